@@ -1,0 +1,294 @@
+/* Parses, prints and compares socket addresses. It never asks a name server, never looks at the machine's
+ * interfaces and owns no memory. */
+#include "address.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define UNIX_PREFIX     "unix:"
+#define UNIX_PREFIX_LEN (sizeof UNIX_PREFIX - 1)
+#define UNIX_PATH_AT    offsetof(struct sockaddr_un, sun_path)
+
+/* One to five digits and nothing else: no sign, no space, nothing that strtoul would let pass. */
+static bool parse_port(const char *text, uint16_t *ret)
+{
+	unsigned value = 0;
+	size_t len = strlen(text);
+
+	if (len < 1 || len > 5)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		value = value * 10 + (unsigned)(text[i] - '0');
+	}
+	if (value > UINT16_MAX)
+		return false;
+	*ret = (uint16_t)value;
+	return true;
+}
+
+static int parse_unix(struct address *ret, const char *path)
+{
+	size_t len = strlen(path);
+
+	if (path[0] != '/')
+		return -EINVAL;
+	if (len >= sizeof ret->un.sun_path)
+		return -ENAMETOOLONG;
+	*ret = (struct address){ .len = (socklen_t)(UNIX_PATH_AT + len + 1) };
+	ret->un.sun_family = AF_UNIX;
+	memcpy(ret->un.sun_path, path, len + 1);
+	return 0;
+}
+
+static int parse_ip(struct address *ret, const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	char host[INET6_ADDRSTRLEN];
+	uint16_t port;
+
+	if (!colon || !parse_port(colon + 1, &port))
+		return -EINVAL;
+	bool bracketed = text[0] == '[';
+	const char *begin = text + bracketed;
+	const char *end = colon - bracketed;
+	if (end <= begin || (bracketed && *end != ']') || (size_t)(end - begin) >= sizeof host)
+		return -EINVAL;
+	memcpy(host, begin, (size_t)(end - begin));
+	host[end - begin] = '\0';
+
+	struct address address = { 0 };
+	if (bracketed) {
+		if (inet_pton(AF_INET6, host, &address.in6.sin6_addr) != 1)
+			return -EINVAL;
+		address.in6.sin6_family = AF_INET6;
+		address.len = sizeof address.in6;
+	} else {
+		if (inet_pton(AF_INET, host, &address.in.sin_addr) != 1)
+			return -EINVAL;
+		address.in.sin_family = AF_INET;
+		address.len = sizeof address.in;
+	}
+	address_set_port(&address, port);
+	*ret = address;
+	return 0;
+}
+
+int address_parse(struct address *ret, const char *text)
+{
+	if (strncmp(text, UNIX_PREFIX, UNIX_PREFIX_LEN) == 0)
+		return parse_unix(ret, text + UNIX_PREFIX_LEN);
+	return parse_ip(ret, text);
+}
+
+static bool is_name_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+	       c == '_';
+}
+
+/* RFC 1123 2.1 and RFC 1035 2.3.4: labels of 1 to 63 bytes that neither begin nor end with a hyphen; a dot at
+ * the end makes the name absolute. A last label of digits only is refused: that is a mistyped address. */
+static bool is_host_name(const char *name, size_t len)
+{
+	size_t label = 0;
+	bool digits = true;
+
+	if (len > 0 && name[len - 1] == '.')
+		len--;
+	if (len == 0 || len > 253)
+		return false;
+	for (size_t i = 0; i <= len; i++) {
+		if (i == len || name[i] == '.') {
+			if (label == 0 || label > 63 || name[i - 1] == '-')
+				return false;
+			label = 0;
+			digits = i == len ? digits : true;
+			continue;
+		}
+		if (!is_name_char(name[i]) || (label == 0 && name[i] == '-'))
+			return false;
+		digits = digits && name[i] >= '0' && name[i] <= '9';
+		label++;
+	}
+	return !digits;
+}
+
+int address_split_name(const char *text, char *ret_name, uint16_t *ret_port)
+{
+	const char *colon = strrchr(text, ':');
+	uint16_t port;
+
+	if (!colon || !parse_port(colon + 1, &port) || port == 0)
+		return -EINVAL;
+	size_t len = (size_t)(colon - text);
+	if (len > 253 || !is_host_name(text, len))
+		return -EINVAL;
+	memcpy(ret_name, text, len);
+	ret_name[len] = '\0';
+	*ret_port = port;
+	return 0;
+}
+
+static sa_family_t family_of(const struct address *a)
+{
+	if (a->len < sizeof(sa_family_t))
+		return AF_UNSPEC;
+	if (a->sa.sa_family == AF_INET && a->len < sizeof a->in)
+		return AF_UNSPEC;
+	if (a->sa.sa_family == AF_INET6 && a->len < sizeof a->in6)
+		return AF_UNSPEC;
+	return a->sa.sa_family;
+}
+
+/* An IPv4 address that came through an IPv6 socket (RFC 4291 2.5.5.2) is the IPv4 address. */
+static struct address unmapped(const struct address *a)
+{
+	if (family_of(a) != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
+		return *a;
+	struct address v4 = { .len = sizeof v4.in };
+	v4.in.sin_family = AF_INET;
+	v4.in.sin_port = a->in6.sin6_port;
+	memcpy(&v4.in.sin_addr, &a->in6.sin6_addr.s6_addr[12], sizeof v4.in.sin_addr);
+	return v4;
+}
+
+/* The kernel gives a path without its NUL where the path fills sun_path. */
+static size_t unix_path_len(const struct address *a)
+{
+	size_t room = a->len > UNIX_PATH_AT ? a->len - UNIX_PATH_AT : 0;
+
+	if (room > sizeof a->un.sun_path)
+		room = sizeof a->un.sun_path;
+	if (room > 0 && a->un.sun_path[0] == '\0') /* abstract: a name of bytes, NUL among them */
+		return room > 1 ? room : 0;
+	return strnlen(a->un.sun_path, room);
+}
+
+static const char *format_unix(const struct address *a, char *buf)
+{
+	size_t len = unix_path_len(a), used = UNIX_PREFIX_LEN;
+
+	memcpy(buf, UNIX_PREFIX, UNIX_PREFIX_LEN);
+	for (size_t i = 0; i < len; i++) {
+		char c = a->un.sun_path[i];
+		if (i == 0 && c == '\0')
+			c = '@';
+		buf[used++] = c >= 0x20 && c < 0x7f ? c : '?';
+	}
+	buf[used] = '\0';
+	return buf;
+}
+
+static const char *format(const struct address *original, char *buf, bool with_port)
+{
+	struct address a = unmapped(original);
+	char host[INET6_ADDRSTRLEN];
+
+	switch (family_of(&a)) {
+	case AF_INET:
+		inet_ntop(AF_INET, &a.in.sin_addr, host, sizeof host);
+		break;
+	case AF_INET6:
+		inet_ntop(AF_INET6, &a.in6.sin6_addr, host, sizeof host);
+		break;
+	case AF_UNIX:
+		return format_unix(&a, buf);
+	default:
+		return strcpy(buf, "-");
+	}
+	if (!with_port)
+		return strcpy(buf, host);
+	snprintf(buf, ADDRESS_TEXT_MAX, a.sa.sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host,
+	        (unsigned)address_port(&a));
+	return buf;
+}
+
+const char *address_format(const struct address *a, char *buf)
+{
+	return format(a, buf, true);
+}
+
+const char *address_format_host(const struct address *a, char *buf)
+{
+	return format(a, buf, false);
+}
+
+bool address_equal(const struct address *first, const struct address *second)
+{
+	struct address a = unmapped(first), b = unmapped(second);
+
+	if (family_of(&a) != family_of(&b))
+		return false;
+	switch (family_of(&a)) {
+	case AF_UNSPEC:
+		return a.len == 0 && b.len == 0;
+	case AF_INET:
+		return a.in.sin_port == b.in.sin_port && a.in.sin_addr.s_addr == b.in.sin_addr.s_addr;
+	case AF_INET6:
+		return a.in6.sin6_port == b.in6.sin6_port && a.in6.sin6_scope_id == b.in6.sin6_scope_id &&
+		       IN6_ARE_ADDR_EQUAL(&a.in6.sin6_addr, &b.in6.sin6_addr);
+	case AF_UNIX: {
+		size_t len = unix_path_len(&a);
+		return len == unix_path_len(&b) && memcmp(a.un.sun_path, b.un.sun_path, len) == 0;
+	}
+	default:
+		return false;
+	}
+}
+
+static bool is_wildcard(const struct address *a)
+{
+	if (family_of(a) == AF_INET)
+		return a->in.sin_addr.s_addr == htonl(INADDR_ANY);
+	return family_of(a) == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+static bool is_loopback(const struct address *a)
+{
+	if (family_of(a) == AF_INET)
+		return ntohl(a->in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return family_of(a) == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
+}
+
+bool address_reaches(const struct address *target, const struct address *listener)
+{
+	struct address to = unmapped(target), at = unmapped(listener);
+
+	/* To connect to the wildcard address is to connect to this machine's loopback address. */
+	if (is_wildcard(&to)) {
+		if (to.sa.sa_family == AF_INET)
+			to.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		else
+			to.in6.sin6_addr = in6addr_loopback;
+	}
+	if (to.len > 0 && address_equal(&to, &at))
+		return true;
+	return family_of(&to) == family_of(&at) && is_wildcard(&at) && is_loopback(&to) &&
+	       address_port(&to) == address_port(&at);
+}
+
+bool address_is_ip(const struct address *a)
+{
+	return family_of(a) == AF_INET || family_of(a) == AF_INET6;
+}
+
+uint16_t address_port(const struct address *a)
+{
+	if (family_of(a) == AF_INET)
+		return ntohs(a->in.sin_port);
+	if (family_of(a) == AF_INET6)
+		return ntohs(a->in6.sin6_port);
+	return 0;
+}
+
+void address_set_port(struct address *a, uint16_t port)
+{
+	if (family_of(a) == AF_INET)
+		a->in.sin_port = htons(port);
+	else if (family_of(a) == AF_INET6)
+		a->in6.sin6_port = htons(port);
+}

@@ -1,0 +1,46 @@
+/* Socket addresses as text and back.
+ *
+ * Accepted text: "192.0.2.1:443", "[2001:db8::1]:443" and "unix:/path" (at most 107 bytes of path); a port
+ * is 0 to 65535, where 0 only makes sense to bind to. Names are not resolved here: a "host:port" with a name in it is split by address_split_name() and is the resolver's business. */
+#pragma once
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define ADDRESS_TEXT_MAX 128
+
+struct address {
+	socklen_t len; /* 0: no address */
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		struct sockaddr_un un;
+	};
+};
+
+/* 0, or -EINVAL: not one of the accepted forms (a name is -EINVAL too); -ENAMETOOLONG: UNIX path too long. */
+int address_parse(struct address *ret, const char *text);
+
+/* Splits "name:port" at its last colon. 0, or -EINVAL where there is no port 1..65535 or no valid host name
+ * (RFC 1123 letters, digits, hyphens, dots; underscore tolerated; at most 253 bytes). `name` holds 254 bytes. */
+int address_split_name(const char *text, char *ret_name, uint16_t *ret_port);
+
+/* Writes the text form into `buf` (ADDRESS_TEXT_MAX bytes) and returns it: "-" for no address, "unix:" for an unnamed
+ * UNIX peer; a v4-mapped IPv6 address is written as IPv4. Bytes of a path that are not printable ASCII become '?'. */
+const char *address_format(const struct address *a, char *buf);
+
+/* The same without the port ("192.0.2.1", "2001:db8::1", "unix:/path"). */
+const char *address_format_host(const struct address *a, char *buf);
+
+bool address_equal(const struct address *a, const struct address *b);
+
+/* Would a connection to `target` arrive at `listener` on this machine? True for the same address, and for a loopback
+ * target on the port of a wildcard listener of its family. */
+bool address_reaches(const struct address *target, const struct address *listener);
+
+bool address_is_ip(const struct address *a);
+uint16_t address_port(const struct address *a); /* 0 for UNIX */
+void address_set_port(struct address *a, uint16_t port);

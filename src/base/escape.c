@@ -1,0 +1,64 @@
+/* Escapes into the caller's buffer. Bytes, not characters: what is not ASCII is escaped byte by byte, so that
+ * no terminal and no decoder can be led astray by bytes that only look like UTF-8. */
+#include "escape.h"
+#include <stdbool.h>
+#include <string.h>
+
+static const char hex[] = "0123456789abcdef";
+
+static bool is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* Puts the escape of one byte behind `dst[used]` while it and the final NUL fit. */
+static bool put(char *dst, size_t size, size_t *used, const char *unit, size_t len)
+{
+	if (size - *used <= len)
+		return false;
+	memcpy(dst + *used, unit, len);
+	*used += len;
+	return true;
+}
+
+size_t escape_text(char *dst, size_t size, const void *src, size_t len)
+{
+	const unsigned char *in = src;
+	size_t used = 0;
+
+	if (size == 0)
+		return 0;
+	for (size_t i = 0; i < len; i++) {
+		char unit[4] = { '\\', 'x', hex[in[i] >> 4], hex[in[i] & 15] };
+		bool fits = is_plain(in[i]) ? put(dst, size, &used, (const char *)in + i, 1)
+		                            : put(dst, size, &used, unit, sizeof unit);
+		if (!fits)
+			break;
+	}
+	dst[used] = '\0';
+	return used;
+}
+
+size_t escape_json(char *dst, size_t size, const void *src, size_t len)
+{
+	const unsigned char *in = src;
+	size_t used = 0;
+
+	if (size == 0)
+		return 0;
+	for (size_t i = 0; i < len; i++) {
+		char pair[2] = { '\\', (char)in[i] };
+		char unit[6] = { '\\', 'u', '0', '0', hex[in[i] >> 4], hex[in[i] & 15] };
+		bool fits;
+		if (is_plain(in[i]))
+			fits = put(dst, size, &used, (const char *)in + i, 1);
+		else if (in[i] == '"' || in[i] == '\\')
+			fits = put(dst, size, &used, pair, sizeof pair);
+		else
+			fits = put(dst, size, &used, unit, sizeof unit);
+		if (!fits)
+			break;
+	}
+	dst[used] = '\0';
+	return used;
+}

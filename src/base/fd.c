@@ -1,0 +1,82 @@
+/* The few things that every room does with descriptors. Nothing here opens one, and nothing here keeps one: a
+ * descriptor belongs to the caller until it is handed in to be closed. */
+#include "fd.h"
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int fd_close(int fd)
+{
+	if (fd < 0)
+		return -1;
+	int saved = errno;
+	/* Linux has freed the number even where close() says EINTR: trying again would close someone else's.
+	 * EBADF means that somebody closed it before us, which is a bug of ours and must not be passed over.
+	 */
+	int result = close(fd);
+	assert(result == 0 || errno != EBADF);
+	(void)result;
+	errno = saved;
+	return -1;
+}
+
+int fd_reset(int fd)
+{
+	if (fd < 0)
+		return -1;
+	int saved = errno;
+	/* On a socket that is no TCP socket this does nothing, which is all that can be done. */
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1, .l_linger = 0 },
+	        sizeof(struct linger));
+	errno = saved;
+	return fd_close(fd);
+}
+
+int fd_set_nonblocking(int fd, bool on)
+{
+	int flags = fcntl(fd, F_GETFL);
+	if (flags < 0)
+		return -errno;
+	int wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+	if (wanted != flags && fcntl(fd, F_SETFL, wanted) < 0)
+		return -errno;
+	return 0;
+}
+
+int fd_set_option(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof value) < 0 ? -errno : 0;
+}
+
+unsigned long fd_raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1024;
+	struct rlimit raised = { .rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max };
+	if (limit.rlim_cur != limit.rlim_max && setrlimit(RLIMIT_NOFILE, &raised) == 0)
+		return raised.rlim_cur;
+	return limit.rlim_cur;
+}
+
+void fd_close_others(const int *keep, size_t n)
+{
+	unsigned first = STDERR_FILENO + 1;
+
+	for (;;) {
+		unsigned kept = UINT_MAX; /* the lowest one that stays, from `first` on */
+		for (size_t i = 0; i < n; i++)
+			if (keep[i] >= 0 && (unsigned)keep[i] >= first && (unsigned)keep[i] < kept)
+				kept = (unsigned)keep[i];
+		if (kept > first)
+			close_range(first, kept == UINT_MAX ? UINT_MAX : kept - 1, 0);
+		if (kept == UINT_MAX)
+			return;
+		first = kept + 1;
+	}
+}

@@ -1,0 +1,20 @@
+/* Descriptors: close-on-exec from birth, -1 when absent, closed exactly once. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Closes `fd` unless it is -1 and returns -1, to be assigned: fd = fd_close(fd). */
+int fd_close(int fd);
+
+/* Closes a TCP socket so that its peer sees a reset instead of an orderly end (SO_LINGER 0). Returns -1. */
+int fd_reset(int fd);
+
+/* 0 or -errno. */
+int fd_set_nonblocking(int fd, bool on);
+int fd_set_option(int fd, int level, int option, int value); /* setsockopt with an int */
+
+/* Raises RLIMIT_NOFILE's soft limit to its hard one and returns what may now be opened. */
+unsigned long fd_raise_limit(void);
+
+/* Closes every descriptor above 2 but the `n` in `keep` (any order, -1 is skipped). For a process that was just forked. */
+void fd_close_others(const int *keep, size_t n);

@@ -1,0 +1,106 @@
+/* Sends and receives one message with descriptors beside it. It queues nothing and waits for nothing: what to
+ * do when the peer's queue is full is the caller's business. A message of no bytes does not exist, because it
+ * would read like the peer's end. */
+#include "ipc.h"
+#include "fd.h"
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+union control {
+	struct cmsghdr align;
+	char space[CMSG_SPACE(sizeof(int) * IPC_FDS_MAX)];
+};
+
+int ipc_pair(int ret_ends[2])
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+		return -errno;
+	ret_ends[0] = ends[0];
+	ret_ends[1] = ends[1];
+	return 0;
+}
+
+int ipc_send(int fd, const void *message, size_t len, const int *fds, size_t n_fds)
+{
+	assert(len > 0 && n_fds <= IPC_FDS_MAX);
+
+	union control control = { 0 };
+	struct iovec part = { .iov_base = (void *)message, .iov_len = len };
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
+
+	if (n_fds > 0) {
+		header.msg_control = &control;
+		header.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
+		struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+		rights->cmsg_level = SOL_SOCKET;
+		rights->cmsg_type = SCM_RIGHTS;
+		rights->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
+		memcpy(CMSG_DATA(rights), fds, sizeof(int) * n_fds);
+	}
+
+	ssize_t sent;
+	do
+		sent = sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (sent < 0 && errno == EINTR);
+	if (sent < 0)
+		return errno == ECONNRESET ? -EPIPE : -errno;
+	return 0;
+}
+
+/* Takes the descriptors out of what came; false where some of them had no place. */
+static bool take_fds(struct msghdr *header, int ret_fds[IPC_FDS_MAX])
+{
+	size_t n = 0;
+	bool all = true;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+			if (n < IPC_FDS_MAX) {
+				ret_fds[n++] = fd;
+			} else {
+				fd_close(fd);
+				all = false;
+			}
+		}
+	}
+	return all;
+}
+
+ssize_t ipc_receive(int fd, void *buffer, size_t size, int ret_fds[IPC_FDS_MAX])
+{
+	union control control;
+	struct iovec part = { .iov_base = buffer, .iov_len = size };
+	struct msghdr header = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof control,
+	};
+	ssize_t len;
+
+	for (size_t i = 0; i < IPC_FDS_MAX; i++)
+		ret_fds[i] = -1;
+	do
+		len = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	while (len < 0 && errno == EINTR);
+	if (len < 0)
+		return errno == ECONNRESET ? 0 : -errno;
+
+	/* MSG_CTRUNC also tells that this process may open no more descriptors: the kernel then kept the
+	 * rest. */
+	bool all = take_fds(&header, ret_fds);
+	if (all && !(header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) && len > 0)
+		return len;
+	for (size_t i = 0; i < IPC_FDS_MAX; i++)
+		ret_fds[i] = fd_close(ret_fds[i]);
+	return all && !(header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ? 0 : -EMSGSIZE;
+}
