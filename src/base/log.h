@@ -1,0 +1,50 @@
+/* Log lines, as structured records: an event, then keys and values. A line goes as one non-blocking write into a pipe; the
+ * logger process at its other end may wait for a disk or a reader, this process never does. What does not fit is dropped
+ * and counted, and the count is logged as soon as there is room.
+ *
+ * On the pipe a line is "<N>" (a syslog priority), text without control bytes, '\n'; at most LOG_LINE_MAX bytes in all. */
+#pragma once
+#include "address.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LOG_LINE_MAX 2048 /* under PIPE_BUF, so that a write is whole or not at all */
+
+enum log_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_NOTICE, LEVEL_INFO, LEVEL_DEBUG };
+enum log_format { LOG_TEXT, LOG_JSON };
+
+struct log_settings {
+	enum log_level level;
+	enum log_format format;
+	bool timestamps; /* off where the receiver writes its own: journal, syslog */
+};
+
+/* One for the process. `fd` is the pipe's write end, or 2 before there is a logger. */
+void log_setup(int fd, const struct log_settings *settings);
+bool log_wants(enum log_level level);
+uint64_t log_dropped(void);
+
+struct record {
+	enum log_level level;
+	size_t len;
+	char line[LOG_LINE_MAX];
+};
+
+/* A record is built and written only where log_wants(level); ask first on a hot path. Keys are literals of ours; string
+ * values are escaped. A value that no longer fits leaves the record as it was. */
+void record_begin(struct record *record, enum log_level level, const char *event);
+void record_text(struct record *record, const char *key, const char *value);
+void record_bytes(struct record *record, const char *key, const void *value, size_t len);
+void record_address(struct record *record, const char *key, const struct address *value);
+void record_number(struct record *record, const char *key, uint64_t value);
+void record_ms(struct record *record, const char *key, uint64_t value_us); /* written in milliseconds, three decimals */
+void record_write(struct record *record);
+
+/* A record with nothing but a message. */
+void log_message(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define log_error(...)   log_message(LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_message(LEVEL_WARNING, __VA_ARGS__)
+#define log_notice(...)  log_message(LEVEL_NOTICE, __VA_ARGS__)
+#define log_info(...)    log_message(LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)   log_message(LEVEL_DEBUG, __VA_ARGS__)

@@ -1,0 +1,52 @@
+/* The event loop: descriptors (epoll, edge-triggered unless asked otherwise), timers, and tasks for the end of the turn.
+ * One a process, one thread. What is watched embeds a struct watch; nothing is allocated.
+ *
+ * An object whose watch was removed may still have an event queued in this turn: the loop skips it because its
+ * descriptor is -1, so the memory must outlive the turn. Free it from a task (loop_defer). */
+#pragma once
+#include "timer.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+struct watch {
+	int fd; /* -1: not watched */
+	void (*ready)(struct watch *watch, uint32_t events);
+};
+
+struct task {
+	struct task *next;
+	bool queued;
+	uint32_t turn; /* in which it was queued */
+	void (*run)(struct task *task);
+};
+
+struct loop {
+	int epoll_fd;
+	uint64_t now_us; /* monotonic, read once a turn */
+	bool stopping;
+	uint32_t turn;
+	struct timers timers;
+	struct task *first_task, **last_task;
+};
+
+int loop_init(struct loop *loop); /* 0 or -errno */
+void loop_fini(struct loop *loop);
+
+/* `events` as for epoll_ctl; add EPOLLET yourself. 0 or -errno; on failure watch->fd is -1 and the descriptor still yours. */
+int loop_watch(struct loop *loop, struct watch *watch, int fd, uint32_t events);
+int loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events);
+
+/* Stops watching and hands the descriptor back (-1 when none was watched). */
+int loop_unwatch(struct loop *loop, struct watch *watch);
+
+int loop_timer(struct loop *loop, struct timer *timer, uint64_t due_us);
+void loop_timer_stop(struct loop *loop, struct timer *timer);
+
+/* Runs the task once, after this turn's events and timers and before the loop sleeps again. A task that is queued
+ * already is left alone. A task queued from a task runs in the next turn, which then does not sleep. */
+void loop_defer(struct loop *loop, struct task *task);
+void loop_cancel(struct loop *loop, struct task *task);
+
+int loop_run(struct loop *loop); /* until loop_stop(); 0 or -errno */
+void loop_stop(struct loop *loop);

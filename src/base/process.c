@@ -1,0 +1,128 @@
+/* What a process does to itself. Owns the copy of the environment that process_keep_title() makes room with, for the
+ * life of the process. */
+#include "process.h"
+#include "fd.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static struct {
+	char *start;
+	size_t size;
+} title;
+
+/* argv and the environment lie in one block, argv first. The strings are copied elsewhere, so that the block can be
+ * overwritten from its start. */
+void process_keep_title(int argc, char **argv)
+{
+	char *end = argv[argc - 1] + strlen(argv[argc - 1]) + 1;
+	for (int i = 0; environ[i]; i++) {
+		if (environ[i] == end)
+			end += strlen(environ[i]) + 1;
+		char *copy = strdup(environ[i]);
+		if (!copy)
+			return;
+		environ[i] = copy;
+	}
+	char *start = argv[0];
+	for (int i = 0; i < argc; i++) {
+		char *copy = strdup(argv[i]);
+		if (!copy)
+			return;
+		argv[i] = copy;
+	}
+	title.start = start;
+	title.size = (size_t)(end - start);
+}
+
+void process_rename(const char *name)
+{
+	prctl(PR_SET_NAME, name);
+	if (!title.size)
+		return;
+	size_t len = strlen(name);
+	if (len >= title.size)
+		len = title.size - 1;
+	memcpy(title.start, name, len);
+	memset(title.start + len, 0, title.size - len);
+}
+
+/* The starting process: its exit status is the news. */
+static void __attribute__((noreturn)) daemon_wait(pid_t child, int ready_fd)
+{
+	char byte;
+	ssize_t n;
+	do
+		n = read(ready_fd, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	if (n == 1)
+		_exit(0);
+	int status = 0;
+	waitpid(child, &status, 0);
+	_exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1);
+}
+
+int process_daemonize(int *ret_ready_fd)
+{
+	int ready[2];
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		return -errno;
+	pid_t child = fork();
+	if (child < 0) {
+		int error = -errno;
+		fd_close(ready[0]);
+		fd_close(ready[1]);
+		return error;
+	}
+	if (child > 0) {
+		close(ready[1]);
+		daemon_wait(child, ready[0]);
+	}
+	close(ready[0]);
+	if (setsid() < 0)
+		return -errno;
+	*ret_ready_fd = ready[1];
+	return 0;
+}
+
+void process_ready(int ready_fd)
+{
+	if (ready_fd < 0)
+		return;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null >= 0) {
+		for (int fd = 0; fd <= 2; fd++)
+			dup2(null, fd);
+		if (null > 2)
+			close(null);
+	}
+	ssize_t n = write(ready_fd, "", 1);
+	(void)n; /* whoever started us may have gone: nobody to tell */
+	close(ready_fd);
+}
+
+int process_drop_privileges(uid_t uid, gid_t gid)
+{
+	if (geteuid() == 0) {
+		if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+			return -errno;
+	}
+	cap_t none = cap_init();
+	if (!none)
+		return -errno;
+	int error = cap_set_proc(none) < 0 ? -errno : 0;
+	cap_free(none);
+	if (error < 0)
+		return error;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return -errno;
+	return 0;
+}

@@ -1,0 +1,20 @@
+/* What a process does to itself: name, daemon, privileges. */
+#pragma once
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Keeps argv's memory so that process_rename() can overwrite it. Call first thing in main. */
+void process_keep_title(int argc, char **argv);
+
+/* What ps shows: "usher: worker". */
+void process_rename(const char *title);
+
+/* Goes to the background. Returns in the background process with the write end of a pipe in *ret_ready_fd; the starting
+ * process stays until process_ready() is called there (exit 0) or the background process ends (its exit status), so
+ * that whoever started usher knows whether it serves. 0 or -errno. Keeps stderr until process_ready(). */
+int process_daemonize(int *ret_ready_fd);
+void process_ready(int ready_fd); /* also sends stdin, stdout and stderr to /dev/null */
+
+/* For good: supplementary groups, gid, uid, every capability, no_new_privs, not dumpable. Skips the identity when not root.
+ * 0 or -errno; on failure the caller must end. */
+int process_drop_privileges(uid_t uid, gid_t gid);

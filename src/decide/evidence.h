@@ -1,0 +1,43 @@
+/* What is known of a connection so far, what probes find in it, and the three-valued answers that follow.
+ *
+ * Monotony is the contract of every matcher: once it said YES or NO of some bytes, it says the same of every
+ * continuation of them. From it follows that the outcome does not depend on how the bytes were cut into segments. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define EVIDENCE_MAX 32768 /* bytes that are peeked at most; at this size MORE counts as NO */
+
+enum verdict { VERDICT_NO, VERDICT_MORE, VERDICT_YES };
+
+struct evidence {
+	const uint8_t *bytes;
+	size_t len;
+};
+
+/* What a probe can learn on the way. */
+enum attribute { ATTRIBUTE_SNI, ATTRIBUTE_ALPN, ATTRIBUTE_HOST, ATTRIBUTE_COUNT };
+
+extern const char *const attribute_names[ATTRIBUTE_COUNT]; /* as in the configuration: "sni", "alpn", "host" */
+
+#define FINDING_VALUES_MAX 16 /* ALPN names of one hello; later ones are not looked at */
+
+struct finding {
+	bool settled; /* no further value can appear */
+	uint8_t count;
+	struct {
+		const uint8_t *at; /* into the evidence or the findings' scratch */
+		size_t len;
+	} value[FINDING_VALUES_MAX];
+};
+
+/* Filled by one run over one evidence; the pointers die with either. One a worker, reused. */
+struct findings {
+	struct finding attribute[ATTRIBUTE_COUNT];
+	size_t scratch_used;
+	uint8_t scratch[EVIDENCE_MAX + 4096]; /* a hello put together from its records, a lower-cased host */
+};
+
+/* Unsettles every attribute. A probe that says NO, or that cannot learn an attribute any more, settles it. */
+void findings_reset(struct findings *findings);

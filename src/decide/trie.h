@@ -1,0 +1,20 @@
+/* Literal prefixes: which of thousands of byte strings begin the evidence, found in one walk over it. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+struct trie;
+
+#define TRIE_NONE UINT32_MAX
+
+struct trie *trie_new(void);
+void trie_free(struct trie *trie); /* accepts NULL */
+
+/* `rank` orders the literals (lowest first); a literal given twice keeps its lowest. len >= 1. 0 or -ENOMEM. */
+int trie_insert(struct trie *trie, const void *literal, size_t len, uint32_t rank);
+
+struct trie_match {
+	uint32_t yes;  /* lowest rank of a literal that is a whole prefix of the bytes; TRIE_NONE */
+	uint32_t more; /* lowest rank of a longer literal that the bytes are a true prefix of; TRIE_NONE */
+};
+void trie_match(const struct trie *trie, const uint8_t *bytes, size_t len, struct trie_match *ret);

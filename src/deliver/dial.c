@@ -1,0 +1,130 @@
+/* Connects to the first backend that answers. Refuses to wait: the deadline over all of it is the caller's. Owns the socket
+ * until `done` says 0. */
+#include "dial.h"
+#include "fd.h"
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#define RETRY_US    20000
+#define EVERY_EVENT (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+
+void dial_set_options(int fd, sa_family_t family)
+{
+	if (family == AF_UNIX)
+		return;
+	fd_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	fd_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+static void dial_finish(struct dial *dial, int error, uint32_t events)
+{
+	loop_timer_stop(dial->loop, &dial->retry);
+	dial->done(dial, error, events);
+}
+
+/* -EINPROGRESS: under way, dial_ready() will hear of it. 0: connected at once, as UNIX sockets do. */
+static int dial_try(struct dial *dial, const struct address *to)
+{
+	int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	dial_set_options(fd, to->sa.sa_family);
+	int error = connect(fd, &to->sa, to->len) < 0 ? -errno : 0;
+	if (error == 0 || error == -EINPROGRESS) {
+		int r = loop_watch(dial->loop, dial->socket, fd, EVERY_EVENT);
+		if (r == 0)
+			return error;
+		error = r;
+	}
+	fd_close(fd);
+	return error;
+}
+
+/* The address that is to be tried now: false once the backend has no further one. */
+static bool dial_current(struct dial *dial, struct address *ret)
+{
+	const struct backend *backend = &dial->backends[dial->backend];
+	struct address known[RESOLVED_ADDRESSES_MAX];
+
+	if (backend->name == BACKEND_NO_NAME) {
+		*ret = backend->address;
+		return dial->address == 0;
+	}
+	size_t n = resolved_read(dial->resolved, backend->name, backend->port, known);
+	if (n == 0) {
+		dial->try_again = true;
+		dial->error = -EHOSTUNREACH;
+	}
+	if (dial->address >= n)
+		return false;
+	*ret = known[dial->address];
+	return true;
+}
+
+static void dial_advance(struct dial *dial)
+{
+	for (; dial->backend < dial->n_backends; dial->backend++, dial->address = 0) {
+		for (struct address to; dial_current(dial, &to); dial->address++) {
+			int error = dial_try(dial, &to);
+			if (error == -EINPROGRESS)
+				return;
+			if (error == 0) {
+				dial_finish(dial, 0, EPOLLOUT);
+				return;
+			}
+			dial->error = error;
+			if (error == -EAGAIN)
+				dial->try_again = true;
+		}
+	}
+	if (!dial->try_again || loop_timer(dial->loop, &dial->retry, dial->loop->now_us + RETRY_US) < 0)
+		dial_finish(dial, dial->error, 0);
+}
+
+static void dial_from_start(struct dial *dial)
+{
+	dial->backend = 0;
+	dial->address = 0;
+	dial->try_again = false;
+	dial_advance(dial);
+}
+
+static void dial_retry(struct timer *timer)
+{
+	dial_from_start((struct dial *)((char *)timer - offsetof(struct dial, retry)));
+}
+
+void dial_start(struct dial *dial)
+{
+	dial->error = 0;
+	dial->retry = (struct timer){ .fired = dial_retry };
+	dial_from_start(dial);
+}
+
+void dial_ready(struct dial *dial, uint32_t events)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+		return;
+	getsockopt(dial->socket->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	if (error == 0 && !(events & EPOLLOUT))
+		return;
+	if (error == 0) {
+		dial_finish(dial, 0, events);
+		return;
+	}
+	fd_close(loop_unwatch(dial->loop, dial->socket));
+	dial->error = -error;
+	dial->address++;
+	dial_advance(dial);
+}
+
+void dial_cancel(struct dial *dial)
+{
+	loop_timer_stop(dial->loop, &dial->retry);
+	fd_close(loop_unwatch(dial->loop, dial->socket));
+}

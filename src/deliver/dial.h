@@ -1,0 +1,35 @@
+/* Connects to the first backend that answers: addresses in turn, under the caller's one timeout for the whole list.
+ * Never waits: where a name has no answer yet, or a UNIX socket's backlog is full, the next one is tried, and the list is
+ * gone through again a little later. */
+#pragma once
+#include "loop.h"
+#include "resolved.h"
+#include "target.h"
+
+struct dial {
+	struct loop *loop;
+	const struct resolved *resolved;
+	const struct backend *backends;
+	size_t n_backends;
+	/* The caller's: watches the socket while it connects and from then on. What it sees goes to dial_ready(). */
+	struct watch *socket;
+	/* Once, perhaps before dial_start() returns: 0 with the epoll events that came with the connection, the socket being
+	 * watched (edge-triggered, all events); or -errno of the last address that failed. */
+	void (*done)(struct dial *dial, int error, uint32_t events);
+
+	size_t backend; /* that is being tried; the one connected to once done */
+	size_t address; /* of a name with several */
+	bool try_again; /* some backend may yet be there in a moment */
+	int error;
+	struct timer retry;
+};
+
+/* The caller has set everything above `backend`. */
+void dial_start(struct dial *dial);
+void dial_ready(struct dial *dial, uint32_t events);
+
+/* Gives up: what is open is closed, `done` is not called any more. Harmless when nothing is under way. */
+void dial_cancel(struct dial *dial);
+
+/* What every TCP socket of a relay has: no delay, keepalive. Harmless on another. */
+void dial_set_options(int fd, sa_family_t family);

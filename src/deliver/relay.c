@@ -1,0 +1,442 @@
+/* Carries bytes both ways between two ends. Knows nothing of what the bytes are or who the ends are. The descriptors are
+ * the caller's until relay_close(); buffers and pipes are borrowed from the worker's pool. */
+#include "relay.h"
+#include "fd.h"
+#include "relay_pool.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <termios.h>
+#include <unistd.h>
+
+/* What one direction may move before others get their turn. */
+#define TURN_BYTES (1 << 20)
+
+/* Copying turns to splicing after so many full reads in a row, and back after so many small ones. */
+#define FULL_READS_TO_SPLICE 2
+#define SMALL_READS_TO_COPY  8
+#define SMALL_READ           (RELAY_BUFFER_SIZE / 4)
+
+/* How long a client may still send what nobody reads: closing earlier would reset the connection, and the client would
+ * lose the end of what the server said. */
+#define LINGER_US 2000000
+
+#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+
+/* The answer of one step. */
+enum step { STEP_MOVED, STEP_WAIT, STEP_OVER };
+
+static bool flow_is_up(const struct relay *relay, const struct relay_flow *flow)
+{
+	return flow == &relay->up;
+}
+
+static struct relay_side *flow_source(struct relay *relay, struct relay_flow *flow)
+{
+	return flow_is_up(relay, flow) ? &relay->client : &relay->server;
+}
+
+static struct relay_side *flow_sink(struct relay *relay, struct relay_flow *flow)
+{
+	return flow_is_up(relay, flow) ? &relay->server : &relay->client;
+}
+
+static int side_out(const struct relay_side *side)
+{
+	return side->kind == SIDE_PIPES ? side->out.fd : side->in.fd;
+}
+
+/* The end is told from a task, so that whoever is on the stack finds the relay still there. */
+static enum step relay_finish(struct relay *relay, enum relay_end end)
+{
+	if (relay->end == RELAY_RUNNING) {
+		relay->end = end;
+		loop_timer_stop(relay->loop, &relay->idle);
+		loop_defer(relay->loop, &relay->turn);
+	}
+	return STEP_OVER;
+}
+
+static enum step relay_reset(struct relay *relay, const struct relay_side *by)
+{
+	return relay_finish(relay, by == &relay->client ? RELAY_CLIENT_RESET : RELAY_SERVER_RESET);
+}
+
+static void flow_moved(struct relay *relay, struct relay_flow *flow, size_t n)
+{
+	flow->bytes += n;
+	relay->moved_us = relay->loop->now_us;
+}
+
+static void flow_leave_pipe(struct relay *relay, struct relay_flow *flow)
+{
+	relay_pool_give_pipe(relay->pool, flow->pipe, flow->in_pipe == 0);
+	flow->pipe = NULL;
+	flow->streak = 0;
+}
+
+/* The sink takes no more, yet its own output may still be under way: that flow decides how all ends. */
+static enum step flow_discard(struct relay *relay, struct relay_flow *flow)
+{
+	relay_pool_give_buffer(relay->pool, flow->pending);
+	flow->pending = NULL;
+	flow_leave_pipe(relay, flow);
+	flow->in_pipe = 0;
+	flow->discard = true;
+	flow->told = true;
+	return STEP_MOVED;
+}
+
+/* A program that is gone is no reset: what it wrote before is still to be delivered. */
+static enum step sink_failed(struct relay *relay, struct relay_flow *flow)
+{
+	struct relay_side *sink = flow_sink(relay, flow);
+	if (sink->kind != SIDE_SOCKET)
+		return flow_discard(relay, flow);
+	return relay_reset(relay, sink);
+}
+
+/* A terminal has no half-close. In line mode its end-of-file character does the same: once at the start of a line, twice in
+ * the middle of one. A program in raw mode learns of the end when the terminal is hung up. */
+static void terminal_end_input(int fd)
+{
+	struct termios mode;
+	if (tcgetattr(fd, &mode) < 0 || !(mode.c_lflag & ICANON))
+		return;
+	const uint8_t twice[2] = { mode.c_cc[VEOF], mode.c_cc[VEOF] };
+	ssize_t n = write(fd, twice, sizeof(twice));
+	(void)n; /* a terminal whose input is full has a program that does not read: the idle timeout is for it */
+}
+
+/* All that came before EOF is delivered: now tell the sink. */
+static enum step flow_tell_end(struct relay *relay, struct relay_flow *flow)
+{
+	struct relay_side *sink = flow_sink(relay, flow);
+
+	flow_leave_pipe(relay, flow);
+	flow->told = true;
+	if (sink->kind == SIDE_PIPES)
+		fd_close(loop_unwatch(relay->loop, &sink->out));
+	else if (sink->kind == SIDE_TERMINAL)
+		terminal_end_input(sink->in.fd);
+	else if (shutdown(sink->in.fd, SHUT_WR) < 0 && errno != ENOTCONN)
+		return sink_failed(relay, flow);
+	relay->moved_us = relay->loop->now_us;
+	return STEP_WAIT;
+}
+
+static enum step flow_write_pending(struct relay *relay, struct relay_flow *flow)
+{
+	size_t left = flow->pending_len - flow->pending_at;
+	ssize_t n = write(side_out(flow_sink(relay, flow)), flow->pending + flow->pending_at, left);
+	if (n < 0 && errno == EINTR)
+		return STEP_MOVED;
+	if (n < 0 && errno == EAGAIN) {
+		flow->writable = false;
+		return STEP_WAIT;
+	}
+	if (n < 0)
+		return sink_failed(relay, flow);
+	flow_moved(relay, flow, (size_t)n);
+	flow->pending_at += (uint32_t)n;
+	if (flow->pending_at == flow->pending_len) {
+		relay_pool_give_buffer(relay->pool, flow->pending);
+		flow->pending = NULL;
+	}
+	return STEP_MOVED;
+}
+
+/* What the sink did not take is kept back; nothing more is read until it is gone. */
+static enum step flow_keep_back(struct relay *relay, struct relay_flow *flow, const uint8_t *bytes, size_t len)
+{
+	flow->writable = false;
+	flow->pending = relay_pool_take_buffer(relay->pool);
+	if (!flow->pending)
+		return relay_finish(relay, RELAY_NO_MEMORY);
+	memcpy(flow->pending, bytes, len);
+	flow->pending_at = 0;
+	flow->pending_len = (uint32_t)len;
+	return STEP_WAIT;
+}
+
+static enum step source_failed(struct relay *relay, struct relay_flow *flow, int error)
+{
+	struct relay_side *source = flow_source(relay, flow);
+	if (error == EINTR)
+		return STEP_MOVED;
+	if (error == EAGAIN) {
+		flow->readable = false;
+		return STEP_WAIT;
+	}
+	if (source->kind == SIDE_SOCKET)
+		return relay_reset(relay, source);
+	/* A terminal says EIO when the last program has left it. */
+	flow->ended = true;
+	if (source->kind == SIDE_TERMINAL)
+		flow_discard(relay, &relay->up);
+	return STEP_MOVED;
+}
+
+/* A short read means that the source is empty, and saves the call that would say so: a stream socket gives all it has. */
+static bool read_emptied(const struct relay_side *source, const struct relay_flow *flow, size_t n, size_t size)
+{
+	return source->kind == SIDE_SOCKET && n < size && !flow->hung_up;
+}
+
+static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
+{
+	struct relay_side *source = flow_source(relay, flow);
+	uint8_t *shared = relay->pool->shared;
+
+	ssize_t got = read(source->in.fd, shared, RELAY_BUFFER_SIZE);
+	if (got < 0)
+		return source_failed(relay, flow, errno);
+	if (got == 0) {
+		flow->ended = true;
+		return STEP_MOVED;
+	}
+	if (read_emptied(source, flow, (size_t)got, RELAY_BUFFER_SIZE))
+		flow->readable = false;
+	flow->streak = got == RELAY_BUFFER_SIZE ? flow->streak + 1 : 0;
+	if (flow->discard)
+		return STEP_MOVED;
+
+	ssize_t put;
+	do
+		put = write(side_out(flow_sink(relay, flow)), shared, (size_t)got);
+	while (put < 0 && errno == EINTR);
+	if (put < 0 && errno != EAGAIN)
+		return sink_failed(relay, flow);
+	if (put < 0)
+		put = 0;
+	else
+		flow_moved(relay, flow, (size_t)put);
+	return put < got ? flow_keep_back(relay, flow, shared + put, (size_t)(got - put)) : STEP_MOVED;
+}
+
+static enum step flow_empty_pipe(struct relay *relay, struct relay_flow *flow)
+{
+	ssize_t n = splice(flow->pipe->in, NULL, side_out(flow_sink(relay, flow)), NULL, flow->in_pipe,
+		SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	if (n < 0 && errno == EINTR)
+		return STEP_MOVED;
+	if (n < 0 && errno == EAGAIN) {
+		flow->writable = false;
+		return STEP_WAIT;
+	}
+	if (n <= 0)
+		return sink_failed(relay, flow);
+	flow_moved(relay, flow, (size_t)n);
+	flow->in_pipe -= (uint32_t)n;
+	return STEP_MOVED;
+}
+
+/* Only into an empty pipe, so that EAGAIN can mean nothing but an empty source. */
+static enum step flow_fill_pipe(struct relay *relay, struct relay_flow *flow)
+{
+	ssize_t n = splice(flow_source(relay, flow)->in.fd, NULL, flow->pipe->out, NULL, 1 << 20,
+		SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	if (n < 0 && errno == EINVAL) {
+		flow->copy_only = true;
+		flow_leave_pipe(relay, flow);
+		return STEP_MOVED;
+	}
+	if (n < 0)
+		return source_failed(relay, flow, errno);
+	if (n == 0) {
+		flow->ended = true;
+		return STEP_MOVED;
+	}
+	flow->in_pipe = (uint32_t)n;
+	flow->streak = n < SMALL_READ ? flow->streak + 1 : 0;
+	return STEP_MOVED;
+}
+
+/* Full reads in a row: bulk, which the kernel moves cheaper than we do. Small ones: copying is cheaper again. */
+static void flow_choose_way(struct relay *relay, struct relay_flow *flow)
+{
+	if (flow->pipe) {
+		if (flow->in_pipe == 0 && flow->streak >= SMALL_READS_TO_COPY)
+			flow_leave_pipe(relay, flow);
+	} else if (flow->streak >= FULL_READS_TO_SPLICE && !flow->copy_only && !flow->discard) {
+		flow->streak = 0;
+		if (flow_source(relay, flow)->kind == SIDE_SOCKET && flow_sink(relay, flow)->kind == SIDE_SOCKET)
+			flow->pipe = relay_pool_take_pipe(relay->pool);
+	}
+}
+
+/* What is kept back goes first, then what is new; EOF is passed on when nothing is left before it. */
+static enum step flow_step(struct relay *relay, struct relay_flow *flow)
+{
+	if (flow->pending)
+		return flow->writable ? flow_write_pending(relay, flow) : STEP_WAIT;
+	if (flow->in_pipe)
+		return flow->writable ? flow_empty_pipe(relay, flow) : STEP_WAIT;
+	if (flow->ended)
+		return flow->told ? STEP_WAIT : flow_tell_end(relay, flow);
+	if (!flow->readable || !(flow->writable || flow->discard))
+		return STEP_WAIT;
+	flow_choose_way(relay, flow);
+	return flow->pipe ? flow_fill_pipe(relay, flow) : flow_copy(relay, flow);
+}
+
+/* Moves what can be moved. Past its share it comes back next turn: edges are not repeated. */
+static void flow_run(struct relay *relay, struct relay_flow *flow)
+{
+	uint64_t until = flow->bytes + TURN_BYTES;
+	enum step step;
+
+	for (unsigned steps = 0; (step = flow_step(relay, flow)) == STEP_MOVED; steps++) {
+		if (flow->bytes >= until || steps >= TURN_BYTES / 1024) {
+			loop_defer(relay->loop, &relay->turn);
+			break;
+		}
+	}
+}
+
+static void relay_check_end(struct relay *relay)
+{
+	if (relay->end != RELAY_RUNNING || !relay->down.told)
+		return;
+	if (relay->up.told && relay->up.ended) {
+		relay_finish(relay, RELAY_FINISHED);
+	} else if (relay->up.discard) {
+		/* Nobody reads the client any more; wait for its EOF, but not for long. */
+		if (!relay->lingering)
+			loop_timer(relay->loop, &relay->idle, relay->loop->now_us + LINGER_US);
+		relay->lingering = true;
+	}
+}
+
+static void relay_run(struct relay *relay)
+{
+	if (relay->end == RELAY_RUNNING)
+		flow_run(relay, &relay->up);
+	if (relay->end == RELAY_RUNNING)
+		flow_run(relay, &relay->down);
+	relay_check_end(relay);
+}
+
+static void relay_turn(struct task *task)
+{
+	struct relay *relay = container_of(task, struct relay, turn);
+	if (relay->end != RELAY_RUNNING)
+		relay->done(relay, relay->end);
+	else
+		relay_run(relay);
+}
+
+/* One timer for a relay's whole life: it looks when something last moved and goes back to sleep for the rest. */
+static void relay_idle(struct timer *timer)
+{
+	struct relay *relay = container_of(timer, struct relay, idle);
+	uint64_t due_us = relay->moved_us + relay->idle_us;
+	if (relay->lingering)
+		relay_finish(relay, RELAY_FINISHED);
+	else if (due_us <= relay->loop->now_us)
+		relay_finish(relay, RELAY_IDLE);
+	else
+		loop_timer(relay->loop, timer, due_us);
+}
+
+static void flow_source_events(struct relay_flow *flow, uint32_t events)
+{
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		flow->readable = true;
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		flow->hung_up = true;
+}
+
+static void flow_sink_events(struct relay_flow *flow, uint32_t events)
+{
+	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		flow->writable = true;
+}
+
+/* A side that has said EOF, or that waits for the other to take what it sent, is not read: its reset shows only here. */
+static bool side_was_reset(const struct relay_side *side, const struct relay_flow *from, uint32_t events)
+{
+	return (events & EPOLLERR) && side->kind == SIDE_SOCKET && (from->ended || from->pending || from->in_pipe);
+}
+
+static void relay_client_ready(struct watch *watch, uint32_t events)
+{
+	struct relay *relay = container_of(watch, struct relay, client.in);
+	if (side_was_reset(&relay->client, &relay->up, events)) {
+		relay_reset(relay, &relay->client);
+		return;
+	}
+	flow_source_events(&relay->up, events);
+	flow_sink_events(&relay->down, events);
+	relay_run(relay);
+}
+
+static void relay_server_ready(struct watch *watch, uint32_t events)
+{
+	struct relay *relay = container_of(watch, struct relay, server.in);
+	if (side_was_reset(&relay->server, &relay->down, events)) {
+		relay_reset(relay, &relay->server);
+		return;
+	}
+	flow_source_events(&relay->down, events);
+	if (relay->server.kind != SIDE_PIPES)
+		flow_sink_events(&relay->up, events);
+	relay_run(relay);
+}
+
+static void relay_program_input_ready(struct watch *watch, uint32_t events)
+{
+	struct relay *relay = container_of(watch, struct relay, server.out);
+	flow_sink_events(&relay->up, events);
+	if ((events & EPOLLERR) && !relay->up.told)
+		flow_discard(relay, &relay->up);
+	relay_run(relay);
+}
+
+void relay_start(struct relay *relay, uint32_t client_events, uint32_t server_events)
+{
+	relay->up = (struct relay_flow){ .readable = true, .writable = true };
+	relay->down = (struct relay_flow){ .writable = true };
+	relay->end = RELAY_RUNNING;
+	relay->lingering = false;
+	relay->turn = (struct task){ .run = relay_turn };
+	relay->idle = (struct timer){ .fired = relay_idle };
+	relay->moved_us = relay->loop->now_us;
+	relay->client.in.ready = relay_client_ready;
+	relay->server.in.ready = relay_server_ready;
+	relay->server.out.ready = relay_program_input_ready;
+	flow_source_events(&relay->up, client_events);
+	flow_source_events(&relay->down, server_events);
+	if (loop_timer(relay->loop, &relay->idle, relay->moved_us + relay->idle_us) < 0)
+		relay_finish(relay, RELAY_NO_MEMORY);
+	relay_run(relay);
+}
+
+static void side_close(struct loop *loop, struct relay_side *side, bool reset)
+{
+	int fd = loop_unwatch(loop, &side->in);
+	if (reset && side->kind == SIDE_SOCKET)
+		fd_reset(fd);
+	else
+		fd_close(fd);
+	fd_close(loop_unwatch(loop, &side->out));
+}
+
+void relay_close(struct relay *relay, enum relay_end end)
+{
+	bool reset = end == RELAY_CLIENT_RESET || end == RELAY_SERVER_RESET;
+
+	loop_timer_stop(relay->loop, &relay->idle);
+	loop_cancel(relay->loop, &relay->turn);
+	for (int i = 0; i < 2; i++) {
+		struct relay_flow *flow = i ? &relay->down : &relay->up;
+		relay_pool_give_buffer(relay->pool, flow->pending);
+		flow->pending = NULL;
+		flow_leave_pipe(relay, flow);
+		flow->in_pipe = 0;
+	}
+	side_close(relay->loop, &relay->client, reset);
+	side_close(relay->loop, &relay->server, reset);
+}

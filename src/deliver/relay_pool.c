@@ -1,0 +1,110 @@
+/* Buffers and pipes for relays. Owns all of them; what was taken must be given back before the pool is freed. */
+#include "relay_pool.h"
+#include "fd.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SPARE_BUFFERS_MAX 16
+#define PIPES_MAX         64
+#define PIPE_SIZE         (1 << 20) /* where the kernel allows it (fs.pipe-max-size); what it gave is good enough */
+
+struct relay_buffer {
+	struct relay_buffer *next;
+};
+
+struct relay_pool *relay_pool_new(void)
+{
+	struct relay_pool *pool = calloc(1, sizeof(*pool));
+	if (!pool)
+		return NULL;
+	pool->shared = malloc(RELAY_BUFFER_SIZE);
+	if (!pool->shared) {
+		free(pool);
+		return NULL;
+	}
+	return pool;
+}
+
+static void pipe_free(struct relay_pool *pool, struct relay_pipe *pipe)
+{
+	fd_close(pipe->in);
+	fd_close(pipe->out);
+	free(pipe);
+	pool->n_pipes--;
+}
+
+void relay_pool_free(struct relay_pool *pool)
+{
+	if (!pool)
+		return;
+	for (struct relay_buffer *next; pool->spare_buffers; pool->spare_buffers = next) {
+		next = pool->spare_buffers->next;
+		free(pool->spare_buffers);
+	}
+	for (struct relay_pipe *next; pool->spare_pipes; pool->spare_pipes = next) {
+		next = pool->spare_pipes->next;
+		pipe_free(pool, pool->spare_pipes);
+	}
+	free(pool->shared);
+	free(pool);
+}
+
+uint8_t *relay_pool_take_buffer(struct relay_pool *pool)
+{
+	struct relay_buffer *buffer = pool->spare_buffers;
+	if (!buffer)
+		return malloc(RELAY_BUFFER_SIZE);
+	pool->spare_buffers = buffer->next;
+	pool->n_spare_buffers--;
+	return (uint8_t *)buffer;
+}
+
+void relay_pool_give_buffer(struct relay_pool *pool, uint8_t *bytes)
+{
+	if (!bytes)
+		return;
+	if (pool->n_spare_buffers >= SPARE_BUFFERS_MAX) {
+		free(bytes);
+		return;
+	}
+	struct relay_buffer *buffer = (struct relay_buffer *)bytes;
+	buffer->next = pool->spare_buffers;
+	pool->spare_buffers = buffer;
+	pool->n_spare_buffers++;
+}
+
+struct relay_pipe *relay_pool_take_pipe(struct relay_pool *pool)
+{
+	struct relay_pipe *spare = pool->spare_pipes;
+	if (spare) {
+		pool->spare_pipes = spare->next;
+		return spare;
+	}
+	if (pool->n_pipes >= PIPES_MAX)
+		return NULL;
+	int ends[2];
+	struct relay_pipe *made = malloc(sizeof(*made));
+	if (!made)
+		return NULL;
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
+		free(made);
+		return NULL;
+	}
+	fcntl(ends[1], F_SETPIPE_SZ, PIPE_SIZE);
+	*made = (struct relay_pipe){ .in = ends[0], .out = ends[1] };
+	pool->n_pipes++;
+	return made;
+}
+
+void relay_pool_give_pipe(struct relay_pool *pool, struct relay_pipe *pipe, bool empty)
+{
+	if (!pipe)
+		return;
+	if (!empty) {
+		pipe_free(pool, pipe);
+		return;
+	}
+	pipe->next = pool->spare_pipes;
+	pool->spare_pipes = pipe;
+}

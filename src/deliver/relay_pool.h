@@ -1,0 +1,27 @@
+/* What the relays of one worker share: the buffer that everything is read into, spare buffers for what a receiver does
+ * not take at once, and pipes to splice through. Bounded: past the bound a flow is copied. */
+#pragma once
+#include "relay.h"
+
+struct relay_pipe {
+	int in, out; /* read from `in`, written to `out`: named as the pipe's user sees them */
+	struct relay_pipe *next;
+};
+
+struct relay_buffer;
+
+struct relay_pool {
+	uint8_t *shared; /* RELAY_BUFFER_SIZE; holds nothing between two calls */
+	struct relay_buffer *spare_buffers;
+	unsigned n_spare_buffers;
+	struct relay_pipe *spare_pipes;
+	unsigned n_pipes; /* spare and in use */
+};
+
+uint8_t *relay_pool_take_buffer(struct relay_pool *pool); /* RELAY_BUFFER_SIZE bytes, or NULL */
+void relay_pool_give_buffer(struct relay_pool *pool, uint8_t *buffer);
+
+struct relay_pipe *relay_pool_take_pipe(struct relay_pool *pool); /* NULL: the bound or the kernel's is reached */
+
+/* An empty pipe is kept for the next flow; one that still holds bytes is closed. */
+void relay_pool_give_pipe(struct relay_pool *pool, struct relay_pipe *pipe, bool empty);

@@ -1,0 +1,54 @@
+/* Where a connection can go: plain data, filled by the policy, read by the rest. */
+#pragma once
+#include "address.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum delivery { DELIVERY_CONNECT, DELIVERY_HANDOVER, DELIVERY_EXEC, DELIVERY_REJECT };
+
+extern const char *const delivery_names[]; /* "connect", "handover", "exec", "reject" */
+
+#define BACKEND_NO_NAME UINT32_MAX
+
+struct backend {
+	const char *text;       /* as the operator wrote it */
+	struct address address; /* len 0 when `name` is set */
+	uint32_t name;          /* index into the resolved names, or BACKEND_NO_NAME */
+	uint16_t port;          /* beside a name */
+};
+
+enum handover_format { HANDOVER_USHER, HANDOVER_TCPMUX };
+
+enum stdio { STDIO_SOCKET, STDIO_PIPE, STDIO_PTY };
+
+struct program {
+	char *const *argv; /* argv[0] absolute */
+	enum stdio stdio;
+	bool own_identity; /* else it runs as the master does */
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups;
+	size_t n_groups;
+	const char *user, *home, *shell; /* for the environment; NULL without own_identity */
+};
+
+struct target {
+	enum delivery delivery;
+	union {
+		struct {
+			const struct backend *backends; /* tried in order */
+			size_t n_backends;
+		} connect;
+		struct {
+			const char *text;
+			struct address address;
+			enum handover_format format;
+		} handover;
+		struct program exec;
+		struct {
+			bool reset; /* RST rather than FIN */
+		} reject;
+	};
+};

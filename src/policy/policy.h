@@ -1,0 +1,79 @@
+/* The configuration, compiled: immutable once it is published, built in one arena, freed whole.
+ * Keys, types, defaults and limits are documented in usher.conf(5). */
+#pragma once
+#include "address.h"
+#include "complaint.h"
+#include "decider.h"
+#include "log.h"
+#include "target.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct listener_policy {
+	const char *text; /* as the operator wrote it, with the port that is in force */
+	struct address address;
+	mode_t mode; /* of a UNIX socket */
+	unsigned line;
+};
+
+struct service {
+	const char *name;
+	const char *match; /* as text, for people: "tls sni=shop.example alpn=h2 | http host=..." */
+	unsigned line;
+	struct target target;
+	uint32_t fallback; /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
+};
+
+enum log_sink { SINK_STDERR, SINK_SYSLOG, SINK_JOURNAL, SINK_FILE };
+
+struct policy {
+	const char *file;
+
+	struct listener_policy *listeners;
+	size_t n_listeners;
+
+	struct protocol *protocols; /* the built-in ones first, in the order of probes[] */
+	size_t n_protocols;
+
+	struct service *services; /* in file order */
+	size_t n_services;
+	const struct decider **deciders; /* one a listener; may be the same */
+	uint32_t on_silence, on_unknown; /* SERVICE_NONE: close */
+
+	const char **names; /* host names of backends, for the resolver */
+	size_t n_names;
+
+	uint64_t decide_timeout_us, connect_timeout_us, idle_timeout_us, drain_timeout_us;
+	unsigned workers;
+	unsigned max_connections; /* in one worker; 0: as many as descriptors allow */
+
+	bool drop_identity; /* started as root: workers become uid, gid */
+	const char *user;
+	uid_t uid;
+	gid_t gid;
+
+	const char *pid_file; /* NULL: none */
+
+	enum log_sink log_sink;
+	const char *log_file;
+	struct log_settings log;
+
+	struct arena *arena; /* all of the above */
+	struct decider **owned_deciders;
+	size_t n_owned_deciders;
+};
+
+struct policy_options {
+	uint16_t port; /* overrides that of every IP listener; 0: as configured */
+};
+
+/* Reads and compiles. 0 and a policy, or -EINVAL with at least one error among the complaints. Warnings (overlaps, a
+ * service that nothing leads to) may come with either. `text` is the configuration itself, `file` then only its name. */
+int policy_load(struct policy **ret, const char *file, const struct policy_options *options, struct complaints *complaints);
+int policy_load_text(struct policy **ret, const char *file, const char *text, const struct policy_options *options,
+	struct complaints *complaints);
+void policy_free(struct policy *policy); /* accepts NULL */
+
+/* The routing table, as a person wants to read it. */
+void policy_print(const struct policy *policy, FILE *to);
