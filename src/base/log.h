@@ -20,28 +20,33 @@ struct log_settings {
 	bool timestamps; /* off where the receiver writes its own: journal, syslog */
 };
 
-/* One for the process. `fd` is the pipe's write end, or 2 before there is a logger. */
+/* One for the process. `fd` is the pipe's write end, or 2 before there is a logger: then "<N>" is left out. The process
+ * ignores SIGPIPE: a logger that died must not take it along. Every function here leaves errno as it was. */
 void log_setup(int fd, const struct log_settings *settings);
+int log_fd(void); /* for a child that closes what it does not need */
 bool log_wants(enum log_level level);
 uint64_t log_dropped(void);
 
 struct record {
 	enum log_level level;
-	size_t len;
+	size_t len;     /* 0: not wanted, nothing is built */
+	bool truncated; /* something was left out: the line says so at its end */
 	char line[LOG_LINE_MAX];
 };
 
 /* A record is built and written only where log_wants(level); ask first on a hot path. Keys are literals of ours; string
- * values are escaped. A value that no longer fits leaves the record as it was. */
+ * values are escaped. A value that no longer fits is left out whole and the record is marked as truncated; a NULL value
+ * is left out too. */
 void record_begin(struct record *record, enum log_level level, const char *event);
 void record_text(struct record *record, const char *key, const char *value);
 void record_bytes(struct record *record, const char *key, const void *value, size_t len);
 void record_address(struct record *record, const char *key, const struct address *value);
 void record_number(struct record *record, const char *key, uint64_t value);
 void record_ms(struct record *record, const char *key, uint64_t value_us); /* written in milliseconds, three decimals */
-void record_write(struct record *record);
+void record_end(struct record *record); /* completes `line` and `len` ('\n' included) for who writes it elsewhere */
+void record_write(struct record *record); /* completes and writes */
 
-/* A record with nothing but a message. */
+/* A record with nothing but a message, which is cut where it does not fit. */
 void log_message(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #define log_error(...)   log_message(LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_message(LEVEL_WARNING, __VA_ARGS__)
