@@ -1,7 +1,8 @@
 /* The table of resolved names: written by the resolver process, read by workers, shared as one mapping. A worker never
  * waits for DNS: it reads the last good answer, which stays until there is a better one.
  *
- * A slot is guarded by a sequence count (odd while it is written), so that a reader never blocks the writer. */
+ * A slot keeps two answers and a version that tells which one is in force, so that neither side waits for the other and a
+ * resolver that dies while it writes leaves the last good answer. */
 #pragma once
 #include "address.h"
 #include <stddef.h>

@@ -1,0 +1,200 @@
+/* The shared table of resolved names. One process writes, any number read, none waits for another and none is
+ * trusted to stay alive: a resolver that is killed in the middle of a write leaves the answer before it in
+ * place.
+ *
+ *     slot:   version   answers[0]   answers[1]
+ *
+ * The answer in force is answers[version & 1]. The writer fills the other one and then counts the version up.
+ * A reader takes the version, copies, and takes the version again: where it has changed, the copy may be torn
+ * and is made anew.
+ *
+ * Every word is an atomic, so that there is no data race to argue about. Why the second look at the version
+ * is enough, without fences (which ThreadSanitizer does not understand; on x86 all of this compiles to plain
+ * moves): the words of version v+2 are stored with release after the version became v+1. A reader that was
+ * copying version v and loads one of them with acquire therefore sees version v+1 or later when it looks
+ * again, and does not keep the copy. */
+#include "resolved.h"
+#include "fd.h"
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ATTEMPTS 64 /* a writer writes a few times a second; this is for one that has gone mad */
+
+struct shared_address {
+	_Atomic uint32_t family; /* AF_INET or AF_INET6 */
+	_Atomic uint32_t scope;
+	_Atomic uint32_t bytes[4]; /* in network order */
+};
+
+struct answer {
+	_Atomic uint32_t count; /* 0 before the first answer */
+	struct shared_address addresses[RESOLVED_ADDRESSES_MAX];
+};
+
+struct slot {
+	_Alignas(64) _Atomic uint32_t version;
+	struct answer answers[2];
+};
+
+struct resolved {
+	struct slot *slots;
+	size_t n_names;
+	size_t size; /* of the mapping */
+	int fd;      /* -1 once it is read-only */
+};
+
+int resolved_new(struct resolved **ret, size_t n_names)
+{
+	size_t size = (n_names ? n_names : 1) * sizeof(struct slot); /* a mapping of no bytes does not exist */
+	struct resolved *resolved = NULL;
+	void *pages = MAP_FAILED;
+	int result = 0;
+
+	int fd = memfd_create("usher: resolved names", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	resolved = calloc(1, sizeof *resolved);
+	if (!resolved) {
+		result = -ENOMEM;
+		goto out;
+	}
+	if (ftruncate(fd, (off_t)size) < 0) {
+		result = -errno;
+		goto out;
+	}
+	pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (pages == MAP_FAILED) {
+		result = -errno;
+		goto out;
+	}
+	/* From here on this mapping, and what is forked from it, is the only way to write: a new one,
+	 * write(2) or a file that shrinks below a reader (SIGBUS) are refused by the kernel, whoever gets
+	 * hold of the descriptor. */
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+		result = -errno;
+		goto out;
+	}
+	*resolved = (struct resolved){ .slots = pages, .n_names = n_names, .size = size, .fd = fd };
+	*ret = resolved;
+	return 0;
+out:
+	if (pages != MAP_FAILED)
+		munmap(pages, size);
+	free(resolved);
+	fd_close(fd);
+	return result;
+}
+
+int resolved_read_only(struct resolved *resolved)
+{
+	/* In place of the writable pages, so that no writable one stays behind. The seal makes the kernel
+	 * refuse an mprotect() that would turn these writable again. */
+	void *pages =
+	        mmap(resolved->slots, resolved->size, PROT_READ, MAP_SHARED | MAP_FIXED, resolved->fd, 0);
+	if (pages == MAP_FAILED)
+		return -errno;
+	resolved->fd = fd_close(resolved->fd);
+	return 0;
+}
+
+void resolved_free(struct resolved *resolved)
+{
+	if (!resolved)
+		return;
+	munmap(resolved->slots, resolved->size);
+	fd_close(resolved->fd);
+	free(resolved);
+}
+
+static void put_word(_Atomic uint32_t *word, uint32_t value)
+{
+	atomic_store_explicit(word, value, memory_order_release);
+}
+
+static uint32_t get_word(const _Atomic uint32_t *word)
+{
+	return atomic_load_explicit(word, memory_order_acquire);
+}
+
+static void put_address(struct shared_address *to, const struct address *from)
+{
+	bool v6 = from->sa.sa_family == AF_INET6;
+	uint32_t bytes[4] = { 0 };
+
+	if (v6)
+		memcpy(bytes, &from->in6.sin6_addr, 16);
+	else
+		memcpy(bytes, &from->in.sin_addr, 4);
+	put_word(&to->family, from->sa.sa_family);
+	put_word(&to->scope, v6 ? from->in6.sin6_scope_id : 0);
+	for (int i = 0; i < 4; i++)
+		put_word(&to->bytes[i], bytes[i]);
+}
+
+void resolved_write(struct resolved *resolved, size_t name, const struct address *addresses, size_t count)
+{
+	assert(name < resolved->n_names);
+
+	struct slot *slot = &resolved->slots[name];
+	uint32_t next = atomic_load_explicit(&slot->version, memory_order_relaxed) + 1;
+	struct answer *answer = &slot->answers[next & 1];
+	uint32_t kept = 0;
+
+	for (size_t i = 0; i < count && kept < RESOLVED_ADDRESSES_MAX; i++)
+		if (address_is_ip(&addresses[i]))
+			put_address(&answer->addresses[kept++], &addresses[i]);
+	if (kept == 0)
+		return;
+	put_word(&answer->count, kept);
+	put_word(&slot->version, next);
+}
+
+/* False for what is no address: the writer reads what strangers send, and is not believed blindly. */
+static bool get_address(const struct shared_address *from, uint16_t port, struct address *ret)
+{
+	uint32_t family = get_word(&from->family), scope = get_word(&from->scope), bytes[4];
+
+	for (int i = 0; i < 4; i++)
+		bytes[i] = get_word(&from->bytes[i]);
+	if (family != AF_INET && family != AF_INET6)
+		return false;
+	*ret = (struct address){ 0 };
+	if (family == AF_INET6) {
+		ret->len = sizeof ret->in6;
+		ret->in6.sin6_family = AF_INET6;
+		ret->in6.sin6_scope_id = scope;
+		memcpy(&ret->in6.sin6_addr, bytes, 16);
+	} else {
+		ret->len = sizeof ret->in;
+		ret->in.sin_family = AF_INET;
+		memcpy(&ret->in.sin_addr, bytes, 4);
+	}
+	address_set_port(ret, port);
+	return true;
+}
+
+size_t resolved_read(const struct resolved *resolved, size_t name, uint16_t port,
+        struct address ret[RESOLVED_ADDRESSES_MAX])
+{
+	assert(name < resolved->n_names);
+
+	const struct slot *slot = &resolved->slots[name];
+
+	for (int i = 0; i < ATTEMPTS; i++) {
+		uint32_t version = get_word(&slot->version);
+		const struct answer *answer = &slot->answers[version & 1];
+		uint32_t count = get_word(&answer->count);
+		size_t n = 0;
+		for (size_t k = 0; k < count && k < RESOLVED_ADDRESSES_MAX; k++)
+			n += get_address(&answer->addresses[k], port, &ret[n]);
+		if (get_word(&slot->version) == version)
+			return n;
+	}
+	return 0;
+}
