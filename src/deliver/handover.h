@@ -9,12 +9,14 @@
 struct handover;
 
 struct handover *handover_new(struct loop *loop, const struct address *receiver, enum handover_format format); /* NULL: no memory */
-void handover_free(struct handover *handover); /* accepts NULL; requests must be gone */
+/* Accepts NULL; requests must be gone. From a task or outside the loop: an event for the channel may still be queued. */
+void handover_free(struct handover *handover);
 
 struct handover_request {
 	int fd;                    /* stays the caller's; may be closed once done with 0 */
 	const struct facts *facts; /* read when the message is sent */
-	/* Once, perhaps before handover_send() returns: 0 when the kernel has taken the message, or -errno. */
+	/* Once, perhaps before handover_send() returns: 0 when the kernel has taken the message, or -errno (-ENOENT,
+	 * -ECONNREFUSED: nobody listens; -EPIPE, -ECONNRESET: broken twice). May send and cancel. */
 	void (*done)(struct handover_request *request, int error);
 
 	struct handover *handover; /* NULL: not waiting */
@@ -22,4 +24,5 @@ struct handover_request {
 };
 
 void handover_send(struct handover *handover, struct handover_request *request);
-void handover_cancel(struct handover_request *request); /* harmless when not waiting */
+/* The receiver does not get it, and `done` is not called. Harmless when not waiting. */
+void handover_cancel(struct handover_request *request);
