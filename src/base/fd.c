@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -62,21 +61,4 @@ unsigned long fd_raise_limit(void)
 	if (limit.rlim_cur != limit.rlim_max && setrlimit(RLIMIT_NOFILE, &raised) == 0)
 		return raised.rlim_cur;
 	return limit.rlim_cur;
-}
-
-void fd_close_others(const int *keep, size_t n)
-{
-	unsigned first = STDERR_FILENO + 1;
-
-	for (;;) {
-		unsigned kept = UINT_MAX; /* the lowest one that stays, from `first` on */
-		for (size_t i = 0; i < n; i++)
-			if (keep[i] >= 0 && (unsigned)keep[i] >= first && (unsigned)keep[i] < kept)
-				kept = (unsigned)keep[i];
-		if (kept > first)
-			close_range(first, kept == UINT_MAX ? UINT_MAX : kept - 1, 0);
-		if (kept == UINT_MAX)
-			return;
-		first = kept + 1;
-	}
 }

@@ -1,7 +1,6 @@
 /* Descriptors: close-on-exec from birth, -1 when absent, closed exactly once. */
 #pragma once
 #include <stdbool.h>
-#include <stddef.h>
 
 /* Closes `fd` unless it is -1 and returns -1, to be assigned: fd = fd_close(fd). */
 int fd_close(int fd);
@@ -15,6 +14,3 @@ int fd_set_option(int fd, int level, int option, int value); /* setsockopt with 
 
 /* Raises RLIMIT_NOFILE's soft limit to its hard one and returns what may now be opened. */
 unsigned long fd_raise_limit(void);
-
-/* Closes every descriptor above 2 but the `n` in `keep` (any order, -1 is skipped). For a process that was just forked. */
-void fd_close_others(const int *keep, size_t n);
