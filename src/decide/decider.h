@@ -1,14 +1,15 @@
 /* The services of one listener, compiled: evidence in, verdict out.
  *
- * Services are numbered in file order. A service has any number of rules (any-of); a rule is all-of: the protocol is one
- * of a set, and each named attribute has a value that matches one of a list. Cost does not grow with the number of
- * services that do not match: each rule is filed under its most telling condition (a name in a hash table, else a
- * literal in a trie, else a probe or a regex) and only rules found there are looked at further.
+ * Services are numbered in file order. A service has any number of rules (any-of); a rule is all-of: the
+ * protocol is one of a set, and each named attribute has a value that matches one of a list. Cost does not
+ * grow with the number of services that do not match: each rule is filed under its most telling condition (a
+ * name in a hash table, else a literal in a trie, else a probe or a regex) and only rules found there are
+ * looked at further.
  *
  * What it promises (tests hold it to this):
- *   a service that says YES is taken as soon as every earlier one says NO; an earlier MORE holds a later YES back;
- *   verdicts never change once settled, however the bytes are cut;
- *   a probe or regex runs only where its answer can change the outcome. */
+ *   a service that says YES is taken as soon as every earlier one says NO; an earlier MORE holds a later YES
+ * back; verdicts never change once settled, however the bytes are cut; a probe or regex runs only where its
+ * answer can change the outcome. */
 #pragma once
 #include "evidence.h"
 #include "pattern.h"
@@ -17,14 +18,15 @@
 #define SERVICE_NONE  UINT32_MAX
 #define PROTOCOL_NONE UINT32_MAX
 
-/* A protocol: a built-in probe, or the user's own. With both literals and patterns, one of each must match. */
+/* A protocol: a built-in probe, or the user's own. With both literals and patterns, one of each must match.
+ */
 struct protocol {
 	const char *name;
 	const struct probe *probe; /* NULL for the user's own */
 	const struct literal {
 		const uint8_t *bytes;
 		size_t len;
-	} *literals;
+	} * literals;
 	size_t n_literals;
 	struct pattern *const *patterns;
 	size_t n_patterns;
@@ -42,20 +44,24 @@ struct rule {
 
 struct decider;
 
-/* Copies what it needs except the protocols, which must outlive it. 0, -EINVAL (a rule without any condition, a bad name) or
- * -ENOMEM. */
-int decider_new(struct decider **ret, const struct protocol *protocols, size_t n_protocols, const struct rule *rules, size_t n_rules);
+/* Copies what it needs except the protocols, which must outlive it. 0, -EINVAL (a rule without any condition,
+ * a bad name) or -ENOMEM. */
+int decider_new(struct decider **ret, const struct protocol *protocols, size_t n_protocols,
+        const struct rule *rules, size_t n_rules);
 void decider_free(struct decider *decider); /* accepts NULL */
 
 struct outcome {
-	uint32_t yes;      /* the first service that says YES, SERVICE_NONE */
-	uint32_t more;     /* the first service that says MORE before `yes`, SERVICE_NONE: the outcome is settled */
+	uint32_t yes;  /* the first service that says YES, SERVICE_NONE */
+	uint32_t more; /* the first service that says MORE before `yes`, SERVICE_NONE: the outcome is settled
+	                */
 	uint32_t protocol; /* that made `yes` say so, PROTOCOL_NONE */
 };
 
 /* Settled when outcome->more is SERVICE_NONE: `yes` is taken, or with no `yes` every service said NO.
  * With no bytes at all every service says MORE. Fills the findings as a side effect. */
-void decider_decide(const struct decider *decider, const struct evidence *evidence, struct findings *findings, struct outcome *ret);
+void decider_decide(const struct decider *decider, const struct evidence *evidence, struct findings *findings,
+        struct outcome *ret);
 
 /* One protocol's own verdict, for explaining. */
-enum verdict protocol_match(const struct protocol *protocol, const struct evidence *evidence, struct findings *findings);
+enum verdict protocol_match(
+        const struct protocol *protocol, const struct evidence *evidence, struct findings *findings);

@@ -1,7 +1,8 @@
 /* What is known of a connection so far, what probes find in it, and the three-valued answers that follow.
  *
  * Monotony is the contract of every matcher: once it said YES or NO of some bytes, it says the same of every
- * continuation of them. From it follows that the outcome does not depend on how the bytes were cut into segments. */
+ * continuation of them. From it follows that the outcome does not depend on how the bytes were cut into
+ * segments. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,7 +20,8 @@ struct evidence {
 /* What a probe can learn on the way. */
 enum attribute { ATTRIBUTE_SNI, ATTRIBUTE_ALPN, ATTRIBUTE_HOST, ATTRIBUTE_COUNT };
 
-extern const char *const attribute_names[ATTRIBUTE_COUNT]; /* as in the configuration: "sni", "alpn", "host" */
+extern const char
+        *const attribute_names[ATTRIBUTE_COUNT]; /* as in the configuration: "sni", "alpn", "host" */
 
 #define FINDING_VALUES_MAX 16 /* ALPN names of one hello; later ones are not looked at */
 

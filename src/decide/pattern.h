@@ -1,14 +1,17 @@
-/* A user's regular expression: PCRE2, compiled once with JIT, matched with partial matching so that "more bytes could
- * still make it match" is an answer, and under match, depth and heap limits so that hostile bytes cannot make it run away. */
+/* A user's regular expression: PCRE2, compiled once with JIT, matched with partial matching so that "more
+ * bytes could still make it match" is an answer, and under match, depth and heap limits so that hostile bytes
+ * cannot make it run away. */
 #pragma once
 #include "evidence.h"
 
 struct pattern;
 
-/* `within`: only the first so many bytes are looked at (1..EVIDENCE_MAX). Bytes are bytes (no UTF), `.` matches newline.
- * NULL on failure, with a message in `error` ("at offset 7: missing closing parenthesis"). */
+/* `within`: only the first so many bytes are looked at (1..EVIDENCE_MAX). Bytes are bytes (no UTF), `.`
+ * matches newline. NULL on failure, with a message in `error` ("at offset 7: missing closing parenthesis").
+ */
 struct pattern *pattern_new(const char *regex, size_t within, char *error, size_t error_size);
 void pattern_free(struct pattern *pattern); /* accepts NULL */
 
-/* NO also when a limit was hit. Monotone in the bytes: YES only when more bytes cannot take the match back. */
+/* NO also when a limit was hit. Monotone in the bytes: YES only when more bytes cannot take the match back.
+ */
 enum verdict pattern_match(const struct pattern *pattern, const struct evidence *evidence);

@@ -10,7 +10,8 @@ struct trie;
 struct trie *trie_new(void);
 void trie_free(struct trie *trie); /* accepts NULL */
 
-/* `rank` orders the literals (lowest first); a literal given twice keeps its lowest. len >= 1. 0 or -ENOMEM. */
+/* `rank` orders the literals (lowest first); a literal given twice keeps its lowest. len >= 1. 0 or -ENOMEM.
+ */
 int trie_insert(struct trie *trie, const void *literal, size_t len, uint32_t rank);
 
 struct trie_match {
@@ -18,3 +19,8 @@ struct trie_match {
 	uint32_t more; /* lowest rank of a longer literal that the bytes are a true prefix of; TRIE_NONE */
 };
 void trie_match(const struct trie *trie, const uint8_t *bytes, size_t len, struct trie_match *ret);
+
+/* The same walk, with `found` called for every literal that is a whole prefix of the bytes, shortest first.
+ * Returns what trie_match() puts into `more`. */
+uint32_t trie_walk(const struct trie *trie, const uint8_t *bytes, size_t len,
+        void (*found)(void *context, uint32_t rank), void *context);

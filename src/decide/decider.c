@@ -1,0 +1,364 @@
+/* Takes a decision: literals first (one walk), then probes and patterns in the order of the first service
+ * that each could decide, as long as that comes before the best YES so far. A probe that learned names brings
+ * up the rules filed under them; one that may still learn some brings up all that wait for it, one for each
+ * different rest.
+ *
+ * Refuses to allocate and to run anything twice in one decision: verdicts of protocols and conditions are
+ * kept in the decider's own scratch, so one decider serves one thread. Owns the compiled rules; protocols are
+ * the caller's. */
+#include "decider.h"
+
+#include "decider_rules.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct decider {
+	struct decider_rules rules;
+};
+
+/* One decision while it is taken. */
+struct decision {
+	const struct decider_rules *rules;
+	const struct evidence *evidence;
+	struct findings *findings;
+	uint64_t number;
+	uint32_t yes, more, protocol; /* as in struct outcome; `more` not yet cut off at `yes` */
+	int attribute;                /* whose names are being looked up */
+};
+
+int decider_new(struct decider **ret, const struct protocol *protocols, size_t n_protocols,
+        const struct rule *rules, size_t n_rules)
+{
+	struct decider *decider = calloc(1, sizeof(*decider));
+
+	if (!decider)
+		return -ENOMEM;
+	int r = decider_rules_init(&decider->rules, protocols, n_protocols, rules, n_rules);
+	if (r != 0) {
+		free(decider);
+		return r;
+	}
+	*ret = decider;
+	return 0;
+}
+
+void decider_free(struct decider *decider)
+{
+	if (!decider)
+		return;
+	decider_rules_fini(&decider->rules);
+	free(decider);
+}
+
+/* --- Verdicts of one thing
+ * -------------------------------------------------------------------------------------------- */
+
+static enum verdict literals_match(const struct protocol *protocol, const struct evidence *evidence)
+{
+	enum verdict verdict = VERDICT_NO;
+
+	for (size_t i = 0; i < protocol->n_literals; i++) {
+		const struct literal *literal = &protocol->literals[i];
+		bool is_whole = literal->len <= evidence->len;
+		if (memcmp(literal->bytes, evidence->bytes, is_whole ? literal->len : evidence->len) != 0)
+			continue;
+		if (is_whole)
+			return VERDICT_YES;
+		verdict = VERDICT_MORE;
+	}
+	return verdict;
+}
+
+static enum verdict patterns_match(const struct protocol *protocol, const struct evidence *evidence)
+{
+	enum verdict verdict = VERDICT_NO;
+
+	for (size_t i = 0; i < protocol->n_patterns; i++) {
+		enum verdict one = pattern_match(protocol->patterns[i], evidence);
+		if (one == VERDICT_YES)
+			return VERDICT_YES;
+		if (one == VERDICT_MORE)
+			verdict = VERDICT_MORE;
+	}
+	return verdict;
+}
+
+/* The evidence has bytes. Patterns run only where a literal said YES. */
+static enum verdict protocol_run(
+        const struct protocol *protocol, const struct evidence *evidence, struct findings *findings)
+{
+	enum verdict verdict;
+
+	if (protocol->probe)
+		return protocol->probe->run(evidence, findings);
+	if (protocol->n_literals == 0)
+		return patterns_match(protocol, evidence);
+	verdict = literals_match(protocol, evidence);
+	return verdict == VERDICT_YES && protocol->n_patterns > 0 ? patterns_match(protocol, evidence)
+	                                                          : verdict;
+}
+
+enum verdict protocol_match(
+        const struct protocol *protocol, const struct evidence *evidence, struct findings *findings)
+{
+	findings_reset(findings);
+	return evidence->len > 0 ? protocol_run(protocol, evidence, findings) : VERDICT_MORE;
+}
+
+static enum verdict protocol_judge(struct decision *decision, uint32_t protocol)
+{
+	struct memo *memo = &decision->rules->protocol_memo[protocol];
+
+	if (memo->decision != decision->number) {
+		memo->verdict = protocol_run(
+		        &decision->rules->protocols[protocol], decision->evidence, decision->findings);
+		memo->decision = decision->number;
+	}
+	return memo->verdict;
+}
+
+static enum verdict protocols_judge(struct decision *decision, const struct condition *condition)
+{
+	enum verdict verdict = VERDICT_NO;
+
+	for (size_t i = 0; i < condition->count; i++) {
+		enum verdict one = protocol_judge(decision, condition->protocols[i]);
+		if (one == VERDICT_YES)
+			return VERDICT_YES;
+		if (one == VERDICT_MORE)
+			verdict = VERDICT_MORE;
+	}
+	return verdict;
+}
+
+/* The attribute as the probe that learns it leaves it; NULL: no probe does. */
+static const struct finding *finding_get(struct decision *decision, int attribute)
+{
+	uint32_t provider = decision->rules->attribute[attribute].provider;
+
+	if (provider == PROTOCOL_NONE)
+		return NULL;
+	protocol_judge(decision, provider);
+	return &decision->findings->attribute[attribute];
+}
+
+static enum verdict names_judge(struct decision *decision, const struct condition *condition)
+{
+	const struct finding *finding = finding_get(decision, condition->attribute);
+
+	if (!finding)
+		return VERDICT_NO;
+	for (uint8_t i = 0; i < finding->count; i++)
+		for (size_t k = 0; k < condition->count; k++)
+			if (name_matches(condition->names[k], finding->value[i].at, finding->value[i].len))
+				return VERDICT_YES;
+	return finding->settled ? VERDICT_NO : VERDICT_MORE;
+}
+
+static enum verdict condition_judge(struct decision *decision, uint32_t index)
+{
+	const struct condition *condition = &decision->rules->conditions[index];
+	struct memo *memo = &decision->rules->condition_memo[index];
+
+	if (memo->decision != decision->number) {
+		memo->verdict = condition->attribute == PROTOCOL_CONDITION
+		                        ? protocols_judge(decision, condition)
+		                        : names_judge(decision, condition);
+		memo->decision = decision->number;
+	}
+	return memo->verdict;
+}
+
+/* Everything that the rule demands besides its anchor. */
+static enum verdict rest_judge(struct decision *decision, const struct attribute_rule *rule)
+{
+	enum verdict verdict = VERDICT_YES;
+
+	for (int i = 0; i <= ATTRIBUTE_COUNT; i++) {
+		if (rule->rest[i] == CONDITION_NONE)
+			continue;
+		enum verdict one = condition_judge(decision, rule->rest[i]);
+		if (one == VERDICT_NO)
+			return VERDICT_NO;
+		if (one == VERDICT_MORE)
+			verdict = VERDICT_MORE;
+	}
+	return verdict;
+}
+
+/* --- Putting them together
+ * -------------------------------------------------------------------------------------------- */
+
+static void decision_take(
+        struct decision *decision, enum verdict verdict, uint32_t service, uint32_t protocol)
+{
+	if (verdict == VERDICT_YES && service < decision->yes) {
+		decision->yes = service;
+		decision->protocol = protocol;
+	} else if (verdict == VERDICT_MORE && service < decision->more) {
+		decision->more = service;
+	}
+}
+
+/* The protocol that made a rule with attributes say YES. */
+static uint32_t rule_protocol(struct decision *decision, const struct attribute_rule *rule)
+{
+	if (rule->rest[PROTOCOL_CONDITION] == CONDITION_NONE)
+		return decision->rules->attribute[rule->anchor].provider;
+	const struct condition *condition = &decision->rules->conditions[rule->rest[PROTOCOL_CONDITION]];
+	for (size_t i = 0; i < condition->count; i++)
+		if (protocol_judge(decision, condition->protocols[i]) == VERDICT_YES)
+			return condition->protocols[i];
+	return PROTOCOL_NONE;
+}
+
+/* The rules under one name that was found. */
+static void rules_take(void *context, const uint32_t *numbers, size_t count)
+{
+	struct decision *decision = context;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct attribute_rule *rule = &decision->rules->rules[numbers[i]];
+		if (rule->service >= decision->yes)
+			return;
+		enum verdict verdict = rest_judge(decision, rule);
+		decision_take(decision, verdict, rule->service,
+		        verdict == VERDICT_YES ? rule_protocol(decision, rule) : PROTOCOL_NONE);
+	}
+}
+
+/* The rules that wait for an attribute: each says MORE, unless its rest says NO. */
+static void open_rules_take(struct decision *decision, int attribute)
+{
+	const uint32_t *open = decision->rules->attribute[attribute].open_rules;
+
+	for (size_t i = 0; i < decision->rules->attribute[attribute].n_open_rules; i++) {
+		const struct attribute_rule *rule = &decision->rules->rules[open[i]];
+		if (rule->service >= decision->yes || rule->service >= decision->more)
+			return;
+		if (rest_judge(decision, rule) != VERDICT_NO)
+			decision_take(decision, VERDICT_MORE, rule->service, PROTOCOL_NONE);
+	}
+}
+
+static void attribute_take(struct decision *decision, int attribute)
+{
+	const struct finding *finding = finding_get(decision, attribute);
+	const struct names *names = decision->rules->attribute[attribute].names;
+
+	for (uint8_t i = 0; i < finding->count; i++)
+		names_lookup(names, finding->value[i].at, finding->value[i].len, rules_take, decision);
+	if (!finding->settled)
+		open_rules_take(decision, attribute);
+}
+
+/* What a probe or a pattern decides: rules of protocols only, and those anchored at what it learns. */
+static void source_take(struct decision *decision, const struct source *source)
+{
+	const struct decider_rules *rules = decision->rules;
+
+	decision_take(decision, protocol_judge(decision, source->protocol),
+	        rules->protocol_service[source->protocol], source->protocol);
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
+		if (rules->attribute[i].provider == source->protocol &&
+		        rules->attribute[i].service < decision->yes)
+			attribute_take(decision, i);
+}
+
+static void plain_literal_take(void *context, uint32_t rank)
+{
+	struct decision *decision = context;
+	const struct literal_use *use = &decision->rules->literals[rank];
+
+	decision_take(decision, VERDICT_YES, use->plain_service, use->plain_protocol);
+}
+
+/* The search for the next protocol whose literal is there and whose patterns have not been asked. */
+struct gated_search {
+	const struct decider_rules *rules;
+	struct source after; /* the last one, or none: `any` */
+	bool any;
+	struct source next;
+};
+
+static bool source_precedes(const struct source *a, const struct source *b)
+{
+	return a->service != b->service ? a->service < b->service : a->protocol < b->protocol;
+}
+
+static void gated_consider(void *context, uint32_t rank)
+{
+	struct gated_search *search = context;
+	const struct literal_use *use = &search->rules->literals[rank];
+
+	for (uint32_t i = 0; i < use->n_gated; i++) {
+		struct source one = { use->gated[i], search->rules->protocol_service[use->gated[i]] };
+		if (!search->any && !source_precedes(&search->after, &one))
+			continue;
+		if (source_precedes(&one, &search->next))
+			search->next = one;
+		return;
+	}
+}
+
+/* Moves on to the next one; its service is SERVICE_NONE behind the last. A walk for each keeps them in order
+ * without memory. */
+static void gated_next(const struct decision *decision, struct gated_search *search)
+{
+	search->after = search->next;
+	search->next = (struct source){ PROTOCOL_NONE, SERVICE_NONE };
+	if (decision->rules->has_gated)
+		trie_walk(decision->rules->trie, decision->evidence->bytes, decision->evidence->len,
+		        gated_consider, search);
+	search->any = false;
+}
+
+static void decision_run(struct decision *decision)
+{
+	const struct decider_rules *rules = decision->rules;
+	struct gated_search gated = { .rules = rules, .any = true };
+	size_t at = 0;
+
+	if (rules->trie) {
+		uint32_t more = trie_walk(rules->trie, decision->evidence->bytes, decision->evidence->len,
+		        plain_literal_take, decision);
+		if (more != TRIE_NONE)
+			decision_take(decision, VERDICT_MORE, rules->literals[more].service, PROTOCOL_NONE);
+	}
+	gated_next(decision, &gated);
+	for (;;) {
+		const struct source *next = &gated.next;
+		bool is_gated = at == rules->n_sources || !source_precedes(&rules->sources[at], next);
+		if (!is_gated)
+			next = &rules->sources[at++];
+		if (next->service >= decision->yes)
+			return;
+		source_take(decision, next);
+		if (is_gated)
+			gated_next(decision, &gated);
+	}
+}
+
+void decider_decide(const struct decider *decider, const struct evidence *evidence, struct findings *findings,
+        struct outcome *ret)
+{
+	struct decision decision = { .rules = &decider->rules,
+		.evidence = evidence,
+		.findings = findings,
+		.yes = SERVICE_NONE,
+		.more = SERVICE_NONE,
+		.protocol = PROTOCOL_NONE };
+
+	findings_reset(findings);
+	if (evidence->len == 0) {
+		*ret = (struct outcome){ SERVICE_NONE, decider->rules.first_service, PROTOCOL_NONE };
+		return;
+	}
+	decision.number = ++*decider->rules.decision;
+	decision_run(&decision);
+	ret->yes = decision.yes;
+	ret->more = decision.more < decision.yes ? decision.more : SERVICE_NONE;
+	ret->protocol = decision.protocol;
+}

@@ -1,0 +1,449 @@
+/* Compiles rules for the decider; decider_rules.h draws what comes out.
+ *
+ * Refuses rules without conditions, names that names_insert() refuses, empty literals, indices out of range,
+ * and services that are not in order. Owns everything it makes (one arena, one trie, a table for each
+ * attribute); protocols stay the caller's. */
+#include "decider_rules.h"
+
+#include "arena.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The most telling attribute first: it becomes the anchor of a rule that has several. */
+static const enum attribute anchor_order[ATTRIBUTE_COUNT] = { ATTRIBUTE_SNI, ATTRIBUTE_HOST, ATTRIBUTE_ALPN };
+
+static uint32_t lower(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static int compare_u32(uint32_t a, uint32_t b)
+{
+	return (a > b) - (a < b);
+}
+
+static bool has_attributes(const struct rule *rule)
+{
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
+		if (rule->attribute[i].count > 0)
+			return true;
+	return false;
+}
+
+static int rules_check(
+        const struct protocol *protocols, size_t n_protocols, const struct rule *rules, size_t n_rules)
+{
+	for (size_t i = 0; i < n_protocols; i++)
+		for (size_t k = 0; k < protocols[i].n_literals; k++)
+			if (protocols[i].literals[k].len == 0)
+				return -EINVAL;
+	for (size_t i = 0; i < n_rules; i++) {
+		if (rules[i].service == SERVICE_NONE || (i > 0 && rules[i].service < rules[i - 1].service))
+			return -EINVAL;
+		if (rules[i].n_protocols == 0 && !has_attributes(&rules[i]))
+			return -EINVAL;
+		for (size_t k = 0; k < rules[i].n_protocols; k++)
+			if (rules[i].protocols[k] >= n_protocols)
+				return -EINVAL;
+	}
+	return 0;
+}
+
+/* --- Rules of protocols only
+ * ------------------------------------------------------------------------------------------ */
+
+static void protocol_services_find(struct decider_rules *ret, const struct rule *rules, size_t n_rules)
+{
+	ret->protocol_service = arena_alloc(ret->arena, (ret->n_protocols + 1) * sizeof(uint32_t));
+	for (size_t i = 0; i < ret->n_protocols; i++)
+		ret->protocol_service[i] = SERVICE_NONE;
+	for (size_t i = 0; i < n_rules; i++) {
+		if (has_attributes(&rules[i]))
+			continue;
+		for (size_t k = 0; k < rules[i].n_protocols; k++) {
+			uint32_t *service = &ret->protocol_service[rules[i].protocols[k]];
+			*service = lower(*service, rules[i].service);
+		}
+	}
+}
+
+/* A literal of one protocol, while they are sorted. */
+struct claim {
+	const struct literal *literal;
+	uint32_t protocol;
+	uint32_t service;
+	bool is_gated;
+};
+
+static int literal_compare(const struct literal *a, const struct literal *b)
+{
+	int r = memcmp(a->bytes, b->bytes, a->len < b->len ? a->len : b->len);
+
+	return r != 0 ? r : (a->len > b->len) - (a->len < b->len);
+}
+
+static int claim_compare_protocol(const void *a, const void *b)
+{
+	const struct claim *x = a, *y = b;
+	int r = compare_u32(x->protocol, y->protocol);
+
+	return r != 0 ? r : literal_compare(x->literal, y->literal);
+}
+
+static int claim_compare_literal(const void *a, const void *b)
+{
+	const struct claim *x = a, *y = b;
+	int r = literal_compare(x->literal, y->literal);
+
+	if (r == 0)
+		r = compare_u32(x->service, y->service);
+	return r != 0 ? r : compare_u32(x->protocol, y->protocol);
+}
+
+static bool literal_begins(const struct literal *a, const struct literal *b)
+{
+	return a->len <= b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
+}
+
+/* All literals that count. Where one begins another of the same protocol the longer one adds nothing, and
+ * would say MORE when the protocol has said YES. In sorted order what begins with a literal directly follows
+ * it. */
+static size_t claims_collect(const struct decider_rules *rules, struct claim **ret)
+{
+	size_t n = 0, kept = 0;
+
+	for (size_t i = 0; i < rules->n_protocols; i++)
+		n += rules->protocols[i].n_literals;
+	struct claim *claims = arena_alloc(rules->arena, (n + 1) * sizeof(*claims));
+	n = 0;
+	for (uint32_t i = 0; i < rules->n_protocols; i++) {
+		const struct protocol *protocol = &rules->protocols[i];
+		if (protocol->probe || rules->protocol_service[i] == SERVICE_NONE)
+			continue;
+		for (size_t k = 0; k < protocol->n_literals; k++)
+			claims[n++] = (struct claim){ &protocol->literals[k], i, rules->protocol_service[i],
+				protocol->n_patterns > 0 };
+	}
+	qsort(claims, n, sizeof(*claims), claim_compare_protocol);
+	for (size_t i = 0; i < n; i++) {
+		if (kept > 0 && claims[kept - 1].protocol == claims[i].protocol &&
+		        literal_begins(claims[kept - 1].literal, claims[i].literal))
+			continue;
+		claims[kept++] = claims[i];
+	}
+	qsort(claims, kept, sizeof(*claims), claim_compare_literal);
+	*ret = claims;
+	return kept;
+}
+
+/* A literal_use and its bytes, while they are sorted. */
+struct draft {
+	struct literal_use use;
+	const struct literal *literal;
+};
+
+static int draft_compare(const void *a, const void *b)
+{
+	return compare_u32(((const struct draft *)a)->use.service, ((const struct draft *)b)->use.service);
+}
+
+/* Makes one draft of the claims [0 .. n) to the same literal. */
+static void draft_fill(struct draft *draft, const struct claim *claims, size_t n, struct arena *arena)
+{
+	uint32_t *gated = arena_alloc(arena, n * sizeof(*gated));
+
+	draft->literal = claims[0].literal;
+	draft->use = (struct literal_use){
+		.service = claims[0].service, .plain_service = SERVICE_NONE, .gated = gated
+	};
+	for (size_t i = 0; i < n; i++) {
+		if (claims[i].is_gated) {
+			gated[draft->use.n_gated++] = claims[i].protocol;
+		} else if (draft->use.plain_service == SERVICE_NONE) {
+			draft->use.plain_service = claims[i].service;
+			draft->use.plain_protocol = claims[i].protocol;
+		}
+	}
+}
+
+static int literals_compile(struct decider_rules *rules)
+{
+	struct claim *claims;
+	size_t n_claims = claims_collect(rules, &claims), n = 0;
+
+	if (n_claims == 0)
+		return 0;
+	struct draft *drafts = arena_alloc(rules->arena, n_claims * sizeof(*drafts));
+	for (size_t i = 0, end; i < n_claims; i = end) {
+		for (end = i + 1; end < n_claims; end++)
+			if (literal_compare(claims[i].literal, claims[end].literal) != 0)
+				break;
+		draft_fill(&drafts[n++], claims + i, end - i, rules->arena);
+	}
+	qsort(drafts, n, sizeof(*drafts), draft_compare);
+	rules->literals = arena_alloc(rules->arena, n * sizeof(*rules->literals));
+	rules->trie = trie_new();
+	if (!rules->trie)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		rules->literals[i] = drafts[i].use;
+		rules->has_gated |= drafts[i].use.n_gated > 0;
+		if (trie_insert(rules->trie, drafts[i].literal->bytes, drafts[i].literal->len, i) != 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* --- Rules with attributes
+ * -------------------------------------------------------------------------------------------- */
+
+/* A condition of one rule, while equal ones are brought together. */
+struct asked {
+	struct condition condition;
+	uint32_t *ret_index; /* in the rule */
+};
+
+static int condition_compare(const struct condition *a, const struct condition *b)
+{
+	int r = (a->attribute > b->attribute) - (a->attribute < b->attribute);
+
+	if (r == 0)
+		r = (a->count > b->count) - (a->count < b->count);
+	for (size_t i = 0; r == 0 && i < a->count; i++)
+		r = a->attribute == PROTOCOL_CONDITION ? compare_u32(a->protocols[i], b->protocols[i])
+		                                       : strcmp(a->names[i], b->names[i]);
+	return r;
+}
+
+static int asked_compare(const void *a, const void *b)
+{
+	return condition_compare(
+	        &((const struct asked *)a)->condition, &((const struct asked *)b)->condition);
+}
+
+/* The arena's copy of a condition of the caller's. */
+static struct condition condition_copy(const struct condition *condition, struct arena *arena)
+{
+	struct condition copy = *condition;
+
+	if (condition->attribute == PROTOCOL_CONDITION) {
+		copy.protocols = arena_memdup(
+		        arena, condition->protocols, condition->count * sizeof(*condition->protocols));
+		return copy;
+	}
+	const char **names = arena_alloc(arena, condition->count * sizeof(*names));
+	for (size_t i = 0; i < condition->count; i++)
+		names[i] = arena_strdup(arena, condition->names[i]);
+	copy.names = names;
+	return copy;
+}
+
+static void conditions_number(struct decider_rules *rules, struct asked *asked, size_t n)
+{
+	qsort(asked, n, sizeof(*asked), asked_compare);
+	rules->conditions = arena_alloc(rules->arena, (n + 1) * sizeof(*rules->conditions));
+	for (size_t i = 0; i < n; i++) {
+		if (i == 0 || asked_compare(&asked[i - 1], &asked[i]) != 0)
+			rules->conditions[rules->n_conditions++] =
+			        condition_copy(&asked[i].condition, rules->arena);
+		*asked[i].ret_index = (uint32_t)rules->n_conditions - 1;
+	}
+}
+
+/* Takes the rule's conditions apart: the anchor, and the rest to be numbered. */
+static size_t rule_split(struct attribute_rule *ret, const struct rule *rule, struct asked *asked)
+{
+	size_t n = 0;
+
+	*ret = (struct attribute_rule){ .service = rule->service, .anchor = -1 };
+	for (int i = 0; i <= ATTRIBUTE_COUNT; i++)
+		ret->rest[i] = CONDITION_NONE;
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
+		enum attribute attribute = anchor_order[i];
+		if (rule->attribute[attribute].count == 0)
+			continue;
+		if (ret->anchor < 0) {
+			ret->anchor = (int)attribute;
+			continue;
+		}
+		asked[n].condition = (struct condition){ .attribute = (int)attribute,
+			.count = rule->attribute[attribute].count,
+			.names = rule->attribute[attribute].names };
+		asked[n++].ret_index = &ret->rest[attribute];
+	}
+	if (rule->n_protocols > 0) {
+		asked[n].condition = (struct condition){ .attribute = PROTOCOL_CONDITION,
+			.count = rule->n_protocols,
+			.protocols = rule->protocols };
+		asked[n++].ret_index = &ret->rest[PROTOCOL_CONDITION];
+	}
+	return n;
+}
+
+/* Files a rule under each name of its anchor. */
+static int rule_file(struct decider_rules *ret, const struct rule *rule, uint32_t number)
+{
+	int anchor = ret->rules[number].anchor;
+	int r = 0;
+
+	if (!ret->attribute[anchor].names && !(ret->attribute[anchor].names = names_new()))
+		return -ENOMEM;
+	ret->attribute[anchor].service = lower(ret->attribute[anchor].service, rule->service);
+	for (size_t i = 0; r == 0 && i < rule->attribute[anchor].count; i++)
+		r = names_insert(ret->attribute[anchor].names, rule->attribute[anchor].names[i], number);
+	return r;
+}
+
+/* names_insert() sees only the anchors. */
+static int condition_check(const struct condition *condition)
+{
+	int r = 0;
+
+	if (condition->attribute == PROTOCOL_CONDITION)
+		return 0;
+	struct names *names = names_new();
+	if (!names)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < condition->count; i++)
+		r = names_insert(names, condition->names[i], 0);
+	names_free(names);
+	return r;
+}
+
+static int rest_compare(const void *a, const void *b, void *context)
+{
+	const struct decider_rules *rules = context;
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	int r = memcmp(rules->rules[x].rest, rules->rules[y].rest, sizeof(rules->rules[x].rest));
+
+	return r != 0 ? r : compare_u32(x, y);
+}
+
+static int number_compare(const void *a, const void *b)
+{
+	return compare_u32(*(const uint32_t *)a, *(const uint32_t *)b);
+}
+
+/* While the attribute is not known, of all rules with the same rest the first decides what the others may
+ * say. */
+static void open_rules_find(struct decider_rules *rules, int anchor)
+{
+	uint32_t *open = arena_alloc(rules->arena, (rules->n_rules + 1) * sizeof(*open));
+	size_t n = 0, kept = 0;
+
+	for (uint32_t i = 0; i < rules->n_rules; i++)
+		if (rules->rules[i].anchor == anchor)
+			open[n++] = i;
+	qsort_r(open, n, sizeof(*open), rest_compare, rules);
+	for (size_t i = 0; i < n; i++)
+		if (kept == 0 || memcmp(rules->rules[open[kept - 1]].rest, rules->rules[open[i]].rest,
+		                         sizeof(rules->rules[0].rest)) != 0)
+			open[kept++] = open[i];
+	qsort(open, kept, sizeof(*open), number_compare);
+	rules->attribute[anchor].open_rules = open;
+	rules->attribute[anchor].n_open_rules = kept;
+}
+
+static int attribute_rules_compile(struct decider_rules *ret, const struct rule *rules, size_t n_rules)
+{
+	size_t n_asked = 0;
+	int r = 0;
+
+	ret->rules = arena_alloc(ret->arena, (n_rules + 1) * sizeof(*ret->rules));
+	struct asked *asked = arena_alloc(ret->arena, (n_rules + 1) * (ATTRIBUTE_COUNT + 1) * sizeof(*asked));
+	for (size_t i = 0; r == 0 && i < n_rules; i++) {
+		if (!has_attributes(&rules[i]))
+			continue;
+		n_asked += rule_split(&ret->rules[ret->n_rules], &rules[i], asked + n_asked);
+		r = rule_file(ret, &rules[i], (uint32_t)ret->n_rules++);
+	}
+	if (r != 0)
+		return r;
+	conditions_number(ret, asked, n_asked);
+	for (size_t i = 0; r == 0 && i < ret->n_conditions; i++)
+		r = condition_check(&ret->conditions[i]);
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
+		if (ret->attribute[i].names)
+			open_rules_find(ret, i);
+	return r;
+}
+
+/* --- Both
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+static int source_compare(const void *a, const void *b)
+{
+	const struct source *x = a, *y = b;
+	int r = compare_u32(x->service, y->service);
+
+	return r != 0 ? r : compare_u32(x->protocol, y->protocol);
+}
+
+static void sources_order(struct decider_rules *rules)
+{
+	rules->sources = arena_alloc(rules->arena, (rules->n_protocols + 1) * sizeof(*rules->sources));
+	for (uint32_t i = 0; i < rules->n_protocols; i++) {
+		uint32_t service = rules->protocol_service[i];
+		for (int k = 0; k < ATTRIBUTE_COUNT; k++)
+			if (rules->attribute[k].provider == i)
+				service = lower(service, rules->attribute[k].service);
+		if (!rules->protocols[i].probe &&
+		        (rules->protocols[i].n_literals > 0 || rules->protocols[i].n_patterns == 0))
+			continue;
+		if (service != SERVICE_NONE)
+			rules->sources[rules->n_sources++] = (struct source){ i, service };
+	}
+	qsort(rules->sources, rules->n_sources, sizeof(*rules->sources), source_compare);
+}
+
+static uint32_t provider_find(const struct decider_rules *rules, int attribute)
+{
+	for (uint32_t i = 0; i < rules->n_protocols; i++)
+		if (rules->protocols[i].probe && rules->protocols[i].probe->attributes >> attribute & 1)
+			return i;
+	return PROTOCOL_NONE;
+}
+
+int decider_rules_init(struct decider_rules *ret, const struct protocol *protocols, size_t n_protocols,
+        const struct rule *rules, size_t n_rules)
+{
+	int r = rules_check(protocols, n_protocols, rules, n_rules);
+
+	memset(ret, 0, sizeof(*ret));
+	if (r != 0)
+		return r;
+	ret->arena = arena_new();
+	ret->protocols = protocols;
+	ret->n_protocols = n_protocols;
+	ret->first_service = n_rules > 0 ? rules[0].service : SERVICE_NONE;
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
+		ret->attribute[i].provider = provider_find(ret, i);
+		ret->attribute[i].service = SERVICE_NONE;
+	}
+	protocol_services_find(ret, rules, n_rules);
+	r = literals_compile(ret);
+	if (r == 0)
+		r = attribute_rules_compile(ret, rules, n_rules);
+	if (r != 0) {
+		decider_rules_fini(ret);
+		return r;
+	}
+	sources_order(ret);
+	ret->decision = arena_alloc(ret->arena, sizeof(*ret->decision));
+	ret->protocol_memo = arena_alloc(ret->arena, (n_protocols + 1) * sizeof(*ret->protocol_memo));
+	ret->condition_memo = arena_alloc(ret->arena, (ret->n_conditions + 1) * sizeof(*ret->condition_memo));
+	return 0;
+}
+
+void decider_rules_fini(struct decider_rules *rules)
+{
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
+		names_free(rules->attribute[i].names);
+	trie_free(rules->trie);
+	if (rules->arena)
+		arena_free(rules->arena);
+	memset(rules, 0, sizeof(*rules));
+}

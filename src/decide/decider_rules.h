@@ -1,0 +1,90 @@
+/* The compiled rules: what decider_new() makes and decider_decide() reads. Only for these two files.
+ *
+ * Two kinds of rules:
+ *   - with protocols only. It says what its protocols say, so of each protocol only the first such service
+ * counts: `literals` for protocols that begin with a literal, `sources` for the others.
+ *   - with attributes. It is filed under one of them, its anchor: under each name of that condition in the
+ * table of the attribute, for when the values are known; and in `open_rules`, for when they are not and all
+ * of them might still say YES. What it demands besides are its rest conditions. */
+#pragma once
+#include "decider.h"
+#include "names.h"
+#include "trie.h"
+
+#define CONDITION_NONE UINT32_MAX
+
+/* One condition. Equal ones of many rules are one: it is judged once a decision. */
+struct condition {
+	int attribute; /* PROTOCOL_CONDITION: the protocol is one of a set */
+	size_t count;
+	const char *const *names;
+	const uint32_t *protocols;
+};
+#define PROTOCOL_CONDITION ATTRIBUTE_COUNT
+
+struct attribute_rule {
+	uint32_t service;
+	int anchor;
+	uint32_t rest[ATTRIBUTE_COUNT +
+	              1]; /* by attribute, and last by protocol; CONDITION_NONE: not asked for */
+};
+
+/* A literal that begins some protocols of rules with protocols only. */
+struct literal_use {
+	uint32_t service;       /* the first one that it could make say YES; the literals are in this order */
+	uint32_t plain_service; /* the first one that it alone makes say YES; SERVICE_NONE */
+	uint32_t plain_protocol;
+	uint32_t n_gated; /* protocols that also demand a pattern, by their first service */
+	const uint32_t *gated;
+};
+
+/* A protocol without literals that can decide something: a built-in probe, or patterns. */
+struct source {
+	uint32_t protocol;
+	uint32_t service; /* the first that it could decide; the sources are in this order */
+};
+
+/* What was found of a protocol or a condition in the decision with this number. */
+struct memo {
+	uint64_t decision;
+	enum verdict verdict;
+};
+
+struct decider_rules {
+	struct arena *arena; /* everything but the tries and tables is in it */
+	const struct protocol *protocols;
+	size_t n_protocols;
+	uint32_t first_service; /* of all; SERVICE_NONE */
+
+	uint32_t *protocol_service; /* the first service with a rule of protocols only that has it;
+	                               SERVICE_NONE */
+
+	struct trie *trie; /* NULL: no literals; ranks are indices into `literals` */
+	struct literal_use *literals;
+	bool has_gated;
+
+	struct source *sources;
+	size_t n_sources;
+
+	struct condition *conditions;
+	size_t n_conditions;
+	struct attribute_rule *rules;
+	size_t n_rules;
+	struct {
+		uint32_t provider;   /* the protocol that learns it; PROTOCOL_NONE */
+		uint32_t service;    /* the first that is anchored here; SERVICE_NONE */
+		struct names *names; /* NULL: no rule is; numbers are indices into `rules` */
+		uint32_t *open_rules;
+		size_t n_open_rules; /* the first rule for each different rest, in order */
+	} attribute[ATTRIBUTE_COUNT];
+
+	/* Scratch of the decision that is going on, so that none allocates. */
+	uint64_t *decision;
+	struct memo *protocol_memo;
+	struct memo *condition_memo;
+};
+
+/* The same value and error as decider_new(). */
+int decider_rules_init(struct decider_rules *ret, const struct protocol *protocols, size_t n_protocols,
+        const struct rule *rules, size_t n_rules);
+void decider_rules_fini(struct decider_rules *rules);
