@@ -70,11 +70,6 @@ void log_setup(int fd, const struct log_settings *settings)
 	errno = saved;
 }
 
-int log_fd(void)
-{
-	return state.fd;
-}
-
 bool log_wants(enum log_level level)
 {
 	return level <= state.settings.level;

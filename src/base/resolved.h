@@ -12,7 +12,7 @@
 struct resolved; /* one slot a name, in the order of the policy's names */
 
 /* The master makes the mapping before it forks; resolved_read_only() then gives the write access up in a worker for good
- * (0 or -errno). */
+ * (0 or -errno). It needs a descriptor of its own for that and closes it: call it before closing what is not known. */
 int resolved_new(struct resolved **ret, size_t n_names);
 int resolved_read_only(struct resolved *resolved);
 void resolved_free(struct resolved *resolved); /* unmaps; accepts NULL */

@@ -1,0 +1,37 @@
+/* The logger: a process that takes the log lines of all the others out of one pipe and may wait for a disk, a terminal or
+ * a journal. It ends when the last process that could still write a line has closed the pipe, so that none is lost; it
+ * ignores SIGINT, SIGTERM and SIGHUP.
+ *
+ * Its own lines (lines lost to a full disk) have the settings that log_setup() was last given before it was forked. */
+#pragma once
+#include "policy.h"
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct logger {
+	pid_t pid;
+	int pipe_fd;    /* the write end, non-blocking: for log_setup() */
+	int control_fd; /* to the logger */
+	int read_fd;    /* the pipe's other end, kept for the logger's successor should it die */
+	enum log_sink sink;
+	bool drop;
+	uid_t uid;
+	gid_t gid;
+};
+
+/* Opens the file (SINK_FILE only; as who the caller is), forks the logger and waits until it is ready. `drop`: it becomes
+ * uid and gid. 0, or -errno: of the file, of the fork, or of the logger; -EOPNOTSUPP: built without the journal. */
+int logger_start(struct logger *ret, enum log_sink sink, const char *file, uid_t uid, gid_t gid, bool drop);
+
+/* After the logger died and was reaped: another one at the same pipe. What was in the pipe is not lost. 0 or -errno. */
+int logger_restart(struct logger *logger, const char *file);
+
+/* Opens the file anew and has the logger write there from the next line on. Other sinks: nothing. 0 or -errno, and the
+ * logger then stays with the file that it has. */
+int logger_reopen(struct logger *logger, const char *file);
+
+/* In a process that was forked: keeps nothing but pipe_fd. */
+void logger_detach(struct logger *logger);
+
+/* Closes everything, pipe_fd too. The logger ends once all the others have as well; the caller reaps it. */
+void logger_close(struct logger *logger);
