@@ -1,0 +1,74 @@
+/* What the files of this room share while a policy is compiled. Nothing of it outlives policy_load(). */
+#pragma once
+#include "arena.h"
+#include "index.h"
+#include "policy.h"
+#include "reader.h"
+
+/* One rule, and where it applies. */
+struct draft {
+	struct rule rule;
+	const uint32_t *listeners; /* none: on all */
+	size_t n_listeners;
+	bool broken; /* complained about: not to be compiled, nor compared with others */
+};
+
+struct identity;
+
+struct compiler {
+	struct policy *policy;
+	struct arena *arena; /* the policy's */
+	struct reader *reader;
+	const struct policy_options *options;
+
+	struct index *listeners; /* by the address as written: places in policy->listeners */
+	struct index *protocols;
+	struct index *services;
+	struct index *names;
+
+	const struct setting **listener_at; /* where each stands, for complaints; of services too */
+	const struct setting **service_at;
+
+	struct draft *drafts; /* on the heap, in order of services */
+	size_t n_drafts;
+
+	uint8_t *ports; /* a bit for each port that a listener has */
+	struct address *local; /* this machine's own addresses, once somebody asked */
+	size_t n_local;
+	bool local_known;
+
+	struct index *identities; /* "user:group" that were looked up already */
+	const struct identity **identity;
+	size_t n_identities;
+};
+
+void compile_error(struct compiler *compiler, const struct setting *at, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Each takes its part of the configuration (NULL: absent) and fills its part of the policy. */
+void listeners_compile(struct compiler *compiler, const struct setting *at);
+void protocols_compile(struct compiler *compiler, const struct setting *at);
+void services_compile(struct compiler *compiler, const struct values *top);
+void match_compile(struct compiler *compiler, uint32_t service, const struct setting *at);
+void delivery_compile(struct compiler *compiler, uint32_t service, const struct values *values);
+void program_compile(struct compiler *compiler, const struct values *values, struct program *ret);
+void identity_compile(struct compiler *compiler, const struct values *top);
+
+/* The service that a key of `values` names; SERVICE_NONE where absent or unknown. */
+uint32_t service_reference(struct compiler *compiler, const struct values *values, size_t key);
+
+/* A name for people, logs and environments: 1 to 63 letters, digits, `.', `_', `-', `+'. Complains otherwise. */
+bool name_check(struct compiler *compiler, const struct setting *at, const char *what);
+
+/* Who a program is: looked up at once, by name or number. NULL: complained. */
+struct identity {
+	const char *user, *home, *shell;
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups;
+	size_t n_groups;
+};
+const struct identity *identity_find(struct compiler *compiler, const struct setting *user, const struct setting *group);
+
+/* Warns of what can never happen: services that an earlier one takes everything from. */
+void overlap_warn(struct compiler *compiler);

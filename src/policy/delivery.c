@@ -1,0 +1,238 @@
+/* Where a service's connections go: backends, receivers, rejection (programs are program.c's).
+ *
+ * Refuses a service with no delivery or with two, keys that belong to another delivery, and a target that is one of usher's
+ * own listeners: that would go round until descriptors run out. Texts live in the policy's arena. */
+#include "compile.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BACKEND_EXPECTED "\"192.0.2.1:80\", \"[2001:db8::1]:80\", \"name:80\" or \"unix:/path\""
+
+/* This machine's addresses, for a listener on all of them: a target on the port at any of them comes back. */
+static void local_read(struct compiler *compiler)
+{
+	struct ifaddrs *list = NULL;
+	size_t count = 0;
+
+	compiler->local_known = true;
+	if (getifaddrs(&list) < 0)
+		return;
+	for (const struct ifaddrs *at = list; at; at = at->ifa_next)
+		count++;
+	compiler->local = arena_alloc(compiler->arena, count * sizeof(*compiler->local));
+	for (const struct ifaddrs *at = list; at; at = at->ifa_next) {
+		struct address *local = &compiler->local[compiler->n_local];
+		int family = at->ifa_addr ? at->ifa_addr->sa_family : AF_UNSPEC;
+		if (family != AF_INET && family != AF_INET6)
+			continue;
+		local->len = family == AF_INET ? sizeof(local->in) : sizeof(local->in6);
+		memcpy(&local->sa, at->ifa_addr, local->len);
+		compiler->n_local++;
+	}
+	freeifaddrs(list);
+}
+
+static bool address_is_local(struct compiler *compiler, const struct address *address)
+{
+	if (!compiler->local_known)
+		local_read(compiler);
+	for (size_t i = 0; i < compiler->n_local; i++) {
+		struct address local = compiler->local[i];
+		address_set_port(&local, address_port(address));
+		if (address_equal(&local, address))
+			return true;
+	}
+	return false;
+}
+
+static bool listener_takes(struct compiler *compiler, const struct listener_policy *listener, const struct address *target)
+{
+	struct address loopback = { 0 };
+
+	if (address_reaches(target, &listener->address))
+		return true;
+	if (!address_is_ip(target) || target->sa.sa_family != listener->address.sa.sa_family)
+		return false;
+	/* Another of this machine's addresses is as good as the loopback one: does that reach it? */
+	address_parse(&loopback, target->sa.sa_family == AF_INET ? "127.0.0.1:1" : "[::1]:1");
+	address_set_port(&loopback, address_port(target));
+	return address_reaches(&loopback, &listener->address) && !address_equal(&loopback, &listener->address) &&
+		address_is_local(compiler, target);
+}
+
+static bool own_listener_check(struct compiler *compiler, const struct setting *at, const struct address *target)
+{
+	const struct policy *policy = compiler->policy;
+	uint16_t port = address_port(target);
+
+	if (address_is_ip(target) && !(compiler->ports[port / 8] >> port % 8 & 1))
+		return true;
+	for (size_t i = 0; i < policy->n_listeners; i++) {
+		if (!listener_takes(compiler, &policy->listeners[i], target))
+			continue;
+		compile_error(compiler, at, "`%s' is usher's own listener `%s' (%s), expected another server", setting_text(at),
+			policy->listeners[i].text, reader_place(compiler->reader, compiler->listener_at[i], at));
+		return false;
+	}
+	return true;
+}
+
+static bool localhost_check(struct compiler *compiler, const struct setting *at, uint16_t port)
+{
+	struct address address = { 0 };
+
+	address_parse(&address, "127.0.0.1:1");
+	address_set_port(&address, port);
+	if (!own_listener_check(compiler, at, &address))
+		return false;
+	address_parse(&address, "[::1]:1");
+	address_set_port(&address, port);
+	return own_listener_check(compiler, at, &address);
+}
+
+static bool name_is_localhost(const char *name)
+{
+	size_t len = strlen(name);
+	if (len && name[len - 1] == '.')
+		len--;
+	return (len == 9 && strncasecmp(name, "localhost", 9) == 0) ||
+		(len > 10 && strncasecmp(name + len - 10, ".localhost", 10) == 0); /* RFC 6761 6.3 */
+}
+
+/* The number of a host name, each of which is resolved once however many backends have it. */
+static uint32_t name_number(struct compiler *compiler, const char *name)
+{
+	struct policy *policy = compiler->policy;
+	char *folded = arena_strdup(compiler->arena, name);
+
+	for (char *c = folded; *c; c++)
+		if (*c >= 'A' && *c <= 'Z')
+			*c = (char)(*c + ('a' - 'A'));
+	size_t n = policy->n_names;
+	uint32_t number = index_add(compiler->names, folded, (uint32_t)n);
+	if (number < n)
+		return number;
+	if ((n & (n - 1)) == 0) { /* full at 0 and every power of two */
+		const char **grown = arena_alloc(compiler->arena, (n ? n * 2 : 1) * sizeof(*grown));
+		if (n)
+			memcpy(grown, policy->names, n * sizeof(*grown));
+		policy->names = grown;
+	}
+	policy->names[policy->n_names++] = folded;
+	return number;
+}
+
+static void backend_compile(struct compiler *compiler, struct backend *backend, const struct setting *at)
+{
+	const char *text = setting_text(at);
+	char name[254];
+	int error = address_parse(&backend->address, text);
+
+	*backend = (struct backend){ arena_strdup(compiler->arena, text), backend->address, BACKEND_NO_NAME, 0 };
+	if (error == 0) {
+		if (address_is_ip(&backend->address) && address_port(&backend->address) == 0)
+			compile_error(compiler, at, "backend `%s' has port 0, expected 1 to 65535", text);
+		else
+			own_listener_check(compiler, at, &backend->address);
+	} else if (error == -ENAMETOOLONG) {
+		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
+	} else if (strncmp(text, "unix:", 5) == 0 || strncmp(text, "udp:", 4) == 0 ||
+		address_split_name(text, name, &backend->port) < 0) {
+		compile_error(compiler, at, "`%s' is no address to connect to, expected " BACKEND_EXPECTED, text);
+	} else {
+		backend->address = (struct address){ 0 };
+		backend->name = name_number(compiler, name);
+		if (name_is_localhost(name))
+			localhost_check(compiler, at, backend->port);
+	}
+}
+
+static void connect_compile(struct compiler *compiler, const struct setting *at, struct target *target)
+{
+	size_t count = setting_count(at);
+	struct backend *backends = arena_alloc(compiler->arena, count * sizeof(*backends));
+
+	target->delivery = DELIVERY_CONNECT;
+	target->connect.backends = backends;
+	target->connect.n_backends = count;
+	for (size_t i = 0; i < count; i++)
+		backend_compile(compiler, &backends[i], setting_item(at, i));
+}
+
+static void handover_compile(struct compiler *compiler, const struct values *values, struct target *target)
+{
+	const struct setting *at = values->value[SERVICE_HANDOVER];
+	const char *text = setting_text(at);
+	const char *full = text[0] == '/' ? arena_printf(compiler->arena, "unix:%s", text) : text;
+	int error = strncmp(full, "unix:", 5) == 0 ? address_parse(&target->handover.address, full) : -EINVAL;
+
+	target->delivery = DELIVERY_HANDOVER;
+	target->handover.text = arena_strdup(compiler->arena, text);
+	target->handover.format = values_choice(values, SERVICE_FORMAT) ? HANDOVER_TCPMUX : HANDOVER_USHER;
+	if (error == -ENAMETOOLONG)
+		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
+	else if (error)
+		compile_error(compiler, at, "`%s' is no socket to hand over to, expected an absolute path such as \"/run/usher/web.sock\"",
+			text);
+	else
+		own_listener_check(compiler, at, &target->handover.address);
+}
+
+/* Which delivery a key belongs to, where it is not for all. */
+static const struct {
+	enum service_key key, owner;
+} belongs[] = {
+	{ SERVICE_FORMAT, SERVICE_HANDOVER },
+	{ SERVICE_STDIO, SERVICE_EXEC },
+	{ SERVICE_USER, SERVICE_EXEC },
+	{ SERVICE_GROUP, SERVICE_EXEC },
+};
+
+static void belongings_check(struct compiler *compiler, const struct values *values)
+{
+	const struct key *keys = values->section->keys;
+
+	for (size_t i = 0; i < sizeof(belongs) / sizeof(belongs[0]); i++)
+		if (values->value[belongs[i].key] && !values->given[belongs[i].owner])
+			compile_error(compiler, values->value[belongs[i].key], "`%s' goes with `%s' only", keys[belongs[i].key].name,
+				keys[belongs[i].owner].name);
+}
+
+void delivery_compile(struct compiler *compiler, uint32_t service, const struct values *values)
+{
+	static const enum service_key deliveries[] = { SERVICE_CONNECT, SERVICE_HANDOVER, SERVICE_EXEC, SERVICE_REJECT };
+	struct target *target = &compiler->policy->services[service].target;
+	const char *name = compiler->policy->services[service].name;
+	const char *first = NULL;
+
+	for (size_t i = 0; i < sizeof(deliveries) / sizeof(deliveries[0]); i++) {
+		if (!values->given[deliveries[i]])
+			continue;
+		const char *key = values->section->keys[deliveries[i]].name;
+		if (first)
+			compile_error(compiler, values->group, "service `%s' has both `%s' and `%s', expected one delivery", name, first,
+				key);
+		else
+			first = key;
+	}
+	if (!first)
+		compile_error(compiler, values->group,
+			"service `%s' has no delivery, expected one of connect, handover, exec, reject", name);
+	belongings_check(compiler, values);
+
+	if (values->value[SERVICE_CONNECT])
+		connect_compile(compiler, values->value[SERVICE_CONNECT], target);
+	if (values->value[SERVICE_HANDOVER])
+		handover_compile(compiler, values, target);
+	if (values->value[SERVICE_EXEC]) {
+		target->delivery = DELIVERY_EXEC;
+		program_compile(compiler, values, &target->exec);
+	}
+	if (values->value[SERVICE_REJECT]) {
+		target->delivery = DELIVERY_REJECT;
+		target->reject.reset = values_choice(values, SERVICE_REJECT) == 1;
+	}
+}

@@ -1,0 +1,73 @@
+/* The tables of keys: data, no code. What a value means beyond its type is checked where it is compiled. */
+#include "keys.h"
+
+#define DAY 86400.0
+
+static const struct key top_keys[TOP_COUNT] = {
+	[TOP_LISTEN] = { "listen", KEY_MIXED },
+	[TOP_USER] = { "user", KEY_STRING },
+	[TOP_GROUP] = { "group", KEY_STRING },
+	[TOP_WORKERS] = { "workers", KEY_WHOLE, 1, 256 }, /* default: as many as there are cores */
+	[TOP_DECIDE_TIMEOUT] = { "decide_timeout", KEY_SECONDS, 0.01, 3600, 3 },
+	[TOP_CONNECT_TIMEOUT] = { "connect_timeout", KEY_SECONDS, 0.01, 3600, 5 },
+	[TOP_IDLE_TIMEOUT] = { "idle_timeout", KEY_SECONDS, 0.01, 30 * DAY, 3600 },
+	[TOP_DRAIN_TIMEOUT] = { "drain_timeout", KEY_SECONDS, 0, DAY, 30 },
+	[TOP_MAX_CONNECTIONS] = { "max_connections", KEY_WHOLE, 0, 10000000, 0 },
+	[TOP_PID_FILE] = { "pid_file", KEY_STRING },
+	[TOP_LOG] = { "log", KEY_GROUP },
+	[TOP_PROTOCOLS] = { "protocols", KEY_GROUPS },
+	[TOP_SERVICES] = { "services", KEY_GROUPS },
+	[TOP_ON_SILENCE] = { "on_silence", KEY_STRING },
+	[TOP_ON_UNKNOWN] = { "on_unknown", KEY_STRING },
+};
+
+static const struct key listen_keys[LISTEN_COUNT] = {
+	[LISTEN_ADDRESS] = { "address", KEY_STRING },
+	[LISTEN_MODE] = { "mode", KEY_MODE },
+	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS, .later = "this usher does not read PROXY headers yet" },
+};
+
+static const struct key log_keys[LOG_KEY_COUNT] = {
+	[LOG_KEY_LEVEL] = { "level", KEY_CHOICE, .choices = "error warning notice info debug", .preset = 3 },
+	[LOG_KEY_TO] = { "to", KEY_STRING },
+	[LOG_KEY_FORMAT] = { "format", KEY_CHOICE, .choices = "text json" },
+};
+
+static const struct key protocol_keys[PROTOCOL_COUNT] = {
+	[PROTOCOL_NAME] = { "name", KEY_STRING },
+	[PROTOCOL_STRING] = { "string", KEY_STRINGS },
+	[PROTOCOL_BYTES] = { "bytes", KEY_STRINGS },
+	[PROTOCOL_REGEX] = { "regex", KEY_STRINGS },
+	[PROTOCOL_WITHIN] = { "within", KEY_WHOLE, 1, 32768, 1024 },
+};
+
+static const struct key service_keys[SERVICE_COUNT] = {
+	[SERVICE_NAME] = { "name", KEY_STRING },
+	[SERVICE_MATCH] = { "match", KEY_MIXED },
+	[SERVICE_CONNECT] = { "connect", KEY_STRINGS },
+	[SERVICE_HANDOVER] = { "handover", KEY_STRING },
+	[SERVICE_FORMAT] = { "format", KEY_CHOICE, .choices = "usher tcpmux" },
+	[SERVICE_EXEC] = { "exec", KEY_STRINGS },
+	[SERVICE_STDIO] = { "stdio", KEY_CHOICE, .choices = "socket pipe pty" },
+	[SERVICE_USER] = { "user", KEY_STRING },
+	[SERVICE_GROUP] = { "group", KEY_STRING },
+	[SERVICE_REJECT] = { "reject", KEY_CHOICE, .choices = "close reset" },
+	[SERVICE_FALLBACK] = { "fallback", KEY_STRING },
+};
+
+static const struct key match_keys[MATCH_COUNT] = {
+	[MATCH_PROTOCOL] = { "protocol", KEY_STRINGS },
+	[MATCH_SNI] = { "sni", KEY_STRINGS },
+	[MATCH_ALPN] = { "alpn", KEY_STRINGS },
+	[MATCH_HOST] = { "host", KEY_STRINGS },
+	[MATCH_LISTENER] = { "listener", KEY_STRINGS },
+};
+
+const struct section sections[SECTION_COUNT] = {
+	[SECTION_TOP] = { "the configuration", top_keys, TOP_COUNT },
+	[SECTION_LISTEN] = { "a listener", listen_keys, LISTEN_COUNT },
+	[SECTION_LOG] = { "log", log_keys, LOG_KEY_COUNT },
+	[SECTION_PROTOCOL] = { "a protocol", protocol_keys, PROTOCOL_COUNT },
+	[SECTION_SERVICE] = { "a service", service_keys, SERVICE_COUNT },
+	[SECTION_MATCH] = { "match", match_keys, MATCH_COUNT },
+};

@@ -1,0 +1,87 @@
+/* Every key of the configuration, once: where it may stand, its type, its range and its default. The reader checks a
+ * configuration against these tables, and a test compares the manual and the examples with them. */
+#pragma once
+#include <stddef.h>
+
+enum key_type {
+	KEY_STRING,
+	KEY_CHOICE,  /* one of a few strings */
+	KEY_WHOLE,   /* a whole number */
+	KEY_SECONDS, /* a number of seconds, whole or not */
+	KEY_MODE,    /* permission bits: see section_mode() */
+	KEY_STRINGS, /* a string or a list of them */
+	KEY_GROUP,
+	KEY_GROUPS, /* a list of groups */
+	KEY_MIXED,  /* a string, a group, or a list of either */
+};
+
+struct key {
+	const char *name;
+	enum key_type type;
+	double least, most;  /* of a number */
+	double preset;       /* of a number, or the place of a choice: taken where the key is absent */
+	const char *choices; /* "close reset" */
+	const char *later;   /* not there yet: why an otherwise sensible key is refused */
+};
+
+struct section {
+	const char *name; /* as in "a service" */
+	const struct key *keys;
+	size_t n_keys;
+};
+
+enum top_key {
+	TOP_LISTEN,
+	TOP_USER,
+	TOP_GROUP,
+	TOP_WORKERS,
+	TOP_DECIDE_TIMEOUT,
+	TOP_CONNECT_TIMEOUT,
+	TOP_IDLE_TIMEOUT,
+	TOP_DRAIN_TIMEOUT,
+	TOP_MAX_CONNECTIONS,
+	TOP_PID_FILE,
+	TOP_LOG,
+	TOP_PROTOCOLS,
+	TOP_SERVICES,
+	TOP_ON_SILENCE,
+	TOP_ON_UNKNOWN,
+	TOP_COUNT
+};
+
+enum listen_key { LISTEN_ADDRESS, LISTEN_MODE, LISTEN_ACCEPT_PROXY, LISTEN_COUNT };
+
+enum log_key { LOG_KEY_LEVEL, LOG_KEY_TO, LOG_KEY_FORMAT, LOG_KEY_COUNT };
+
+enum protocol_key {
+	PROTOCOL_NAME,
+	PROTOCOL_STRING,
+	PROTOCOL_BYTES,
+	PROTOCOL_REGEX,
+	PROTOCOL_WITHIN,
+	PROTOCOL_COUNT
+};
+
+enum service_key {
+	SERVICE_NAME,
+	SERVICE_MATCH,
+	SERVICE_CONNECT,
+	SERVICE_HANDOVER,
+	SERVICE_FORMAT,
+	SERVICE_EXEC,
+	SERVICE_STDIO,
+	SERVICE_USER,
+	SERVICE_GROUP,
+	SERVICE_REJECT,
+	SERVICE_FALLBACK,
+	SERVICE_COUNT
+};
+
+/* The attributes stand in the order of enum attribute, from MATCH_SNI. */
+enum match_key { MATCH_PROTOCOL, MATCH_SNI, MATCH_ALPN, MATCH_HOST, MATCH_LISTENER, MATCH_COUNT };
+
+#define SECTION_KEYS_MAX 16 /* no section has more */
+
+enum { SECTION_TOP, SECTION_LISTEN, SECTION_LOG, SECTION_PROTOCOL, SECTION_SERVICE, SECTION_MATCH, SECTION_COUNT };
+
+extern const struct section sections[SECTION_COUNT];

@@ -1,0 +1,118 @@
+/* The `listen` key: addresses that usher accepts on.
+ *
+ * Refuses names (an address to bind must not depend on a name server), port 0, what is not there yet (UDP, PROXY headers)
+ * and the same address twice. Texts live in the policy's arena. */
+#include "compile.h"
+#include <errno.h>
+#include <string.h>
+
+#define MODE_PRESET 0660
+
+#define ADDRESS_EXPECTED "\"192.0.2.1:443\", \"[2001:db8::1]:443\" or \"unix:/path\""
+
+static bool address_complain(struct compiler *compiler, const struct setting *at, const char *text, int error)
+{
+	char name[254];
+	uint16_t port;
+
+	if (strncmp(text, "udp:", 4) == 0)
+		compile_error(compiler, at, "listener `%s' cannot be used: this usher does not serve UDP yet", text);
+	else if (error == -ENAMETOOLONG)
+		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
+	else if (address_split_name(text, name, &port) == 0)
+		compile_error(compiler, at, "listener `%s' is a name, expected the address in digits: " ADDRESS_EXPECTED, text);
+	else
+		compile_error(compiler, at, "`%s' is no address to listen on, expected " ADDRESS_EXPECTED, text);
+	return false;
+}
+
+static bool listener_parse(struct compiler *compiler, struct listener_policy *listener, const struct setting *at)
+{
+	const char *text = setting_text(at);
+	int error = address_parse(&listener->address, text);
+
+	if (error)
+		return address_complain(compiler, at, text, error);
+	listener->text = arena_strdup(compiler->arena, text);
+	if (!address_is_ip(&listener->address))
+		return true;
+	if (compiler->options->port) {
+		char buf[ADDRESS_TEXT_MAX];
+		address_set_port(&listener->address, compiler->options->port);
+		listener->text = arena_strdup(compiler->arena, address_format(&listener->address, buf));
+	} else if (address_port(&listener->address) == 0) {
+		compile_error(compiler, at, "listener `%s' has port 0, expected 1 to 65535", text);
+		return false;
+	}
+	return true;
+}
+
+/* Returns the setting that holds the address, or NULL where there is none to go on with. */
+static const struct setting *listener_read(struct compiler *compiler, struct listener_policy *listener, const struct setting *at)
+{
+	struct values values;
+	unsigned mode = MODE_PRESET;
+
+	if (!setting_is_group(at))
+		return listener_parse(compiler, listener, at) ? at : NULL;
+	values_read(compiler->reader, &values, at, &sections[SECTION_LISTEN]);
+	if (!values.given[LISTEN_ADDRESS])
+		compile_error(compiler, at, "listener without `address', expected " ADDRESS_EXPECTED);
+	at = values.value[LISTEN_ADDRESS];
+	if (!at || !listener_parse(compiler, listener, at))
+		return NULL;
+	if (values.given[LISTEN_MODE] && address_is_ip(&listener->address))
+		compile_error(compiler, values.group, "`mode' on listener `%s', expected only on \"unix:/path\"", setting_text(at));
+	values_mode(&values, LISTEN_MODE, &mode);
+	listener->mode = (mode_t)mode;
+	return at;
+}
+
+/* Listed under its address in digits as well as under its text: "[::1]:443" and "[0::1]:443" are the same. */
+static bool listener_is_new(struct compiler *compiler, struct index *addresses, uint32_t number, const struct setting *at)
+{
+	const struct policy *policy = compiler->policy;
+	char buf[ADDRESS_TEXT_MAX];
+	const char *key = arena_strdup(compiler->arena, address_format(&policy->listeners[number].address, buf));
+	uint32_t first = index_add(addresses, key, number);
+
+	index_add(compiler->listeners, setting_text(at), first);
+	if (first == number)
+		return true;
+	const struct setting *other = compiler->listener_at[first];
+	const char *place = reader_place(compiler->reader, other, at);
+	if (compiler->options->port && strcmp(setting_text(other), setting_text(at)) != 0)
+		compile_error(compiler, at, "listeners `%s' and `%s' (%s) are the same with port %u of the command line",
+			setting_text(at), setting_text(other), place, compiler->options->port);
+	else
+		compile_error(compiler, at, "listener `%s' is there twice, first on %s", setting_text(at), place);
+	return false;
+}
+
+void listeners_compile(struct compiler *compiler, const struct setting *at)
+{
+	struct policy *policy = compiler->policy;
+	size_t count = setting_count(at);
+	struct index *addresses = index_new();
+
+	policy->listeners = arena_alloc(compiler->arena, count * sizeof(*policy->listeners));
+	compiler->listener_at = arena_alloc(compiler->arena, count * sizeof(*compiler->listener_at));
+	compiler->ports = arena_alloc(compiler->arena, 65536 / 8);
+	for (size_t i = 0; i < count; i++) {
+		const struct setting *item = setting_item(at, i);
+		uint32_t number = (uint32_t)policy->n_listeners;
+		struct listener_policy *listener = &policy->listeners[number];
+
+		*listener = (struct listener_policy){ .mode = MODE_PRESET, .line = setting_line(item) };
+		item = listener_read(compiler, listener, item);
+		if (!item)
+			continue;
+		compiler->listener_at[number] = item;
+		if (!listener_is_new(compiler, addresses, number, item))
+			continue;
+		uint16_t port = address_port(&listener->address);
+		compiler->ports[port / 8] |= (uint8_t)(1U << port % 8);
+		policy->n_listeners++;
+	}
+	index_free(addresses);
+}

@@ -1,0 +1,208 @@
+/* The `match` of a service: into rules, each with the listeners that it applies to, and into words.
+ *
+ * Refuses names of protocols and listeners that do not exist, and host names that no client can send. Everything lives in
+ * the policy's arena but the list of drafts, which is the compiler's. */
+#include "compile.h"
+#include <stdlib.h>
+#include <string.h>
+
+static struct draft *draft_add(struct compiler *compiler, uint32_t service)
+{
+	size_t n = compiler->n_drafts;
+
+	if ((n & (n - 1)) == 0) { /* full at 0 and every power of two */
+		compiler->drafts = reallocarray(compiler->drafts, n ? n * 2 : 1, sizeof(struct draft));
+		if (!compiler->drafts)
+			abort();
+	}
+	compiler->n_drafts++;
+	compiler->drafts[n] = (struct draft){ .rule.service = service };
+	return &compiler->drafts[n];
+}
+
+/* References of a setting (one or a list) as numbers; *ret_count may come out smaller where some were unknown. */
+static const uint32_t *references(struct compiler *compiler, const struct setting *at, const struct index *index,
+	const char *what, size_t *ret_count)
+{
+	size_t count = setting_count(at);
+	uint32_t *numbers = arena_alloc(compiler->arena, count * sizeof(*numbers));
+
+	*ret_count = 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct setting *item = setting_item(at, i);
+		const char *name = setting_text(item);
+		uint32_t number = index_find(index, name);
+		if (number == INDEX_NONE)
+			compile_error(compiler, item, "unknown %s `%s'%s", what, name, reader_suggest(compiler->reader, name, index));
+		else
+			numbers[(*ret_count)++] = number;
+	}
+	return numbers;
+}
+
+static const uint32_t *protocol_references(struct compiler *compiler, const struct setting *at, size_t *ret_count)
+{
+	return references(compiler, at, compiler->protocols, "protocol", ret_count);
+}
+
+/* Why a client can never send this name; NULL: it can. */
+static const char *name_fault(const char *name, enum attribute attribute)
+{
+	size_t len = strlen(name);
+
+	if (!len)
+		return "is empty";
+	if (attribute == ATTRIBUTE_ALPN)
+		return len > 255 ? "is too long, expected at most 255 bytes" :
+			strchr(name, '*') ? "has a `*', expected the whole name" :
+					    NULL;
+	if (attribute == ATTRIBUTE_HOST && name[0] == '[' && name[len - 1] == ']')
+		return NULL;
+	if (strncmp(name, "*.", 2) == 0) {
+		name += 2;
+		len -= 2;
+	}
+	if (!len || len > 253)
+		return "is no host name, expected 1 to 253 bytes";
+	if (strchr(name, '*'))
+		return "has a `*' in the middle, expected it only as the whole first label: \"*.example.org\"";
+	if (strchr(name, ':'))
+		return "has a port, expected the name alone";
+	if (name[0] == '.' || name[len - 1] == '.' || strstr(name, ".."))
+		return "has an empty label, expected no dot at either end and no two in a row";
+	for (const char *c = name; *c; c++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *c))
+			return "is no host name, expected letters, digits, `-', `_' and `.' (an international name in its xn-- form)";
+	return NULL;
+}
+
+static void attribute_compile(struct compiler *compiler, struct draft *draft, enum attribute attribute, const struct setting *at)
+{
+	size_t count = setting_count(at);
+	const char **names = arena_alloc(compiler->arena, count * sizeof(*names));
+
+	draft->rule.attribute[attribute].names = names;
+	for (size_t i = 0; i < count; i++) {
+		const struct setting *item = setting_item(at, i);
+		const char *fault = name_fault(setting_text(item), attribute);
+		if (fault) {
+			compile_error(compiler, item, "%s `%s' %s", attribute_names[attribute], setting_text(item), fault);
+			draft->broken = true;
+			continue;
+		}
+		names[draft->rule.attribute[attribute].count++] = arena_strdup(compiler->arena, setting_text(item));
+	}
+}
+
+static void group_compile(struct compiler *compiler, uint32_t service, const struct setting *at)
+{
+	struct draft *draft = draft_add(compiler, service);
+	struct values values;
+	bool given = false;
+
+	values_read(compiler->reader, &values, at, &sections[SECTION_MATCH]);
+	draft->rule.protocols = protocol_references(compiler, values.value[MATCH_PROTOCOL], &draft->rule.n_protocols);
+	draft->listeners =
+		references(compiler, values.value[MATCH_LISTENER], compiler->listeners, "listener", &draft->n_listeners);
+	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++)
+		attribute_compile(compiler, draft, a, values.value[MATCH_SNI + a]);
+
+	for (size_t key = 0; key < MATCH_COUNT; key++) {
+		given |= key != MATCH_LISTENER && values.given[key];
+		draft->broken |= values.given[key] && !values.value[key];
+	}
+	draft->broken |= draft->rule.n_protocols < setting_count(values.value[MATCH_PROTOCOL]) ||
+		draft->n_listeners < setting_count(values.value[MATCH_LISTENER]);
+	if (given)
+		return;
+	draft->broken = true;
+	compile_error(compiler, at, "%s, expected `protocol', `sni', `alpn' or `host'%s",
+		values.given[MATCH_LISTENER] ? "a `listener' alone does not tell a service" : "an empty `match'",
+		values.given[MATCH_LISTENER] ? " beside it" : "");
+}
+
+/* The strings of a list are one rule: any of these protocols. */
+static void names_compile(struct compiler *compiler, uint32_t service, const struct setting *at)
+{
+	size_t count = setting_count(at), n = 0;
+	uint32_t *numbers = arena_alloc(compiler->arena, count * sizeof(*numbers));
+
+	for (size_t i = 0; i < count; i++) {
+		const struct setting *item = setting_item(at, i);
+		size_t found;
+		if (setting_is_group(item))
+			continue;
+		const uint32_t *number = protocol_references(compiler, item, &found);
+		if (found)
+			numbers[n++] = *number;
+	}
+	if (!n)
+		return;
+	struct draft *draft = draft_add(compiler, service);
+	draft->rule.protocols = numbers;
+	draft->rule.n_protocols = n;
+}
+
+/* Words for people. */
+
+#define WORDS_MAX 3 /* of one list that are shown */
+
+
+static void words_rule(const struct compiler *compiler, FILE *to, const struct draft *draft)
+{
+	const struct rule *rule = &draft->rule;
+	const struct policy *policy = compiler->policy;
+	bool plain = true, first = true;
+
+	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++)
+		plain = plain && !rule->attribute[a].count;
+	plain = plain && !draft->n_listeners;
+	for (size_t i = 0; i < rule->n_protocols; i++, first = false)
+		fprintf(to, "%s%s", first ? "" : plain ? " | " : ",", policy->protocols[rule->protocols[i]].name);
+	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++) {
+		size_t count = rule->attribute[a].count;
+		if (!count)
+			continue;
+		fprintf(to, "%s%s=", first ? "" : " ", attribute_names[a]);
+		first = false;
+		for (size_t i = 0; i < count && i < WORDS_MAX; i++)
+			fprintf(to, "%s%s", i ? "," : "", rule->attribute[a].names[i]);
+		if (count > WORDS_MAX)
+			fprintf(to, ",+%zu", count - WORDS_MAX);
+	}
+	for (size_t i = 0; i < draft->n_listeners && i < WORDS_MAX; i++)
+		fprintf(to, "%s%s", i ? "," : " listener=", policy->listeners[draft->listeners[i]].text);
+	if (draft->n_listeners > WORDS_MAX)
+		fprintf(to, ",+%zu", draft->n_listeners - WORDS_MAX);
+}
+
+static const char *words_make(const struct compiler *compiler, size_t first_draft)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *to = open_memstream(&text, &size);
+
+	if (!to)
+		abort();
+	for (size_t i = first_draft; i < compiler->n_drafts; i++) {
+		if (i > first_draft)
+			fputs(" | ", to);
+		words_rule(compiler, to, &compiler->drafts[i]);
+	}
+	if (fclose(to) != 0)
+		abort();
+	const char *copy = arena_strdup(compiler->arena, text);
+	free(text);
+	return copy;
+}
+
+void match_compile(struct compiler *compiler, uint32_t service, const struct setting *at)
+{
+	size_t first_draft = compiler->n_drafts;
+
+	names_compile(compiler, service, at);
+	for (size_t i = 0; i < setting_count(at); i++)
+		if (setting_is_group(setting_item(at, i)))
+			group_compile(compiler, service, setting_item(at, i));
+	compiler->policy->services[service].match = words_make(compiler, first_draft);
+}

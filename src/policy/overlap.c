@@ -1,0 +1,276 @@
+/* Warns of services that can never be reached, because earlier ones take all that they match.
+ *
+ * What is seen: a protocol that an earlier service takes without further conditions; a literal that begins with an earlier
+ * one, or that a built-in probe says YES to; a name that an earlier service takes by itself or by a wildcard. What is not
+ * seen: expressions inside one another, and rules that hold on single listeners only. It refuses to guess: no warning is
+ * wrong, some are missing. Every service costs look-ups in tries and tables, never a walk over the earlier ones. */
+#include "compile.h"
+#include "names.h"
+#include "probe.h"
+#include "trie.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOBODY SERVICE_NONE
+
+struct overlap {
+	const struct compiler *compiler;
+	uint32_t *taker;        /* of each protocol: the service that takes all of it, or NOBODY */
+	struct trie *literals;  /* of protocols that are taken whole; the rank is the service */
+	struct names *(*names)[ATTRIBUTE_COUNT]; /* of each probe: names that are taken, with the service */
+};
+
+static void *overlap_alloc(size_t count, size_t size)
+{
+	void *memory = calloc(count ? count : 1, size);
+	if (!memory)
+		abort();
+	return memory;
+}
+
+static void overlap_init(struct overlap *overlap, const struct compiler *compiler)
+{
+	size_t n = compiler->policy->n_protocols;
+
+	*overlap = (struct overlap){
+		.compiler = compiler,
+		.taker = overlap_alloc(n, sizeof(uint32_t)),
+		.literals = trie_new(),
+		.names = overlap_alloc(n_probes, sizeof(*overlap->names)),
+	};
+	if (!overlap->literals)
+		abort();
+	for (size_t i = 0; i < n; i++)
+		overlap->taker[i] = NOBODY;
+}
+
+static void overlap_fini(struct overlap *overlap)
+{
+	for (size_t p = 0; p < n_probes; p++)
+		for (size_t a = 0; a < ATTRIBUTE_COUNT; a++)
+			names_free(overlap->names[p][a]);
+	free(overlap->names);
+	free(overlap->taker);
+	trie_free(overlap->literals);
+}
+
+static unsigned rule_attributes(const struct rule *rule)
+{
+	unsigned set = 0;
+	for (unsigned a = 0; a < ATTRIBUTE_COUNT; a++)
+		set |= rule->attribute[a].count ? 1U << a : 0;
+	return set;
+}
+
+/* Who takes all that begins with this literal? */
+static uint32_t literal_taker(const struct overlap *overlap, const struct literal *literal)
+{
+	static struct findings findings; /* too large for a stack; a policy is compiled by one thread */
+	struct evidence evidence = { literal->bytes, literal->len };
+	struct trie_match match;
+
+	trie_match(overlap->literals, literal->bytes, literal->len, &match);
+	uint32_t taker = match.yes == TRIE_NONE ? NOBODY : match.yes;
+	for (size_t p = 0; p < n_probes; p++) {
+		if (overlap->taker[p] >= taker)
+			continue;
+		findings_reset(&findings);
+		if (probes[p].run(&evidence, &findings) == VERDICT_YES)
+			taker = overlap->taker[p];
+	}
+	return taker;
+}
+
+static uint32_t protocol_taker(const struct overlap *overlap, uint32_t number)
+{
+	const struct protocol *protocol = &overlap->compiler->policy->protocols[number];
+	uint32_t last = overlap->taker[number];
+
+	if (last != NOBODY || protocol->n_literals == 0)
+		return last;
+	for (size_t i = 0; i < protocol->n_literals; i++) {
+		uint32_t taker = literal_taker(overlap, &protocol->literals[i]);
+		if (taker == NOBODY)
+			return NOBODY;
+		if (last == NOBODY || taker > last)
+			last = taker;
+	}
+	return last;
+}
+
+static void names_found(void *context, const uint32_t *numbers, size_t count)
+{
+	uint32_t *first = context;
+	if (count && numbers[0] < *first)
+		*first = numbers[0];
+}
+
+/* Who takes every one of these names from the probe, whatever else is asked of them? */
+static uint32_t names_taker(const struct overlap *overlap, const struct rule *rule, size_t probe, unsigned attribute)
+{
+	const struct names *names = overlap->names[probe][attribute];
+	uint32_t last = 0;
+
+	if (!names || !rule->attribute[attribute].count)
+		return NOBODY;
+	for (size_t i = 0; i < rule->attribute[attribute].count; i++) {
+		const char *name = rule->attribute[attribute].names[i];
+		uint32_t taker = NOBODY;
+		names_lookup(names, (const uint8_t *)name, strlen(name), names_found, &taker);
+		if (taker == NOBODY)
+			return NOBODY;
+		if (taker > last)
+			last = taker;
+	}
+	return last;
+}
+
+static uint32_t rule_protocol_taker(const struct overlap *overlap, const struct rule *rule, uint32_t protocol)
+{
+	uint32_t taker = protocol_taker(overlap, protocol);
+
+	for (unsigned a = 0; a < ATTRIBUTE_COUNT && taker == NOBODY && protocol < n_probes; a++)
+		taker = names_taker(overlap, rule, protocol, a);
+	return taker;
+}
+
+/* A rule without protocols is one of whatever can learn all that it asks for. */
+static bool rule_has_protocol(const struct rule *rule, uint32_t protocol, size_t i)
+{
+	if (rule->n_protocols)
+		return rule->protocols[i] == protocol;
+	unsigned asked = rule_attributes(rule);
+	return (probes[protocol].attributes & asked) == asked;
+}
+
+static size_t rule_width(const struct rule *rule)
+{
+	return rule->n_protocols ? rule->n_protocols : n_probes;
+}
+
+static uint32_t rule_protocol(const struct rule *rule, size_t i)
+{
+	return rule->n_protocols ? rule->protocols[i] : (uint32_t)i;
+}
+
+/* The last of the earlier services that between them take all of the rule; NOBODY where something is left for it. */
+static uint32_t rule_taker(const struct overlap *overlap, const struct rule *rule)
+{
+	uint32_t last = NOBODY;
+
+	for (size_t i = 0; i < rule_width(rule); i++) {
+		uint32_t protocol = rule_protocol(rule, i);
+		if (!rule_has_protocol(rule, protocol, i))
+			continue;
+		uint32_t taker = rule_protocol_taker(overlap, rule, protocol);
+		if (taker == NOBODY)
+			return NOBODY;
+		if (last == NOBODY || taker > last)
+			last = taker;
+	}
+	return last;
+}
+
+/* Asks for a name that none of its protocols ever has? */
+static bool rule_is_void(const struct overlap *overlap, const struct rule *rule)
+{
+	unsigned asked = rule_attributes(rule);
+
+	for (size_t i = 0; i < rule_width(rule); i++) {
+		uint32_t protocol = rule_protocol(rule, i);
+		const struct probe *probe = overlap->compiler->policy->protocols[protocol].probe;
+		if (!probe || (probe->attributes & asked) == asked)
+			return false;
+	}
+	return true;
+}
+
+static void take_literals(struct overlap *overlap, const struct protocol *protocol, uint32_t service)
+{
+	if (protocol->n_patterns)
+		return; /* takes only some of what begins so */
+	for (size_t i = 0; i < protocol->n_literals; i++)
+		if (trie_insert(overlap->literals, protocol->literals[i].bytes, protocol->literals[i].len, service) < 0)
+			abort();
+}
+
+static void take_names(struct overlap *overlap, const struct rule *rule, uint32_t probe, unsigned attribute)
+{
+	struct names **names = &overlap->names[probe][attribute];
+
+	if (!*names && !(*names = names_new()))
+		abort();
+	for (size_t i = 0; i < rule->attribute[attribute].count; i++) {
+		const char *name = rule->attribute[attribute].names[i];
+		uint32_t taker = NOBODY;
+		names_lookup(*names, (const uint8_t *)name, strlen(name), names_found, &taker);
+		if (taker == NOBODY && names_insert(*names, name, rule->service) == -ENOMEM)
+			abort();
+	}
+}
+
+/* From here on the rule's service takes what it matches from all later ones. */
+static void rule_take(struct overlap *overlap, const struct draft *draft)
+{
+	const struct rule *rule = &draft->rule;
+	unsigned asked = rule_attributes(rule);
+
+	if (draft->n_listeners || (asked & (asked - 1)))
+		return; /* takes only some: its listeners', or those with a second name */
+	for (size_t i = 0; i < rule_width(rule); i++) {
+		uint32_t protocol = rule_protocol(rule, i);
+		if (!rule_has_protocol(rule, protocol, i))
+			continue;
+		if (asked && protocol < n_probes) {
+			take_names(overlap, rule, protocol, (unsigned)__builtin_ctz(asked));
+		} else if (!asked && overlap->taker[protocol] == NOBODY) {
+			overlap->taker[protocol] = rule->service;
+			take_literals(overlap, &overlap->compiler->policy->protocols[protocol], rule->service);
+		}
+	}
+}
+
+static void service_check(const struct overlap *overlap, const struct draft *drafts, size_t count)
+{
+	const struct policy *policy = overlap->compiler->policy;
+	uint32_t service = drafts->rule.service, last = NOBODY;
+	bool possible = false;
+
+	for (size_t i = 0; i < count; i++) {
+		if (drafts[i].broken)
+			return;
+		if (rule_is_void(overlap, &drafts[i].rule))
+			continue;
+		possible = true;
+		uint32_t taker = rule_taker(overlap, &drafts[i].rule);
+		if (taker == NOBODY)
+			return;
+		if (last == NOBODY || taker > last)
+			last = taker;
+	}
+	struct reader *reader = overlap->compiler->reader;
+	const struct setting *at = overlap->compiler->service_at[service];
+	if (!possible)
+		reader_warn(reader, at, "service `%s' never matches: its protocols have no such name", policy->services[service].name);
+	else
+		reader_warn(reader, at, "service `%s' is never reached: service `%s' (line %u) takes all that it matches",
+			policy->services[service].name, policy->services[last].name, policy->services[last].line);
+}
+
+void overlap_warn(struct compiler *compiler)
+{
+	struct overlap overlap;
+
+	overlap_init(&overlap, compiler);
+	for (size_t first = 0, next; first < compiler->n_drafts; first = next) {
+		uint32_t service = compiler->drafts[first].rule.service;
+		for (next = first; next < compiler->n_drafts && compiler->drafts[next].rule.service == service;)
+			next++;
+		service_check(&overlap, &compiler->drafts[first], next - first);
+		for (size_t i = first; i < next; i++)
+			if (!compiler->drafts[i].broken)
+				rule_take(&overlap, &compiler->drafts[i]);
+	}
+	overlap_fini(&overlap);
+}

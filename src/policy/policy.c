@@ -1,0 +1,269 @@
+/* The configuration as a whole: read, compiled room by room, published or thrown away.
+ *
+ * Refuses to publish a policy with a single error in it. Everything belongs to the policy's arena but the deciders and the
+ * compiled expressions, which policy_free() frees first. */
+#include "policy.h"
+#include "compile.h"
+#include <errno.h>
+#include <math.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FILE_MAX (64U << 20)
+
+void compile_error(struct compiler *compiler, const struct setting *at, const char *format, ...)
+{
+	char text[1024];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	reader_error(compiler->reader, at, "%s", text);
+}
+
+static unsigned workers_preset(void)
+{
+	cpu_set_t cores;
+
+	if (sched_getaffinity(0, sizeof(cores), &cores) < 0)
+		return 1;
+	int count = CPU_COUNT(&cores);
+	return count < 1 ? 1 : count > 256 ? 256 : (unsigned)count;
+}
+
+static uint64_t seconds(const struct values *values, enum top_key key)
+{
+	return (uint64_t)llround(values_number(values, key) * 1e6);
+}
+
+static const char *absolute_path(struct compiler *compiler, const struct values *values, size_t key)
+{
+	const char *text = values_text(values, key);
+
+	if (!text)
+		return NULL;
+	if (text[0] == '/')
+		return arena_strdup(compiler->arena, text);
+	compile_error(compiler, values->value[key], "`%s' is \"%s\", expected an absolute path", values->section->keys[key].name,
+		text);
+	return NULL;
+}
+
+static void settings_compile(struct compiler *compiler, const struct values *top)
+{
+	struct policy *policy = compiler->policy;
+
+	policy->decide_timeout_us = seconds(top, TOP_DECIDE_TIMEOUT);
+	policy->connect_timeout_us = seconds(top, TOP_CONNECT_TIMEOUT);
+	policy->idle_timeout_us = seconds(top, TOP_IDLE_TIMEOUT);
+	policy->drain_timeout_us = seconds(top, TOP_DRAIN_TIMEOUT);
+	policy->workers = top->value[TOP_WORKERS] ? (unsigned)values_number(top, TOP_WORKERS) : workers_preset();
+	policy->max_connections = (unsigned)values_number(top, TOP_MAX_CONNECTIONS);
+	policy->pid_file = absolute_path(compiler, top, TOP_PID_FILE);
+}
+
+static void log_sink_compile(struct compiler *compiler, const struct setting *at)
+{
+	static const char *const names[] = { [SINK_STDERR] = "stderr", [SINK_SYSLOG] = "syslog", [SINK_JOURNAL] = "journal" };
+	struct policy *policy = compiler->policy;
+	const char *text = setting_text(at);
+
+	if (text[0] == '/') {
+		policy->log_sink = SINK_FILE;
+		policy->log_file = arena_strdup(compiler->arena, text);
+		return;
+	}
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(text, names[i]) != 0)
+			continue;
+		policy->log_sink = (enum log_sink)i;
+		return;
+	}
+	compile_error(compiler, at, "`to' is \"%s\", expected one of \"stderr\", \"syslog\", \"journal\" or an absolute path", text);
+}
+
+static void log_compile(struct compiler *compiler, const struct setting *at)
+{
+	struct policy *policy = compiler->policy;
+	struct values values = { .section = &sections[SECTION_LOG] };
+
+	if (at)
+		values_read(compiler->reader, &values, at, &sections[SECTION_LOG]);
+	policy->log.level = (enum log_level)values_choice(&values, LOG_KEY_LEVEL);
+	policy->log.format = (enum log_format)values_choice(&values, LOG_KEY_FORMAT);
+	if (values.value[LOG_KEY_TO])
+		log_sink_compile(compiler, values.value[LOG_KEY_TO]);
+	policy->log.timestamps = policy->log_sink == SINK_STDERR || policy->log_sink == SINK_FILE;
+}
+
+/* Deciders. */
+
+static bool draft_applies(const struct draft *draft, uint32_t listener)
+{
+	for (size_t i = 0; i < draft->n_listeners; i++)
+		if (draft->listeners[i] == listener)
+			return true;
+	return draft->n_listeners == 0;
+}
+
+static struct decider *decider_compile(struct compiler *compiler, struct rule *rules, size_t n_rules)
+{
+	struct policy *policy = compiler->policy;
+	struct decider *decider = NULL;
+	int error = decider_new(&decider, policy->protocols, policy->n_protocols, rules, n_rules);
+
+	if (error) {
+		compile_error(compiler, NULL, "the services cannot be compiled: %s", strerror(-error));
+		return NULL;
+	}
+	policy->owned_deciders[policy->n_owned_deciders++] = decider;
+	return decider;
+}
+
+/* One for all listeners, unless some rule asks where the connection came in. */
+static void deciders_compile(struct compiler *compiler)
+{
+	struct policy *policy = compiler->policy;
+	struct rule *rules = calloc(compiler->n_drafts + 1, sizeof(*rules));
+	bool shared = true;
+
+	if (!rules)
+		abort();
+	for (size_t i = 0; i < compiler->n_drafts; i++)
+		shared = shared && compiler->drafts[i].n_listeners == 0;
+	policy->deciders = arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->deciders));
+	policy->owned_deciders = arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->owned_deciders));
+	for (uint32_t l = 0; l < policy->n_listeners; l++) {
+		size_t n_rules = 0;
+		if (shared && l > 0) {
+			policy->deciders[l] = policy->deciders[0];
+			continue;
+		}
+		for (size_t i = 0; i < compiler->n_drafts; i++)
+			if (draft_applies(&compiler->drafts[i], l))
+				rules[n_rules++] = compiler->drafts[i].rule;
+		policy->deciders[l] = decider_compile(compiler, rules, n_rules);
+		if (!policy->deciders[l])
+			break;
+	}
+	free(rules);
+}
+
+static void top_compile(struct compiler *compiler)
+{
+	struct values top;
+
+	values_read(compiler->reader, &top, reader_root(compiler->reader), &sections[SECTION_TOP]);
+	if (!top.given[TOP_LISTEN])
+		compile_error(compiler, NULL, "no `listen', expected addresses such as listen = [ \"0.0.0.0:443\" ];");
+	if (!top.given[TOP_SERVICES])
+		compile_error(compiler, NULL, "no `services', expected services = ( { name = ...; match = ...; connect = ...; } );");
+	settings_compile(compiler, &top);
+	log_compile(compiler, top.value[TOP_LOG]);
+	identity_compile(compiler, &top);
+	listeners_compile(compiler, top.value[TOP_LISTEN]);
+	protocols_compile(compiler, top.value[TOP_PROTOCOLS]);
+	services_compile(compiler, &top);
+}
+
+static void compile(struct policy *policy, struct reader *reader, const struct policy_options *options,
+	struct complaints *complaints)
+{
+	static const struct policy_options no_options;
+	struct compiler compiler = {
+		.policy = policy,
+		.arena = policy->arena,
+		.reader = reader,
+		.options = options ? options : &no_options,
+		.listeners = index_new(),
+		.protocols = index_new(),
+		.services = index_new(),
+		.names = index_new(),
+		.identities = index_new(),
+	};
+	size_t errors = complaints->errors;
+
+	top_compile(&compiler);
+	overlap_warn(&compiler);
+	if (complaints->errors == errors)
+		deciders_compile(&compiler);
+
+	index_free(compiler.listeners);
+	index_free(compiler.protocols);
+	index_free(compiler.services);
+	index_free(compiler.names);
+	index_free(compiler.identities);
+	free(compiler.identity);
+	free(compiler.drafts);
+}
+
+static int policy_read(struct policy **ret, const char *file, bool is_file, const char *text, size_t len,
+	const struct policy_options *options, struct complaints *complaints)
+{
+	size_t errors = complaints->errors;
+	struct arena *arena = arena_new();
+	struct policy *policy = arena_alloc(arena, sizeof(*policy));
+
+	*policy = (struct policy){ .arena = arena, .file = arena_strdup(arena, file) };
+	struct reader *reader = reader_new(policy->file, is_file, text, len, complaints);
+	if (reader)
+		compile(policy, reader, options, complaints);
+	reader_free(reader);
+	if (complaints->errors > errors) {
+		policy_free(policy);
+		return -EINVAL;
+	}
+	*ret = policy;
+	return 0;
+}
+
+int policy_load_text(struct policy **ret, const char *file, const char *text, const struct policy_options *options,
+	struct complaints *complaints)
+{
+	return policy_read(ret, file, false, text, strlen(text), options, complaints);
+}
+
+int policy_load(struct policy **ret, const char *file, const struct policy_options *options, struct complaints *complaints)
+{
+	char *text = NULL;
+	size_t size = 0, len = 0;
+	int result = -EINVAL;
+	FILE *from = fopen(file, "re");
+
+	if (!from) {
+		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "cannot be read: %s", strerror(errno));
+		return -EINVAL;
+	}
+	do {
+		size = size ? size * 2 : 65536;
+		text = realloc(text, size);
+		if (!text)
+			abort();
+		len += fread(text + len, 1, size - 1 - len, from);
+	} while (len == size - 1 && size < FILE_MAX);
+	text[len] = 0;
+
+	if (ferror(from))
+		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "cannot be read: %s", strerror(errno));
+	else if (!feof(from) && len == size - 1)
+		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "is too large, expected at most %u MiB", FILE_MAX >> 20);
+	else
+		result = policy_read(ret, file, true, text, len, options, complaints);
+	free(text);
+	fclose(from);
+	return result;
+}
+
+void policy_free(struct policy *policy)
+{
+	if (!policy)
+		return;
+	for (size_t i = 0; i < policy->n_owned_deciders; i++)
+		decider_free(policy->owned_deciders[i]);
+	for (size_t i = 0; i < policy->n_protocols; i++)
+		for (size_t p = 0; p < policy->protocols[i].n_patterns; p++)
+			pattern_free(policy->protocols[i].patterns[p]);
+	arena_free(policy->arena);
+}

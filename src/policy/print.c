@@ -1,0 +1,197 @@
+/* The routing table as `usher check` prints it: listeners, services in aligned columns, and what happens otherwise. Columns
+ * that would be empty are left out. Owns no memory past the call. */
+#include "compile.h"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define COLUMN_MAX 48 /* a longer cell pushes its line out rather than all of them */
+
+enum column { COLUMN_NUMBER, COLUMN_NAME, COLUMN_MATCH, COLUMN_TARGET, COLUMN_AS, COLUMN_FALLBACK, COLUMN_COUNT };
+
+static const char *const column_titles[COLUMN_COUNT] = { "#", "service", "matches", "goes to", "runs as", "else" };
+
+struct table {
+	struct arena *arena;
+	char *(*rows)[COLUMN_COUNT];
+	size_t n_rows;
+	size_t width[COLUMN_COUNT]; /* 0: the column is left out */
+};
+
+static char *target_backends(struct arena *arena, const struct target *target)
+{
+	char *text = NULL;
+	for (size_t i = 0; i < target->connect.n_backends; i++)
+		text = arena_printf(arena, "%s%s%s", text ? text : "", text ? ", " : "", target->connect.backends[i].text);
+	return text;
+}
+
+static char *target_program(struct arena *arena, const struct program *program)
+{
+	static const char *const stdio_names[] = { [STDIO_SOCKET] = "", [STDIO_PIPE] = " (pipe)", [STDIO_PTY] = " (pty)" };
+	char *text = arena_strdup(arena, program->argv[0]);
+
+	for (size_t i = 1; program->argv[i]; i++) {
+		const char *word = program->argv[i];
+		bool quoted = !*word || strcspn(word, " \t\n\"'\\$") != strlen(word);
+		text = arena_printf(arena, quoted ? "%s '%s'" : "%s %s", text, word);
+	}
+	return arena_printf(arena, "%s%s", text, stdio_names[program->stdio]);
+}
+
+static char *target_text(struct arena *arena, const struct target *target)
+{
+	const char *delivery = delivery_names[target->delivery];
+
+	switch (target->delivery) {
+	case DELIVERY_CONNECT:
+		return arena_printf(arena, "%s %s", delivery, target_backends(arena, target));
+	case DELIVERY_HANDOVER:
+		return arena_printf(arena, "%s %s%s", delivery, target->handover.text,
+			target->handover.format == HANDOVER_TCPMUX ? " (tcpmux)" : "");
+	case DELIVERY_EXEC:
+		return arena_printf(arena, "%s %s", delivery, target_program(arena, &target->exec));
+	case DELIVERY_REJECT:
+		return arena_printf(arena, "%s (%s)", delivery, target->reject.reset ? "reset" : "close");
+	}
+	return NULL;
+}
+
+static char *identity_text(struct arena *arena, const struct target *target)
+{
+	if (target->delivery != DELIVERY_EXEC)
+		return NULL;
+	if (target->exec.own_identity)
+		return arena_printf(arena, "%s", target->exec.user);
+	return arena_strdup(arena, geteuid() == 0 ? "root" : "usher's starter");
+}
+
+static void table_fill(struct table *table, const struct policy *policy)
+{
+	table->n_rows = policy->n_services;
+	table->rows = arena_alloc(table->arena, table->n_rows * sizeof(*table->rows));
+	for (size_t i = 0; i < policy->n_services; i++) {
+		const struct service *service = &policy->services[i];
+		char **row = table->rows[i];
+
+		row[COLUMN_NUMBER] = arena_printf(table->arena, "%zu", i + 1);
+		row[COLUMN_NAME] = arena_strdup(table->arena, service->name);
+		row[COLUMN_MATCH] = arena_strdup(table->arena, *service->match ? service->match : "-");
+		row[COLUMN_TARGET] = target_text(table->arena, &service->target);
+		row[COLUMN_AS] = identity_text(table->arena, &service->target);
+		if (service->fallback != SERVICE_NONE)
+			row[COLUMN_FALLBACK] = arena_strdup(table->arena, policy->services[service->fallback].name);
+	}
+}
+
+static void table_measure(struct table *table)
+{
+	for (size_t c = 0; c < COLUMN_COUNT; c++) {
+		for (size_t r = 0; r < table->n_rows; r++) {
+			size_t len = table->rows[r][c] ? strlen(table->rows[r][c]) : 0;
+			if (len > table->width[c])
+				table->width[c] = len;
+		}
+		if (table->width[c] > COLUMN_MAX)
+			table->width[c] = COLUMN_MAX;
+		if (table->width[c] && table->width[c] < strlen(column_titles[c]))
+			table->width[c] = strlen(column_titles[c]);
+	}
+}
+
+/* Blanks are written only where something follows, so that no line ends in them. */
+static void table_row(const struct table *table, FILE *to, const char *const *cells)
+{
+	size_t owed = 2;
+
+	for (size_t c = 0; c < COLUMN_COUNT; c++) {
+		const char *cell = cells[c] ? cells[c] : "";
+		size_t len = strlen(cell), width = table->width[c];
+		if (!width)
+			continue;
+		size_t before = c == COLUMN_NUMBER && len < width ? width - len : 0;
+		if (len) {
+			fprintf(to, "%*s%s", (int)(owed + before), "", cell);
+			owed = 0;
+		}
+		owed += (len + before < width ? width - len - before : 0) + 2;
+	}
+	fputc('\n', to);
+}
+
+static void print_listeners(const struct policy *policy, FILE *to)
+{
+	fputs("Listeners\n", to);
+	for (size_t i = 0; i < policy->n_listeners; i++) {
+		const struct listener_policy *listener = &policy->listeners[i];
+		fprintf(to, "  %s", listener->text);
+		if (!address_is_ip(&listener->address))
+			fprintf(to, "  mode %04o", (unsigned)listener->mode);
+		fputc('\n', to);
+	}
+}
+
+static void print_services(const struct policy *policy, FILE *to)
+{
+	struct table table = { .arena = arena_new() };
+
+	fputs("\nServices, in the order in which they are tried\n", to);
+	table_fill(&table, policy);
+	table_measure(&table);
+	table_row(&table, to, column_titles);
+	for (size_t i = 0; i < table.n_rows; i++)
+		table_row(&table, to, (const char *const *)table.rows[i]);
+	arena_free(table.arena);
+}
+
+/* 3600 s is an hour to a person; 2.5 s stays. */
+static const char *duration(uint64_t us, char buf[32])
+{
+	uint64_t s = us / 1000000;
+
+	if (us % 1000000 || s == 0)
+		snprintf(buf, 32, "%g s", (double)us / 1e6);
+	else if (s % 86400 == 0)
+		snprintf(buf, 32, "%ju d", (uintmax_t)(s / 86400));
+	else if (s % 3600 == 0)
+		snprintf(buf, 32, "%ju h", (uintmax_t)(s / 3600));
+	else if (s % 60 == 0)
+		snprintf(buf, 32, "%ju min", (uintmax_t)(s / 60));
+	else
+		snprintf(buf, 32, "%ju s", (uintmax_t)s);
+	return buf;
+}
+
+static const char *service_text(const struct policy *policy, uint32_t service)
+{
+	return service == SERVICE_NONE ? "closed" : policy->services[service].name;
+}
+
+static void print_rest(const struct policy *policy, FILE *to)
+{
+	static const char *const sinks[] = { "stderr", "syslog", "journal" };
+	static const char *const levels[] = { "error", "warning", "notice", "info", "debug" };
+	char a[32], b[32], c[32];
+
+	fputs("\nOtherwise\n", to);
+	fprintf(to, "  silent for %-11s %s\n", duration(policy->decide_timeout_us, a), service_text(policy, policy->on_silence));
+	fprintf(to, "  %-22s %s\n", "matches nothing", service_text(policy, policy->on_unknown));
+
+	fprintf(to, "\nTimeouts  connect %s, idle %s, drain %s\n", duration(policy->connect_timeout_us, a),
+		duration(policy->idle_timeout_us, b), duration(policy->drain_timeout_us, c));
+	fprintf(to, "Workers   %u, as %s%s", policy->workers, policy->user, policy->drop_identity ? "" : " (who starts usher)");
+	if (policy->max_connections)
+		fprintf(to, ", each with at most %u connections", policy->max_connections);
+	fprintf(to, "\nLog       %s and above, to %s, as %s\n", levels[policy->log.level],
+		policy->log_sink == SINK_FILE ? policy->log_file : sinks[policy->log_sink],
+		policy->log.format == LOG_JSON ? "JSON" : "text");
+	if (policy->pid_file)
+		fprintf(to, "Pid file  %s\n", policy->pid_file);
+}
+
+void policy_print(const struct policy *policy, FILE *to)
+{
+	print_listeners(policy, to);
+	print_services(policy, to);
+	print_rest(policy, to);
+}

@@ -1,0 +1,251 @@
+/* Cuts configuration text into the few tokens that matter here. It is no parser: it knows strings, comments, numbers, names
+ * and brackets, and leaves their meaning to libconfig. Owns no memory. */
+#include "scan.h"
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum token {
+	TOKEN_END,
+	TOKEN_STRING,
+	TOKEN_NUMBER,
+	TOKEN_OPEN,
+	TOKEN_CLOSE,
+	TOKEN_COMMA,
+	TOKEN_OTHER,
+	TOKEN_UNCLOSED_STRING,
+	TOKEN_UNCLOSED_COMMENT,
+};
+
+struct scan {
+	const char *at, *end;
+	unsigned line;
+	const char *start; /* of the last token */
+	unsigned start_line;
+};
+
+static bool scan_begins(const struct scan *scan, const char *text)
+{
+	size_t len = strlen(text);
+	return (size_t)(scan->end - scan->at) >= len && !memcmp(scan->at, text, len);
+}
+
+static void scan_skip_line(struct scan *scan)
+{
+	while (scan->at < scan->end && *scan->at != '\n')
+		scan->at++;
+}
+
+static void scan_step(struct scan *scan)
+{
+	if (*scan->at++ == '\n')
+		scan->line++;
+}
+
+/* Past blanks and comments; false at a comment that has no end. */
+static bool scan_skip(struct scan *scan)
+{
+	while (scan->at < scan->end) {
+		if (*scan->at == '#' || scan_begins(scan, "//")) {
+			scan_skip_line(scan);
+		} else if (scan_begins(scan, "/*")) {
+			scan->start_line = scan->line;
+			for (scan->at += 2; scan->at < scan->end && !scan_begins(scan, "*/");)
+				scan_step(scan);
+			if (scan->at == scan->end)
+				return false;
+			scan->at += 2;
+		} else if (isspace((unsigned char)*scan->at)) {
+			scan_step(scan);
+		} else {
+			break;
+		}
+	}
+	return true;
+}
+
+static enum token scan_string(struct scan *scan)
+{
+	for (scan->at++; scan->at < scan->end; scan_step(scan)) {
+		if (*scan->at == '"') {
+			scan->at++;
+			return TOKEN_STRING;
+		}
+		if (*scan->at == '\\' && scan->at + 1 < scan->end)
+			scan_step(scan);
+	}
+	return TOKEN_UNCLOSED_STRING;
+}
+
+static void scan_word(struct scan *scan, const char *more)
+{
+	while (scan->at < scan->end && *scan->at && (isalnum((unsigned char)*scan->at) || strchr(more, *scan->at)))
+		scan->at++;
+}
+
+static enum token scan_next(struct scan *scan)
+{
+	if (!scan_skip(scan))
+		return TOKEN_UNCLOSED_COMMENT;
+	scan->start = scan->at;
+	scan->start_line = scan->line;
+	if (scan->at == scan->end)
+		return TOKEN_END;
+
+	char c = *scan->at;
+	if (c == '"')
+		return scan_string(scan);
+	if (isdigit((unsigned char)c)) {
+		scan_word(scan, ".");
+		return TOKEN_NUMBER;
+	}
+	if (isalpha((unsigned char)c) || c == '*') {
+		scan_word(scan, "-_*");
+		return TOKEN_OTHER;
+	}
+	scan->at++;
+	if (c && strchr("([{", c))
+		return TOKEN_OPEN;
+	if (c && strchr(")]}", c))
+		return TOKEN_CLOSE;
+	return c == ',' ? TOKEN_COMMA : TOKEN_OTHER;
+}
+
+static void check_string(const char *file, const struct scan *scan, struct complaints *complaints)
+{
+	for (const char *at = scan->start + 1; at + 3 < scan->at; at++) {
+		if (*at != '\\')
+			continue;
+		if (!memcmp(at, "\\x00", 4)) {
+			complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
+				"\\x00 in a string, where it would be left out; expected `bytes' with hex digits instead");
+			return;
+		}
+		at++; /* whatever is escaped begins no escape itself */
+	}
+}
+
+static void check_number(const char *file, const struct scan *scan, struct complaints *complaints)
+{
+	char digits[24], *end;
+	size_t len = (size_t)(scan->at - scan->start);
+
+	if (len >= sizeof(digits))
+		len = sizeof(digits) - 1;
+	memcpy(digits, scan->start, len);
+	digits[len] = 0;
+
+	errno = 0;
+	int base = digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X') ? 16 : 10;
+	long long value = strtoll(digits, &end, base);
+	if (*end == 0 && (errno || value > INT_MAX))
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
+			"number `%s' is too large, expected at most %d", digits, INT_MAX);
+}
+
+void scan_values(const char *file, const char *text, size_t len, struct complaints *complaints)
+{
+	struct scan scan = { .at = text, .end = text + len, .line = 1 };
+
+	for (;;) {
+		switch (scan_next(&scan)) {
+		case TOKEN_STRING:
+			check_string(file, &scan, complaints);
+			break;
+		case TOKEN_NUMBER:
+			check_number(file, &scan, complaints);
+			break;
+		case TOKEN_OTHER:
+			if (*scan.start == 0) {
+				complaint_add(complaints, COMPLAINT_ERROR, file, scan.start_line, "a NUL byte, expected text");
+				return;
+			}
+			break;
+		case TOKEN_END:
+		case TOKEN_UNCLOSED_STRING:
+		case TOKEN_UNCLOSED_COMMENT:
+			return;
+		default:
+			break;
+		}
+	}
+}
+
+#define DEPTH_MAX 64
+
+struct bracket {
+	char open;
+	unsigned line;
+};
+
+static char bracket_closing(char open)
+{
+	return open == '(' ? ')' : open == '[' ? ']' : '}';
+}
+
+static bool check_closing(const char *file, const struct scan *scan, const struct bracket *open, struct complaints *complaints)
+{
+	char close = *scan->start;
+	if (!open)
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line, "`%c' closes nothing", close);
+	else if (close != bracket_closing(open->open))
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
+			"`%c' where `%c' was expected, which closes the `%c' of line %u", close, bracket_closing(open->open),
+			open->open, open->line);
+	else
+		return false;
+	return true;
+}
+
+/* What is wrong with this token, if anything, is at `scan->start_line`. True: complained. */
+static bool check_token(const char *file, const struct scan *scan, enum token token, unsigned error_line,
+	struct complaints *complaints)
+{
+	const char *missing = token == TOKEN_UNCLOSED_STRING ? "string has no closing `\"'" :
+		token == TOKEN_UNCLOSED_COMMENT              ? "comment has no closing `*/'" :
+							       NULL;
+
+	if (missing)
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line, "this %s", missing);
+	else if (token == TOKEN_STRING && scan->start_line < error_line && scan->line == error_line)
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
+			"this string goes on to line %u, expected its closing `\"' on this one", error_line);
+	else
+		return false;
+	return true;
+}
+
+bool scan_structure(const char *file, const char *text, size_t len, unsigned error_line, struct complaints *complaints)
+{
+	struct scan scan = { .at = text, .end = text + len, .line = 1 };
+	struct bracket open[DEPTH_MAX];
+	size_t depth = 0;
+
+	for (enum token last = TOKEN_OTHER, token; (token = scan_next(&scan)) != TOKEN_END; last = token) {
+		if (scan.start_line > error_line)
+			return false;
+		if (check_token(file, &scan, token, error_line, complaints))
+			return true;
+		if (token == TOKEN_OPEN) {
+			if (depth == DEPTH_MAX)
+				return false;
+			open[depth++] = (struct bracket){ *scan.start, scan.start_line };
+		} else if (token == TOKEN_CLOSE) {
+			if (check_closing(file, &scan, depth ? &open[depth - 1] : NULL, complaints))
+				return true;
+			if (last == TOKEN_COMMA && *scan.start != '}') {
+				complaint_add(complaints, COMPLAINT_ERROR, file, scan.start_line,
+					"a comma before `%c', expected none after the last of a list", *scan.start);
+				return true;
+			}
+			depth--;
+		}
+	}
+	if (depth)
+		complaint_add(complaints, COMPLAINT_ERROR, file, open[depth - 1].line,
+			"this `%c' is never closed, expected `%c'", open[depth - 1].open,
+			bracket_closing(open[depth - 1].open));
+	return depth > 0;
+}

@@ -1,0 +1,130 @@
+/* The `services` key: who a connection can go to, in the order in which they are tried.
+ *
+ * Refuses a name used twice, a service that nothing can lead to, and fallbacks that go round in a circle. What a service
+ * matches is match.c's, where it goes delivery.c's. */
+#include "compile.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-"
+
+bool name_check(struct compiler *compiler, const struct setting *at, const char *what)
+{
+	const char *name = setting_text(at);
+	size_t len = strlen(name);
+
+	if (len >= 1 && len <= 63 && strspn(name, NAME_BYTES) == len)
+		return true;
+	compile_error(compiler, at, "name `%.80s' of a %s, expected 1 to 63 letters, digits, `.', `_', `-' or `+'", name, what);
+	return false;
+}
+
+uint32_t service_reference(struct compiler *compiler, const struct values *values, size_t key)
+{
+	const char *name = values_text(values, key);
+
+	if (!name)
+		return SERVICE_NONE;
+	uint32_t number = index_find(compiler->services, name);
+	if (number != INDEX_NONE)
+		return number;
+	compile_error(compiler, values->value[key], "unknown service `%s' in `%s'%s", name, values->section->keys[key].name,
+		reader_suggest(compiler->reader, name, compiler->services));
+	return SERVICE_NONE;
+}
+
+static void service_name(struct compiler *compiler, uint32_t number, const struct values *values)
+{
+	struct service *service = &compiler->policy->services[number];
+	const struct setting *at = values->value[SERVICE_NAME];
+
+	service->name = arena_printf(compiler->arena, "#%u", number + 1);
+	if (!values->given[SERVICE_NAME])
+		compile_error(compiler, values->group, "service without `name', expected name = \"...\"");
+	if (!at || !name_check(compiler, at, "service"))
+		return;
+	service->name = arena_strdup(compiler->arena, setting_text(at));
+	compiler->service_at[number] = at;
+	uint32_t first = index_add(compiler->services, service->name, number);
+	if (first != number)
+		compile_error(compiler, at, "service `%s' is there twice, first on %s", service->name,
+			reader_place(compiler->reader, compiler->service_at[first], at));
+}
+
+static void service_compile(struct compiler *compiler, uint32_t number, const struct values *values)
+{
+	struct service *service = &compiler->policy->services[number];
+
+	service->line = setting_line(values->group);
+	service->match = "";
+	if (values->value[SERVICE_MATCH])
+		match_compile(compiler, number, values->value[SERVICE_MATCH]);
+	delivery_compile(compiler, number, values);
+	service->fallback = service_reference(compiler, values, SERVICE_FALLBACK);
+	if (service->fallback != SERVICE_NONE && values->value[SERVICE_REJECT])
+		reader_warn(compiler->reader, values->value[SERVICE_FALLBACK],
+			"fallback of service `%s' is never used: `reject' cannot fail", service->name);
+}
+
+/* Follows every chain once: a service is marked with the number of the walk that came by, and a walk that meets its own
+ * mark has gone in a circle. */
+static void fallbacks_check(struct compiler *compiler, const struct values *all)
+{
+	const struct policy *policy = compiler->policy;
+	uint32_t *walk = arena_alloc(compiler->arena, policy->n_services * sizeof(*walk));
+
+	for (uint32_t i = 0; i < policy->n_services; i++) {
+		uint32_t at = i;
+		while (at != SERVICE_NONE && walk[at] == 0) {
+			walk[at] = i + 1;
+			at = policy->services[at].fallback;
+		}
+		if (at != SERVICE_NONE && walk[at] == i + 1)
+			compile_error(compiler, all[at].value[SERVICE_FALLBACK],
+				"fallback of service `%s' leads back to itself, expected a chain that ends", policy->services[at].name);
+	}
+}
+
+static void reachable_check(struct compiler *compiler, const struct values *all)
+{
+	const struct policy *policy = compiler->policy;
+	bool *led_to = arena_alloc(compiler->arena, policy->n_services * sizeof(*led_to));
+
+	for (uint32_t i = 0; i < policy->n_services; i++)
+		if (policy->services[i].fallback != SERVICE_NONE)
+			led_to[policy->services[i].fallback] = true;
+	if (policy->on_silence != SERVICE_NONE)
+		led_to[policy->on_silence] = true;
+	if (policy->on_unknown != SERVICE_NONE)
+		led_to[policy->on_unknown] = true;
+	for (uint32_t i = 0; i < policy->n_services; i++)
+		if (!all[i].given[SERVICE_MATCH] && !led_to[i])
+			compile_error(compiler, all[i].group,
+				"service `%s' has no `match', and no `on_silence', `on_unknown' or `fallback' leads to it",
+				policy->services[i].name);
+}
+
+void services_compile(struct compiler *compiler, const struct values *top)
+{
+	struct policy *policy = compiler->policy;
+	const struct setting *at = top->value[TOP_SERVICES];
+	size_t count = setting_count(at);
+	struct values *all = calloc(count + 1, sizeof(*all));
+
+	if (!all)
+		abort();
+	policy->services = arena_alloc(compiler->arena, count * sizeof(*policy->services));
+	policy->n_services = count;
+	compiler->service_at = arena_alloc(compiler->arena, count * sizeof(*compiler->service_at));
+	for (uint32_t i = 0; i < count; i++) {
+		values_read(compiler->reader, &all[i], setting_item(at, i), &sections[SECTION_SERVICE]);
+		service_name(compiler, i, &all[i]);
+	}
+	for (uint32_t i = 0; i < count; i++)
+		service_compile(compiler, i, &all[i]);
+	policy->on_silence = service_reference(compiler, top, TOP_ON_SILENCE);
+	policy->on_unknown = service_reference(compiler, top, TOP_ON_UNKNOWN);
+	fallbacks_check(compiler, all);
+	reachable_check(compiler, all);
+	free(all);
+}
