@@ -208,17 +208,14 @@ static uint64_t ask_due(struct resolver *resolver, uint64_t now_us)
 	static const struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC,
 		.ai_socktype = SOCK_STREAM };
 	uint64_t next_us = UINT64_MAX;
-	bool opened = false;
 
+	resolver_open(resolver); /* where it fails, the channel that there is goes on */
 	for (size_t i = 0; i < resolver->n_names; i++) {
 		struct name *name = &resolver->names[i];
 		/* With as many in flight as there may be, the next answer is what to wait for. */
 		if (name->asking || (name->due_us <= now_us && resolver->in_flight >= IN_FLIGHT_MAX))
 			continue;
 		if (name->due_us <= now_us) {
-			if (!opened)
-				resolver_open(resolver);
-			opened = true;
 			name->asking = true;
 			resolver->in_flight++;
 			ares_getaddrinfo(resolver->channel, name->text, NULL, &hints, on_answer, name);

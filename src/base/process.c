@@ -109,9 +109,9 @@ void process_ready(int ready_fd)
 	close(ready_fd);
 }
 
-int process_drop_privileges(uid_t uid, gid_t gid)
+int process_drop_privileges(bool identity, uid_t uid, gid_t gid)
 {
-	if (geteuid() == 0) {
+	if (identity) {
 		if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
 			return -errno;
 	}
@@ -125,4 +125,23 @@ int process_drop_privileges(uid_t uid, gid_t gid)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;
 	return 0;
+}
+
+static int compare_fds(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+int process_keep_only(int *fds, size_t n)
+{
+	int next = 3;
+
+	qsort(fds, n, sizeof(*fds), compare_fds);
+	for (size_t i = 0; i < n; i++) {
+		if (fds[i] > next && close_range((unsigned)next, (unsigned)fds[i] - 1, 0) < 0)
+			return -errno;
+		if (fds[i] >= next)
+			next = fds[i] + 1;
+	}
+	return close_range((unsigned)next, ~0U, 0) < 0 ? -errno : 0;
 }

@@ -1,6 +1,7 @@
 /* What a process does to itself: name, daemon, privileges. */
 #pragma once
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 /* Keeps argv's memory so that process_rename() can overwrite it. Call first thing in main. */
@@ -15,6 +16,10 @@ void process_rename(const char *title);
 int process_daemonize(int *ret_ready_fd);
 void process_ready(int ready_fd); /* also sends stdin, stdout and stderr to /dev/null */
 
-/* For good: supplementary groups, gid, uid, every capability, no_new_privs, not dumpable. Skips the identity when not root.
+/* For good: supplementary groups, gid and uid where `identity` says so, every capability, no_new_privs, not dumpable.
  * 0 or -errno; on failure the caller must end. */
-int process_drop_privileges(uid_t uid, gid_t gid);
+int process_drop_privileges(bool identity, uid_t uid, gid_t gid);
+
+/* Closes every descriptor from 3 up but those named (unordered; sorts them). For a child that was forked and not executed.
+ * 0 or -errno. */
+int process_keep_only(int *fds, size_t n);

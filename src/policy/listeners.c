@@ -62,7 +62,7 @@ static const struct setting *listener_read(struct compiler *compiler, struct lis
 	if (!at || !listener_parse(compiler, listener, at))
 		return NULL;
 	if (values.given[LISTEN_MODE] && address_is_ip(&listener->address))
-		compile_error(compiler, values.group, "`mode' on listener `%s', expected only on \"unix:/path\"", setting_text(at));
+		compile_error(compiler, values.value[LISTEN_MODE] ? values.value[LISTEN_MODE] : values.group, "`mode' on listener `%s', expected only on \"unix:/path\"", setting_text(at));
 	values_mode(&values, LISTEN_MODE, &mode);
 	listener->mode = (mode_t)mode;
 	return at;

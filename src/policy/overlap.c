@@ -254,8 +254,9 @@ static void service_check(const struct overlap *overlap, const struct draft *dra
 	if (!possible)
 		reader_warn(reader, at, "service `%s' never matches: its protocols have no such name", policy->services[service].name);
 	else
-		reader_warn(reader, at, "service `%s' is never reached: service `%s' (line %u) takes all that it matches",
-			policy->services[service].name, policy->services[last].name, policy->services[last].line);
+		reader_warn(reader, at, "service `%s' is never reached: service `%s' (%s) takes all that it matches",
+			policy->services[service].name, policy->services[last].name,
+			reader_place(reader, overlap->compiler->service_at[last], at));
 }
 
 void overlap_warn(struct compiler *compiler)

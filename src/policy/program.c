@@ -122,7 +122,7 @@ static bool user_find(struct compiler *compiler, const struct setting *at, struc
 	if (!entry && text && number_parse(text, &number))
 		entry = getpwuid(number);
 	if (!entry && text) {
-		compile_error(compiler, at, "unknown user `%s', expected one of this machine", text);
+		compile_error(compiler, at, "unknown user `%s', expected a user of this machine", text);
 		return false;
 	}
 	ret->uid = entry ? entry->pw_uid : geteuid();
@@ -142,7 +142,7 @@ static bool group_find(struct compiler *compiler, const struct setting *at, stru
 	if (!entry && number_parse(text, &number))
 		entry = getgrgid(number);
 	if (!entry) {
-		compile_error(compiler, at, "unknown group `%s', expected one of this machine", text);
+		compile_error(compiler, at, "unknown group `%s', expected a group of this machine", text);
 		return false;
 	}
 	ret->gid = entry->gr_gid;

@@ -163,9 +163,11 @@ void scan_values(const char *file, const char *text, size_t len, struct complain
 				return;
 			}
 			break;
+		case TOKEN_UNCLOSED_COMMENT:
+			complaint_add(complaints, COMPLAINT_ERROR, file, scan.start_line, "this comment has no closing `*/'");
+			return;
 		case TOKEN_END:
 		case TOKEN_UNCLOSED_STRING:
-		case TOKEN_UNCLOSED_COMMENT:
 			return;
 		default:
 			break;
@@ -199,16 +201,38 @@ static bool check_closing(const char *file, const struct scan *scan, const struc
 	return true;
 }
 
-/* What is wrong with this token, if anything, is at `scan->start_line`. True: complained. */
-static bool check_token(const char *file, const struct scan *scan, enum token token, unsigned error_line,
+/* Something of a list behind something of a list: two strings in a row are one, all else wants a comma between. */
+static bool comma_missing(enum token last, enum token token)
+{
+	bool before = last == TOKEN_STRING || last == TOKEN_NUMBER || last == TOKEN_CLOSE;
+	bool after = token == TOKEN_STRING || token == TOKEN_NUMBER || token == TOKEN_OPEN;
+	return before && after && !(last == TOKEN_STRING && token == TOKEN_STRING);
+}
+
+/* Inside a list or array `open`. */
+static bool check_list(const char *file, const struct scan *scan, const struct bracket *open, enum token last,
+	enum token token, struct complaints *complaints)
+{
+	if (comma_missing(last, token))
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line, "no comma before `%c', expected one in a list",
+			*scan->start);
+	else if (token == TOKEN_OTHER && (*scan->start == ';' || *scan->start == '='))
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
+			"`%c' inside the `%c' of line %u, expected `,' or `%c'", *scan->start, open->open, open->line,
+			bracket_closing(open->open));
+	else if (token == TOKEN_CLOSE && last == TOKEN_COMMA)
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
+			"a comma before `%c', expected none after the last of a list", *scan->start);
+	else
+		return false;
+	return true;
+}
+
+static bool check_string_end(const char *file, const struct scan *scan, enum token token, unsigned error_line,
 	struct complaints *complaints)
 {
-	const char *missing = token == TOKEN_UNCLOSED_STRING ? "string has no closing `\"'" :
-		token == TOKEN_UNCLOSED_COMMENT              ? "comment has no closing `*/'" :
-							       NULL;
-
-	if (missing)
-		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line, "this %s", missing);
+	if (token == TOKEN_UNCLOSED_STRING)
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line, "this string has no closing `\"'");
 	else if (token == TOKEN_STRING && scan->start_line < error_line && scan->line == error_line)
 		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
 			"this string goes on to line %u, expected its closing `\"' on this one", error_line);
@@ -220,32 +244,29 @@ static bool check_token(const char *file, const struct scan *scan, enum token to
 bool scan_structure(const char *file, const char *text, size_t len, unsigned error_line, struct complaints *complaints)
 {
 	struct scan scan = { .at = text, .end = text + len, .line = 1 };
-	struct bracket open[DEPTH_MAX];
+	struct bracket open[DEPTH_MAX], *top = NULL; /* those not closed yet, and the innermost of them */
 	size_t depth = 0;
 
 	for (enum token last = TOKEN_OTHER, token; (token = scan_next(&scan)) != TOKEN_END; last = token) {
-		if (scan.start_line > error_line)
+		if (scan.start_line > error_line || token == TOKEN_UNCLOSED_COMMENT)
 			return false;
-		if (check_token(file, &scan, token, error_line, complaints))
+		if (check_string_end(file, &scan, token, error_line, complaints))
+			return true;
+		if (token == TOKEN_CLOSE && check_closing(file, &scan, top, complaints))
+			return true;
+		if (top && top->open != '{' && check_list(file, &scan, top, last, token, complaints))
 			return true;
 		if (token == TOKEN_OPEN) {
 			if (depth == DEPTH_MAX)
 				return false;
 			open[depth++] = (struct bracket){ *scan.start, scan.start_line };
 		} else if (token == TOKEN_CLOSE) {
-			if (check_closing(file, &scan, depth ? &open[depth - 1] : NULL, complaints))
-				return true;
-			if (last == TOKEN_COMMA && *scan.start != '}') {
-				complaint_add(complaints, COMPLAINT_ERROR, file, scan.start_line,
-					"a comma before `%c', expected none after the last of a list", *scan.start);
-				return true;
-			}
 			depth--;
 		}
+		top = depth ? &open[depth - 1] : NULL;
 	}
-	if (depth)
-		complaint_add(complaints, COMPLAINT_ERROR, file, open[depth - 1].line,
-			"this `%c' is never closed, expected `%c'", open[depth - 1].open,
-			bracket_closing(open[depth - 1].open));
-	return depth > 0;
+	if (top)
+		complaint_add(complaints, COMPLAINT_ERROR, file, top->line, "this `%c' is never closed, expected `%c'", top->open,
+			bracket_closing(top->open));
+	return top != NULL;
 }

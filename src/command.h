@@ -1,0 +1,9 @@
+/* One function a subcommand: its own arguments (argv[0] is its name), its exit status. */
+#pragma once
+
+int command_run(int argc, char **argv);
+int command_check(int argc, char **argv);
+int command_demo(int argc, char **argv);
+
+/* The configuration that is used when none is named. */
+#define DEFAULT_FILE SYSCONFDIR "/usher/usher.conf"

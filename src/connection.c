@@ -1,0 +1,584 @@
+/* A connection's journey: accepted, examined, decided, delivered, ended. Data goes one way; two calls come back up: "decided"
+ * and "delivered". Nothing is consumed before delivery: the bytes are peeked, and whoever gets the socket reads them.
+ *
+ * A connection is made in connection_new() and ends in connection_end(), once, with a reason, a log line and its memory
+ * given back after the loop's turn. It owns its client's socket, through the relay's watch, from accept to the end. */
+#include "connection.h"
+#include "decider.h"
+#include "fd.h"
+#include "ipc.h"
+#include "listener.h"
+#include "log.h"
+#include "message.h"
+#include "worker.h"
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+
+static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol);
+static void connection_deliver(struct connection *connection);
+static void connection_end(struct connection *connection, enum connection_end end);
+
+static const struct service *connection_service(const struct connection *connection)
+{
+	return &connection->worker->policy->services[connection->service];
+}
+
+static int connection_socket(const struct connection *connection)
+{
+	return connection->relay.client.in.fd;
+}
+
+/* ---- accepted ---------------------------------------------------------------------------------------------------- */
+
+static void connection_client_ready(struct watch *watch, uint32_t events);
+static void connection_out_of_time(struct timer *timer);
+static void connection_bury(struct task *task);
+
+static struct connection *connection_alloc(struct worker *worker)
+{
+	struct connection *connection = worker->spare;
+	if (connection)
+		worker->spare = connection->next;
+	else
+		connection = malloc(sizeof(*connection));
+	if (!connection)
+		return NULL;
+	memset(connection, 0, sizeof(*connection));
+	connection->worker = worker;
+	connection->next = worker->connections;
+	if (connection->next)
+		connection->next->previous = connection;
+	worker->connections = connection;
+	worker->n_connections++;
+	return connection;
+}
+
+static void connection_begin(struct connection *connection, int fd)
+{
+	struct worker *worker = connection->worker;
+	struct relay *relay = &connection->relay;
+
+	connection->id = atomic_fetch_add_explicit(&worker->shared->next_connection, 1, memory_order_relaxed);
+	connection->accepted_us = worker->loop.now_us;
+	connection->service = SERVICE_NONE;
+	connection->protocol = PROTOCOL_NONE;
+	connection->deadline = (struct timer){ .fired = connection_out_of_time };
+	connection->burial = (struct task){ .run = connection_bury };
+	relay->client.kind = SIDE_SOCKET;
+	relay->client.in = (struct watch){ .fd = -1, .ready = connection_client_ready };
+	relay->client.out.fd = relay->server.in.fd = relay->server.out.fd = -1;
+
+	uint64_t due_us = connection->accepted_us + worker->policy->decide_timeout_us;
+	if (loop_watch(&worker->loop, &relay->client.in, fd, RELAY_EVENTS) < 0) {
+		fd_reset(fd);
+		connection_end(connection, END_NO_MEMORY);
+	} else if (loop_timer(&worker->loop, &connection->deadline, due_us) < 0) {
+		connection_end(connection, END_NO_MEMORY);
+	}
+}
+
+void connection_new(struct worker *worker, const struct listener *listener, int fd, const struct address *client)
+{
+	struct connection *connection = connection_alloc(worker);
+	if (!connection) {
+		fd_reset(fd);
+		return;
+	}
+	connection->client = *client;
+	connection->listener = listener->policy->text;
+	connection->decider = listener->number;
+	connection_begin(connection, fd);
+}
+
+void connection_adopt(struct worker *worker, int fd, const struct address *client)
+{
+	struct connection *connection = connection_alloc(worker);
+	if (!connection) {
+		fd_reset(fd);
+		return;
+	}
+	connection->client = *client;
+	connection->listener = "inetd";
+	connection_begin(connection, fd);
+}
+
+/* ---- examined ---------------------------------------------------------------------------------------------------- */
+
+/* The findings point into bytes that the next connection overwrites. */
+static void connection_keep_names(struct connection *connection, const struct findings *findings)
+{
+	const enum attribute kept[] = { ATTRIBUTE_SNI, ATTRIBUTE_ALPN, ATTRIBUTE_HOST };
+	const char **names[] = { &connection->sni, &connection->alpn, &connection->host };
+	size_t size = 0;
+
+	for (int i = 0; i < 3; i++)
+		if (findings->attribute[kept[i]].count)
+			size += findings->attribute[kept[i]].value[0].len + 1;
+	if (size == 0 || !(connection->names = malloc(size)))
+		return;
+	char *to = connection->names;
+	for (int i = 0; i < 3; i++) {
+		const struct finding *finding = &findings->attribute[kept[i]];
+		if (!finding->count)
+			continue;
+		memcpy(to, finding->value[0].at, finding->value[0].len);
+		to[finding->value[0].len] = '\0';
+		*names[i] = to;
+		to += finding->value[0].len + 1;
+	}
+}
+
+/* Peeks at what has come and asks the decider. `last`: nothing more can count, because the deadline is here. */
+static void connection_examine(struct connection *connection, bool last)
+{
+	struct worker *worker = connection->worker;
+	ssize_t n = recv(connection_socket(connection), worker->peeked, EVIDENCE_MAX, MSG_PEEK);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		connection_end(connection, END_CLIENT_RESET);
+		return;
+	}
+	if (n == 0) {
+		connection_end(connection, END_CLIENT_GONE);
+		return;
+	}
+	if (n < 0) {
+		if (last)
+			connection_decided(connection, worker->policy->on_silence, PROTOCOL_NONE);
+		return;
+	}
+
+	struct evidence evidence = { .bytes = worker->peeked, .len = (size_t)n };
+	struct outcome outcome;
+	decider_decide(worker->policy->deciders[connection->decider], &evidence, worker->findings, &outcome);
+
+	bool settled = outcome.more == SERVICE_NONE;
+	bool closed = connection->client_events & (EPOLLRDHUP | EPOLLHUP);
+	bool full = n == EVIDENCE_MAX;
+	if (!settled && !closed && !full && !last)
+		return;
+
+	/* From here on MORE counts as NO. */
+	connection_keep_names(connection, worker->findings);
+	if (outcome.yes != SERVICE_NONE)
+		connection_decided(connection, outcome.yes, outcome.protocol);
+	else if (settled || full)
+		connection_decided(connection, worker->policy->on_unknown, PROTOCOL_NONE);
+	else if (closed)
+		connection_end(connection, END_CLIENT_GONE);
+	else
+		connection_decided(connection, worker->policy->on_silence, PROTOCOL_NONE);
+}
+
+/* Until the relay takes the watch over. Unread bytes do not wake us again: only new ones do. */
+static void connection_client_ready(struct watch *watch, uint32_t events)
+{
+	struct connection *connection = container_of(watch, struct connection, relay.client.in);
+	bool lost = events & (EPOLLERR | EPOLLHUP);
+
+	connection->client_events |= events;
+	if (connection->phase == PHASE_DECIDING) {
+		if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+			connection_examine(connection, false);
+	} else if (connection->phase == PHASE_CONNECTING && lost) {
+		connection_end(connection, END_CLIENT_RESET);
+	}
+}
+
+static void connection_delivery_failed(struct connection *connection, int error);
+
+static void connection_out_of_time(struct timer *timer)
+{
+	struct connection *connection = container_of(timer, struct connection, deadline);
+	switch (connection->phase) {
+	case PHASE_DECIDING:
+		connection_examine(connection, true);
+		break;
+	case PHASE_CONNECTING:
+		dial_cancel(&connection->dial);
+		connection_delivery_failed(connection, -ETIMEDOUT);
+		break;
+	case PHASE_HANDING_OVER:
+		handover_cancel(&connection->handing.request);
+		connection_delivery_failed(connection, -ETIMEDOUT);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- decided ----------------------------------------------------------------------------------------------------- */
+
+static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol)
+{
+	loop_timer_stop(&connection->worker->loop, &connection->deadline);
+	connection->decided_us = clock_monotonic_us();
+	connection->service = service;
+	connection->protocol = protocol;
+	if (service == SERVICE_NONE)
+		connection_end(connection, END_NO_SERVICE);
+	else
+		connection_deliver(connection);
+}
+
+/* ---- delivered: relayed to a backend ------------------------------------------------------------------------------ */
+
+static void connection_relay_done(struct relay *relay, enum relay_end end);
+
+static void connection_relay(struct connection *connection, uint32_t server_events)
+{
+	struct worker *worker = connection->worker;
+	struct relay *relay = &connection->relay;
+
+	loop_timer_stop(&worker->loop, &connection->deadline);
+	connection->phase = PHASE_RELAYING;
+	relay->loop = &worker->loop;
+	relay->pool = worker->relay_pool;
+	relay->idle_us = worker->policy->idle_timeout_us;
+	relay->done = connection_relay_done;
+	relay_start(relay, connection->client_events, server_events);
+}
+
+static void connection_relay_done(struct relay *relay, enum relay_end end)
+{
+	static const enum connection_end ends[] = {
+		[RELAY_FINISHED] = END_FINISHED,
+		[RELAY_CLIENT_RESET] = END_CLIENT_RESET,
+		[RELAY_SERVER_RESET] = END_SERVER_RESET,
+		[RELAY_IDLE] = END_IDLE,
+		[RELAY_NO_MEMORY] = END_NO_MEMORY,
+	};
+	connection_end(container_of(relay, struct connection, relay), ends[end]);
+}
+
+static void connection_server_ready(struct watch *watch, uint32_t events)
+{
+	dial_ready(&container_of(watch, struct connection, relay.server.in)->dial, events);
+}
+
+static void connection_dialled(struct dial *dial, int error, uint32_t events)
+{
+	struct connection *connection = container_of(dial, struct connection, dial);
+	if (error < 0)
+		connection_delivery_failed(connection, error);
+	else
+		connection_relay(connection, events);
+}
+
+static void connection_connect(struct connection *connection, const struct target *target)
+{
+	struct worker *worker = connection->worker;
+
+	connection->phase = PHASE_CONNECTING;
+	connection->relay.server.kind = SIDE_SOCKET;
+	connection->relay.server.in.ready = connection_server_ready;
+	connection->dial = (struct dial){
+		.loop = &worker->loop,
+		.resolved = worker->resolved,
+		.backends = target->connect.backends,
+		.n_backends = target->connect.n_backends,
+		.socket = &connection->relay.server.in,
+		.done = connection_dialled,
+	};
+	loop_timer(&worker->loop, &connection->deadline, worker->loop.now_us + worker->policy->connect_timeout_us);
+	dial_start(&connection->dial);
+}
+
+/* ---- delivered: handed over --------------------------------------------------------------------------------------- */
+
+static const char *connection_protocol(const struct connection *connection)
+{
+	return connection->protocol == PROTOCOL_NONE ? NULL : connection->worker->policy->protocols[connection->protocol].name;
+}
+
+static void connection_handed_over(struct handover_request *request, int error)
+{
+	struct connection *connection = container_of(request, struct connection, handing.request);
+	if (error < 0)
+		connection_delivery_failed(connection, error);
+	else
+		connection_end(connection, END_HANDED_OVER);
+}
+
+/* The receiver gets the socket as accept() would have given it: blocking. */
+static void connection_hand_over(struct connection *connection)
+{
+	struct worker *worker = connection->worker;
+	int fd = connection_socket(connection);
+
+	connection->phase = PHASE_HANDING_OVER;
+	connection->handing.facts = (struct facts){
+		.id = connection->id,
+		.client = &connection->client,
+		.service = connection_service(connection)->name,
+		.protocol = connection_protocol(connection),
+		.sni = connection->sni,
+		.alpn = connection->alpn,
+		.host = connection->host,
+	};
+	connection->handing.request = (struct handover_request){
+		.fd = fd,
+		.facts = &connection->handing.facts,
+		.done = connection_handed_over,
+	};
+	fd_set_nonblocking(fd, false);
+	loop_timer(&worker->loop, &connection->deadline, worker->loop.now_us + worker->policy->connect_timeout_us);
+	handover_send(worker->handovers[connection->service], &connection->handing.request);
+}
+
+/* ---- delivered: a program ----------------------------------------------------------------------------------------- */
+
+static void connection_spawn(struct connection *connection)
+{
+	struct worker *worker = connection->worker;
+
+	connection->phase = PHASE_SPAWNING;
+	connection->next_spawn = NULL;
+	*worker->last_spawn = connection;
+	worker->last_spawn = &connection->next_spawn;
+	if (!worker->unsent_spawn)
+		worker->unsent_spawn = connection;
+	worker_send_spawns(worker);
+}
+
+void connection_fill_spawn(const struct connection *connection, struct message *message, int *ret_fd)
+{
+	const char *protocol = connection_protocol(connection);
+	socklen_t len = sizeof(message->local.un);
+
+	*message = (struct message){
+		.kind = MESSAGE_SPAWN,
+		.service = connection->service,
+		.connection = connection->id,
+		.client = connection->client,
+	};
+	if (getsockname(connection_socket(connection), &message->local.sa, &len) == 0)
+		message->local.len = len;
+	if (protocol)
+		strncpy(message->protocol, protocol, sizeof(message->protocol) - 1);
+	if (connection->sni)
+		strncpy(message->sni, connection->sni, sizeof(message->sni) - 1);
+	bool socket_goes = connection_service(connection)->target.exec.stdio == STDIO_SOCKET;
+	*ret_fd = socket_goes ? connection_socket(connection) : -1;
+}
+
+void connection_spawned(struct connection *connection, int error, int fds[2])
+{
+	struct worker *worker = connection->worker;
+	struct relay_side *server = &connection->relay.server;
+	enum stdio stdio = connection_service(connection)->target.exec.stdio;
+
+	if (error < 0) {
+		connection_delivery_failed(connection, error);
+		return;
+	}
+	if (stdio == STDIO_SOCKET || worker->stopping) {
+		connection_end(connection, stdio == STDIO_SOCKET ? END_PROGRAM : END_SHUTDOWN);
+		return;
+	}
+	server->kind = stdio == STDIO_PIPE ? SIDE_PIPES : SIDE_TERMINAL;
+	error = loop_watch(&worker->loop, &server->in, fds[0], RELAY_EVENTS);
+	if (error == 0)
+		fds[0] = -1;
+	if (error == 0 && stdio == STDIO_PIPE) {
+		error = loop_watch(&worker->loop, &server->out, fds[1], EPOLLOUT | EPOLLET);
+		if (error == 0)
+			fds[1] = -1;
+	}
+	if (error < 0)
+		connection_end(connection, END_NO_MEMORY);
+	else
+		connection_relay(connection, 0);
+}
+
+/* ---- delivered ---------------------------------------------------------------------------------------------------- */
+
+static void connection_deliver(struct connection *connection)
+{
+	const struct target *target = &connection_service(connection)->target;
+	switch (target->delivery) {
+	case DELIVERY_CONNECT:
+		connection_connect(connection, target);
+		break;
+	case DELIVERY_HANDOVER:
+		connection_hand_over(connection);
+		break;
+	case DELIVERY_EXEC:
+		connection_spawn(connection);
+		break;
+	case DELIVERY_REJECT:
+		connection_end(connection, END_REJECTED);
+		break;
+	}
+}
+
+/* The service's fallback takes over; the policy has no circles. */
+static void connection_delivery_failed(struct connection *connection, int error)
+{
+	uint32_t fallback = connection_service(connection)->fallback;
+
+	loop_timer_stop(&connection->worker->loop, &connection->deadline);
+	if (fallback == SERVICE_NONE) {
+		connection->error = error;
+		connection_end(connection, END_DELIVERY_FAILED);
+		return;
+	}
+	if (log_wants(LEVEL_NOTICE))
+		log_notice("connection %lu: service %s failed (%s), falling back to %s", (unsigned long)connection->id,
+			connection_service(connection)->name, strerrordesc_np(-error),
+			connection->worker->policy->services[fallback].name);
+	if (connection->phase == PHASE_HANDING_OVER)
+		fd_set_nonblocking(connection_socket(connection), true);
+	connection->service = fallback;
+	connection_deliver(connection);
+}
+
+/* ---- ended -------------------------------------------------------------------------------------------------------- */
+
+static const char *const end_names[] = {
+	[END_FINISHED] = "finished",
+	[END_CLIENT_GONE] = "client-gone",
+	[END_CLIENT_RESET] = "client-reset",
+	[END_SERVER_RESET] = "server-reset",
+	[END_IDLE] = "idle",
+	[END_NO_SERVICE] = "no-service",
+	[END_REJECTED] = "rejected",
+	[END_HANDED_OVER] = "handed-over",
+	[END_PROGRAM] = "program-started",
+	[END_DELIVERY_FAILED] = "delivery-failed",
+	[END_SHUTDOWN] = "shutdown",
+	[END_NO_MEMORY] = "no-memory",
+};
+
+static const char *connection_backend(const struct connection *connection)
+{
+	const struct target *target = &connection_service(connection)->target;
+	switch (target->delivery) {
+	case DELIVERY_CONNECT:
+		if (connection->phase != PHASE_RELAYING)
+			return NULL;
+		return target->connect.backends[connection->dial.backend].text;
+	case DELIVERY_HANDOVER:
+		return target->handover.text;
+	case DELIVERY_EXEC:
+		return target->exec.argv[0];
+	default:
+		return NULL;
+	}
+}
+
+static void connection_log(const struct connection *connection, enum connection_end end)
+{
+	struct record record;
+
+	record_begin(&record, LEVEL_INFO, "connection");
+	record_number(&record, "id", connection->id);
+	record_address(&record, "client", &connection->client);
+	record_text(&record, "listener", connection->listener);
+	if (connection->protocol != PROTOCOL_NONE)
+		record_text(&record, "protocol", connection_protocol(connection));
+	if (connection->sni)
+		record_text(&record, "sni", connection->sni);
+	if (connection->alpn)
+		record_text(&record, "alpn", connection->alpn);
+	if (connection->host)
+		record_text(&record, "host", connection->host);
+	if (connection->service != SERVICE_NONE) {
+		const char *backend = connection_backend(connection);
+		record_text(&record, "service", connection_service(connection)->name);
+		record_text(&record, "delivery", delivery_names[connection_service(connection)->target.delivery]);
+		if (backend)
+			record_text(&record, "to", backend);
+		record_ms(&record, "decided_ms", connection->decided_us - connection->accepted_us);
+	}
+	if (connection->phase == PHASE_RELAYING) {
+		record_number(&record, "bytes_up", connection->relay.up.bytes);
+		record_number(&record, "bytes_down", connection->relay.down.bytes);
+	}
+	record_ms(&record, "total_ms", clock_monotonic_us() - connection->accepted_us);
+	record_text(&record, "end", end_names[end]);
+	if (connection->error)
+		record_text(&record, "error", strerrordesc_np(-connection->error));
+	record_write(&record);
+}
+
+static void connection_close_client(struct connection *connection, bool reset)
+{
+	int fd = loop_unwatch(&connection->worker->loop, &connection->relay.client.in);
+	if (reset)
+		fd_reset(fd);
+	else
+		fd_close(fd);
+}
+
+/* Lets go of whatever the phase holds. */
+static void connection_release(struct connection *connection, enum connection_end end)
+{
+	static const enum relay_end relay_ends[] = {
+		[END_CLIENT_RESET] = RELAY_CLIENT_RESET,
+		[END_SERVER_RESET] = RELAY_SERVER_RESET,
+		[END_NO_MEMORY] = RELAY_SERVER_RESET,
+	};
+	bool reset = end == END_CLIENT_RESET || end == END_NO_MEMORY ||
+		(end == END_REJECTED && connection_service(connection)->target.reject.reset);
+
+	switch (connection->phase) {
+	case PHASE_RELAYING:
+		relay_close(&connection->relay, end < sizeof(relay_ends) / sizeof(relay_ends[0]) ? relay_ends[end] : 0);
+		break;
+	case PHASE_CONNECTING:
+		dial_cancel(&connection->dial);
+		break;
+	case PHASE_HANDING_OVER:
+		handover_cancel(&connection->handing.request);
+		break;
+	default:
+		break;
+	}
+	connection_close_client(connection, reset);
+	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.in));
+	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.out));
+}
+
+static void connection_end(struct connection *connection, enum connection_end end)
+{
+	assert(connection->phase != PHASE_ENDED);
+	if (log_wants(LEVEL_INFO))
+		connection_log(connection, end);
+	loop_timer_stop(&connection->worker->loop, &connection->deadline);
+	connection_release(connection, end);
+	connection->phase = PHASE_ENDED;
+	loop_defer(&connection->worker->loop, &connection->burial);
+}
+
+/* After the turn in which it ended: events that were already fetched may still have named it. */
+static void connection_bury(struct task *task)
+{
+	struct connection *connection = container_of(task, struct connection, burial);
+	struct worker *worker = connection->worker;
+
+	free(connection->names);
+	if (connection->previous)
+		connection->previous->next = connection->next;
+	else
+		worker->connections = connection->next;
+	if (connection->next)
+		connection->next->previous = connection->previous;
+	connection->next = worker->spare;
+	worker->spare = connection;
+	worker->n_connections--;
+	worker_connection_gone(worker);
+}
+
+/* A program that was asked for may be on its way: its answer must find the connection, and ends it. */
+void connection_stop(struct connection *connection)
+{
+	if (connection->phase != PHASE_ENDED && connection->phase != PHASE_SPAWNING)
+		connection_end(connection, END_SHUTDOWN);
+}

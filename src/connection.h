@@ -1,0 +1,72 @@
+/* A connection's journey: evidence, decision, delivery, end. */
+#pragma once
+#include "dial.h"
+#include "facts.h"
+#include "handover.h"
+#include "loop.h"
+#include "relay.h"
+#include <stdbool.h>
+
+struct listener;
+struct worker;
+struct message;
+
+enum connection_phase { PHASE_DECIDING, PHASE_CONNECTING, PHASE_SPAWNING, PHASE_HANDING_OVER, PHASE_RELAYING, PHASE_ENDED };
+
+enum connection_end {
+	END_FINISHED,
+	END_CLIENT_GONE, /* before a decision */
+	END_CLIENT_RESET,
+	END_SERVER_RESET,
+	END_IDLE,
+	END_NO_SERVICE, /* nothing matched and there is no on_unknown or on_silence */
+	END_REJECTED,
+	END_HANDED_OVER,
+	END_PROGRAM, /* runs on the client's socket */
+	END_DELIVERY_FAILED,
+	END_SHUTDOWN,
+	END_NO_MEMORY,
+};
+
+struct connection {
+	struct worker *worker;
+	struct connection *next, *previous; /* among those that live */
+	struct connection *next_spawn;
+	uint64_t id;
+	struct address client;
+	const char *listener; /* its text */
+	size_t decider;       /* its number */
+
+	enum connection_phase phase;
+	uint32_t service;  /* SERVICE_NONE until decided */
+	uint32_t protocol; /* PROTOCOL_NONE: on_silence or on_unknown */
+	uint64_t accepted_us, decided_us;
+	uint32_t client_events; /* all that were seen: edges are not repeated */
+	struct timer deadline;  /* of the phase */
+	struct task burial;     /* frees it after the loop's turn */
+	int error;              /* of the delivery, -errno */
+	char *names;            /* sni, alpn and host, NUL after each; NULL with none */
+	const char *sni, *alpn, *host;
+
+	struct relay relay; /* relay.client.in watches the client from accept on */
+	union {
+		struct dial dial;
+		struct {
+			struct handover_request request;
+			struct facts facts;
+		} handing;
+	};
+};
+
+/* Takes over `fd`, closes it on failure. */
+void connection_new(struct worker *worker, const struct listener *listener, int fd, const struct address *client);
+
+/* For inetd: the one connection that the process was started with. */
+void connection_adopt(struct worker *worker, int fd, const struct address *client);
+
+/* The request for a program, and the master's answer with the program's descriptors, which become the connection's. */
+void connection_fill_spawn(const struct connection *connection, struct message *message, int *ret_fd);
+void connection_spawned(struct connection *connection, int error, int fds[2]);
+
+/* Ends it now, whatever it does. */
+void connection_stop(struct connection *connection);

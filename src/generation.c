@@ -1,0 +1,326 @@
+/* The workers of one policy: forked, watched over, replaced when they crash, asked to end. Also answers their requests for
+ * programs. Owns the policy, the table of resolved names and the master's ends of the channels. */
+#include "generation.h"
+#include "fd.h"
+#include "ipc.h"
+#include "log.h"
+#include "message.h"
+#include "program.h"
+#include "resolver.h"
+#include "worker.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+
+/* A worker that dies this young counts for the back-off: at once, then 100 ms, 200 ms ... 5 s. */
+#define QUICK_DEATH_US     1000000
+#define BACK_OFF_FIRST_US  100000
+#define BACK_OFF_MOST_US   5000000
+#define RESOLVER_RESTART_US 1000000
+
+static void worker_process_start(struct worker_process *worker);
+
+/* ---- requests of a worker ------------------------------------------------------------------------------------------- */
+
+/* What the program of a service needs to be asked for rightly; a worker that asks otherwise is not ours any more. */
+static const struct service *requested_service(const struct generation *generation, const struct message *request)
+{
+	if (request->service >= generation->policy->n_services)
+		return NULL;
+	const struct service *service = &generation->policy->services[request->service];
+	return service->target.delivery == DELIVERY_EXEC ? service : NULL;
+}
+
+static void worker_process_spawn(struct worker_process *worker, const struct message *request, int client)
+{
+	const struct service *service = requested_service(worker->generation, request);
+	struct message answer = { .kind = MESSAGE_SPAWNED, .connection = request->connection };
+	int fds[2] = { -1, -1 };
+	pid_t pid = 0;
+
+	if (!service) {
+		log_error("worker %d asked for what its policy does not have, and is ended", worker->pid);
+		kill(worker->pid, SIGKILL);
+		return;
+	}
+	answer.error = program_start(&service->target.exec, service->name, request, client, fds, &pid);
+	if (answer.error == 0)
+		log_debug("connection %lu: %s is process %d", (unsigned long)request->connection, service->target.exec.argv[0], pid);
+	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, (fds[0] >= 0) + (fds[1] >= 0));
+	fd_close(fds[0]);
+	fd_close(fds[1]);
+}
+
+static void worker_process_is_ready(struct worker_process *worker)
+{
+	struct generation *generation = worker->generation;
+
+	if (worker->ready)
+		return;
+	worker->ready = true;
+	generation->n_ready++;
+	if (generation->state == GENERATION_STARTING && generation->n_ready == generation->n_workers) {
+		generation->state = GENERATION_SERVING;
+		generation->ready(generation);
+	}
+}
+
+/* A request is taken only while there is room for its answer. */
+static bool channel_has_room(int fd)
+{
+	struct pollfd room = { .fd = fd, .events = POLLOUT };
+	return poll(&room, 1, 0) == 1 && (room.revents & POLLOUT);
+}
+
+static void worker_process_receive(struct watch *watch, uint32_t events)
+{
+	struct worker_process *worker = container_of(watch, struct worker_process, channel);
+
+	while (watch->fd >= 0 && channel_has_room(watch->fd)) {
+		struct message message;
+		int fds[IPC_FDS_MAX];
+		ssize_t n = ipc_receive(watch->fd, &message, sizeof(message), fds);
+		if (n != sizeof(message))
+			return; /* nothing there, or the worker is gone: its end will be reaped */
+		if (message.kind == MESSAGE_READY)
+			worker_process_is_ready(worker);
+		else if (message.kind == MESSAGE_SPAWN)
+			worker_process_spawn(worker, &message, fds[0]);
+		for (int i = 0; i < IPC_FDS_MAX; i++)
+			fd_close(fds[i]);
+	}
+}
+
+/* ---- the life of a worker -------------------------------------------------------------------------------------------- */
+
+static void __attribute__((noreturn)) worker_process_run(const struct worker_process *worker, int channel)
+{
+	const struct generation *generation = worker->generation;
+
+	log_setup(generation->log_fd, &generation->policy->log);
+	_exit(worker_run(&(struct worker_start){
+		.policy = generation->policy,
+		.listening = generation->listening,
+		.channel = channel,
+		.log_fd = generation->log_fd,
+		.resolved = generation->resolved,
+		.shared = generation->shared,
+		.connection = generation->connection,
+	}));
+}
+
+static int worker_process_fork(struct worker_process *worker)
+{
+	struct generation *generation = worker->generation;
+	int ends[2];
+
+	int error = ipc_pair(ends);
+	if (error < 0)
+		return error;
+	pid_t pid = fork();
+	if (pid == 0)
+		worker_process_run(worker, ends[1]);
+	error = pid < 0 ? -errno : 0;
+	fd_close(ends[1]);
+	if (error < 0) {
+		fd_close(ends[0]);
+		return error;
+	}
+	worker->pid = pid;
+	worker->ready = false;
+	worker->started_us = clock_monotonic_us();
+	generation->n_running++;
+	worker->channel.ready = worker_process_receive;
+	error = loop_watch(generation->loop, &worker->channel, ends[0], EPOLLIN | EPOLLOUT | EPOLLET);
+	if (error < 0) {
+		fd_close(ends[0]); /* the worker takes it for the master's death and ends */
+		return error;
+	}
+	return 0;
+}
+
+static void worker_process_back_off(struct worker_process *worker)
+{
+	struct loop *loop = worker->generation->loop;
+	uint64_t wait_us = 0;
+
+	if (worker->quick_deaths > 1)
+		wait_us = (uint64_t)BACK_OFF_FIRST_US << (worker->quick_deaths < 8 ? worker->quick_deaths - 2 : 6);
+	if (wait_us > BACK_OFF_MOST_US)
+		wait_us = BACK_OFF_MOST_US;
+	loop_timer(loop, &worker->restart, loop->now_us + wait_us);
+}
+
+static void worker_process_start(struct worker_process *worker)
+{
+	int error = worker_process_fork(worker);
+	if (error == 0)
+		return;
+	log_error("cannot start a worker: %s", strerrordesc_np(-error));
+	worker->quick_deaths++;
+	worker_process_back_off(worker);
+}
+
+static void worker_process_restart(struct timer *timer)
+{
+	worker_process_start(container_of(timer, struct worker_process, restart));
+}
+
+static void worker_process_died(struct worker_process *worker, int status)
+{
+	struct generation *generation = worker->generation;
+	uint64_t lived_us = clock_monotonic_us() - worker->started_us;
+	bool inetd = generation->connection >= 0;
+
+	if (WIFSIGNALED(status))
+		log_error("worker %d was killed by signal %d (%s)", worker->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else if (WEXITSTATUS(status))
+		log_error("worker %d ended with status %d", worker->pid, WEXITSTATUS(status));
+	fd_close(loop_unwatch(generation->loop, &worker->channel));
+	worker->pid = 0;
+	generation->n_running--;
+	if (worker->ready)
+		generation->n_ready--;
+	if (generation->state == GENERATION_STARTING)
+		generation->failed(generation);
+	else if (generation->state == GENERATION_SERVING && !inetd) {
+		worker->quick_deaths = lived_us < QUICK_DEATH_US ? worker->quick_deaths + 1 : 1;
+		worker_process_back_off(worker);
+	}
+}
+
+/* ---- the resolver ----------------------------------------------------------------------------------------------------- */
+
+static int generation_start_resolver(struct generation *generation)
+{
+	const struct policy *policy = generation->policy;
+	return resolver_start(&generation->resolver, policy->names, policy->n_names, generation->resolved, generation->log_fd,
+		policy->drop_identity, policy->uid, policy->gid);
+}
+
+static void generation_restart_resolver(struct timer *timer)
+{
+	struct generation *generation = container_of(timer, struct generation, resolver_restart);
+	if (generation_start_resolver(generation) < 0)
+		loop_timer(generation->loop, timer, generation->loop->now_us + RESOLVER_RESTART_US);
+}
+
+static void generation_resolver_died(struct generation *generation)
+{
+	generation->resolver = 0;
+	if (generation->state == GENERATION_RETIRING)
+		return;
+	log_error("the resolver died and is started again");
+	loop_timer(generation->loop, &generation->resolver_restart, generation->loop->now_us + RESOLVER_RESTART_US);
+}
+
+/* ---- the generation --------------------------------------------------------------------------------------------------- */
+
+int generation_start(struct generation *generation)
+{
+	const struct policy *policy = generation->policy;
+	int error = 0;
+
+	generation->state = GENERATION_STARTING;
+	generation->n_workers = generation->connection >= 0 ? 1 : policy->workers;
+	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
+	generation->workers = calloc(generation->n_workers, sizeof(*generation->workers));
+	if (!generation->workers)
+		return -ENOMEM;
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		generation->workers[i] = (struct worker_process){
+			.generation = generation,
+			.channel = { .fd = -1 },
+			.restart = { .fired = worker_process_restart },
+		};
+	if (policy->n_names) {
+		error = resolved_new(&generation->resolved, policy->n_names);
+		if (error == 0)
+			error = generation_start_resolver(generation);
+	}
+	for (unsigned i = 0; error == 0 && i < generation->n_workers; i++)
+		error = worker_process_fork(&generation->workers[i]);
+	if (error < 0)
+		generation_kill(generation);
+	return error;
+}
+
+static void generation_tell(struct generation *generation, enum message_kind kind)
+{
+	const struct message message = { .kind = kind };
+
+	generation->state = GENERATION_RETIRING;
+	loop_timer_stop(generation->loop, &generation->resolver_restart);
+	for (unsigned i = 0; i < generation->n_workers; i++) {
+		struct worker_process *worker = &generation->workers[i];
+		loop_timer_stop(generation->loop, &worker->restart);
+		if (worker->pid && ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0) < 0)
+			kill(worker->pid, SIGKILL);
+	}
+}
+
+void generation_drain(struct generation *generation)
+{
+	generation_tell(generation, MESSAGE_DRAIN);
+}
+
+void generation_stop(struct generation *generation)
+{
+	generation_tell(generation, MESSAGE_STOP);
+}
+
+void generation_kill(struct generation *generation)
+{
+	generation->state = GENERATION_RETIRING;
+	loop_timer_stop(generation->loop, &generation->resolver_restart);
+	for (unsigned i = 0; i < generation->n_workers; i++) {
+		loop_timer_stop(generation->loop, &generation->workers[i].restart);
+		if (generation->workers[i].pid)
+			kill(generation->workers[i].pid, SIGKILL);
+	}
+}
+
+bool generation_over(const struct generation *generation)
+{
+	return generation->n_running == 0 && generation->resolver == 0;
+}
+
+bool generation_reap(struct generation *generation, pid_t pid, int status)
+{
+	bool found = pid == generation->resolver;
+
+	if (found)
+		generation_resolver_died(generation);
+	for (unsigned i = 0; !found && i < generation->n_workers; i++) {
+		found = generation->workers[i].pid == pid;
+		if (found)
+			worker_process_died(&generation->workers[i], status);
+	}
+	/* Names are of no use to anybody once the last worker is gone. */
+	if (found && generation->state == GENERATION_RETIRING && generation->n_running == 0 && generation->resolver)
+		kill(generation->resolver, SIGKILL);
+	return found;
+}
+
+void generation_free(struct generation *generation)
+{
+	if (!generation)
+		return;
+	for (unsigned i = 0; generation->workers && i < generation->n_workers; i++) {
+		loop_timer_stop(generation->loop, &generation->workers[i].restart);
+		fd_close(loop_unwatch(generation->loop, &generation->workers[i].channel));
+	}
+	loop_timer_stop(generation->loop, &generation->resolver_restart);
+	resolved_free(generation->resolved);
+	policy_free(generation->policy);
+	free(generation->workers);
+	free(generation->listening);
+	free(generation);
+}

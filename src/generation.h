@@ -1,0 +1,62 @@
+/* A generation: the workers of one policy. A reload starts the next one; this one retires when that is ready, and is gone
+ * when its last worker has ended. */
+#pragma once
+#include "loop.h"
+#include "policy.h"
+#include "resolved.h"
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct generation;
+struct shared;
+
+enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_RETIRING };
+
+struct worker_process {
+	struct generation *generation;
+	pid_t pid; /* 0: not running */
+	struct watch channel;
+	bool ready;
+	uint64_t started_us;
+	unsigned quick_deaths; /* in a row: the back-off */
+	struct timer restart;
+};
+
+struct generation {
+	struct generation *next; /* in the master's list */
+	struct loop *loop;
+	struct shared *shared;
+	enum generation_state state;
+	struct policy *policy;
+	int *listening; /* borrowed from the master's sockets */
+	int log_fd;
+	int connection; /* inetd; -1: listen */
+
+	struct resolved *resolved;
+	pid_t resolver;
+	struct timer resolver_restart;
+
+	struct worker_process *workers;
+	unsigned n_workers, n_ready, n_running;
+
+	/* To the master. `ready` once, when every worker is; `failed` when one could not start before that. */
+	void *context;
+	void (*ready)(struct generation *generation);
+	void (*failed)(struct generation *generation);
+};
+
+/* Takes over the policy and the array `listening`; forks the workers, in state STARTING. The caller has set loop, shared, policy, listening,
+ * log_fd, connection, context, ready and failed. 0 or -errno; free it either way. */
+int generation_start(struct generation *generation);
+
+/* Accept no more, finish what there is, end; or end now. */
+void generation_drain(struct generation *generation);
+void generation_stop(struct generation *generation);
+void generation_kill(struct generation *generation);
+
+/* A child has ended: true if it was one of this generation's. */
+bool generation_reap(struct generation *generation, pid_t pid, int status);
+
+/* No process of it is left. */
+bool generation_over(const struct generation *generation);
+void generation_free(struct generation *generation); /* only when over; accepts NULL */

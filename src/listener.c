@@ -1,0 +1,95 @@
+/* Accepting. Owns its copy of the listening socket; the socket itself is the master's and outlives this worker. */
+#include "listener.h"
+#include "connection.h"
+#include "fd.h"
+#include "log.h"
+#include "worker.h"
+#include <errno.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#define BATCH      64     /* accepted before others get their turn; what is left is reported again */
+#define PAUSE_US   100000 /* out of descriptors or memory: trying at once would spin */
+#define TELL_US    1000000
+
+static void listener_tell(struct listener *listener, const char *what)
+{
+	uint64_t now_us = listener->worker->loop.now_us;
+	listener->shed++;
+	if (listener->told_us && now_us - listener->told_us < TELL_US)
+		return;
+	listener->told_us = now_us;
+	log_warning("%s: %s (%u times)", listener->policy->text, what, listener->shed);
+	listener->shed = 0;
+}
+
+static void listener_pause(struct listener *listener)
+{
+	struct loop *loop = &listener->worker->loop;
+	if (loop_timer(loop, &listener->resume, loop->now_us + PAUSE_US) == 0)
+		loop_unwatch(loop, &listener->watch);
+}
+
+/* Other workers watch the same sockets: each new connection wakes one of them. */
+static int listener_watch(struct listener *listener)
+{
+	return loop_watch(&listener->worker->loop, &listener->watch, listener->fd, EPOLLIN | EPOLLEXCLUSIVE);
+}
+
+static void listener_resume(struct timer *timer)
+{
+	struct listener *listener = (struct listener *)((char *)timer - offsetof(struct listener, resume));
+	if (listener_watch(listener) < 0)
+		listener_pause(listener);
+}
+
+/* False: nothing more to accept now. */
+static bool listener_accept_one(struct listener *listener)
+{
+	struct address client = { .len = sizeof(client.un) };
+	int fd = accept4(listener->fd, &client.sa, &client.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0) {
+		switch (errno) {
+		case EMFILE:
+		case ENFILE:
+		case ENOBUFS:
+		case ENOMEM:
+			listener_tell(listener, "out of descriptors or memory, accepting again in 100 ms");
+			listener_pause(listener);
+			return false;
+		case EAGAIN:
+			return false;
+		default: /* an error of that one connection (accept(2)) */
+			return true;
+		}
+	}
+	if (listener->worker->n_connections >= listener->worker->max_connections) {
+		fd_reset(fd);
+		listener_tell(listener, "max_connections reached, connection refused");
+		return true;
+	}
+	connection_new(listener->worker, listener, fd, &client);
+	return true;
+}
+
+static void listener_ready(struct watch *watch, uint32_t events)
+{
+	struct listener *listener = (struct listener *)((char *)watch - offsetof(struct listener, watch));
+	for (int i = 0; i < BATCH && listener_accept_one(listener); i++)
+		;
+}
+
+int listener_start(struct listener *listener)
+{
+	listener->watch = (struct watch){ .fd = -1, .ready = listener_ready };
+	listener->resume = (struct timer){ .fired = listener_resume };
+	return listener_watch(listener);
+}
+
+void listener_stop(struct listener *listener)
+{
+	loop_timer_stop(&listener->worker->loop, &listener->resume);
+	loop_unwatch(&listener->worker->loop, &listener->watch);
+	listener->fd = fd_close(listener->fd);
+}

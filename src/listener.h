@@ -1,0 +1,20 @@
+/* Accepting: until the queue is empty or others had to wait long enough, shedding before anything is allocated. */
+#pragma once
+#include "loop.h"
+#include "policy.h"
+
+struct worker;
+
+struct listener {
+	struct watch watch;
+	struct worker *worker;
+	const struct listener_policy *policy;
+	size_t number;
+	int fd; /* the listening socket, also while it is not watched */
+	struct timer resume; /* out of descriptors: until accepting is tried again */
+	uint64_t told_us;    /* when that was last logged */
+	unsigned shed;       /* since then */
+};
+
+int listener_start(struct listener *listener); /* 0 or -errno */
+void listener_stop(struct listener *listener); /* also closes the socket */

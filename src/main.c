@@ -1,0 +1,60 @@
+/* usher: one port, many services. This file only finds the subcommand. */
+#include "command.h"
+#include "process.h"
+#include <stdio.h>
+#include <string.h>
+
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *usage;
+} commands[] = {
+	{ "run", command_run, "[run] [-c FILE] [-d] [-i] [-p PORT]   serve (the default)" },
+	{ "check", command_check, "check [-c FILE]                       compile the configuration, print its routing table" },
+	{ "demo", command_demo, "demo [-p PORT] [--print]              serve a demonstration on 127.0.0.1:8080" },
+};
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static int print_usage(FILE *to)
+{
+	fputs("usher shares one port among many services.\n\nUsage:\n", to);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		fprintf(to, "  usher %s\n", commands[i].usage);
+	fputs("  usher --help | --version\n"
+	      "\n"
+	      "  -c FILE   the configuration, usher.conf(5); without it " DEFAULT_FILE "\n"
+	      "  -d        in the background, once it serves\n"
+	      "  -i        one connection, on descriptor 0 (inetd)\n"
+	      "  -p PORT   instead of the port of every IP listener\n"
+	      "\n"
+	      "Exit status: 0 fine, 1 it failed at run time, 2 usage or configuration.\n",
+		to);
+	return to == stdout ? 0 : 2;
+}
+
+static int print_version(void)
+{
+	puts("usher " VERSION);
+	puts("built with: libconfig, pcre2, nghttp2, c-ares, libcap"
+#ifdef HAVE_LIBSYSTEMD
+	     ", libsystemd"
+#endif
+	);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	process_keep_title(argc, argv);
+	if (argc < 2 || (argv[1][0] == '-' && argv[1][1] != '-'))
+		return command_run(argc, argv);
+	if (strcmp(argv[1], "--help") == 0)
+		return print_usage(stdout);
+	if (strcmp(argv[1], "--version") == 0)
+		return print_version();
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	fprintf(stderr, "usher: unknown command `%s'\n\n", argv[1]);
+	return print_usage(stderr);
+}

@@ -1,0 +1,18 @@
+/* The master: binds, forks workers, runs their programs, supervises. It never reads a byte that a client sent. */
+#pragma once
+#include "complaint.h"
+#include "policy.h"
+#include <stdbool.h>
+
+struct master_options {
+	/* Reads the configuration: at start and at every reload. As policy_load(). */
+	int (*load)(const void *context, struct policy **ret, struct complaints *complaints);
+	const void *context;
+	bool daemon;
+	bool inetd; /* one connection, on descriptor 0 */
+	/* Once it serves; for whoever wants to say so. NULL: nobody. */
+	void (*serving)(const struct policy *policy);
+};
+
+/* Returns the exit status: 0, 1 it failed at run time, 2 the configuration is wrong. */
+int master_run(const struct master_options *options);

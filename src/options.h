@@ -1,0 +1,6 @@
+/* Options that several subcommands share. */
+#pragma once
+#include <stdint.h>
+
+/* 1..65535, or 0 after a message on stderr. */
+uint16_t option_port(const char *text);

@@ -1,0 +1,286 @@
+/* A worker's process: its loop, its listeners, its line to the master. Everything that it will ever need it has from birth:
+ * after worker_run() has given up its privileges it opens nothing but sockets. */
+#include "worker.h"
+#include "connection.h"
+#include "fd.h"
+#include "ipc.h"
+#include "listener.h"
+#include "log.h"
+#include "message.h"
+#include "process.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+
+/* Descriptors beside those of connections: listeners, channel, log, epoll, pipes to splice through, some air. */
+#define FDS_RESERVED       256
+#define FDS_PER_CONNECTION 2
+
+static void worker_end_if_done(struct worker *worker)
+{
+	if (worker->draining && worker->n_connections == 0)
+		loop_stop(&worker->loop);
+}
+
+void worker_connection_gone(struct worker *worker)
+{
+	worker_end_if_done(worker);
+}
+
+static void worker_drain(struct worker *worker)
+{
+	worker->draining = true;
+	for (size_t i = 0; i < worker->n_listeners; i++)
+		listener_stop(&worker->listeners[i]);
+	worker->n_listeners = 0;
+	worker_end_if_done(worker);
+}
+
+static void worker_stop(struct worker *worker)
+{
+	worker->stopping = true;
+	worker_drain(worker);
+	for (struct connection *connection = worker->connections; connection; connection = connection->next)
+		connection_stop(connection);
+}
+
+/* ---- the line to the master ---------------------------------------------------------------------------------------- */
+
+void worker_send_spawns(struct worker *worker)
+{
+	while (worker->unsent_spawn) {
+		struct message message;
+		int fd;
+		connection_fill_spawn(worker->unsent_spawn, &message, &fd);
+		if (ipc_send(worker->channel.fd, &message, sizeof(message), &fd, fd >= 0) < 0)
+			return; /* full: EPOLLOUT will say when not. Gone: the channel's end will be seen */
+		worker->unsent_spawn = worker->unsent_spawn->next_spawn;
+	}
+}
+
+/* Answers come in the order of the requests. */
+static void worker_spawned(struct worker *worker, const struct message *message, int fds[2])
+{
+	struct connection *connection = worker->first_spawn;
+
+	if (!connection || connection->id != message->connection) {
+		log_error("the master answered for a program that nobody waits for");
+		return;
+	}
+	worker->first_spawn = connection->next_spawn;
+	if (!worker->first_spawn)
+		worker->last_spawn = &worker->first_spawn;
+	connection_spawned(connection, message->error, fds);
+}
+
+/* The master is gone: nobody replaces us, nobody runs programs. Let others have the port; serve what there is. */
+static void worker_orphaned(struct worker *worker)
+{
+	int fds[2] = { -1, -1 };
+
+	fd_close(loop_unwatch(&worker->loop, &worker->channel));
+	worker->unsent_spawn = NULL;
+	while (worker->first_spawn) {
+		struct message gone = { .connection = worker->first_spawn->id, .error = -EPIPE };
+		worker_spawned(worker, &gone, fds);
+	}
+	worker_drain(worker);
+}
+
+static void worker_receive(struct worker *worker)
+{
+	while (worker->channel.fd >= 0) {
+		struct message message;
+		int fds[IPC_FDS_MAX];
+		ssize_t n = ipc_receive(worker->channel.fd, &message, sizeof(message), fds);
+		if (n == -EAGAIN)
+			return;
+		if (n != sizeof(message)) {
+			worker_orphaned(worker);
+			return;
+		}
+		if (message.kind == MESSAGE_SPAWNED)
+			worker_spawned(worker, &message, fds);
+		else if (message.kind == MESSAGE_DRAIN)
+			worker_drain(worker);
+		else if (message.kind == MESSAGE_STOP)
+			worker_stop(worker);
+		for (int i = 0; i < IPC_FDS_MAX; i++)
+			fd_close(fds[i]);
+	}
+}
+
+static void worker_channel_ready(struct watch *watch, uint32_t events)
+{
+	struct worker *worker = container_of(watch, struct worker, channel);
+	if (events & EPOLLOUT)
+		worker_send_spawns(worker);
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		worker_receive(worker);
+}
+
+/* ---- birth --------------------------------------------------------------------------------------------------------- */
+
+/* The terminal's signals go to the whole group; what ends a worker is the master's word. */
+static void worker_set_signals(void)
+{
+	const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGCHLD };
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int worker_close_others(const struct worker_start *start)
+{
+	const struct policy *policy = start->policy;
+	size_t n = 0;
+	int *keep = calloc(policy->n_listeners + 3, sizeof(*keep));
+
+	if (!keep)
+		return -ENOMEM;
+	keep[n++] = start->channel;
+	keep[n++] = start->log_fd;
+	if (start->connection >= 0)
+		keep[n++] = start->connection;
+	else
+		for (size_t i = 0; i < policy->n_listeners; i++)
+			keep[n++] = start->listening[i];
+	int error = process_keep_only(keep, n);
+	free(keep);
+	return error;
+}
+
+static int worker_open_handovers(struct worker *worker)
+{
+	const struct policy *policy = worker->policy;
+
+	worker->handovers = calloc(policy->n_services ? policy->n_services : 1, sizeof(*worker->handovers));
+	if (!worker->handovers)
+		return -ENOMEM;
+	for (size_t i = 0; i < policy->n_services; i++) {
+		const struct target *target = &policy->services[i].target;
+		if (target->delivery != DELIVERY_HANDOVER)
+			continue;
+		worker->handovers[i] = handover_new(&worker->loop, &target->handover.address, target->handover.format);
+		if (!worker->handovers[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static unsigned worker_capacity(const struct policy *policy)
+{
+	unsigned long fds = fd_raise_limit();
+	unsigned long most = fds > 2 * FDS_RESERVED ? (fds - FDS_RESERVED) / FDS_PER_CONNECTION : FDS_RESERVED / 2;
+	return policy->max_connections && policy->max_connections < most ? policy->max_connections : (unsigned)most;
+}
+
+static int worker_init(struct worker *worker, const struct worker_start *start)
+{
+	*worker = (struct worker){
+		.policy = start->policy,
+		.resolved = start->resolved,
+		.shared = start->shared,
+		.channel = { .fd = -1, .ready = worker_channel_ready },
+		.relay_pool = relay_pool_new(),
+		.findings = malloc(sizeof(*worker->findings)),
+		.peeked = malloc(EVIDENCE_MAX),
+		.listeners = calloc(start->policy->n_listeners ? start->policy->n_listeners : 1, sizeof(*worker->listeners)),
+		.max_connections = worker_capacity(start->policy),
+	};
+	worker->last_spawn = &worker->first_spawn;
+	if (!worker->relay_pool || !worker->findings || !worker->peeked || !worker->listeners)
+		return -ENOMEM;
+	int error = loop_init(&worker->loop);
+	if (error == 0)
+		error = loop_watch(&worker->loop, &worker->channel, start->channel, EPOLLIN | EPOLLOUT | EPOLLET);
+	if (error == 0)
+		error = worker_open_handovers(worker);
+	return error;
+}
+
+static int worker_listen(struct worker *worker, const struct worker_start *start)
+{
+	for (size_t i = 0; i < start->policy->n_listeners; i++) {
+		struct listener *listener = &worker->listeners[i];
+		*listener = (struct listener){
+			.worker = worker,
+			.policy = &start->policy->listeners[i],
+			.number = i,
+			.fd = start->listening[i],
+		};
+		int error = listener_start(listener);
+		if (error < 0)
+			return error;
+		worker->n_listeners = i + 1;
+	}
+	return 0;
+}
+
+/* The one connection of inetd: whoever made it may be anything that reads and writes like a socket. */
+static void worker_adopt(struct worker *worker, int fd)
+{
+	struct address client = { .len = sizeof(client.un) };
+	if (getpeername(fd, &client.sa, &client.len) < 0)
+		client.len = 0;
+	fd_set_nonblocking(fd, true);
+	connection_adopt(worker, fd, &client);
+	worker_drain(worker);
+}
+
+static void worker_fini(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->n_listeners; i++)
+		listener_stop(&worker->listeners[i]);
+	for (size_t i = 0; worker->handovers && i < worker->policy->n_services; i++)
+		handover_free(worker->handovers[i]);
+	for (struct connection *next; worker->spare; worker->spare = next) {
+		next = worker->spare->next;
+		free(worker->spare);
+	}
+	free(worker->handovers);
+	free(worker->listeners);
+	free(worker->peeked);
+	free(worker->findings);
+	relay_pool_free(worker->relay_pool);
+	fd_close(loop_unwatch(&worker->loop, &worker->channel));
+	loop_fini(&worker->loop);
+}
+
+int worker_run(const struct worker_start *start)
+{
+	const struct policy *policy = start->policy;
+	struct worker worker;
+
+	worker_set_signals();
+	process_rename("usher: worker");
+	int error = worker_close_others(start);
+	if (error == 0 && start->resolved)
+		error = resolved_read_only(start->resolved);
+	if (error == 0)
+		error = worker_init(&worker, start);
+	if (error == 0)
+		error = process_drop_privileges(policy->drop_identity, policy->uid, policy->gid);
+	if (error == 0 && start->connection < 0)
+		error = worker_listen(&worker, start);
+	if (error < 0) {
+		log_error("a worker cannot start: %s", strerrordesc_np(-error));
+		return 1;
+	}
+
+	struct message ready = { .kind = MESSAGE_READY };
+	ipc_send(worker.channel.fd, &ready, sizeof(ready), NULL, 0);
+	if (start->connection >= 0)
+		worker_adopt(&worker, start->connection);
+	error = loop_run(&worker.loop);
+	if (error < 0)
+		log_error("a worker's event loop failed: %s", strerrordesc_np(-error));
+	worker_fini(&worker);
+	return error < 0;
+}

@@ -1,0 +1,62 @@
+/* A worker: one event loop in one unprivileged process, forked by the master under one policy. It accepts, decides and
+ * delivers; it never forks, never opens a file, never waits. */
+#pragma once
+#include "decider.h"
+#include "handover.h"
+#include "loop.h"
+#include "policy.h"
+#include "relay.h"
+#include "resolved.h"
+#include <stdatomic.h>
+
+/* Shared by all workers of all generations. */
+struct shared {
+	_Atomic uint64_t next_connection;
+};
+
+struct worker_start {
+	const struct policy *policy;
+	const int *listening; /* one a listener of the policy */
+	int channel;          /* to the master */
+	int log_fd;
+	struct resolved *resolved; /* NULL: the policy has no names */
+	struct shared *shared;
+	int connection; /* inetd: serve this one connection and end; -1: listen */
+};
+
+/* The whole life of the process. Returns its exit status. */
+int worker_run(const struct worker_start *start);
+
+struct connection;
+struct listener;
+
+struct worker {
+	struct loop loop;
+	const struct policy *policy;
+	struct resolved *resolved;
+	struct shared *shared;
+	struct watch channel;
+
+	struct listener *listeners;
+	size_t n_listeners;
+	bool draining; /* accepts no more */
+	bool stopping; /* and ends what there is */
+
+	struct connection *connections; /* all that live */
+	struct connection *spare;       /* memory for new ones */
+	unsigned n_connections, max_connections;
+
+	/* Programs asked for, in the order of the master's answers; from `unsent` on they wait for room in the channel. */
+	struct connection *first_spawn, **last_spawn, *unsent_spawn;
+
+	struct handover **handovers; /* one a service that hands over */
+	struct relay_pool *relay_pool;
+	struct findings *findings;
+	uint8_t *peeked; /* EVIDENCE_MAX bytes; holds nothing between two calls */
+};
+
+/* A connection has ended: in a worker that drains, the last one ends it. */
+void worker_connection_gone(struct worker *worker);
+
+/* Sends what waits for room in the channel. */
+void worker_send_spawns(struct worker *worker);
