@@ -32,7 +32,7 @@ struct compiler {
 	struct draft *drafts; /* on the heap, in order of services */
 	size_t n_drafts;
 
-	uint8_t *ports; /* a bit for each port that a listener has */
+	uint8_t *ports;        /* a bit for each port that a listener has */
 	struct address *local; /* this machine's own addresses, once somebody asked */
 	size_t n_local;
 	bool local_known;
@@ -43,7 +43,7 @@ struct compiler {
 };
 
 void compile_error(struct compiler *compiler, const struct setting *at, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+        __attribute__((format(printf, 3, 4)));
 
 /* Each takes its part of the configuration (NULL: absent) and fills its part of the policy. */
 void listeners_compile(struct compiler *compiler, const struct setting *at);
@@ -57,7 +57,8 @@ void identity_compile(struct compiler *compiler, const struct values *top);
 /* The service that a key of `values` names; SERVICE_NONE where absent or unknown. */
 uint32_t service_reference(struct compiler *compiler, const struct values *values, size_t key);
 
-/* A name for people, logs and environments: 1 to 63 letters, digits, `.', `_', `-', `+'. Complains otherwise. */
+/* A name for people, logs and environments: 1 to 63 letters, digits, `.', `_', `-', `+'. Complains otherwise.
+ */
 bool name_check(struct compiler *compiler, const struct setting *at, const char *what);
 
 /* Who a program is: looked up at once, by name or number. NULL: complained. */
@@ -68,7 +69,8 @@ struct identity {
 	const gid_t *groups;
 	size_t n_groups;
 };
-const struct identity *identity_find(struct compiler *compiler, const struct setting *user, const struct setting *group);
+const struct identity *identity_find(
+        struct compiler *compiler, const struct setting *user, const struct setting *group);
 
 /* Warns of what can never happen: services that an earlier one takes everything from. */
 void overlap_warn(struct compiler *compiler);

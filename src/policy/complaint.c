@@ -1,7 +1,8 @@
 /* The list of what is wrong with a configuration, and how it is printed.
  *
- * Refuses nothing: a complaint always gets in; out of memory ends the process, as it does in the arena. Bytes that could
- * upset a terminal are replaced, because the text quotes the configuration. The list owns its strings. */
+ * Refuses nothing: a complaint always gets in; out of memory ends the process, as it does in the arena. Bytes
+ * that could upset a terminal are replaced, because the text quotes the configuration. The list owns its
+ * strings. */
 #include "complaint.h"
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +37,7 @@ static struct complaint *complaints_grow(struct complaints *complaints)
 }
 
 void complaint_addv(struct complaints *complaints, enum complaint_kind kind, const char *file, unsigned line,
-	const char *format, va_list arguments)
+        const char *format, va_list arguments)
 {
 	struct complaint *complaint = complaints_grow(complaints);
 
@@ -51,7 +52,7 @@ void complaint_addv(struct complaints *complaints, enum complaint_kind kind, con
 }
 
 void complaint_add(struct complaints *complaints, enum complaint_kind kind, const char *file, unsigned line,
-	const char *format, ...)
+        const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
@@ -89,7 +90,8 @@ void complaints_print(const struct complaints *complaints, FILE *to)
 			fprintf(to, "%s:%u: ", complaint->file, complaint->line);
 		else if (complaint->file)
 			fprintf(to, "%s: ", complaint->file);
-		fprintf(to, "%s%s\n", complaint->kind == COMPLAINT_WARNING ? "warning: " : "", complaint->text);
+		fprintf(to, "%s%s\n", complaint->kind == COMPLAINT_WARNING ? "warning: " : "",
+		        complaint->text);
 	}
 	free(sorted);
 }

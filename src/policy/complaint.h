@@ -1,4 +1,5 @@
-/* Everything that is wrong with a configuration, found in one reading: file, line, what, and what was expected. */
+/* Everything that is wrong with a configuration, found in one reading: file, line, what, and what was
+ * expected. */
 #pragma once
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,10 +19,11 @@ struct complaints {
 };
 
 void complaints_fini(struct complaints *complaints); /* start from a zeroed one */
-void complaint_add(struct complaints *complaints, enum complaint_kind kind, const char *file, unsigned line, const char *format, ...)
-	__attribute__((format(printf, 5, 6)));
+void complaint_add(struct complaints *complaints, enum complaint_kind kind, const char *file, unsigned line,
+        const char *format, ...) __attribute__((format(printf, 5, 6)));
 void complaint_addv(struct complaints *complaints, enum complaint_kind kind, const char *file, unsigned line,
-	const char *format, va_list arguments);
+        const char *format, va_list arguments);
 
-/* "usher.conf:12: unknown key `foo', expected one of ..." a line each, in order of file and line; warnings marked so. */
+/* "usher.conf:12: unknown key `foo', expected one of ..." a line each, in order of file and line; warnings
+ * marked so. */
 void complaints_print(const struct complaints *complaints, FILE *to);

@@ -1,7 +1,8 @@
 /* Where a service's connections go: backends, receivers, rejection (programs are program.c's).
  *
- * Refuses a service with no delivery or with two, keys that belong to another delivery, and a target that is one of usher's
- * own listeners: that would go round until descriptors run out. Texts live in the policy's arena. */
+ * Refuses a service with no delivery or with two, keys that belong to another delivery, and a target that is
+ * one of usher's own listeners: that would go round until descriptors run out. Texts live in the policy's
+ * arena. */
 #include "compile.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -48,7 +49,8 @@ static bool address_is_local(struct compiler *compiler, const struct address *ad
 	return false;
 }
 
-static bool listener_takes(struct compiler *compiler, const struct listener_policy *listener, const struct address *target)
+static bool listener_takes(
+        struct compiler *compiler, const struct listener_policy *listener, const struct address *target)
 {
 	struct address loopback = { 0 };
 
@@ -59,11 +61,12 @@ static bool listener_takes(struct compiler *compiler, const struct listener_poli
 	/* Another of this machine's addresses is as good as the loopback one: does that reach it? */
 	address_parse(&loopback, target->sa.sa_family == AF_INET ? "127.0.0.1:1" : "[::1]:1");
 	address_set_port(&loopback, address_port(target));
-	return address_reaches(&loopback, &listener->address) && !address_equal(&loopback, &listener->address) &&
-		address_is_local(compiler, target);
+	return address_reaches(&loopback, &listener->address) &&
+	       !address_equal(&loopback, &listener->address) && address_is_local(compiler, target);
 }
 
-static bool own_listener_check(struct compiler *compiler, const struct setting *at, const struct address *target)
+static bool own_listener_check(
+        struct compiler *compiler, const struct setting *at, const struct address *target)
 {
 	const struct policy *policy = compiler->policy;
 	uint16_t port = address_port(target);
@@ -73,8 +76,9 @@ static bool own_listener_check(struct compiler *compiler, const struct setting *
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		if (!listener_takes(compiler, &policy->listeners[i], target))
 			continue;
-		compile_error(compiler, at, "`%s' is usher's own listener `%s' (%s), expected another server", setting_text(at),
-			policy->listeners[i].text, reader_place(compiler->reader, compiler->listener_at[i], at));
+		compile_error(compiler, at, "`%s' is usher's own listener `%s' (%s), expected another server",
+		        setting_text(at), policy->listeners[i].text,
+		        reader_place(compiler->reader, compiler->listener_at[i], at));
 		return false;
 	}
 	return true;
@@ -99,7 +103,7 @@ static bool name_is_localhost(const char *name)
 	if (len && name[len - 1] == '.')
 		len--;
 	return (len == 9 && strncasecmp(name, "localhost", 9) == 0) ||
-		(len > 10 && strncasecmp(name + len - 10, ".localhost", 10) == 0); /* RFC 6761 6.3 */
+	       (len > 10 && strncasecmp(name + len - 10, ".localhost", 10) == 0); /* RFC 6761 6.3 */
 }
 
 /* The number of a host name, each of which is resolved once however many backends have it. */
@@ -131,7 +135,8 @@ static void backend_compile(struct compiler *compiler, struct backend *backend, 
 	char name[254];
 	int error = address_parse(&backend->address, text);
 
-	*backend = (struct backend){ arena_strdup(compiler->arena, text), backend->address, BACKEND_NO_NAME, 0 };
+	*backend =
+	        (struct backend){ arena_strdup(compiler->arena, text), backend->address, BACKEND_NO_NAME, 0 };
 	if (error == 0) {
 		if (address_is_ip(&backend->address) && address_port(&backend->address) == 0)
 			compile_error(compiler, at, "backend `%s' has port 0, expected 1 to 65535", text);
@@ -140,8 +145,9 @@ static void backend_compile(struct compiler *compiler, struct backend *backend, 
 	} else if (error == -ENAMETOOLONG) {
 		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
 	} else if (strncmp(text, "unix:", 5) == 0 || strncmp(text, "udp:", 4) == 0 ||
-		address_split_name(text, name, &backend->port) < 0) {
-		compile_error(compiler, at, "`%s' is no address to connect to, expected " BACKEND_EXPECTED, text);
+	           address_split_name(text, name, &backend->port) < 0) {
+		compile_error(
+		        compiler, at, "`%s' is no address to connect to, expected " BACKEND_EXPECTED, text);
 	} else {
 		backend->address = (struct address){ 0 };
 		backend->name = name_number(compiler, name);
@@ -175,8 +181,10 @@ static void handover_compile(struct compiler *compiler, const struct values *val
 	if (error == -ENAMETOOLONG)
 		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
 	else if (error)
-		compile_error(compiler, at, "`%s' is no socket to hand over to, expected an absolute path such as \"/run/usher/web.sock\"",
-			text);
+		compile_error(compiler, at,
+		        "`%s' is no socket to hand over to, expected an absolute path such as "
+		        "\"/run/usher/web.sock\"",
+		        text);
 	else
 		own_listener_check(compiler, at, &target->handover.address);
 }
@@ -197,13 +205,14 @@ static void belongings_check(struct compiler *compiler, const struct values *val
 
 	for (size_t i = 0; i < sizeof(belongs) / sizeof(belongs[0]); i++)
 		if (values->value[belongs[i].key] && !values->given[belongs[i].owner])
-			compile_error(compiler, values->value[belongs[i].key], "`%s' goes with `%s' only", keys[belongs[i].key].name,
-				keys[belongs[i].owner].name);
+			compile_error(compiler, values->value[belongs[i].key], "`%s' goes with `%s' only",
+			        keys[belongs[i].key].name, keys[belongs[i].owner].name);
 }
 
 void delivery_compile(struct compiler *compiler, uint32_t service, const struct values *values)
 {
-	static const enum service_key deliveries[] = { SERVICE_CONNECT, SERVICE_HANDOVER, SERVICE_EXEC, SERVICE_REJECT };
+	static const enum service_key deliveries[] = { SERVICE_CONNECT, SERVICE_HANDOVER, SERVICE_EXEC,
+		SERVICE_REJECT };
 	struct target *target = &compiler->policy->services[service].target;
 	const char *name = compiler->policy->services[service].name;
 	const char *first = NULL;
@@ -213,14 +222,16 @@ void delivery_compile(struct compiler *compiler, uint32_t service, const struct 
 			continue;
 		const char *key = values->section->keys[deliveries[i]].name;
 		if (first)
-			compile_error(compiler, values->group, "service `%s' has both `%s' and `%s', expected one delivery", name, first,
-				key);
+			compile_error(compiler, values->group,
+			        "service `%s' has both `%s' and `%s', expected one delivery", name, first,
+			        key);
 		else
 			first = key;
 	}
 	if (!first)
 		compile_error(compiler, values->group,
-			"service `%s' has no delivery, expected one of connect, handover, exec, reject", name);
+		        "service `%s' has no delivery, expected one of connect, handover, exec, reject",
+		        name);
 	belongings_check(compiler, values);
 
 	if (values->value[SERVICE_CONNECT])

@@ -1,6 +1,7 @@
 /* A balanced tree (the C library's tsearch) of names: no number of services makes a look-up slow.
  *
- * Refuses nothing; out of memory ends the process, as it does in the arena. Names are borrowed from their owner. */
+ * Refuses nothing; out of memory ends the process, as it does in the arena. Names are borrowed from their
+ * owner. */
 #include "index.h"
 #include "nearest.h"
 #include <search.h>

@@ -1,4 +1,5 @@
-/* Names to numbers while a configuration is compiled: which service, protocol, listener or host has this name? */
+/* Names to numbers while a configuration is compiled: which service, protocol, listener or host has this
+ * name? */
 #pragma once
 #include <stdint.h>
 

@@ -24,7 +24,8 @@ static const struct key top_keys[TOP_COUNT] = {
 static const struct key listen_keys[LISTEN_COUNT] = {
 	[LISTEN_ADDRESS] = { "address", KEY_STRING },
 	[LISTEN_MODE] = { "mode", KEY_MODE },
-	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS, .later = "this usher does not read PROXY headers yet" },
+	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS,
+	        .later = "this usher does not read PROXY headers yet" },
 };
 
 static const struct key log_keys[LOG_KEY_COUNT] = {

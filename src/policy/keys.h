@@ -1,5 +1,5 @@
-/* Every key of the configuration, once: where it may stand, its type, its range and its default. The reader checks a
- * configuration against these tables, and a test compares the manual and the examples with them. */
+/* Every key of the configuration, once: where it may stand, its type, its range and its default. The reader
+ * checks a configuration against these tables, and a test compares the manual and the examples with them. */
 #pragma once
 #include <stddef.h>
 
@@ -82,6 +82,14 @@ enum match_key { MATCH_PROTOCOL, MATCH_SNI, MATCH_ALPN, MATCH_HOST, MATCH_LISTEN
 
 #define SECTION_KEYS_MAX 16 /* no section has more */
 
-enum { SECTION_TOP, SECTION_LISTEN, SECTION_LOG, SECTION_PROTOCOL, SECTION_SERVICE, SECTION_MATCH, SECTION_COUNT };
+enum {
+	SECTION_TOP,
+	SECTION_LISTEN,
+	SECTION_LOG,
+	SECTION_PROTOCOL,
+	SECTION_SERVICE,
+	SECTION_MATCH,
+	SECTION_COUNT
+};
 
 extern const struct section sections[SECTION_COUNT];

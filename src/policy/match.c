@@ -1,7 +1,7 @@
 /* The `match` of a service: into rules, each with the listeners that it applies to, and into words.
  *
- * Refuses names of protocols and listeners that do not exist, and host names that no client can send. Everything lives in
- * the policy's arena but the list of drafts, which is the compiler's. */
+ * Refuses names of protocols and listeners that do not exist, and host names that no client can send.
+ * Everything lives in the policy's arena but the list of drafts, which is the compiler's. */
 #include "compile.h"
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +20,10 @@ static struct draft *draft_add(struct compiler *compiler, uint32_t service)
 	return &compiler->drafts[n];
 }
 
-/* References of a setting (one or a list) as numbers; *ret_count may come out smaller where some were unknown. */
-static const uint32_t *references(struct compiler *compiler, const struct setting *at, const struct index *index,
-	const char *what, size_t *ret_count)
+/* References of a setting (one or a list) as numbers; *ret_count may come out smaller where some were
+ * unknown. */
+static const uint32_t *references(struct compiler *compiler, const struct setting *at,
+        const struct index *index, const char *what, size_t *ret_count)
 {
 	size_t count = setting_count(at);
 	uint32_t *numbers = arena_alloc(compiler->arena, count * sizeof(*numbers));
@@ -33,14 +34,16 @@ static const uint32_t *references(struct compiler *compiler, const struct settin
 		const char *name = setting_text(item);
 		uint32_t number = index_find(index, name);
 		if (number == INDEX_NONE)
-			compile_error(compiler, item, "unknown %s `%s'%s", what, name, reader_suggest(compiler->reader, name, index));
+			compile_error(compiler, item, "unknown %s `%s'%s", what, name,
+			        reader_suggest(compiler->reader, name, index));
 		else
 			numbers[(*ret_count)++] = number;
 	}
 	return numbers;
 }
 
-static const uint32_t *protocol_references(struct compiler *compiler, const struct setting *at, size_t *ret_count)
+static const uint32_t *protocol_references(
+        struct compiler *compiler, const struct setting *at, size_t *ret_count)
 {
 	return references(compiler, at, compiler->protocols, "protocol", ret_count);
 }
@@ -53,9 +56,9 @@ static const char *name_fault(const char *name, enum attribute attribute)
 	if (!len)
 		return "is empty";
 	if (attribute == ATTRIBUTE_ALPN)
-		return len > 255 ? "is too long, expected at most 255 bytes" :
-			strchr(name, '*') ? "has a `*', expected the whole name" :
-					    NULL;
+		return len > 255           ? "is too long, expected at most 255 bytes"
+		       : strchr(name, '*') ? "has a `*', expected the whole name"
+		                           : NULL;
 	if (attribute == ATTRIBUTE_HOST && name[0] == '[' && name[len - 1] == ']')
 		return NULL;
 	if (strncmp(name, "*.", 2) == 0) {
@@ -65,18 +68,21 @@ static const char *name_fault(const char *name, enum attribute attribute)
 	if (!len || len > 253)
 		return "is no host name, expected 1 to 253 bytes";
 	if (strchr(name, '*'))
-		return "has a `*' in the middle, expected it only as the whole first label: \"*.example.org\"";
+		return "has a `*' in the middle, expected it only as the whole first label: "
+		       "\"*.example.org\"";
 	if (strchr(name, ':'))
 		return "has a port, expected the name alone";
 	if (name[0] == '.' || name[len - 1] == '.' || strstr(name, ".."))
 		return "has an empty label, expected no dot at either end and no two in a row";
 	for (const char *c = name; *c; c++)
 		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *c))
-			return "is no host name, expected letters, digits, `-', `_' and `.' (an international name in its xn-- form)";
+			return "is no host name, expected letters, digits, `-', `_' and `.' (an "
+			       "international name in its xn-- form)";
 	return NULL;
 }
 
-static void attribute_compile(struct compiler *compiler, struct draft *draft, enum attribute attribute, const struct setting *at)
+static void attribute_compile(
+        struct compiler *compiler, struct draft *draft, enum attribute attribute, const struct setting *at)
 {
 	size_t count = setting_count(at);
 	const char **names = arena_alloc(compiler->arena, count * sizeof(*names));
@@ -86,11 +92,13 @@ static void attribute_compile(struct compiler *compiler, struct draft *draft, en
 		const struct setting *item = setting_item(at, i);
 		const char *fault = name_fault(setting_text(item), attribute);
 		if (fault) {
-			compile_error(compiler, item, "%s `%s' %s", attribute_names[attribute], setting_text(item), fault);
+			compile_error(compiler, item, "%s `%s' %s", attribute_names[attribute],
+			        setting_text(item), fault);
 			draft->broken = true;
 			continue;
 		}
-		names[draft->rule.attribute[attribute].count++] = arena_strdup(compiler->arena, setting_text(item));
+		names[draft->rule.attribute[attribute].count++] =
+		        arena_strdup(compiler->arena, setting_text(item));
 	}
 }
 
@@ -101,9 +109,10 @@ static void group_compile(struct compiler *compiler, uint32_t service, const str
 	bool given = false;
 
 	values_read(compiler->reader, &values, at, &sections[SECTION_MATCH]);
-	draft->rule.protocols = protocol_references(compiler, values.value[MATCH_PROTOCOL], &draft->rule.n_protocols);
-	draft->listeners =
-		references(compiler, values.value[MATCH_LISTENER], compiler->listeners, "listener", &draft->n_listeners);
+	draft->rule.protocols =
+	        protocol_references(compiler, values.value[MATCH_PROTOCOL], &draft->rule.n_protocols);
+	draft->listeners = references(
+	        compiler, values.value[MATCH_LISTENER], compiler->listeners, "listener", &draft->n_listeners);
 	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++)
 		attribute_compile(compiler, draft, a, values.value[MATCH_SNI + a]);
 
@@ -112,13 +121,14 @@ static void group_compile(struct compiler *compiler, uint32_t service, const str
 		draft->broken |= values.given[key] && !values.value[key];
 	}
 	draft->broken |= draft->rule.n_protocols < setting_count(values.value[MATCH_PROTOCOL]) ||
-		draft->n_listeners < setting_count(values.value[MATCH_LISTENER]);
+	                 draft->n_listeners < setting_count(values.value[MATCH_LISTENER]);
 	if (given)
 		return;
 	draft->broken = true;
 	compile_error(compiler, at, "%s, expected `protocol', `sni', `alpn' or `host'%s",
-		values.given[MATCH_LISTENER] ? "a `listener' alone does not tell a service" : "an empty `match'",
-		values.given[MATCH_LISTENER] ? " beside it" : "");
+	        values.given[MATCH_LISTENER] ? "a `listener' alone does not tell a service"
+	                                     : "an empty `match'",
+	        values.given[MATCH_LISTENER] ? " beside it" : "");
 }
 
 /* The strings of a list are one rule: any of these protocols. */
@@ -147,7 +157,6 @@ static void names_compile(struct compiler *compiler, uint32_t service, const str
 
 #define WORDS_MAX 3 /* of one list that are shown */
 
-
 static void words_rule(const struct compiler *compiler, FILE *to, const struct draft *draft)
 {
 	const struct rule *rule = &draft->rule;
@@ -158,7 +167,11 @@ static void words_rule(const struct compiler *compiler, FILE *to, const struct d
 		plain = plain && !rule->attribute[a].count;
 	plain = plain && !draft->n_listeners;
 	for (size_t i = 0; i < rule->n_protocols; i++, first = false)
-		fprintf(to, "%s%s", first ? "" : plain ? " | " : ",", policy->protocols[rule->protocols[i]].name);
+		fprintf(to, "%s%s",
+		        first   ? ""
+		        : plain ? " | "
+		                : ",",
+		        policy->protocols[rule->protocols[i]].name);
 	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++) {
 		size_t count = rule->attribute[a].count;
 		if (!count)

@@ -1,7 +1,7 @@
 /* The configuration as a whole: read, compiled room by room, published or thrown away.
  *
- * Refuses to publish a policy with a single error in it. Everything belongs to the policy's arena but the deciders and the
- * compiled expressions, which policy_free() frees first. */
+ * Refuses to publish a policy with a single error in it. Everything belongs to the policy's arena but the
+ * deciders and the compiled expressions, which policy_free() frees first. */
 #include "policy.h"
 #include "compile.h"
 #include <errno.h>
@@ -46,8 +46,8 @@ static const char *absolute_path(struct compiler *compiler, const struct values 
 		return NULL;
 	if (text[0] == '/')
 		return arena_strdup(compiler->arena, text);
-	compile_error(compiler, values->value[key], "`%s' is \"%s\", expected an absolute path", values->section->keys[key].name,
-		text);
+	compile_error(compiler, values->value[key], "`%s' is \"%s\", expected an absolute path",
+	        values->section->keys[key].name, text);
 	return NULL;
 }
 
@@ -59,14 +59,17 @@ static void settings_compile(struct compiler *compiler, const struct values *top
 	policy->connect_timeout_us = seconds(top, TOP_CONNECT_TIMEOUT);
 	policy->idle_timeout_us = seconds(top, TOP_IDLE_TIMEOUT);
 	policy->drain_timeout_us = seconds(top, TOP_DRAIN_TIMEOUT);
-	policy->workers = top->value[TOP_WORKERS] ? (unsigned)values_number(top, TOP_WORKERS) : workers_preset();
+	policy->workers =
+	        top->value[TOP_WORKERS] ? (unsigned)values_number(top, TOP_WORKERS) : workers_preset();
 	policy->max_connections = (unsigned)values_number(top, TOP_MAX_CONNECTIONS);
 	policy->pid_file = absolute_path(compiler, top, TOP_PID_FILE);
 }
 
 static void log_sink_compile(struct compiler *compiler, const struct setting *at)
 {
-	static const char *const names[] = { [SINK_STDERR] = "stderr", [SINK_SYSLOG] = "syslog", [SINK_JOURNAL] = "journal" };
+	static const char *const names[] = {
+		[SINK_STDERR] = "stderr", [SINK_SYSLOG] = "syslog", [SINK_JOURNAL] = "journal"
+	};
 	struct policy *policy = compiler->policy;
 	const char *text = setting_text(at);
 
@@ -81,7 +84,9 @@ static void log_sink_compile(struct compiler *compiler, const struct setting *at
 		policy->log_sink = (enum log_sink)i;
 		return;
 	}
-	compile_error(compiler, at, "`to' is \"%s\", expected one of \"stderr\", \"syslog\", \"journal\" or an absolute path", text);
+	compile_error(compiler, at,
+	        "`to' is \"%s\", expected one of \"stderr\", \"syslog\", \"journal\" or an absolute path",
+	        text);
 }
 
 static void log_compile(struct compiler *compiler, const struct setting *at)
@@ -134,7 +139,8 @@ static void deciders_compile(struct compiler *compiler)
 	for (size_t i = 0; i < compiler->n_drafts; i++)
 		shared = shared && compiler->drafts[i].n_listeners == 0;
 	policy->deciders = arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->deciders));
-	policy->owned_deciders = arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->owned_deciders));
+	policy->owned_deciders =
+	        arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->owned_deciders));
 	for (uint32_t l = 0; l < policy->n_listeners; l++) {
 		size_t n_rules = 0;
 		if (shared && l > 0) {
@@ -157,9 +163,12 @@ static void top_compile(struct compiler *compiler)
 
 	values_read(compiler->reader, &top, reader_root(compiler->reader), &sections[SECTION_TOP]);
 	if (!top.given[TOP_LISTEN])
-		compile_error(compiler, NULL, "no `listen', expected addresses such as listen = [ \"0.0.0.0:443\" ];");
+		compile_error(compiler, NULL,
+		        "no `listen', expected addresses such as listen = [ \"0.0.0.0:443\" ];");
 	if (!top.given[TOP_SERVICES])
-		compile_error(compiler, NULL, "no `services', expected services = ( { name = ...; match = ...; connect = ...; } );");
+		compile_error(compiler, NULL,
+		        "no `services', expected services = ( { name = ...; match = ...; connect = ...; } "
+		        ");");
 	settings_compile(compiler, &top);
 	log_compile(compiler, top.value[TOP_LOG]);
 	identity_compile(compiler, &top);
@@ -169,7 +178,7 @@ static void top_compile(struct compiler *compiler)
 }
 
 static void compile(struct policy *policy, struct reader *reader, const struct policy_options *options,
-	struct complaints *complaints)
+        struct complaints *complaints)
 {
 	static const struct policy_options no_options;
 	struct compiler compiler = {
@@ -200,7 +209,7 @@ static void compile(struct policy *policy, struct reader *reader, const struct p
 }
 
 static int policy_read(struct policy **ret, const char *file, bool is_file, const char *text, size_t len,
-	const struct policy_options *options, struct complaints *complaints)
+        const struct policy_options *options, struct complaints *complaints)
 {
 	size_t errors = complaints->errors;
 	struct arena *arena = arena_new();
@@ -219,13 +228,14 @@ static int policy_read(struct policy **ret, const char *file, bool is_file, cons
 	return 0;
 }
 
-int policy_load_text(struct policy **ret, const char *file, const char *text, const struct policy_options *options,
-	struct complaints *complaints)
+int policy_load_text(struct policy **ret, const char *file, const char *text,
+        const struct policy_options *options, struct complaints *complaints)
 {
 	return policy_read(ret, file, false, text, strlen(text), options, complaints);
 }
 
-int policy_load(struct policy **ret, const char *file, const struct policy_options *options, struct complaints *complaints)
+int policy_load(struct policy **ret, const char *file, const struct policy_options *options,
+        struct complaints *complaints)
 {
 	char *text = NULL;
 	size_t size = 0, len = 0;
@@ -248,7 +258,8 @@ int policy_load(struct policy **ret, const char *file, const struct policy_optio
 	if (ferror(from))
 		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "cannot be read: %s", strerror(errno));
 	else if (!feof(from) && len == size - 1)
-		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "is too large, expected at most %u MiB", FILE_MAX >> 20);
+		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "is too large, expected at most %u MiB",
+		        FILE_MAX >> 20);
 	else
 		result = policy_read(ret, file, true, text, len, options, complaints);
 	free(text);

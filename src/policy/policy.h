@@ -68,11 +68,13 @@ struct policy_options {
 	uint16_t port; /* overrides that of every IP listener; 0: as configured */
 };
 
-/* Reads and compiles. 0 and a policy, or -EINVAL with at least one error among the complaints. Warnings (overlaps, a
- * service that nothing leads to) may come with either. `text` is the configuration itself, `file` then only its name. */
-int policy_load(struct policy **ret, const char *file, const struct policy_options *options, struct complaints *complaints);
-int policy_load_text(struct policy **ret, const char *file, const char *text, const struct policy_options *options,
-	struct complaints *complaints);
+/* Reads and compiles. 0 and a policy, or -EINVAL with at least one error among the complaints. Warnings
+ * (overlaps, a service that nothing leads to) may come with either. `text` is the configuration itself,
+ * `file` then only its name. */
+int policy_load(struct policy **ret, const char *file, const struct policy_options *options,
+        struct complaints *complaints);
+int policy_load_text(struct policy **ret, const char *file, const char *text,
+        const struct policy_options *options, struct complaints *complaints);
 void policy_free(struct policy *policy); /* accepts NULL */
 
 /* The routing table, as a person wants to read it. */

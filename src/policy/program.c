@@ -1,8 +1,8 @@
 /* Programs and identities: which file runs, and as whom.
  *
- * Refuses a program that is not there or cannot be executed, and users and groups that do not exist or that usher has no
- * right to become. Both are looked up now, once: the master that starts the program later has no user database to ask and
- * no PATH to be led by. */
+ * Refuses a program that is not there or cannot be executed, and users and groups that do not exist or that
+ * usher has no right to become. Both are looked up now, once: the master that starts the program later has no
+ * user database to ask and no PATH to be led by. */
 #include "compile.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -34,18 +34,21 @@ static const char *program_in_path(struct compiler *compiler, const char *name)
 	const char *path = getenv("PATH");
 	char candidate[4096];
 
-	for (const char *at = path && *path ? path : PATH_PRESET; *at; at += strcspn(at, ":"), at += *at == ':') {
+	for (const char *at = path && *path ? path : PATH_PRESET; *at;
+	        at += strcspn(at, ":"), at += *at == ':') {
 		int len = (int)strcspn(at, ":");
 		if (*at != '/') /* the current folder is no place to take programs from by accident */
 			continue;
-		if (snprintf(candidate, sizeof(candidate), "%.*s/%s", len, at, name) < (int)sizeof(candidate) &&
-			program_check(candidate) == 0)
+		if (snprintf(candidate, sizeof(candidate), "%.*s/%s", len, at, name) <
+		                (int)sizeof(candidate) &&
+		        program_check(candidate) == 0)
 			return arena_strdup(compiler->arena, candidate);
 	}
 	return NULL;
 }
 
-/* The absolute path of a program, or NULL with a complaint. A link stays as it is: some programs look at their name. */
+/* The absolute path of a program, or NULL with a complaint. A link stays as it is: some programs look at
+ * their name. */
 static const char *program_path(struct compiler *compiler, const struct setting *at)
 {
 	const char *name = setting_text(at), *path = name;
@@ -57,7 +60,8 @@ static const char *program_path(struct compiler *compiler, const struct setting 
 	if (!strchr(name, '/')) {
 		path = program_in_path(compiler, name);
 		if (!path)
-			compile_error(compiler, at, "program `%s' is not in PATH, expected an executable file", name);
+			compile_error(compiler, at,
+			        "program `%s' is not in PATH, expected an executable file", name);
 		return path;
 	}
 	if (name[0] != '/') {
@@ -69,7 +73,7 @@ static const char *program_path(struct compiler *compiler, const struct setting 
 	if (!error)
 		return path == name ? arena_strdup(compiler->arena, name) : path;
 	compile_error(compiler, at, "program `%s': %s, expected an executable file", path,
-		error == -EACCES ? "not executable" : strerror(-error));
+	        error == -EACCES ? "not executable" : strerror(-error));
 	return NULL;
 }
 
@@ -86,7 +90,8 @@ void program_compile(struct compiler *compiler, const struct values *values, str
 
 	if (!values->value[SERVICE_USER] && !values->value[SERVICE_GROUP])
 		return;
-	const struct identity *identity = identity_find(compiler, values->value[SERVICE_USER], values->value[SERVICE_GROUP]);
+	const struct identity *identity =
+	        identity_find(compiler, values->value[SERVICE_USER], values->value[SERVICE_GROUP]);
 	if (!identity)
 		return;
 	ret->own_identity = geteuid() == 0; /* else it is ours already, as identity_find() made sure */
@@ -127,7 +132,8 @@ static bool user_find(struct compiler *compiler, const struct setting *at, struc
 	}
 	ret->uid = entry ? entry->pw_uid : geteuid();
 	ret->gid = entry ? entry->pw_gid : getegid();
-	ret->user = entry ? arena_strdup(compiler->arena, entry->pw_name) : arena_printf(compiler->arena, "%u", ret->uid);
+	ret->user = entry ? arena_strdup(compiler->arena, entry->pw_name)
+	                  : arena_printf(compiler->arena, "%u", ret->uid);
 	ret->home = entry ? arena_strdup(compiler->arena, entry->pw_dir) : "/";
 	ret->shell = entry && *entry->pw_shell ? arena_strdup(compiler->arena, entry->pw_shell) : "/bin/sh";
 	return true;
@@ -169,36 +175,41 @@ static void groups_find(struct compiler *compiler, struct identity *identity)
 	free(groups);
 }
 
-static bool identity_allowed(struct compiler *compiler, const struct identity *identity, const struct setting *user,
-	const struct setting *group)
+static bool identity_allowed(struct compiler *compiler, const struct identity *identity,
+        const struct setting *user, const struct setting *group)
 {
 	if (geteuid() == 0)
 		return true;
 	if (identity->uid != geteuid())
-		compile_error(compiler, user, "user `%s' is not the one that starts usher, and to become another needs root",
-			setting_text(user));
+		compile_error(compiler, user,
+		        "user `%s' is not the one that starts usher, and to become another needs root",
+		        setting_text(user));
 	else if (group && identity->gid != getegid())
-		compile_error(compiler, group, "group `%s' is not the one that starts usher, and to become another needs root",
-			setting_text(group));
+		compile_error(compiler, group,
+		        "group `%s' is not the one that starts usher, and to become another needs root",
+		        setting_text(group));
 	else
 		return true;
 	return false;
 }
 
-static const struct identity *identity_look_up(struct compiler *compiler, const struct setting *user, const struct setting *group)
+static const struct identity *identity_look_up(
+        struct compiler *compiler, const struct setting *user, const struct setting *group)
 {
 	struct identity *identity = arena_alloc(compiler->arena, sizeof(*identity));
 
 	if (!user_find(compiler, user, identity) || (group && !group_find(compiler, group, identity)) ||
-		!identity_allowed(compiler, identity, user, group))
+	        !identity_allowed(compiler, identity, user, group))
 		return NULL;
 	groups_find(compiler, identity);
 	return identity;
 }
 
-const struct identity *identity_find(struct compiler *compiler, const struct setting *user, const struct setting *group)
+const struct identity *identity_find(
+        struct compiler *compiler, const struct setting *user, const struct setting *group)
 {
-	const char *key = arena_printf(compiler->arena, "%s\n%s", user ? setting_text(user) : "", group ? setting_text(group) : "");
+	const char *key = arena_printf(
+	        compiler->arena, "%s\n%s", user ? setting_text(user) : "", group ? setting_text(group) : "");
 	size_t n = compiler->n_identities;
 	uint32_t number = index_find(compiler->identities, key);
 
@@ -208,7 +219,8 @@ const struct identity *identity_find(struct compiler *compiler, const struct set
 	if (!identity)
 		return NULL; /* asked again, so that each place gets its complaint */
 	if ((n & (n - 1)) == 0) {
-		compiler->identity = reallocarray(compiler->identity, n ? n * 2 : 1, sizeof(*compiler->identity));
+		compiler->identity =
+		        reallocarray(compiler->identity, n ? n * 2 : 1, sizeof(*compiler->identity));
 		if (!compiler->identity)
 			abort();
 	}
@@ -237,7 +249,8 @@ void identity_compile(struct compiler *compiler, const struct values *top)
 			preset.gid = entry->pw_gid;
 			identity = &preset;
 		} else {
-			compile_error(compiler, NULL, "started as root, and there is no user `usher' or `nobody': expected `user'");
+			compile_error(compiler, NULL,
+			        "started as root, and there is no user `usher' or `nobody': expected `user'");
 		}
 	}
 	if (!identity)
@@ -247,5 +260,7 @@ void identity_compile(struct compiler *compiler, const struct values *top)
 	policy->uid = identity->uid;
 	policy->gid = identity->gid;
 	if (policy->drop_identity && policy->uid == 0)
-		reader_warn(compiler->reader, user, "workers run as root: whoever breaks into one has the machine; expected another `user'");
+		reader_warn(compiler->reader, user,
+		        "workers run as root: whoever breaks into one has the machine; expected another "
+		        "`user'");
 }

@@ -1,7 +1,7 @@
 /* Configuration text, parsed by libconfig, and complaints about places in it.
  *
- * Refuses text that libconfig refuses, with better words than its own, and text that libconfig would take in wrong. The
- * reader owns the parsed settings and the strings in them: whoever keeps one copies it. */
+ * Refuses text that libconfig refuses, with better words than its own, and text that libconfig would take in
+ * wrong. The reader owns the parsed settings and the strings in them: whoever keeps one copies it. */
 #include "reader.h"
 #include "index.h"
 #include "scan.h"
@@ -42,7 +42,8 @@ void reader_error(struct reader *reader, const struct setting *at, const char *f
 {
 	va_list arguments;
 	va_start(arguments, format);
-	complaint_addv(reader->complaints, COMPLAINT_ERROR, reader_file(reader, at), setting_line(at), format, arguments);
+	complaint_addv(reader->complaints, COMPLAINT_ERROR, reader_file(reader, at), setting_line(at), format,
+	        arguments);
 	va_end(arguments);
 }
 
@@ -50,7 +51,8 @@ void reader_warn(struct reader *reader, const struct setting *at, const char *fo
 {
 	va_list arguments;
 	va_start(arguments, format);
-	complaint_addv(reader->complaints, COMPLAINT_WARNING, reader_file(reader, at), setting_line(at), format, arguments);
+	complaint_addv(reader->complaints, COMPLAINT_WARNING, reader_file(reader, at), setting_line(at),
+	        format, arguments);
 	va_end(arguments);
 }
 
@@ -77,7 +79,8 @@ const char *reader_place(struct reader *reader, const struct setting *at, const 
 
 /* Parsing. */
 
-/* Makes the folder of `file` the current one, so that libconfig finds its @include; back with return_folder(). -1: not done. */
+/* Makes the folder of `file` the current one, so that libconfig finds its @include; back with
+ * return_folder(). -1: not done. */
 static int enter_folder(const char *file)
 {
 	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -139,17 +142,20 @@ static void complain_of_syntax(struct reader *reader, const char *text, size_t l
 	if (!what)
 		what = "cannot be read";
 	if (included) {
-		complaint_add(reader->complaints, COMPLAINT_ERROR, included, line, "%s, expected `key = value;'", what);
+		complaint_add(reader->complaints, COMPLAINT_ERROR, included, line,
+		        "%s, expected `key = value;'", what);
 		return;
 	}
-	if (strcmp(what, "syntax error") == 0 && scan_structure(reader->file, text, len, line, reader->complaints))
+	if (strcmp(what, "syntax error") == 0 &&
+	        scan_structure(reader->file, text, len, line, reader->complaints))
 		return;
 	int near_len = find_line(text, line, &near);
-	complaint_add(reader->complaints, COMPLAINT_ERROR, reader->file, line, "%s at or before `%.*s'%s", what, near_len, near,
-		strcmp(what, "syntax error") == 0 ? ", expected `key = value;'" : "");
+	complaint_add(reader->complaints, COMPLAINT_ERROR, reader->file, line, "%s at or before `%.*s'%s",
+	        what, near_len, near, strcmp(what, "syntax error") == 0 ? ", expected `key = value;'" : "");
 }
 
-struct reader *reader_new(const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints)
+struct reader *reader_new(
+        const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints)
 {
 	struct reader *reader = calloc(1, sizeof(*reader));
 

@@ -1,5 +1,6 @@
-/* Configuration text, read: typed values with the place where they stand, checked against the tables of keys. The rest of
- * the room sees settings through these functions only, and everything that is wrong becomes a complaint. */
+/* Configuration text, read: typed values with the place where they stand, checked against the tables of keys.
+ * The rest of the room sees settings through these functions only, and everything that is wrong becomes a
+ * complaint. */
 #pragma once
 #include "complaint.h"
 #include "keys.h"
@@ -11,26 +12,29 @@ struct setting; /* one of libconfig's */
 
 struct reader;
 
-/* Parses. Complaints about the text's form are added; NULL with at least one error where there is nothing to go on with.
- * Paths of @include are relative to the folder of `file` where `is_file`, else to the current one. */
-struct reader *reader_new(const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints);
+/* Parses. Complaints about the text's form are added; NULL with at least one error where there is nothing to
+ * go on with. Paths of @include are relative to the folder of `file` where `is_file`, else to the current
+ * one. */
+struct reader *reader_new(
+        const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints);
 void reader_free(struct reader *reader); /* accepts NULL */
 
 const struct setting *reader_root(const struct reader *reader);
 
 /* Complaints with the place of a setting (NULL: the file as a whole). */
 void reader_error(struct reader *reader, const struct setting *at, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+        __attribute__((format(printf, 3, 4)));
 void reader_warn(struct reader *reader, const struct setting *at, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+        __attribute__((format(printf, 3, 4)));
 
-/* ", did you mean `x'?" for a name that was not found and the nearest one that exists (NULL: none), or "". The text is the
- * reader's until the next call. Few of them a reading: looking for the nearest of many names is slow. */
+/* ", did you mean `x'?" for a name that was not found and the nearest one that exists (NULL: none), or "".
+ * The text is the reader's until the next call. Few of them a reading: looking for the nearest of many names
+ * is slow. */
 struct index;
 const char *reader_suggest(struct reader *reader, const char *name, const struct index *known);
 
-/* "line 3", or "other.conf:3" where the setting stands in another file than `from`. The text is the reader's until the
- * next call. */
+/* "line 3", or "other.conf:3" where the setting stands in another file than `from`. The text is the reader's
+ * until the next call. */
 const char *reader_place(struct reader *reader, const struct setting *at, const struct setting *from);
 unsigned setting_line(const struct setting *at);
 
@@ -41,8 +45,8 @@ const char *setting_text(const struct setting *at); /* NULL: not a string */
 size_t setting_count(const struct setting *at); /* 0 for NULL */
 const struct setting *setting_item(const struct setting *at, size_t i);
 
-/* One group of settings, sorted by the table of its keys. A value of the wrong type or out of range has been complained
- * about and is NULL, but `given`, so that nobody complains of its absence too. */
+/* One group of settings, sorted by the table of its keys. A value of the wrong type or out of range has been
+ * complained about and is NULL, but `given`, so that nobody complains of its absence too. */
 struct values {
 	const struct setting *group;
 	const struct section *section;
@@ -50,9 +54,10 @@ struct values {
 	bool given[SECTION_KEYS_MAX];
 };
 
-void values_read(struct reader *reader, struct values *ret, const struct setting *group, const struct section *section);
+void values_read(struct reader *reader, struct values *ret, const struct setting *group,
+        const struct section *section);
 
-const char *values_text(const struct values *values, size_t key);  /* NULL: absent */
-double values_number(const struct values *values, size_t key);     /* the preset where absent */
-unsigned values_choice(const struct values *values, size_t key);   /* the place of the choice in its list */
+const char *values_text(const struct values *values, size_t key); /* NULL: absent */
+double values_number(const struct values *values, size_t key);    /* the preset where absent */
+unsigned values_choice(const struct values *values, size_t key);  /* the place of the choice in its list */
 bool values_mode(const struct values *values, size_t key, unsigned *ret); /* false: absent */

@@ -1,14 +1,15 @@
-/* A look at configuration text beside libconfig's: for what libconfig 1.5 takes in silently and wrong, and for a better
- * word than "syntax error". */
+/* A look at configuration text beside libconfig's: for what libconfig 1.5 takes in silently and wrong, and
+ * for a better word than "syntax error". */
 #pragma once
 #include "complaint.h"
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Complains of what libconfig would change without a word: \x00 in a string (left out), a NUL byte and a comment
- * without an end (all that follows left out), a whole number beyond 32 bits (cut). */
+/* Complains of what libconfig would change without a word: \x00 in a string (left out), a NUL byte and a
+ * comment without an end (all that follows left out), a whole number beyond 32 bits (cut). */
 void scan_values(const char *file, const char *text, size_t len, struct complaints *complaints);
 
-/* For text that libconfig refused at `error_line`: complains of the string, comma or bracket up to there that is
- * the reason. False where none is: somebody else must find words. */
-bool scan_structure(const char *file, const char *text, size_t len, unsigned error_line, struct complaints *complaints);
+/* For text that libconfig refused at `error_line`: complains of the string, comma or bracket up to there that
+ * is the reason. False where none is: somebody else must find words. */
+bool scan_structure(
+        const char *file, const char *text, size_t len, unsigned error_line, struct complaints *complaints);

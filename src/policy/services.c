@@ -1,7 +1,7 @@
 /* The `services` key: who a connection can go to, in the order in which they are tried.
  *
- * Refuses a name used twice, a service that nothing can lead to, and fallbacks that go round in a circle. What a service
- * matches is match.c's, where it goes delivery.c's. */
+ * Refuses a name used twice, a service that nothing can lead to, and fallbacks that go round in a circle.
+ * What a service matches is match.c's, where it goes delivery.c's. */
 #include "compile.h"
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,8 @@ bool name_check(struct compiler *compiler, const struct setting *at, const char 
 
 	if (len >= 1 && len <= 63 && strspn(name, NAME_BYTES) == len)
 		return true;
-	compile_error(compiler, at, "name `%.80s' of a %s, expected 1 to 63 letters, digits, `.', `_', `-' or `+'", name, what);
+	compile_error(compiler, at,
+	        "name `%.80s' of a %s, expected 1 to 63 letters, digits, `.', `_', `-' or `+'", name, what);
 	return false;
 }
 
@@ -28,8 +29,8 @@ uint32_t service_reference(struct compiler *compiler, const struct values *value
 	uint32_t number = index_find(compiler->services, name);
 	if (number != INDEX_NONE)
 		return number;
-	compile_error(compiler, values->value[key], "unknown service `%s' in `%s'%s", name, values->section->keys[key].name,
-		reader_suggest(compiler->reader, name, compiler->services));
+	compile_error(compiler, values->value[key], "unknown service `%s' in `%s'%s", name,
+	        values->section->keys[key].name, reader_suggest(compiler->reader, name, compiler->services));
 	return SERVICE_NONE;
 }
 
@@ -48,7 +49,7 @@ static void service_name(struct compiler *compiler, uint32_t number, const struc
 	uint32_t first = index_add(compiler->services, service->name, number);
 	if (first != number)
 		compile_error(compiler, at, "service `%s' is there twice, first on %s", service->name,
-			reader_place(compiler->reader, compiler->service_at[first], at));
+		        reader_place(compiler->reader, compiler->service_at[first], at));
 }
 
 static void service_compile(struct compiler *compiler, uint32_t number, const struct values *values)
@@ -63,11 +64,11 @@ static void service_compile(struct compiler *compiler, uint32_t number, const st
 	service->fallback = service_reference(compiler, values, SERVICE_FALLBACK);
 	if (service->fallback != SERVICE_NONE && values->value[SERVICE_REJECT])
 		reader_warn(compiler->reader, values->value[SERVICE_FALLBACK],
-			"fallback of service `%s' is never used: `reject' cannot fail", service->name);
+		        "fallback of service `%s' is never used: `reject' cannot fail", service->name);
 }
 
-/* Follows every chain once: a service is marked with the number of the walk that came by, and a walk that meets its own
- * mark has gone in a circle. */
+/* Follows every chain once: a service is marked with the number of the walk that came by, and a walk that
+ * meets its own mark has gone in a circle. */
 static void fallbacks_check(struct compiler *compiler, const struct values *all)
 {
 	const struct policy *policy = compiler->policy;
@@ -81,7 +82,8 @@ static void fallbacks_check(struct compiler *compiler, const struct values *all)
 		}
 		if (at != SERVICE_NONE && walk[at] == i + 1)
 			compile_error(compiler, all[at].value[SERVICE_FALLBACK],
-				"fallback of service `%s' leads back to itself, expected a chain that ends", policy->services[at].name);
+			        "fallback of service `%s' leads back to itself, expected a chain that ends",
+			        policy->services[at].name);
 	}
 }
 
@@ -100,8 +102,9 @@ static void reachable_check(struct compiler *compiler, const struct values *all)
 	for (uint32_t i = 0; i < policy->n_services; i++)
 		if (!all[i].given[SERVICE_MATCH] && !led_to[i])
 			compile_error(compiler, all[i].group,
-				"service `%s' has no `match', and no `on_silence', `on_unknown' or `fallback' leads to it",
-				policy->services[i].name);
+			        "service `%s' has no `match', and no `on_silence', `on_unknown' or "
+			        "`fallback' leads to it",
+			        policy->services[i].name);
 }
 
 void services_compile(struct compiler *compiler, const struct values *top)
