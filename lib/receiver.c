@@ -119,8 +119,8 @@ static int channel_open(struct usher_receiver *receiver)
 	int error;
 
 	if (fd < 0) {
-		/* Stopped and its queue is empty: EINVAL for ever after. */
-		if (errno == EINVAL && receiver->stopping) {
+		/* Its queue is empty and nobody can connect any more, but it would poll readable for ever. */
+		if (receiver->stopping && (errno == EAGAIN || errno == EINVAL)) {
 			(void)epoll_ctl(receiver->epoll_fd, EPOLL_CTL_DEL, receiver->socket.fd, NULL);
 			receiver->listening = false;
 			return 0;

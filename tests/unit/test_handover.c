@@ -1,0 +1,614 @@
+/* The worker's side of a handover against the receiving library: order, waiting, reconnecting, cancelling,
+ * failing. The test stands between handover.c and the kernel's sendmsg, to make happen what the kernel does
+ * rarely. After each test the process has as many descriptors as before. */
+#include "handover.h"
+#include "handover_help.h"
+#include <sys/syscall.h>
+
+/* What the next calls of sendmsg do: fail with -error, or take no more than so many bytes; 0 ends the list.
+ */
+static int script[8];
+static size_t script_at;
+static size_t take; /* the same for every call; 0: all */
+
+static void set_script(int first, int second, int third)
+{
+	script[0] = first;
+	script[1] = second;
+	script[2] = third;
+	script_at = 0;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	int step = script[script_at] ? script[script_at++] : (int)take;
+	struct iovec part = m->msg_iov[0];
+	struct msghdr less = *m;
+
+	if (step < 0) {
+		errno = -step;
+		return -1;
+	}
+	if (step > 0 && part.iov_len > (size_t)step)
+		part.iov_len = (size_t)step;
+	less.msg_iov = &part;
+	return syscall(SYS_sendmsg, fd, &less, flags);
+}
+
+struct world {
+	struct place place;
+	struct loop loop;
+	struct timer end;
+	struct usher_receiver *receiver;
+	struct handover *handover;
+};
+
+struct job {
+	struct handover_request request;
+	struct world *world;
+	struct facts facts;
+	int calls, error;
+	struct job *then_send, *then_cancel;
+};
+
+static void turn_end(struct timer *timer)
+{
+	loop_stop(
+	        (struct loop *)((char *)timer - offsetof(struct world, end) + offsetof(struct world, loop)));
+}
+
+static void run_ms(struct world *w, unsigned ms)
+{
+	w->loop.stopping = false;
+	w->end.fired = turn_end;
+	assert_int_equal(loop_timer(&w->loop, &w->end, clock_monotonic_us() + ms * 1000), 0);
+	assert_int_equal(loop_run(&w->loop), 0);
+}
+
+static void world_handover(struct world *w, enum handover_format format)
+{
+	struct address address = { .len = sizeof(struct sockaddr_un), .un = place_address(w->place.path) };
+
+	handover_free(w->handover);
+	w->handover = handover_new(&w->loop, &address, format);
+	assert_non_null(w->handover);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	set_script(0, 0, 0);
+	take = 0;
+	place_init(&w->place);
+	assert_int_equal(loop_init(&w->loop), 0);
+	assert_int_equal(usher_listen(w->place.path, 0600, &w->receiver), 0);
+	world_handover(w, HANDOVER_USHER);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	handover_free(w->handover);
+	usher_close(w->receiver);
+	loop_fini(&w->loop);
+	place_fini(&w->place);
+	free(w);
+	return 0;
+}
+
+static void job_done(struct handover_request *request, int error)
+{
+	struct job *job = (struct job *)request;
+
+	job->calls++;
+	job->error = error;
+	if (job->then_cancel)
+		handover_cancel(&job->then_cancel->request);
+	if (job->then_send)
+		handover_send(job->world->handover, &job->then_send->request);
+}
+
+static void job_init(struct world *w, struct job *job, uint64_t id)
+{
+	*job = (struct job){ .world = w,
+		.facts = { .id = id, .service = "s" },
+		.request = { .fd = 0, .facts = &job->facts, .done = job_done } };
+}
+
+static void job_send(struct world *w, struct job *job, uint64_t id)
+{
+	job_init(w, job, id);
+	handover_send(w->handover, &job->request);
+}
+
+static void assert_done(const struct job *job, int error)
+{
+	assert_int_equal(job->calls, 1);
+	assert_int_equal(job->error, error);
+	assert_null(job->request.handover);
+}
+
+static void assert_waits(const struct job *job)
+{
+	assert_int_equal(job->calls, 0);
+	assert_non_null(job->request.handover);
+}
+
+static void assert_accepts(struct world *w, uint64_t id)
+{
+	struct usher_connection c;
+
+	assert_int_equal(usher_accept(w->receiver, &c), 0);
+	assert_true(c.id == id);
+	close(c.fd);
+}
+
+static void assert_nothing(struct world *w)
+{
+	struct usher_connection c;
+
+	assert_int_equal(usher_accept(w->receiver, &c), -EAGAIN);
+	assert_int_equal(usher_refused(w->receiver), 0);
+}
+
+static void facts_arrive_in_usher_format(void **state)
+{
+	struct world *w = *state;
+	struct address client, local;
+	struct usher_connection c;
+	struct job job;
+	int ends[2];
+
+	assert_int_equal(address_parse(&client, "192.0.2.7:50000"), 0);
+	assert_int_equal(address_parse(&local, "[2001:db8::1]:443"), 0);
+	client_open(ends, "GET /");
+	job_init(w, &job, UINT64_MAX - 1);
+	job.facts = (struct facts){ UINT64_MAX - 1, &client, &local, "web", "http", "s.example", "h2",
+		"h.example" };
+	job.request.fd = ends[1];
+	handover_send(w->handover, &job.request);
+	assert_done(&job, 0);
+	close(ends[1]);
+	assert_int_equal(usher_accept(w->receiver, &c), 0);
+	assert_true(c.id == UINT64_MAX - 1);
+	assert_int_equal(c.flags, 0);
+	assert_names(&c, (const char *const[]){ "web", "http", "s.example", "h2", "h.example",
+	                         "192.0.2.7:50000", "[2001:db8::1]:443" });
+	assert_reads(c.fd, "GET /"); /* unread until now */
+	assert_int_equal(write(c.fd, "hello", 5), 5);
+	assert_reads(ends[0], "hello");
+	close(c.fd);
+	close(ends[0]);
+}
+
+static void what_is_too_long_is_left_out_and_flagged(void **state)
+{
+	struct world *w = *state;
+	struct usher_connection c;
+	char longest[256], longer[257];
+	struct job job;
+
+	memset(longest, 'a', sizeof(longest));
+	memset(longer, 'b', sizeof(longer));
+	longest[255] = longer[256] = '\0';
+	job_init(w, &job, 1);
+	job.facts.sni = longest;
+	job.facts.alpn = longer;
+	handover_send(w->handover, &job.request);
+	assert_int_equal(usher_accept(w->receiver, &c), 0);
+	close(c.fd);
+	assert_int_equal(c.flags, USHER_FLAG_INCOMPLETE);
+	assert_string_equal(c.sni, longest);
+	assert_string_equal(c.alpn, "");
+	/* Each fits, all together do not. */
+	job_init(w, &job, 2);
+	job.facts.service = job.facts.protocol = job.facts.sni = job.facts.alpn = job.facts.host = longest;
+	handover_send(w->handover, &job.request);
+	assert_int_equal(usher_accept(w->receiver, &c), 0);
+	close(c.fd);
+	assert_int_equal(c.flags, USHER_FLAG_INCOMPLETE);
+	assert_true(c.id == 2);
+	assert_string_equal(c.service, longest);
+	assert_string_equal(c.sni, longest);
+	assert_string_equal(c.host, "");
+	assert_nothing(w);
+}
+
+static void a_thousand_connections_pass_in_either_format(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		struct usher_connection c;
+		char text[16];
+		struct job job;
+		int ends[2];
+
+		if (i == 1000)
+			world_handover(w, HANDOVER_TCPMUX);
+		snprintf(text, sizeof(text), "client %u", i);
+		client_open(ends, text);
+		job_init(w, &job, i + 1);
+		job.request.fd = ends[1];
+		handover_send(w->handover, &job.request);
+		assert_done(&job, 0);
+		close(ends[1]);
+		assert_int_equal(usher_accept(w->receiver, &c), 0);
+		assert_true(c.id == (i < 1000 ? i + 1 : 0));
+		assert_reads(c.fd, text);
+		close(c.fd);
+		assert_int_equal(read(ends[0], text, 1), 0);
+		close(ends[0]);
+	}
+	assert_nothing(w);
+}
+
+static void a_slow_receiver_gets_all_in_order(void **state)
+{
+	struct world *w = *state;
+	enum { N = 2000 };
+	struct job *jobs = calloc(N, sizeof(*jobs));
+	size_t sent = 0, taken = 0;
+
+	for (size_t i = 0; i < N; i++)
+		job_send(w, &jobs[i], i + 1);
+	run_ms(w, 20);
+	while (sent < N && jobs[sent].calls)
+		sent++;
+	assert_in_range(sent, 10, N - 100);
+	assert_waits(&jobs[sent]);
+	assert_waits(&jobs[N - 1]);
+	while (taken < N) {
+		struct usher_connection c;
+		int error = usher_accept(w->receiver, &c);
+
+		if (error == -EAGAIN) {
+			run_ms(w, 1);
+			continue;
+		}
+		assert_int_equal(error, 0);
+		assert_int_equal(c.id, ++taken);
+		close(c.fd);
+	}
+	for (size_t i = 0; i < N; i++)
+		assert_done(&jobs[i], 0);
+	assert_nothing(w);
+	free(jobs);
+}
+
+static void a_receiver_that_is_absent_fails_at_once(void **state)
+{
+	struct world *w = *state;
+	struct sockaddr_un address = place_address(w->place.path);
+	struct job job;
+	int fd;
+
+	usher_close(w->receiver);
+	job_send(w, &job, 1);
+	assert_done(&job, -ENOENT);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	job_send(w, &job, 2);
+	assert_done(&job, -ECONNREFUSED);
+	close(fd);
+	assert_int_equal(usher_listen(w->place.path, 0600, &w->receiver), 0);
+	job_send(w, &job, 3);
+	assert_done(&job, 0);
+	assert_accepts(w, 3);
+}
+
+static void a_receiver_that_restarts_is_found_again(void **state)
+{
+	struct world *w = *state;
+	struct job job;
+	int fds_before;
+
+	for (uint64_t id = 1; id <= 6; id++) {
+		job_send(w, &job, id);
+		assert_done(&job, 0);
+		assert_accepts(w, id);
+		fds_before = fds_open();
+		usher_close(w->receiver);
+		if (id % 2) { /* it is seen to go */
+			run_ms(w, 5);
+			assert_int_equal(fds_open(), fds_before - 5);
+		}
+		assert_int_equal(usher_listen(w->place.path, 0600, &w->receiver), 0);
+	}
+	assert_nothing(w);
+}
+
+static void what_waits_outlives_a_restart(void **state)
+{
+	struct world *w = *state;
+	enum { N = 1000 };
+	struct job *jobs = calloc(N, sizeof(*jobs));
+	struct usher_receiver *old = w->receiver;
+	struct usher_connection c;
+	uint64_t id = 0;
+
+	for (size_t i = 0; i < N; i++)
+		job_send(w, &jobs[i], i + 1);
+	run_ms(w, 5);
+	assert_waits(&jobs[N - 1]);
+	usher_stop(old);
+	assert_int_equal(usher_listen(w->place.path, 0600, &w->receiver), 0);
+	while (usher_accept(old, &c) == 0) {
+		assert_int_equal(c.id, ++id);
+		close(c.fd);
+	}
+	assert_int_equal(usher_accept(old, &c), -ESHUTDOWN);
+	usher_close(old);
+	assert_in_range(id, 10, N - 100);
+	while (id < N) {
+		run_ms(w, 1);
+		while (usher_accept(w->receiver, &c) == 0) {
+			assert_int_equal(c.id, ++id);
+			close(c.fd);
+		}
+	}
+	assert_done(&jobs[N - 1], 0);
+	assert_nothing(w);
+	free(jobs);
+}
+
+static void a_full_backlog_is_waited_for(void **state)
+{
+	struct world *w = *state;
+	struct sockaddr_un address = place_address(w->place.path);
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct job jobs[3];
+	int filler, accepted;
+
+	usher_close(w->receiver);
+	w->receiver = NULL;
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(listener, 0), 0);
+	filler = channel_to(w->place.path);
+	for (uint64_t i = 0; i < 3; i++)
+		job_send(w, &jobs[i], i + 1);
+	run_ms(w, 25);
+	for (size_t i = 0; i < 3; i++)
+		assert_waits(&jobs[i]);
+	handover_cancel(&jobs[1].request);
+	accepted = accept(listener, NULL, NULL);
+	run_ms(w, 25);
+	assert_done(&jobs[0], 0);
+	assert_int_equal(jobs[1].calls, 0);
+	assert_done(&jobs[2], 0);
+	close(filler);
+	close(accepted);
+	close(listener);
+}
+
+static void what_is_cancelled_never_arrives(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[5];
+
+	job_send(w, &jobs[0], 1);
+	assert_done(&jobs[0], 0);
+	handover_cancel(&jobs[0].request); /* harmless */
+	set_script(-EAGAIN, 0, 0);
+	for (uint64_t i = 0; i < 5; i++)
+		job_send(w, &jobs[i], 10 + i);
+	handover_cancel(&jobs[0].request);
+	handover_cancel(&jobs[2].request);
+	handover_cancel(&jobs[4].request);
+	handover_cancel(&jobs[4].request);
+	assert_accepts(w, 1);
+	run_ms(w, 5);
+	assert_accepts(w, 11);
+	assert_accepts(w, 13);
+	assert_nothing(w);
+	assert_int_equal(jobs[0].calls + jobs[2].calls + jobs[4].calls, 0);
+	/* All of them, while too much is under way: what comes next does not wait for them. */
+	set_script(-ETOOMANYREFS, 0, 0);
+	for (uint64_t i = 0; i < 3; i++)
+		job_send(w, &jobs[i], 20 + i);
+	for (size_t i = 0; i < 3; i++)
+		handover_cancel(&jobs[i].request);
+	job_send(w, &jobs[3], 30);
+	assert_done(&jobs[3], 0);
+	assert_accepts(w, 30);
+	assert_nothing(w);
+}
+
+static void a_message_taken_in_pieces_arrives_whole(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[3];
+
+	for (take = 1; take < 20; take++) {
+		for (uint64_t i = 0; i < 3; i++)
+			job_send(w, &jobs[i], i + 1);
+		for (uint64_t i = 0; i < 3; i++) {
+			assert_done(&jobs[i], 0);
+			assert_accepts(w, i + 1);
+		}
+	}
+	assert_nothing(w);
+}
+
+static void the_rest_of_a_message_goes_first(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[3];
+
+	set_script(3, -EAGAIN, 0);
+	for (uint64_t i = 0; i < 3; i++)
+		job_send(w, &jobs[i], i + 1);
+	handover_cancel(&jobs[1].request);
+	assert_waits(&jobs[0]);
+	run_ms(w, 5);
+	assert_done(&jobs[0], 0);
+	assert_done(&jobs[2], 0);
+	assert_accepts(w, 1);
+	assert_accepts(w, 3);
+	assert_nothing(w);
+}
+
+static void a_message_cancelled_halfway_never_arrives(void **state)
+{
+	struct world *w = *state;
+	struct usher_connection c;
+	struct job jobs[2];
+
+	set_script(3, -EAGAIN, 0);
+	job_send(w, &jobs[0], 1);
+	job_send(w, &jobs[1], 2);
+	handover_cancel(&jobs[0].request);
+	run_ms(w, 5);
+	assert_int_equal(jobs[0].calls, 0);
+	assert_done(&jobs[1], 0);
+	assert_accepts(w, 2);
+	assert_int_equal(usher_accept(w->receiver, &c), -EAGAIN);
+	assert_int_equal(usher_refused(w->receiver), 1); /* the three bytes */
+}
+
+static void a_broken_channel_is_opened_again_once(void **state)
+{
+	static const int errors[] = { EPIPE, ECONNRESET };
+	struct world *w = *state;
+	struct usher_connection c;
+	struct job jobs[3];
+
+	for (size_t e = 0; e < 2; e++) {
+		set_script(-errors[e], 0, 0);
+		job_send(w, &jobs[0], 1);
+		assert_done(&jobs[0], 0);
+		assert_accepts(w, 1);
+		assert_nothing(w);
+		set_script(-EAGAIN, 0, 0);
+		for (uint64_t i = 0; i < 3; i++)
+			job_send(w, &jobs[i], i + 1);
+		set_script(-errors[e], -errors[e], 0);
+		run_ms(w, 5);
+		for (size_t i = 0; i < 3; i++)
+			assert_done(&jobs[i], -errors[e]);
+		set_script(-errors[e], 0, 0); /* the next has its own second attempt */
+		job_send(w, &jobs[0], 4);
+		assert_done(&jobs[0], 0);
+		assert_accepts(w, 4);
+	}
+	/* Halfway: all of it once more. */
+	set_script(3, -EPIPE, 0);
+	job_send(w, &jobs[0], 5);
+	assert_done(&jobs[0], 0);
+	assert_accepts(w, 5);
+	assert_int_equal(usher_accept(w->receiver, &c), -EAGAIN);
+	assert_int_equal(usher_refused(w->receiver), 1);
+}
+
+static void too_many_descriptors_under_way_is_waited_for(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+
+	set_script(-ETOOMANYREFS, -ETOOMANYREFS, 0);
+	job_send(w, &jobs[0], 1);
+	job_send(w, &jobs[1], 2);
+	run_ms(w, 5);
+	assert_waits(&jobs[0]);
+	run_ms(w, 40);
+	assert_done(&jobs[0], 0);
+	assert_done(&jobs[1], 0);
+	assert_accepts(w, 1);
+	assert_accepts(w, 2);
+}
+
+static void an_error_of_one_request_is_not_the_others(void **state)
+{
+	struct world *w = *state;
+	struct usher_connection c;
+	struct job jobs[3];
+
+	set_script(-EAGAIN, 0, 0);
+	for (uint64_t i = 0; i < 3; i++)
+		job_send(w, &jobs[i], i + 1);
+	jobs[1].request.fd = -1;
+	run_ms(w, 5);
+	assert_done(&jobs[0], 0);
+	assert_done(&jobs[1], -EBADF);
+	assert_done(&jobs[2], 0);
+	assert_accepts(w, 1);
+	assert_accepts(w, 3);
+	assert_nothing(w);
+	set_script(-EINTR, -ENOBUFS, 0);
+	job_send(w, &jobs[0], 4);
+	assert_done(&jobs[0], -ENOBUFS);
+	set_script(3, -ENOMEM, 0); /* the stream is out of step then */
+	job_send(w, &jobs[0], 5);
+	assert_done(&jobs[0], -ENOMEM);
+	job_send(w, &jobs[0], 6);
+	assert_done(&jobs[0], 0);
+	assert_accepts(w, 6);
+	assert_int_equal(usher_accept(w->receiver, &c), -EAGAIN);
+	assert_int_equal(usher_refused(w->receiver), 1);
+}
+
+static void done_may_send_and_cancel(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[3];
+
+	set_script(-EAGAIN, -EPIPE, -EPIPE);
+	for (uint64_t i = 0; i < 3; i++)
+		job_send(w, &jobs[i], i + 1);
+	jobs[0].then_cancel = &jobs[1];
+	run_ms(w, 5);
+	assert_done(&jobs[0], -EPIPE);
+	assert_int_equal(jobs[1].calls, 0);
+	assert_done(&jobs[2], -EPIPE);
+	/* One that never gives up gets one attempt a turn and starves nobody. */
+	usher_close(w->receiver);
+	job_init(w, &jobs[0], 1);
+	jobs[0].then_send = &jobs[0];
+	handover_send(w->handover, &jobs[0].request);
+	assert_int_equal(jobs[0].calls, 1);
+	run_ms(w, 5);
+	assert_true(jobs[0].calls > 1);
+	assert_int_equal(usher_listen(w->place.path, 0600, &w->receiver), 0);
+	jobs[0].then_send = NULL;
+	run_ms(w, 1);
+	assert_int_equal(jobs[0].error, 0);
+	assert_accepts(w, 1);
+	/* And on success, in order. */
+	job_init(w, &jobs[0], 7);
+	job_init(w, &jobs[1], 8);
+	jobs[0].then_send = &jobs[1];
+	handover_send(w->handover, &jobs[0].request);
+	assert_done(&jobs[1], 0);
+	assert_accepts(w, 7);
+	assert_accepts(w, 8);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(facts_arrive_in_usher_format),
+		TEST(what_is_too_long_is_left_out_and_flagged),
+		TEST(a_thousand_connections_pass_in_either_format),
+		TEST(a_slow_receiver_gets_all_in_order),
+		TEST(a_receiver_that_is_absent_fails_at_once),
+		TEST(a_receiver_that_restarts_is_found_again),
+		TEST(what_waits_outlives_a_restart),
+		TEST(a_full_backlog_is_waited_for),
+		TEST(what_is_cancelled_never_arrives),
+		TEST(a_message_taken_in_pieces_arrives_whole),
+		TEST(the_rest_of_a_message_goes_first),
+		TEST(a_message_cancelled_halfway_never_arrives),
+		TEST(a_broken_channel_is_opened_again_once),
+		TEST(too_many_descriptors_under_way_is_waited_for),
+		TEST(an_error_of_one_request_is_not_the_others),
+		TEST(done_may_send_and_cancel),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
