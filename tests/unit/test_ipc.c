@@ -1,0 +1,184 @@
+/* Messages with descriptors beside them: what is sent arrives, what is cut off leaves nothing open. */
+#include "fd.h"
+#include "ipc.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static size_t count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static bool is_same_file(int a, int b)
+{
+	struct stat first, second;
+
+	return fstat(a, &first) == 0 && fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
+	       first.st_ino == second.st_ino;
+}
+
+static void both_ends_are_close_on_exec_and_do_not_wait(void **state)
+{
+	int ends[2], fds[IPC_FDS_MAX];
+	char byte;
+
+	assert_int_equal(ipc_pair(ends), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_true(fcntl(ends[i], F_GETFD) & FD_CLOEXEC);
+		assert_true(fcntl(ends[i], F_GETFL) & O_NONBLOCK);
+	}
+	assert_int_equal(ipc_receive(ends[0], &byte, 1, fds), -EAGAIN);
+	for (int i = 0; i < IPC_FDS_MAX; i++)
+		assert_int_equal(fds[i], -1);
+	fd_close(ends[0]);
+	fd_close(ends[1]);
+}
+
+static void messages_keep_their_bounds_and_descriptors(void **state)
+{
+	int ends[2], pipes[4], fds[IPC_FDS_MAX];
+	char buffer[16];
+	size_t before = count_fds();
+
+	assert_int_equal(ipc_pair(ends), 0);
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(pipes + 2, O_CLOEXEC), 0);
+	for (size_t n = 0; n <= IPC_FDS_MAX; n++)
+		assert_int_equal(ipc_send(ends[0], "message", n + 1, pipes, n), 0);
+	for (size_t n = 0; n <= IPC_FDS_MAX; n++) {
+		assert_int_equal(ipc_receive(ends[1], buffer, sizeof buffer, fds), n + 1);
+		assert_memory_equal(buffer, "message", n + 1);
+		for (size_t i = 0; i < IPC_FDS_MAX; i++) {
+			if (i >= n) {
+				assert_int_equal(fds[i], -1);
+				continue;
+			}
+			assert_true(is_same_file(fds[i], pipes[i]));
+			assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
+			fd_close(fds[i]);
+		}
+	}
+	for (int i = 0; i < 4; i++)
+		fd_close(pipes[i]);
+	fd_close(ends[0]);
+	fd_close(ends[1]);
+	assert_int_equal(count_fds(), before);
+}
+
+static void a_message_too_long_leaves_nothing_open(void **state)
+{
+	int ends[2], fds[IPC_FDS_MAX], sent[2] = { 0, 1 };
+	char buffer[4];
+
+	assert_int_equal(ipc_pair(ends), 0);
+	size_t before = count_fds();
+	assert_int_equal(ipc_send(ends[0], "too long", 8, sent, 2), 0);
+	assert_int_equal(ipc_receive(ends[1], buffer, sizeof buffer, fds), -EMSGSIZE);
+	assert_int_equal(fds[0], -1);
+	assert_int_equal(count_fds(), before);
+	fd_close(ends[0]);
+	fd_close(ends[1]);
+}
+
+static void too_many_descriptors_leave_nothing_open(void **state)
+{
+	int ends[2], fds[IPC_FDS_MAX];
+	char buffer[4], control[CMSG_SPACE(6 * sizeof(int))] = { 0 };
+	struct iovec part = { .iov_base = buffer, .iov_len = 1 };
+	struct msghdr header = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+	};
+	struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+
+	buffer[0] = 'x';
+	rights->cmsg_level = SOL_SOCKET;
+	rights->cmsg_type = SCM_RIGHTS;
+	rights->cmsg_len = CMSG_LEN(6 * sizeof(int));
+	memcpy(CMSG_DATA(rights), (int[]){ 0, 0, 0, 0, 0, 0 }, 6 * sizeof(int));
+	assert_int_equal(ipc_pair(ends), 0);
+	size_t before = count_fds();
+	assert_int_equal(sendmsg(ends[0], &header, 0), 1);
+	assert_int_equal(ipc_receive(ends[1], buffer, sizeof buffer, fds), -EMSGSIZE);
+	for (int i = 0; i < IPC_FDS_MAX; i++)
+		assert_int_equal(fds[i], -1);
+	assert_int_equal(count_fds(), before);
+	fd_close(ends[0]);
+	fd_close(ends[1]);
+}
+
+static void no_room_for_descriptors_loses_the_message_only(void **state)
+{
+	int ends[2], fds[IPC_FDS_MAX], sent[3] = { 0, 0, 0 };
+	struct rlimit limit, low;
+	char byte;
+
+	assert_int_equal(ipc_pair(ends), 0);
+	assert_int_equal(ipc_send(ends[0], "x", 1, sent, 3), 0);
+	assert_int_equal(ipc_send(ends[0], "y", 1, NULL, 0), 0);
+	size_t before = count_fds();
+	int next = dup(0);
+	fd_close(next);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	low = limit;
+	low.rlim_cur = (rlim_t)next + 1; /* room for one of the three */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	ssize_t first = ipc_receive(ends[1], &byte, 1, fds);
+	ssize_t second = ipc_receive(ends[1], &byte, 1, fds);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	assert_int_equal(first, -EMSGSIZE);
+	assert_int_equal(second, 1);
+	assert_int_equal(byte, 'y');
+	assert_int_equal(count_fds(), before);
+	fd_close(ends[0]);
+	fd_close(ends[1]);
+}
+
+static void a_full_queue_says_so_and_a_gone_peer_too(void **state)
+{
+	int ends[2], fds[IPC_FDS_MAX], error, sent = 0;
+	char buffer[512] = { 0 };
+
+	assert_int_equal(ipc_pair(ends), 0);
+	while ((error = ipc_send(ends[0], buffer, sizeof buffer, NULL, 0)) == 0)
+		sent++;
+	assert_int_equal(error, -EAGAIN);
+	assert_true(sent > 0);
+	for (int i = 0; i < sent; i++)
+		assert_int_equal(ipc_receive(ends[1], buffer, sizeof buffer, fds), sizeof buffer);
+	assert_int_equal(ipc_send(ends[0], buffer, 1, NULL, 0), 0);
+	fd_close(ends[1]); /* with a message unread: the other end would see a reset */
+	assert_int_equal(ipc_send(ends[0], buffer, 1, NULL, 0), -EPIPE);
+	assert_int_equal(ipc_receive(ends[0], buffer, sizeof buffer, fds), 0);
+	fd_close(ends[0]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(both_ends_are_close_on_exec_and_do_not_wait),
+		cmocka_unit_test(messages_keep_their_bounds_and_descriptors),
+		cmocka_unit_test(a_message_too_long_leaves_nothing_open),
+		cmocka_unit_test(too_many_descriptors_leave_nothing_open),
+		cmocka_unit_test(no_room_for_descriptors_loses_the_message_only),
+		cmocka_unit_test(a_full_queue_says_so_and_a_gone_peer_too),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
