@@ -3,37 +3,7 @@
  * rarely. After each test the process has as many descriptors as before. */
 #include "handover.h"
 #include "handover_help.h"
-#include <sys/syscall.h>
-
-/* What the next calls of sendmsg do: fail with -error, or take no more than so many bytes; 0 ends the list.
- */
-static int script[8];
-static size_t script_at;
-static size_t take; /* the same for every call; 0: all */
-
-static void set_script(int first, int second, int third)
-{
-	script[0] = first;
-	script[1] = second;
-	script[2] = third;
-	script_at = 0;
-}
-
-ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
-{
-	int step = script[script_at] ? script[script_at++] : (int)take;
-	struct iovec part = m->msg_iov[0];
-	struct msghdr less = *m;
-
-	if (step < 0) {
-		errno = -step;
-		return -1;
-	}
-	if (step > 0 && part.iov_len > (size_t)step)
-		part.iov_len = (size_t)step;
-	less.msg_iov = &part;
-	return syscall(SYS_sendmsg, fd, &less, flags);
-}
+#include "sendmsg_script.h"
 
 struct world {
 	struct place place;
@@ -125,6 +95,12 @@ static void job_send(struct world *w, struct job *job, uint64_t id)
 	handover_send(w->handover, &job->request);
 }
 
+static void jobs_send(struct world *w, struct job *jobs, size_t n, uint64_t first_id)
+{
+	for (size_t i = 0; i < n; i++)
+		job_send(w, &jobs[i], first_id + i);
+}
+
 static void assert_done(const struct job *job, int error)
 {
 	assert_int_equal(job->calls, 1);
@@ -147,12 +123,17 @@ static void assert_accepts(struct world *w, uint64_t id)
 	close(c.fd);
 }
 
-static void assert_nothing(struct world *w)
+static void assert_nothing_but(struct world *w, uint64_t refused)
 {
 	struct usher_connection c;
 
 	assert_int_equal(usher_accept(w->receiver, &c), -EAGAIN);
-	assert_int_equal(usher_refused(w->receiver), 0);
+	assert_true(usher_refused(w->receiver) == refused);
+}
+
+static void assert_nothing(struct world *w)
+{
+	assert_nothing_but(w, 0);
 }
 
 static void facts_arrive_in_usher_format(void **state)
@@ -254,8 +235,7 @@ static void a_slow_receiver_gets_all_in_order(void **state)
 	struct job *jobs = calloc(N, sizeof(*jobs));
 	size_t sent = 0, taken = 0;
 
-	for (size_t i = 0; i < N; i++)
-		job_send(w, &jobs[i], i + 1);
+	jobs_send(w, jobs, N, 1);
 	run_ms(w, 20);
 	while (sent < N && jobs[sent].calls)
 		sent++;
@@ -331,8 +311,7 @@ static void what_waits_outlives_a_restart(void **state)
 	struct usher_connection c;
 	uint64_t id = 0;
 
-	for (size_t i = 0; i < N; i++)
-		job_send(w, &jobs[i], i + 1);
+	jobs_send(w, jobs, N, 1);
 	run_ms(w, 5);
 	assert_waits(&jobs[N - 1]);
 	usher_stop(old);
@@ -369,8 +348,7 @@ static void a_full_backlog_is_waited_for(void **state)
 	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(listener, 0), 0);
 	filler = channel_to(w->place.path);
-	for (uint64_t i = 0; i < 3; i++)
-		job_send(w, &jobs[i], i + 1);
+	jobs_send(w, jobs, 3, 1);
 	run_ms(w, 25);
 	for (size_t i = 0; i < 3; i++)
 		assert_waits(&jobs[i]);
@@ -394,8 +372,7 @@ static void what_is_cancelled_never_arrives(void **state)
 	assert_done(&jobs[0], 0);
 	handover_cancel(&jobs[0].request); /* harmless */
 	set_script(-EAGAIN, 0, 0);
-	for (uint64_t i = 0; i < 5; i++)
-		job_send(w, &jobs[i], 10 + i);
+	jobs_send(w, jobs, 5, 10);
 	handover_cancel(&jobs[0].request);
 	handover_cancel(&jobs[2].request);
 	handover_cancel(&jobs[4].request);
@@ -408,8 +385,7 @@ static void what_is_cancelled_never_arrives(void **state)
 	assert_int_equal(jobs[0].calls + jobs[2].calls + jobs[4].calls, 0);
 	/* All of them, while too much is under way: what comes next does not wait for them. */
 	set_script(-ETOOMANYREFS, 0, 0);
-	for (uint64_t i = 0; i < 3; i++)
-		job_send(w, &jobs[i], 20 + i);
+	jobs_send(w, jobs, 3, 20);
 	for (size_t i = 0; i < 3; i++)
 		handover_cancel(&jobs[i].request);
 	job_send(w, &jobs[3], 30);
@@ -424,8 +400,7 @@ static void a_message_taken_in_pieces_arrives_whole(void **state)
 	struct job jobs[3];
 
 	for (take = 1; take < 20; take++) {
-		for (uint64_t i = 0; i < 3; i++)
-			job_send(w, &jobs[i], i + 1);
+		jobs_send(w, jobs, 3, 1);
 		for (uint64_t i = 0; i < 3; i++) {
 			assert_done(&jobs[i], 0);
 			assert_accepts(w, i + 1);
@@ -440,8 +415,7 @@ static void the_rest_of_a_message_goes_first(void **state)
 	struct job jobs[3];
 
 	set_script(3, -EAGAIN, 0);
-	for (uint64_t i = 0; i < 3; i++)
-		job_send(w, &jobs[i], i + 1);
+	jobs_send(w, jobs, 3, 1);
 	handover_cancel(&jobs[1].request);
 	assert_waits(&jobs[0]);
 	run_ms(w, 5);
@@ -455,7 +429,6 @@ static void the_rest_of_a_message_goes_first(void **state)
 static void a_message_cancelled_halfway_never_arrives(void **state)
 {
 	struct world *w = *state;
-	struct usher_connection c;
 	struct job jobs[2];
 
 	set_script(3, -EAGAIN, 0);
@@ -466,15 +439,13 @@ static void a_message_cancelled_halfway_never_arrives(void **state)
 	assert_int_equal(jobs[0].calls, 0);
 	assert_done(&jobs[1], 0);
 	assert_accepts(w, 2);
-	assert_int_equal(usher_accept(w->receiver, &c), -EAGAIN);
-	assert_int_equal(usher_refused(w->receiver), 1); /* the three bytes */
+	assert_nothing_but(w, 1); /* the three bytes */
 }
 
 static void a_broken_channel_is_opened_again_once(void **state)
 {
 	static const int errors[] = { EPIPE, ECONNRESET };
 	struct world *w = *state;
-	struct usher_connection c;
 	struct job jobs[3];
 
 	for (size_t e = 0; e < 2; e++) {
@@ -484,8 +455,7 @@ static void a_broken_channel_is_opened_again_once(void **state)
 		assert_accepts(w, 1);
 		assert_nothing(w);
 		set_script(-EAGAIN, 0, 0);
-		for (uint64_t i = 0; i < 3; i++)
-			job_send(w, &jobs[i], i + 1);
+		jobs_send(w, jobs, 3, 1);
 		set_script(-errors[e], -errors[e], 0);
 		run_ms(w, 5);
 		for (size_t i = 0; i < 3; i++)
@@ -500,8 +470,7 @@ static void a_broken_channel_is_opened_again_once(void **state)
 	job_send(w, &jobs[0], 5);
 	assert_done(&jobs[0], 0);
 	assert_accepts(w, 5);
-	assert_int_equal(usher_accept(w->receiver, &c), -EAGAIN);
-	assert_int_equal(usher_refused(w->receiver), 1);
+	assert_nothing_but(w, 1);
 }
 
 static void too_many_descriptors_under_way_is_waited_for(void **state)
@@ -524,12 +493,10 @@ static void too_many_descriptors_under_way_is_waited_for(void **state)
 static void an_error_of_one_request_is_not_the_others(void **state)
 {
 	struct world *w = *state;
-	struct usher_connection c;
 	struct job jobs[3];
 
 	set_script(-EAGAIN, 0, 0);
-	for (uint64_t i = 0; i < 3; i++)
-		job_send(w, &jobs[i], i + 1);
+	jobs_send(w, jobs, 3, 1);
 	jobs[1].request.fd = -1;
 	run_ms(w, 5);
 	assert_done(&jobs[0], 0);
@@ -547,8 +514,7 @@ static void an_error_of_one_request_is_not_the_others(void **state)
 	job_send(w, &jobs[0], 6);
 	assert_done(&jobs[0], 0);
 	assert_accepts(w, 6);
-	assert_int_equal(usher_accept(w->receiver, &c), -EAGAIN);
-	assert_int_equal(usher_refused(w->receiver), 1);
+	assert_nothing_but(w, 1);
 }
 
 static void done_may_send_and_cancel(void **state)
@@ -557,8 +523,7 @@ static void done_may_send_and_cancel(void **state)
 	struct job jobs[3];
 
 	set_script(-EAGAIN, -EPIPE, -EPIPE);
-	for (uint64_t i = 0; i < 3; i++)
-		job_send(w, &jobs[i], i + 1);
+	jobs_send(w, jobs, 3, 1);
 	jobs[0].then_cancel = &jobs[1];
 	run_ms(w, 5);
 	assert_done(&jobs[0], -EPIPE);
