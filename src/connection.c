@@ -18,8 +18,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
-
 static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol);
 static void connection_deliver(struct connection *connection);
 static void connection_end(struct connection *connection, enum connection_end end);
@@ -294,7 +292,9 @@ static void connection_connect(struct connection *connection, const struct targe
 
 static const char *connection_protocol(const struct connection *connection)
 {
-	return connection->protocol == PROTOCOL_NONE ? NULL : connection->worker->policy->protocols[connection->protocol].name;
+	return connection->protocol == PROTOCOL_NONE
+		? NULL
+		: connection->worker->policy->protocols[connection->protocol].name;
 }
 
 static void connection_handed_over(struct handover_request *request, int error)
@@ -430,8 +430,8 @@ static void connection_delivery_failed(struct connection *connection, int error)
 		return;
 	}
 	if (log_wants(LEVEL_NOTICE))
-		log_notice("connection %lu: service %s failed (%s), falling back to %s", (unsigned long)connection->id,
-			connection_service(connection)->name, strerrordesc_np(-error),
+		log_notice("connection %lu: service %s failed (%s), falling back to %s",
+			(unsigned long)connection->id, connection_service(connection)->name, strerrordesc_np(-error),
 			connection->worker->policy->services[fallback].name);
 	if (connection->phase == PHASE_HANDING_OVER)
 		fd_set_nonblocking(connection_socket(connection), true);
@@ -530,7 +530,8 @@ static void connection_release(struct connection *connection, enum connection_en
 
 	switch (connection->phase) {
 	case PHASE_RELAYING:
-		relay_close(&connection->relay, end < sizeof(relay_ends) / sizeof(relay_ends[0]) ? relay_ends[end] : 0);
+		relay_close(
+			&connection->relay, end < sizeof(relay_ends) / sizeof(relay_ends[0]) ? relay_ends[end] : 0);
 		break;
 	case PHASE_CONNECTING:
 		dial_cancel(&connection->dial);

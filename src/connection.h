@@ -11,7 +11,14 @@ struct listener;
 struct worker;
 struct message;
 
-enum connection_phase { PHASE_DECIDING, PHASE_CONNECTING, PHASE_SPAWNING, PHASE_HANDING_OVER, PHASE_RELAYING, PHASE_ENDED };
+enum connection_phase {
+	PHASE_DECIDING,
+	PHASE_CONNECTING,
+	PHASE_SPAWNING,
+	PHASE_HANDING_OVER,
+	PHASE_RELAYING,
+	PHASE_ENDED
+};
 
 enum connection_end {
 	END_FINISHED,

@@ -86,9 +86,11 @@ static int program_page(void)
 		"  protocol   %s\n"
 		"  client     %s port %s\n"
 		"  listener   %s port %s\n",
-		told("USHER_SERVICE"), told("USHER_PROTOCOL"), told("REMOTE_ADDR"), told("REMOTE_PORT"), told("TCPLOCALIP"),
-		told("TCPLOCALPORT"));
-	printf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", n, page);
+		told("USHER_SERVICE"), told("USHER_PROTOCOL"), told("REMOTE_ADDR"), told("REMOTE_PORT"),
+		told("TCPLOCALIP"), told("TCPLOCALPORT"));
+	printf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: "
+	       "close\r\n\r\n%s",
+		n, page);
 	return end_politely();
 }
 
@@ -107,9 +109,11 @@ static int program_hint(void)
 {
 	struct pollfd input = { .fd = 0, .events = POLLIN };
 	if (poll(&input, 1, 0) == 1)
-		puts("usher: no service knows what you sent, so `on_unknown' got you. Try HTTP, or a line that begins with echo.");
+		puts("usher: no service knows what you sent, so `on_unknown' got you. Try HTTP, or a line "
+		     "that begins with echo.");
 	else
-		puts("usher: you said nothing until the deadline, so `on_silence' got you. Try HTTP, or a line that begins with echo.");
+		puts("usher: you said nothing until the deadline, so `on_silence' got you. Try HTTP, or a "
+		     "line that begins with echo.");
 	return end_politely();
 }
 
@@ -138,7 +142,8 @@ static int write_ssh_config(void)
 	if (!file)
 		return -errno;
 	fprintf(file,
-		"Host demo\n  HostName 127.0.0.1\n  Port %u\n  User %s\n  IdentityFile %s/key\n  IdentitiesOnly yes\n"
+		"Host demo\n  HostName 127.0.0.1\n  Port %u\n  User %s\n  IdentityFile %s/key\n  "
+		"IdentitiesOnly yes\n"
 		"  UserKnownHostsFile %s/known_hosts\n  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n",
 		demo.port, demo.login, demo.directory, demo.directory);
 	return fclose(file) == 0 ? 0 : -errno;
@@ -174,7 +179,8 @@ static void prepare_ssh(void)
 
 static void clean_up(void)
 {
-	static const char *const files[] = { "host_key", "host_key.pub", "key", "key.pub", "ssh_config", "known_hosts", "known_hosts.old" };
+	static const char *const files[] = { "host_key", "host_key.pub", "key", "key.pub", "ssh_config",
+		"known_hosts", "known_hosts.old" };
 	char path[128];
 
 	if (!demo.directory[0])
@@ -191,7 +197,8 @@ static void clean_up(void)
 static int demo_write(FILE *to)
 {
 	fprintf(to,
-		"# usher's demonstration: one port, several services, each a program run on the client's socket.\n"
+		"# usher's demonstration: one port, several services, each a program run on the client's "
+		"socket.\n"
 		"listen = [ \"127.0.0.1:%u\" ];\n"
 		"decide_timeout = 3.0;\n"
 		"\n"
@@ -203,9 +210,12 @@ static int demo_write(FILE *to)
 		demo.port, demo.usher, demo.usher);
 	if (demo.directory[0])
 		fprintf(to,
-			"  { name = \"ssh\"; match = \"ssh\"; exec = [ \"" SSHD "\", \"-i\", \"-f\", \"/dev/null\", \"-h\", \"%s/host_key\",\n"
-			"      \"-o\", \"AuthorizedKeysFile=%s/key.pub\", \"-o\", \"StrictModes=no\", \"-o\", \"UsePAM=no\",\n"
-			"      \"-o\", \"PasswordAuthentication=no\", \"-o\", \"KbdInteractiveAuthentication=no\" ]; },\n",
+			"  { name = \"ssh\"; match = \"ssh\"; exec = [ \"" SSHD
+			"\", \"-i\", \"-f\", \"/dev/null\", \"-h\", \"%s/host_key\",\n"
+			"      \"-o\", \"AuthorizedKeysFile=%s/key.pub\", \"-o\", \"StrictModes=no\", "
+			"\"-o\", \"UsePAM=no\",\n"
+			"      \"-o\", \"PasswordAuthentication=no\", \"-o\", "
+			"\"KbdInteractiveAuthentication=no\" ]; },\n",
 			demo.directory, demo.directory);
 	fprintf(to,
 		"  { name = \"hint\"; exec = [ \"%s\", \"demo\", \"hint\" ]; } );\n"

@@ -17,12 +17,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
-
 /* A worker that dies this young counts for the back-off: at once, then 100 ms, 200 ms ... 5 s. */
-#define QUICK_DEATH_US     1000000
-#define BACK_OFF_FIRST_US  100000
-#define BACK_OFF_MOST_US   5000000
+#define QUICK_DEATH_US      1000000
+#define BACK_OFF_FIRST_US   100000
+#define BACK_OFF_MOST_US    5000000
 #define RESOLVER_RESTART_US 1000000
 
 static void worker_process_start(struct worker_process *worker);
@@ -52,7 +50,8 @@ static void worker_process_spawn(struct worker_process *worker, const struct mes
 	}
 	answer.error = program_start(&service->target.exec, service->name, request, client, fds, &pid);
 	if (answer.error == 0)
-		log_debug("connection %lu: %s is process %d", (unsigned long)request->connection, service->target.exec.argv[0], pid);
+		log_debug("connection %lu: %s is process %d", (unsigned long)request->connection,
+			service->target.exec.argv[0], pid);
 	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, (fds[0] >= 0) + (fds[1] >= 0));
 	fd_close(fds[0]);
 	fd_close(fds[1]);
@@ -180,7 +179,8 @@ static void worker_process_died(struct worker_process *worker, int status)
 	bool inetd = generation->connection >= 0;
 
 	if (WIFSIGNALED(status))
-		log_error("worker %d was killed by signal %d (%s)", worker->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+		log_error("worker %d was killed by signal %d (%s)", worker->pid, WTERMSIG(status),
+			strsignal(WTERMSIG(status)));
 	else if (WEXITSTATUS(status))
 		log_error("worker %d ended with status %d", worker->pid, WEXITSTATUS(status));
 	fd_close(loop_unwatch(generation->loop, &worker->channel));
@@ -201,8 +201,8 @@ static void worker_process_died(struct worker_process *worker, int status)
 static int generation_start_resolver(struct generation *generation)
 {
 	const struct policy *policy = generation->policy;
-	return resolver_start(&generation->resolver, policy->names, policy->n_names, generation->resolved, generation->log_fd,
-		policy->drop_identity, policy->uid, policy->gid);
+	return resolver_start(&generation->resolver, policy->names, policy->n_names, generation->resolved,
+		generation->log_fd, policy->drop_identity, policy->uid, policy->gid);
 }
 
 static void generation_restart_resolver(struct timer *timer)

@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#define BATCH      64     /* accepted before others get their turn; what is left is reported again */
-#define PAUSE_US   100000 /* out of descriptors or memory: trying at once would spin */
-#define TELL_US    1000000
+#define BATCH    64     /* accepted before others get their turn; what is left is reported again */
+#define PAUSE_US 100000 /* out of descriptors or memory: trying at once would spin */
+#define TELL_US  1000000
 
 static void listener_tell(struct listener *listener, const char *what)
 {
@@ -38,7 +38,7 @@ static int listener_watch(struct listener *listener)
 
 static void listener_resume(struct timer *timer)
 {
-	struct listener *listener = (struct listener *)((char *)timer - offsetof(struct listener, resume));
+	struct listener *listener = container_of(timer, struct listener, resume);
 	if (listener_watch(listener) < 0)
 		listener_pause(listener);
 }
@@ -75,7 +75,7 @@ static bool listener_accept_one(struct listener *listener)
 
 static void listener_ready(struct watch *watch, uint32_t events)
 {
-	struct listener *listener = (struct listener *)((char *)watch - offsetof(struct listener, watch));
+	struct listener *listener = container_of(watch, struct listener, watch);
 	for (int i = 0; i < BATCH && listener_accept_one(listener); i++)
 		;
 }

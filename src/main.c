@@ -10,7 +10,8 @@ static const struct command {
 	const char *usage;
 } commands[] = {
 	{ "run", command_run, "[run] [-c FILE] [-d] [-i] [-p PORT]   serve (the default)" },
-	{ "check", command_check, "check [-c FILE]                       compile the configuration, print its routing table" },
+	{ "check", command_check,
+		"check [-c FILE]                       compile the configuration, print its routing table" },
 	{ "demo", command_demo, "demo [-p PORT] [--print]              serve a demonstration on 127.0.0.1:8080" },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

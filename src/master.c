@@ -24,8 +24,6 @@
 #include <systemd/sd-daemon.h>
 #endif
 
-#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
-
 /* After workers were told to stop: how long until they are killed. */
 #define KILL_US 2000000
 
@@ -75,8 +73,8 @@ static void master_generation_ready(struct generation *generation)
 		generation_drain(before);
 	if (!master->options->inetd)
 		sockets_close_others(&master->sockets, generation->policy);
-	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers, generation->policy->n_listeners,
-		generation->policy->n_services);
+	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
+		generation->policy->n_listeners, generation->policy->n_services);
 	master_notify("READY=1");
 	if (before)
 		return;
@@ -136,7 +134,8 @@ static int master_start_generation(struct master *master, struct policy *policy)
 	};
 	int error = 0;
 	if (!master->options->inetd)
-		error = sockets_open(&master->sockets, policy, listening, master->serving ? complain_to_log : complain_to_stderr);
+		error = sockets_open(
+			&master->sockets, policy, listening, master->serving ? complain_to_log : complain_to_stderr);
 	if (error < 0) {
 		generation_free(generation);
 		return error;
@@ -200,7 +199,8 @@ static void log_complaints(const struct complaints *complaints)
 	for (size_t i = 0; i < complaints->count; i++) {
 		const struct complaint *complaint = &complaints->list[i];
 		enum log_level level = complaint->kind == COMPLAINT_ERROR ? LEVEL_ERROR : LEVEL_WARNING;
-		log_message(level, "%s:%u: %s", complaint->file ? complaint->file : "configuration", complaint->line, complaint->text);
+		log_message(level, "%s:%u: %s", complaint->file ? complaint->file : "configuration", complaint->line,
+			complaint->text);
 	}
 }
 
@@ -251,7 +251,8 @@ static void master_drain(struct master *master)
 	uint64_t most_us = master->serving->policy->drain_timeout_us;
 	master->ending = true;
 	master_notify("STOPPING=1");
-	log_notice("ending: no new connections, at most %lu s for those that are open", (unsigned long)(most_us / 1000000));
+	log_notice("ending: no new connections, at most %lu s for those that are open",
+		(unsigned long)(most_us / 1000000));
 	sockets_close_others(&master->sockets, NULL);
 	for (struct generation *generation = master->all; generation; generation = generation->next)
 		generation_drain(generation);
@@ -326,7 +327,8 @@ static int master_write_pid_file(struct master *master, const struct policy *pol
 	if (error == -EEXIST)
 		fprintf(stderr, "usher: %s: usher runs already, as process %ld\n", policy->pid_file, holder);
 	else if (error < 0)
-		fprintf(stderr, "usher: cannot write the pid file %s: %s\n", policy->pid_file, strerrordesc_np(-error));
+		fprintf(stderr, "usher: cannot write the pid file %s: %s\n", policy->pid_file,
+			strerrordesc_np(-error));
 	else
 		master->pid_file = strdup(policy->pid_file);
 	return error;
@@ -342,7 +344,8 @@ static enum log_sink master_log_sink(const struct master *master, const struct p
 static int master_start_logger(struct master *master, const struct policy *policy)
 {
 	enum log_sink sink = master_log_sink(master, policy);
-	int error = logger_start(&master->logger, sink, policy->log_file, policy->uid, policy->gid, policy->drop_identity);
+	int error = logger_start(
+		&master->logger, sink, policy->log_file, policy->uid, policy->gid, policy->drop_identity);
 	if (error < 0)
 		fprintf(stderr, "usher: cannot log to %s: %s\n", policy->log_file ? policy->log_file : "its target",
 			strerrordesc_np(-error));
@@ -351,9 +354,12 @@ static int master_start_logger(struct master *master, const struct policy *polic
 
 static int master_init(struct master *master, const struct master_options *options)
 {
-	*master = (struct master){ .options = options, .ready_fd = -1, .signals.fd = -1, .logger.pipe_fd = -1, .logger.control_fd = -1 };
+	*master = (struct master){
+		.options = options, .ready_fd = -1, .signals.fd = -1, .logger.pipe_fd = -1, .logger.control_fd = -1
+	};
 	master->deadline = (struct timer){ .fired = master_deadline };
-	master->shared = mmap(NULL, sizeof(*master->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	master->shared =
+		mmap(NULL, sizeof(*master->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (master->shared == MAP_FAILED)
 		return -errno;
 	atomic_init(&master->shared->next_connection, 1);

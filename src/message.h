@@ -9,13 +9,13 @@
 
 enum message_kind {
 	/* worker to master */
-	MESSAGE_READY,   /* it serves */
-	MESSAGE_SPAWN,   /* run the program of `service`; with the client's socket where its stdio is the socket */
+	MESSAGE_READY, /* it serves */
+	MESSAGE_SPAWN, /* run the program of `service`; with the client's socket where its stdio is the socket */
 	/* master to worker */
 	MESSAGE_SPAWNED, /* the answers, in the order of the requests: `error`, and for pipes the program's output and input,
 	                    for a terminal its other end */
-	MESSAGE_DRAIN,   /* accept no more, finish what there is, end */
-	MESSAGE_STOP,    /* end now */
+	MESSAGE_DRAIN, /* accept no more, finish what there is, end */
+	MESSAGE_STOP,  /* end now */
 };
 
 struct message {

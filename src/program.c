@@ -43,8 +43,8 @@ static void environment_set_name(struct environment *environment, const char *na
 	environment_set(environment, name, value);
 }
 
-static void environment_set_address(struct environment *environment, const struct address *address, const char *host_name,
-	const char *port_name, const char *second_host_name, const char *second_port_name)
+static void environment_set_address(struct environment *environment, const struct address *address,
+	const char *host_name, const char *port_name, const char *second_host_name, const char *second_port_name)
 {
 	char host[ADDRESS_TEXT_MAX], port[8];
 
@@ -84,7 +84,8 @@ static void environment_build(struct environment *environment, const struct prog
 		environment_inherit(environment, "SHELL", NULL);
 	}
 	environment_set(environment, "PROTO", request->client.sa.sa_family == AF_UNIX ? "UNIX" : "TCP");
-	environment_set_address(environment, &request->client, "TCPREMOTEIP", "TCPREMOTEPORT", "REMOTE_ADDR", "REMOTE_PORT");
+	environment_set_address(
+		environment, &request->client, "TCPREMOTEIP", "TCPREMOTEPORT", "REMOTE_ADDR", "REMOTE_PORT");
 	environment_set_address(environment, &request->local, "TCPLOCALIP", "TCPLOCALPORT", NULL, NULL);
 	environment_set(environment, "USHER_SERVICE", service);
 	environment_set_name(environment, "USHER_PROTOCOL", request->protocol, sizeof(request->protocol));
@@ -95,9 +96,9 @@ static void environment_build(struct environment *environment, const struct prog
 /* ---- stdio --------------------------------------------------------------------------------------------------------- */
 
 struct stdio_ends {
-	int in, out;     /* the program's */
-	int ours[2];     /* its output and its input, or its terminal */
-	bool same;       /* in and out are one descriptor, and the caller's */
+	int in, out; /* the program's */
+	int ours[2]; /* its output and its input, or its terminal */
+	bool same;   /* in and out are one descriptor, and the caller's */
 };
 
 static int stdio_open_pipes(struct stdio_ends *ends)
@@ -162,8 +163,8 @@ static int stdio_open(struct stdio_ends *ends, const struct program *program, in
 	}
 }
 
-int program_start(const struct program *program, const char *service, const struct message *request, int client, int ret_fds[2],
-	pid_t *ret_pid)
+int program_start(const struct program *program, const char *service, const struct message *request, int client,
+	int ret_fds[2], pid_t *ret_pid)
 {
 	struct environment environment = { 0 };
 	struct stdio_ends ends = { 0 };

@@ -6,5 +6,5 @@
 /* `client` is the connection's socket for stdio = socket, else -1; it stays the caller's. On success `ret_fds` are the program's
  * output and input (pipes) or its terminal and -1 (pty), or both -1 (socket); they are the caller's. 0 and the pid, or
  * -errno. */
-int program_start(const struct program *program, const char *service, const struct message *request, int client, int ret_fds[2],
-	pid_t *ret_pid);
+int program_start(const struct program *program, const char *service, const struct message *request, int client,
+	int ret_fds[2], pid_t *ret_pid);

@@ -31,7 +31,8 @@ int sockets_adopt(struct sockets *sockets)
 	for (int i = 0; i < n; i++) {
 		int fd = SD_LISTEN_FDS_START + i;
 		struct address address = { .len = sizeof(address.un) };
-		if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 || getsockname(fd, &address.sa, &address.len) < 0)
+		if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 ||
+			getsockname(fd, &address.sa, &address.len) < 0)
 			continue;
 		int error = fd_set_nonblocking(fd, true);
 		if (error == 0)
@@ -103,8 +104,8 @@ static void complain_of_bind(const struct policy *policy, const struct listener_
 		hint = ", held by ";
 	else if (error == -EACCES && address_port(&listener->address) < 1024)
 		hint = "; a port below 1024 needs root or CAP_NET_BIND_SERVICE";
-	snprintf(message, sizeof(message), "%s:%u: cannot listen on %s: %s%s%s", policy->file, listener->line, listener->text,
-		strerrordesc_np(-error), hint, holder);
+	snprintf(message, sizeof(message), "%s:%u: cannot listen on %s: %s%s%s", policy->file, listener->line,
+		listener->text, strerrordesc_np(-error), hint, holder);
 	complain(message);
 }
 
@@ -123,7 +124,8 @@ static void socket_let_go(struct socket_held *held)
 	held->fd = fd_close(held->fd);
 }
 
-int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_fds, void (*complain)(const char *message))
+int sockets_open(
+	struct sockets *sockets, const struct policy *policy, int *ret_fds, void (*complain)(const char *message))
 {
 	size_t before = sockets->count;
 

@@ -14,8 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
-
 /* Descriptors beside those of connections: listeners, channel, log, epoll, pipes to splice through, some air. */
 #define FDS_RESERVED       256
 #define FDS_PER_CONNECTION 2
@@ -167,7 +165,8 @@ static int worker_open_handovers(struct worker *worker)
 		const struct target *target = &policy->services[i].target;
 		if (target->delivery != DELIVERY_HANDOVER)
 			continue;
-		worker->handovers[i] = handover_new(&worker->loop, &target->handover.address, target->handover.format);
+		worker->handovers[i] =
+			handover_new(&worker->loop, &target->handover.address, target->handover.format);
 		if (!worker->handovers[i])
 			return -ENOMEM;
 	}
@@ -191,7 +190,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 		.relay_pool = relay_pool_new(),
 		.findings = malloc(sizeof(*worker->findings)),
 		.peeked = malloc(EVIDENCE_MAX),
-		.listeners = calloc(start->policy->n_listeners ? start->policy->n_listeners : 1, sizeof(*worker->listeners)),
+		.listeners = calloc(
+			start->policy->n_listeners ? start->policy->n_listeners : 1, sizeof(*worker->listeners)),
 		.max_connections = worker_capacity(start->policy),
 	};
 	worker->last_spawn = &worker->first_spawn;

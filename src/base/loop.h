@@ -6,8 +6,12 @@
 #pragma once
 #include "timer.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+
+/* From what is embedded to what embeds it. */
+#define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 struct watch {
 	int fd; /* -1: not watched */

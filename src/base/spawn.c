@@ -3,6 +3,7 @@
 #include "spawn.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -14,17 +15,16 @@ static int child_place_stdio(const struct spawn *spawn)
 	const int given[3] = { spawn->in, spawn->out, spawn->err };
 	int high[3];
 	for (int i = 0; i < 3; i++) {
-		high[i] = given[i] >= 0 ? fcntl(given[i], F_DUPFD_CLOEXEC, 3) : open("/dev/null", O_RDWR | O_CLOEXEC);
+		int fd = given[i] >= 0 ? given[i] : open("/dev/null", O_RDWR | O_CLOEXEC);
+		high[i] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 		if (high[i] < 0)
-			return -1;
-		if (high[i] < 3 && (high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, 3)) < 0)
 			return -1;
 	}
 	for (int i = 0; i < 3; i++)
 		if (dup2(high[i], i) < 0)
 			return -1;
 	/* Everything of ours is close-on-exec; this is for what we inherited and do not know of. */
-	return (int)syscall(SYS_close_range, 3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */) < 0 && errno != ENOSYS ? -1 : 0;
+	return close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
 static int child_take_identity(const struct spawn *spawn)

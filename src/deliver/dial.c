@@ -93,7 +93,7 @@ static void dial_from_start(struct dial *dial)
 
 static void dial_retry(struct timer *timer)
 {
-	dial_from_start((struct dial *)((char *)timer - offsetof(struct dial, retry)));
+	dial_from_start(container_of(timer, struct dial, retry));
 }
 
 void dial_start(struct dial *dial)

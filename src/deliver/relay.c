@@ -23,8 +23,6 @@
  * lose the end of what the server said. */
 #define LINGER_US 2000000
 
-#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
-
 /* The answer of one step. */
 enum step { STEP_MOVED, STEP_WAIT, STEP_OVER };
 

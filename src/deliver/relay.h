@@ -23,7 +23,7 @@ enum relay_end {
 	RELAY_FINISHED,     /* both sides sent EOF and got the other's bytes */
 	RELAY_CLIENT_RESET, /* a RST came; it was passed on */
 	RELAY_SERVER_RESET,
-	RELAY_IDLE,         /* nothing moved for idle_us */
+	RELAY_IDLE, /* nothing moved for idle_us */
 	RELAY_NO_MEMORY,
 };
 

@@ -1,0 +1,76 @@
+# usher's build, behind targets that anyone can guess. The build itself is meson's: see meson.build.
+#
+#   make            build                       make run            build and serve a demonstration on 127.0.0.1:8080
+#   make test       every test                  make test-sanitize  the same under ASan and UBSan
+#   make bench      measure against peers       make fuzz           every fuzzer for SECONDS=60 each
+#   make lint       static checks               make format         clang-format in place
+#   make install    DESTDIR= prefix=/usr/local  make uninstall      the same two
+prefix ?= /usr/local
+DESTDIR ?=
+SECONDS ?= 60
+PYTHON ?= /usr/bin/python3
+BUILD ?= build
+SOURCES = $(shell git ls-files '*.c' '*.h')
+
+.PHONY: all run test test-unit test-system test-sanitize bench fuzz lint format install uninstall clean packages-%
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+$(BUILD)/build.ninja:
+	@scripts/packages --check build
+	@meson setup $(BUILD) --prefix=$(prefix) >$(BUILD)-setup.log 2>&1 || { cat $(BUILD)-setup.log; rm -f $(BUILD)-setup.log; exit 1; }
+	@rm -f $(BUILD)-setup.log
+
+# make packages-build, packages-test, packages-bench, packages-demo: what apt must have installed
+packages-%:
+	@scripts/packages $*
+
+run: packages-build packages-demo
+	@$(MAKE) --no-print-directory all
+	@$(BUILD)/src/usher demo
+
+test: packages-build packages-test
+	@$(MAKE) --no-print-directory test-unit test-system
+
+# Built before the tests' packages were there, the tree knows nothing of cmocka yet.
+test-unit: all
+	@test -e $(BUILD)/tests/unit || meson setup --reconfigure $(BUILD) >/dev/null
+	@ninja -C $(BUILD) --quiet
+	meson test -C $(BUILD) --suite unit --no-rebuild --print-errorlogs
+
+test-system: all
+	USHER=$(abspath $(BUILD))/src/usher $(PYTHON) -m pytest -q -n 2 tests/system
+
+test-sanitize: packages-build packages-test
+	@test -e build-sanitize/build.ninja || meson setup build-sanitize -Db_sanitize=address,undefined -Dbuildtype=debug >/dev/null
+	@$(MAKE) --no-print-directory BUILD=build-sanitize TEST_SLOWNESS=3 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 test-unit test-system
+
+bench: packages-build packages-bench
+	@test -e build-bench/build.ninja || meson setup build-bench -Dbuildtype=release >/dev/null
+	@$(MAKE) --no-print-directory BUILD=build-bench all
+	BUILD=build-bench $(PYTHON) bench/run.py
+
+fuzz: packages-build packages-test
+	@test -e build-fuzz/build.ninja || CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	@ninja -C build-fuzz --quiet
+	@scripts/fuzz build-fuzz $(SECONDS)
+
+lint:
+	clang-format --dry-run -Werror $(SOURCES)
+	scripts/check-rooms
+	for page in man/*.[0-9]; do mandoc -Tlint -Wwarning $$page || exit 1; done
+
+format:
+	clang-format -i $(SOURCES)
+
+install: all
+	@meson configure $(BUILD) -Dprefix=$(prefix)
+	@meson install -C $(BUILD) --quiet $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+
+uninstall: all
+	@meson configure $(BUILD) -Dprefix=$(prefix)
+	@scripts/uninstall $(BUILD) "$(DESTDIR)"
+
+clean:
+	rm -rf build build-sanitize build-fuzz build-bench
