@@ -1,6 +1,6 @@
-/* Builds log lines in the caller's record and writes each with one write(2). It refuses to wait, to allocate,
- * and to let a byte through that could end a line or a string early. The state below is the process's, which
- * has one thread. */
+/* Builds log lines in the caller's record and writes each with one system call. It refuses to wait, to
+ * allocate, and to let a byte through that could end a line or a string early. The state below is the
+ * process's, which has one thread. */
 #include "log.h"
 #include "escape.h"
 #include <errno.h>
@@ -8,10 +8,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-_Static_assert(LOG_LINE_MAX <= PIPE_BUF, "a write to the pipe is whole or not at all");
+_Static_assert(2 * LOG_LINE_MAX <= PIPE_BUF, "a write of two lines to the pipe is whole or not at all");
 
 /* 0 .. len: built    len .. ROOM: free    ROOM .. LOG_LINE_MAX: kept for the end of the line */
 #define END_MAX (sizeof ",\"truncated\":true}\n")
@@ -240,38 +241,40 @@ void record_end(struct record *record)
 	record->len += strlen(end);
 }
 
-static bool write_line(const struct record *record)
+/* One write for the line and, before it, the count of those that were dropped: a pipe that has room for the
+ * short one only would otherwise fill up with counts. */
+static bool write_lines(const struct record *count, const struct record *line)
 {
 	size_t from = state.fd == STDERR_FILENO ? PREFIX_LEN : 0;
+	struct iovec parts[2] = {
+		{ .iov_base = (char *)count->line + from, .iov_len = count->len ? count->len - from : 0 },
+		{ .iov_base = (char *)line->line + from, .iov_len = line->len - from },
+	};
 	ssize_t written;
 
 	do
-		written = write(state.fd, record->line + from, record->len - from);
+		written = writev(state.fd, parts, 2);
 	while (written < 0 && errno == EINTR);
-	return written == (ssize_t)(record->len - from);
-}
-
-static bool tell_dropped(void)
-{
-	struct record record;
-
-	record_begin(&record, log_wants(LEVEL_WARNING) ? LEVEL_WARNING : LEVEL_ERROR, "log-dropped");
-	record_number(&record, "lines", state.untold);
-	record_end(&record);
-	return write_line(&record);
+	return written == (ssize_t)(parts[0].iov_len + parts[1].iov_len);
 }
 
 void record_write(struct record *record)
 {
+	struct record count;
 	int saved = errno;
 
 	if (record->len == 0)
 		return;
 	record_end(record);
-	if (state.untold > 0 && tell_dropped())
+	count.len = 0;
+	if (state.untold > 0) {
+		record_begin(&count, log_wants(LEVEL_WARNING) ? LEVEL_WARNING : LEVEL_ERROR, "log-dropped");
+		record_number(&count, "lines", state.untold);
+		record_end(&count);
+	}
+	if (write_lines(&count, record)) {
 		state.untold = 0;
-	/* While the loss could not be told, a line that would now fit would hide it. */
-	if (state.untold > 0 || !write_line(record)) {
+	} else {
 		state.dropped++;
 		state.untold++;
 	}

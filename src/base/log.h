@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LOG_LINE_MAX 2048 /* under PIPE_BUF, so that a write is whole or not at all */
+#define LOG_LINE_MAX 2048 /* two of them are one whole write to a pipe (PIPE_BUF) */
 
 enum log_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_NOTICE, LEVEL_INFO, LEVEL_DEBUG };
 enum log_format { LOG_TEXT, LOG_JSON };
