@@ -154,32 +154,43 @@ static void complain_of_syntax(struct reader *reader, const char *text, size_t l
 	        what, near_len, near, strcmp(what, "syntax error") == 0 ? ", expected `key = value;'" : "");
 }
 
+static bool reader_parse(struct reader *reader, bool is_file, const char *text)
+{
+	int here = is_file ? enter_folder(reader->file) : -1;
+
+	config_destroy(&reader->config);
+	config_init(&reader->config);
+	bool ok = config_read_string(&reader->config, text) == CONFIG_TRUE;
+	for (unsigned i = 0; ok && i < reader->config.num_filenames; i++)
+		scan_included(reader, reader->config.filenames[i]);
+	return_folder(here);
+	return ok;
+}
+
 struct reader *reader_new(
         const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints)
 {
 	struct reader *reader = calloc(1, sizeof(*reader));
+	char *straight = strndup(text, len);
+	bool ok = false;
 
-	if (!reader)
+	if (!reader || !straight)
 		abort();
 	reader->file = file;
 	reader->complaints = complaints;
 	config_init(&reader->config);
 
-	size_t errors = complaints->errors;
 	scan_values(file, text, len, complaints);
-	if (strlen(text) != len && complaints->errors > errors) {
-		reader_free(reader); /* a NUL byte: what libconfig would see is not what is there */
-		return NULL;
-	}
-
-	int here = is_file ? enter_folder(file) : -1;
-	bool ok = config_read_string(&reader->config, text) == CONFIG_TRUE;
-	for (unsigned i = 0; i < reader->config.num_filenames; i++)
-		scan_included(reader, reader->config.filenames[i]);
-	return_folder(here);
+	if (strlen(straight) != len)
+		goto out; /* a NUL byte: what libconfig would see is not what is there */
+	scan_straighten(straight, len);
+	ok = reader_parse(reader, is_file, straight);
+	if (!ok && !(ok = reader_parse(reader, is_file, text))) /* once more, for the line of the error */
+		complain_of_syntax(reader, text, len);
+out:
+	free(straight);
 	if (ok)
 		return reader;
-	complain_of_syntax(reader, text, len);
 	reader_free(reader);
 	return NULL;
 }

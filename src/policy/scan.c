@@ -147,35 +147,60 @@ static void check_number(const char *file, const struct scan *scan, struct compl
 		        "number `%s' is too large, expected at most %d", digits, INT_MAX);
 }
 
+static unsigned line_of(const char *text, const char *at)
+{
+	unsigned line = 1;
+	for (; text < at; text++)
+		line += *text == '\n';
+	return line;
+}
+
 void scan_values(const char *file, const char *text, size_t len, struct complaints *complaints)
 {
 	struct scan scan = { .at = text, .end = text + len, .line = 1 };
+	const char *nul = memchr(text, 0, len);
 
-	for (;;) {
-		switch (scan_next(&scan)) {
-		case TOKEN_STRING:
+	if (nul) {
+		complaint_add(
+		        complaints, COMPLAINT_ERROR, file, line_of(text, nul), "a NUL byte, expected text");
+		return;
+	}
+	for (enum token token; (token = scan_next(&scan)) != TOKEN_END;) {
+		if (token == TOKEN_STRING)
 			check_string(file, &scan, complaints);
-			break;
-		case TOKEN_NUMBER:
+		else if (token == TOKEN_NUMBER)
 			check_number(file, &scan, complaints);
-			break;
-		case TOKEN_OTHER:
-			if (*scan.start == 0) {
-				complaint_add(complaints, COMPLAINT_ERROR, file, scan.start_line,
-				        "a NUL byte, expected text");
-				return;
-			}
-			break;
-		case TOKEN_UNCLOSED_COMMENT:
+		else if (token == TOKEN_UNCLOSED_STRING)
+			return;
+		else if (token == TOKEN_UNCLOSED_COMMENT) {
 			complaint_add(complaints, COMPLAINT_ERROR, file, scan.start_line,
 			        "this comment has no closing `*/'");
 			return;
-		case TOKEN_END:
-		case TOKEN_UNCLOSED_STRING:
-			return;
-		default:
-			break;
 		}
+	}
+}
+
+/* `end` is just behind a string, `close` at the bracket behind that. */
+static void straighten(char *end, char *close)
+{
+	if (!isspace((unsigned char)*end))
+		return; /* a comment begins there, or the bracket stands there already */
+	char blank = *end;
+	*end = *close;
+	*close = blank;
+}
+
+void scan_straighten(char *text, size_t len)
+{
+	struct scan scan = { .at = text, .end = text + len, .line = 1 };
+	char *string_end = NULL;
+
+	for (enum token token; (token = scan_next(&scan)) != TOKEN_END;) {
+		if (token == TOKEN_UNCLOSED_STRING || token == TOKEN_UNCLOSED_COMMENT)
+			return;
+		if (token == TOKEN_CLOSE && string_end && *scan.start != '}')
+			straighten(string_end, text + (scan.start - text));
+		string_end = token == TOKEN_STRING ? text + (scan.at - text) : NULL;
 	}
 }
 
