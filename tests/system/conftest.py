@@ -1,0 +1,104 @@
+"""Fixtures of the system tests: `usher` starts ushers, `place` is a directory that their workers can reach, and the
+servers behind them are one of each kind for the whole run of a pytest process."""
+
+import harness
+import pytest
+import servers
+
+
+def pytest_configure(config):
+    harness.become_reaper()
+    if not harness.BINARY.exists():
+        raise pytest.UsageError(f"no usher at {harness.BINARY}: build it, or say where it is with USHER=...")
+
+
+@pytest.fixture
+def place():
+    """A directory with a short name that unprivileged processes can enter."""
+    directory = harness.new_directory()
+    yield directory
+    harness.remove_directory(directory)
+
+
+@pytest.fixture
+def usher(request):
+    """usher(config, args=(), ...) starts one and waits until it serves; see harness.Usher for the rest. All that a
+    test started are ended with it, and must have behaved."""
+    started = []
+
+    def start(config, *, serving=True, **options):
+        one = harness.Usher(config, **options)
+        started.append(one)
+        return one.start() if serving else one.launch()
+
+    yield start
+    problems = []
+    for one in reversed(started):
+        try:
+            one.stop()
+        except AssertionError as problem:
+            problems.append(str(problem))
+        one.clean()
+    assert not problems, "\n\n".join(problems)
+
+
+@pytest.fixture(scope="session")
+def shelf():
+    """Where the servers of the whole run keep their files."""
+    directory = harness.new_directory("usher-servers-")
+    yield directory
+    harness.remove_directory(directory)
+
+
+@pytest.fixture(scope="session")
+def echo(shelf):
+    """An echo server: echo.tcp4, echo.tcp6, echo.unix are addresses as usher's configuration has them."""
+    with servers.Echo(shelf / "echo.sock") as server:
+        yield server
+
+
+@pytest.fixture
+def named_echoes(place):
+    """named_echoes("ssh", "web") starts echo servers that first say their name and a newline."""
+    running = []
+
+    def start(*names):
+        for name in names:
+            running.append(servers.Echo(place / f"{name}.sock", greeting=f"{name}\n").__enter__())
+        return running[-len(names):]
+
+    yield start
+    for server in running:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def certificate(shelf):
+    """A self-signed certificate for several names: (certificate, key) paths."""
+    return servers.make_certificate(shelf)
+
+
+@pytest.fixture(scope="session")
+def nginx(shelf, certificate):
+    with servers.Nginx(shelf / "nginx", certificate) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sshd(shelf):
+    with servers.Sshd(shelf / "sshd") as server:
+        yield server
+
+
+@pytest.fixture
+def s_server(certificate):
+    """s_server(*options) starts `openssl s_server -rev`, which answers lines backwards."""
+    running = []
+
+    def start(*options):
+        running.append(servers.SServer(certificate, options).__enter__())
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.__exit__(None, None, None)
