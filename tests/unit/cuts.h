@@ -1,0 +1,108 @@
+/* What every matcher promises, checked at every cut of some bytes: once it said YES or NO it says so of every
+ * longer prefix, and an attribute that has settled keeps its values. For unit tests and fuzz targets alike.
+ */
+#pragma once
+#include "probe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An answer in a form that outlives the evidence. */
+struct answer {
+	enum verdict verdict;
+	struct {
+		bool settled;
+		size_t len;
+		uint8_t values[FINDING_VALUES_MAX * 256]; /* each behind its length */
+	} attribute[ATTRIBUTE_COUNT];
+};
+
+static void answer_keep(struct answer *ret, enum verdict verdict, const struct findings *findings)
+{
+	ret->verdict = verdict;
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
+		const struct finding *finding = &findings->attribute[i];
+		ret->attribute[i].settled = finding->settled;
+		ret->attribute[i].len = 0;
+		for (size_t k = 0; k < finding->count; k++) {
+			uint8_t *at = ret->attribute[i].values + ret->attribute[i].len;
+			if (finding->value[k].len == 0 || finding->value[k].len > 255)
+				abort();
+			*at = (uint8_t)finding->value[k].len;
+			memcpy(at + 1, finding->value[k].at, *at);
+			ret->attribute[i].len += 1 + *at;
+		}
+	}
+}
+
+static bool answer_equal(const struct answer *a, const struct answer *b, int attribute)
+{
+	return a->attribute[attribute].settled == b->attribute[attribute].settled &&
+	       a->attribute[attribute].len == b->attribute[attribute].len &&
+	       memcmp(a->attribute[attribute].values, b->attribute[attribute].values,
+	               a->attribute[attribute].len) == 0;
+}
+
+/* Runs the probe over a copy that ends where the evidence does, so that a sanitizer sees every byte read
+ * behind it. */
+static void answer_get(struct answer *ret, const struct probe *probe, const uint8_t *bytes, size_t len)
+{
+	static struct findings findings;
+	uint8_t *copy = malloc(len > 0 ? len : 1);
+
+	if (!copy)
+		abort();
+	if (len > 0)
+		memcpy(copy, bytes, len);
+	findings_reset(&findings);
+	enum verdict verdict = probe->run(&(struct evidence){ copy, len }, &findings);
+	if (findings.scratch_used > sizeof(findings.scratch))
+		abort();
+	answer_keep(ret, verdict, &findings);
+	free(copy);
+}
+
+/* What is wrong with the newer answer, to `len` bytes; NULL: nothing. */
+static const char *answer_check(const struct probe *probe, const struct answer *old, const struct answer *new)
+{
+	if (old->verdict != VERDICT_MORE && new->verdict != old->verdict)
+		return "a verdict was taken back";
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
+		bool learns = probe->attributes >> i & 1;
+		if (!learns && (new->attribute[i].settled || new->attribute[i].len > 0))
+			return "an attribute of another probe was touched";
+		if (!new->attribute[i].settled &&new->attribute[i].len > 0)
+			return "values before they settled";
+		if (new->verdict != VERDICT_YES &&new->attribute[i].len > 0)
+			return "values without YES";
+		if (learns && new->attribute[i].settled != (new->verdict == VERDICT_NO) &&
+		        new->verdict != VERDICT_YES)
+			return "an attribute settled with MORE, or not with NO";
+		if (old->attribute[i].settled && !answer_equal(old, new, i))
+			return "a settled attribute changed";
+	}
+	return NULL;
+}
+
+/* Every cut if there are at most `dense` bytes, else about so many, evenly spread, and those at the ends. */
+static const char *cuts_check(const struct probe *probe, const uint8_t *bytes, size_t len, size_t dense)
+{
+	static struct answer answers[2];
+	size_t step = 1 + len / dense, n = 0;
+
+	answer_get(&answers[0], probe, bytes, 0);
+	if (answers[0].verdict != VERDICT_MORE)
+		return "no bytes, and not MORE";
+	for (size_t at = 1; at <= len; at += at < 64 || len - at < 64 || len - at <= step ? 1 : step) {
+		const struct answer *old = &answers[n % 2];
+		struct answer *new = &answers[++n % 2];
+		answer_get(new, probe, bytes, at);
+		const char *error = answer_check(probe, old, new);
+		if (error) {
+			fprintf(stderr, "%s: at %zu of %zu bytes: %s\n", probe->name, at, len, error);
+			return error;
+		}
+	}
+	return NULL;
+}

@@ -1,0 +1,145 @@
+/* The hellos of real clients, whole, cut and damaged, under every probe. */
+#include "cuts.h"
+#include "samples.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define MUTATIONS 120 /* for each sample and probe */
+
+static uint64_t seed = 20240607;
+
+static uint32_t draw(uint32_t below)
+{
+	seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return (uint32_t)(seed >> 33) % below;
+}
+
+/* The values of an attribute as the samples have them. */
+static void values_print(char *dst, size_t size, const struct finding *finding)
+{
+	size_t at = 0;
+
+	dst[0] = 0;
+	for (size_t i = 0; i < finding->count; i++)
+		at += (size_t)snprintf(dst + at, size - at, "%s%.*s", i > 0 ? " " : "",
+		        (int)finding->value[i].len, (const char *)finding->value[i].at);
+}
+
+static void real_clients_are_told_apart(void **state)
+{
+	static struct findings findings;
+
+	for (size_t i = 0; i < N_SAMPLES; i++) {
+		for (size_t k = 0; k < n_probes; k++) {
+			struct evidence evidence = { samples[i].bytes, samples[i].len };
+			findings_reset(&findings);
+			enum verdict verdict = probes[k].run(&evidence, &findings);
+			bool is_it = strcmp(probes[k].name, samples[i].protocol) == 0;
+			assert_int_equal(verdict, is_it ? VERDICT_YES : VERDICT_NO);
+			for (int a = 0; is_it && a < ATTRIBUTE_COUNT; a++) {
+				char text[4096];
+				values_print(text, sizeof(text), &findings.attribute[a]);
+				assert_string_equal(text, samples[i].value[a] ? samples[i].value[a] : "");
+				assert_int_equal(
+				        findings.attribute[a].settled, probes[k].attributes >> a & 1);
+			}
+		}
+	}
+}
+
+static void every_cut_gives_the_same_answer(void **state)
+{
+	for (size_t i = 0; i < N_SAMPLES; i++)
+		for (size_t k = 0; k < n_probes; k++)
+			assert_null(cuts_check(&probes[k], samples[i].bytes, samples[i].len, EVIDENCE_MAX));
+}
+
+/* One damage: a byte changed, a byte out, a run doubled, or the tail of another sample. */
+static size_t mutate(uint8_t *bytes, size_t len, size_t room)
+{
+	size_t at = draw((uint32_t)len), n;
+	const struct sample *other;
+
+	switch (draw(5)) {
+	case 0:
+		bytes[at] = (uint8_t)draw(256);
+		return len;
+	case 1:
+		bytes[at] ^= (uint8_t)(1U << draw(8));
+		return len;
+	case 2:
+		memmove(bytes + at, bytes + at + 1, len - at - 1);
+		return len > 1 ? len - 1 : len;
+	case 3:
+		n = draw(24) + 1;
+		if (n > len - at || len + n > room)
+			return len;
+		memmove(bytes + at + n, bytes + at, len - at);
+		return len + n;
+	default:
+		other = &samples[draw(N_SAMPLES)];
+		n = at < other->len ? other->len - at : 0;
+		if (n == 0 || at + n > room)
+			return len;
+		memcpy(bytes + at, other->bytes + at, n);
+		return at + n;
+	}
+}
+
+static void damaged_hellos_never_take_an_answer_back(void **state)
+{
+	uint8_t bytes[2048];
+
+	for (size_t i = 0; i < N_SAMPLES; i++) {
+		for (int round = 0; round < MUTATIONS; round++) {
+			size_t len = samples[i].len;
+			memcpy(bytes, samples[i].bytes, len);
+			for (uint32_t n = draw(4) + 1; n > 0; n--)
+				len = mutate(bytes, len, sizeof(bytes));
+			for (size_t k = 0; k < n_probes; k++)
+				assert_null(cuts_check(&probes[k], bytes, len, 200));
+		}
+	}
+}
+
+static void random_bytes_never_take_an_answer_back(void **state)
+{
+	static const char alphabet[] = "\x16\x03\x01\x00\x02 \r\n:/.-AGETHSPRIhost12";
+	uint8_t bytes[64];
+
+	for (int round = 0; round < 20000; round++) {
+		size_t len = draw(sizeof(bytes)) + 1;
+		for (size_t i = 0; i < len; i++)
+			bytes[i] = (uint8_t)alphabet[draw(sizeof(alphabet) - 1)];
+		for (size_t k = 0; k < n_probes; k++)
+			assert_null(cuts_check(&probes[k], bytes, len, sizeof(bytes)));
+	}
+}
+
+static void each_attribute_has_one_probe(void **state)
+{
+	unsigned seen = 0;
+
+	for (size_t i = 0; i < n_probes; i++) {
+		assert_int_equal(seen & probes[i].attributes, 0);
+		seen |= probes[i].attributes;
+		assert_ptr_equal(probe_find(probes[i].name), &probes[i]);
+	}
+	assert_int_equal(seen, (1U << ATTRIBUTE_COUNT) - 1);
+	assert_null(probe_find("gopher"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(real_clients_are_told_apart),
+		cmocka_unit_test(every_cut_gives_the_same_answer),
+		cmocka_unit_test(damaged_hellos_never_take_an_answer_back),
+		cmocka_unit_test(random_bytes_never_take_an_answer_back),
+		cmocka_unit_test(each_attribute_has_one_probe),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,416 @@
+/* ClientHellos: RFC 8446 4.1.2, RFC 6066 3, RFC 7301 3.1, in records of every size. */
+#include "cuts.h"
+#include "samples.h"
+#include "tls_records.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static struct answer answer;
+
+static enum verdict run(const uint8_t *bytes, size_t len)
+{
+	assert_null(cuts_check(probe_find("tls"), bytes, len, 2000));
+	answer_get(&answer, probe_find("tls"), bytes, len);
+	return answer.verdict;
+}
+
+/* NULL: not settled; the values with spaces between. */
+static const char *value(enum attribute attribute)
+{
+	static char text[FINDING_VALUES_MAX * 256];
+	const uint8_t *values = answer.attribute[attribute].values;
+	size_t n = 0;
+
+	if (!answer.attribute[attribute].settled)
+		return NULL;
+	for (size_t at = 0; at < answer.attribute[attribute].len; at += 1 + values[at]) {
+		if (n > 0)
+			text[n++] = ' ';
+		memcpy(text + n, values + at + 1, values[at]);
+		n += values[at];
+	}
+	text[n] = 0;
+	return text;
+}
+
+/* --- A hello built piece by piece -------------------------------------------------------------------------
+ */
+
+static uint8_t message[70000], wire[80000];
+static size_t message_len;
+
+static void put(const void *bytes, size_t len)
+{
+	memcpy(message + message_len, bytes, len);
+	message_len += len;
+}
+
+static void put_u16(size_t value)
+{
+	put((uint8_t[]){ (uint8_t)(value >> 8), (uint8_t)value }, 2);
+}
+
+static void set_u16(size_t at, size_t value)
+{
+	message[at] = (uint8_t)(value >> 8);
+	message[at + 1] = (uint8_t)value;
+}
+
+enum {
+	SESSION_ID = 4 + 34,
+	CIPHERS = SESSION_ID + 1,
+	COMPRESSION = CIPHERS + 4,
+	EXTENSIONS = COMPRESSION + 2
+};
+
+static void hello_begin(void)
+{
+	message_len = 0;
+	put("\1\0\0\0\3\3", 6);
+	for (uint8_t i = 0; i < 32; i++)
+		put(&i, 1);
+	put("\0\0\2\x13\1\1\0\0\0", 9);
+}
+
+static void extension(size_t type, const void *data, size_t len)
+{
+	put_u16(type);
+	put_u16(len);
+	put(data, len);
+}
+
+static void server_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	put_u16(0);
+	put_u16(len + 5);
+	put_u16(len + 3);
+	put("", 1);
+	put_u16(len);
+	put(name, len);
+}
+
+static void hello_end(void)
+{
+	if (message_len >= EXTENSIONS + 2)
+		set_u16(EXTENSIONS, message_len - EXTENSIONS - 2);
+	message[1] = (uint8_t)((message_len - 4) >> 16);
+	set_u16(2, message_len - 4);
+}
+
+static enum verdict hello_run(void)
+{
+	return run(wire, records_cut(wire, sizeof(wire), message, message_len, 16384));
+}
+
+/* --- Tests ------------------------------------------------------------------------------------------------
+ */
+
+static void yes_with_the_length_of_the_ciphers(void **state)
+{
+	hello_begin();
+	server_name("a.example");
+	hello_end();
+	size_t len = records_cut(wire, sizeof(wire), message, message_len, 16384);
+	assert_int_equal(run(wire, 5 + CIPHERS + 1), VERDICT_MORE);
+	assert_int_equal(run(wire, 5 + CIPHERS + 2), VERDICT_YES);
+	assert_null(value(ATTRIBUTE_SNI));
+	/* the name settles with its last byte, ALPN with the last of the hello */
+	assert_int_equal(run(wire, len - 1), VERDICT_YES);
+	assert_null(value(ATTRIBUTE_SNI));
+	assert_int_equal(run(wire, len), VERDICT_YES);
+	assert_string_equal(value(ATTRIBUTE_SNI), "a.example");
+	assert_string_equal(value(ATTRIBUTE_ALPN), "");
+}
+
+static void an_attribute_settles_behind_its_extension(void **state)
+{
+	hello_begin();
+	server_name("a.example");
+	size_t sni_end = message_len;
+	extension(43, "\2\3\4", 3);
+	extension(16, "\0\3\2h2", 5);
+	size_t alpn_end = message_len;
+	extension(21, "\0\0\0\0\0\0\0\0", 8);
+	hello_end();
+	records_cut(wire, sizeof(wire), message, message_len, 16384);
+	run(wire, 5 + sni_end);
+	assert_string_equal(value(ATTRIBUTE_SNI), "a.example");
+	assert_null(value(ATTRIBUTE_ALPN));
+	run(wire, 5 + alpn_end - 1);
+	assert_null(value(ATTRIBUTE_ALPN));
+	run(wire, 5 + alpn_end);
+	assert_string_equal(value(ATTRIBUTE_ALPN), "h2");
+}
+
+static void no_extensions_at_all(void **state)
+{
+	hello_begin();
+	message_len -= 2;
+	hello_end();
+	assert_int_equal(hello_run(), VERDICT_YES);
+	assert_string_equal(value(ATTRIBUTE_SNI), "");
+	assert_string_equal(value(ATTRIBUTE_ALPN), "");
+	hello_begin();
+	hello_end();
+	assert_int_equal(hello_run(), VERDICT_YES);
+	assert_string_equal(value(ATTRIBUTE_SNI), "");
+}
+
+static void server_names(void **state)
+{
+	static const char *const cases[][2] = { { "Shop.EXAMPLE", "shop.example" },
+		{ "shop.example.", "shop.example" }, { "a_b-c.1", "a_b-c.1" }, { "", "" }, { ".", "" },
+		{ "a b", "" }, { "a/b", "" }, { "a\nb", "" }, { "[::1]", "" }, { "a:80", "" },
+		{ "b\xc3\xbc.example", "" }, { "*.example", "" } };
+	char name[300];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		hello_begin();
+		server_name(cases[i][0]);
+		hello_end();
+		assert_int_equal(hello_run(), VERDICT_YES);
+		assert_string_equal(value(ATTRIBUTE_SNI), cases[i][1]);
+	}
+	for (int len = 255; len <= 257; len++) {
+		memset(name, 'x', sizeof(name));
+		name[len] = 0;
+		hello_begin();
+		server_name(name);
+		hello_end();
+		assert_int_equal(hello_run(), VERDICT_YES);
+		assert_string_equal(value(ATTRIBUTE_SNI), len == 255 ? name : "");
+	}
+}
+
+static void server_name_lists_that_are_none(void **state)
+{
+	static const struct {
+		const char *data;
+		size_t len;
+	} cases[] = {
+		{ "", 0 }, { "\0\0", 2 }, { "\0\4\0\0\1a", 6 + 1 }, /* a byte too many */
+		{ "\0\5\0\0\1a", 6 },                               /* one too few */
+		{ "\0\4\1\0\1a", 6 },                               /* another type */
+		{ "\0\4\0\0\2a", 6 },                               /* the name longer than the list */
+		{ "\0\10\0\0\1a\0\0\1b", 10 },                      /* two */
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		hello_begin();
+		extension(0, cases[i].data, cases[i].len);
+		extension(16, "\0\3\2h2", 5);
+		hello_end();
+		assert_int_equal(hello_run(), VERDICT_YES);
+		assert_string_equal(value(ATTRIBUTE_SNI), "");
+		assert_string_equal(value(ATTRIBUTE_ALPN), "h2");
+	}
+}
+
+static void alpn_lists(void **state)
+{
+	static const struct {
+		const char *data;
+		size_t len;
+		const char *value;
+	} cases[] = {
+		{ "\0\14\2h2\10http/1.1", 14, "h2 http/1.1" },
+		{ "\0\2\1x", 4, "x" },
+		{ "", 0, "" },
+		{ "\0\0", 2, "" },
+		{ "\0\1\0", 3, "" },    /* an empty name */
+		{ "\0\3\2h2x", 6, "" }, /* a byte too many */
+		{ "\0\4\2h2", 5, "" },  /* one too few */
+		{ "\0\3\3h2", 5, "" },  /* a name longer than the list */
+		{ "\0\5\2h2\1", 6, "" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		hello_begin();
+		extension(16, cases[i].data, cases[i].len);
+		server_name("a");
+		hello_end();
+		assert_int_equal(hello_run(), VERDICT_YES);
+		assert_string_equal(value(ATTRIBUTE_ALPN), cases[i].value);
+		assert_string_equal(value(ATTRIBUTE_SNI), "a");
+	}
+}
+
+static void of_many_alpn_names_the_first_sixteen(void **state)
+{
+	uint8_t list[2 + 40 * 2] = { 0, 80 };
+
+	for (uint8_t i = 0; i < 40; i++) {
+		list[2 + 2 * i] = 1;
+		list[3 + 2 * i] = 'A' + i;
+	}
+	hello_begin();
+	extension(16, list, sizeof(list));
+	hello_end();
+	assert_int_equal(hello_run(), VERDICT_YES);
+	assert_string_equal(value(ATTRIBUTE_ALPN), "A B C D E F G H I J K L M N O P");
+}
+
+/* What was passed before the second one stays: no bytes take it back. */
+static void an_extension_twice_ends_the_reading(void **state)
+{
+	hello_begin();
+	extension(10, "\0\2\0\x1d", 4);
+	server_name("a");
+	extension(10, "\0\2\0\x1d", 4);
+	extension(16, "\0\3\2h2", 5);
+	hello_end();
+	assert_int_equal(hello_run(), VERDICT_YES);
+	assert_string_equal(value(ATTRIBUTE_SNI), "a");
+	assert_string_equal(value(ATTRIBUTE_ALPN), "");
+}
+
+static void lengths_that_disagree(void **state)
+{
+	static const struct {
+		size_t at;
+		uint8_t byte;
+		enum verdict verdict;
+	} cases[] = {
+		{ 0, 2, VERDICT_NO },  /* a ServerHello */
+		{ 1, 3, VERDICT_NO },  /* a hello larger than any */
+		{ 3, 40, VERDICT_NO }, /* one shorter than any */
+		{ 4, 2, VERDICT_NO },  /* versions */
+		{ 5, 5, VERDICT_NO },
+		{ SESSION_ID, 33, VERDICT_NO },
+		{ CIPHERS + 1, 0, VERDICT_NO },
+		{ CIPHERS + 1, 3, VERDICT_NO },
+		{ CIPHERS, 1, VERDICT_NO },
+		{ COMPRESSION, 0, VERDICT_YES }, /* behind what YES depends on */
+		{ COMPRESSION, 99, VERDICT_YES },
+		{ EXTENSIONS + 1, 1, VERDICT_YES },
+		{ EXTENSIONS, 1, VERDICT_YES },
+		{ EXTENSIONS + 4, 1, VERDICT_YES },
+		{ EXTENSIONS + 5, 7, VERDICT_YES },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		hello_begin();
+		server_name("a");
+		hello_end();
+		message[cases[i].at] = cases[i].byte;
+		assert_int_equal(hello_run(), cases[i].verdict);
+		assert_string_equal(value(ATTRIBUTE_SNI), "");
+		assert_string_equal(value(ATTRIBUTE_ALPN), "");
+	}
+}
+
+static void record_headers(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		enum verdict verdict;
+	} cases[] = {
+		{ "\x16", 1, VERDICT_MORE }, { "\x15", 1, VERDICT_NO }, { "\x16\2", 2, VERDICT_NO },
+		{ "\x16\3\5", 3, VERDICT_NO }, { "\x16\3\4", 3, VERDICT_MORE },
+		{ "\x16\3\1\x41", 4, VERDICT_NO }, { "\x16\3\1\x40\1", 5, VERDICT_NO },
+		{ "\x16\3\1\x40\0", 5, VERDICT_MORE }, { "\x16\3\1\0\0", 5, VERDICT_NO },
+		{ "\x16\3\1\0\1\1\x16\3\1\0\1\0", 12, VERDICT_MORE }, { "\x16\3\1\0\1\1\x17", 7, VERDICT_NO },
+		{ "\x16\3\1\0\x64\1\0\0\x40", 9, VERDICT_NO }, /* runs past the hello */
+		{ "\x80\x2e\1\3\1", 5, VERDICT_NO },           /* SSL 2.0 */
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(run((const uint8_t *)cases[i].bytes, cases[i].len), cases[i].verdict);
+}
+
+static void broken_records_behind_yes_settle_the_rest(void **state)
+{
+	hello_begin();
+	server_name("a");
+	extension(16, "\0\3\2h2", 5);
+	hello_end();
+	size_t first = message_len - 4; /* ALPN is torn */
+	size_t at = records_cut(wire, sizeof(wire), message, first, 16384);
+	assert_int_equal(run(wire, at), VERDICT_YES);
+	assert_null(value(ATTRIBUTE_ALPN));
+	memcpy(wire + at, "\x17\3\3\0\4", 5);
+	assert_int_equal(run(wire, at + 1), VERDICT_YES);
+	assert_string_equal(value(ATTRIBUTE_SNI), "a");
+	assert_string_equal(value(ATTRIBUTE_ALPN), "");
+	memcpy(wire + at, "\x16\3\3\0\5", 5); /* one byte past the end */
+	assert_int_equal(run(wire, at + 5), VERDICT_YES);
+	assert_string_equal(value(ATTRIBUTE_ALPN), "");
+}
+
+static void any_records_say_the_same(void **state)
+{
+	for (size_t i = 0; i < N_SAMPLES; i++) {
+		static struct answer whole;
+		if (strcmp(samples[i].protocol, "tls") != 0)
+			continue;
+		run(samples[i].bytes, samples[i].len);
+		whole = answer;
+		for (size_t n = 1; n <= samples[i].len; n += n < 40 ? 1 : 37) {
+			size_t len =
+			        records_cut(wire, sizeof(wire), samples[i].bytes + 5, samples[i].len - 5, n);
+			answer_get(&answer, probe_find("tls"), wire, len);
+			assert_int_equal(answer.verdict, VERDICT_YES);
+			assert_true(answer_equal(&answer, &whole, ATTRIBUTE_SNI));
+			assert_true(answer_equal(&answer, &whole, ATTRIBUTE_ALPN));
+			if (n < 4)
+				assert_null(cuts_check(probe_find("tls"), wire, len, EVIDENCE_MAX));
+		}
+	}
+}
+
+/* The hello of a client with keys and tickets galore; its names come last. */
+static void hellos_as_large_as_the_evidence(void **state)
+{
+	static uint8_t filler[32700];
+
+	for (size_t record_len = 1; record_len <= 16384; record_len *= 128) {
+		size_t size = record_len == 1 ? 5000 : 31000;
+		hello_begin();
+		extension(51, filler, size);
+		server_name("late.example");
+		extension(16, "\0\3\2h2", 5);
+		hello_end();
+		size_t len = records_cut(wire, sizeof(wire), message, message_len, record_len);
+		assert_true(len < EVIDENCE_MAX);
+		assert_int_equal(run(wire, len - 1), VERDICT_YES);
+		assert_string_equal(value(ATTRIBUTE_SNI), "late.example");
+		assert_null(value(ATTRIBUTE_ALPN));
+		assert_int_equal(run(wire, len), VERDICT_YES);
+		assert_string_equal(value(ATTRIBUTE_ALPN), "h2");
+	}
+	/* larger than it: YES, and the name stays open */
+	hello_begin();
+	extension(51, filler, sizeof(filler));
+	server_name("late.example");
+	hello_end();
+	size_t len = records_cut(wire, sizeof(wire), message, message_len, 16384);
+	assert_true(len > EVIDENCE_MAX);
+	assert_int_equal(run(wire, len), VERDICT_YES);
+	assert_null(value(ATTRIBUTE_SNI));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(yes_with_the_length_of_the_ciphers),
+		cmocka_unit_test(an_attribute_settles_behind_its_extension),
+		cmocka_unit_test(no_extensions_at_all),
+		cmocka_unit_test(server_names),
+		cmocka_unit_test(server_name_lists_that_are_none),
+		cmocka_unit_test(alpn_lists),
+		cmocka_unit_test(of_many_alpn_names_the_first_sixteen),
+		cmocka_unit_test(an_extension_twice_ends_the_reading),
+		cmocka_unit_test(lengths_that_disagree),
+		cmocka_unit_test(record_headers),
+		cmocka_unit_test(broken_records_behind_yes_settle_the_rest),
+		cmocka_unit_test(any_records_say_the_same),
+		cmocka_unit_test(hellos_as_large_as_the_evidence),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
