@@ -1,6 +1,6 @@
-/* Configurations in files: each under data/policy says itself, behind the faulty line, what usher must complain of, and
- * nothing else may be complained of. Then the examples, the default configuration and the manual: they load, and every key
- * of the tables is in them. */
+/* Configurations in files: each under data/policy says itself, behind the faulty line, what usher must
+ * complain of, and nothing else may be complained of. Then the examples, the default configuration and the
+ * manual: they load, and every key of the tables is in them. */
 #include "keys.h"
 #include "policy.h"
 #include <errno.h>
@@ -41,13 +41,14 @@ static char *file_read(const char *path)
 }
 
 /* Takes the complaint that was wanted out of the list (its kind becomes impossible). */
-static bool complaint_take(struct complaints *complaints, enum complaint_kind kind, const char *file, unsigned line,
-	const char *wanted, size_t len)
+static bool complaint_take(struct complaints *complaints, enum complaint_kind kind, const char *file,
+        unsigned line, const char *wanted, size_t len)
 {
 	for (size_t i = 0; i < complaints->count; i++) {
 		struct complaint *complaint = &complaints->list[i];
-		if (complaint->kind != kind || complaint->line != line || strcmp(complaint->file, file) != 0 ||
-			!memmem(complaint->text, strlen(complaint->text), wanted, len))
+		if (complaint->kind != kind || complaint->line != line ||
+		        strcmp(complaint->file, file) != 0 ||
+		        !memmem(complaint->text, strlen(complaint->text), wanted, len))
 			continue;
 		complaint->kind = (enum complaint_kind) - 1;
 		return true;
@@ -67,7 +68,8 @@ static const struct {
 };
 
 /* How many of the line's wishes were not met. */
-static unsigned line_check(struct complaints *complaints, const char *path, const char *text, size_t len, unsigned line)
+static unsigned line_check(
+        struct complaints *complaints, const char *path, const char *text, size_t len, unsigned line)
 {
 	unsigned missing = 0;
 
@@ -108,7 +110,8 @@ static unsigned file_check(const char *path)
 	for (size_t i = 0; i < complaints.count; i++) {
 		if ((int)complaints.list[i].kind == -1)
 			continue;
-		print_error("%s:%u: unexpected: %s\n", path, complaints.list[i].line, complaints.list[i].text);
+		print_error(
+		        "%s:%u: unexpected: %s\n", path, complaints.list[i].line, complaints.list[i].text);
 		faults++;
 	}
 	free(text);
@@ -151,7 +154,7 @@ static void the_default_configuration_listens_on_loopback_only(void **state)
 	assert_true(policy->n_listeners >= 1);
 	for (size_t i = 0; i < policy->n_listeners; i++)
 		assert_true(strncmp(policy->listeners[i].text, "127.", 4) == 0 ||
-			    strncmp(policy->listeners[i].text, "[::1]:", 6) == 0);
+		            strncmp(policy->listeners[i].text, "[::1]:", 6) == 0);
 	policy_free(policy);
 	complaints_fini(&complaints);
 }
@@ -200,6 +203,24 @@ static bool text_sets(const char *text, const char *key)
 	return false;
 }
 
+static size_t text_count(const char *text, const char *word)
+{
+	size_t count = 0;
+	for (const char *at = text; (at = strstr(at, word)); at += strlen(word))
+		count++;
+	return count;
+}
+
+/* In how many sections is there a key of this name? The manual has an entry for each. */
+static size_t sections_with(const char *key)
+{
+	size_t count = 0;
+	for (size_t s = 0; s < SECTION_COUNT; s++)
+		for (size_t k = 0; k < sections[s].n_keys; k++)
+			count += !sections[s].keys[k].later && strcmp(sections[s].keys[k].name, key) == 0;
+	return count;
+}
+
 static char *examples_read(void)
 {
 	glob_t found;
@@ -219,7 +240,8 @@ static char *examples_read(void)
 
 static void every_key_is_in_the_manual_the_defaults_and_an_example(void **state)
 {
-	char *manual = file_read(MANUAL), *examples = examples_read(), *defaults = file_read(DEFAULTS), item[64];
+	char *manual = file_read(MANUAL), *examples = examples_read(), *defaults = file_read(DEFAULTS),
+	     item[64];
 	unsigned missing = 0;
 
 	for (size_t s = 0; s < SECTION_COUNT; s++) {
@@ -228,13 +250,14 @@ static void every_key_is_in_the_manual_the_defaults_and_an_example(void **state)
 			if (sections[s].keys[k].later)
 				continue;
 			snprintf(item, sizeof(item), "\n.It Ic %s ", key);
-			bool in_manual = strstr(manual, item) != NULL;
+			bool in_manual = text_count(manual, item) == sections_with(key);
 			bool in_example = text_sets(examples, key);
 			bool in_defaults = s != SECTION_TOP || text_sets(defaults, key);
 			if (in_manual && in_example && in_defaults)
 				continue;
-			print_error("key `%s' of %s:%s%s%s\n", key, sections[s].name, in_manual ? "" : " not in the manual",
-				in_example ? "" : " not in an example", in_defaults ? "" : " not in etc/usher.conf");
+			print_error("key `%s' of %s:%s%s%s\n", key, sections[s].name,
+			        in_manual ? "" : " not in the manual", in_example ? "" : " not in an example",
+			        in_defaults ? "" : " not in etc/usher.conf");
 			missing++;
 		}
 	}
