@@ -261,7 +261,7 @@ static bool stderr_is_journal(void)
 
 static int become_logger(const struct logger *logger, struct outlet *outlet, int control_fd)
 {
-	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE };
+	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ };
 	sigset_t none;
 
 	process_rename("usher: logger");
