@@ -1,0 +1,13 @@
+/* The SSH probe at every cut. */
+#include "../unit/cuts.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define DENSE 256
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (cuts_check(probe_find("ssh"), data, size, DENSE))
+		abort();
+	return 0;
+}
