@@ -7,8 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What the next calls of sendmsg do: fail with -error, or take no more than so many bytes; 0 ends the list.
- */
+/* What the next calls of sendmsg do: fail with -error, or take no more than so many bytes; 0 ends it. */
 static int script[8];
 static size_t script_at;
 static size_t take; /* the same for every call; 0: all */
