@@ -260,9 +260,9 @@ int worker_run(const struct worker_start *start)
 
 	worker_set_signals();
 	process_rename("usher: worker");
-	int error = worker_close_others(start);
-	if (error == 0 && start->resolved)
-		error = resolved_read_only(start->resolved);
+	int error = start->resolved ? resolved_read_only(start->resolved) : 0; /* before its descriptor is closed */
+	if (error == 0)
+		error = worker_close_others(start);
 	if (error == 0)
 		error = worker_init(&worker, start);
 	if (error == 0)
