@@ -464,8 +464,9 @@ static int signals_set(sigset_t *ret_waiting_mask)
 static int usage(FILE *to)
 {
 	fprintf(to,
-	        "usage: usher-proxy [-d] [-n MAX] -l /path.sock -a HOST -p PORT\n"
+	        "usage: usher-proxy [-d] [-m MODE] [-n MAX] -l /path.sock -a HOST -p PORT\n"
 	        "  -l  where usher hands connections over (handover = \"/path.sock\")\n"
+	        "  -m  its permissions, octal, default 660: usher's workers must be able to write to it\n"
 	        "  -a, -p  the server that each is connected to\n"
 	        "  -n  connections at a time, 1 to %d; default %d\n"
 	        "  -d  in the background\n",
@@ -477,16 +478,25 @@ struct settings {
 	const char *path, *host, *port;
 	bool background;
 	unsigned long pairs_max;
+	unsigned long mode;
 };
+
+static bool number_read(
+        unsigned long *ret, const char *text, int base, unsigned long least, unsigned long most)
+{
+	char *end;
+
+	*ret = strtoul(text, &end, base);
+	return *text >= '0' && *text <= '9' && !*end && *ret >= least && *ret <= most;
+}
 
 /* -1 to go on, or an exit status. */
 static int settings_read(struct settings *s, int argc, char **argv)
 {
-	char *end = NULL;
 	int option;
 
-	*s = (struct settings){ .pairs_max = PAIRS_DEFAULT };
-	while ((option = getopt(argc, argv, "dl:a:p:n:h")) != -1) {
+	*s = (struct settings){ .pairs_max = PAIRS_DEFAULT, .mode = 0660 };
+	while ((option = getopt(argc, argv, "dl:a:p:n:m:h")) != -1) {
 		switch (option) {
 		case 'd':
 			s->background = true;
@@ -501,9 +511,11 @@ static int settings_read(struct settings *s, int argc, char **argv)
 			s->port = optarg;
 			break;
 		case 'n':
-			s->pairs_max = strtoul(optarg, &end, 10);
-			if (*optarg == '-' || !*optarg || *end || s->pairs_max < 1 ||
-			        s->pairs_max > PAIRS_MAX)
+			if (!number_read(&s->pairs_max, optarg, 10, 1, PAIRS_MAX))
+				return usage(stderr);
+			break;
+		case 'm':
+			if (!number_read(&s->mode, optarg, 8, 0, 0777))
 				return usage(stderr);
 			break;
 		case 'h':
@@ -537,7 +549,7 @@ static int proxy_start(struct proxy *proxy, const struct settings *s)
 	proxy->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (proxy->epoll_fd < 0)
 		return fail("epoll", NULL, -errno);
-	error = usher_listen(s->path, 0660, &proxy->receiver);
+	error = usher_listen(s->path, (mode_t)s->mode, &proxy->receiver);
 	return error < 0 ? fail("cannot listen at", s->path, error) : EXIT_SUCCESS;
 }
 

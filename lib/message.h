@@ -7,6 +7,5 @@
  * be read to know or to have it all. -EBADMSG: no message begins like this. */
 int message_length(const uint8_t *bytes, size_t len);
 
-/* Fills all of `ret` but fd from a whole message, as long as message_length() says. 0; -EBADMSG: malformed.
- */
+/* Fills all of `ret` but fd from a whole message, of message_length() bytes. 0; -EBADMSG: malformed. */
 int message_read(const uint8_t *bytes, size_t len, struct usher_connection *ret);

@@ -178,8 +178,7 @@ static int channel_keep(struct channel *channel, struct msghdr *m)
 	return bad ? -EBADMSG : 0;
 }
 
-/* The kernel drops a descriptor that the table has no room for, and a client with it: look before taking one.
- */
+/* The kernel drops a descriptor that the table has no room for, and a client with it: look first. */
 static int table_has_room(int fd)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);

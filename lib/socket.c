@@ -138,8 +138,7 @@ void path_socket_close(struct path_socket *s)
 {
 	struct stat st;
 
-	/* Without the lock it stays: a stale socket does less harm than one removed from under its new owner.
-	 */
+	/* Without the lock it stays: a stale socket does less harm than one taken from its new owner. */
 	if (directory_lock(s->directory) == 0 &&
 	        fstatat(s->directory, s->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == s->device &&
 	        st.st_ino == s->inode)

@@ -483,7 +483,7 @@ static void too_many_descriptors_under_way_is_waited_for(void **state)
 	job_send(w, &jobs[1], 2);
 	run_ms(w, 5);
 	assert_waits(&jobs[0]);
-	run_ms(w, 40);
+	run_ms(w, 100);
 	assert_done(&jobs[0], 0);
 	assert_done(&jobs[1], 0);
 	assert_accepts(w, 1);
