@@ -109,12 +109,10 @@ struct usher_receiver;
 int usher_listen(const char *path, mode_t mode, struct usher_receiver **ret);
 
 /* A descriptor that polls readable (POLLIN, EPOLLIN) while there is something for usher_accept() to do; the
- * receiver's, not to be read or closed. Watched edge-triggered, usher_accept() must be called until -EAGAIN.
- */
+ * receiver's, not to be read or closed. Edge-triggered, usher_accept() must be called until -EAGAIN. */
 int usher_receiver_fd(const struct usher_receiver *receiver);
 
-/* Waits until there is something to do, at most timeout_ms (-1: for ever). 0; -ETIMEDOUT; -EINTR: a signal.
- */
+/* Waits until there is something to do, at most timeout_ms (-1: for ever). 0; -ETIMEDOUT; -EINTR. */
 int usher_wait(struct usher_receiver *receiver, int timeout_ms);
 
 /* The next connection, never waiting for one: channels take turns. 0: `ret->fd` blocks, as from accept(2); in
