@@ -1,56 +1,56 @@
 /* Takes over connections that usher hands to another program, by libusher-handover, and the two formats that
- *they come in.
+ * they come in.
  *
  * usher looked at a client's first bytes without reading them, chose a service, and passes the client's
- *socket to the program that listens on the service's `handover` path. From then on usher has nothing to do
- *with the connection: the program reads every byte that the client sent and its peer is the client itself.
+ * socket to the program that listens on the service's `handover` path. From then on usher has nothing to do
+ * with the connection: the program reads every byte that the client sent and its peer is the client itself.
  *All that a program needs:
  *
- *	struct usher_receiver *receiver;
- *	struct usher_connection c;
+ *     struct usher_receiver *receiver;
+ *     struct usher_connection c;
  *
- *	if (usher_listen("/run/usher/web.sock", 0660, &receiver) < 0)
- *		exit(1);
- *	while (usher_wait(receiver, -1) == 0)
- *		while (usher_accept(receiver, &c) == 0)
- *			serve(c.fd, c.service); // and close it
+ *     if (usher_listen("/run/usher/web.sock", 0660, &receiver) < 0)
+ *         exit(1);
+ *     while (usher_wait(receiver, -1) == 0)
+ *         while (usher_accept(receiver, &c) == 0)
+ *         	serve(c.fd, c.service); // and close it
  *
  * A program with an event loop of its own watches usher_receiver_fd() in place of usher_wait().
  *
  * Functions return 0 or a negated errno and write to `ret` only when they return 0. They keep nothing in
- *global variables, write to no file or terminal and change no signal. A receiver belongs to one thread at a
- *time; after fork() only one of the processes may go on using it.
+ * global variables, write to no file or terminal and change no signal. A receiver belongs to one thread at a
+ * time; after fork() only one of the processes may go on using it.
  *
  * ## Formats
  *
  * Both go over AF_UNIX SOCK_STREAM connections, here called channels, that usher opens (one a worker) and
- *keeps. Each message brings one connection: its socket is the single SCM_RIGHTS descriptor sent with the
- *message's first byte. Nothing is sent back. A receiver tells the formats apart, message by message, by the
- *first four bytes.
+ * keeps. Each message brings one connection: its socket is the single SCM_RIGHTS descriptor sent with the
+ * message's first byte. Nothing is sent back. A receiver tells the formats apart, message by message, by the
+ * first four bytes.
  *
  * `tcpmux` is four bytes, 0xdeadbeaf in the machine's own byte order, and no more.
  *
  * `usher` is at most 1024 bytes, numbers in network order:
  *
- *	 0       4         5       6              8
- *	+-------+---------+-------+--------------+------------------------------+
- *	| USHR  | version | flags | total length | attribute, attribute, ...    |
- *	+-------+---------+-------+--------------+------------------------------+
- *	                           header included
+ *      0       4         5       6              8
+ *     +-------+---------+-------+--------------+------------------------------+
+ *     | USHR  | version | flags | total length | attribute, attribute, ...    |
+ *     +-------+---------+-------+--------------+------------------------------+
+ *                                header included
  *
- *	 0             2        4
- *	+-------------+--------+-----------+
- *	| type        | length | value ... |      length: of the value alone
- *	+-------------+--------+-----------+
+ *      0             2        4
+ *     +-------------+--------+-----------+
+ *     | type        | length | value ... |      length: of the value alone
+ *     +-------------+--------+-----------+
  *
  * A receiver may skip all of the attributes. It must ignore types and flags that it does not know, and must
- *refuse a version that is not 1: that is how the format grows. An attribute whose value is longer than 255
- *bytes, or that no longer fits, is left out, and the flag USHER_FLAG_INCOMPLETE says so. Attributes come in
- *any order, none twice.
+ * refuse a version that is not 1: that is how the format grows. An attribute whose value is longer than 255
+ * bytes, or that no longer fits, is left out, and the flag USHER_FLAG_INCOMPLETE says so. Attributes come in
+ * any order, none twice.
  *
  * Who writes a receiver without this library: at the start of a message, a recvmsg() with a larger buffer
- *stops at the message's end because of the descriptor; but once a message is begun, ask for no more than what
- *is left of it, or the next message's descriptor comes with this one's bytes. See examples/receiver.py. */
+ *stops at its end because of the descriptor; but once a message is begun, ask for no more than is left of it,
+ *or the next message's descriptor comes with this one's bytes. examples/receiver.py shows it. */
 #pragma once
 #include <stdint.h>
 #include <sys/types.h>
