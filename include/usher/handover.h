@@ -4,7 +4,7 @@
  * usher looked at a client's first bytes without reading them, chose a service, and passes the client's
  * socket to the program that listens on the service's `handover` path. From then on usher has nothing to do
  * with the connection: the program reads every byte that the client sent and its peer is the client itself.
- *All that a program needs:
+ * All that a program needs:
  *
  *     struct usher_receiver *receiver;
  *     struct usher_connection c;
@@ -13,7 +13,7 @@
  *         exit(1);
  *     while (usher_wait(receiver, -1) == 0)
  *         while (usher_accept(receiver, &c) == 0)
- *         	serve(c.fd, c.service); // and close it
+ *             serve(c.fd, c.service); // and close it
  *
  * A program with an event loop of its own watches usher_receiver_fd() in place of usher_wait().
  *
@@ -49,8 +49,8 @@
  * any order, none twice.
  *
  * Who writes a receiver without this library: at the start of a message, a recvmsg() with a larger buffer
- *stops at its end because of the descriptor; but once a message is begun, ask for no more than is left of it,
- *or the next message's descriptor comes with this one's bytes. examples/receiver.py shows it. */
+ * stops at its end because of the descriptor; but once a message is begun, ask for no more than is left of
+ * it, or the next message's descriptor comes with this one's bytes. examples/receiver.py shows it. */
 #pragma once
 #include <stdint.h>
 #include <sys/types.h>
