@@ -102,3 +102,46 @@ def s_server(certificate):
     yield start
     for server in running:
         server.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def big(nginx):
+    """A file of 200 MB that nginx serves as /big: (path, SHA-256)."""
+    return nginx.www / "big", servers.make_file(nginx.www / "big", 200_000_000)
+
+
+@pytest.fixture(scope="session")
+def middle(nginx):
+    """One of 8 MB, as /middle."""
+    return nginx.www / "middle", servers.make_file(nginx.www / "middle", 8_000_000)
+
+
+ONE_PORT = """
+listen = [ "127.0.0.1:{port}" ];
+workers = 2;
+decide_timeout = {decide_timeout};
+protocols = ( { name = "echo"; string = "echo"; },
+              { name = "h2c"; string = "PRI * HTTP/2.0"; } );
+services = (
+  { name = "ssh"; match = "ssh"; {ssh_delivery}; },
+  { name = "h2c"; match = "h2c"; connect = "127.0.0.1:{h2c}"; },
+  { name = "web"; match = "http"; connect = "127.0.0.1:{http}"; },
+  { name = "two"; match = { protocol = "tls"; sni = [ "two.example", "*.two.example" ]; }; connect = "127.0.0.1:{two}"; },
+  { name = "one"; match = "tls"; connect = "127.0.0.1:{one}"; },
+  { name = "echo"; match = "echo"; connect = "{echo}"; } );
+on_silence = "ssh";
+"""
+
+
+@pytest.fixture
+def one_port(usher, sshd, nginx, echo):
+    """one_port(exec_sshd=False, ...) starts an usher in front of sshd, nginx (HTTP/1, HTTP/2, two names over TLS) and the echo
+    server, all on one port."""
+
+    def start(exec_sshd=False, decide_timeout=10.0, **options):
+        program = ", ".join(f'"{word}"' for word in sshd.inetd)
+        return usher(ONE_PORT, decide_timeout=decide_timeout, http=nginx.http, h2c=nginx.h2c, one=nginx.https_one,
+                     two=nginx.https_two, echo=echo.tcp4,
+                     ssh_delivery=f"exec = [ {program} ]" if exec_sshd else f'connect = "127.0.0.1:{sshd.port}"', **options)
+
+    return start

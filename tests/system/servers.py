@@ -2,6 +2,7 @@
 echo server. Each is a context manager and ends what it started, by pid."""
 
 import getpass
+import hashlib
 import os
 import pathlib
 import random
@@ -9,8 +10,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 
-from harness import IS_ROOT, connect, end_process, free_port, slow, wait_until, wait_for_server
+from harness import IS_ROOT, end_process, free_port, slow, wait_for_server
 
 SSHD = "/usr/sbin/sshd"
 NGINX = "/usr/sbin/nginx"
@@ -136,26 +138,21 @@ class Nginx(Server):
             h2c=self.h2c, https_one=self.https_one, https_two=self.https_two))
         self.launch([NGINX, "-p", str(directory), "-c", str(config), "-e", str(directory / "error.log")],
                     directory / "nginx.log")
-        self.wait(("127.0.0.1", self.http), ("127.0.0.1", self.https_two))
+        self.wait(("127.0.0.1", self.http), ("127.0.0.1", self.https_two), directory / "http.sock")
         (directory / "http.sock").chmod(0o777)
 
-    def file(self, name, size):
-        """The file of that name and size, made at its first use."""
-        path = self.www / name
-        if not path.exists():
-            make_file(path, size)
-        return path
-
-
 def make_file(path, size):
-    """Bytes that do not compress and do not repeat at any round distance."""
+    """Bytes that do not compress and do not repeat at any round distance; the digest."""
+    digest = hashlib.sha256()
     generator = random.Random(size)
     block = generator.randbytes((1 << 20) + 4099)
     with open(path, "wb") as file:
         while size > 0:
             file.write(block[:size])
+            digest.update(block[:size])
             size -= len(block)
     path.chmod(0o644)
+    return digest.hexdigest()
 
 
 SSHD_CONFIG = """
@@ -175,6 +172,8 @@ UseDNS no
 PrintMotd no
 PrintLastLog no
 LogLevel VERBOSE
+# Not the shell start-up files of whoever runs the tests.
+SetEnv HOME={dir}
 Subsystem sftp internal-sftp
 """
 
@@ -215,8 +214,7 @@ class Sshd(Server):
 
     def ssh(self, port, *command, host="127.0.0.1", options=(), timeout=30, **more):
         """Runs ssh to its end."""
-        return subprocess.run(["ssh", *self.options(port), *options, host, *command], timeout=slow(timeout),
-                              **{"capture_output": True, "stdin": subprocess.DEVNULL, **more})
+        return run(["ssh", *self.options(port), *options, host, *command], timeout=timeout, **more)
 
 
 class SServer(Server):
@@ -231,3 +229,43 @@ class SServer(Server):
 
 def have(program):
     return shutil.which(program) is not None
+
+
+def run(command, timeout=30, **more):
+    """Runs a client to its end, with nothing on its standard input unless told otherwise."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    if "input" not in options:
+        options.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.run([str(word) for word in command], timeout=slow(timeout), check=False, **options)
+
+
+def output_of(command, timeout=30, **more):
+    """What it wrote; it must have ended with status 0."""
+    done = run(command, timeout, **more)
+    assert done.returncode == 0, f"{command}: status {done.returncode}\n{done.stderr!r}\n{(done.stdout or b'')[:500]!r}"
+    return done.stdout
+
+
+def digest_of_stream(stream):
+    digest = hashlib.sha256()
+    while piece := stream.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def digest_of_file(path):
+    with open(path, "rb") as file:
+        return digest_of_stream(file)
+
+
+def digest_of_output(command, timeout=60, **more):
+    """SHA-256 of what it writes; it must end with status 0."""
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE,
+                          stdin=more.pop("stdin", subprocess.DEVNULL), **more) as process:
+        alarm = threading.Timer(slow(timeout), process.kill)
+        alarm.start()
+        digest = digest_of_stream(process.stdout)
+        status = process.wait()
+        alarm.cancel()
+    assert status == 0, f"{command}: status {status}"
+    return digest

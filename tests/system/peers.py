@@ -1,0 +1,210 @@
+"""Both ends of a relayed connection, played by the test itself: clients and backends that reset, stall, half-close and
+check what comes; what processes cost; a ClientHello made to measure."""
+
+import hashlib
+import os
+import random
+import select
+import socket
+import struct
+import threading
+import time
+
+from harness import connect, slow
+from servers import listening
+
+# Everything that begins with "go" is relayed to the test's own backend.
+RELAY = """
+listen = [ "127.0.0.1:{port}" ];  workers = 1;
+protocols = ( { name = "go"; string = "go"; } );
+services = ( { name = "go"; match = "go"; connect = "127.0.0.1:{backend}"; } );
+"""
+
+
+class Backend:
+    """A listening socket of the test's own: .port, accept(), and whether anybody came."""
+
+    def __init__(self, address=("127.0.0.1", 0), backlog=4096):
+        self.listener = listening(address, backlog)
+        self.port = self.listener.getsockname()[1] if isinstance(address, tuple) else None
+
+    def accept(self, timeout=5.0):
+        self.listener.settimeout(slow(timeout))
+        server, _ = self.listener.accept()
+        server.settimeout(slow(10))
+        return server
+
+    def nobody_comes(self, seconds):
+        readable, _, _ = select.select([self.listener], [], [], seconds)
+        return not readable
+
+    def close(self):
+        self.listener.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def pair(one, backend, first=b"go", buffer=None):
+    """(client, server): both ends of a connection through usher; the backend has read `first`."""
+    client = connect_small(one.port, buffer) if buffer else one.connect()
+    client.sendall(first)
+    server = backend.accept()
+    got = b""
+    while len(got) < len(first):
+        got += server.recv(len(first) - len(got))
+    assert got == first
+    return client, server
+
+
+def connect_small(port, buffer):
+    """A client whose receive buffer holds little."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    client.settimeout(slow(10))
+    client.connect(("127.0.0.1", port))
+    return client
+
+
+def reset(sock):
+    """Closes with an RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def how_it_ends(sock):
+    """"eof" or "reset", after whatever data still comes."""
+    try:
+        while sock.recv(65536):
+            pass
+        return "eof"
+    except ConnectionResetError:
+        return "reset"
+
+
+def fill(sock, seconds=1.0):
+    """Sends until nothing moved for `seconds`; how many bytes went."""
+    sock.setblocking(False)
+    sent, piece = 0, random.Random(7).randbytes(65536)
+    while select.select([], [sock], [], slow(seconds))[1]:
+        try:
+            sent += sock.send(piece)
+        except BlockingIOError:
+            pass
+    sock.settimeout(slow(10))
+    return sent
+
+
+class Sender(threading.Thread):
+    """Sends `size` random bytes in pieces of random sizes, then half-closes if told to; .digest when joined."""
+
+    def __init__(self, sock, size, seed, half_close=True, largest=1 << 18):
+        super().__init__(daemon=True)
+        self.sock, self.size, self.half_close, self.largest = sock, size, half_close, largest
+        self.random = random.Random(seed)
+        self.digest, self.error = None, None
+        self.start()
+
+    def run(self):
+        digest, left = hashlib.sha256(), self.size
+        stock = memoryview(self.random.randbytes((1 << 20) + 4099))
+        try:
+            while left:
+                length = min(left, int(self.largest ** self.random.random()))
+                at = self.random.randrange(len(stock) - length)
+                self.sock.sendall(stock[at : at + length])
+                digest.update(stock[at : at + length])
+                left -= length
+            if self.half_close:
+                self.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.error = error
+        self.digest = digest.hexdigest()
+
+
+class Receiver(threading.Thread):
+    """Reads to the end of the stream with buffers of random sizes; .digest and .size when joined."""
+
+    def __init__(self, sock, seed):
+        super().__init__(daemon=True)
+        self.sock, self.random = sock, random.Random(seed)
+        self.digest, self.size, self.error = None, 0, None
+        self.start()
+
+    def run(self):
+        digest = hashlib.sha256()
+        buffer = bytearray(1 << 18)
+        view = memoryview(buffer)
+        try:
+            while n := self.sock.recv_into(view, self.random.choice((100, 4096, 65536, 1 << 18))):
+                digest.update(view[:n])
+                self.size += n
+        except OSError as error:
+            self.error = error
+        self.digest = digest.hexdigest()
+
+
+def join_all(*threads, timeout=60):
+    end = time.monotonic() + slow(timeout)
+    for thread in threads:
+        thread.join(max(0, end - time.monotonic()))
+        assert not thread.is_alive(), f"{thread} is stuck"
+        assert thread.error is None, thread.error
+
+
+def exchange(client, server, up, down, seed=1):
+    """Random bytes both ways at once, each way closed behind its last byte; checks them."""
+    threads = [Sender(client, up, seed), Sender(server, down, seed + 1), Receiver(server, seed + 2), Receiver(client, seed + 3)]
+    join_all(*threads)
+    assert (threads[2].size, threads[3].size) == (up, down)
+    assert threads[0].digest == threads[2].digest, "client to server: other bytes arrived"
+    assert threads[1].digest == threads[3].digest, "server to client: other bytes arrived"
+
+
+# ---- what a process costs
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[0]) / 1e9
+
+
+def cpu_of(pids):
+    return sum(cpu_seconds(pid) for pid in pids)
+
+
+def rss_kib(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * (os.sysconf("SC_PAGE_SIZE") // 1024)
+
+
+# ---- TLS
+
+
+def client_hello(sni=None, alpn=(), size=0, record=16384):
+    """A ClientHello of TLS 1.2; padded to about `size` bytes by an extension that comes before the names, and cut into
+    records of `record` bytes."""
+    def extension(number, data):
+        return struct.pack(">HH", number, len(data)) + data
+
+    def names():
+        made = b""
+        if sni is not None:
+            name = sni if isinstance(sni, bytes) else sni.encode()
+            made += extension(0, struct.pack(">HBH", len(name) + 3, 0, len(name)) + name)
+        if alpn:
+            listed = b"".join(bytes([len(name)]) + name for name in alpn)
+            made += extension(16, struct.pack(">H", len(listed)) + listed)
+        return made
+
+    fixed = b"\x03\x03" + bytes(range(32)) + b"\0" + b"\0\x02\x13\x01" + b"\x01\0"
+    end = names()
+    padding = max(0, size - len(fixed) - len(end) - 4 - 2 - 4)
+    extensions = (extension(21, bytes(padding)) if size else b"") + end
+    body = fixed + struct.pack(">H", len(extensions)) + extensions
+    message = b"\x01" + struct.pack(">I", len(body))[1:] + body
+    pieces = [message[at : at + record] for at in range(0, len(message), record)]
+    return b"".join(b"\x16\x03\x01" + struct.pack(">H", len(piece)) + piece for piece in pieces)

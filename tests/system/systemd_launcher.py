@@ -1,0 +1,31 @@
+"""Starts a program as systemd's socket activation does: systemd_launcher.py ADDRESS... -- COMMAND...
+
+ADDRESS is host:port or the path of a UNIX socket; their listening sockets become descriptors 3 and up.
+"""
+
+import os
+import socket
+import sys
+
+separator = sys.argv.index("--")
+sockets = []
+for address in sys.argv[1:separator]:
+    if address.startswith("/"):
+        one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        one.bind(address)
+        os.chmod(address, 0o640)
+    else:
+        host, port = address.rsplit(":", 1)
+        one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if one.family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind((host, int(port)))
+    one.listen(17)
+    sockets.append(os.dup2(os.dup(one.fileno()), 100 + len(sockets)))
+    one.close()
+for number, fd in enumerate(sockets):
+    os.dup2(fd, 3 + number, inheritable=True)
+os.closerange(3 + len(sockets), 200)
+command = sys.argv[separator + 1 :]
+os.execve(command[0], command, {**os.environ, "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(sockets))})
