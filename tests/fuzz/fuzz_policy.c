@@ -1,0 +1,118 @@
+/* Configuration text of any kind: it compiles or is complained of, and what compiles can be printed and
+ * asked. The text is the operator's, not a stranger's, but other programs' configurations pass through here
+ * too.
+ *
+ * Text that includes files is left out, and this machine's users, groups and interfaces are replaced by a few
+ * that never change: a finding is the same everywhere, and the databases are slow. */
+#include "policy.h"
+#include <grp.h>
+#include <ifaddrs.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* libconfig 1.5 loses the string that it was reading where it meets a syntax error, and libFuzzer would look
+ * for what was lost after every such run. The unit tests watch for what we lose. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+
+struct passwd *getpwuid(uid_t uid)
+{
+	static struct passwd nobody = { "nobody", "x", 65534, 65534, "", "/", "/bin/sh" };
+	nobody.pw_uid = uid;
+	return &nobody;
+}
+
+struct passwd *getpwnam(const char *name)
+{
+	return strcmp(name, "nobody") == 0 ? getpwuid(65534) : NULL;
+}
+
+struct group *getgrgid(gid_t gid)
+{
+	static struct group nogroup = { "nogroup", "x", 65534, NULL };
+	nogroup.gr_gid = gid;
+	return &nogroup;
+}
+
+struct group *getgrnam(const char *name)
+{
+	return strcmp(name, "nogroup") == 0 ? getgrgid(65534) : NULL;
+}
+
+/* More groups than fit at first, as on machines that have them. */
+int getgrouplist(const char *user, gid_t group, gid_t *groups, int *count)
+{
+	int room = *count;
+	*count = 100;
+	for (int i = 0; i < room && i < 100; i++)
+		groups[i] = group + (gid_t)i;
+	return room < 100 ? -1 : 100;
+}
+
+int getifaddrs(struct ifaddrs **ret)
+{
+	static struct sockaddr_in in = { .sin_family = AF_INET };
+	static struct ifaddrs list = { .ifa_name = "eth0", .ifa_addr = (struct sockaddr *)&in };
+	in.sin_addr.s_addr = htonl(0xc0000201); /* 192.0.2.1 */
+	*ret = &list;
+	return 0;
+}
+
+void freeifaddrs(struct ifaddrs *list)
+{
+}
+
+static FILE *nowhere(void)
+{
+	static FILE *to;
+	if (!to && !(to = fopen("/dev/null", "we")))
+		abort();
+	return to;
+}
+
+static void policy_ask(const struct policy *policy, const uint8_t *data, size_t size)
+{
+	static struct findings findings;
+	struct evidence evidence = { data, size < EVIDENCE_MAX ? size : EVIDENCE_MAX };
+	struct outcome outcome;
+
+	for (size_t i = 0; i < policy->n_listeners; i++) {
+		decider_decide(policy->deciders[i], &evidence, &findings, &outcome);
+		if (outcome.yes != SERVICE_NONE && outcome.yes >= policy->n_services)
+			abort();
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct complaints complaints = { 0 };
+	struct policy *policy = NULL;
+	struct policy_options options = { .port = size && data[0] == '#' ? 8080 : 0 };
+
+	if (memmem(data, size, "include", 7))
+		return 0;
+	char *text = malloc(size + 1);
+	if (!text)
+		abort();
+	memcpy(text, data, size);
+	text[size] = 0;
+
+	int error = policy_load_text(&policy, "fuzz.conf", text, &options, &complaints);
+	if ((error == 0) != (policy != NULL) || (error == 0) != (complaints.errors == 0))
+		abort();
+	complaints_print(&complaints, nowhere());
+	if (policy) {
+		policy_print(policy, nowhere());
+		policy_ask(policy, data, size);
+	}
+	policy_free(policy);
+	complaints_fini(&complaints);
+	free(text);
+	return 0;
+}
