@@ -81,8 +81,7 @@ static bool send_to_journal(int priority, const char *text, size_t len)
 	struct iovec fields[] = {
 		{ .iov_base = message, .iov_len = used + len },
 		{ .iov_base = level, .iov_len = sizeof level - 1 },
-		{ .iov_base = (char *)"SYSLOG_IDENTIFIER=usher",
-		        .iov_len = sizeof "SYSLOG_IDENTIFIER=usher" - 1 },
+		{ .iov_base = (char *)"SYSLOG_IDENTIFIER=usher", .iov_len = sizeof "SYSLOG_IDENTIFIER=usher" - 1 },
 	};
 	int result = sd_journal_sendv(fields, sizeof fields / sizeof fields[0]);
 	if (result < 0)
@@ -255,8 +254,8 @@ static bool stderr_is_journal(void)
 	unsigned long long device, inode;
 	struct stat status;
 
-	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-	       fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &status) == 0 &&
+		status.st_dev == device && status.st_ino == inode;
 }
 
 static int become_logger(const struct logger *logger, struct outlet *outlet, int control_fd)
@@ -307,8 +306,7 @@ static void __attribute__((noreturn)) logger_main(const struct logger *logger, i
  * a wait. */
 static int open_log_file(const char *file)
 {
-	int fd = open(
-	        file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0640);
+	int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0640);
 	if (fd < 0)
 		return -errno;
 	int result = fd_set_nonblocking(fd, false);

@@ -184,14 +184,12 @@ static int resolver_open(struct resolver *resolver)
 
 	if (stat(SERVERS_FILE, &now) < 0)
 		now = (struct stat){ 0 };
-	if (resolver->channel && now.st_ino == resolver->servers.st_ino &&
-	        now.st_size == resolver->servers.st_size &&
-	        now.st_mtim.tv_sec == resolver->servers.st_mtim.tv_sec &&
-	        now.st_mtim.tv_nsec == resolver->servers.st_mtim.tv_nsec)
+	if (resolver->channel && now.st_ino == resolver->servers.st_ino && now.st_size == resolver->servers.st_size &&
+		now.st_mtim.tv_sec == resolver->servers.st_mtim.tv_sec &&
+		now.st_mtim.tv_nsec == resolver->servers.st_mtim.tv_nsec)
 		return ARES_SUCCESS;
 	/* "fb": the hosts file, then DNS, whatever nsswitch.conf adds to these. */
-	int status =
-	        ares_init_options(&fresh, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS);
+	int status = ares_init_options(&fresh, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS);
 	if (status != ARES_SUCCESS)
 		return status;
 	ares_channel old = resolver->channel;
@@ -205,8 +203,7 @@ static int resolver_open(struct resolver *resolver)
 /* Asks for what is due and returns when the next name will be. */
 static uint64_t ask_due(struct resolver *resolver, uint64_t now_us)
 {
-	static const struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM };
+	static const struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
 	uint64_t next_us = UINT64_MAX;
 
 	resolver_open(resolver); /* where it fails, the channel that there is goes on */
@@ -240,8 +237,7 @@ static int wait_ms(const struct resolver *resolver, uint64_t next_us)
 		.tv_usec = (suseconds_t)(wait_us % SECOND_US),
 	};
 	const struct timeval *wait = ares_timeout(resolver->channel, &by_name, &by_query);
-	return (int)(wait->tv_sec * 1000 + wait->tv_usec / 1000 +
-	             1); /* never a little too early, which would spin */
+	return (int)(wait->tv_sec * 1000 + wait->tv_usec / 1000 + 1); /* never a little too early, which would spin */
 }
 
 static void __attribute__((noreturn)) resolver_run(struct resolver *resolver)
@@ -250,14 +246,15 @@ static void __attribute__((noreturn)) resolver_run(struct resolver *resolver)
 		uint64_t next_us = ask_due(resolver, clock_monotonic_us());
 		ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
 		struct pollfd fds[ARES_GETSOCK_MAXNUM];
-		int mask = ares_getsock(resolver->channel, sockets, ARES_GETSOCK_MAXNUM);
+		unsigned mask = (unsigned)ares_getsock(resolver->channel, sockets, ARES_GETSOCK_MAXNUM);
 		nfds_t n = 0;
 
 		for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
 			short events = 0;
-			if (ARES_GETSOCK_READABLE(mask, i))
+			/* Not by c-ares' macros: these shift a one into the sign bit. */
+			if (mask >> i & 1)
 				events |= POLLIN;
-			if (ARES_GETSOCK_WRITABLE(mask, i))
+			if (mask >> (i + ARES_GETSOCK_MAXNUM) & 1)
 				events |= POLLOUT;
 			if (events)
 				fds[n++] = (struct pollfd){ .fd = sockets[i], .events = events };
@@ -269,7 +266,7 @@ static void __attribute__((noreturn)) resolver_run(struct resolver *resolver)
 			bool out = fds[i].revents & POLLOUT;
 			if (in || out)
 				ares_process_fd(resolver->channel, in ? fds[i].fd : ARES_SOCKET_BAD,
-				        out ? fds[i].fd : ARES_SOCKET_BAD);
+					out ? fds[i].fd : ARES_SOCKET_BAD);
 		}
 		ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD); /* what timed out */
 	}
@@ -331,8 +328,8 @@ static struct resolver *resolver_new(const char *const *names, size_t n, struct 
 	return resolver;
 }
 
-int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct resolved *table, int log_fd,
-        bool drop, uid_t uid, gid_t gid)
+int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct resolved *table, int log_fd, bool drop,
+	uid_t uid, gid_t gid)
 {
 	pid_t master = getpid();
 	pid_t pid = fork();

@@ -86,8 +86,7 @@ int address_parse(struct address *ret, const char *text)
 
 static bool is_name_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-	       c == '_';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
 /* RFC 1123 2.1 and RFC 1035 2.3.4: labels of 1 to 63 bytes that neither begin nor end with a hyphen; a dot at
@@ -203,7 +202,7 @@ static const char *format(const struct address *original, char *buf, bool with_p
 	if (!with_port)
 		return strcpy(buf, host);
 	snprintf(buf, ADDRESS_TEXT_MAX, a.sa.sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host,
-	        (unsigned)address_port(&a));
+		(unsigned)address_port(&a));
 	return buf;
 }
 
@@ -230,7 +229,7 @@ bool address_equal(const struct address *first, const struct address *second)
 		return a.in.sin_port == b.in.sin_port && a.in.sin_addr.s_addr == b.in.sin_addr.s_addr;
 	case AF_INET6:
 		return a.in6.sin6_port == b.in6.sin6_port && a.in6.sin6_scope_id == b.in6.sin6_scope_id &&
-		       IN6_ARE_ADDR_EQUAL(&a.in6.sin6_addr, &b.in6.sin6_addr);
+			IN6_ARE_ADDR_EQUAL(&a.in6.sin6_addr, &b.in6.sin6_addr);
 	case AF_UNIX: {
 		size_t len = unix_path_len(&a);
 		return len == unix_path_len(&b) && memcmp(a.un.sun_path, b.un.sun_path, len) == 0;
@@ -268,7 +267,7 @@ bool address_reaches(const struct address *target, const struct address *listene
 	if (to.len > 0 && address_equal(&to, &at))
 		return true;
 	return family_of(&to) == family_of(&at) && is_wildcard(&at) && is_loopback(&to) &&
-	       address_port(&to) == address_port(&at);
+		address_port(&to) == address_port(&at);
 }
 
 bool address_is_ip(const struct address *a)

@@ -31,7 +31,7 @@ size_t escape_text(char *dst, size_t size, const void *src, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		char unit[4] = { '\\', 'x', hex[in[i] >> 4], hex[in[i] & 15] };
 		bool fits = is_plain(in[i]) ? put(dst, size, &used, (const char *)in + i, 1)
-		                            : put(dst, size, &used, unit, sizeof unit);
+					    : put(dst, size, &used, unit, sizeof unit);
 		if (!fits)
 			break;
 	}

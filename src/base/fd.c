@@ -29,8 +29,7 @@ int fd_reset(int fd)
 		return -1;
 	int saved = errno;
 	/* On a socket that is no TCP socket this does nothing, which is all that can be done. */
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1, .l_linger = 0 },
-	        sizeof(struct linger));
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1, .l_linger = 0 }, sizeof(struct linger));
 	errno = saved;
 	return fd_close(fd);
 }
@@ -51,12 +50,22 @@ int fd_set_option(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof value) < 0 ? -errno : 0;
 }
 
+static struct rlimit limit_at_start;
+
+void fd_restore_limit(void)
+{
+	if (limit_at_start.rlim_max)
+		setrlimit(RLIMIT_NOFILE, &limit_at_start);
+}
+
 unsigned long fd_raise_limit(void)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 1024;
+	if (!limit_at_start.rlim_max)
+		limit_at_start = limit;
 	struct rlimit raised = { .rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max };
 	if (limit.rlim_cur != limit.rlim_max && setrlimit(RLIMIT_NOFILE, &raised) == 0)
 		return raised.rlim_cur;

@@ -97,10 +97,12 @@ ssize_t ipc_receive(int fd, void *buffer, size_t size, int ret_fds[IPC_FDS_MAX])
 
 	/* MSG_CTRUNC also tells that this process may open no more descriptors: the kernel then kept the
 	 * rest. */
-	bool all = take_fds(&header, ret_fds);
-	if (all && !(header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) && len > 0)
+	bool all = take_fds(&header, ret_fds) && !(header.msg_flags & MSG_CTRUNC);
+	if (all && !(header.msg_flags & MSG_TRUNC) && len > 0)
 		return len;
 	for (size_t i = 0; i < IPC_FDS_MAX; i++)
 		ret_fds[i] = fd_close(ret_fds[i]);
-	return all && !(header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ? 0 : -EMSGSIZE;
+	if (header.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
+	return all ? 0 : -EMFILE;
 }

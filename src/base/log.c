@@ -43,8 +43,8 @@ static size_t format_time(char *dst)
 		struct tm tm;
 		if (!gmtime_r(&now.tv_sec, &tm))
 			tm = (struct tm){ .tm_year = 70, .tm_mday = 1 };
-		snprintf(state.time_text, sizeof state.time_text, "%04d-%02d-%02dT%02d:%02d:%02d",
-		        tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+		snprintf(state.time_text, sizeof state.time_text, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900,
+			tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
 		state.second = now.tv_sec;
 	}
 	size_t len = strlen(state.time_text);
@@ -319,8 +319,7 @@ void log_message(enum log_level level, const char *format, ...)
 	record_begin(&record, level, is_json() ? "message" : "");
 	put_text(&record, is_json() ? ",\"text\":\"" : "");
 	bool whole = put_message(&record, text, shown);
-	put_text(
-	        &record, is_json() ? "\"" : ""); /* fits: put_escaped() leaves at least the byte of its NUL */
+	put_text(&record, is_json() ? "\"" : ""); /* fits: put_escaped() leaves at least the byte of its NUL */
 	record.truncated = !whole || (len >= 0 && (size_t)len > shown);
 	record_write(&record);
 	errno = saved;

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -72,11 +73,25 @@ out:
 	return result;
 }
 
+/* The number may have gone to another program since: then its name, where it can be read, is not ours. */
+static bool is_another_program(long pid)
+{
+	char path[64], name[32] = "", own[32] = "";
+
+	snprintf(path, sizeof path, "/proc/%ld/comm", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd >= 0 ? read(fd, name, sizeof name - 1) : -1;
+	fd_close(fd);
+	name[strcspn(name, "\n")] = '\0';
+	prctl(PR_GET_NAME, own);
+	return len > 0 && strcmp(name, own) != 0;
+}
+
 static bool is_running(long pid)
 {
 	/* Our own pid in a file that we did not write is left over from a life before this one: in a
 	 * container every first process is 1. EPERM is a process that runs as somebody else. */
-	return pid > 0 && pid != getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
+	return pid > 0 && pid != getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH) && !is_another_program(pid);
 }
 
 static int write_temporary(char *path)

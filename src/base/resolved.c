@@ -95,8 +95,7 @@ int resolved_read_only(struct resolved *resolved)
 {
 	/* In place of the writable pages, so that no writable one stays behind. The seal makes the kernel
 	 * refuse an mprotect() that would turn these writable again. */
-	void *pages =
-	        mmap(resolved->slots, resolved->size, PROT_READ, MAP_SHARED | MAP_FIXED, resolved->fd, 0);
+	void *pages = mmap(resolved->slots, resolved->size, PROT_READ, MAP_SHARED | MAP_FIXED, resolved->fd, 0);
 	if (pages == MAP_FAILED)
 		return -errno;
 	resolved->fd = fd_close(resolved->fd);
@@ -179,8 +178,8 @@ static bool get_address(const struct shared_address *from, uint16_t port, struct
 	return true;
 }
 
-size_t resolved_read(const struct resolved *resolved, size_t name, uint16_t port,
-        struct address ret[RESOLVED_ADDRESSES_MAX])
+size_t resolved_read(
+	const struct resolved *resolved, size_t name, uint16_t port, struct address ret[RESOLVED_ADDRESSES_MAX])
 {
 	assert(name < resolved->n_names);
 

@@ -36,11 +36,11 @@ static void what_is_parsed_is_printed_the_same(void **state)
 static void malformed_text_is_refused(void **state)
 {
 	static const char *const texts[] = { "", ":", ":80", "192.0.2.1", "192.0.2.1:", "192.0.2.1:65536",
-		"192.0.2.1:123456", "192.0.2.1:-1", "192.0.2.1:+1", "192.0.2.1: 1", "192.0.2.1:1 ",
-		"192.0.2.1:0x10", "192.0.2:80", "192.0.2.256:80", "1.2.3.4.5:80", "[::1]",
-		"[::1]:", "[::1:80", "::1]:80", "::1:80", "[]:80", "[:80", "]:80", "[192.0.2.1]:80",
-		"[::1]x:80", "[::g]:80", "localhost:80", "unix:", "unix:relative", "unix:@abstract",
-		"UNIX:/x", "[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:1" };
+		"192.0.2.1:123456", "192.0.2.1:-1", "192.0.2.1:+1", "192.0.2.1: 1", "192.0.2.1:1 ", "192.0.2.1:0x10",
+		"192.0.2:80", "192.0.2.256:80", "1.2.3.4.5:80", "[::1]", "[::1]:", "[::1:80", "::1]:80", "::1:80",
+		"[]:80", "[:80", "]:80", "[192.0.2.1]:80", "[::1]x:80", "[::g]:80", "localhost:80",
+		"unix:", "unix:relative", "unix:@abstract", "UNIX:/x",
+		"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:1" };
 
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
 		struct address a;
@@ -74,9 +74,9 @@ static void names_are_split_from_ports(void **state)
 		{ "3com.example:1", "3com.example", 1 },
 		{ "1.2.3.4x:1", "1.2.3.4x", 1 },
 	};
-	static const char *const bad[] = { "localhost", "localhost:", "localhost:0", "localhost:65536", ":80",
-		".:80", "a..b:80", ".a:80", "-a:80", "a-:80", "a.-b:80", "a b:80", "a/b:80", "1.2.3:80",
-		"1.2.3.4:80", "443:80", "a.1:80", "[::1]:80", "\xc3\xa4:80",
+	static const char *const bad[] = { "localhost", "localhost:", "localhost:0", "localhost:65536", ":80", ".:80",
+		"a..b:80", ".a:80", "-a:80", "a-:80", "a.-b:80", "a b:80", "a/b:80", "1.2.3:80", "1.2.3.4:80",
+		"443:80", "a.1:80", "[::1]:80", "\xc3\xa4:80",
 		"a123456789012345678901234567890123456789012345678901234567890123:80" };
 	char name[254];
 	uint16_t port;
@@ -106,8 +106,7 @@ static void a_name_has_253_bytes_at_most(void **state)
 
 static void odd_addresses_have_a_text(void **state)
 {
-	struct address none = { 0 }, mapped = parsed("[::ffff:192.0.2.1]:443"), unnamed = { 0 },
-	               abstract = { 0 };
+	struct address none = { 0 }, mapped = parsed("[::ffff:192.0.2.1]:443"), unnamed = { 0 }, abstract = { 0 };
 	char text[ADDRESS_TEXT_MAX];
 
 	assert_string_equal(address_format(&none, text), "-");

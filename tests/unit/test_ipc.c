@@ -32,7 +32,7 @@ static bool is_same_file(int a, int b)
 	struct stat first, second;
 
 	return fstat(a, &first) == 0 && fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
-	       first.st_ino == second.st_ino;
+		first.st_ino == second.st_ino;
 }
 
 static void both_ends_are_close_on_exec_and_do_not_wait(void **state)

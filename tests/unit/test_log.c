@@ -38,8 +38,7 @@ static int teardown(void **state)
 
 static void use(enum log_format format, bool timestamps)
 {
-	log_setup(ends[1],
-	        &(struct log_settings){ .level = LEVEL_INFO, .format = format, .timestamps = timestamps });
+	log_setup(ends[1], &(struct log_settings){ .level = LEVEL_INFO, .format = format, .timestamps = timestamps });
 }
 
 /* All that is in the pipe. */
@@ -76,9 +75,10 @@ static void the_text_form_is_as_documented(void **state)
 {
 	use(LOG_TEXT, false);
 	write_all_kinds();
-	assert_string_equal(written(), "<6>info connection id=7 client=192.0.2.1:4000 service=ssh empty=\"\" "
-	                               "sni=\"a b\\x22\\x5c\\x0a\\x00c\" "
-	                               "max=18446744073709551615 zero=0 took_ms=1234.567 short_ms=0.007\n");
+	assert_string_equal(written(),
+		"<6>info connection id=7 client=192.0.2.1:4000 service=ssh empty=\"\" "
+		"sni=\"a b\\x22\\x5c\\x0a\\x00c\" "
+		"max=18446744073709551615 zero=0 took_ms=1234.567 short_ms=0.007\n");
 	log_error("cannot open \"%s\": %s", "a\nb", "no");
 	assert_string_equal(written(), "<3>error cannot open \"a\\x0ab\": no\n");
 }
@@ -88,15 +88,16 @@ static void the_json_form_is_as_documented(void **state)
 	use(LOG_JSON, false);
 	write_all_kinds();
 	const char *line = written();
-	assert_string_equal(line, "<6>{\"level\":\"info\",\"event\":\"connection\",\"id\":7,\"client\":\"192."
-	                          "0.2.1:4000\",\"service\":\"ssh\","
-	                          "\"empty\":\"\",\"sni\":\"a "
-	                          "b\\\"\\\\\\u000a\\u0000c\",\"max\":18446744073709551615,\"zero\":0,"
-	                          "\"took_ms\":1234.567,\"short_ms\":0.007}\n");
+	assert_string_equal(line,
+		"<6>{\"level\":\"info\",\"event\":\"connection\",\"id\":7,\"client\":\"192."
+		"0.2.1:4000\",\"service\":\"ssh\","
+		"\"empty\":\"\",\"sni\":\"a "
+		"b\\\"\\\\\\u000a\\u0000c\",\"max\":18446744073709551615,\"zero\":0,"
+		"\"took_ms\":1234.567,\"short_ms\":0.007}\n");
 	assert_true(json_is_strict(line + 3, strlen(line) - 4));
 	log_warning("a \"message\"");
-	assert_string_equal(written(),
-	        "<4>{\"level\":\"warning\",\"event\":\"message\",\"text\":\"a \\\"message\\\"\"}\n");
+	assert_string_equal(
+		written(), "<4>{\"level\":\"warning\",\"event\":\"message\",\"text\":\"a \\\"message\\\"\"}\n");
 }
 
 static void a_bare_value_holds_nothing_that_separates(void **state)
@@ -110,16 +111,16 @@ static void a_bare_value_holds_nothing_that_separates(void **state)
 		record_begin(&record, LEVEL_INFO, "e");
 		record_text(&record, "k", value);
 		record_end(&record);
-		bool bare = c < 0x7f && (strchr("._:/@+*,-", (int)c) || (c >= '0' && c <= '9') ||
-		                                (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'));
+		bool bare = c < 0x7f &&
+			(strchr("._:/@+*,-", (int)c) || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+				(c >= 'A' && c <= 'Z'));
 		assert_int_equal(record.line[strlen("<6>info e k=")] == '"', !bare);
 	}
 }
 
 static void levels_are_obeyed(void **state)
 {
-	static const enum log_level levels[] = { LEVEL_ERROR, LEVEL_WARNING, LEVEL_NOTICE, LEVEL_INFO,
-		LEVEL_DEBUG };
+	static const enum log_level levels[] = { LEVEL_ERROR, LEVEL_WARNING, LEVEL_NOTICE, LEVEL_INFO, LEVEL_DEBUG };
 	struct record record;
 
 	for (size_t set = 0; set < 5; set++) {
@@ -255,8 +256,7 @@ static void a_full_pipe_drops_counts_and_tells(void **state)
 	assert_int_equal(whole + dropped, sent);
 
 	log_info("room again");
-	assert_int_equal(
-	        sscanf(written(), "<4>warning log-dropped lines=%llu\n<6>info room again\n", &told), 1);
+	assert_int_equal(sscanf(written(), "<4>warning log-dropped lines=%llu\n<6>info room again\n", &told), 1);
 	assert_int_equal(told, dropped);
 	assert_int_equal(log_dropped() - before, dropped);
 	log_info("once only");
@@ -331,9 +331,9 @@ static void python_reads_every_line(void **state)
 	}
 	close(fd);
 	snprintf(command, sizeof command,
-	        "python3 -c 'import json,sys\nn=0\nfor l in open(sys.argv[1]): json.loads(l[3:]); n+=1\n"
-	        "sys.exit(n < 512)' %s",
-	        name);
+		"python3 -c 'import json,sys\nn=0\nfor l in open(sys.argv[1]): json.loads(l[3:]); n+=1\n"
+		"sys.exit(n < 512)' %s",
+		name);
 	int status = system(command);
 	unlink(name);
 	assert_int_equal(status, 0);

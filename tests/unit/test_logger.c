@@ -170,8 +170,7 @@ static void lines_of_two_processes_arrive_whole_and_in_order(void **state)
 		assert_int_equal(i, next[writer]++);
 		size_t filler = i % 300;
 		assert_int_equal(strlen(line + at), filler ? filler : 2);
-		assert_int_equal(
-		        strspn(line + at, filler ? (writer ? "b" : "a") : "\""), filler ? filler : 2);
+		assert_int_equal(strspn(line + at, filler ? (writer ? "b" : "a") : "\""), filler ? filler : 2);
 	}
 	free(text);
 	assert_int_equal(next[0], LINES_EACH);
@@ -264,8 +263,7 @@ static void a_line_that_a_full_disk_cut_off_swallows_no_other(void **state)
 	assert_int_equal(prlimit(logger.pid, RLIMIT_FSIZE, &limit, NULL), 0);
 	log_info("fourth");
 	finish();
-	assert_file(path,
-	        "info first\ninfo seco\nwarning log-lost lines=2 why=\"File too large\"\ninfo fourth\n");
+	assert_file(path, "info first\ninfo seco\nwarning log-lost lines=2 why=\"File too large\"\ninfo fourth\n");
 }
 
 /* Gives the logger a pipe of ours as its stderr. */
@@ -370,7 +368,7 @@ static void the_prefix_stays_for_a_journal_only(void **state)
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	assert_int_equal(fstat(ends[1], &status), 0);
 	snprintf(variable, sizeof variable, "%llu:%llu", (unsigned long long)status.st_dev,
-	        (unsigned long long)status.st_ino);
+		(unsigned long long)status.st_ino);
 	setenv("JOURNAL_STREAM", variable, 1);
 	saved = dup(STDERR_FILENO);
 	dup2(ends[1], STDERR_FILENO);

@@ -100,9 +100,8 @@ static void a_new_one_holds_our_pid_and_is_removed(void **state)
 static void a_stale_one_is_replaced(void **state)
 {
 	char dead[32];
-	const char *const texts[] = { dead, "", "\n", "rubbish\n", "-1\n", "0\n", "1x\n",
-		"999999999999999999999\n", "1 1\n",
-		"1111111111111111111111111111111111111111111111111111111111111111", own_text() };
+	const char *const texts[] = { dead, "", "\n", "rubbish\n", "-1\n", "0\n", "1x\n", "999999999999999999999\n",
+		"1 1\n", "1111111111111111111111111111111111111111111111111111111111111111", own_text() };
 	long pid = -7;
 
 	snprintf(dead, sizeof dead, "%ld\n", dead_pid());

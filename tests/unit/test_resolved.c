@@ -31,8 +31,7 @@ static struct address parsed(const char *text)
 
 static void an_answer_is_read_as_written(void **state)
 {
-	struct address written[3] = { parsed("192.0.2.1:9"), parsed("[2001:db8::1]:9"),
-		parsed("192.0.2.3:9") };
+	struct address written[3] = { parsed("192.0.2.1:9"), parsed("[2001:db8::1]:9"), parsed("192.0.2.3:9") };
 	struct address read[RESOLVED_ADDRESSES_MAX];
 	struct resolved *table;
 	char text[ADDRESS_TEXT_MAX];
@@ -111,7 +110,7 @@ static uint32_t read_numbered(const struct resolved *table)
 	for (size_t k = 0; k < n; k++)
 		for (int word = 0; word < 4; word++)
 			if (addresses[k].in6.sin6_family != AF_INET6 ||
-			        ntohl(addresses[k].in6.sin6_addr.s6_addr32[word]) != i)
+				ntohl(addresses[k].in6.sin6_addr.s6_addr32[word]) != i)
 				_exit(9);
 	return i;
 }
@@ -168,8 +167,8 @@ static void readers_never_see_a_torn_answer(void **state)
 	for (int i = 0; i < 2; i++) {
 		pthread_join(threads[i], NULL);
 		print_message("%llu reads, %llu answers seen, %llu times none\n",
-		        (unsigned long long)readings[i].reads, (unsigned long long)readings[i].seen,
-		        (unsigned long long)readings[i].none);
+			(unsigned long long)readings[i].reads, (unsigned long long)readings[i].seen,
+			(unsigned long long)readings[i].none);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
