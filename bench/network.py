@@ -5,6 +5,7 @@ Otherwise firewall rules, connection tracking and the machine's congestion contr
 own network is used and the report says so.
 """
 
+import ctypes
 import fcntl
 import os
 import pathlib
@@ -17,6 +18,9 @@ MARK = "USHER_BENCH_OWN_NETWORK"
 CONGESTION_CONTROL = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control")
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+UNSHARE_AS_USER = ["unshare", "--net", "--user", "--map-current-user", "--keep-caps"]
 
 
 def enter():
@@ -24,8 +28,9 @@ def enter():
     if os.environ.get(MARK):
         bring_up_loopback()
         CONGESTION_CONTROL.write_text("reno")  # always built in, and allowed in a namespace
+        keep_rights_from_children()
         return
-    unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
+    unshare = ["unshare", "--net"] if os.geteuid() == 0 else UNSHARE_AS_USER
     if works([*unshare, "true"]):
         os.execvpe(unshare[0], [*unshare, sys.executable, *sys.argv], os.environ | {MARK: "1"})
 
@@ -40,6 +45,11 @@ def works(argv):
 def bring_up_loopback():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
+
+
+def keep_rights_from_children():
+    """What an unprivileged user was given over the namespace, contenders need not have."""
+    ctypes.CDLL(None).prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 
 
 def described():

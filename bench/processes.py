@@ -124,6 +124,20 @@ def pss_bytes(pid):
     raise Failed(f"memory of process {pid}: no Pss")
 
 
+def machine_busy(seconds):
+    """The part of all cores that is in use just now, by whomever."""
+    before = machine_ticks()
+    time.sleep(seconds)
+    idle, total = (after - then for after, then in zip(machine_ticks(), before))
+    return 1 - idle / total if total else 0.0
+
+
+def machine_ticks():
+    """Ticks that all cores were idle, and all ticks."""
+    ticks = [int(field) for field in (PROC / "stat").read_text().splitlines()[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
 def wait_until(ready, seconds, what):
     """Polls until ready() is true."""
     deadline = time.monotonic() + seconds

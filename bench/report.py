@@ -13,6 +13,7 @@ class Results:
     def __init__(self, names):
         self.names = names
         self.values = {name: {column.key: [] for column in figures.COLUMNS} for name in names}
+        self.busy = []  # the part of the machine that others used just before each round
         self.failures = []
         self.invalid = set()  # (contender, column) of what a failure touched
 
@@ -38,7 +39,7 @@ class Results:
     def as_json(self):
         keys = [column.key for column in figures.COLUMNS]
         medians = {name: {key: self.median(name, key) for key in keys} for name in self.names}
-        return {"medians": medians, "rounds": self.values, "failures": self.failures}
+        return {"busy": self.busy, "medians": medians, "rounds": self.values, "failures": self.failures}
 
 
 def table(title, head, rows):
@@ -100,7 +101,8 @@ def spread_line(results):
     middle = statistics.median(spread for spread, _, _ in spreads)
     widest, name, title = max(spreads)
     return (f"Between rounds (largest less smallest, of the median): typically {middle:.0%}, "
-            f"at worst {widest:.0%} ({name}, {title}).\n")
+            f"at worst {widest:.0%} ({name}, {title}).\n"
+            f"Other programs used up to {max(results.busy):.0%} of the machine just before a round.\n")
 
 
 def failures_text(results):
