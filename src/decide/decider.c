@@ -52,8 +52,7 @@ void decider_free(struct decider *decider)
 	free(decider);
 }
 
-/* --- Verdicts of one thing
- * -------------------------------------------------------------------------------------------- */
+/* --- Verdicts of one thing ------------------------------------------------------------- */
 
 static enum verdict literals_match(const struct protocol *protocol, const struct evidence *evidence)
 {
@@ -188,8 +187,7 @@ static enum verdict rest_judge(struct decision *decision, const struct attribute
 	return verdict;
 }
 
-/* --- Putting them together
- * -------------------------------------------------------------------------------------------- */
+/* --- Putting them together ------------------------------------------------------------- */
 
 static void decision_take(
         struct decision *decision, enum verdict verdict, uint32_t service, uint32_t protocol)

@@ -7,9 +7,12 @@
  * looked at further.
  *
  * What it promises (tests hold it to this):
- *   a service that says YES is taken as soon as every earlier one says NO; an earlier MORE holds a later YES
- * back; verdicts never change once settled, however the bytes are cut; a probe or regex runs only where its
- * answer can change the outcome. */
+ *
+ *   - a service that says YES is taken as soon as every earlier one says NO; an earlier MORE holds a later
+ *     YES back;
+ *   - verdicts never change once settled, however the bytes are cut;
+ *   - a probe or regex runs only where its answer can change the outcome;
+ *   - a decision allocates nothing. It uses scratch in the decider: one decision at a time. */
 #pragma once
 #include "evidence.h"
 #include "pattern.h"
@@ -18,15 +21,17 @@
 #define SERVICE_NONE  UINT32_MAX
 #define PROTOCOL_NONE UINT32_MAX
 
-/* A protocol: a built-in probe, or the user's own. With both literals and patterns, one of each must match.
- */
+struct literal {
+	const uint8_t *bytes;
+	size_t len; /* >= 1 */
+};
+
+/* A protocol: a built-in probe, or the user's own. With both literals and patterns, one of each must match;
+ * the patterns are asked once a literal is there, and until then the answer is the literals'. */
 struct protocol {
 	const char *name;
 	const struct probe *probe; /* NULL for the user's own */
-	const struct literal {
-		const uint8_t *bytes;
-		size_t len;
-	} * literals;
+	const struct literal *literals;
 	size_t n_literals;
 	struct pattern *const *patterns;
 	size_t n_patterns;
@@ -51,10 +56,13 @@ int decider_new(struct decider **ret, const struct protocol *protocols, size_t n
 void decider_free(struct decider *decider); /* accepts NULL */
 
 struct outcome {
-	uint32_t yes;  /* the first service that says YES, SERVICE_NONE */
-	uint32_t more; /* the first service that says MORE before `yes`, SERVICE_NONE: the outcome is settled
-	                */
-	uint32_t protocol; /* that made `yes` say so, PROTOCOL_NONE */
+	/* The first service that says YES; SERVICE_NONE. */
+	uint32_t yes;
+	/* The first service that says MORE before `yes`; SERVICE_NONE: the outcome is settled. */
+	uint32_t more;
+	/* A protocol that made `yes` say so: one of the rule's, or for a rule without any the one that
+	 * learned its attribute. Where several of a service say YES it may be any of them. PROTOCOL_NONE. */
+	uint32_t protocol;
 };
 
 /* Settled when outcome->more is SERVICE_NONE: `yes` is taken, or with no `yes` every service said NO.
@@ -62,6 +70,6 @@ struct outcome {
 void decider_decide(const struct decider *decider, const struct evidence *evidence, struct findings *findings,
         struct outcome *ret);
 
-/* One protocol's own verdict, for explaining. */
+/* One protocol's own verdict, for explaining. Resets the findings first. */
 enum verdict protocol_match(
         const struct protocol *protocol, const struct evidence *evidence, struct findings *findings);

@@ -51,8 +51,7 @@ static int rules_check(
 	return 0;
 }
 
-/* --- Rules of protocols only
- * ------------------------------------------------------------------------------------------ */
+/* --- Rules of protocols only ----------------------------------------------------------- */
 
 static void protocol_services_find(struct decider_rules *ret, const struct rule *rules, size_t n_rules)
 {
@@ -193,11 +192,10 @@ static int literals_compile(struct decider_rules *rules)
 		if (trie_insert(rules->trie, drafts[i].literal->bytes, drafts[i].literal->len, i) != 0)
 			return -ENOMEM;
 	}
-	return 0;
+	return trie_index(rules->trie);
 }
 
-/* --- Rules with attributes
- * -------------------------------------------------------------------------------------------- */
+/* --- Rules with attributes ------------------------------------------------------------- */
 
 /* A condition of one rule, while equal ones are brought together. */
 struct asked {
@@ -370,9 +368,7 @@ static int attribute_rules_compile(struct decider_rules *ret, const struct rule 
 	return r;
 }
 
-/* --- Both
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- Both ------------------------------------------------------------------------------ */
 
 static int source_compare(const void *a, const void *b)
 {

@@ -7,11 +7,11 @@
 struct pattern;
 
 /* `within`: only the first so many bytes are looked at (1..EVIDENCE_MAX). Bytes are bytes (no UTF), `.`
- * matches newline. NULL on failure, with a message in `error` ("at offset 7: missing closing parenthesis").
- */
+ * matches newline. NULL on failure, with a message in `error` ("at offset 7: missing
+ * closing parenthesis"). */
 struct pattern *pattern_new(const char *regex, size_t within, char *error, size_t error_size);
 void pattern_free(struct pattern *pattern); /* accepts NULL */
 
-/* NO also when a limit was hit. Monotone in the bytes: YES only when more bytes cannot take the match back.
- */
+/* NO also when a limit was hit. Monotone in the bytes: YES only when more bytes cannot take the match
+ * back. */
 enum verdict pattern_match(const struct pattern *pattern, const struct evidence *evidence);

@@ -4,14 +4,19 @@
  *     node "SERVICE-0" -> '0' node "01 "  rank 3
  *                      -> '1' node ""     rank 8, -> ...
  *
+ * An index may lead past the first nodes at once.
+ *
  * Refuses nothing but lack of memory, after which all that was inserted before is still found. Owns copies of
  * the literals. */
 #include "trie.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define INDEX_NODES_MIN 32 /* below that the walk is as short */
 
 struct node {
 	uint32_t rank;  /* of the literal that ends here */
@@ -22,12 +27,14 @@ struct node {
 	/* In one piece, for the sake of the cache:
 	 *   uint8_t keys[n_children], rounded up   the next byte, one for each child
 	 *   struct node *children[n_children]
-	 *   uint8_t label[label_len]               the bytes that lead here behind the one in the parent's
-	 * keys */
+	 *   uint8_t label[label_len]                       what leads here behind its key */
 };
 
 struct trie {
 	struct node *root;
+	struct jump *index; /* NULL: none */
+	size_t index_len;
+	size_t n_index; /* a power of two, at least twice what is in it */
 };
 
 static uint32_t lower(uint32_t a, uint32_t b)
@@ -84,7 +91,7 @@ static void node_free(struct node *node)
 
 struct trie *trie_new(void)
 {
-	struct trie *trie = malloc(sizeof(*trie));
+	struct trie *trie = calloc(1, sizeof(*trie));
 
 	if (!trie)
 		return NULL;
@@ -101,6 +108,7 @@ void trie_free(struct trie *trie)
 	if (!trie)
 		return;
 	node_free(trie->root);
+	free(trie->index);
 	free(trie);
 }
 
@@ -153,13 +161,13 @@ static struct node **node_child(const struct node *node, uint8_t key)
 	return at ? &node_children(node)[at - node->keys] : NULL;
 }
 
-/* How many bytes of the label the bytes share. */
-static uint32_t label_common(const struct node *node, const uint8_t *bytes, size_t len)
+/* How many bytes the label has in common with the bytes from `at` on. */
+static uint32_t label_common(const struct node *node, uint32_t at, const uint8_t *bytes, size_t len)
 {
-	const uint8_t *label = node_label(node);
+	const uint8_t *label = node_label(node) + at;
 	uint32_t n = 0;
 
-	while (n < node->label_len && n < len && label[n] == bytes[n])
+	while (n < node->label_len - at && n < len && label[n] == bytes[n])
 		n++;
 	return n;
 }
@@ -171,7 +179,7 @@ static int way_make(struct node **at, const uint8_t *literal, size_t len)
 		struct node **child = node_child(*at, literal[0]);
 		if (!child)
 			return node_grow(at, literal[0], literal + 1, len - 1);
-		uint32_t common = label_common(*child, literal + 1, len - 1);
+		uint32_t common = label_common(*child, 0, literal + 1, len - 1);
 		if (common < (*child)->label_len && node_split(child, common) != 0)
 			return -ENOMEM;
 		literal += 1 + common;
@@ -186,6 +194,9 @@ int trie_insert(struct trie *trie, const void *literal, size_t len, uint32_t ran
 	const uint8_t *bytes = literal, *end = bytes + len;
 
 	assert(len > 0 && len < UINT32_MAX);
+	/* Nodes are about to move. */
+	free(trie->index);
+	trie->index = NULL;
 	if (way_make(&trie->root, literal, len) != 0)
 		return -ENOMEM;
 	/* Nothing can fail any more: the same way again, to lower what lies below each node. */
@@ -199,25 +210,152 @@ int trie_insert(struct trie *trie, const void *literal, size_t len, uint32_t ran
 	return 0;
 }
 
+/* --- The index: one step for the first bytes ------------------------------------------- */
+
+/* What the first trie->index_len bytes of a literal lead to. */
+struct jump {
+	uint64_t key[2];
+	const struct node *node; /* NULL: the slot is free */
+	uint32_t label_at;       /* so much of its label belongs to the key */
+};
+
+static const uint8_t index_lens[] = { 2, 4, 8, 16 }; /* loads of one or two words */
+
+static void jump_key(uint64_t key[2], const uint8_t *bytes, size_t len)
+{
+	key[0] = key[1] = 0;
+	switch (len) {
+	case 2:
+		memcpy(key, bytes, 2);
+		break;
+	case 4:
+		memcpy(key, bytes, 4);
+		break;
+	case 8:
+		memcpy(key, bytes, 8);
+		break;
+	default:
+		memcpy(key, bytes, 16);
+		break;
+	}
+}
+
+/* The slot that has the key, or the free one where it belongs. */
+static struct jump *jump_find(const struct trie *trie, const uint64_t key[2])
+{
+	uint64_t hash = (key[0] ^ key[1] * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xd6e8feb86659fd93);
+
+	/* Keys often differ in their last bytes only, which a product carries to its highest bits. */
+	hash = (hash ^ hash >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+	for (size_t i = hash >> 32;; i++) {
+		struct jump *jump = &trie->index[i & (trie->n_index - 1)];
+		if (!jump->node || (jump->key[0] == key[0] && jump->key[1] == key[1]))
+			return jump;
+	}
+}
+
+/* A walk over all nodes, for one length of the index. */
+struct survey {
+	struct trie *trie;
+	size_t index_len;
+	size_t n_nodes; /* that an index would lead to */
+	size_t saving;  /* steps that it would save, over all literals */
+	bool is_built;  /* put them in */
+	uint8_t path[16];
+};
+
+/* `depth`: bytes of literals before the node's own, its key among them; `level`: nodes before it. Returns the
+ * number of literals here and below. A literal that ends in the first bytes would be jumped over: no index
+ * for what is below it. */
+static size_t survey_node(struct survey *survey, const struct node *node, size_t depth, size_t level)
+{
+	size_t end = depth + node->label_len, n = node->rank != TRIE_NONE;
+	bool is_crossing = depth <= survey->index_len && survey->index_len <= end;
+
+	if (depth < sizeof(survey->path))
+		memcpy(survey->path + depth, node_label(node),
+		        end <= sizeof(survey->path) ? node->label_len : sizeof(survey->path) - depth);
+	for (uint32_t i = 0; i < node->n_children; i++) {
+		bool is_passed = is_crossing || (node->rank != TRIE_NONE && end < survey->index_len);
+		if (end < sizeof(survey->path))
+			survey->path[end] = node->keys[i];
+		/* Behind the key nothing crosses any more. */
+		n += survey_node(
+		        survey, node_children(node)[i], is_passed ? SIZE_MAX / 2 : end + 1, level + 1);
+	}
+	if (!is_crossing)
+		return n;
+	survey->n_nodes++;
+	survey->saving += n * level;
+	if (survey->is_built) {
+		uint64_t key[2];
+		jump_key(key, survey->path, survey->index_len);
+		*jump_find(survey->trie, key) =
+		        (struct jump){ { key[0], key[1] }, node, (uint32_t)(survey->index_len - depth) };
+	}
+	return n;
+}
+
+int trie_index(struct trie *trie)
+{
+	struct survey best = { .saving = 0 };
+
+	free(trie->index);
+	trie->index = NULL;
+	for (size_t i = 0; i < sizeof(index_lens); i++) {
+		struct survey survey = { .trie = trie, .index_len = index_lens[i] };
+		survey_node(&survey, trie->root, 0, 0);
+		if (survey.saving > best.saving)
+			best = survey;
+	}
+	if (best.n_nodes < INDEX_NODES_MIN)
+		return 0;
+	for (trie->n_index = 1; trie->n_index < best.n_nodes * 2;)
+		trie->n_index *= 2;
+	trie->index = calloc(trie->n_index, sizeof(*trie->index));
+	if (!trie->index)
+		return -ENOMEM;
+	trie->index_len = best.index_len;
+	best.is_built = true;
+	survey_node(&best, trie->root, 0, 0);
+	return 0;
+}
+
+/* --- Looking up ------------------------------------------------------------------------ */
+
 uint32_t trie_walk(const struct trie *trie, const uint8_t *bytes, size_t len,
         void (*found)(void *context, uint32_t rank), void *context)
 {
 	const struct node *node = trie->root;
+	uint32_t label_at = 0;
+	size_t at = 0;
 
-	while (len > 0) {
-		struct node *const *child = node_child(node, bytes[0]);
+	if (trie->index && len >= trie->index_len) {
+		uint64_t key[2];
+		jump_key(key, bytes, trie->index_len);
+		const struct jump *jump = jump_find(trie, key);
+		if (jump->node) {
+			node = jump->node;
+			label_at = jump->label_at;
+			at = trie->index_len;
+		}
+	}
+	for (;;) {
+		uint32_t common = label_common(node, label_at, bytes + at, len - at);
+		at += common;
+		if (label_at + common < node->label_len)
+			return at == len ? lower(node->rank, node->below) : TRIE_NONE;
+		if (node->rank != TRIE_NONE)
+			found(context, node->rank);
+		if (at == len)
+			return node->below;
+		struct node *const *child = node_child(node, bytes[at]);
 		if (!child)
 			return TRIE_NONE;
 		node = *child;
-		uint32_t common = label_common(node, bytes + 1, len - 1);
-		if (common < node->label_len)
-			return common == len - 1 ? lower(node->rank, node->below) : TRIE_NONE;
-		bytes += 1 + common;
-		len -= 1 + common;
-		if (node->rank != TRIE_NONE)
-			found(context, node->rank);
+		label_at = 0;
+		at++;
 	}
-	return node->below;
 }
 
 static void keep_lowest(void *context, uint32_t rank)

@@ -10,9 +10,13 @@ struct trie;
 struct trie *trie_new(void);
 void trie_free(struct trie *trie); /* accepts NULL */
 
-/* `rank` orders the literals (lowest first); a literal given twice keeps its lowest. len >= 1. 0 or -ENOMEM.
- */
+/* `rank` orders the literals (lowest first); a literal given twice keeps its lowest. len >= 1. 0 or
+ * -ENOMEM. */
 int trie_insert(struct trie *trie, const void *literal, size_t len, uint32_t rank);
+
+/* Makes walks among many literals shorter; to be called behind the last trie_insert(). 0 or -ENOMEM, which
+ * does no harm. */
+int trie_index(struct trie *trie);
 
 struct trie_match {
 	uint32_t yes;  /* lowest rank of a literal that is a whole prefix of the bytes; TRIE_NONE */

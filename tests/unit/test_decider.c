@@ -25,8 +25,7 @@ static uint32_t draw(uint32_t below)
 
 static struct findings findings;
 
-/* --- Protocols: the built-in ones and some of each other kind ---------------------------------------------
- */
+/* --- Protocols: the built-in ones and some of each other kind -------------------------- */
 
 #define N_PROTOCOLS_MAX 24
 static struct protocol protocols[N_PROTOCOLS_MAX];
@@ -96,8 +95,7 @@ static int protocols_end(void **state)
 	return 0;
 }
 
-/* --- A plain reading
- * ---------------------------------------------------------------------------------------- */
+/* --- A plain reading ------------------------------------------------------------------- */
 
 static enum verdict either(enum verdict a, enum verdict b)
 {
@@ -181,8 +179,7 @@ static bool plain_protocol_fits(
 	return false;
 }
 
-/* --- Random rules -----------------------------------------------------------------------------------------
- */
+/* --- Random rules ---------------------------------------------------------------------- */
 
 static const char *const names[ATTRIBUTE_COUNT][6] = {
 	{ "shop.example", "*.example", "db.example", "old.example", "LOCALHOST", "none.example" },
@@ -303,8 +300,7 @@ static void an_outcome_once_settled_stays(void **state)
 	}
 }
 
-/* --- What runs --------------------------------------------------------------------------------------------
- */
+/* --- What runs ------------------------------------------------------------------------- */
 
 static unsigned n_runs[3];
 
@@ -462,8 +458,7 @@ static void rules_that_are_none(void **state)
 	assert_int_equal(decider_new(&decider, &bad_protocol, 1, NULL, 0), -EINVAL);
 }
 
-/* --- No allocation
- * -------------------------------------------------------------------------------------------- */
+/* --- No allocation --------------------------------------------------------------------- */
 
 #ifdef __SANITIZE_ADDRESS__
 #define ALLOCATIONS 0 /* the sanitizer has its own */

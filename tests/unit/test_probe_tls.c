@@ -36,8 +36,7 @@ static const char *value(enum attribute attribute)
 	return text;
 }
 
-/* --- A hello built piece by piece -------------------------------------------------------------------------
- */
+/* --- A hello built piece by piece ------------------------------------------------------ */
 
 static uint8_t message[70000], wire[80000];
 static size_t message_len;
@@ -107,8 +106,7 @@ static enum verdict hello_run(void)
 	return run(wire, records_cut(wire, sizeof(wire), message, message_len, 16384));
 }
 
-/* --- Tests ------------------------------------------------------------------------------------------------
- */
+/* --- Tests ----------------------------------------------------------------------------- */
 
 static void yes_with_the_length_of_the_ciphers(void **state)
 {

@@ -42,17 +42,19 @@ static void plain_match(const struct text *texts, size_t n, const struct text *b
 
 static void same_as_a_plain_search(void **state)
 {
-	static struct text texts[60];
+	static struct text texts[400];
 
 	for (int round = 0; round < 1500; round++) {
 		struct trie *trie = trie_new();
-		size_t n = draw(60) + 1;
+		size_t n = draw(draw(8) == 0 ? 400 : 60) + 1;
 		uint32_t letters = draw(3) == 0 ? 256 : draw(3) + 1;
 		for (size_t i = 0; i < n; i++) {
 			text_draw(&texts[i], letters);
 			texts[i].rank = draw(100);
 			assert_int_equal(trie_insert(trie, texts[i].bytes, texts[i].len, texts[i].rank), 0);
 		}
+		if (draw(3) > 0)
+			assert_int_equal(trie_index(trie), 0);
 		for (int k = 0; k < 100; k++) {
 			struct trie_match plain, match;
 			struct text bytes = texts[draw((uint32_t)n)];
@@ -66,6 +68,39 @@ static void same_as_a_plain_search(void **state)
 		}
 		trie_free(trie);
 	}
+}
+
+/* Many literals, longer than the index, and a few that end before it. */
+static void an_index_hides_nothing(void **state)
+{
+	struct trie *trie = trie_new();
+	struct trie_match match;
+	char text[40];
+
+	for (uint32_t i = 0; i < 3000; i++) {
+		int len = snprintf(text, sizeof(text), "HELLO %08x and more", i * UINT32_C(2654435761));
+		assert_int_equal(trie_insert(trie, text, (size_t)len, i + 10), 0);
+	}
+	assert_int_equal(trie_index(trie), 0);
+	for (int round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < 3000; i++) {
+			int len =
+			        snprintf(text, sizeof(text), "HELLO %08x and more", i * UINT32_C(2654435761));
+			trie_match(trie, (const uint8_t *)text, (size_t)len, &match);
+			assert_int_equal(match.yes, i == 77 && round == 1 ? 1 : i + 10);
+			assert_int_equal(match.more, TRIE_NONE);
+			trie_match(trie, (const uint8_t *)text, 17, &match);
+			assert_int_equal(match.yes, i == 77 && round == 1 ? 1 : TRIE_NONE);
+			assert_int_equal(match.more, i + 10);
+			text[16] = '#';
+			trie_match(trie, (const uint8_t *)text, (size_t)len, &match);
+			assert_int_equal(match.more, TRIE_NONE);
+		}
+		snprintf(text, sizeof(text), "HELLO %08x", 77 * UINT32_C(2654435761));
+		assert_int_equal(trie_insert(trie, text, 14, 1), 0);
+		assert_int_equal(trie_index(trie), 0);
+	}
+	trie_free(trie);
 }
 
 static void keep(void *context, uint32_t rank)
@@ -112,6 +147,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(same_as_a_plain_search),
+		cmocka_unit_test(an_index_hides_nothing),
 		cmocka_unit_test(a_walk_finds_the_shortest_first),
 		cmocka_unit_test(nothing_in_it),
 	};
