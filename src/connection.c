@@ -272,6 +272,7 @@ static void connection_dialled(struct dial *dial, int error, uint32_t events)
 static void connection_connect(struct connection *connection, const struct target *target)
 {
 	struct worker *worker = connection->worker;
+	uint64_t due_us = worker->loop.now_us + worker->policy->connect_timeout_us;
 
 	connection->phase = PHASE_CONNECTING;
 	connection->relay.server.kind = SIDE_SOCKET;
@@ -281,10 +282,11 @@ static void connection_connect(struct connection *connection, const struct targe
 		.resolved = worker->resolved,
 		.backends = target->connect.backends,
 		.n_backends = target->connect.n_backends,
+		.due_us = due_us,
 		.socket = &connection->relay.server.in,
 		.done = connection_dialled,
 	};
-	loop_timer(&worker->loop, &connection->deadline, worker->loop.now_us + worker->policy->connect_timeout_us);
+	loop_timer(&worker->loop, &connection->deadline, due_us);
 	dial_start(&connection->dial);
 }
 

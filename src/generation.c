@@ -36,10 +36,11 @@ static const struct service *requested_service(const struct generation *generati
 	return service->target.delivery == DELIVERY_EXEC ? service : NULL;
 }
 
-static void worker_process_spawn(struct worker_process *worker, const struct message *request, int client)
+/* `error`: the request came without its descriptor. Every request has its answer: they are told apart by their order. */
+static void worker_process_spawn(struct worker_process *worker, const struct message *request, int client, int error)
 {
 	const struct service *service = requested_service(worker->generation, request);
-	struct message answer = { .kind = MESSAGE_SPAWNED, .connection = request->connection };
+	struct message answer = { .kind = MESSAGE_SPAWNED, .connection = request->connection, .error = error };
 	int fds[2] = { -1, -1 };
 	pid_t pid = 0;
 
@@ -48,7 +49,8 @@ static void worker_process_spawn(struct worker_process *worker, const struct mes
 		kill(worker->pid, SIGKILL);
 		return;
 	}
-	answer.error = program_start(&service->target.exec, service->name, request, client, fds, &pid);
+	if (answer.error == 0)
+		answer.error = program_start(&service->target.exec, service->name, request, client, fds, &pid);
 	if (answer.error == 0)
 		log_debug("connection %lu: %s is process %d", (unsigned long)request->connection,
 			service->target.exec.argv[0], pid);
@@ -86,12 +88,12 @@ static void worker_process_receive(struct watch *watch, uint32_t events)
 		struct message message;
 		int fds[IPC_FDS_MAX];
 		ssize_t n = ipc_receive(watch->fd, &message, sizeof(message), fds);
-		if (n != sizeof(message))
+		if (n != sizeof(message) && n != -EMFILE)
 			return; /* nothing there, or the worker is gone: its end will be reaped */
 		if (message.kind == MESSAGE_READY)
 			worker_process_is_ready(worker);
 		else if (message.kind == MESSAGE_SPAWN)
-			worker_process_spawn(worker, &message, fds[0]);
+			worker_process_spawn(worker, &message, fds[0], n == -EMFILE ? -EMFILE : 0);
 		for (int i = 0; i < IPC_FDS_MAX; i++)
 			fd_close(fds[i]);
 	}
@@ -112,6 +114,7 @@ static void __attribute__((noreturn)) worker_process_run(const struct worker_pro
 		.resolved = generation->resolved,
 		.shared = generation->shared,
 		.connection = generation->connection,
+		.quiet = generation->quiet,
 	}));
 }
 
@@ -176,7 +179,6 @@ static void worker_process_died(struct worker_process *worker, int status)
 {
 	struct generation *generation = worker->generation;
 	uint64_t lived_us = clock_monotonic_us() - worker->started_us;
-	bool inetd = generation->connection >= 0;
 
 	if (WIFSIGNALED(status))
 		log_error("worker %d was killed by signal %d (%s)", worker->pid, WTERMSIG(status),
@@ -188,9 +190,11 @@ static void worker_process_died(struct worker_process *worker, int status)
 	generation->n_running--;
 	if (worker->ready)
 		generation->n_ready--;
-	if (generation->state == GENERATION_STARTING)
+	if (generation->state == GENERATION_STARTING) {
 		generation->failed(generation);
-	else if (generation->state == GENERATION_SERVING && !inetd) {
+	} else if (generation->connection >= 0) {
+		generation->state = GENERATION_RETIRING; /* its one connection is over */
+	} else if (generation->state == GENERATION_SERVING) {
 		worker->quick_deaths = lived_us < QUICK_DEATH_US ? worker->quick_deaths + 1 : 1;
 		worker_process_back_off(worker);
 	}
@@ -247,6 +251,9 @@ int generation_start(struct generation *generation)
 	}
 	for (unsigned i = 0; error == 0 && i < generation->n_workers; i++)
 		error = worker_process_fork(&generation->workers[i]);
+	/* The worker has it now. Held here as well it would stay open when the worker closes it. */
+	if (generation->connection >= 0)
+		close(generation->connection);
 	if (error < 0)
 		generation_kill(generation);
 	return error;
@@ -289,7 +296,7 @@ void generation_kill(struct generation *generation)
 
 bool generation_over(const struct generation *generation)
 {
-	return generation->n_running == 0 && generation->resolver == 0;
+	return generation->state == GENERATION_RETIRING && generation->n_running == 0 && generation->resolver == 0;
 }
 
 bool generation_reap(struct generation *generation, pid_t pid, int status)

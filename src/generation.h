@@ -30,7 +30,8 @@ struct generation {
 	struct policy *policy;
 	int *listening; /* borrowed from the master's sockets */
 	int log_fd;
-	int connection; /* inetd; -1: listen */
+	int connection; /* inetd: taken over; -1: listen */
+	bool quiet;     /* descriptors 0, 1 and 2 are somebody else's */
 
 	struct resolved *resolved;
 	pid_t resolver;

@@ -46,6 +46,7 @@ static int print_version(void)
 
 int main(int argc, char **argv)
 {
+	process_fill_stdio();
 	process_keep_title(argc, argv);
 	if (argc < 2 || (argv[1][0] == '-' && argv[1][1] != '-'))
 		return command_run(argc, argv);

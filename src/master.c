@@ -11,14 +11,19 @@
 #include "sockets.h"
 #include "worker.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
-#include <stddef.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <unistd.h>
 #ifdef HAVE_LIBSYSTEMD
 #include <systemd/sd-daemon.h>
@@ -27,30 +32,65 @@
 /* After workers were told to stop: how long until they are killed. */
 #define KILL_US 2000000
 
+#define LOGGER_WAIT_MS 1000
+
 struct master {
 	const struct master_options *options;
 	struct loop loop;
 	struct watch signals;
 	struct sockets sockets;
-	struct logger logger;
+	struct logger logger, next_logger; /* the next: of the generation that is coming, where it logs elsewhere */
 	struct shared *shared;
+	int connection; /* inetd; -1: none */
+	bool stderr_is_client;
 
 	struct generation *serving, *coming; /* NULL: none */
 	struct generation *all;              /* with those that retire */
 
 	int ready_fd; /* of the process that started a daemon */
-	const char *pid_file;
+	char *pid_file;
 	bool ending;  /* drains or stops */
 	bool stopped; /* told to end now */
 	struct timer deadline;
 	int status; /* to exit with */
 };
 
+/* None, or one that was closed. */
+static const struct logger no_logger = { .pipe_fd = -1, .control_fd = -1, .read_fd = -1 };
+
 static void master_notify(const char *state)
 {
 #ifdef HAVE_LIBSYSTEMD
 	sd_notify(0, state);
 #endif
+}
+
+/* ---- what is said before there is a log ---------------------------------------------------------------------------- */
+
+static void master_say(const struct master *master, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void master_say(const struct master *master, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	if (master->stderr_is_client) {
+		openlog("usher", LOG_PID, LOG_DAEMON);
+		vsyslog(LOG_ERR, format, arguments);
+	} else {
+		fputs("usher: ", stderr);
+		vfprintf(stderr, format, arguments);
+		fputc('\n', stderr);
+	}
+	va_end(arguments);
+}
+
+/* In the background, and where the client is on descriptor 2, stderr is no place for a log. */
+static int master_start_logger(const struct master *master, const struct policy *policy, struct logger *ret)
+{
+	bool unheard = master->options->daemon || master->stderr_is_client;
+	enum log_sink sink = unheard && policy->log_sink == SINK_STDERR ? SINK_SYSLOG : policy->log_sink;
+	return logger_start(ret, sink, policy->log_file, policy->uid, policy->gid, policy->drop_identity);
 }
 
 /* ---- generations ------------------------------------------------------------------------------------------------------ */
@@ -61,6 +101,27 @@ static void master_end_if_over(struct master *master)
 		loop_stop(&master->loop);
 }
 
+/* Lines of the old generation still go to the old one; it ends with the last process that has its pipe. */
+static void master_take_next_logger(struct master *master)
+{
+	if (master->next_logger.pipe_fd < 0)
+		return;
+	logger_close(&master->logger);
+	master->logger = master->next_logger;
+	master->next_logger = no_logger;
+}
+
+/* Whatever was opened for the generation that did not come. */
+static void master_forget_coming(struct master *master)
+{
+	master->coming = NULL;
+	if (master->next_logger.pipe_fd >= 0)
+		logger_close(&master->next_logger);
+	master->next_logger = no_logger;
+	if (master->serving)
+		sockets_close_others(&master->sockets, master->serving->policy);
+}
+
 static void master_generation_ready(struct generation *generation)
 {
 	struct master *master = generation->context;
@@ -68,6 +129,7 @@ static void master_generation_ready(struct generation *generation)
 
 	master->serving = generation;
 	master->coming = NULL;
+	master_take_next_logger(master);
 	log_setup(master->logger.pipe_fd, &generation->policy->log);
 	if (before)
 		generation_drain(before);
@@ -89,7 +151,7 @@ static void master_generation_failed(struct generation *generation)
 	struct master *master = generation->context;
 
 	generation_kill(generation);
-	master->coming = NULL;
+	master_forget_coming(master);
 	if (master->serving) {
 		log_error("the new workers do not start: the old ones go on");
 		master_notify("READY=1");
@@ -99,14 +161,14 @@ static void master_generation_failed(struct generation *generation)
 	}
 }
 
-static void complain_to_log(const char *message)
+/* To the log, or before there is one to whoever started us. */
+static void master_complain(void *context, const char *message)
 {
-	log_error("%s", message);
-}
-
-static void complain_to_stderr(const char *message)
-{
-	fprintf(stderr, "usher: %s\n", message);
+	const struct master *master = context;
+	if (master->serving)
+		log_error("%s", message);
+	else
+		master_say(master, "%s", message);
 }
 
 /* Takes over the policy. */
@@ -126,16 +188,16 @@ static int master_start_generation(struct master *master, struct policy *policy)
 		.shared = master->shared,
 		.policy = policy,
 		.listening = listening,
-		.log_fd = master->logger.pipe_fd,
-		.connection = master->options->inetd ? 0 : -1,
+		.log_fd = master->next_logger.pipe_fd >= 0 ? master->next_logger.pipe_fd : master->logger.pipe_fd,
+		.connection = master->connection,
+		.quiet = master->options->inetd || master->options->daemon,
 		.context = master,
 		.ready = master_generation_ready,
 		.failed = master_generation_failed,
 	};
 	int error = 0;
 	if (!master->options->inetd)
-		error = sockets_open(
-			&master->sockets, policy, listening, master->serving ? complain_to_log : complain_to_stderr);
+		error = sockets_open(&master->sockets, policy, listening, master_complain, master);
 	if (error < 0) {
 		generation_free(generation);
 		return error;
@@ -146,7 +208,11 @@ static int master_start_generation(struct master *master, struct policy *policy)
 	error = generation_start(generation);
 	if (error < 0) {
 		log_error("cannot start the workers: %s", strerrordesc_np(-error));
-		master->coming = NULL;
+		master_forget_coming(master);
+		if (generation_over(generation)) {
+			master->all = generation->next;
+			generation_free(generation);
+		}
 	}
 	return error;
 }
@@ -204,6 +270,25 @@ static void log_complaints(const struct complaints *complaints)
 	}
 }
 
+/* A reload may send the log elsewhere. On failure the policy is freed. */
+static int master_start_next_logger(struct master *master, struct policy *policy)
+{
+	const struct policy *now = master->serving->policy;
+	bool same_file = policy->log_file && now->log_file ? strcmp(policy->log_file, now->log_file) == 0
+							   : policy->log_file == now->log_file;
+
+	if (policy->log_sink == now->log_sink && same_file)
+		return 0;
+	int error = master_start_logger(master, policy, &master->next_logger);
+	if (error < 0) {
+		log_error("cannot log to %s: %s", policy->log_file ? policy->log_file : "its target",
+			strerrordesc_np(-error));
+		master->next_logger = no_logger;
+		policy_free(policy);
+	}
+	return error;
+}
+
 /* What does not compile changes nothing. */
 static void master_reload(struct master *master)
 {
@@ -220,6 +305,8 @@ static void master_reload(struct master *master)
 	int error = master->options->load(master->options->context, &policy, &complaints);
 	log_complaints(&complaints);
 	complaints_fini(&complaints);
+	if (error == 0)
+		error = master_start_next_logger(master, policy);
 	if (error == 0)
 		error = master_start_generation(master, policy);
 	if (error < 0) {
@@ -325,39 +412,64 @@ static int master_write_pid_file(struct master *master, const struct policy *pol
 		return 0;
 	int error = pidfile_write(policy->pid_file, &holder);
 	if (error == -EEXIST)
-		fprintf(stderr, "usher: %s: usher runs already, as process %ld\n", policy->pid_file, holder);
+		master_say(master, "%s: usher runs already, as process %ld", policy->pid_file, holder);
 	else if (error < 0)
-		fprintf(stderr, "usher: cannot write the pid file %s: %s\n", policy->pid_file,
-			strerrordesc_np(-error));
+		master_say(master, "cannot write the pid file %s: %s", policy->pid_file, strerrordesc_np(-error));
 	else
 		master->pid_file = strdup(policy->pid_file);
 	return error;
 }
 
-/* In inetd's service descriptor 2 is often the client: nothing of ours may be written there. */
-static enum log_sink master_log_sink(const struct master *master, const struct policy *policy)
+static bool same_file(int a, int b)
 {
-	bool stderr_is_not_ours = master->options->inetd || master->options->daemon;
-	return stderr_is_not_ours && policy->log_sink == SINK_STDERR ? SINK_SYSLOG : policy->log_sink;
+	struct stat one, other;
+	return fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev &&
+		one.st_ino == other.st_ino;
 }
 
-static int master_start_logger(struct master *master, const struct policy *policy)
+/* inetd gives the client on 0, 1 and often 2. It gets one number of ours, and nothing of what we write. */
+static int master_take_connection(struct master *master)
 {
-	enum log_sink sink = master_log_sink(master, policy);
-	int error = logger_start(
-		&master->logger, sink, policy->log_file, policy->uid, policy->gid, policy->drop_identity);
-	if (error < 0)
-		fprintf(stderr, "usher: cannot log to %s: %s\n", policy->log_file ? policy->log_file : "its target",
-			strerrordesc_np(-error));
-	return error;
+	struct stat status;
+
+	if (fstat(0, &status) < 0 || !S_ISSOCK(status.st_mode))
+		return -ENOTSOCK;
+	master->stderr_is_client = same_file(0, 2);
+	master->connection = fcntl(0, F_DUPFD_CLOEXEC, 3);
+	if (master->connection < 0)
+		return -errno;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; fd <= 2; fd++)
+		if (same_file(fd, master->connection))
+			dup2(null, fd);
+	fd_close(null);
+	return 0;
 }
 
 static int master_init(struct master *master, const struct master_options *options)
 {
 	*master = (struct master){
-		.options = options, .ready_fd = -1, .signals.fd = -1, .logger.pipe_fd = -1, .logger.control_fd = -1
+		.options = options,
+		.ready_fd = -1,
+		.signals.fd = -1,
+		.logger = no_logger,
+		.next_logger = no_logger,
+		.connection = -1,
+		.deadline = { .fired = master_deadline },
 	};
-	master->deadline = (struct timer){ .fired = master_deadline };
+	if (options->inetd) {
+		int error = master_take_connection(master);
+		if (error < 0) {
+			master_say(master,
+				"descriptor 0 is no socket: -i is for inetd, which passes the connection there");
+			return error;
+		}
+	}
+	return 0;
+}
+
+static int master_prepare(struct master *master)
+{
 	master->shared =
 		mmap(NULL, sizeof(*master->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (master->shared == MAP_FAILED)
@@ -365,7 +477,7 @@ static int master_init(struct master *master, const struct master_options *optio
 	atomic_init(&master->shared->next_connection, 1);
 	fd_raise_limit();
 	int error = loop_init(&master->loop);
-	if (error == 0 && options->daemon)
+	if (error == 0 && master->options->daemon)
 		error = process_daemonize(&master->ready_fd);
 	if (error == 0)
 		error = master_watch_signals(master);
@@ -374,17 +486,37 @@ static int master_init(struct master *master, const struct master_options *optio
 	return error;
 }
 
-/* What goes wrong up to here is for the person who started us: on stderr, before there is a log. */
+/* What goes wrong up to here is for the person who started us, before there is a log. */
 static int master_start(struct master *master, struct policy *policy)
 {
 	int error = master_write_pid_file(master, policy);
-	if (error == 0)
-		error = master_start_logger(master, policy);
+	if (error == 0) {
+		error = master_start_logger(master, policy, &master->logger);
+		if (error < 0)
+			master_say(master, "cannot log to %s: %s", policy->log_file ? policy->log_file : "its target",
+				strerrordesc_np(-error));
+	}
 	if (error < 0) {
 		policy_free(policy);
 		return error;
 	}
 	return master_start_generation(master, policy);
+}
+
+/* It writes the last lines and ends; one whose reader is stuck is not waited for. */
+static void master_end_logger(struct master *master)
+{
+	pid_t pid = master->logger.pid;
+
+	logger_close(&master->logger);
+	if (pid <= 0)
+		return;
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd end = { .fd = fd, .events = POLLIN };
+	if (fd < 0 || poll(&end, 1, LOGGER_WAIT_MS) == 0)
+		kill(pid, SIGKILL);
+	fd_close(fd);
+	waitpid(pid, NULL, 0);
 }
 
 static void master_fini(struct master *master)
@@ -396,21 +528,24 @@ static void master_fini(struct master *master)
 		master->all = next;
 	}
 	pidfile_remove(master->pid_file);
-	free((char *)master->pid_file);
+	free(master->pid_file);
 	fd_close(loop_unwatch(&master->loop, &master->signals));
 	loop_fini(&master->loop);
 	log_setup(2, &(struct log_settings){ .level = LEVEL_ERROR });
-	logger_close(&master->logger);
-	if (master->logger.pid > 0)
-		waitpid(master->logger.pid, NULL, 0); /* the last lines are written */
+	master_end_logger(master);
 	munmap(master->shared, sizeof(*master->shared));
 }
 
-static int master_load(const struct master_options *options, struct policy **ret)
+static int master_load(struct master *master, struct policy **ret)
 {
 	struct complaints complaints = { 0 };
-	int error = options->load(options->context, ret, &complaints);
-	complaints_print(&complaints, stderr);
+	int error = master->options->load(master->options->context, ret, &complaints);
+
+	if (!master->stderr_is_client)
+		complaints_print(&complaints, stderr);
+	for (size_t i = 0; master->stderr_is_client && i < complaints.count; i++)
+		master_say(master, "%s:%u: %s", complaints.list[i].file ? complaints.list[i].file : "configuration",
+			complaints.list[i].line, complaints.list[i].text);
 	complaints_fini(&complaints);
 	return error;
 }
@@ -420,11 +555,13 @@ int master_run(const struct master_options *options)
 	struct master master;
 	struct policy *policy;
 
-	if (master_load(options, &policy) < 0)
+	if (master_init(&master, options) < 0)
+		return 1;
+	if (master_load(&master, &policy) < 0)
 		return 2;
-	int error = master_init(&master, options);
+	int error = master_prepare(&master);
 	if (error < 0) {
-		fprintf(stderr, "usher: cannot start: %s\n", strerrordesc_np(-error));
+		master_say(&master, "cannot start: %s", strerrordesc_np(-error));
 		policy_free(policy);
 		return 1;
 	}

@@ -34,6 +34,7 @@ int sockets_adopt(struct sockets *sockets)
 		if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 ||
 			getsockname(fd, &address.sa, &address.len) < 0)
 			continue;
+		dial_set_options(fd, address.sa.sa_family);
 		int error = fd_set_nonblocking(fd, true);
 		if (error == 0)
 			error = sockets_add(sockets, &address, fd, true);
@@ -95,7 +96,7 @@ static int socket_open(const struct listener_policy *listener)
 }
 
 static void complain_of_bind(const struct policy *policy, const struct listener_policy *listener, int error,
-	void (*complain)(const char *))
+	void (*complain)(void *context, const char *message), void *context)
 {
 	char holder[128] = "", message[512];
 	const char *hint = "";
@@ -106,7 +107,7 @@ static void complain_of_bind(const struct policy *policy, const struct listener_
 		hint = "; a port below 1024 needs root or CAP_NET_BIND_SERVICE";
 	snprintf(message, sizeof(message), "%s:%u: cannot listen on %s: %s%s%s", policy->file, listener->line,
 		listener->text, strerrordesc_np(-error), hint, holder);
-	complain(message);
+	complain(context, message);
 }
 
 static struct socket_held *sockets_find(const struct sockets *sockets, const struct address *address)
@@ -124,8 +125,8 @@ static void socket_let_go(struct socket_held *held)
 	held->fd = fd_close(held->fd);
 }
 
-int sockets_open(
-	struct sockets *sockets, const struct policy *policy, int *ret_fds, void (*complain)(const char *message))
+int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_fds,
+	void (*complain)(void *context, const char *message), void *context)
 {
 	size_t before = sockets->count;
 
@@ -139,7 +140,7 @@ int sockets_open(
 		int fd = socket_open(listener);
 		int error = fd < 0 ? fd : sockets_add(sockets, &listener->address, fd, false);
 		if (error < 0) {
-			complain_of_bind(policy, listener, error, complain);
+			complain_of_bind(policy, listener, error, complain, context);
 			while (sockets->count > before)
 				socket_let_go(&sockets->list[--sockets->count]);
 			return error;

@@ -15,8 +15,7 @@
 #include <unistd.h>
 
 /* Descriptors beside those of connections: listeners, channel, log, epoll, pipes to splice through, some air. */
-#define FDS_RESERVED       256
-#define FDS_PER_CONNECTION 2
+#define FDS_RESERVED 256
 
 static void worker_end_if_done(struct worker *worker)
 {
@@ -97,7 +96,9 @@ static void worker_receive(struct worker *worker)
 		ssize_t n = ipc_receive(worker->channel.fd, &message, sizeof(message), fds);
 		if (n == -EAGAIN)
 			return;
-		if (n != sizeof(message)) {
+		if (n == -EMFILE)
+			message.error = -EMFILE; /* the program runs, but its descriptors did not fit in here */
+		else if (n != sizeof(message)) {
 			worker_orphaned(worker);
 			return;
 		}
@@ -173,10 +174,22 @@ static int worker_open_handovers(struct worker *worker)
 	return 0;
 }
 
+/* The client's socket and the backend's, or a program's two pipes. */
+static unsigned fds_per_connection(const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_services; i++) {
+		const struct target *target = &policy->services[i].target;
+		if (target->delivery == DELIVERY_EXEC && target->exec.stdio == STDIO_PIPE)
+			return 3;
+	}
+	return 2;
+}
+
 static unsigned worker_capacity(const struct policy *policy)
 {
 	unsigned long fds = fd_raise_limit();
-	unsigned long most = fds > 2 * FDS_RESERVED ? (fds - FDS_RESERVED) / FDS_PER_CONNECTION : FDS_RESERVED / 2;
+	unsigned long most = fds > 2 * FDS_RESERVED ? fds - FDS_RESERVED : FDS_RESERVED;
+	most /= fds_per_connection(policy);
 	return policy->max_connections && policy->max_connections < most ? policy->max_connections : (unsigned)most;
 }
 
@@ -260,6 +273,8 @@ int worker_run(const struct worker_start *start)
 
 	worker_set_signals();
 	process_rename("usher: worker");
+	if (start->quiet)
+		process_silence();
 	int error = start->resolved ? resolved_read_only(start->resolved) : 0; /* before its descriptor is closed */
 	if (error == 0)
 		error = worker_close_others(start);

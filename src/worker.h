@@ -22,6 +22,7 @@ struct worker_start {
 	struct resolved *resolved; /* NULL: the policy has no names */
 	struct shared *shared;
 	int connection; /* inetd: serve this one connection and end; -1: listen */
+	bool quiet;     /* descriptors 0, 1 and 2 are somebody else's */
 };
 
 /* The whole life of the process. Returns its exit status. */

@@ -14,3 +14,6 @@ int fd_set_option(int fd, int level, int option, int value); /* setsockopt with 
 
 /* Raises RLIMIT_NOFILE's soft limit to its hard one and returns what may now be opened. */
 unsigned long fd_raise_limit(void);
+
+/* Back to what it was before, for a program that is about to be executed: select() cannot watch descriptors past 1023. */
+void fd_restore_limit(void);

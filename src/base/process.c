@@ -93,17 +93,31 @@ int process_daemonize(int *ret_ready_fd)
 	return 0;
 }
 
+void process_fill_stdio(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= 2);
+	fd_close(fd);
+}
+
+void process_silence(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return;
+	for (int fd = 0; fd <= 2; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+}
+
 void process_ready(int ready_fd)
 {
 	if (ready_fd < 0)
 		return;
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null >= 0) {
-		for (int fd = 0; fd <= 2; fd++)
-			dup2(null, fd);
-		if (null > 2)
-			close(null);
-	}
+	process_silence();
 	ssize_t n = write(ready_fd, "", 1);
 	(void)n; /* whoever started us may have gone: nobody to tell */
 	close(ready_fd);

@@ -14,7 +14,13 @@ void process_rename(const char *title);
  * process stays until process_ready() is called there (exit 0) or the background process ends (its exit status), so
  * that whoever started usher knows whether it serves. 0 or -errno. Keeps stderr until process_ready(). */
 int process_daemonize(int *ret_ready_fd);
-void process_ready(int ready_fd); /* also sends stdin, stdout and stderr to /dev/null */
+void process_ready(int ready_fd); /* also silences */
+
+/* Puts /dev/null in the place of stdin, stdout and stderr. */
+void process_silence(void);
+
+/* Makes sure that descriptors 0, 1 and 2 are open, so that nothing else ever gets these numbers. Call first thing in main. */
+void process_fill_stdio(void);
 
 /* For good: supplementary groups, gid and uid where `identity` says so, every capability, no_new_privs, not dumpable.
  * 0 or -errno; on failure the caller must end. */

@@ -1,6 +1,7 @@
 /* Runs a program. Between vfork and exec the child lives in the caller's memory: it makes system calls only, straight to
  * the kernel where the C library would do more (its setuid() talks to threads), and tells what failed through one word. */
 #include "spawn.h"
+#include "fd.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -51,6 +52,7 @@ static void child_reset_signals(void)
 static void __attribute__((noreturn)) child_run(const struct spawn *spawn, volatile int *ret_error)
 {
 	child_reset_signals();
+	fd_restore_limit();
 	if (setsid() >= 0 && child_place_stdio(spawn) == 0 && (!spawn->terminal || ioctl(0, TIOCSCTTY, 0) == 0) &&
 		child_take_identity(spawn) == 0 && (!spawn->directory || chdir(spawn->directory) == 0))
 		execve(spawn->argv[0], spawn->argv, spawn->env);

@@ -20,7 +20,7 @@ void dial_set_options(int fd, sa_family_t family)
 
 static void dial_finish(struct dial *dial, int error, uint32_t events)
 {
-	loop_timer_stop(dial->loop, &dial->retry);
+	loop_timer_stop(dial->loop, &dial->patience);
 	dial->done(dial, error, events);
 }
 
@@ -42,34 +42,45 @@ static int dial_try(struct dial *dial, const struct address *to)
 	return error;
 }
 
-/* The address that is to be tried now: false once the backend has no further one. */
-static bool dial_current(struct dial *dial, struct address *ret)
+/* The address that is to be tried now, and how many the backend has from there on; 0: it has no further one. */
+static size_t dial_current(struct dial *dial, struct address *ret)
 {
 	const struct backend *backend = &dial->backends[dial->backend];
-	struct address known[RESOLVED_ADDRESSES_MAX];
+	struct address known[RESOLVED_ADDRESSES_MAX] = { backend->address };
+	size_t n = 1;
 
-	if (backend->name == BACKEND_NO_NAME) {
-		*ret = backend->address;
-		return dial->address == 0;
-	}
-	size_t n = resolved_read(dial->resolved, backend->name, backend->port, known);
+	if (backend->name != BACKEND_NO_NAME)
+		n = resolved_read(dial->resolved, backend->name, backend->port, known);
 	if (n == 0) {
 		dial->try_again = true;
 		dial->error = -EHOSTUNREACH;
 	}
 	if (dial->address >= n)
-		return false;
+		return 0;
 	*ret = known[dial->address];
-	return true;
+	return n - dial->address;
+}
+
+/* An address that hangs must not eat the time of those behind it. */
+static void dial_be_patient(struct dial *dial, size_t n_here)
+{
+	uint64_t now_us = dial->loop->now_us;
+	uint64_t left_us = dial->due_us > now_us ? dial->due_us - now_us : 0;
+	size_t n_left = n_here + dial->n_backends - dial->backend - 1;
+	loop_timer(dial->loop, &dial->patience, now_us + left_us / n_left);
 }
 
 static void dial_advance(struct dial *dial)
 {
+	struct address to;
+
 	for (; dial->backend < dial->n_backends; dial->backend++, dial->address = 0) {
-		for (struct address to; dial_current(dial, &to); dial->address++) {
+		for (size_t n; (n = dial_current(dial, &to)) > 0; dial->address++) {
 			int error = dial_try(dial, &to);
-			if (error == -EINPROGRESS)
+			if (error == -EINPROGRESS) {
+				dial_be_patient(dial, n);
 				return;
+			}
 			if (error == 0) {
 				dial_finish(dial, 0, EPOLLOUT);
 				return;
@@ -79,7 +90,7 @@ static void dial_advance(struct dial *dial)
 				dial->try_again = true;
 		}
 	}
-	if (!dial->try_again || loop_timer(dial->loop, &dial->retry, dial->loop->now_us + RETRY_US) < 0)
+	if (!dial->try_again || loop_timer(dial->loop, &dial->patience, dial->loop->now_us + RETRY_US) < 0)
 		dial_finish(dial, dial->error, 0);
 }
 
@@ -91,15 +102,27 @@ static void dial_from_start(struct dial *dial)
 	dial_advance(dial);
 }
 
-static void dial_retry(struct timer *timer)
+static void dial_next_address(struct dial *dial, int error)
 {
-	dial_from_start(container_of(timer, struct dial, retry));
+	fd_close(loop_unwatch(dial->loop, dial->socket));
+	dial->error = error;
+	dial->address++;
+	dial_advance(dial);
+}
+
+static void dial_out_of_patience(struct timer *timer)
+{
+	struct dial *dial = container_of(timer, struct dial, patience);
+	if (dial->socket->fd >= 0)
+		dial_next_address(dial, -ETIMEDOUT);
+	else
+		dial_from_start(dial);
 }
 
 void dial_start(struct dial *dial)
 {
 	dial->error = 0;
-	dial->retry = (struct timer){ .fired = dial_retry };
+	dial->patience = (struct timer){ .fired = dial_out_of_patience };
 	dial_from_start(dial);
 }
 
@@ -117,14 +140,11 @@ void dial_ready(struct dial *dial, uint32_t events)
 		dial_finish(dial, 0, events);
 		return;
 	}
-	fd_close(loop_unwatch(dial->loop, dial->socket));
-	dial->error = -error;
-	dial->address++;
-	dial_advance(dial);
+	dial_next_address(dial, -error);
 }
 
 void dial_cancel(struct dial *dial)
 {
-	loop_timer_stop(dial->loop, &dial->retry);
+	loop_timer_stop(dial->loop, &dial->patience);
 	fd_close(loop_unwatch(dial->loop, dial->socket));
 }

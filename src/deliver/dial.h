@@ -11,6 +11,7 @@ struct dial {
 	const struct resolved *resolved;
 	const struct backend *backends;
 	size_t n_backends;
+	uint64_t due_us; /* the caller's deadline: every address gets an equal share of what is left */
 	/* The caller's: watches the socket while it connects and from then on. What it sees goes to dial_ready(). */
 	struct watch *socket;
 	/* Once, perhaps before dial_start() returns: 0 with the epoll events that came with the connection, the socket being
@@ -21,7 +22,7 @@ struct dial {
 	size_t address; /* of a name with several */
 	bool try_again; /* some backend may yet be there in a moment */
 	int error;
-	struct timer retry;
+	struct timer patience; /* with the address that is being tried, or until the list is tried again */
 };
 
 /* The caller has set everything above `backend`. */
