@@ -42,8 +42,7 @@ struct compiler {
 	size_t n_identities;
 };
 
-void compile_error(struct compiler *compiler, const struct setting *at, const char *format, ...)
-        __attribute__((format(printf, 3, 4)));
+#define compile_error(compiler, at, ...) reader_error((compiler)->reader, at, __VA_ARGS__)
 
 /* Each takes its part of the configuration (NULL: absent) and fills its part of the policy. */
 void listeners_compile(struct compiler *compiler, const struct setting *at);

@@ -12,17 +12,6 @@
 
 #define FILE_MAX (64U << 20)
 
-void compile_error(struct compiler *compiler, const struct setting *at, const char *format, ...)
-{
-	char text[1024];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	reader_error(compiler->reader, at, "%s", text);
-}
-
 static unsigned workers_preset(void)
 {
 	cpu_set_t cores;

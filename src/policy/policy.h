@@ -69,7 +69,7 @@ struct policy_options {
 };
 
 /* Reads and compiles. 0 and a policy, or -EINVAL with at least one error among the complaints. Warnings
- * (overlaps, a service that nothing leads to) may come with either. `text` is the configuration itself,
+ * (a service that is never reached, a fallback that is never used) may come with either. `text` is the configuration itself,
  * `file` then only its name. */
 int policy_load(struct policy **ret, const char *file, const struct policy_options *options,
         struct complaints *complaints);

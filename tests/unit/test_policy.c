@@ -406,8 +406,9 @@ static int refused_without_root(const char *text, const char *wanted)
 static void who_is_not_root_stays_who_he_is(void **state)
 {
 	assert_int_equal(refused_without_root(LISTEN SERVICES, NULL), 0);
-	assert_int_equal(
-	        refused_without_root(AS_NOBODY, "user `nobody' is not the one that starts usher"), 0);
+	assert_int_equal(refused_without_root(LISTEN SERVICES "user = \"root\";",
+	                         "user `root' is not the one that starts usher"),
+	        0);
 	assert_int_equal(refused_without_root(LISTEN SERVICES "group = \"daemon\";", "needs root"), 0);
 }
 
