@@ -448,8 +448,8 @@ static void the_table_is_aligned_and_complete(void **state)
 	assert_non_null(title);
 	assert_non_null(first);
 	assert_non_null(second);
-	assert_int_equal(strcspn(title, "\n"), strstr(title, "else") + 4 - title);
-	assert_int_equal(strstr(title, "else") - title, strstr(first, "program\n") - first);
+	assert_int_equal(strcspn(title, "\n"), strstr(title, "fallback") + 8 - title);
+	assert_int_equal(strstr(title, "fallback") - title, strstr(first, "program\n") - first);
 	assert_non_null(strstr(text, "\n  silent for 1.5 s       a\n"));
 	assert_non_null(strstr(text, "\n  matches nothing        closed\n"));
 	assert_non_null(strstr(text, "connect 5 s, idle 1 h, drain 30 s\n"));
