@@ -18,7 +18,7 @@ enum column {
 };
 
 static const char *const column_titles[COLUMN_COUNT] = { "#", "service", "matches", "goes to", "runs as",
-	"else" };
+	"fallback" };
 
 struct table {
 	struct arena *arena;
