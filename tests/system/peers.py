@@ -48,11 +48,22 @@ class Backend:
         self.close()
 
 
+opened = []  # sockets of pair(), for close_opened()
+
+
+def close_opened():
+    """So that a test that failed does not keep usher from draining."""
+    while opened:
+        opened.pop().close()
+
+
 def pair(one, backend, first=b"go", buffer=None):
     """(client, server): both ends of a connection through usher; the backend has read `first`."""
     client = connect_small(one.port, buffer) if buffer else one.connect()
+    opened.append(client)
     client.sendall(first)
     server = backend.accept()
+    opened.append(server)
     got = b""
     while len(got) < len(first):
         got += server.recv(len(first) - len(got))
@@ -172,8 +183,24 @@ def cpu_seconds(pid):
         return int(file.read().split()[0]) / 1e9
 
 
+def queued_seconds(pid):
+    """How long it has been ready to run and was not: what a busy machine takes from it."""
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[1]) / 1e9
+
+
 def cpu_of(pids):
     return sum(cpu_seconds(pid) for pid in pids)
+
+
+def kernel_room():
+    """What the kernel at most keeps of one direction of a relayed TCP connection: two senders' and two receivers' buffers, and the
+    pipe in between."""
+    def most(name):
+        with open(f"/proc/sys/net/ipv4/{name}", encoding="ascii") as file:
+            return int(file.read().split()[2])
+
+    return 2 * most("tcp_rmem") + 2 * most("tcp_wmem") + (1 << 20)
 
 
 def rss_kib(pid):

