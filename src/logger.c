@@ -24,10 +24,11 @@
 #include <systemd/sd-journal.h>
 #endif
 
-#define PIPE_SIZE     (1024 * 1024)
-#define CHUNK         (64 * 1024)
-#define PREFIX_LEN    3 /* "<6>" */
-#define READY_WAIT_MS 5000
+#define PIPE_SIZE      (1024 * 1024)
+#define CHUNK          (64 * 1024)
+#define PREFIX_LEN     3 /* "<6>" */
+#define READY_WAIT_MS  5000
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
 
 /* Where lines go; in the logger process only. */
 struct outlet {
@@ -374,10 +375,14 @@ int logger_start(struct logger *ret, enum log_sink sink, const char *file, uid_t
 {
 	int ends[2];
 
+	if (sink == SINK_JOURNAL) {
 #ifndef HAVE_LIBSYSTEMD
-	if (sink == SINK_JOURNAL)
 		return -EOPNOTSUPP;
 #endif
+		/* Without a journal sd_journal_sendv() says that all is well, and every line is gone. */
+		if (access(JOURNAL_SOCKET, W_OK) < 0)
+			return -errno;
+	}
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
 	/* As much as an unprivileged process may have by default; with less, lines are dropped a little

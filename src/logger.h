@@ -20,7 +20,8 @@ struct logger {
 };
 
 /* Opens the file (SINK_FILE only; as who the caller is), forks the logger and waits until it is ready. `drop`: it becomes
- * uid and gid. 0, or -errno: of the file, of the fork, or of the logger; -EOPNOTSUPP: built without the journal. */
+ * uid and gid. 0, or -errno: of the file, of the fork, or of the logger. For the journal -EOPNOTSUPP: it is not built in;
+ * -ENOENT: none runs here. */
 int logger_start(struct logger *ret, enum log_sink sink, const char *file, uid_t uid, gid_t gid, bool drop);
 
 /* After the logger died and was reaped: another one at the same pipe. What was in the pipe is not lost. 0 or -errno. */
