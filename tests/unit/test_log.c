@@ -170,7 +170,7 @@ static void a_line_is_whole_however_much_is_put_in(void **state)
 	struct record record;
 
 	srandom(22);
-	for (int i = 0; i < 20000; i++) {
+	for (int i = 0; i < 5000; i++) {
 		use(i % 2 ? LOG_JSON : LOG_TEXT, i % 3 == 0);
 		record_begin(&record, LEVEL_INFO, "event");
 		for (int k = (int)(random() % 12); k >= 0; k--) {
