@@ -253,6 +253,13 @@ static void http2_frames(void **state)
 	h2_frame(HEADERS, END_HEADERS | PADDED | PRIO, 1, padded, 6 + len + 7);
 	assert_string_equal(h2_host(), "");
 
+	/* padding that is not there: nothing behind the evidence may be read */
+	h2_len = before;
+	padded[0] = 255;
+	memcpy(padded + 1, block, len);
+	h2_frame(HEADERS, END_HEADERS | PADDED, 1, padded, 1 + len);
+	assert_string_equal(h2_host(), "");
+
 	/* in pieces of one byte, an empty one among them */
 	h2_len = before;
 	h2_frame(HEADERS, 0, 1, block, 1);
