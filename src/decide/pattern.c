@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define JIT_STACK_SIZE     (64 * 1024)
+#define JIT_STACK_SIZE     (256 * 1024)
 #define MATCH_LIMIT_BASE   4096 /* steps back that a match may take, whatever the size of its window */
 #define MATCH_LIMIT_FACTOR 32   /* and for each byte of the window */
 #define DEPTH_LIMIT        1000
