@@ -206,7 +206,7 @@ static int generation_start_resolver(struct generation *generation)
 {
 	const struct policy *policy = generation->policy;
 	return resolver_start(&generation->resolver, policy->names, policy->n_names, generation->resolved,
-		generation->log_fd, policy->drop_identity, policy->uid, policy->gid);
+		generation->log_fd, &policy->log, policy->drop_identity, policy->uid, policy->gid);
 }
 
 static void generation_restart_resolver(struct timer *timer)

@@ -265,6 +265,7 @@ static int become_logger(const struct logger *logger, struct outlet *outlet, int
 	sigset_t none;
 
 	process_rename("usher: logger");
+	log_setup(outlet->fd, &logger->log); /* it only builds records, and writes them itself */
 	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
 		signal(ignored[i], SIG_IGN);
 	sigemptyset(&none);
@@ -371,7 +372,8 @@ out:
 	return result;
 }
 
-int logger_start(struct logger *ret, enum log_sink sink, const char *file, uid_t uid, gid_t gid, bool drop)
+int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
+	gid_t gid, bool drop)
 {
 	int ends[2];
 
@@ -397,6 +399,7 @@ int logger_start(struct logger *ret, enum log_sink sink, const char *file, uid_t
 		.drop = drop,
 		.uid = uid,
 		.gid = gid,
+		.log = *log,
 	};
 	int result = fd_set_nonblocking(logger.pipe_fd, true);
 	if (result == 0)

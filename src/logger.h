@@ -1,8 +1,7 @@
 /* The logger: a process that takes the log lines of all the others out of one pipe and may wait for a disk, a terminal or
  * a journal. It ends when the last process that could still write a line has closed the pipe, so that none is lost; it
  * ignores SIGINT, SIGTERM and SIGHUP.
- *
- * Its own lines (lines lost to a full disk) have the settings that log_setup() was last given before it was forked. */
+ */
 #pragma once
 #include "policy.h"
 #include <stdbool.h>
@@ -17,12 +16,14 @@ struct logger {
 	bool drop;
 	uid_t uid;
 	gid_t gid;
+	struct log_settings log;
 };
 
 /* Opens the file (SINK_FILE only; as who the caller is), forks the logger and waits until it is ready. `drop`: it becomes
  * uid and gid. 0, or -errno: of the file, of the fork, or of the logger. For the journal -EOPNOTSUPP: it is not built in;
- * -ENOENT: none runs here. */
-int logger_start(struct logger *ret, enum log_sink sink, const char *file, uid_t uid, gid_t gid, bool drop);
+ * -ENOENT: none runs here. `log`: how its own lines look, those about lines that a full disk cost. */
+int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
+	gid_t gid, bool drop);
 
 /* After the logger died and was reaped: another one at the same pipe. What was in the pipe is not lost. 0 or -errno. */
 int logger_restart(struct logger *logger, const char *file);

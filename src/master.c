@@ -32,7 +32,8 @@
 /* After workers were told to stop: how long until they are killed. */
 #define KILL_US 2000000
 
-#define LOGGER_WAIT_MS 1000
+#define LOGGER_WAIT_MS    1000
+#define LOGGER_RESTART_US 100000
 
 struct master {
 	const struct master_options *options;
@@ -51,7 +52,7 @@ struct master {
 	char *pid_file;
 	bool ending;  /* drains or stops */
 	bool stopped; /* told to end now */
-	struct timer deadline;
+	struct timer deadline, logger_restart;
 	int status; /* to exit with */
 };
 
@@ -90,7 +91,8 @@ static int master_start_logger(const struct master *master, const struct policy 
 {
 	bool unheard = master->options->daemon || master->stderr_is_client;
 	enum log_sink sink = unheard && policy->log_sink == SINK_STDERR ? SINK_SYSLOG : policy->log_sink;
-	return logger_start(ret, sink, policy->log_file, policy->uid, policy->gid, policy->drop_identity);
+	return logger_start(
+		ret, sink, policy->log_file, &policy->log, policy->uid, policy->gid, policy->drop_identity);
 }
 
 /* ---- generations ------------------------------------------------------------------------------------------------------ */
@@ -231,12 +233,17 @@ static void master_free_if_over(struct master *master, struct generation **link)
 }
 
 /* Nobody else hears of it: lines wait in the pipe until there is a logger again. */
-static void master_restart_logger(struct master *master)
+static void master_restart_logger(struct timer *timer)
 {
+	struct master *master = container_of(timer, struct master, logger_restart);
 	const struct policy *policy = master->serving ? master->serving->policy : NULL;
-	if (!policy || logger_restart(&master->logger, policy->log_file) < 0)
+
+	if (!policy || master->ending)
 		return;
-	log_error("the logger died and was started again");
+	if (logger_restart(&master->logger, policy->log_file) < 0)
+		loop_timer(&master->loop, timer, master->loop.now_us + LOGGER_RESTART_US);
+	else
+		log_error("the logger died and was started again");
 }
 
 /* Also what programs leave behind: who is not of a generation is one of them. */
@@ -252,7 +259,7 @@ static void master_reap(struct master *master)
 		if (*link)
 			master_free_if_over(master, link);
 		else if (pid == master->logger.pid)
-			master_restart_logger(master);
+			loop_timer(&master->loop, &master->logger_restart, master->loop.now_us + LOGGER_RESTART_US);
 		else
 			log_debug("process %d ended with status 0x%x", pid, (unsigned)status);
 	}
@@ -456,6 +463,7 @@ static int master_init(struct master *master, const struct master_options *optio
 		.next_logger = no_logger,
 		.connection = -1,
 		.deadline = { .fired = master_deadline },
+		.logger_restart = { .fired = master_restart_logger },
 	};
 	if (options->inetd) {
 		int error = master_take_connection(master);

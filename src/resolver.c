@@ -3,7 +3,6 @@
  * a bad answer the place of a good one. Its memory is one array, which lives as long as the process. */
 #include "resolver.h"
 #include "fd.h"
-#include "log.h"
 #include "process.h"
 #include "timer.h"
 #include <ares.h>
@@ -328,8 +327,8 @@ static struct resolver *resolver_new(const char *const *names, size_t n, struct 
 	return resolver;
 }
 
-int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct resolved *table, int log_fd, bool drop,
-	uid_t uid, gid_t gid)
+int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct resolved *table, int log_fd,
+	const struct log_settings *log, bool drop, uid_t uid, gid_t gid)
 {
 	pid_t master = getpid();
 	pid_t pid = fork();
@@ -340,6 +339,7 @@ int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct re
 		*ret_pid = pid;
 		return 0;
 	}
+	log_setup(log_fd, log);
 	int error = become_resolver(master, log_fd, drop, uid, gid);
 	struct resolver *resolver = error < 0 ? NULL : resolver_new(names, n, table);
 	if (!resolver) {

@@ -5,12 +5,13 @@
  * 10 s where the answer has none (the hosts file). A name that fails is asked for again after 1 s, doubling up to 60 s, and
  * its last good answer stays. Changes of a name's answer are logged as notices, the begin of a failure as a warning. */
 #pragma once
+#include "log.h"
 #include "resolved.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Forks it. `names` are those of the table, n > 0; `drop`: it becomes uid and gid. It ends on SIGTERM, and when the
+/* Forks it. `names` are those of the table, n > 0; it logs to log_fd as `log` says; `drop`: it becomes uid and gid. It ends on SIGTERM, and when the
  * caller's process ends. 0 and the pid, or -errno; the caller reaps. */
-int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct resolved *table, int log_fd, bool drop,
-	uid_t uid, gid_t gid);
+int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct resolved *table, int log_fd,
+	const struct log_settings *log, bool drop, uid_t uid, gid_t gid);

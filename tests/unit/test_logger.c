@@ -26,6 +26,7 @@
 
 static char directory[64], path[96], old_path[96];
 static struct logger logger;
+static const struct log_settings settings = { .level = LEVEL_INFO };
 
 static int setup(void **state)
 {
@@ -34,7 +35,7 @@ static int setup(void **state)
 		return -1;
 	snprintf(path, sizeof path, "%s/log", directory);
 	snprintf(old_path, sizeof old_path, "%s/log.1", directory);
-	log_setup(STDERR_FILENO, &(struct log_settings){ .level = LEVEL_INFO });
+	log_setup(STDERR_FILENO, &settings);
 	return 0;
 }
 
@@ -47,8 +48,8 @@ static int teardown(void **state)
 
 static void start(enum log_sink sink, const char *file)
 {
-	assert_int_equal(logger_start(&logger, sink, file, 0, 0, false), 0);
-	log_setup(logger.pipe_fd, &(struct log_settings){ .level = LEVEL_INFO });
+	assert_int_equal(logger_start(&logger, sink, file, &settings, 0, 0, false), 0);
+	log_setup(logger.pipe_fd, &settings);
 }
 
 /* Closes the pipe and sees the logger end by itself. */
@@ -56,7 +57,7 @@ static void finish(void)
 {
 	int status;
 
-	log_setup(STDERR_FILENO, &(struct log_settings){ .level = LEVEL_INFO });
+	log_setup(STDERR_FILENO, &settings);
 	logger_close(&logger);
 	assert_int_equal(waitpid(logger.pid, &status, 0), logger.pid);
 	assert_int_equal(status, 0);
@@ -221,13 +222,14 @@ static void errors_of_the_file_are_told_at_the_start(void **state)
 	char missing[128];
 
 	snprintf(missing, sizeof missing, "%s/missing/log", directory);
-	assert_int_equal(logger_start(&logger, SINK_FILE, missing, 0, 0, false), -ENOENT);
-	assert_int_equal(logger_start(&logger, SINK_FILE, directory, 0, 0, false), -EISDIR);
+	assert_int_equal(logger_start(&logger, SINK_FILE, missing, &settings, 0, 0, false), -ENOENT);
+	assert_int_equal(logger_start(&logger, SINK_FILE, directory, &settings, 0, 0, false), -EISDIR);
 	assert_int_equal(symlink(old_path, path), 0);
-	assert_int_equal(logger_start(&logger, SINK_FILE, path, 0, 0, false), -ELOOP);
+	assert_int_equal(logger_start(&logger, SINK_FILE, path, &settings, 0, 0, false), -ELOOP);
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(logger_start(&logger, SINK_FILE, path, 0, 0, false), -ENXIO); /* nobody reads it */
+	assert_int_equal(
+		logger_start(&logger, SINK_FILE, path, &settings, 0, 0, false), -ENXIO); /* nobody reads it */
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
@@ -273,13 +275,13 @@ static int start_with_stderr(int *ret_read_end)
 
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	dup2(ends[1], STDERR_FILENO);
-	int result = logger_start(&logger, SINK_STDERR, NULL, 0, 0, false);
+	int result = logger_start(&logger, SINK_STDERR, NULL, &settings, 0, 0, false);
 	dup2(saved, STDERR_FILENO);
 	close(saved);
 	close(ends[1]);
 	*ret_read_end = ends[0];
 	if (result == 0)
-		log_setup(logger.pipe_fd, &(struct log_settings){ .level = LEVEL_INFO });
+		log_setup(logger.pipe_fd, &settings);
 	return result;
 }
 
@@ -373,12 +375,12 @@ static void the_prefix_stays_for_a_journal_only(void **state)
 	saved = dup(STDERR_FILENO);
 	dup2(ends[1], STDERR_FILENO);
 	close(ends[1]);
-	int result = logger_start(&logger, SINK_STDERR, NULL, 0, 0, false);
+	int result = logger_start(&logger, SINK_STDERR, NULL, &settings, 0, 0, false);
 	dup2(saved, STDERR_FILENO);
 	close(saved);
 	unsetenv("JOURNAL_STREAM");
 	assert_int_equal(result, 0);
-	log_setup(logger.pipe_fd, &(struct log_settings){ .level = LEVEL_INFO });
+	log_setup(logger.pipe_fd, &settings);
 	log_warning("c");
 	finish();
 	read_all(ends[0], text, sizeof text);
@@ -487,7 +489,7 @@ static void it_is_nobody_when_told_to(void **state)
 
 	if (geteuid() != 0)
 		return;
-	assert_int_equal(logger_start(&logger, SINK_FILE, path, 65534, 65534, true), 0);
+	assert_int_equal(logger_start(&logger, SINK_FILE, path, &settings, 65534, 65534, true), 0);
 	snprintf(name, sizeof name, "/proc/%ld/status", (long)logger.pid);
 	FILE *file = fopen(name, "r");
 	while (fgets(line, sizeof line, file)) {
@@ -502,7 +504,7 @@ static void it_is_nobody_when_told_to(void **state)
 
 static void a_journal_that_is_not_there_is_an_error(void **state)
 {
-	int result = logger_start(&logger, SINK_JOURNAL, NULL, 0, 0, false);
+	int result = logger_start(&logger, SINK_JOURNAL, NULL, &settings, 0, 0, false);
 
 	assert_true(result == 0 || result == -EOPNOTSUPP || result == -ENOENT);
 	assert_true(result != 0 || access("/run/systemd/journal/socket", F_OK) == 0);

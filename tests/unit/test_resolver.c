@@ -183,6 +183,7 @@ struct play {
 
 static void play_start(struct play *play, const char *const *names, size_t n)
 {
+	const struct log_settings settings = { .level = LEVEL_NOTICE };
 	int ends[2];
 
 	server->octet = 1;
@@ -191,11 +192,10 @@ static void play_start(struct play *play, const char *const *names, size_t n)
 	assert_int_equal(resolved_new(&play->table, n), 0);
 	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
 	play->log = ends[0];
-	log_setup(ends[1], &(struct log_settings){ .level = LEVEL_NOTICE });
-	assert_int_equal(
-		resolver_start(&play->resolver, names, n, play->table, ends[1], geteuid() == 0, 65534, 65534), 0);
+	assert_int_equal(resolver_start(&play->resolver, names, n, play->table, ends[1], &settings, geteuid() == 0,
+				 65534, 65534),
+		0);
 	close(ends[1]);
-	log_setup(STDERR_FILENO, &(struct log_settings){ .level = LEVEL_NOTICE });
 }
 
 static void play_end(struct play *play)
@@ -401,7 +401,7 @@ static void it_ends_with_its_master(void **state)
 	int ends[2], status;
 	pid_t resolver = 0;
 
-	log_setup(STDERR_FILENO, &(struct log_settings){ .level = LEVEL_ERROR });
+	const struct log_settings settings = { .level = LEVEL_ERROR };
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	pid_t master = fork();
@@ -409,7 +409,7 @@ static void it_ends_with_its_master(void **state)
 		struct resolved *table;
 		struct address addresses[RESOLVED_ADDRESSES_MAX];
 		if (resolved_new(&table, 1) < 0 ||
-			resolver_start(&resolver, names, 1, table, STDERR_FILENO, false, 0, 0) < 0)
+			resolver_start(&resolver, names, 1, table, STDERR_FILENO, &settings, false, 0, 0) < 0)
 			_exit(1);
 		while (resolved_read(table, 0, 1, addresses) == 0)
 			usleep(1000);
