@@ -196,6 +196,8 @@ int program_start(const struct program *program, const char *service, const stru
 	if (error < 0) {
 		fd_close(ends.ours[0]);
 		fd_close(ends.ours[1]);
+		if (ends.same) /* whoever serves the client instead must not wait for it */
+			fd_set_nonblocking(client, true);
 		return error;
 	}
 	ret_fds[0] = ends.ours[0];
