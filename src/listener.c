@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 #define BATCH    64     /* accepted before others get their turn; what is left is reported again */
-#define PAUSE_US 100000 /* out of descriptors or memory: trying at once would spin */
+#define PAUSE_US 100000 /* what failed would fail at once again: that would spin */
 #define TELL_US  1000000
 
 static void listener_tell(struct listener *listener, const char *what)
@@ -44,26 +44,37 @@ static void listener_resume(struct timer *timer)
 }
 
 /* False: nothing more to accept now. */
+static bool listener_accept_failed(struct listener *listener, int error)
+{
+	switch (error) {
+	case EAGAIN:
+		return false;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		listener_tell(listener, "out of descriptors or memory, accepting again in 100 ms");
+		listener_pause(listener);
+		return false;
+	case EINVAL: /* no listening socket any more: whoever handed it over has shut it down */
+	case EBADF:
+	case ENOTSOCK:
+	case EOPNOTSUPP:
+		listener_tell(listener, "cannot accept any more: the socket does not listen");
+		listener_pause(listener);
+		return false;
+	default: /* an error of that one connection (accept(2)) */
+		return true;
+	}
+}
+
 static bool listener_accept_one(struct listener *listener)
 {
 	struct address client = { .len = sizeof(client.un) };
 	int fd = accept4(listener->fd, &client.sa, &client.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	if (fd < 0) {
-		switch (errno) {
-		case EMFILE:
-		case ENFILE:
-		case ENOBUFS:
-		case ENOMEM:
-			listener_tell(listener, "out of descriptors or memory, accepting again in 100 ms");
-			listener_pause(listener);
-			return false;
-		case EAGAIN:
-			return false;
-		default: /* an error of that one connection (accept(2)) */
-			return true;
-		}
-	}
+	if (fd < 0)
+		return listener_accept_failed(listener, errno);
 	if (listener->worker->n_connections >= listener->worker->max_connections) {
 		fd_reset(fd);
 		listener_tell(listener, "max_connections reached, connection refused");
