@@ -7,9 +7,12 @@ import random
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 
+import harness
 from harness import connect, slow
 from servers import listening
 
@@ -173,6 +176,38 @@ def exchange(client, server, up, down, seed=1):
     assert (threads[2].size, threads[3].size) == (up, down)
     assert threads[0].digest == threads[2].digest, "client to server: other bytes arrived"
     assert threads[1].digest == threads[3].digest, "server to client: other bytes arrived"
+
+
+# ---- sockets handed over at start
+
+
+HAND_OVER = """
+import os, sys
+count = int(sys.argv[1])
+fds = [os.dup(int(word)) if int(word) < 3 + count else int(word) for word in sys.argv[2 : 2 + count]]
+for place, fd in enumerate(fds):
+    os.dup2(fd, 3 + place)
+os.environ.update(LISTEN_FDS=str(count), LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2 + count], sys.argv[2 + count :])
+"""
+
+
+class HandedUsher(harness.Usher):
+    """An usher that is started with listening sockets, as systemd does it."""
+
+    def __init__(self, sockets, config, **options):
+        super().__init__(config, **options)
+        self.sockets = sockets
+
+    def launch(self):
+        fds = [sock.fileno() for sock in self.sockets]
+        self.write()
+        self.log_path = self.dir / "stderr"
+        command = [sys.executable, "-c", HAND_OVER, str(len(fds)), *map(str, fds), *self.command()]
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env, pass_fds=fds)
+        self.seen = harness.Seen(self.process.pid)
+        return self
 
 
 # ---- what a process costs

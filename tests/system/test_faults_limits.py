@@ -1,0 +1,344 @@
+"""Descriptors, memory, and processor time where they run out or must not grow. Clients and backends with thousands of
+connections are processes of their own: a process here has only so many descriptors."""
+
+import os
+import resource
+import select
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from harness import BINARY, IS_ROOT, connect, count_fds, dead_port, end_process, read_exactly, slow, wait_until
+from peers import RELAY, Backend, HandedUsher, cpu_of, exchange, pair, reset, rss_kib
+
+needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root may look at the descriptors of an unprivileged worker")
+SANITIZED = b"__asan_init" in open(BINARY, "rb").read()
+
+CROWD = """
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+port, count = int(sys.argv[1]), int(sys.argv[2])
+clients = []
+for _ in range(count):
+    client = socket.create_connection(("127.0.0.1", port), 30)
+    client.sendall(b"go")
+    clients.append(client)
+for client in clients:
+    assert client.recv(2) == b"go"
+print("connected", flush=True)
+sys.stdin.read(1)
+for number, client in enumerate(clients):
+    client.sendall(b"%06d" % number)
+for number, client in enumerate(clients):
+    assert client.recv(6) == b"%06d" % number
+print("served", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def crowd():
+    """crowd(port, count): a process with so many connections; .stdin, .stdout drive it."""
+    running = []
+
+    def start(port, count):
+        process = subprocess.Popen([sys.executable, "-c", CROWD, str(port), str(count)], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        end_process(process)
+
+
+def limited(soft, hard=None):
+    return lambda command: ["prlimit", f"--nofile={soft}:{hard or soft}", *command]
+
+
+def burst(port, count, data=b"go", at_once=100):
+    """So many connections, one answer each."""
+    for _ in range(count // at_once):
+        clients = [connect(port) for _ in range(at_once)]
+        for client in clients:
+            client.sendall(data)
+        for client in clients:
+            assert client.recv(2) == b"go"
+            client.close()
+
+
+# ---- nothing is left over
+
+
+@needs_root
+def test_descriptors_after_ten_thousand_connections(usher, echo):
+    one = usher(RELAY.replace("workers = 1", "workers = 2; log = { level = \"notice\"; }"), backend=echo.port4)
+    before = one.fds()
+    assert len(before) == 3 and all(before.values())
+    burst(one.port, 200)
+    memory = {pid: rss_kib(pid) for pid in before}
+    burst(one.port, 10000)
+    wait_until(lambda: one.fds() == before, 5, f"descriptors as before ({before}); now {one.fds()}")
+    grown = {pid: rss_kib(pid) - memory[pid] for pid in before}
+    assert max(grown.values()) < (65536 if SANITIZED else 1024), grown
+
+
+@needs_root
+@pytest.mark.parametrize("stdio", ["socket", "pipe", "pty"])
+def test_descriptors_after_a_thousand_programs(usher, stdio):
+    one = usher("""
+        listen = [ "127.0.0.1:{port}" ];  workers = 2;
+        protocols = ( { name = "go"; string = "go"; } );
+        services = ( { name = "go"; match = "go"; exec = [ "/bin/head", "-n", "1" ]; stdio = "{stdio}"; } );
+    """, stdio=stdio)
+    count = 300
+    before = one.fds()
+    for number in range(count):
+        client = one.connect()
+        client.sendall(b"go\n")
+        if number % 10:
+            assert client.recv(2) == b"go"
+        client.close()
+    one.wait_connections(count)
+    wait_until(lambda: not one.programs(), 5, "every program to be gone and buried")
+    wait_until(lambda: one.fds() == before, 5, f"descriptors as before ({before}); now {one.fds()}")
+
+
+@needs_root
+def test_descriptors_after_every_way_to_fail(usher, place):
+    (place / "program").write_text("#!/bin/sh\nexit 0\n")
+    (place / "program").chmod(0o755)
+    one = usher("""
+        listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = 0.2;
+        protocols = ( { name = "refused"; string = "r"; }, { name = "missing"; string = "m"; }, { name = "no"; string = "n"; },
+                      { name = "unreachable"; string = "u"; } );
+        services = ( { name = "refused"; match = "refused"; connect = "127.0.0.1:{dead}"; },
+                     { name = "unreachable"; match = "unreachable"; handover = "{place}/nobody.sock"; },
+                     { name = "missing"; match = "missing"; exec = "{place}/program"; fallback = "refused"; },
+                     { name = "no"; match = "no"; reject = "reset"; } );
+    """, dead=dead_port(), place=place)
+    (place / "program").unlink()
+    before = one.fds()
+    clients = []
+    for number in range(400):
+        client = one.connect()
+        client.sendall([b"r", b"m", b"n", b"u", b"?"][number % 5])
+        clients.append(client)
+    one.wait_connections(400)
+    for client in clients:
+        client.close()
+    wait_until(lambda: one.fds() == before, 3, f"descriptors as before ({before}); now {one.fds()}")
+
+
+# ---- five thousand at once
+
+
+def test_five_thousand_idle_connections(usher, echo, crowd):
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 11000:
+        pytest.skip("a process may not have 11,000 descriptors here")
+    count = 5000
+    one = usher(RELAY.replace("workers = 1", "workers = 2; log = { level = \"notice\"; }; idle_timeout = 600.0"),
+                wrapper=limited(resource.getrlimit(resource.RLIMIT_NOFILE)[1]), backend=echo.port4)
+    before = sum(rss_kib(pid) for pid in one.workers)
+    people = crowd(one.port, count)
+    assert select.select([people.stdout], [], [], slow(40))[0] and people.stdout.readline() == "connected\n"
+    grown = sum(rss_kib(pid) for pid in one.workers) - before
+    if not SANITIZED:
+        assert grown / count < 2, f"{grown / count:.2f} KiB for each idle connection"
+    spent = cpu_of([one.pid, *one.workers])
+    time.sleep(2)
+    spent = cpu_of([one.pid, *one.workers]) - spent
+    assert spent < 0.02, f"{spent} s of CPU in 2 s with {count} idle connections"
+    people.stdin.write("x")
+    people.stdin.flush()
+    assert select.select([people.stdout], [], [], slow(30))[0] and people.stdout.readline() == "served\n"
+    people.stdin.close()
+    people.wait(slow(20))
+
+
+def test_silent_clients_cost_nothing_while_they_wait(usher):
+    one = usher("""
+        listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = 60.0;  log = { level = "notice"; };
+        services = ( { name = "ssh"; match = "ssh"; reject = "close"; } );
+    """)
+    clients = [one.connect() for _ in range(900)]
+    time.sleep(0.3)
+    (worker,) = one.workers
+    before = cpu_of([worker])
+    time.sleep(1)
+    assert cpu_of([worker]) - before < 0.01
+    for client in clients:
+        client.close()
+
+
+# ---- none are left
+
+
+def test_out_of_descriptors_it_waits_and_recovers(usher, echo):
+    """The worker has room for few: never an exit, never a spin, and the line of those who wait is served in the end."""
+    one = usher(RELAY, wrapper=limited(64), backend=echo.port4)
+    (worker,) = one.workers
+    clients = [one.connect() for _ in range(150)]
+    for client in clients:
+        client.sendall(b"go")
+    one.wait_log("out of descriptors")
+    before = cpu_of([worker])
+    time.sleep(2)
+    spent = cpu_of([worker]) - before
+    assert spent < slow(0.2), f"{spent} s of CPU in 2 s without descriptors"
+    assert len([line for line in one.log if "out of descriptors" in line.text]) <= 5, "the log is flooded"
+    assert one.workers == [worker] and one.process.poll() is None
+    answered = 0
+    for client in clients:
+        try:
+            answered += client.recv(2) == b"go"
+        except OSError:
+            pass
+        client.close()
+    assert answered > 10, answered
+    wait_until(lambda: len(one.connections()) == 150, 10, "all of them to be done with")
+    burst(one.port, 20, at_once=5)
+    assert one.workers == [worker]
+
+
+def test_out_of_descriptors_connections_that_are_open_go_on(usher):
+    with Backend() as backend:
+        one = usher(RELAY, wrapper=limited(48), backend=backend.port)
+        client, server = pair(one, backend)
+        others = [one.connect() for _ in range(60)]
+        one.wait_log("out of descriptors")
+        for number in range(20):
+            client.sendall(b"%08d" % number)
+            assert read_exactly(server, 8) == b"%08d" % number
+        exchange(client, server, 5000000, 5000000)  # what needs pipes must do without
+        for other in (*others, client, server):
+            other.close()
+
+
+def test_out_of_descriptors_with_programs_on_pipes(usher):
+    """An answer of the master whose descriptors find no place costs that connection, not the worker."""
+    one = usher("""
+        listen = [ "127.0.0.1:{port}" ];  workers = 1;
+        protocols = ( { name = "go"; string = "go"; } );
+        services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; stdio = "pipe"; } );
+    """, wrapper=limited(100))
+    (worker,) = one.workers
+    clients = [one.connect() for _ in range(60)]
+    for client in clients:
+        client.sendall(b"go")
+    time.sleep(1)
+    answered = 0
+    for client in clients:
+        try:
+            client.settimeout(0.01)
+            answered += client.recv(2) == b"go"
+        except OSError:
+            pass
+        client.close()
+    assert answered > 10
+    burst(one.port, 20, at_once=5)
+    assert one.workers == [worker] and one.process.poll() is None
+    wait_until(lambda: not one.programs(), 5, "programs to end")
+
+
+def set_limit(pid, soft):
+    hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="the master's limits are root's to change")
+@pytest.mark.parametrize("stdio", ["socket", "pipe", "pty"])
+def test_a_master_without_descriptors_fails_that_program_only(usher, stdio):
+    one = usher("""
+        listen = [ "127.0.0.1:{port}" ];  workers = 1;
+        protocols = ( { name = "go"; string = "go"; } );
+        services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; stdio = "{stdio}"; } );
+    """, stdio=stdio)
+    full = count_fds(one.pid)
+    for room in range(3):
+        set_limit(one.pid, full + room)
+        with one.connect(timeout=3) as client:
+            client.sendall(b"go\n")
+            data = b"?"
+            try:
+                data = client.recv(10)
+            except ConnectionResetError:
+                data = b""
+            assert data in (b"", b"go\n") or data.startswith(b"go\r\n"), data
+        set_limit(one.pid, 1000)
+        with one.connect(timeout=3) as client:
+            client.sendall(b"go\n")
+            assert client.recv(2) == b"go"
+    assert any(line.get("error") == "Too many open files" for line in one.wait_connections(6))
+    assert count_fds(one.pid) == full
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="the master's limits are root's to change")
+def test_a_reload_without_descriptors_changes_nothing(usher, echo):
+    """Refused, the new port closed again, the old service as it was; and usher still ends when told."""
+    one = usher(RELAY, backend=echo.port4)
+    full = count_fds(one.pid)
+    one.write(RELAY.replace("listen = [", 'listen = [ "127.0.0.1:{port_new}",'))
+    for room in range(1, 4):
+        told = one.output().count("reload refused")
+        served = one.output().count("notice serving")
+        set_limit(one.pid, full + room)
+        one.send_signal(1)
+        wait_until(lambda: one.output().count("reload refused") > told or one.output().count("notice serving") > served, 5, "news")
+        set_limit(one.pid, 1000)
+        if one.output().count("notice serving") > served:
+            break
+        with pytest.raises(ConnectionRefusedError):
+            connect(one.ports["port_new"])
+        assert count_fds(one.pid) == full
+        burst(one.port, 10, at_once=2)
+    one.stop()
+
+
+def test_more_than_max_connections_are_refused_and_told(usher, echo):
+    one = usher("max_connections = 20;" + RELAY, backend=echo.port4)
+    inside = [one.connect() for _ in range(20)]
+    for client in inside:
+        client.sendall(b"go")
+        assert client.recv(2) == b"go"
+    for _ in range(30):
+        with pytest.raises(ConnectionResetError), one.connect() as client:
+            client.recv(1)
+    lines = one.wait_log("max_connections")
+    assert len(lines) <= 3
+    inside.pop().close()
+    wait_until(lambda: len(one.connections()) == 1, 3)
+    burst(one.port, 1, at_once=1)
+    for client in inside:
+        client.close()
+
+
+def test_a_flood_of_connections_that_reset_at_once(usher, echo):
+    one = usher(RELAY, backend=echo.port4)
+    for _ in range(1500):
+        reset(one.connect())
+    burst(one.port, 20, at_once=5)
+    assert one.process.poll() is None
+
+
+def test_a_listening_socket_that_was_shut_down_does_not_make_usher_spin():
+    """Whoever handed a socket over still has it, and may shut it down."""
+    with socket.create_server(("127.0.0.1", 0)) as handed:
+        port = handed.getsockname()[1]
+        one = HandedUsher([handed], f"""
+            listen = [ "127.0.0.1:{port}" ];  workers = 1;
+            protocols = ( {{ name = "go"; string = "go"; }} );
+            services = ( {{ name = "go"; match = "go"; exec = [ "/bin/cat" ]; }} );
+        """).start()
+        with connect(port) as client:
+            client.sendall(b"go")
+            assert client.recv(2) == b"go"
+        handed.shutdown(socket.SHUT_RDWR)
+        one.wait_log("does not listen")
+        before = cpu_of(one.workers)
+        time.sleep(1)
+        assert cpu_of(one.workers) - before < slow(0.05)
+        one.stop()
+        one.clean()
