@@ -28,8 +28,8 @@ struct decision {
 	int attribute;                /* whose names are being looked up */
 };
 
-int decider_new(struct decider **ret, const struct protocol *protocols, size_t n_protocols,
-        const struct rule *rules, size_t n_rules)
+int decider_new(struct decider **ret, const struct protocol *protocols, size_t n_protocols, const struct rule *rules,
+	size_t n_rules)
 {
 	struct decider *decider = calloc(1, sizeof(*decider));
 
@@ -84,9 +84,17 @@ static enum verdict patterns_match(const struct protocol *protocol, const struct
 	return verdict;
 }
 
+/* `number` is the protocol's, counted from 1 as the evidence does. */
+static enum verdict external_judge(const struct evidence *evidence, uint32_t number)
+{
+	if (evidence->named == number)
+		return VERDICT_YES;
+	return evidence->may_be_named ? VERDICT_MORE : VERDICT_NO;
+}
+
 /* The evidence has bytes. Patterns run only where a literal said YES. */
 static enum verdict protocol_run(
-        const struct protocol *protocol, const struct evidence *evidence, struct findings *findings)
+	const struct protocol *protocol, const struct evidence *evidence, struct findings *findings)
 {
 	enum verdict verdict;
 
@@ -95,24 +103,25 @@ static enum verdict protocol_run(
 	if (protocol->n_literals == 0)
 		return patterns_match(protocol, evidence);
 	verdict = literals_match(protocol, evidence);
-	return verdict == VERDICT_YES && protocol->n_patterns > 0 ? patterns_match(protocol, evidence)
-	                                                          : verdict;
+	return verdict == VERDICT_YES && protocol->n_patterns > 0 ? patterns_match(protocol, evidence) : verdict;
 }
 
 enum verdict protocol_match(
-        const struct protocol *protocol, const struct evidence *evidence, struct findings *findings)
+	const struct protocol *protocol, const struct evidence *evidence, struct findings *findings)
 {
 	findings_reset(findings);
 	return evidence->len > 0 ? protocol_run(protocol, evidence, findings) : VERDICT_MORE;
 }
 
-static enum verdict protocol_judge(struct decision *decision, uint32_t protocol)
+static enum verdict protocol_judge(struct decision *decision, uint32_t number)
 {
-	struct memo *memo = &decision->rules->protocol_memo[protocol];
+	const struct protocol *protocol = &decision->rules->protocols[number];
+	struct memo *memo = &decision->rules->protocol_memo[number];
 
 	if (memo->decision != decision->number) {
-		memo->verdict = protocol_run(
-		        &decision->rules->protocols[protocol], decision->evidence, decision->findings);
+		memo->verdict = protocol->is_external
+			? external_judge(decision->evidence, number + 1)
+			: protocol_run(protocol, decision->evidence, decision->findings);
 		memo->decision = decision->number;
 	}
 	return memo->verdict;
@@ -162,9 +171,8 @@ static enum verdict condition_judge(struct decision *decision, uint32_t index)
 	struct memo *memo = &decision->rules->condition_memo[index];
 
 	if (memo->decision != decision->number) {
-		memo->verdict = condition->attribute == PROTOCOL_CONDITION
-		                        ? protocols_judge(decision, condition)
-		                        : names_judge(decision, condition);
+		memo->verdict = condition->attribute == PROTOCOL_CONDITION ? protocols_judge(decision, condition)
+									   : names_judge(decision, condition);
 		memo->decision = decision->number;
 	}
 	return memo->verdict;
@@ -189,8 +197,7 @@ static enum verdict rest_judge(struct decision *decision, const struct attribute
 
 /* --- Putting them together ------------------------------------------------------------- */
 
-static void decision_take(
-        struct decision *decision, enum verdict verdict, uint32_t service, uint32_t protocol)
+static void decision_take(struct decision *decision, enum verdict verdict, uint32_t service, uint32_t protocol)
 {
 	if (verdict == VERDICT_YES && service < decision->yes) {
 		decision->yes = service;
@@ -223,7 +230,7 @@ static void rules_take(void *context, const uint32_t *numbers, size_t count)
 			return;
 		enum verdict verdict = rest_judge(decision, rule);
 		decision_take(decision, verdict, rule->service,
-		        verdict == VERDICT_YES ? rule_protocol(decision, rule) : PROTOCOL_NONE);
+			verdict == VERDICT_YES ? rule_protocol(decision, rule) : PROTOCOL_NONE);
 	}
 }
 
@@ -257,11 +264,10 @@ static void source_take(struct decision *decision, const struct source *source)
 {
 	const struct decider_rules *rules = decision->rules;
 
-	decision_take(decision, protocol_judge(decision, source->protocol),
-	        rules->protocol_service[source->protocol], source->protocol);
+	decision_take(decision, protocol_judge(decision, source->protocol), rules->protocol_service[source->protocol],
+		source->protocol);
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
-		if (rules->attribute[i].provider == source->protocol &&
-		        rules->attribute[i].service < decision->yes)
+		if (rules->attribute[i].provider == source->protocol && rules->attribute[i].service < decision->yes)
 			attribute_take(decision, i);
 }
 
@@ -308,8 +314,8 @@ static void gated_next(const struct decision *decision, struct gated_search *sea
 	search->after = search->next;
 	search->next = (struct source){ PROTOCOL_NONE, SERVICE_NONE };
 	if (decision->rules->has_gated)
-		trie_walk(decision->rules->trie, decision->evidence->bytes, decision->evidence->len,
-		        gated_consider, search);
+		trie_walk(decision->rules->trie, decision->evidence->bytes, decision->evidence->len, gated_consider,
+			search);
 	search->any = false;
 }
 
@@ -321,7 +327,7 @@ static void decision_run(struct decision *decision)
 
 	if (rules->trie) {
 		uint32_t more = trie_walk(rules->trie, decision->evidence->bytes, decision->evidence->len,
-		        plain_literal_take, decision);
+			plain_literal_take, decision);
 		if (more != TRIE_NONE)
 			decision_take(decision, VERDICT_MORE, rules->literals[more].service, PROTOCOL_NONE);
 	}
@@ -339,24 +345,45 @@ static void decision_run(struct decision *decision)
 	}
 }
 
-void decider_decide(const struct decider *decider, const struct evidence *evidence, struct findings *findings,
-        struct outcome *ret)
+static void outcome_find(const struct decider *decider, const struct evidence *evidence, struct findings *findings,
+	struct outcome *ret)
 {
-	struct decision decision = { .rules = &decider->rules,
+	struct decision decision = {
+		.rules = &decider->rules,
 		.evidence = evidence,
 		.findings = findings,
+		.number = ++*decider->rules.decision,
 		.yes = SERVICE_NONE,
 		.more = SERVICE_NONE,
-		.protocol = PROTOCOL_NONE };
+		.protocol = PROTOCOL_NONE,
+	};
 
 	findings_reset(findings);
+	decision_run(&decision);
+	*ret = (struct outcome){
+		.yes = decision.yes,
+		.more = decision.more < decision.yes ? decision.more : SERVICE_NONE,
+		.protocol = decision.protocol,
+	};
+}
+
+/* Where an identifier could still name the connection, the decision is taken as if it will not: the service that then
+ * waits, if it waits for bytes, and stands before all that wait for a name, is waited for first. */
+void decider_decide(const struct decider *decider, const struct evidence *evidence, struct findings *findings,
+	struct outcome *ret)
+{
 	if (evidence->len == 0) {
-		*ret = (struct outcome){ SERVICE_NONE, decider->rules.first_service, PROTOCOL_NONE };
+		*ret = (struct outcome){
+			.yes = SERVICE_NONE, .more = decider->rules.first_service, .protocol = PROTOCOL_NONE
+		};
 		return;
 	}
-	decision.number = ++*decider->rules.decision;
-	decision_run(&decision);
-	ret->yes = decision.yes;
-	ret->more = decision.more < decision.yes ? decision.more : SERVICE_NONE;
-	ret->protocol = decision.protocol;
+	outcome_find(decider, evidence, findings, ret);
+	if (ret->more == SERVICE_NONE || !evidence->may_be_named || !decider->rules.has_external)
+		return;
+	struct evidence unnamed = *evidence;
+	struct outcome without;
+	unnamed.may_be_named = false;
+	outcome_find(decider, &unnamed, findings, &without);
+	ret->ask = without.more > ret->more;
 }

@@ -26,11 +26,16 @@ struct literal {
 	size_t len; /* >= 1 */
 };
 
-/* A protocol: a built-in probe, or the user's own. With both literals and patterns, one of each must match;
- * the patterns are asked once a literal is there, and until then the answer is the literals'. */
+struct module_probe;
+
+/* A protocol: a built-in probe, a module's probe, the user's own, or a name that only an external identifier
+ * gives. The user's own with both literals and patterns wants one of each; the patterns are asked once a
+ * literal is there, and until then the answer is the literals'. */
 struct protocol {
 	const char *name;
-	const struct probe *probe; /* NULL for the user's own */
+	const struct probe *probe;         /* NULL for others */
+	const struct module_probe *module; /* likewise */
+	bool is_external;
 	const struct literal *literals;
 	size_t n_literals;
 	struct pattern *const *patterns;
@@ -51,8 +56,8 @@ struct decider;
 
 /* Copies what it needs except the protocols, which must outlive it. 0, -EINVAL (a rule without any condition,
  * a bad name) or -ENOMEM. */
-int decider_new(struct decider **ret, const struct protocol *protocols, size_t n_protocols,
-        const struct rule *rules, size_t n_rules);
+int decider_new(struct decider **ret, const struct protocol *protocols, size_t n_protocols, const struct rule *rules,
+	size_t n_rules);
 void decider_free(struct decider *decider); /* accepts NULL */
 
 struct outcome {
@@ -63,13 +68,15 @@ struct outcome {
 	/* A protocol that made `yes` say so: one of the rule's, or for a rule without any the one that
 	 * learned its attribute. Where several of a service say YES it may be any of them. PROTOCOL_NONE. */
 	uint32_t protocol;
+	/* Not settled, and what is missing first is the answer of an external identifier. */
+	bool ask;
 };
 
 /* Settled when outcome->more is SERVICE_NONE: `yes` is taken, or with no `yes` every service said NO.
  * With no bytes at all every service says MORE. Fills the findings as a side effect. */
 void decider_decide(const struct decider *decider, const struct evidence *evidence, struct findings *findings,
-        struct outcome *ret);
+	struct outcome *ret);
 
 /* One protocol's own verdict, for explaining. Resets the findings first. */
 enum verdict protocol_match(
-        const struct protocol *protocol, const struct evidence *evidence, struct findings *findings);
+	const struct protocol *protocol, const struct evidence *evidence, struct findings *findings);

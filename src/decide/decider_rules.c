@@ -32,8 +32,7 @@ static bool has_attributes(const struct rule *rule)
 	return false;
 }
 
-static int rules_check(
-        const struct protocol *protocols, size_t n_protocols, const struct rule *rules, size_t n_rules)
+static int rules_check(const struct protocol *protocols, size_t n_protocols, const struct rule *rules, size_t n_rules)
 {
 	for (size_t i = 0; i < n_protocols; i++)
 		for (size_t k = 0; k < protocols[i].n_literals; k++)
@@ -128,7 +127,7 @@ static size_t claims_collect(const struct decider_rules *rules, struct claim **r
 	qsort(claims, n, sizeof(*claims), claim_compare_protocol);
 	for (size_t i = 0; i < n; i++) {
 		if (kept > 0 && claims[kept - 1].protocol == claims[i].protocol &&
-		        literal_begins(claims[kept - 1].literal, claims[i].literal))
+			literal_begins(claims[kept - 1].literal, claims[i].literal))
 			continue;
 		claims[kept++] = claims[i];
 	}
@@ -154,9 +153,8 @@ static void draft_fill(struct draft *draft, const struct claim *claims, size_t n
 	uint32_t *gated = arena_alloc(arena, n * sizeof(*gated));
 
 	draft->literal = claims[0].literal;
-	draft->use = (struct literal_use){
-		.service = claims[0].service, .plain_service = SERVICE_NONE, .gated = gated
-	};
+	draft->use =
+		(struct literal_use){ .service = claims[0].service, .plain_service = SERVICE_NONE, .gated = gated };
 	for (size_t i = 0; i < n; i++) {
 		if (claims[i].is_gated) {
 			gated[draft->use.n_gated++] = claims[i].protocol;
@@ -211,14 +209,13 @@ static int condition_compare(const struct condition *a, const struct condition *
 		r = (a->count > b->count) - (a->count < b->count);
 	for (size_t i = 0; r == 0 && i < a->count; i++)
 		r = a->attribute == PROTOCOL_CONDITION ? compare_u32(a->protocols[i], b->protocols[i])
-		                                       : strcmp(a->names[i], b->names[i]);
+						       : strcmp(a->names[i], b->names[i]);
 	return r;
 }
 
 static int asked_compare(const void *a, const void *b)
 {
-	return condition_compare(
-	        &((const struct asked *)a)->condition, &((const struct asked *)b)->condition);
+	return condition_compare(&((const struct asked *)a)->condition, &((const struct asked *)b)->condition);
 }
 
 /* The arena's copy of a condition of the caller's. */
@@ -227,8 +224,8 @@ static struct condition condition_copy(const struct condition *condition, struct
 	struct condition copy = *condition;
 
 	if (condition->attribute == PROTOCOL_CONDITION) {
-		copy.protocols = arena_memdup(
-		        arena, condition->protocols, condition->count * sizeof(*condition->protocols));
+		copy.protocols =
+			arena_memdup(arena, condition->protocols, condition->count * sizeof(*condition->protocols));
 		return copy;
 	}
 	const char **names = arena_alloc(arena, condition->count * sizeof(*names));
@@ -244,8 +241,7 @@ static void conditions_number(struct decider_rules *rules, struct asked *asked, 
 	rules->conditions = arena_alloc(rules->arena, (n + 1) * sizeof(*rules->conditions));
 	for (size_t i = 0; i < n; i++) {
 		if (i == 0 || asked_compare(&asked[i - 1], &asked[i]) != 0)
-			rules->conditions[rules->n_conditions++] =
-			        condition_copy(&asked[i].condition, rules->arena);
+			rules->conditions[rules->n_conditions++] = condition_copy(&asked[i].condition, rules->arena);
 		*asked[i].ret_index = (uint32_t)rules->n_conditions - 1;
 	}
 }
@@ -272,9 +268,9 @@ static size_t rule_split(struct attribute_rule *ret, const struct rule *rule, st
 		asked[n++].ret_index = &ret->rest[attribute];
 	}
 	if (rule->n_protocols > 0) {
-		asked[n].condition = (struct condition){ .attribute = PROTOCOL_CONDITION,
-			.count = rule->n_protocols,
-			.protocols = rule->protocols };
+		asked[n].condition = (struct condition){
+			.attribute = PROTOCOL_CONDITION, .count = rule->n_protocols, .protocols = rule->protocols
+		};
 		asked[n++].ret_index = &ret->rest[PROTOCOL_CONDITION];
 	}
 	return n;
@@ -336,8 +332,9 @@ static void open_rules_find(struct decider_rules *rules, int anchor)
 			open[n++] = i;
 	qsort_r(open, n, sizeof(*open), rest_compare, rules);
 	for (size_t i = 0; i < n; i++)
-		if (kept == 0 || memcmp(rules->rules[open[kept - 1]].rest, rules->rules[open[i]].rest,
-		                         sizeof(rules->rules[0].rest)) != 0)
+		if (kept == 0 ||
+			memcmp(rules->rules[open[kept - 1]].rest, rules->rules[open[i]].rest,
+				sizeof(rules->rules[0].rest)) != 0)
 			open[kept++] = open[i];
 	qsort(open, kept, sizeof(*open), number_compare);
 	rules->attribute[anchor].open_rules = open;
@@ -386,9 +383,10 @@ static void sources_order(struct decider_rules *rules)
 		for (int k = 0; k < ATTRIBUTE_COUNT; k++)
 			if (rules->attribute[k].provider == i)
 				service = lower(service, rules->attribute[k].service);
-		if (!rules->protocols[i].probe &&
-		        (rules->protocols[i].n_literals > 0 || rules->protocols[i].n_patterns == 0))
-			continue;
+		const struct protocol *protocol = &rules->protocols[i];
+		if (protocol->n_literals > 0 && !protocol->probe)
+			continue; /* the trie brings it up */
+		rules->has_external |= protocol->is_external;
 		if (service != SERVICE_NONE)
 			rules->sources[rules->n_sources++] = (struct source){ i, service };
 	}
@@ -404,7 +402,7 @@ static uint32_t provider_find(const struct decider_rules *rules, int attribute)
 }
 
 int decider_rules_init(struct decider_rules *ret, const struct protocol *protocols, size_t n_protocols,
-        const struct rule *rules, size_t n_rules)
+	const struct rule *rules, size_t n_rules)
 {
 	int r = rules_check(protocols, n_protocols, rules, n_rules);
 

@@ -25,8 +25,7 @@ struct condition {
 struct attribute_rule {
 	uint32_t service;
 	int anchor;
-	uint32_t rest[ATTRIBUTE_COUNT +
-	              1]; /* by attribute, and last by protocol; CONDITION_NONE: not asked for */
+	uint32_t rest[ATTRIBUTE_COUNT + 1]; /* by attribute, and last by protocol; CONDITION_NONE: not asked for */
 };
 
 /* A literal that begins some protocols of rules with protocols only. */
@@ -62,6 +61,7 @@ struct decider_rules {
 	struct trie *trie; /* NULL: no literals; ranks are indices into `literals` */
 	struct literal_use *literals;
 	bool has_gated;
+	bool has_external;
 
 	struct source *sources;
 	size_t n_sources;
@@ -86,5 +86,5 @@ struct decider_rules {
 
 /* The same value and error as decider_new(). */
 int decider_rules_init(struct decider_rules *ret, const struct protocol *protocols, size_t n_protocols,
-        const struct rule *rules, size_t n_rules);
+	const struct rule *rules, size_t n_rules);
 void decider_rules_fini(struct decider_rules *rules);

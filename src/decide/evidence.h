@@ -15,13 +15,15 @@ enum verdict { VERDICT_NO, VERDICT_MORE, VERDICT_YES };
 struct evidence {
 	const uint8_t *bytes;
 	size_t len;
+	uint64_t serial;   /* of the connection: for a module that computes many names at once */
+	uint32_t named;    /* the protocol that an external identifier gave it, counted from 1; 0: none */
+	bool may_be_named; /* an identifier may yet do so */
 };
 
 /* What a probe can learn on the way. */
 enum attribute { ATTRIBUTE_SNI, ATTRIBUTE_ALPN, ATTRIBUTE_HOST, ATTRIBUTE_COUNT };
 
-extern const char
-        *const attribute_names[ATTRIBUTE_COUNT]; /* as in the configuration: "sni", "alpn", "host" */
+extern const char *const attribute_names[ATTRIBUTE_COUNT]; /* as in the configuration: "sni", "alpn", "host" */
 
 #define FINDING_VALUES_MAX 16 /* ALPN names of one hello; later ones are not looked at */
 

@@ -36,9 +36,9 @@ static int frame_read(struct frame *frame, const uint8_t *bytes, size_t len, siz
 	frame->len = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2];
 	frame->type = header[3];
 	frame->flags = header[4];
-	frame->stream = ((uint32_t)header[5] << 24 | (uint32_t)header[6] << 16 | (uint32_t)header[7] << 8 |
-	                        header[8]) &
-	                0x7fffffff;
+	frame->stream =
+		((uint32_t)header[5] << 24 | (uint32_t)header[6] << 16 | (uint32_t)header[7] << 8 | header[8]) &
+		0x7fffffff;
 	if (frame->len > FRAME_LEN_MAX || (*at == 0 && frame->type != NGHTTP2_SETTINGS))
 		return -1;
 	if (len - *at - FRAME_HEADER_LEN < frame->len)
@@ -94,8 +94,7 @@ static int headers_find(struct frame *headers, const uint8_t *bytes, size_t len,
 	return r;
 }
 
-static int continuation_read(
-        struct frame *next, uint32_t stream, const uint8_t *bytes, size_t len, size_t *at)
+static int continuation_read(struct frame *next, uint32_t stream, const uint8_t *bytes, size_t len, size_t *at)
 {
 	int r = frame_read(next, bytes, len, at);
 
@@ -173,7 +172,7 @@ static bool field_is(const nghttp2_nv *field, const char *name)
 
 /* Inflates one fragment; a field may begin in one and end in the next. */
 static bool fragment_inflate(nghttp2_hd_inflater *inflater, const uint8_t *in, size_t len, bool last,
-        struct said *authority, struct said *host)
+	struct said *authority, struct said *host)
 {
 	for (;;) {
 		nghttp2_nv field;
@@ -187,8 +186,7 @@ static bool fragment_inflate(nghttp2_hd_inflater *inflater, const uint8_t *in, s
 			if (field_is(&field, ":authority")) {
 				if (authority->seen || !said_again(authority, field.value, field.valuelen))
 					return false;
-			} else if (field_is(&field, "host") &&
-			           !said_again(host, field.value, field.valuelen)) {
+			} else if (field_is(&field, "host") && !said_again(host, field.value, field.valuelen)) {
 				return false;
 			}
 		}
@@ -201,7 +199,7 @@ static bool fragment_inflate(nghttp2_hd_inflater *inflater, const uint8_t *in, s
 
 /* The block that begins with `headers` and goes on at `at`; all of it is there. */
 static bool block_inflate(const struct frame *headers, const uint8_t *bytes, size_t len, size_t at,
-        struct said *authority, struct said *host)
+	struct said *authority, struct said *host)
 {
 	nghttp2_mem memory = { NULL, pool_malloc, pool_free, pool_calloc, pool_realloc };
 	nghttp2_hd_inflater *inflater;

@@ -52,14 +52,14 @@ static uint32_t hash_finish(uint32_t hash, bool is_wildcard)
 
 /* The slot that holds the name or the free one where it belongs. */
 static struct entry *slot_find(
-        const struct names *names, uint32_t hash, const uint8_t *name, size_t len, bool is_wildcard)
+	const struct names *names, uint32_t hash, const uint8_t *name, size_t len, bool is_wildcard)
 {
 	for (size_t i = hash;; i++) {
 		struct entry *entry = &names->slots[i & (names->n_slots - 1)];
 		if (entry->len == 0)
 			return entry;
 		if (entry->hash == hash && entry->len == len && entry->is_wildcard == is_wildcard &&
-		        memcmp(entry->name, name, len) == 0)
+			memcmp(entry->name, name, len) == 0)
 			return entry;
 	}
 }
@@ -163,7 +163,7 @@ int names_insert(struct names *names, const char *name, uint32_t number)
 }
 
 void names_lookup(const struct names *names, const uint8_t *name, size_t len,
-        void (*found)(void *context, const uint32_t *numbers, size_t count), void *context)
+	void (*found)(void *context, const uint32_t *numbers, size_t count), void *context)
 {
 	uint8_t folded[NAME_MAX_LEN];
 	struct {

@@ -17,7 +17,7 @@ int names_insert(struct names *names, const char *name, uint32_t number);
 /* Calls `found` for the exact name and then for each suffix that has a wildcard, longest first, with its
  * numbers. */
 void names_lookup(const struct names *names, const uint8_t *name, size_t len,
-        void (*found)(void *context, const uint32_t *numbers, size_t count), void *context);
+	void (*found)(void *context, const uint32_t *numbers, size_t count), void *context);
 
 /* Does one pattern (exact or "*.suffix") cover the name? */
 bool name_matches(const char *pattern, const uint8_t *name, size_t len);

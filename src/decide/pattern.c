@@ -113,8 +113,7 @@ struct pattern *pattern_new(const char *regex, size_t within, char *error, size_
 		goto out;
 	if (order_is_free(regex))
 		options |= PCRE2_UNGREEDY;
-	pattern->code =
-	        pcre2_compile((PCRE2_SPTR)regex, PCRE2_ZERO_TERMINATED, options, &code, &offset, NULL);
+	pattern->code = pcre2_compile((PCRE2_SPTR)regex, PCRE2_ZERO_TERMINATED, options, &code, &offset, NULL);
 	if (!pattern->code) {
 		shared_release();
 		goto out;
@@ -148,10 +147,8 @@ enum verdict pattern_match(const struct pattern *pattern, const struct evidence 
 
 	if (len == 0)
 		return VERDICT_MORE;
-	pcre2_set_match_limit(
-	        shared.context, MATCH_LIMIT_BASE + MATCH_LIMIT_FACTOR * (uint32_t)pattern->within);
-	int r = pcre2_match(
-	        pattern->code, evidence->bytes, len, 0, PCRE2_PARTIAL_HARD, shared.match, shared.context);
+	pcre2_set_match_limit(shared.context, MATCH_LIMIT_BASE + MATCH_LIMIT_FACTOR * (uint32_t)pattern->within);
+	int r = pcre2_match(pattern->code, evidence->bytes, len, 0, PCRE2_PARTIAL_HARD, shared.match, shared.context);
 	if (r == PCRE2_ERROR_PARTIAL && is_final)
 		r = pcre2_match(pattern->code, evidence->bytes, len, 0, 0, shared.match, shared.context);
 	if (r >= 0)

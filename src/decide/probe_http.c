@@ -32,14 +32,14 @@ struct request {
 static bool is_token(uint8_t c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c != 0 && strchr("!#$%&'*+-.^_`|~", c));
+		(c != 0 && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 /* RFC 3986 3.1 */
 static bool is_scheme(uint8_t c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' ||
-	       c == '-' || c == '.';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '-' ||
+		c == '.';
 }
 
 static enum verdict empty_lines_skip(const uint8_t *bytes, size_t len, size_t *at)
@@ -221,7 +221,7 @@ static enum verdict fields_read(struct host *host, const uint8_t *line, const ui
 }
 
 static void request_host_settle(
-        struct findings *findings, const struct request *request, const uint8_t *bytes, size_t len)
+	struct findings *findings, const struct request *request, const uint8_t *bytes, size_t len)
 {
 	const uint8_t *end = bytes + len, *line = bytes + request->end;
 	struct host host = { 0 };
@@ -241,8 +241,7 @@ static void request_host_settle(
 		return;
 	enum verdict verdict = *line == '\n' ? fields_read(&host, line + 1, end) : VERDICT_NO;
 	if (verdict != VERDICT_MORE)
-		finding_settle(
-		        findings, ATTRIBUTE_HOST, host.name, verdict == VERDICT_YES ? host.name_len : 0);
+		finding_settle(findings, ATTRIBUTE_HOST, host.name, verdict == VERDICT_YES ? host.name_len : 0);
 }
 
 enum verdict probe_http(const struct evidence *evidence, struct findings *findings)

@@ -52,8 +52,7 @@ static size_t get_u16(const uint8_t *at)
 /* NO, MORE, or YES and the length of the record. Each byte counts as soon as it is there. */
 static enum verdict record_header(const uint8_t *bytes, size_t len, size_t *ret_len)
 {
-	if ((len > 0 && bytes[0] != RECORD_HANDSHAKE) || (len > 1 && bytes[1] != 3) ||
-	        (len > 2 && bytes[2] > 4))
+	if ((len > 0 && bytes[0] != RECORD_HANDSHAKE) || (len > 1 && bytes[1] != 3) || (len > 2 && bytes[2] > 4))
 		return VERDICT_NO;
 	if (len > 3 && bytes[3] > RECORD_LEN_MAX >> 8)
 		return VERDICT_NO;
@@ -136,8 +135,7 @@ static enum verdict fixed_match(const struct message *message, size_t *ret_end)
 		return VERDICT_MORE;
 	size_t ciphers_len = get_u16(hello + ciphers);
 	*ret_end = ciphers + 2 + ciphers_len;
-	return ciphers_len >= 2 && ciphers_len % 2 == 0 && *ret_end + 2 <= hello_len ? VERDICT_YES
-	                                                                             : VERDICT_NO;
+	return ciphers_len >= 2 && ciphers_len % 2 == 0 && *ret_end + 2 <= hello_len ? VERDICT_YES : VERDICT_NO;
 }
 
 /* One name, of type host_name (RFC 6066 3 allows no second one of a type, and there is no other type). */
@@ -172,7 +170,7 @@ static void alpn_settle(struct findings *findings, const uint8_t *data, size_t l
 /* Reads extensions from `at` until both attributes are settled. NO: nothing more can be learned. MORE: the
  * bytes end. */
 static enum verdict extensions_read(
-        struct findings *findings, const uint8_t *hello, size_t at, size_t len, size_t hello_len)
+	struct findings *findings, const uint8_t *hello, size_t at, size_t len, size_t hello_len)
 {
 	const struct finding *sni = &findings->attribute[ATTRIBUTE_SNI];
 	const struct finding *alpn = &findings->attribute[ATTRIBUTE_ALPN];
@@ -195,7 +193,7 @@ static enum verdict extensions_read(
 			if (len < at + extension_len)
 				return VERDICT_MORE;
 			(type == EXTENSION_ALPN ? alpn_settle : server_name_settle)(
-			        findings, hello + at, extension_len);
+				findings, hello + at, extension_len);
 		}
 		at += extension_len;
 	}
@@ -237,7 +235,7 @@ enum verdict probe_tls(const struct evidence *evidence, struct findings *finding
 	if (verdict == VERDICT_MORE)
 		return VERDICT_MORE;
 	if (verdict == VERDICT_YES && attributes_read(findings, &message, ciphers_end) == VERDICT_MORE &&
-	        !message.broken)
+		!message.broken)
 		return VERDICT_YES;
 	findings->attribute[ATTRIBUTE_SNI].settled = true;
 	findings->attribute[ATTRIBUTE_ALPN].settled = true;

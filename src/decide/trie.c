@@ -60,8 +60,7 @@ static uint8_t *node_label(const struct node *node)
 /* NULL: out of memory. The caller fills keys and children. */
 static struct node *node_new(const uint8_t *label, size_t len, size_t n_children)
 {
-	struct node *node =
-	        malloc(sizeof(*node) + keys_size(n_children) + n_children * sizeof(struct node *) + len);
+	struct node *node = malloc(sizeof(*node) + keys_size(n_children) + n_children * sizeof(struct node *) + len);
 
 	if (!node)
 		return NULL;
@@ -274,14 +273,13 @@ static size_t survey_node(struct survey *survey, const struct node *node, size_t
 
 	if (depth < sizeof(survey->path))
 		memcpy(survey->path + depth, node_label(node),
-		        end <= sizeof(survey->path) ? node->label_len : sizeof(survey->path) - depth);
+			end <= sizeof(survey->path) ? node->label_len : sizeof(survey->path) - depth);
 	for (uint32_t i = 0; i < node->n_children; i++) {
 		bool is_passed = is_crossing || (node->rank != TRIE_NONE && end < survey->index_len);
 		if (end < sizeof(survey->path))
 			survey->path[end] = node->keys[i];
 		/* Behind the key nothing crosses any more. */
-		n += survey_node(
-		        survey, node_children(node)[i], is_passed ? SIZE_MAX / 2 : end + 1, level + 1);
+		n += survey_node(survey, node_children(node)[i], is_passed ? SIZE_MAX / 2 : end + 1, level + 1);
 	}
 	if (!is_crossing)
 		return n;
@@ -291,7 +289,7 @@ static size_t survey_node(struct survey *survey, const struct node *node, size_t
 		uint64_t key[2];
 		jump_key(key, survey->path, survey->index_len);
 		*jump_find(survey->trie, key) =
-		        (struct jump){ { key[0], key[1] }, node, (uint32_t)(survey->index_len - depth) };
+			(struct jump){ { key[0], key[1] }, node, (uint32_t)(survey->index_len - depth) };
 	}
 	return n;
 }
@@ -324,7 +322,7 @@ int trie_index(struct trie *trie)
 /* --- Looking up ------------------------------------------------------------------------ */
 
 uint32_t trie_walk(const struct trie *trie, const uint8_t *bytes, size_t len,
-        void (*found)(void *context, uint32_t rank), void *context)
+	void (*found)(void *context, uint32_t rank), void *context)
 {
 	const struct node *node = trie->root;
 	uint32_t label_at = 0;

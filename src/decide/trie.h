@@ -27,4 +27,4 @@ void trie_match(const struct trie *trie, const uint8_t *bytes, size_t len, struc
 /* The same walk, with `found` called for every literal that is a whole prefix of the bytes, shortest first.
  * Returns what trie_match() puts into `more`. */
 uint32_t trie_walk(const struct trie *trie, const uint8_t *bytes, size_t len,
-        void (*found)(void *context, uint32_t rank), void *context);
+	void (*found)(void *context, uint32_t rank), void *context);
