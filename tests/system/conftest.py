@@ -1,5 +1,5 @@
-"""Fixtures of the system tests: `usher` starts ushers, `place` is a directory that their workers can reach, and the
-servers behind them are one of each kind for the whole run of a pytest process."""
+"""Fixtures of the system tests: `usher` starts ushers, `place` is a directory that their workers can reach,
+and the servers behind them are one of each kind for the whole run of a pytest process."""
 
 import harness
 import pytest
@@ -22,8 +22,8 @@ def place():
 
 @pytest.fixture
 def usher(request):
-    """usher(config, args=(), ...) starts one and waits until it serves; see harness.Usher for the rest. All that a
-    test started are ended with it, and must have behaved."""
+    """usher(config, args=(), ...) starts one and waits until it serves; see harness.Usher for the rest. All
+    that a test started are ended with it, and must have behaved."""
     started = []
 
     def start(config, *, serving=True, **options):
@@ -126,7 +126,8 @@ services = (
   { name = "ssh"; match = "ssh"; {ssh_delivery}; },
   { name = "h2c"; match = "h2c"; connect = "127.0.0.1:{h2c}"; },
   { name = "web"; match = "http"; connect = "127.0.0.1:{http}"; },
-  { name = "two"; match = { protocol = "tls"; sni = [ "two.example", "*.two.example" ]; }; connect = "127.0.0.1:{two}"; },
+  { name = "two"; match = { protocol = "tls"; sni = [ "two.example", "*.two.example" ]; };
+    connect = "127.0.0.1:{two}"; },
   { name = "one"; match = "tls"; connect = "127.0.0.1:{one}"; },
   { name = "echo"; match = "echo"; connect = "{echo}"; } );
 on_silence = "ssh";
@@ -135,13 +136,14 @@ on_silence = "ssh";
 
 @pytest.fixture
 def one_port(usher, sshd, nginx, echo):
-    """one_port(exec_sshd=False, ...) starts an usher in front of sshd, nginx (HTTP/1, HTTP/2, two names over TLS) and the echo
-    server, all on one port."""
+    """one_port(exec_sshd=False, ...) starts an usher in front of sshd, nginx (HTTP/1, HTTP/2, two names over
+    TLS) and the echo server, all on one port."""
 
     def start(exec_sshd=False, decide_timeout=10.0, **options):
         program = ", ".join(f'"{word}"' for word in sshd.inetd)
-        return usher(ONE_PORT, decide_timeout=decide_timeout, http=nginx.http, h2c=nginx.h2c, one=nginx.https_one,
-                     two=nginx.https_two, echo=echo.tcp4,
-                     ssh_delivery=f"exec = [ {program} ]" if exec_sshd else f'connect = "127.0.0.1:{sshd.port}"', **options)
+        ssh_delivery = f"exec = [ {program} ]" if exec_sshd else f'connect = "127.0.0.1:{sshd.port}"'
+        return usher(ONE_PORT, decide_timeout=decide_timeout, http=nginx.http, h2c=nginx.h2c,
+                     one=nginx.https_one, two=nginx.https_two, echo=echo.tcp4, ssh_delivery=ssh_delivery,
+                     **options)
 
     return start

@@ -1,6 +1,7 @@
-"""An echo server: echo_server.py GREETING FD... serves the listening sockets FD, one thread, any number of clients.
+"""An echo server: echo_server.py GREETING FD... serves the listening sockets FD, any number of clients.
 
-It says GREETING first, then gives back what comes, and after the client's end of stream its own.
+In one thread. It says GREETING first, then gives back what comes, and after the client's end of
+stream its own.
 """
 
 import selectors

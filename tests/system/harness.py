@@ -1,7 +1,7 @@
 """Starts usher under a configuration, watches it, ends it, and holds it to account for what it leaves behind.
 
-Ends only what it started itself, by pid. Everything that takes time is bounded, and every bound is stretched by
-TEST_SLOWNESS (a factor; sanitizers need one).
+Ends only what it started itself, by pid. Everything that takes time is bounded, and every bound is stretched
+by TEST_SLOWNESS (a factor; sanitizers need one).
 """
 
 import ctypes
@@ -30,7 +30,8 @@ SANITIZER_OPTIONS = {
     "LSAN_OPTIONS": "exitcode=99",
 }
 CRASHES = re.compile(
-    r"Sanitizer|runtime error:|Assertion .* failed|was killed by signal|worker \d+ ended with status|event loop failed"
+    r"Sanitizer|runtime error:|Assertion .* failed|was killed by signal|worker \d+ ended with status"
+    r"|event loop failed"
     r"|stack smashing|buffer overflow detected|nobody waits for|(?:logger|resolver) died"
 )
 
@@ -58,7 +59,7 @@ def wait_until(condition, timeout=5.0, what="something"):
 
 
 def new_directory(prefix="usher-"):
-    """A directory with a short name (UNIX sockets have 107 bytes) that usher's unprivileged workers can enter."""
+    """A directory that usher's unprivileged workers can enter, with a short name for UNIX sockets."""
     directory = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     directory.chmod(0o755)
     return directory
@@ -72,7 +73,7 @@ _given_ports = set()
 
 
 def free_port():
-    """A port that is free on all addresses of both families now, and not given to anybody else by this process.
+    """A port that is free now on all addresses of both families, and given to nobody else by this process.
 
     For bind() the kernel picks from another half of its range than for connect(), so that it stays free.
     """
@@ -358,7 +359,8 @@ class Usher:
         if self.wrapper:
             command = self.wrapper(command)
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env=self.env)
         self.seen = Seen(self.process.pid)
         return self
 
@@ -383,7 +385,8 @@ class Usher:
     def _serves_or_ended(self):
         if self.process.poll() is not None or "notice serving: " in self.output():
             return True
-        quiet = re.search(r'level\s*=\s*"(error|warning)"|\bto\s*=\s*"(?!stderr)|format\s*=\s*"json"', self.text())
+        quiet = re.search(r'level\s*=\s*"(error|warning)"|\bto\s*=\s*"(?!stderr)|format\s*=\s*"json"',
+                          self.text())
         if not quiet:
             return False
         if '"text":"serving: ' in self.output():
@@ -396,7 +399,8 @@ class Usher:
         wanted = f":{port:04X}"
         for table in ("/proc/net/tcp", "/proc/net/tcp6"):
             with open(table, encoding="ascii") as lines:
-                if any(line.split()[1].endswith(wanted) and line.split()[3] == "0A" for line in list(lines)[1:]):
+                if any(line.split()[1].endswith(wanted) and line.split()[3] == "0A"
+                       for line in list(lines)[1:]):
                     return True
         return False
 
@@ -415,7 +419,8 @@ class Usher:
         return self.process.pid
 
     def _named(self, name):
-        return sorted(pid for pid in children(self.pid) if (process_stat(pid) or ("",))[0] == "usher: " + name)
+        return sorted(pid for pid in children(self.pid)
+                      if (process_stat(pid) or ("",))[0] == "usher: " + name)
 
     @property
     def workers(self):
@@ -451,8 +456,9 @@ class Usher:
         return [Line(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def connections(self, **fields):
-        """The log lines of connections that ended, those with these fields."""
-        return [line for line in self.log if line.event == "connection" and fields.items() <= line.items()]
+        """The log lines of connections that ended, those with these fields, in the order of their acceptance."""
+        found = [line for line in self.log if line.event == "connection" and fields.items() <= line.items()]
+        return sorted(found, key=lambda line: int(line["id"]))
 
     def wait_connections(self, count=1, timeout=5.0, **fields):
         """These log lines, once there are `count` of them."""
@@ -465,7 +471,8 @@ class Usher:
         try:
             wait_until(enough, timeout, f"{count} connections with {fields}")
         except AssertionError as error:
-            raise AssertionError(f"{error}; there are {len(found)}. The log:\n{self.output()[-4000:]}") from None
+            raise AssertionError(
+                f"{error}; there are {len(found)}. The log:\n{self.output()[-4000:]}") from None
         return found
 
     def wait_log(self, text, timeout=5.0, count=1):
@@ -509,8 +516,8 @@ class Usher:
             self.seen.look()
             time.sleep(0.005)
         if self.process.poll() is None:
-            problems.append(f"it did not end within {slow(self.stop_timeout):g} s after signal {signal_number}: "
-                            f"{self.seen.alive()}")
+            problems.append(f"it did not end within {slow(self.stop_timeout):g} s after signal "
+                            f"{signal_number}: {self.seen.alive()}")
             self.process.kill()
             self.process.wait()
         elif self.process.returncode != self.status:
@@ -522,7 +529,8 @@ class Usher:
         if self.may_crash and "Sanitizer" in self.output():
             problems.append("a sanitizer complained")
         if problems:
-            raise AssertionError("usher: " + "\n".join(problems) + "\n\nits output:\n" + self.output()[-8000:])
+            output = self.output()[-8000:]
+            raise AssertionError("usher: " + "\n".join(problems) + "\n\nits output:\n" + output)
 
     def _bury(self):
         """Nothing of it may be left; what is, is ended here."""
@@ -547,4 +555,5 @@ class Usher:
 def run_usher(*args, input=None, timeout=20.0, env=None, **options):
     """Runs a subcommand that ends by itself; stdout and stderr are text."""
     return subprocess.run([str(BINARY), *map(str, args)], input=input, capture_output=True, text=True,
-                          timeout=slow(timeout), env={**os.environ, **SANITIZER_OPTIONS, **(env or {})}, **options)
+                          timeout=slow(timeout), env={**os.environ, **SANITIZER_OPTIONS, **(env or {})},
+                          **options)

@@ -1,5 +1,5 @@
-"""Real servers on free ports, each with files of its own and no other machine's: sshd, nginx, openssl s_server, and an
-echo server. Each is a context manager and ends what it started, by pid."""
+"""Real servers on free ports, each with files of its own and none of the machine's: sshd, nginx, openssl
+s_server, and an echo server. Each is a context manager and ends what it started, by pid."""
 
 import getpass
 import hashlib
@@ -29,7 +29,8 @@ class Server:
     def launch(self, command, log, **options):
         self.log_path = pathlib.Path(log)
         with open(log, "ab") as output:
-            self.process = subprocess.Popen(command, stdin=options.pop("stdin", subprocess.DEVNULL), stdout=output,
+            self.process = subprocess.Popen(command, stdin=options.pop("stdin", subprocess.DEVNULL),
+                                            stdout=output,
                                             stderr=output, **options)
 
     def wait(self, *addresses):
@@ -53,7 +54,7 @@ class Server:
 
 
 def listening(address, backlog=4096):
-    """A listening socket, for servers that are threads of the test: (host, port), port 0 for any, or a path."""
+    """A listening socket for servers in threads of the test: (host, port), 0 for any port, or a path."""
     if isinstance(address, (str, os.PathLike)):
         path = os.fspath(address)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -82,7 +83,8 @@ class Echo(Server):
         self.greeting = greeting
         fds = [sock.fileno() for sock in sockets]
         program = pathlib.Path(__file__).with_name("echo_server.py")
-        self.launch([sys.executable, "-S", str(program), greeting, *map(str, fds)], f"{path}.log", pass_fds=fds)
+        self.launch([sys.executable, "-S", str(program), greeting, *map(str, fds)], f"{path}.log",
+                    pass_fds=fds)
         for sock in sockets:
             sock.close()
 
@@ -91,18 +93,20 @@ def make_certificate(directory):
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     names = ",".join(f"DNS:{name}" for name in NAMES) + ",IP:127.0.0.1,IP:::1"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
-         "-subj", "/CN=usher test", "-addext", f"subjectAltName={names}", "-keyout", key, "-out", certificate],
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "30", "-subj", "/CN=usher test", "-addext", f"subjectAltName={names}", "-keyout", key,
+         "-out", certificate],
         check=True, capture_output=True)
     return certificate, key
 
 
 NGINX_CONFIG = """
-daemon off; master_process {master}; worker_processes 1; {user}
+daemon off; master_process off; worker_processes 1; {user}
 pid {dir}/nginx.pid; error_log {dir}/error.log warn;
 events {{ worker_connections 4096; }}
 http {{
-	access_log off; sendfile on; keepalive_timeout 65; client_max_body_size 0; default_type application/octet-stream;
+	access_log off; sendfile on; keepalive_timeout 65; client_max_body_size 0;
+	default_type application/octet-stream;
 	client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
 	uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
 	ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;
@@ -121,8 +125,8 @@ http {{
 
 
 class Nginx(Server):
-    """Ports: .http (HTTP/1), .h2c (HTTP/2 in the clear), .https_one and .https_two (TLS, both versions); a UNIX
-    socket .unix (HTTP/1). `/who` says which of them answered; PUT below /up/ stores into .www/up."""
+    """Ports: .http (HTTP/1), .h2c (HTTP/2 in the clear), .https_one and .https_two (TLS, both versions); a
+    UNIX socket .unix (HTTP/1). `/who` says which of them answered; PUT below /up/ stores into .www/up."""
 
     def __init__(self, directory, certificate):
         self.dir = directory
@@ -134,7 +138,7 @@ class Nginx(Server):
         user = f"user {getpass.getuser()};" if IS_ROOT else ""
         config = directory / "nginx.conf"
         config.write_text(NGINX_CONFIG.format(
-            dir=directory, master="off", user=user, certificate=certificate[0], key=certificate[1], http=self.http,
+            dir=directory, user=user, certificate=certificate[0], key=certificate[1], http=self.http,
             h2c=self.h2c, https_one=self.https_one, https_two=self.https_two))
         self.launch([NGINX, "-p", str(directory), "-c", str(config), "-e", str(directory / "error.log")],
                     directory / "nginx.log")
@@ -204,8 +208,8 @@ class Sshd(Server):
         settings = {
             "Port": port, "User": self.user, "IdentityFile": self.dir / "client_key", "IdentitiesOnly": "yes",
             "UserKnownHostsFile": self.dir / "known_hosts", "GlobalKnownHostsFile": "/dev/null",
-            "HostKeyAlias": "usher-test", "StrictHostKeyChecking": "yes", "BatchMode": "yes", "LogLevel": "ERROR",
-            "ConnectTimeout": int(slow(20)),
+            "HostKeyAlias": "usher-test", "StrictHostKeyChecking": "yes", "BatchMode": "yes",
+            "LogLevel": "ERROR", "ConnectTimeout": int(slow(20)),
         }
         words = ["-F", "/dev/null"]
         for key, value in settings.items():
@@ -223,7 +227,8 @@ class SServer(Server):
     def __init__(self, certificate, options=()):
         self.port = free_port()
         self.launch(["openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert", certificate[0],
-                     "-key", certificate[1], "-rev", "-quiet", *options], certificate[0].parent / f"s_server.{self.port}")
+                     "-key", certificate[1], "-rev", "-quiet", *options],
+                    certificate[0].parent / f"s_server.{self.port}")
         self.wait(("127.0.0.1", self.port))
 
 
@@ -242,7 +247,8 @@ def run(command, timeout=30, **more):
 def output_of(command, timeout=30, **more):
     """What it wrote; it must have ended with status 0."""
     done = run(command, timeout, **more)
-    assert done.returncode == 0, f"{command}: status {done.returncode}\n{done.stderr!r}\n{(done.stdout or b'')[:500]!r}"
+    said = (done.stdout or b"")[:500]
+    assert done.returncode == 0, f"{command}: status {done.returncode}\n{done.stderr!r}\n{said!r}"
     return done.stdout
 
 

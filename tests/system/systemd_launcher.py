@@ -28,4 +28,5 @@ for number, fd in enumerate(sockets):
     os.dup2(fd, 3 + number, inheritable=True)
 os.closerange(3 + len(sockets), 200)
 command = sys.argv[separator + 1 :]
-os.execve(command[0], command, {**os.environ, "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(sockets))})
+os.execve(command[0], command, {**os.environ, "LISTEN_PID": str(os.getpid()),
+                                "LISTEN_FDS": str(len(sockets))})

@@ -6,8 +6,8 @@ import sys
 import pytest
 from harness import BINARY, accepts, connect, free_port, read_exactly, run_usher
 
-pytestmark = pytest.mark.skipif("libsystemd" not in run_usher("--version").stdout if BINARY.exists() else True,
-                                reason="built without libsystemd")
+HAS_SYSTEMD = BINARY.exists() and "libsystemd" in run_usher("--version").stdout
+pytestmark = pytest.mark.skipif(not HAS_SYSTEMD, reason="built without libsystemd")
 
 LAUNCHER = pathlib.Path(__file__).with_name("systemd_launcher.py")
 
@@ -27,14 +27,10 @@ def says(address):
         return read_exactly(client, 5) == b"hello"
 
 
-def listening_backlogs(port):
-    """The backlog of each listening socket of the port: what `ss -lt` shows as Send-Q. The launcher's is 17."""
-    found = []
-    for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[1].endswith(f":{port:04X}") and fields[3] == "0A":
-            found.append(fields[9])
-    return found
+def count_listening(port):
+    """How many IPv4 sockets listen on the port."""
+    lines = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return len([fields for fields in lines if fields[1].endswith(f":{port:04X}") and fields[3] == "0A"])
 
 
 def test_handed_sockets_serve_and_the_others_are_opened(usher, echo, place):
@@ -44,15 +40,15 @@ def test_handed_sockets_serve_and_the_others_are_opened(usher, echo, place):
     one = usher(config, wrapper=launched_with(f"127.0.0.1:{port}", str(path)), place=place, echo=echo.tcp4)
     assert says(("127.0.0.1", port)) and says(("::1", port)) and says(path)
     assert path.stat().st_mode & 0o777 == 0o640, "the handed socket's own mode"
-    assert len(listening_backlogs(port)) == 1
+    assert count_listening(port) == 1
     one.stop()
     assert path.exists(), "it is systemd's socket: not ours to remove"
 
 
 def test_a_handed_socket_that_no_listener_names_is_not_served(usher, echo, place):
     port, stray = free_port(), free_port()
-    one = usher(CONFIG.replace("{port}", str(port)), wrapper=launched_with(f"127.0.0.1:{stray}", f"127.0.0.1:{port}"),
-                place=place, echo=echo.tcp4)
+    usher(CONFIG.replace("{port}", str(port)), place=place, echo=echo.tcp4,
+          wrapper=launched_with(f"127.0.0.1:{stray}", f"127.0.0.1:{port}"))
     assert says(("127.0.0.1", port))
     assert not accepts(("127.0.0.1", stray))
 
@@ -76,6 +72,7 @@ def test_programs_do_not_inherit_the_notice_or_the_sockets(usher, place):
 def test_a_reload_keeps_the_handed_sockets(usher, echo, place):
     port = free_port()
     config = CONFIG.replace("{port}", str(port))
-    one = usher(config, wrapper=launched_with(f"127.0.0.1:{port}", str(place / "in.sock")), place=place, echo=echo.tcp4)
+    one = usher(config, wrapper=launched_with(f"127.0.0.1:{port}", str(place / "in.sock")), place=place,
+                echo=echo.tcp4)
     one.reload()
     assert says(("127.0.0.1", port)) and says(place / "in.sock")

@@ -1,5 +1,5 @@
-"""Delivery by connection: backends of every kind, several of them, dead ones, names, fallback, reject, routes by
-listener."""
+"""Delivery by connection: backends of every kind, several of them, dead ones, names, fallback, reject;
+listeners and routes by listener."""
 
 import pathlib
 import re
@@ -39,13 +39,16 @@ def test_backends_of_every_kind(simple, echo, kind):
     data = b"hello\n" + bytes(range(256)) * 4000
     assert exchange(one.port, data) == data
     (line,) = one.wait_connections(1)
-    assert line.items() >= {"service": "back", "delivery": "connect", "to": getattr(echo, kind), "bytes_up": str(len(data)),
+    assert line.items() >= {"service": "back", "delivery": "connect", "to": getattr(echo, kind),
+                            "bytes_up": str(len(data)),
                             "bytes_down": str(len(data)), "end": "finished"}.items()
 
 
 def test_http_to_a_server_on_a_unix_socket(usher, nginx):
-    one = usher("""listen = "127.0.0.1:{port}";  services = ( { name = "web"; match = "http"; connect = "{unix}"; } );""",
-                unix=nginx.unix)
+    one = usher("""
+        listen = "127.0.0.1:{port}";
+        services = ( { name = "web"; match = "http"; connect = "{unix}"; } );
+    """, unix=nginx.unix)
     assert output_of(["curl", "-sS", f"http://127.0.0.1:{one.port}/who"]) == b"plain GET 127.0.0.1 HTTP/1.1\n"
 
 
@@ -121,7 +124,8 @@ def with_end(client):
 REJECT = """
 listen = [ "127.0.0.1:{port}" ];
 protocols = ( { name = "one"; string = "one\\n"; }, { name = "two"; string = "two\\n"; } );
-services = ( { name = "closed"; match = "one"; reject = "close"; }, { name = "reset"; match = "two"; reject = "reset"; } );
+services = ( { name = "closed"; match = "one"; reject = "close"; },
+             { name = "reset"; match = "two"; reject = "reset"; } );
 decide_timeout = {decide_timeout};  on_silence = "{on_silence}";
 """
 
@@ -132,7 +136,8 @@ def test_reject_reset_is_a_reset(usher):
         client.sendall(b"two\n")
         with pytest.raises(ConnectionResetError):
             client.recv(1)
-    assert one.wait_connections(1)[0].items() >= {"service": "reset", "delivery": "reject", "end": "rejected"}.items()
+    assert one.wait_connections(1)[0].items() >= {"service": "reset", "delivery": "reject",
+                                                  "end": "rejected"}.items()
 
 
 def test_reject_close_of_a_silent_client_is_an_end_of_stream(usher):
@@ -159,7 +164,8 @@ def test_reject_close_of_a_client_that_spoke_is_an_end_of_stream(usher):
 
 UNKNOWN = """
 listen = [ "127.0.0.1:{port}" ];  decide_timeout = 30.0;
-services = ( { name = "ssh"; match = "ssh"; connect = "127.0.0.1:1"; }, { name = "other"; connect = "{echo}"; } );
+services = ( { name = "ssh"; match = "ssh"; connect = "127.0.0.1:1"; },
+             { name = "other"; connect = "{echo}"; } );
 on_unknown = "other";
 """
 
@@ -179,16 +185,19 @@ def test_unknown_bytes_go_to_on_unknown_at_once(usher, echo):
 
 def test_ipv4_and_ipv6_on_one_port_number_and_two_more(usher, echo):
     one = usher("""
-        listen = ( "127.0.0.1:{port}", { address = "[::1]:{port}"; }, "127.0.0.1:{port_b}", "127.0.0.2:{port}" );
+        listen = ( "127.0.0.1:{port}", { address = "[::1]:{port}"; }, "127.0.0.1:{port_b}",
+                   "127.0.0.2:{port}" );
         services = ( { name = "all"; connect = "{echo}"; } );
         on_unknown = "all";
     """, echo=echo.tcp4)
-    addresses = [("127.0.0.1", one.port), ("::1", one.port), ("127.0.0.1", one.ports["port_b"]), ("127.0.0.2", one.port)]
+    addresses = [("127.0.0.1", one.port), ("::1", one.port), ("127.0.0.1", one.ports["port_b"]),
+                 ("127.0.0.2", one.port)]
     # Without a service that could match, the first byte decides.
     for address in addresses:
         assert exchange(address, b"hello") == b"hello"
     assert [line["listener"] for line in one.wait_connections(4)] == [
-        f"127.0.0.1:{one.port}", f"[::1]:{one.port}", f"127.0.0.1:{one.ports['port_b']}", f"127.0.0.2:{one.port}"]
+        f"127.0.0.1:{one.port}", f"[::1]:{one.port}", f"127.0.0.1:{one.ports['port_b']}",
+        f"127.0.0.2:{one.port}"]
 
 
 def test_all_addresses_of_both_families_on_one_port(usher, echo):
@@ -232,8 +241,10 @@ BY_LISTENER = """
 listen = ( "127.0.0.1:{port}", "[::1]:{port}", "127.0.0.1:{port_b}", "unix:{dir}/in.sock" );
 protocols = ( { name = "any"; regex = "(?s)^."; within = 1; } );
 services = ( { name = "six"; match = { protocol = "http"; listener = "[::1]:{port}"; }; connect = "{six}"; },
-             { name = "path"; match = { protocol = "any"; listener = "unix:{dir}/in.sock"; }; connect = "{path}"; },
-             { name = "two"; match = { protocol = [ "http", "any" ]; listener = [ "127.0.0.1:{port_b}" ]; }; connect = "{two}"; },
+             { name = "path"; match = { protocol = "any"; listener = "unix:{dir}/in.sock"; };
+               connect = "{path}"; },
+             { name = "two"; match = { protocol = [ "http", "any" ]; listener = [ "127.0.0.1:{port_b}" ]; };
+               connect = "{two}"; },
              { name = "rest"; match = "http"; connect = "{rest}"; } );
 """
 
@@ -241,8 +252,8 @@ services = ( { name = "six"; match = { protocol = "http"; listener = "[::1]:{por
 def test_the_listener_decides(usher, named_echoes):
     names = ("six", "path", "two", "rest")
     one = usher(BY_LISTENER, **{name: server.tcp4 for name, server in zip(names, named_echoes(*names))})
-    ways = {("127.0.0.1", one.port): "rest", ("::1", one.port): "six", ("127.0.0.1", one.ports["port_b"]): "two",
-            str(one.dir / "in.sock"): "path"}
+    ways = {("127.0.0.1", one.port): "rest", ("::1", one.port): "six",
+            ("127.0.0.1", one.ports["port_b"]): "two", str(one.dir / "in.sock"): "path"}
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     for address, name in ways.items():
         assert exchange(address, request) == f"{name}\n".encode() + request
@@ -253,7 +264,8 @@ def test_the_command_line_overrides_the_port_of_every_ip_listener(usher, echo):
     one = usher("""
         listen = [ "127.0.0.1:{port}", "[::1]:{port_b}", "unix:{dir}/in.sock" ];
         protocols = ( { name = "any"; regex = "(?s)^."; within = 1; } );
-        services = ( { name = "six"; match = { protocol = "any"; listener = "[::1]:{port_b}"; }; connect = "{tcp6}"; },
+        services = ( { name = "six"; match = { protocol = "any"; listener = "[::1]:{port_b}"; };
+                       connect = "{tcp6}"; },
                      { name = "all"; connect = "{tcp4}"; } );  on_unknown = "all";
     """, tcp4=echo.tcp4, tcp6=echo.tcp6, args=["-p", other])
     for address in (("127.0.0.1", other), ("::1", other), one.dir / "in.sock"):

@@ -1,5 +1,5 @@
-"""What real clients say first, cut at every byte: the service and the bytes that it gets must not depend on how a
-client's bytes came. Decision rule 5, over real sockets."""
+"""What real clients say first, cut at every byte: the service and the bytes that it gets must not depend on
+how a client's bytes came. Decision rule 5, over real sockets."""
 
 import asyncio
 import socket
@@ -36,15 +36,19 @@ SERVICES = ("ssh", "name-h2", "name", "tls", "h2", "host", "http", "line", "hex"
 
 # client: (command with {port}, service)
 CLIENTS = {
-    "ssh": (["ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "UserKnownHostsFile=/dev/null", "-p", "{port}", "127.0.0.1"],
+    "ssh": (["ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "UserKnownHostsFile=/dev/null", "-p",
+             "{port}", "127.0.0.1"],
             "ssh"),
     "curl": (["curl", "-s", "http://127.0.0.1:{port}/"], "http"),
     "curl-host": (["curl", "-s", "-H", "Host: WWW.shop.example:80", "http://127.0.0.1:{port}/"], "host"),
     "curl-h2": (["curl", "-s", "--http2-prior-knowledge", "http://127.0.0.1:{port}/"], "h2"),
-    "curl-tls": (["curl", "-sk", "--resolve", "a.shop.example:{port}:127.0.0.1", "https://a.shop.example:{port}/"], "name-h2"),
+    "curl-tls": (["curl", "-sk", "--resolve", "a.shop.example:{port}:127.0.0.1",
+                  "https://a.shop.example:{port}/"], "name-h2"),
     "curl-tls-no-name": (["curl", "-sk", "https://127.0.0.1:{port}/"], "tls"),
-    "openssl-1.2": (["openssl", "s_client", "-connect", "127.0.0.1:{port}", "-tls1_2", "-servername", "a.b.shop.example"], "name"),
-    "openssl-1.3": (["openssl", "s_client", "-connect", "127.0.0.1:{port}", "-tls1_3", "-servername", "other.example"], "tls"),
+    "openssl-1.2": (["openssl", "s_client", "-connect", "127.0.0.1:{port}", "-tls1_2", "-servername",
+                     "a.b.shop.example"], "name"),
+    "openssl-1.3": (["openssl", "s_client", "-connect", "127.0.0.1:{port}", "-tls1_3", "-servername",
+                     "other.example"], "tls"),
 }
 # What no client here says by itself.
 WRITTEN = {
@@ -62,7 +66,8 @@ def capture(command):
     """What the client says first: all that comes until it waits for an answer."""
     with listening(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
-        client = subprocess.Popen([word.replace("{port}", port) for word in command], stdin=subprocess.DEVNULL,
+        client = subprocess.Popen([word.replace("{port}", port) for word in command],
+                                  stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             listener.settimeout(slow(10))
@@ -135,17 +140,20 @@ def test_a_hello_cut_at_every_byte(cutting, hellos, name):
     cases = [([hello], expected)] + [([hello[:cut], hello[cut:]], expected) for cut in range(1, len(hello))]
     answers = say_all(cutting.port, cases, PAUSE)
     wrong = {len(pieces[0]): answer[:60] for (pieces, _), answer in zip(cases, answers) if answer != expected}
-    assert not wrong, f"{len(wrong)} of {len(cases)} cuts of {len(hello)} bytes: {dict(list(wrong.items())[:5])}"
+    some = dict(list(wrong.items())[:5])
+    assert not wrong, f"{len(wrong)} of {len(cases)} cuts of {len(hello)} bytes: {some}"
     lines = cutting.wait_connections(len(cases), timeout=10)
     assert {line["service"] for line in lines} == {service}
-    assert {(line["bytes_up"], line["bytes_down"]) for line in lines} == {(str(len(hello)), str(len(expected)))}
+    counts = {(int(line["bytes_up"]), int(line["bytes_down"])) for line in lines}
+    assert counts == {(len(hello), len(expected))}
 
 
 def test_hellos_one_byte_at_a_time(cutting, hellos):
     cases = [([hello[at : at + 1] for at in range(len(hello))], f"{service}\n".encode() + hello)
              for hello, service in hellos.values()]
     answers = say_all(cutting.port, cases, 0.002)
-    wrong = {name: answer[:60] for name, answer, (_, expected) in zip(hellos, answers, cases) if answer != expected}
+    wrong = {name: answer[:60] for name, answer, (_, expected) in zip(hellos, answers, cases)
+             if answer != expected}
     assert not wrong
 
 
@@ -153,27 +161,31 @@ def test_hellos_of_a_few_bytes_a_piece(cutting, hellos):
     cases = [([hello[at : at + size] for at in range(0, len(hello), size)], f"{service}\n".encode() + hello)
              for hello, service in hellos.values() for size in (2, 3, 5, 7, 11, 64)]
     answers = say_all(cutting.port, cases, 0.005)
-    wrong = [(answer[:60], expected[:20]) for answer, (_, expected) in zip(answers, cases) if answer != expected]
+    wrong = [(answer[:60], expected[:20]) for answer, (_, expected) in zip(answers, cases)
+             if answer != expected]
     assert not wrong
 
 
 def test_programs_get_cut_hellos_whole(usher, hellos):
     """The same where a program reads the client's socket itself."""
-    words = {f"to_{name.replace('-', '_')}": f'exec = [ "/bin/sh", "-c", "echo {name}; exec cat" ]' for name in SERVICES}
+    words = {f"to_{name.replace('-', '_')}": f'exec = [ "/bin/sh", "-c", "echo {name}; exec cat" ]'
+             for name in SERVICES}
     one = usher(CUTS, **words)
     cases = []
     for hello, service in hellos.values():
         for cut in (1, 5, len(hello) // 2, len(hello) - 1):
             cases.append(([hello[:cut], hello[cut:]], f"{service}\n".encode() + hello))
     answers = say_all(one.port, cases, PAUSE)
-    wrong = [(answer[:60], expected[:20]) for answer, (_, expected) in zip(answers, cases) if answer != expected]
+    wrong = [(answer[:60], expected[:20]) for answer, (_, expected) in zip(answers, cases)
+             if answer != expected]
     assert not wrong
     one.wait_connections(len(cases), end="program-started")
 
 
 def test_a_decision_waits_for_no_more_than_it_needs(cutting, hellos):
     """The service is there before the client has said all: at the byte that tells them apart."""
-    for name, enough in (("curl", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"), ("line", b"HELLO mine\r\n"), ("game", b"GAME v12 join alice\n")):
+    for name, enough in (("curl", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"), ("line", b"HELLO mine\r\n"),
+                         ("game", b"GAME v12 join alice\n")):
         hello, service = hellos[name]
         if name == "curl":
             enough = hello[: hello.index(b"\r\n\r\n") + 4]

@@ -1,4 +1,4 @@
-"""Delivery to a program: on the client's socket, between pipes, on a terminal; what it is told; whom it runs as."""
+"""Delivery to a program: on the client's socket, between pipes, on a terminal; what it is told, who it is."""
 
 import grp
 import json
@@ -18,14 +18,15 @@ protocols = ( { name = "hello"; regex = "^hello\\n"; } );
 services = ( { name = "program"; match = {match}; exec = [ {words} ]; stdio = "{stdio}"; {more} } );
 """
 
-# Tells all about itself in a line of JSON, then what it reads up to a line "end", and ends with a status of its own.
+# Tells all about itself, and the line that it reads, in a line of JSON.
 REPORT = r"""
 import json, os, signal, stat, sys
 def terminal(fd):
     return os.ttyname(fd) if os.isatty(fd) else None
 def kind(fd):
     mode = os.fstat(fd).st_mode
-    return "socket" if stat.S_ISSOCK(mode) else "pipe" if stat.S_ISFIFO(mode) else "device" if stat.S_ISCHR(mode) else "file"
+    names = {stat.S_IFSOCK: "socket", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device"}
+    return names.get(stat.S_IFMT(mode), "file")
 about = {
     "environment": dict(os.environ), "pid": os.getpid(), "session": os.getsid(0), "group": os.getpgid(0),
     "kinds": [kind(fd) for fd in (0, 1, 2)], "terminals": [terminal(fd) for fd in (0, 1, 2)],
@@ -69,7 +70,10 @@ def report_of(client):
 
 
 @pytest.mark.parametrize("stdio, kinds", [
-    ("socket", ["socket", "socket", "device"]), ("pipe", ["pipe", "pipe", "device"]), ("pty", ["device"] * 3)])
+    ("socket", ["socket", "socket", "device"]),
+    ("pipe", ["pipe", "pipe", "device"]),
+    ("pty", ["device", "device", "device"]),
+])
 def test_stdio(running, stdio, kinds):
     one = running(stdio=stdio)
     with one.connect() as client:
@@ -117,7 +121,8 @@ def test_no_terminal_where_none_was_asked_for(running):
 # ---- environment
 
 
-CONVENTIONS = {"PROTO", "TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT", "REMOTE_ADDR", "REMOTE_PORT",
+CONVENTIONS = {"PROTO", "TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT", "REMOTE_ADDR",
+               "REMOTE_PORT",
                "USHER_SERVICE", "USHER_PROTOCOL"}
 INHERITED = {"PATH", "LANG", "TZ", "USER", "HOME", "SHELL", "LC_CTYPE"}  # LC_CTYPE: Python sets it for itself
 
@@ -145,11 +150,13 @@ def test_the_environment_of_a_unix_client(running):
 
 
 def test_the_environment_has_the_server_name_of_tls(usher, place):
+    script = f"exec >{place}/told; printenv USHER_SNI USHER_PROTOCOL USHER_SERVICE; head -c 3"
+    (place / "script").write_text(script)
     one = usher("""
         listen = [ "127.0.0.1:{port}" ];
         services = ( { name = "names"; match = { protocol = "tls"; sni = [ "*.shop.example" ]; };
-                       exec = [ "/bin/sh", "-c", "{{ printenv USHER_SNI USHER_PROTOCOL USHER_SERVICE; head -c 3; }} >{place}/told" ]; } );
-    """.replace("{{", "{").replace("}}", "}"), place=place)
+                       exec = [ "/bin/sh", "{place}/script" ]; } );
+    """, place=place)
     done = run(["openssl", "s_client", "-connect", f"127.0.0.1:{one.port}", "-servername", "A.Shop.example"])
     assert done.returncode != 0, "it is no TLS server"
     assert one.wait_connections(1)[0]["sni"] == "a.shop.example"
@@ -174,7 +181,8 @@ def test_a_megabyte_there_and_back_and_the_half_close(running, stdio):
 
 @pytest.mark.parametrize("stdio", ["socket", "pipe", "pty"])
 def test_what_a_program_wrote_last_arrives_before_the_end(running, stdio):
-    one = running("/bin/sh", "-c", "read x; i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done", stdio=stdio)
+    one = running("/bin/sh", "-c", "read x; i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done",
+                  stdio=stdio)
     with one.connect() as client:
         client.sendall(b"hello\n")
         lines = read_all(client).replace(b"\r\n", b"\n").splitlines()
@@ -251,7 +259,8 @@ def test_a_program_without_a_user_runs_as_who_started_usher(running):
 def test_workers_are_nobody_and_have_no_capabilities(running):
     one = running()
     for pid in one.workers + one.loggers:
-        status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
+        status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines()
+                      if ":\t" in line)
         assert "0" not in status["Uid"].split() + status["Gid"].split() and status["Groups"].strip() == ""
         assert {status[name].strip() for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
         assert status["NoNewPrivs"].strip() == "1"

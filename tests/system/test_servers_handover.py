@@ -1,5 +1,5 @@
-"""Delivery by handover: the client's own socket goes to another process, in both formats, to this project's example
-receivers and to one in Python."""
+"""Delivery by handover: the client's own socket goes to another process, in both formats, to this project's
+example receivers and to one of the test's own."""
 
 import importlib.util
 import os
@@ -18,7 +18,8 @@ spec.loader.exec_module(example)
 
 HANDOVER = """
 listen = [ "127.0.0.1:{port}", "[::1]:{port}" ];  workers = {workers};  connect_timeout = {connect_timeout};
-services = ( { name = "web"; match = [ "http", "tls" ]; handover = "{path}"; format = "{format}"; {more} } {others} );
+services = ( { name = "web"; match = [ "http", "tls" ]; handover = "{path}";
+               format = "{format}"; {more} } {others} );
 """
 
 
@@ -72,7 +73,8 @@ def receiver(place):
 @pytest.fixture
 def handing(usher, place):
     def start(format="usher", workers=2, more="", others="", connect_timeout=5.0, **options):
-        return usher(HANDOVER, path=place / "web.sock", format=format, workers=workers, connect_timeout=connect_timeout,
+        return usher(HANDOVER, path=place / "web.sock", format=format, workers=workers,
+                     connect_timeout=connect_timeout,
                      more=more, others=", " + others if others else "", **options)
 
     return start
@@ -110,9 +112,11 @@ def test_the_receiver_gets_the_socket_unread_and_is_told_all_about_it(handing, r
                 assert read_exactly(client, 22) == b"served by the receiver"
         text = "[{}]:{}" if ":" in host else "{}:{}"
         (line,) = one.wait_connections(1, client=text.format(*me[:2]))
-        assert told == {"id": int(line["id"]), "service": "web", "protocol": "http", "host": "www.shop.example",
+        assert told == {"id": int(line["id"]), "service": "web", "protocol": "http",
+                        "host": "www.shop.example",
                         "client": text.format(*me[:2]), "local": text.format(*there[:2])}
-        assert line.items() >= {"delivery": "handover", "end": "handed-over", "to": str(receiver.path)}.items()
+        assert line.items() >= {"delivery": "handover", "end": "handed-over",
+                                "to": str(receiver.path)}.items()
 
 
 def test_the_seeds_format_is_four_bytes_and_the_descriptor(handing, receiver):
@@ -222,7 +226,8 @@ def test_http_through_the_example_proxy(handing, proxy, nginx, middle, place, fo
 def test_tls_through_the_example_proxy(handing, proxy, nginx, middle, certificate):
     proxy("localhost", nginx.https_one)
     one = handing()
-    assert digest_of_output(["curl", "-sS", "--cacert", certificate[0], f"https://localhost:{one.port}/middle"]) == middle[1]
+    assert digest_of_output(["curl", "-sS", "--cacert", certificate[0],
+                             f"https://localhost:{one.port}/middle"]) == middle[1]
 
 
 def test_a_half_close_goes_through_the_example_proxy(handing, proxy, echo):

@@ -23,7 +23,8 @@ class Load:
         self.file, self.digest = middle
         self.curl = ["curl", "-sS", "--max-time", str(int(slow(60))), "--cacert", certificate[0]]
         self.certificate = certificate[0]
-        self.kinds = [self.http, self.http_2_in_the_clear, self.https_one, self.https_two, self.upload, self.ssh_command,
+        self.kinds = [self.http, self.http_2_in_the_clear, self.https_one, self.https_two, self.upload,
+                      self.ssh_command,
                       self.ssh_down, self.ssh_up, self.sftp, self.echo, self.echo, self.wget, self.many_small]
 
     def url(self, path, scheme="http", name="127.0.0.1"):
@@ -61,8 +62,9 @@ class Load:
         return 20
 
     def wget(self):
+        url = self.url("middle", "https", "localhost")
         assert digest_of_output(["wget", "-q", "-O", "-", "--tries=1", "--no-config", "--no-hsts",
-                                 f"--ca-certificate={self.certificate}", self.url("middle", "https", "localhost")]) == self.digest
+                                 f"--ca-certificate={self.certificate}", url]) == self.digest
         return 1
 
     def ssh(self, *command, **more):
@@ -123,7 +125,8 @@ def test_sixteen_clients_of_every_kind_at_once(one_port, sshd, nginx, middle, ce
     if None not in before.values():
         # A worker keeps a few pipes to splice through once it has needed them.
         assert count_fds(one.pid) == before[one.pid]
-        wait_until(lambda: all(count_fds(pid) <= before[pid] + 32 for pid in one.workers), 5, "descriptors to be closed")
+        wait_until(lambda: all(count_fds(pid) <= before[pid] + 32 for pid in one.workers), 5,
+                   "descriptors to be closed")
 
 
 def test_connections_of_all_kinds_that_say_nothing_more_do_not_hinder_the_others(one_port, sshd, middle):

@@ -95,7 +95,8 @@ def test_an_ssh_client_that_waits_for_the_server_gets_it_by_on_silence(one_port)
 @DELIVERIES
 def test_ten_ssh_clients_at_once(one_port, sshd, exec_sshd):
     one = one_port(exec_sshd)
-    clients = [subprocess.Popen(["ssh", *sshd.options(one.port), "127.0.0.1", f"echo {number}"], stdin=subprocess.DEVNULL,
+    clients = [subprocess.Popen(["ssh", *sshd.options(one.port), "127.0.0.1", f"echo {number}"],
+                                stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE) for number in range(10)]
     answers = [client.communicate(timeout=slow(60)) for client in clients]
     assert [client.returncode for client in clients] == [0] * 10, answers

@@ -27,7 +27,8 @@ def test_http_1_reaches_the_server_with_its_host(one_port):
     page = output_of([*CURL, *resolve(one.port, "some.example"), f"http://some.example:{one.port}/who"])
     assert page == b"plain GET some.example HTTP/1.1\n"
     (line,) = one.wait_connections(1)
-    assert line.items() >= {"protocol": "http", "service": "web", "host": "some.example", "delivery": "connect",
+    assert line.items() >= {"protocol": "http", "service": "web", "host": "some.example",
+                            "delivery": "connect",
                             "end": "finished"}.items()
 
 
@@ -76,7 +77,8 @@ def test_wget_over_http_and_https(one_port, certificate, middle):
     one = one_port()
     wget = ["wget", "-q", "-O", "-", "--tries=1", f"--timeout={int(slow(20))}", "--no-config", "--no-hsts"]
     assert digest_of_output([*wget, f"http://127.0.0.1:{one.port}/middle"]) == middle[1]
-    assert digest_of_output([*wget, f"--ca-certificate={certificate[0]}", f"https://localhost:{one.port}/middle"]) == middle[1]
+    assert digest_of_output([*wget, f"--ca-certificate={certificate[0]}",
+                             f"https://localhost:{one.port}/middle"]) == middle[1]
     assert [line["service"] for line in one.wait_connections(2)] == ["web", "one"]
 
 
@@ -99,7 +101,8 @@ def test_the_server_name_decides_between_two_servers(one_port, trusting, name, s
 
 def test_a_server_name_in_capitals_is_the_same_name(one_port, certificate):
     one = one_port()
-    page = output_of(["openssl", "s_client", "-connect", f"127.0.0.1:{one.port}", "-servername", "A.TWO.Example", "-quiet",
+    page = output_of(["openssl", "s_client", "-connect", f"127.0.0.1:{one.port}", "-servername",
+                      "A.TWO.Example", "-quiet",
                       "-CAfile", certificate[0], "-verify_return_error"], input=b"GET /who HTTP/1.0\r\n\r\n")
     assert b"\r\ntwo " in page
     assert one.wait_connections(1)[0]["service"] == "two"
@@ -115,7 +118,8 @@ def test_without_a_server_name_the_plain_tls_service_serves(one_port, trusting):
 @pytest.mark.parametrize("option, version", [("--http1.1", "HTTP/1.1"), ("--http2", "HTTP/2.0")])
 def test_both_http_versions_over_tls(one_port, trusting, option, version):
     one = one_port()
-    page = output_of([*trusting, option, *resolve(one.port, "two.example"), f"https://two.example:{one.port}/who"])
+    page = output_of([*trusting, option, *resolve(one.port, "two.example"),
+                      f"https://two.example:{one.port}/who"])
     assert page.split()[2].decode() == version
 
 
@@ -138,7 +142,8 @@ ALPN = """
 listen = [ "127.0.0.1:{port}" ];
 services = (
   { name = "h2"; match = { protocol = "tls"; alpn = "h2"; }; connect = "127.0.0.1:{two}"; },
-  { name = "http1"; match = { protocol = "tls"; alpn = [ "http/1.1", "http/1.0" ]; }; connect = "127.0.0.1:{one}"; },
+  { name = "http1"; match = { protocol = "tls"; alpn = [ "http/1.1", "http/1.0" ]; };
+    connect = "127.0.0.1:{one}"; },
   { name = "none"; match = "tls"; connect = "127.0.0.1:{rev}"; } );
 """
 
@@ -158,8 +163,10 @@ def test_the_application_protocol_decides(usher, nginx, s_server, trusting, cert
 
 def reversed_line(port, certificate, *options):
     """What `s_server -rev` behind the port makes of "hello"."""
-    client = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-quiet", "-CAfile", certificate[0],
-                               "-verify_return_error", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    client = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-quiet", "-CAfile",
+                               certificate[0],
+                               "-verify_return_error", *options], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL)
     alarm = threading.Timer(slow(20), client.kill)
     alarm.start()
@@ -189,7 +196,8 @@ def test_openssl_speaks_to_openssl(usher, s_server, certificate, version):
 def test_gnutls(one_port, certificate, version):
     one = one_port()
     page = output_of(["gnutls-cli", "--logfile=/dev/null", f"--priority=NORMAL:-VERS-ALL:+VERS-TLS{version}",
-                      f"--x509cafile={certificate[0]}", "--sni-hostname=two.example", "--verify-hostname=two.example",
+                      f"--x509cafile={certificate[0]}", "--sni-hostname=two.example",
+                      "--verify-hostname=two.example",
                       "-p", one.port, "127.0.0.1"], input=b"GET /who HTTP/1.0\r\n\r\n")
     assert b"two two.example HTTP/1.0" in page
 
@@ -199,11 +207,13 @@ def test_http_by_its_host(usher, named_echoes):
     shop, rest = named_echoes("shop", "rest")
     one = usher("""
         listen = [ "127.0.0.1:{port}" ];
-        services = ( { name = "shop"; match = { protocol = "http"; host = [ "shop.example", "*.shop.example" ]; };
+        services = ( { name = "shop"; match = { protocol = "http";
+                       host = [ "shop.example", "*.shop.example" ]; };
                        connect = "{shop}"; },
                      { name = "rest"; match = "http"; connect = "{rest}"; } );
     """, shop=shop.tcp4, rest=rest.tcp4)
-    hosts = {"shop.example": "shop", "SHOP.example:8080": "shop", "a.b.shop.example": "shop", "xshop.example": "rest",
+    hosts = {"shop.example": "shop", "SHOP.example:8080": "shop", "a.b.shop.example": "shop",
+             "xshop.example": "rest",
              "shop.example.org": "rest", "": "rest"}
     for host, service in hosts.items():
         with one.connect() as client:
