@@ -9,18 +9,40 @@
 
 #define TCP_LISTEN_STATE 10 /* in /proc/net/tcp */
 
-static unsigned long listening_inode(const char *table, unsigned port)
+/* As the kernel prints it there: each 32 bits of the address as a number of this machine's byte order. */
+static void table_address(const struct address *address, char ret[33])
 {
-	char line[512];
+	const uint32_t *words = (const uint32_t *)&address->in.sin_addr;
+	size_t n_words = 1;
+
+	if (address->sa.sa_family == AF_INET6) {
+		words = (const uint32_t *)&address->in6.sin6_addr;
+		n_words = 4;
+	}
+	for (size_t i = 0; i < n_words; i++)
+		snprintf(ret + 8 * i, 9, "%08X", words[i]);
+}
+
+static bool is_any_address(const char *text)
+{
+	return strspn(text, "0") == strlen(text);
+}
+
+/* One on another of the machine's addresses is not in the way, unless either of the two is on all of them. */
+static unsigned long listening_inode(const char *table, const char *wanted, unsigned port)
+{
+	char line[512], local[33];
 	unsigned long inode = 0;
 	FILE *file = fopen(table, "re");
 
 	while (file && !inode && fgets(line, sizeof(line), file)) {
 		unsigned local_port, state;
 		unsigned long found;
-		if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", &local_port,
-			    &state, &found) == 3 &&
-			local_port == port && state == TCP_LISTEN_STATE)
+		if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", local,
+			    &local_port, &state, &found) != 4 ||
+			local_port != port || state != TCP_LISTEN_STATE)
+			continue;
+		if (strcmp(local, wanted) == 0 || is_any_address(local) || is_any_address(wanted))
 			inode = found;
 	}
 	if (file)
@@ -62,15 +84,16 @@ static void describe_process(const char *pid, char *ret, size_t size)
 
 bool holder_of_port(const struct address *address, char *ret, size_t size)
 {
-	char link[64];
+	char link[64], wanted[33];
 	bool found = false;
 
 	if (!address_is_ip(address))
 		return false;
+	table_address(address, wanted);
 	const char *table = address->sa.sa_family == AF_INET6 ? "/proc/net/tcp6" : "/proc/net/tcp";
-	unsigned long inode = listening_inode(table, address_port(address));
+	unsigned long inode = listening_inode(table, wanted, address_port(address));
 	if (!inode && address->sa.sa_family == AF_INET) /* by a socket that serves both families */
-		inode = listening_inode("/proc/net/tcp6", address_port(address));
+		inode = listening_inode("/proc/net/tcp6", wanted, address_port(address));
 	if (!inode)
 		return false;
 
