@@ -1,0 +1,252 @@
+"""What the documents show is so.
+
+README's fenced blocks are marked by a comment on the line before them:
+
+    <!-- doctest: file PATH -->  the block is written to that file
+    <!-- doctest: serve -->      the command of its "$ " line is started and left running; it prints the other lines
+    <!-- doctest: served -->     the running one has printed these lines, in this order
+    <!-- doctest: run -->        each "$ " line is run by sh, and prints what stands below it
+    <!-- doctest: run soon -->   the same, again and again for some seconds until it does
+
+In all of them ports and /tmp/tour become others, `build/src/usher` becomes the program under test, and `make run` what that target
+runs. Outputs are compared after times, ports of clients, process ids, users and the like were replaced, on both sides.
+
+A fenced block of `conf` is a configuration, or services of one, and passes `usher check`, as do those in the manual pages.
+"""
+
+import getpass
+import os
+import pwd
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+from harness import BINARY, SANITIZER_OPTIONS, SOURCE, end_process, free_port, run_usher, slow, wait_until
+
+README = (SOURCE / "README.md").read_text()
+BLOCK = re.compile(r"^(?:<!-- doctest: ([a-z]+) ?(\S*) -->\n)?```([a-z-]*)\n(.*?)^```$", re.M | re.S)
+PAGES = sorted((SOURCE / "man").glob("*.[0-9]"))
+
+
+def blocks():
+    return [match.groups() for match in BLOCK.finditer(README)]
+
+
+# ---- the tour
+
+SAME = [
+    (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
+    (r'\b((?:decided|total)_ms|bytes_up|bytes_down|id)("?[=:])[\d.]+', r"\1\2N"),
+    (r'\b(client"?[=:]"?127\.0\.0\.1:)\d+', r"\1N"),
+    (r"(client +127\.0\.0\.1 port )\d+", r"\1N"),
+    (r"\d+ workers", "N workers"),
+    (r"\bto=\S*/usher\b", "to=USHER"),
+    (r"/tmp/usher-demo-\w+", "DEMO"),
+    (r"(?m)^ *\d+ +\d+ \S+ +(?=usher: )", "PID PPID USER "),
+    (r"(?m)^(Workers +\d+, as ).*", r"\1SOMEBODY"),
+    (r"[ \t]+", " "),
+]
+
+
+def same(text):
+    for pattern, by in SAME:
+        text = re.sub(pattern, by, text)
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+class Tour:
+    """Runs the README's blocks in their order."""
+
+    def __init__(self, place):
+        self.place = place
+        self.log = place / "served"
+        self.server = None
+        self.words = {"/tmp/tour": str(place), "build/src/usher": str(BINARY)}
+        for port in sorted(set(re.findall(r"127\.0\.0\.1:(80\d\d)|0\.0\.0\.0:(8\d\d\d)", README))):
+            self.words[max(port)] = str(free_port())
+        self.env = {**os.environ, **SANITIZER_OPTIONS, "LC_ALL": "C"}
+
+    def translate(self, text):
+        return re.sub("|".join(map(re.escape, self.words)), lambda match: self.words[match.group()], text)
+
+    def command(self, line):
+        if line == "make run":
+            assert re.search(r"^run:.*\n(?:\t.*\n)*\t@\$\(BUILD\)/src/usher demo$", (SOURCE / "Makefile").read_text(), re.M)
+            line = "exec build/src/usher demo -p 8080"
+        return self.translate(line)
+
+    def steps(self, block):
+        """(command, what it shall print)"""
+        first, *pieces = re.split(r"^\$ (.*)\n", block, flags=re.M)
+        assert not first and pieces, f"the block does not begin with a command: {block}"
+        return list(zip(pieces[::2], pieces[1::2]))
+
+    def take_file(self, path, block):
+        target = self.translate(path)
+        assert target.startswith(str(self.place)), path
+        with open(target, "w", encoding="utf-8") as file:
+            file.write(self.translate(block))
+
+    def take_serve(self, _, block):
+        ((line, expected),) = self.steps(block)
+        with open(self.log, "wb") as log:
+            self.server = subprocess.Popen(["sh", "-c", self.command(line)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                           cwd=SOURCE, env=self.env)
+        expected = same(self.translate(expected))
+        # The log has a process of its own, so that its lines may come before or after the others.
+        wait_until(lambda: len(self.served()) >= len(expected) or self.server.poll() is not None, 20, "it to serve")
+        assert sorted(self.served()) == sorted(expected)
+        shown, real = (re.search(r"/tmp/usher-demo-\w+", text) for text in (block, self.log.read_text()))
+        if shown:
+            self.words[shown.group()] = real.group()
+
+    def served(self):
+        return same(self.log.read_text(errors="replace"))
+
+    def take_served(self, _, block):
+        expected = same(self.translate(block))
+        wait_until(lambda: self.served()[-len(expected):] == expected, 5, "\n".join(expected) + "\nin\n" + self.log.read_text())
+
+    def take_run(self, soon, block):
+        for line, expected in self.steps(block):
+            expected = same(self.translate(expected))
+            end = time.monotonic() + slow(5 if soon else 0)
+            while True:
+                # A file, not a pipe: a program in the background would keep the pipe open.
+                with open(self.place / "printed", "w+b") as printed:
+                    subprocess.run(["sh", "-c", self.command(line)], stdin=subprocess.DEVNULL, stdout=printed, stderr=printed,
+                                   cwd=SOURCE, env=self.env, timeout=slow(30), check=False)
+                    printed.seek(0)
+                    found = same(printed.read().decode())
+                if found == expected or time.monotonic() > end:
+                    break
+                time.sleep(0.05)
+            assert found == expected, line
+
+    def end(self):
+        try:
+            pid = int((self.place / "usher.pid").read_text())
+            os.kill(pid, signal.SIGINT)
+        except (OSError, ValueError):
+            pass  # it ended as the tour says
+        if self.server:
+            end_process(self.server, signal_number=signal.SIGINT)
+
+
+@pytest.mark.skipif(not os.access("/usr/sbin/sshd", os.X_OK), reason="the tour was taken with sshd installed")
+@pytest.mark.skipif(pwd.getpwuid(os.geteuid()).pw_shell.endswith(("nologin", "false")), reason="sshd lets such a user not in")
+def test_the_readme_prints_what_it_says(place):
+    tour = Tour(place)
+    place.chmod(0o777)
+    take = {"file": tour.take_file, "serve": tour.take_serve, "served": tour.take_served, "run": tour.take_run}
+    taken = set()
+    try:
+        for what, argument, _, text in blocks():
+            if what:
+                take[what](argument, text)
+                taken.add(what)
+        wait_until(lambda: not (place / "usher.pid").exists(), 5, "the usher in the background to end")
+    finally:
+        tour.end()
+    assert taken == set(take)
+
+
+def test_every_console_block_is_marked():
+    for what, _, kind, text in blocks():
+        assert (kind == "console") == (what in ("run", "serve", "served")), text
+
+
+# ---- configurations
+
+
+def roff_text(text):
+    for escape, plain in ((r"\e", "\\"), (r"\(dq", '"'), (r"\-", "-"), (r"\&", "")):
+        text = text.replace(escape, plain)
+    return text
+
+
+def shown_configurations():
+    for number, (_, _, kind, text) in enumerate(blocks()):
+        if kind == "conf":
+            yield pytest.param(text, id=f"README-{number}")
+    for page in PAGES:
+        for number, match in enumerate(re.finditer(r"^\.Bd -literal.*?\n(.*?)^\.Ed", page.read_text(), re.M | re.S)):
+            if re.search(r"^(listen|services) = ", match.group(1), re.M):
+                yield pytest.param(roff_text(match.group(1)), id=f"{page.name}-{number}")
+
+
+@pytest.mark.parametrize("text", shown_configurations())
+def test_a_configuration_that_is_shown_passes_the_check(text, place):
+    if "services =" not in text:
+        text = f"services = (\n{text});\n"
+    if "listen =" not in text:
+        text = 'listen = "127.0.0.1:4443";\n' + text
+    # Programs and users that a machine need not have.
+    text = re.sub(r'(exec = \[ )"(/[^"]+)"', lambda match: match.group() if os.access(match.group(2), os.X_OK)
+                  else match.group(1) + '"/bin/cat"', text)
+    text = re.sub(r'(user = )"[^"]+"', rf'\1"{getpass.getuser()}"', text)
+    file = place / "shown.conf"
+    file.write_text(text)
+    result = run_usher("check", "-c", file)
+    assert result.returncode == 0, result.stderr
+    assert not [line for line in result.stderr.splitlines() if "as root" not in line], result.stderr
+
+
+def test_configurations_to_start_from_pass_the_check():
+    files = [SOURCE / "etc/usher.conf", *sorted((SOURCE / "examples").glob("*.conf"))]
+    for file in files:
+        result = run_usher("check", "-c", file)
+        assert (result.returncode, result.stderr) == (0, ""), file
+
+
+# ---- the manual
+
+
+def test_the_manual_and_the_help_have_the_same_options():
+    page = roff_text((SOURCE / "man/usher.8").read_text())
+    in_manual = {"-" + name for name in re.findall(r"\bFl (-?[a-z]+)", page)}
+    in_manual |= {"-" + name for name in re.findall(r"^\.Fl \S+ \| (\S+)$", page, re.M)}
+    listed = {"-" + name for name in re.findall(r"^\.It Fl (-?[a-z]+)", page, re.M)}
+    in_help = set(re.findall(r"(?<![\w-])--?[a-z]+\b", run_usher("--help").stdout))
+    assert in_manual == in_help
+    assert listed == in_help, "each has an entry of its own"
+
+
+def test_the_manual_and_the_help_have_the_same_commands():
+    page = (SOURCE / "man/usher.8").read_text()
+    commands = set(re.findall(r"^  usher \[?([a-z]+)", run_usher("--help").stdout, re.M))
+    assert set(re.findall(r"^\.It Cm (\w+)", page, re.M)) == commands
+    assert set(re.findall(r"\bCm (\w+)", page)) == commands
+
+
+def test_the_manual_has_every_log_key_and_every_end():
+    page = roff_text((SOURCE / "man/usher.8").read_text())
+    code = (SOURCE / "src/connection.c").read_text()
+    keys = set(re.findall(r'record_\w+\(&record, "(\w+)"', code))
+    ends = set(re.findall(r'\[END_\w+\] = "([a-z-]+)"', code))
+    assert keys and ends
+    described = set(re.findall(r"^\.It Ic (.+)$", page, re.M))
+    assert keys <= {key for line in described for key in line.split(" , ")}
+    assert ends == set(re.findall(r"^\.It Ql ([a-z-]+)$", page, re.M))
+
+
+def test_the_manual_has_every_key_of_the_configuration():
+    page = roff_text((SOURCE / "man/usher.conf.5").read_text())
+    keys = re.findall(r'^\t\[\w+\] = \{ "(\w+)", KEY_[^}]*?\}', (SOURCE / "src/policy/keys.c").read_text(), re.M)
+    entries = set(re.findall(r"^\.It Ic (\w+) No =", page, re.M))
+    assert entries <= set(keys)
+    assert set(keys) - entries <= {"accept_proxy"}, "which is refused: it is not there yet"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_manual_pages_are_sound(page):
+    result = subprocess.run(["mandoc", "-Tlint", "-Wwarning", page], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_links_lead_somewhere():
+    for document in SOURCE.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (SOURCE / target).exists(), f"{document.name}: {target}"
