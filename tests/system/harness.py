@@ -456,7 +456,7 @@ class Usher:
         return [Line(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def connections(self, **fields):
-        """The log lines of connections that ended, those with these fields, in the order of their acceptance."""
+        """The log lines of connections that ended, those with these fields, by when they were accepted."""
         found = [line for line in self.log if line.event == "connection" and fields.items() <= line.items()]
         return sorted(found, key=lambda line: int(line["id"]))
 
