@@ -38,7 +38,8 @@ def usher(request):
             one.stop()
         except AssertionError as problem:
             problems.append(str(problem))
-        one.clean()
+        finally:
+            one.clean()
     assert not problems, "\n\n".join(problems)
 
 
