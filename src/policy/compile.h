@@ -50,7 +50,10 @@ void protocols_compile(struct compiler *compiler, const struct setting *at);
 void services_compile(struct compiler *compiler, const struct values *top);
 void match_compile(struct compiler *compiler, uint32_t service, const struct setting *at);
 void delivery_compile(struct compiler *compiler, uint32_t service, const struct values *values);
+void access_compile(struct compiler *compiler, uint32_t service, const struct values *values);
 void program_compile(struct compiler *compiler, const struct values *values, struct program *ret);
+/* The words of a program's command line, the first one as an absolute path (NULL: complained). `key` is for complaints. */
+char *const *program_argv(struct compiler *compiler, const struct setting *at, const char *key);
 void identity_compile(struct compiler *compiler, const struct values *top);
 
 /* The service that a key of `values` names; SERVICE_NONE where absent or unknown. */

@@ -54,6 +54,16 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_GROUP] = { "group", KEY_STRING },
 	[SERVICE_REJECT] = { "reject", KEY_CHOICE, .choices = "close reset" },
 	[SERVICE_FALLBACK] = { "fallback", KEY_STRING },
+	[SERVICE_ACCESS + ACCESS_ALLOW] = { "allow", KEY_STRINGS },
+	[SERVICE_ACCESS + ACCESS_DENY] = { "deny", KEY_STRINGS },
+	[SERVICE_ACCESS + ACCESS_HOURS] = { "hours", KEY_STRINGS },
+	[SERVICE_ACCESS + ACCESS_RATE] = { "rate", KEY_STRING },
+	[SERVICE_ACCESS + ACCESS_REFUSE] = { "refuse", KEY_CHOICE, .choices = "close reset" },
+	[SERVICE_ACCESS + ACCESS_PER_SOURCE] = { "per_source", KEY_WHOLE, 0, 1000000, 0 },
+	[SERVICE_ACCESS + ACCESS_MAX_CONNECTIONS] = { "max_connections", KEY_WHOLE, 0, 10000000, 0 },
+	[SERVICE_ACCESS + ACCESS_MAX_STARTUPS] = { "max_startups", KEY_WHOLE, 0, 1000000, 100 },
+	[SERVICE_ACCESS + ACCESS_MAX_STARTUPS_PER_SOURCE] = { "max_startups_per_source", KEY_WHOLE, 0, 1000000, 10 },
+	[SERVICE_ACCESS + ACCESS_PROGRAM] = { "access", KEY_STRINGS },
 };
 
 static const struct key match_keys[MATCH_COUNT] = {

@@ -62,6 +62,22 @@ enum protocol_key {
 	PROTOCOL_COUNT
 };
 
+/* Who may use a service, in a part of that section and of the policy of usher-access. */
+enum access_key {
+	ACCESS_ALLOW,
+	ACCESS_DENY,
+	ACCESS_HOURS,
+	ACCESS_RATE,
+	ACCESS_REFUSE,
+	ACCESS_COUNT_ALONE, /* usher-access is asked once a connection, and knows these only */
+	ACCESS_PER_SOURCE = ACCESS_COUNT_ALONE,
+	ACCESS_MAX_CONNECTIONS,
+	ACCESS_MAX_STARTUPS,
+	ACCESS_MAX_STARTUPS_PER_SOURCE,
+	ACCESS_PROGRAM,
+	ACCESS_COUNT
+};
+
 enum service_key {
 	SERVICE_NAME,
 	SERVICE_MATCH,
@@ -74,13 +90,14 @@ enum service_key {
 	SERVICE_GROUP,
 	SERVICE_REJECT,
 	SERVICE_FALLBACK,
-	SERVICE_COUNT
+	SERVICE_ACCESS, /* from here on in the order of enum access_key */
+	SERVICE_COUNT = SERVICE_ACCESS + ACCESS_COUNT
 };
 
 /* The attributes stand in the order of enum attribute, from MATCH_SNI. */
 enum match_key { MATCH_PROTOCOL, MATCH_SNI, MATCH_ALPN, MATCH_HOST, MATCH_LISTENER, MATCH_COUNT };
 
-#define SECTION_KEYS_MAX 16 /* no section has more */
+#define SECTION_KEYS_MAX 32 /* no section has more */
 
 enum {
 	SECTION_TOP,

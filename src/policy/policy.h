@@ -1,6 +1,7 @@
 /* The configuration, compiled: immutable once it is published, built in one arena, freed whole.
  * Keys, types, defaults and limits are documented in usher.conf(5). */
 #pragma once
+#include "access.h"
 #include "address.h"
 #include "complaint.h"
 #include "decider.h"
@@ -22,7 +23,18 @@ struct service {
 	const char *match; /* as text, for people: "tls sni=shop.example alpn=h2 | http host=..." */
 	unsigned line;
 	struct target target;
+	const struct access *access; /* NULL: nothing restricts it */
+	const struct program *asks;  /* the access program, run as the workers' user; NULL: none */
 	uint32_t fallback; /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
+};
+
+enum identifier_mode { IDENTIFIER_ONCE, IDENTIFIER_STREAM };
+
+/* A program that says what protocol some bytes are. */
+struct identifier {
+	enum identifier_mode mode;
+	struct program program; /* stdio is pipes */
+	uint64_t timeout_us;    /* for each question */
 };
 
 enum log_sink { SINK_STDERR, SINK_SYSLOG, SINK_JOURNAL, SINK_FILE };
@@ -35,6 +47,9 @@ struct policy {
 
 	struct protocol *protocols; /* the built-in ones first, in the order of probes[] */
 	size_t n_protocols;
+
+	struct identifier *identifiers; /* in the order in which they are asked */
+	size_t n_identifiers;
 
 	struct service *services; /* in file order */
 	size_t n_services;

@@ -49,12 +49,12 @@ static const char *program_in_path(struct compiler *compiler, const char *name)
 
 /* The absolute path of a program, or NULL with a complaint. A link stays as it is: some programs look at
  * their name. */
-static const char *program_path(struct compiler *compiler, const struct setting *at)
+static const char *program_path(struct compiler *compiler, const struct setting *at, const char *key)
 {
 	const char *name = setting_text(at), *path = name;
 
 	if (!*name) {
-		compile_error(compiler, at, "`exec' begins with an empty string, expected a program");
+		compile_error(compiler, at, "`%s' begins with an empty string, expected a program", key);
 		return NULL;
 	}
 	if (!strchr(name, '/')) {
@@ -77,16 +77,23 @@ static const char *program_path(struct compiler *compiler, const struct setting 
 	return NULL;
 }
 
-void program_compile(struct compiler *compiler, const struct values *values, struct program *ret)
+char *const *program_argv(struct compiler *compiler, const struct setting *at, const char *key)
 {
-	const struct setting *at = values->value[SERVICE_EXEC];
 	size_t count = setting_count(at);
 	char **argv = arena_alloc(compiler->arena, (count + 1) * sizeof(*argv));
 
-	argv[0] = (char *)program_path(compiler, setting_item(at, 0));
+	argv[0] = (char *)program_path(compiler, setting_item(at, 0), key);
 	for (size_t i = 1; i < count; i++)
 		argv[i] = arena_strdup(compiler->arena, setting_text(setting_item(at, i)));
-	*ret = (struct program){ .argv = argv, .stdio = values_choice(values, SERVICE_STDIO) };
+	return argv;
+}
+
+void program_compile(struct compiler *compiler, const struct values *values, struct program *ret)
+{
+	*ret = (struct program){
+		.argv = program_argv(compiler, values->value[SERVICE_EXEC], "exec"),
+		.stdio = values_choice(values, SERVICE_STDIO),
+	};
 
 	if (!values->value[SERVICE_USER] && !values->value[SERVICE_GROUP])
 		return;

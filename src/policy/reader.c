@@ -56,6 +56,14 @@ void reader_warn(struct reader *reader, const struct setting *at, const char *fo
 	va_end(arguments);
 }
 
+void reader_error_in(struct reader *reader, const char *file, unsigned line, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	complaint_addv(reader->complaints, COMPLAINT_ERROR, file, line, format, arguments);
+	va_end(arguments);
+}
+
 const char *reader_suggest(struct reader *reader, const char *name, const struct index *known)
 {
 	const char *nearest = reader->suggestions++ < SUGGESTIONS_MAX ? index_nearest(known, name) : NULL;

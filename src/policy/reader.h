@@ -27,6 +27,10 @@ void reader_error(struct reader *reader, const struct setting *at, const char *f
 void reader_warn(struct reader *reader, const struct setting *at, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
+/* With the place in another file that the configuration names. */
+void reader_error_in(struct reader *reader, const char *file, unsigned line, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
 /* ", did you mean `x'?" for a name that was not found and the nearest one that exists (NULL: none), or "".
  * The text is the reader's until the next call. Few of them a reading: looking for the nearest of many names
  * is slow. */

@@ -61,6 +61,7 @@ static void service_compile(struct compiler *compiler, uint32_t number, const st
 	if (values->value[SERVICE_MATCH])
 		match_compile(compiler, number, values->value[SERVICE_MATCH]);
 	delivery_compile(compiler, number, values);
+	access_compile(compiler, number, values);
 	service->fallback = service_reference(compiler, values, SERVICE_FALLBACK);
 	if (service->fallback != SERVICE_NONE && values->value[SERVICE_REJECT])
 		reader_warn(compiler->reader, values->value[SERVICE_FALLBACK],
