@@ -1,0 +1,36 @@
+/* Access programs (`access = [ ... ]`): the master's half. A worker asks (MESSAGE_ASK); the program has the connection's facts in its
+ * environment as a service's program has them, and nothing else: standard input, output and error are /dev/null. Exit
+ * status 0 admits; anything else, or ASK_TIMEOUT_US without an end, refuses. */
+#pragma once
+#include "loop.h"
+#include "message.h"
+#include "target.h"
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define ASK_TIMEOUT_US 2000000
+#define ASKS_MAX       256 /* programs at a time; more are refused */
+
+struct ask;
+
+struct asks {
+	struct loop *loop;
+	/* Once for each that was begun: may the connection go on? `asker` and `serial` are the caller's. */
+	void (*answered)(struct asks *asks, void *asker, uint64_t serial, bool admitted);
+	struct ask *first;
+	unsigned count;
+};
+
+/* 0: `answered` will be called, later. -errno: the program could not be started, or there are too many; the caller
+ * refuses. The caller has set loop and answered. */
+int asks_begin(struct asks *asks, const struct program *program, const char *service, const struct message *request,
+	void *asker, uint64_t serial);
+
+/* A child has ended: true if it was one of these; `answered` has been called unless that had happened already. */
+bool asks_reap(struct asks *asks, pid_t pid, int status);
+
+/* The asker (a worker) is gone: its programs are killed and nobody is told. */
+void asks_forget(struct asks *asks, const void *asker);
+
+/* All of them. */
+void asks_fini(struct asks *asks);

@@ -1,0 +1,56 @@
+/* Limits that hold over all workers of all generations: connections at a time in all, of a service, of one source of a
+ * service, and how often a source may come. One anonymous shared mapping, made by the master before the first fork.
+ *
+ * Nothing in it is ever locked, so a worker may die anywhere. Each worker counts in a slot of its own, which only it writes
+ * and everyone reads: a limit is held against the sum over all slots. When a worker has died the master wipes its slot.
+ * Rates are one word a source, the same for all (see limits.c); time heals them.
+ *
+ * Fixed size: LIMITS_ENTRIES services and sources with open connections a worker, LIMITS_RATES sources whose rate is not
+ * yet used up again. Past that a source that is not known yet is refused ("sources"). */
+#pragma once
+#include "access.h"
+#include "address.h"
+#include <stdint.h>
+
+#define LIMITS_SLOTS_MAX 256
+#define LIMITS_ENTRIES   32768
+#define LIMITS_RATES     65536
+
+struct limits;
+
+/* What a connection holds, and gives back. */
+struct limits_ticket {
+	uint32_t service, source; /* LIMITS_NONE: nothing */
+};
+
+#define LIMITS_NONE UINT32_MAX
+
+/* 0 or -errno. Address space for LIMITS_SLOTS_MAX slots; memory only for what is used. */
+int limits_new(struct limits **ret);
+void limits_free(struct limits *limits); /* accepts NULL */
+
+/* The number under which a service counts: of its name, because the next policy may number it otherwise. */
+uint64_t limits_service(const char *name);
+
+/* NULL: it may go on, and counts until limits_leave(). Else the name of the limit: "max_connections", "per_source", "rate" or
+ * "sources", and nothing was counted. `access` NULL: nothing is counted. Services that run programs have their
+ * connections counted by the master, and only their rate here.
+ *
+ * Two that come at the same moment for the last place may both be refused; one too many never gets in. */
+const char *limits_enter(struct limits *limits, unsigned slot, const struct access *access, uint64_t service,
+	const struct address *client, uint64_t now_us, struct limits_ticket *ret);
+
+/* Once; clears the ticket. One that was never filled must be LIMITS_NONE twice. */
+void limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ticket);
+
+/* The same for connections in all; `most` 0: no limit, but counted. Workers that accept at the same moment may overshoot
+ * by one each. */
+const char *limits_enter_all(struct limits *limits, unsigned slot, uint32_t most);
+void limits_leave_all(struct limits *limits, unsigned slot);
+
+/* The master's, when the worker that had the slot has ended, before another gets it. */
+void limits_forget(struct limits *limits, unsigned slot);
+
+/* How many there are: sums over the slots, for status and tests. */
+uint32_t limits_live_all(const struct limits *limits);
+uint32_t limits_live(const struct limits *limits, uint64_t service, const struct address *client /* NULL: of any */);
