@@ -6,6 +6,7 @@
 #include "connection.h"
 #include "decider.h"
 #include "fd.h"
+#include "identify.h"
 #include "ipc.h"
 #include "listener.h"
 #include "log.h"
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+static void connection_examine(struct connection *connection, bool last);
 static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol);
 static void connection_deliver(struct connection *connection);
 static void connection_end(struct connection *connection, enum connection_end end);
@@ -65,18 +67,19 @@ static void connection_begin(struct connection *connection, int fd)
 	connection->id = atomic_fetch_add_explicit(&worker->shared->next_connection, 1, memory_order_relaxed);
 	connection->accepted_us = worker->loop.now_us;
 	connection->service = SERVICE_NONE;
-	connection->protocol = PROTOCOL_NONE;
+	connection->protocol = connection->named = PROTOCOL_NONE;
 	connection->deadline = (struct timer){ .fired = connection_out_of_time };
 	connection->burial = (struct task){ .run = connection_bury };
 	relay->client.kind = SIDE_SOCKET;
 	relay->client.in = (struct watch){ .fd = -1, .ready = connection_client_ready };
 	relay->client.out.fd = relay->server.in.fd = relay->server.out.fd = -1;
 
-	uint64_t due_us = connection->accepted_us + worker->policy->decide_timeout_us;
+	uint64_t decide_us = worker->policy->decide_timeout_us; /* 0: wait for ever */
 	if (loop_watch(&worker->loop, &relay->client.in, fd, RELAY_EVENTS) < 0) {
 		fd_reset(fd);
 		connection_end(connection, END_NO_MEMORY);
-	} else if (loop_timer(&worker->loop, &connection->deadline, due_us) < 0) {
+	} else if (decide_us &&
+		loop_timer(&worker->loop, &connection->deadline, connection->accepted_us + decide_us) < 0) {
 		connection_end(connection, END_NO_MEMORY);
 	}
 }
@@ -132,6 +135,52 @@ static void connection_keep_names(struct connection *connection, const struct fi
 	}
 }
 
+/* An identifier was asked; whatever it said, the evidence is looked at once more. */
+static void connection_identified(void *context, uint32_t protocol, bool more_could_help)
+{
+	struct connection *connection = context;
+
+	connection->identification = NULL;
+	connection->named = protocol;
+	if (!more_could_help)
+		connection->asked = UINT32_MAX;
+	connection_examine(connection, false);
+}
+
+/* Only with bytes that no identifier has seen yet, and one question at a time. */
+static void connection_ask(struct connection *connection, const struct evidence *evidence, bool closed)
+{
+	struct worker *worker = connection->worker;
+	if (connection->identification || evidence->len <= connection->asked)
+		return;
+	connection->asked = (uint32_t)evidence->len;
+	connection->identification =
+		identify(worker->identifiers, evidence, closed, connection_identified, connection);
+}
+
+static bool connection_may_be_named(const struct connection *connection, size_t len)
+{
+	return connection->worker->identifiers && connection->named == PROTOCOL_NONE &&
+		(connection->identification || len > connection->asked || connection->asked != UINT32_MAX);
+}
+
+/* Nothing that may still come counts any more: MORE counts as NO. */
+static void connection_conclude(
+	struct connection *connection, const struct outcome *outcome, bool settled, bool closed)
+{
+	const struct policy *policy = connection->worker->policy;
+
+	connection_keep_names(connection, connection->worker->findings);
+	if (outcome->yes != SERVICE_NONE)
+		connection_decided(connection, outcome->yes, outcome->protocol);
+	else if (settled)
+		connection_decided(connection, policy->on_unknown, PROTOCOL_NONE);
+	else if (closed)
+		connection_end(connection, END_CLIENT_GONE);
+	else
+		connection_decided(connection, policy->on_silence, PROTOCOL_NONE);
+}
+
 /* Peeks at what has come and asks the decider. `last`: nothing more can count, because the deadline is here. */
 static void connection_examine(struct connection *connection, bool last)
 {
@@ -152,26 +201,23 @@ static void connection_examine(struct connection *connection, bool last)
 		return;
 	}
 
-	struct evidence evidence = { .bytes = worker->peeked, .len = (size_t)n };
+	struct evidence evidence = {
+		.bytes = worker->peeked,
+		.len = (size_t)n,
+		.serial = connection->id,
+		.named = connection->named + 1, /* none is 0 */
+		.may_be_named = !last && connection_may_be_named(connection, (size_t)n),
+	};
 	struct outcome outcome;
 	decider_decide(worker->policy->deciders[connection->decider], &evidence, worker->findings, &outcome);
 
-	bool settled = outcome.more == SERVICE_NONE;
+	bool settled = outcome.more == SERVICE_NONE || n == EVIDENCE_MAX;
 	bool closed = connection->client_events & (EPOLLRDHUP | EPOLLHUP);
-	bool full = n == EVIDENCE_MAX;
-	if (!settled && !closed && !full && !last)
-		return;
-
-	/* From here on MORE counts as NO. */
-	connection_keep_names(connection, worker->findings);
-	if (outcome.yes != SERVICE_NONE)
-		connection_decided(connection, outcome.yes, outcome.protocol);
-	else if (settled || full)
-		connection_decided(connection, worker->policy->on_unknown, PROTOCOL_NONE);
-	else if (closed)
-		connection_end(connection, END_CLIENT_GONE);
-	else
-		connection_decided(connection, worker->policy->on_silence, PROTOCOL_NONE);
+	if (!settled && !last && outcome.ask)
+		connection_ask(connection, &evidence, closed);
+	bool waits = connection->identification ? !last : !closed && !last;
+	if (settled || !waits)
+		connection_conclude(connection, &outcome, settled, closed);
 }
 
 /* Until the relay takes the watch over. Unread bytes do not wake us again: only new ones do. */
@@ -216,6 +262,8 @@ static void connection_out_of_time(struct timer *timer)
 static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol)
 {
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
+	identification_cancel(connection->identification);
+	connection->identification = NULL;
 	connection->decided_us = clock_monotonic_us();
 	connection->service = service;
 	connection->protocol = protocol;
@@ -315,9 +363,13 @@ static void connection_hand_over(struct connection *connection)
 	int fd = connection_socket(connection);
 
 	connection->phase = PHASE_HANDING_OVER;
+	connection->handing.local.len = sizeof(connection->handing.local.un);
+	if (getsockname(fd, &connection->handing.local.sa, &connection->handing.local.len) < 0)
+		connection->handing.local.len = 0;
 	connection->handing.facts = (struct facts){
 		.id = connection->id,
 		.client = &connection->client,
+		.local = &connection->handing.local,
 		.service = connection_service(connection)->name,
 		.protocol = connection_protocol(connection),
 		.sni = connection->sni,
@@ -336,42 +388,38 @@ static void connection_hand_over(struct connection *connection)
 
 /* ---- delivered: a program ----------------------------------------------------------------------------------------- */
 
-static void connection_spawn(struct connection *connection)
-{
-	struct worker *worker = connection->worker;
+static void connection_spawned(struct spawn_request *request, int error, int fds[2]);
 
-	connection->phase = PHASE_SPAWNING;
-	connection->next_spawn = NULL;
-	*worker->last_spawn = connection;
-	worker->last_spawn = &connection->next_spawn;
-	if (!worker->unsent_spawn)
-		worker->unsent_spawn = connection;
-	worker_send_spawns(worker);
-}
-
-void connection_fill_spawn(const struct connection *connection, struct message *message, int *ret_fd)
+static void connection_fill_spawn(struct spawn_request *request, struct message *message, int *ret_fd)
 {
+	const struct connection *connection = container_of(request, struct connection, spawning);
 	const char *protocol = connection_protocol(connection);
 	socklen_t len = sizeof(message->local.un);
 
-	*message = (struct message){
-		.kind = MESSAGE_SPAWN,
-		.service = connection->service,
-		.connection = connection->id,
-		.client = connection->client,
-	};
+	message->program = PROGRAM_SERVICE;
+	message->index = connection->service;
+	message->connection = connection->id;
+	message->client = connection->client;
 	if (getsockname(connection_socket(connection), &message->local.sa, &len) == 0)
 		message->local.len = len;
 	if (protocol)
 		strncpy(message->protocol, protocol, sizeof(message->protocol) - 1);
 	if (connection->sni)
 		strncpy(message->sni, connection->sni, sizeof(message->sni) - 1);
-	bool socket_goes = connection_service(connection)->target.exec.stdio == STDIO_SOCKET;
-	*ret_fd = socket_goes ? connection_socket(connection) : -1;
+	if (connection_service(connection)->target.exec.stdio == STDIO_SOCKET)
+		*ret_fd = connection_socket(connection);
 }
 
-void connection_spawned(struct connection *connection, int error, int fds[2])
+static void connection_spawn(struct connection *connection)
 {
+	connection->phase = PHASE_SPAWNING;
+	connection->spawning = (struct spawn_request){ .fill = connection_fill_spawn, .started = connection_spawned };
+	spawner_ask(&connection->worker->spawner, &connection->spawning);
+}
+
+static void connection_spawned(struct spawn_request *request, int error, int fds[2])
+{
+	struct connection *connection = container_of(request, struct connection, spawning);
 	struct worker *worker = connection->worker;
 	struct relay_side *server = &connection->relay.server;
 	enum stdio stdio = connection_service(connection)->target.exec.stdio;
@@ -531,6 +579,9 @@ static void connection_release(struct connection *connection, enum connection_en
 		(end == END_REJECTED && connection_service(connection)->target.reject.reset);
 
 	switch (connection->phase) {
+	case PHASE_DECIDING:
+		identification_cancel(connection->identification);
+		break;
 	case PHASE_RELAYING:
 		relay_close(
 			&connection->relay, end < sizeof(relay_ends) / sizeof(relay_ends[0]) ? relay_ends[end] : 0);
@@ -544,6 +595,10 @@ static void connection_release(struct connection *connection, enum connection_en
 	default:
 		break;
 	}
+	/* Closing over unread bytes would be a reset. */
+	if (!reset && (end == END_REJECTED || end == END_NO_SERVICE))
+		if (recv(connection_socket(connection), connection->worker->peeked, EVIDENCE_MAX, MSG_DONTWAIT) < 0)
+			;
 	connection_close_client(connection, reset);
 	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.in));
 	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.out));

@@ -5,11 +5,12 @@
 #include "handover.h"
 #include "loop.h"
 #include "relay.h"
+#include "spawner.h"
 #include <stdbool.h>
 
 struct listener;
 struct worker;
-struct message;
+struct identification;
 
 enum connection_phase {
 	PHASE_DECIDING,
@@ -38,7 +39,6 @@ enum connection_end {
 struct connection {
 	struct worker *worker;
 	struct connection *next, *previous; /* among those that live */
-	struct connection *next_spawn;
 	uint64_t id;
 	struct address client;
 	const char *listener; /* its text */
@@ -47,6 +47,8 @@ struct connection {
 	enum connection_phase phase;
 	uint32_t service;  /* SERVICE_NONE until decided */
 	uint32_t protocol; /* PROTOCOL_NONE: on_silence or on_unknown */
+	uint32_t named;    /* by an identifier; PROTOCOL_NONE */
+	uint32_t asked;    /* bytes that the identifiers have seen; UINT32_MAX: more would not help */
 	uint64_t accepted_us, decided_us;
 	uint32_t client_events; /* all that were seen: edges are not repeated */
 	struct timer deadline;  /* of the phase */
@@ -61,7 +63,10 @@ struct connection {
 		struct {
 			struct handover_request request;
 			struct facts facts;
+			struct address local;
 		} handing;
+		struct spawn_request spawning;
+		struct identification *identification; /* while deciding; NULL: no identifier is being asked */
 	};
 };
 
@@ -70,10 +75,6 @@ void connection_new(struct worker *worker, const struct listener *listener, int 
 
 /* For inetd: the one connection that the process was started with. */
 void connection_adopt(struct worker *worker, int fd, const struct address *client);
-
-/* The request for a program, and the master's answer with the program's descriptors, which become the connection's. */
-void connection_fill_spawn(const struct connection *connection, struct message *message, int *ret_fd);
-void connection_spawned(struct connection *connection, int error, int fds[2]);
 
 /* Ends it now, whatever it does. */
 void connection_stop(struct connection *connection);

@@ -25,36 +25,115 @@
 
 static void worker_process_start(struct worker_process *worker);
 
+/* ---- programs that identify ------------------------------------------------------------------------------------------- */
+
+/* Somebody's program that must not outlive its time, nor the worker that asked for it. */
+struct child {
+	struct child *next;
+	struct generation *generation;
+	pid_t pid;
+	struct worker_process *worker;
+	uint64_t serial;
+	struct timer patience; /* of one that runs once */
+};
+
+static void child_out_of_time(struct timer *timer)
+{
+	kill(container_of(timer, struct child, patience)->pid, SIGKILL);
+}
+
+static int child_add(struct worker_process *worker, pid_t pid, const struct message *request)
+{
+	struct generation *generation = worker->generation;
+	const struct identifier *identifier = &generation->policy->identifiers[request->index];
+	struct child *child = calloc(1, sizeof(*child));
+
+	if (!child) {
+		kill(pid, SIGKILL);
+		return -ENOMEM;
+	}
+	*child = (struct child){
+		.next = generation->children,
+		.generation = generation,
+		.pid = pid,
+		.worker = worker,
+		.serial = request->serial,
+		.patience = { .fired = child_out_of_time },
+	};
+	generation->children = child;
+	if (identifier->mode == IDENTIFIER_ONCE)
+		loop_timer(generation->loop, &child->patience, generation->loop->now_us + identifier->timeout_us);
+	return 0;
+}
+
+static void child_free(struct child *child)
+{
+	loop_timer_stop(child->generation->loop, &child->patience);
+	free(child);
+}
+
+/* True where it was one of them; the worker that waits hears of it. */
+static bool child_reap(struct generation *generation, pid_t pid, int status)
+{
+	struct child **link = &generation->children;
+	while (*link && (*link)->pid != pid)
+		link = &(*link)->next;
+	struct child *child = *link;
+	if (!child)
+		return false;
+	*link = child->next;
+	struct message exited = { .kind = MESSAGE_EXITED, .serial = child->serial, .status = status };
+	if (child->worker->channel.fd >= 0)
+		ipc_send(child->worker->channel.fd, &exited, sizeof(exited), NULL, 0);
+	child_free(child);
+	return true;
+}
+
+static void children_kill(const struct generation *generation, const struct worker_process *worker)
+{
+	for (struct child *child = generation->children; child; child = child->next)
+		if (child->worker == worker)
+			kill(child->pid, SIGKILL);
+}
+
 /* ---- requests of a worker ------------------------------------------------------------------------------------------- */
 
-/* What the program of a service needs to be asked for rightly; a worker that asks otherwise is not ours any more. */
-static const struct service *requested_service(const struct generation *generation, const struct message *request)
+/* The program that is asked for, and a name for its environment; NULL: the policy has none there. */
+static const struct program *requested_program(
+	const struct policy *policy, const struct message *request, const char **ret_service)
 {
-	if (request->service >= generation->policy->n_services)
+	*ret_service = NULL;
+	if (request->program == PROGRAM_IDENTIFIER)
+		return request->index < policy->n_identifiers ? &policy->identifiers[request->index].program : NULL;
+	if (request->program != PROGRAM_SERVICE || request->index >= policy->n_services)
 		return NULL;
-	const struct service *service = &generation->policy->services[request->service];
-	return service->target.delivery == DELIVERY_EXEC ? service : NULL;
+	const struct service *service = &policy->services[request->index];
+	*ret_service = service->name;
+	return service->target.delivery == DELIVERY_EXEC ? &service->target.exec : NULL;
 }
 
 /* `error`: the request came without its descriptor. Every request has its answer: they are told apart by their order. */
 static void worker_process_spawn(struct worker_process *worker, const struct message *request, int client, int error)
 {
-	const struct service *service = requested_service(worker->generation, request);
 	struct message answer = { .kind = MESSAGE_SPAWNED, .connection = request->connection, .error = error };
+	const char *service;
+	const struct program *program = requested_program(worker->generation->policy, request, &service);
 	int fds[2] = { -1, -1 };
 	pid_t pid = 0;
 
-	if (!service) {
+	if (!program) {
 		log_error("worker %d asked for what its policy does not have, and is ended", worker->pid);
 		kill(worker->pid, SIGKILL);
 		return;
 	}
 	if (answer.error == 0)
-		answer.error = program_start(&service->target.exec, service->name, request, client, fds, &pid);
+		answer.error = program_start(program, service, request, client, fds, &pid);
 	if (answer.error == 0)
-		log_debug("connection %lu: %s is process %d", (unsigned long)request->connection,
-			service->target.exec.argv[0], pid);
-	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, (fds[0] >= 0) + (fds[1] >= 0));
+		log_debug("connection %lu: %s is process %d", (unsigned long)request->connection, program->argv[0],
+			pid);
+	if (answer.error == 0 && request->program == PROGRAM_IDENTIFIER)
+		answer.error = child_add(worker, pid, request);
+	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, answer.error ? 0 : (fds[0] >= 0) + (fds[1] >= 0));
 	fd_close(fds[0]);
 	fd_close(fds[1]);
 }
@@ -186,6 +265,7 @@ static void worker_process_died(struct worker_process *worker, int status)
 	else if (WEXITSTATUS(status))
 		log_error("worker %d ended with status %d", worker->pid, WEXITSTATUS(status));
 	fd_close(loop_unwatch(generation->loop, &worker->channel));
+	children_kill(generation, worker);
 	worker->pid = 0;
 	generation->n_running--;
 	if (worker->ready)
@@ -301,8 +381,9 @@ bool generation_over(const struct generation *generation)
 
 bool generation_reap(struct generation *generation, pid_t pid, int status)
 {
+	if (child_reap(generation, pid, status))
+		return true;
 	bool found = pid == generation->resolver;
-
 	if (found)
 		generation_resolver_died(generation);
 	for (unsigned i = 0; !found && i < generation->n_workers; i++) {
@@ -325,6 +406,10 @@ void generation_free(struct generation *generation)
 		fd_close(loop_unwatch(generation->loop, &generation->workers[i].channel));
 	}
 	loop_timer_stop(generation->loop, &generation->resolver_restart);
+	for (struct child *next; generation->children; generation->children = next) {
+		next = generation->children->next;
+		child_free(generation->children);
+	}
 	resolved_free(generation->resolved);
 	policy_free(generation->policy);
 	free(generation->workers);

@@ -25,6 +25,7 @@ struct worker_process {
 struct generation {
 	struct generation *next; /* in the master's list */
 	struct loop *loop;
+	struct task burial; /* frees it after the loop's turn: events that were fetched may still name it */
 	struct shared *shared;
 	enum generation_state state;
 	struct policy *policy;
@@ -39,6 +40,8 @@ struct generation {
 
 	struct worker_process *workers;
 	unsigned n_workers, n_ready, n_running;
+
+	struct child *children; /* identifiers that run */
 
 	/* To the master. `ready` once, when every worker is; `failed` when one could not start before that. */
 	void *context;

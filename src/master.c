@@ -173,6 +173,11 @@ static void master_complain(void *context, const char *message)
 		master_say(master, "%s", message);
 }
 
+static void generation_bury(struct task *task)
+{
+	generation_free(container_of(task, struct generation, burial));
+}
+
 /* Takes over the policy. */
 static int master_start_generation(struct master *master, struct policy *policy)
 {
@@ -196,6 +201,7 @@ static int master_start_generation(struct master *master, struct policy *policy)
 		.context = master,
 		.ready = master_generation_ready,
 		.failed = master_generation_failed,
+		.burial = { .run = generation_bury },
 	};
 	int error = 0;
 	if (!master->options->inetd)
@@ -228,7 +234,7 @@ static void master_free_if_over(struct master *master, struct generation **link)
 	if (generation == master->serving)
 		master->serving = NULL;
 	*link = generation->next;
-	generation_free(generation);
+	loop_defer(&master->loop, &generation->burial);
 	master_end_if_over(master);
 }
 

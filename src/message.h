@@ -1,7 +1,7 @@
 /* What the master and a worker say to each other, over a SOCK_SEQPACKET pair (ipc.h).
  *
- * The master trusts no field: a worker that was taken over can ask for a program of its policy to be run on a descriptor,
- * and for nothing else. Programs are named by service; a command line never crosses. */
+ * The master trusts no field: a worker that was taken over can ask for a program of its policy to be run, on a descriptor
+ * of its own, and for nothing else. Programs are named by their place in the policy; a command line never crosses. */
 #pragma once
 #include "address.h"
 #include <stdint.h>
@@ -10,19 +10,25 @@
 enum message_kind {
 	/* worker to master */
 	MESSAGE_READY, /* it serves */
-	MESSAGE_SPAWN, /* run the program of `service`; with the client's socket where its stdio is the socket */
+	MESSAGE_SPAWN, /* run a program; with the client's socket where its stdio is the socket */
 	/* master to worker */
 	MESSAGE_SPAWNED, /* the answers, in the order of the requests: `error`, and for pipes the program's output and input,
 	                    for a terminal its other end */
+	MESSAGE_EXITED, /* an identifier that runs once has ended: `serial` of its request, `status` as waitpid() gives it */
 	MESSAGE_DRAIN, /* accept no more, finish what there is, end */
 	MESSAGE_STOP,  /* end now */
 };
 
+enum message_program { PROGRAM_SERVICE, PROGRAM_IDENTIFIER };
+
 struct message {
 	enum message_kind kind;
-	uint32_t service;
-	int32_t error; /* 0 or -errno */
-	uint64_t connection;
+	enum message_program program; /* whose: a service's, or an identifier */
+	uint32_t index;               /* of it in the policy */
+	int32_t error;                /* 0 or -errno */
+	int32_t status;
+	uint64_t serial;     /* of the request, within its worker */
+	uint64_t connection; /* for the log */
 	struct address client;
 	struct address local;
 	char protocol[64]; /* empty: none decided */

@@ -87,7 +87,8 @@ static void environment_build(struct environment *environment, const struct prog
 	environment_set_address(
 		environment, &request->client, "TCPREMOTEIP", "TCPREMOTEPORT", "REMOTE_ADDR", "REMOTE_PORT");
 	environment_set_address(environment, &request->local, "TCPLOCALIP", "TCPLOCALPORT", NULL, NULL);
-	environment_set(environment, "USHER_SERVICE", service);
+	if (service)
+		environment_set(environment, "USHER_SERVICE", service);
 	environment_set_name(environment, "USHER_PROTOCOL", request->protocol, sizeof(request->protocol));
 	environment_set_name(environment, "USHER_SNI", request->sni, sizeof(request->sni));
 	environment->list[environment->count] = NULL;

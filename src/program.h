@@ -3,7 +3,7 @@
 #include "message.h"
 #include "target.h"
 
-/* `client` is the connection's socket for stdio = socket, else -1; it stays the caller's. On success `ret_fds` are the program's
+/* `service` is told to the program; NULL: it is no service's. `client` is the connection's socket for stdio = socket, else -1; it stays the caller's. On success `ret_fds` are the program's
  * output and input (pipes) or its terminal and -1 (pty), or both -1 (socket); they are the caller's. 0 and the pid, or
  * -errno. */
 int program_start(const struct program *program, const char *service, const struct message *request, int client,

@@ -4,7 +4,6 @@
 #include "fd.h"
 #include "holder.h"
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +85,7 @@ static int socket_open(const struct listener_policy *listener)
 	dial_set_options(fd, family);
 	if (error == 0)
 		error = socket_bind(fd, listener);
-	if (error == 0 && listen(fd, INT_MAX) < 0) /* the kernel cuts it down to net.core.somaxconn */
+	if (error == 0 && listen(fd, INT32_MAX) < 0) /* the kernel cuts it down to net.core.somaxconn */
 		error = -errno;
 	if (error < 0) {
 		fd_close(fd);

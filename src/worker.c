@@ -3,6 +3,7 @@
 #include "worker.h"
 #include "connection.h"
 #include "fd.h"
+#include "identify.h"
 #include "ipc.h"
 #include "listener.h"
 #include "log.h"
@@ -47,44 +48,11 @@ static void worker_stop(struct worker *worker)
 
 /* ---- the line to the master ---------------------------------------------------------------------------------------- */
 
-void worker_send_spawns(struct worker *worker)
-{
-	while (worker->unsent_spawn) {
-		struct message message;
-		int fd;
-		connection_fill_spawn(worker->unsent_spawn, &message, &fd);
-		if (ipc_send(worker->channel.fd, &message, sizeof(message), &fd, fd >= 0) < 0)
-			return; /* full: EPOLLOUT will say when not. Gone: the channel's end will be seen */
-		worker->unsent_spawn = worker->unsent_spawn->next_spawn;
-	}
-}
-
-/* Answers come in the order of the requests. */
-static void worker_spawned(struct worker *worker, const struct message *message, int fds[2])
-{
-	struct connection *connection = worker->first_spawn;
-
-	if (!connection || connection->id != message->connection) {
-		log_error("the master answered for a program that nobody waits for");
-		return;
-	}
-	worker->first_spawn = connection->next_spawn;
-	if (!worker->first_spawn)
-		worker->last_spawn = &worker->first_spawn;
-	connection_spawned(connection, message->error, fds);
-}
-
 /* The master is gone: nobody replaces us, nobody runs programs. Let others have the port; serve what there is. */
 static void worker_orphaned(struct worker *worker)
 {
-	int fds[2] = { -1, -1 };
-
 	fd_close(loop_unwatch(&worker->loop, &worker->channel));
-	worker->unsent_spawn = NULL;
-	while (worker->first_spawn) {
-		struct message gone = { .connection = worker->first_spawn->id, .error = -EPIPE };
-		worker_spawned(worker, &gone, fds);
-	}
+	spawner_orphaned(&worker->spawner);
 	worker_drain(worker);
 }
 
@@ -103,7 +71,9 @@ static void worker_receive(struct worker *worker)
 			return;
 		}
 		if (message.kind == MESSAGE_SPAWNED)
-			worker_spawned(worker, &message, fds);
+			spawner_answer(&worker->spawner, &message, fds);
+		else if (message.kind == MESSAGE_EXITED)
+			identifiers_exited(worker->identifiers, message.serial, message.status);
 		else if (message.kind == MESSAGE_DRAIN)
 			worker_drain(worker);
 		else if (message.kind == MESSAGE_STOP)
@@ -117,7 +87,7 @@ static void worker_channel_ready(struct watch *watch, uint32_t events)
 {
 	struct worker *worker = container_of(watch, struct worker, channel);
 	if (events & EPOLLOUT)
-		worker_send_spawns(worker);
+		spawner_send(&worker->spawner);
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		worker_receive(worker);
 }
@@ -207,7 +177,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 			start->policy->n_listeners ? start->policy->n_listeners : 1, sizeof(*worker->listeners)),
 		.max_connections = worker_capacity(start->policy),
 	};
-	worker->last_spawn = &worker->first_spawn;
+	spawner_init(&worker->spawner, start->channel);
 	if (!worker->relay_pool || !worker->findings || !worker->peeked || !worker->listeners)
 		return -ENOMEM;
 	int error = loop_init(&worker->loop);
@@ -215,6 +185,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 		error = loop_watch(&worker->loop, &worker->channel, start->channel, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error == 0)
 		error = worker_open_handovers(worker);
+	if (error == 0 && start->policy->n_identifiers)
+		error = identifiers_new(&worker->identifiers, &worker->loop, &worker->spawner, start->policy);
 	return error;
 }
 
@@ -257,6 +229,7 @@ static void worker_fini(struct worker *worker)
 		next = worker->spare->next;
 		free(worker->spare);
 	}
+	identifiers_free(worker->identifiers);
 	free(worker->handovers);
 	free(worker->listeners);
 	free(worker->peeked);

@@ -7,6 +7,7 @@
 #include "policy.h"
 #include "relay.h"
 #include "resolved.h"
+#include "spawner.h"
 #include <stdatomic.h>
 
 /* Shared by all workers of all generations. */
@@ -29,6 +30,7 @@ struct worker_start {
 int worker_run(const struct worker_start *start);
 
 struct connection;
+struct identifiers;
 struct listener;
 
 struct worker {
@@ -47,10 +49,9 @@ struct worker {
 	struct connection *spare;       /* memory for new ones */
 	unsigned n_connections, max_connections;
 
-	/* Programs asked for, in the order of the master's answers; from `unsent` on they wait for room in the channel. */
-	struct connection *first_spawn, **last_spawn, *unsent_spawn;
-
-	struct handover **handovers; /* one a service that hands over */
+	struct spawner spawner;
+	struct identifiers *identifiers; /* NULL: the policy has none */
+	struct handover **handovers;     /* one a service that hands over */
 	struct relay_pool *relay_pool;
 	struct findings *findings;
 	uint8_t *peeked; /* EVIDENCE_MAX bytes; holds nothing between two calls */
@@ -58,6 +59,3 @@ struct worker {
 
 /* A connection has ended: in a worker that drains, the last one ends it. */
 void worker_connection_gone(struct worker *worker);
-
-/* Sends what waits for room in the channel. */
-void worker_send_spawns(struct worker *worker);

@@ -17,6 +17,7 @@ extern char **environ;
 static struct {
 	char *start;
 	size_t size;
+	char *copies;
 } title;
 
 /* argv and the environment lie in one block, argv first. The strings are copied elsewhere, so that the block can be
@@ -24,20 +25,29 @@ static struct {
 void process_keep_title(int argc, char **argv)
 {
 	char *end = argv[argc - 1] + strlen(argv[argc - 1]) + 1;
+	char *start = argv[0];
+	size_t size = 0;
+
 	for (int i = 0; environ[i]; i++) {
 		if (environ[i] == end)
 			end += strlen(environ[i]) + 1;
-		char *copy = strdup(environ[i]);
-		if (!copy)
-			return;
-		environ[i] = copy;
+		size += strlen(environ[i]) + 1;
 	}
-	char *start = argv[0];
+	for (int i = 0; i < argc; i++)
+		size += strlen(argv[i]) + 1;
+	/* One block, held by `title`: unsetenv() drops pointers into it and nothing is lost. */
+	char *to = title.copies = malloc(size);
+	if (!to)
+		return;
+	for (int i = 0; environ[i]; i++) {
+		char *from = environ[i];
+		environ[i] = to;
+		to = stpcpy(to, from) + 1;
+	}
 	for (int i = 0; i < argc; i++) {
-		char *copy = strdup(argv[i]);
-		if (!copy)
-			return;
-		argv[i] = copy;
+		char *from = argv[i];
+		argv[i] = to;
+		to = stpcpy(to, from) + 1;
 	}
 	title.start = start;
 	title.size = (size_t)(end - start);

@@ -1,0 +1,190 @@
+/* One question through all identifiers, in order, until one gives a name that the policy knows. Owns the questions and the
+ * ways of asking; programs are the master's. Whatever an identifier does wrong is a NO of its own. */
+#include "identify.h"
+#include "identify_ways.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct identifiers {
+	struct loop *loop;
+	const struct policy *policy;
+	struct once_way **once; /* one an identifier, NULL where it is of the other way */
+	struct stream_way **stream;
+};
+
+void questions_add(struct questions *questions, struct identification *identification)
+{
+	identification->next = NULL;
+	identification->previous = questions->last;
+	if (questions->last)
+		questions->last->next = identification;
+	else
+		questions->first = identification;
+	questions->last = identification;
+}
+
+void questions_remove(struct questions *questions, struct identification *identification)
+{
+	if (identification->previous)
+		identification->previous->next = identification->next;
+	else
+		questions->first = identification->next;
+	if (identification->next)
+		identification->next->previous = identification->previous;
+	else
+		questions->last = identification->previous;
+	identification->next = identification->previous = NULL;
+}
+
+static void identification_forget(struct identification *identification)
+{
+	struct identifiers *identifiers = identification->identifiers;
+	size_t number = identification->number;
+
+	if (number >= identifiers->policy->n_identifiers)
+		return;
+	if (identifiers->once[number])
+		once_forget(identifiers->once[number], identification);
+	else
+		stream_forget(identifiers->stream[number], identification);
+}
+
+static void identification_end(struct identification *identification, uint32_t protocol)
+{
+	loop_timer_stop(identification->identifiers->loop, &identification->patience);
+	identification->done(
+		identification->context, protocol, identification->more_could_help && !identification->closed);
+	free(identification);
+}
+
+/* Asks the identifier whose turn it is. One that cannot be asked has said NO, but says it later. */
+static void identification_ask(struct identification *identification)
+{
+	struct identifiers *identifiers = identification->identifiers;
+	size_t number = identification->number;
+
+	if (number == identifiers->policy->n_identifiers) {
+		identification_end(identification, PROTOCOL_NONE);
+		return;
+	}
+	int error = identifiers->once[number] ? once_ask(identifiers->once[number], identification)
+					      : stream_ask(identifiers->stream[number], identification);
+	uint64_t wait_us = error < 0 ? 0 : identifiers->policy->identifiers[number].timeout_us;
+	loop_timer(identifiers->loop, &identification->patience, identifiers->loop->now_us + wait_us);
+}
+
+static void identification_next(struct identification *identification)
+{
+	identification->number++;
+	identification_ask(identification);
+}
+
+static void identification_out_of_patience(struct timer *timer)
+{
+	struct identification *identification = container_of(timer, struct identification, patience);
+	identification_forget(identification);
+	identification_next(identification);
+}
+
+static uint32_t protocol_by_name(const struct policy *policy, const char *name)
+{
+	for (uint32_t i = 0; i < policy->n_protocols; i++)
+		if (policy->protocols[i].is_external && strcmp(policy->protocols[i].name, name) == 0)
+			return i;
+	return PROTOCOL_NONE;
+}
+
+void identification_answer(struct identification *identification, enum answer answer, const char *name)
+{
+	uint32_t protocol = PROTOCOL_NONE;
+
+	if (answer == ANSWER_NAME)
+		protocol = protocol_by_name(identification->identifiers->policy, name);
+	if (answer == ANSWER_MORE)
+		identification->more_could_help = true;
+	if (protocol != PROTOCOL_NONE)
+		identification_end(identification, protocol);
+	else
+		identification_next(identification);
+}
+
+struct identification *identify(struct identifiers *identifiers, const struct evidence *evidence, bool closed,
+	void (*done)(void *context, uint32_t protocol, bool more_could_help), void *context)
+{
+	size_t len = evidence->len < IDENTIFY_STREAM_BYTES ? evidence->len : IDENTIFY_STREAM_BYTES;
+	struct identification *identification = malloc(sizeof(*identification) + len);
+
+	if (!identification)
+		return NULL;
+	*identification = (struct identification){
+		.identifiers = identifiers,
+		.closed = closed,
+		.patience = { .fired = identification_out_of_patience },
+		.done = done,
+		.context = context,
+		.len = len,
+	};
+	memcpy(identification->bytes, evidence->bytes, len);
+	identification_ask(identification);
+	return identification;
+}
+
+void identification_cancel(struct identification *identification)
+{
+	if (!identification)
+		return;
+	identification_forget(identification);
+	loop_timer_stop(identification->identifiers->loop, &identification->patience);
+	free(identification);
+}
+
+void identifiers_exited(struct identifiers *identifiers, uint64_t serial, int status)
+{
+	for (size_t i = 0; identifiers && i < identifiers->policy->n_identifiers; i++)
+		if (identifiers->once[i])
+			once_exited(identifiers->once[i], serial, status);
+}
+
+int identifiers_new(struct identifiers **ret, struct loop *loop, struct spawner *spawner, const struct policy *policy)
+{
+	size_t n = policy->n_identifiers;
+	struct identifiers *identifiers = calloc(1, sizeof(*identifiers));
+
+	if (!identifiers)
+		return -ENOMEM;
+	*identifiers = (struct identifiers){
+		.loop = loop,
+		.policy = policy,
+		.once = calloc(n, sizeof(*identifiers->once)),
+		.stream = calloc(n, sizeof(*identifiers->stream)),
+	};
+	bool made = identifiers->once && identifiers->stream;
+	for (size_t i = 0; made && i < n; i++) {
+		if (policy->identifiers[i].mode == IDENTIFIER_ONCE)
+			made = (identifiers->once[i] = once_way_new(loop, spawner, i));
+		else
+			made = (identifiers->stream[i] = stream_way_new(loop, spawner, i));
+	}
+	if (!made) {
+		identifiers_free(identifiers);
+		return -ENOMEM;
+	}
+	*ret = identifiers;
+	return 0;
+}
+
+void identifiers_free(struct identifiers *identifiers)
+{
+	if (!identifiers)
+		return;
+	for (size_t i = 0; i < identifiers->policy->n_identifiers; i++) {
+		if (identifiers->once)
+			once_way_free(identifiers->once[i]);
+		if (identifiers->stream)
+			stream_way_free(identifiers->stream[i]);
+	}
+	free(identifiers->once);
+	free(identifiers->stream);
+	free(identifiers);
+}

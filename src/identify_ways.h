@@ -1,0 +1,51 @@
+/* The two ways of asking an identifier, for identify.c alone. Each calls identification_answer() once for a question that it took,
+ * never from within the call that took it, and not after it was told to forget it. */
+#pragma once
+#include "identify.h"
+
+#define IDENTIFY_ONCE_BYTES   1000 /* that a program which runs once is shown at most */
+#define IDENTIFY_STREAM_BYTES 4096 /* and one that is kept */
+#define IDENTIFY_NAME_MAX     63
+
+enum answer { ANSWER_NO, ANSWER_MORE, ANSWER_NAME };
+
+struct identification {
+	struct identification *next, *previous; /* in the line of whoever is being asked */
+	struct identifiers *identifiers;
+	size_t number; /* of the identifier that is being asked */
+	bool closed;
+	bool more_could_help; /* one of them said so */
+	struct timer patience;
+	void (*done)(void *context, uint32_t protocol, bool more_could_help);
+	void *context;
+	struct once *once; /* the program that runs for it */
+	uint32_t id;       /* of the question on a stream */
+	size_t len;
+	uint8_t bytes[];
+};
+
+void identification_answer(struct identification *identification, enum answer answer, const char *name);
+
+/* A line of questions. */
+struct questions {
+	struct identification *first, *last;
+};
+void questions_add(struct questions *questions, struct identification *identification);
+void questions_remove(struct questions *questions, struct identification *identification);
+
+/* ---- a process for each question: identify_once.c ---- */
+
+struct once_way;
+struct once_way *once_way_new(struct loop *loop, struct spawner *spawner, size_t number); /* NULL: no memory */
+void once_way_free(struct once_way *way);
+int once_ask(struct once_way *way, struct identification *identification); /* 0 or -errno: not asked */
+void once_forget(struct once_way *way, struct identification *identification);
+void once_exited(struct once_way *way, uint64_t serial, int status);
+
+/* ---- a kept process: identify_stream.c ---- */
+
+struct stream_way;
+struct stream_way *stream_way_new(struct loop *loop, struct spawner *spawner, size_t number);
+void stream_way_free(struct stream_way *way);
+int stream_ask(struct stream_way *way, struct identification *identification);
+void stream_forget(struct stream_way *way, struct identification *identification);
