@@ -124,6 +124,21 @@ static void master_forget_coming(struct master *master)
 		sockets_close_others(&master->sockets, master->serving->policy);
 }
 
+/* After a reload: it may have moved, or somebody may have removed it. */
+static void master_rewrite_pid_file(struct master *master, const struct policy *policy)
+{
+	const char *path = policy->pid_file;
+	long holder;
+
+	if (master->pid_file && (!path || strcmp(master->pid_file, path) != 0))
+		pidfile_remove(master->pid_file);
+	free(master->pid_file);
+	master->pid_file = path && !master->options->inetd ? strdup(path) : NULL;
+	int error = master->pid_file ? pidfile_write(path, &holder) : 0;
+	if (error < 0)
+		log_error("cannot write the pid file %s: %s", path, strerrordesc_np(-error));
+}
+
 static void master_generation_ready(struct generation *generation)
 {
 	struct master *master = generation->context;
@@ -137,6 +152,8 @@ static void master_generation_ready(struct generation *generation)
 		generation_drain(before);
 	if (!master->options->inetd)
 		sockets_close_others(&master->sockets, generation->policy);
+	if (before)
+		master_rewrite_pid_file(master, generation->policy);
 	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
 		generation->policy->n_listeners, generation->policy->n_services);
 	master_notify("READY=1");
@@ -379,6 +396,8 @@ static void master_signal(struct watch *watch, uint32_t events)
 	struct signalfd_siginfo info;
 
 	while (read(watch->fd, &info, sizeof(info)) == sizeof(info)) {
+		if ((int)info.ssi_signo == master->options->reload_signal)
+			info.ssi_signo = SIGHUP;
 		switch (info.ssi_signo) {
 		case SIGCHLD:
 			master_reap(master);
@@ -387,7 +406,10 @@ static void master_signal(struct watch *watch, uint32_t events)
 			master_reload(master);
 			break;
 		case SIGUSR1:
-			master_reopen_log(master);
+			if (master->options->tell && master->serving)
+				master->options->tell(master->options->context);
+			else
+				master_reopen_log(master);
 			break;
 		case SIGTERM:
 			master_drain(master);
@@ -408,6 +430,8 @@ static int master_watch_signals(struct master *master)
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++)
 		sigaddset(&set, watched[i]);
+	if (master->options->reload_signal)
+		sigaddset(&set, master->options->reload_signal);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	master->signals.ready = master_signal;

@@ -12,6 +12,10 @@ struct master_options {
 	bool inetd; /* one connection, on descriptor 0 */
 	/* Once it serves; for whoever wants to say so. NULL: nobody. */
 	void (*serving)(const struct policy *policy);
+	/* A signal that means the same as SIGHUP; 0: none. */
+	int reload_signal;
+	/* What SIGUSR1 asks for instead of opening the log again, once it serves. NULL: it opens the log again. */
+	void (*tell)(const void *context);
 };
 
 /* Returns the exit status: 0, 1 it failed at run time, 2 the configuration is wrong. */
