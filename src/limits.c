@@ -1,0 +1,306 @@
+/* Limits over all workers, in shared memory without a lock.
+ *
+ *	slot of a worker: [ live ][ entry entry entry ... ]   written by that worker alone, and by the master once it is dead
+ *	entry:            [ key: of a service, or of a source of it ][ live connections ]
+ *	rates of all:     [ key: of a source of a service ][ when its bucket is full again ]
+ *
+ * Tables have open addressing: a key is looked for in PROBES places from where it hashes to. A place whose count is 0, or
+ * whose bucket is full again, is free for another key. Keys are hashes under a seed that no client knows: 64 bits of
+ * them are taken for the thing itself.
+ *
+ * A connection first counts itself and then looks at the sum, both sequentially consistent: of two that come at once at
+ * least one sees the other. It refuses nothing that is not over a limit, save what finds no place. */
+#include "limits.h"
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#define PROBES    32
+#define PAGE_SIZE 4096
+
+struct entry {
+	_Atomic uint64_t key; /* 0: never used, and nothing behind it was ever pushed on from here */
+	_Atomic uint32_t live;
+};
+
+struct slot {
+	_Alignas(PAGE_SIZE) _Atomic uint32_t live; /* connections in all */
+	_Alignas(64) struct entry entries[LIMITS_ENTRIES];
+};
+
+struct rate {
+	_Atomic uint64_t key;
+	_Atomic uint64_t full_us; /* when nothing of it is used any more */
+};
+
+struct limits {
+	uint64_t seed[2];
+	_Atomic uint32_t n_slots; /* slots that were ever used are below */
+	_Alignas(PAGE_SIZE) struct rate rates[LIMITS_RATES];
+	struct slot slots[LIMITS_SLOTS_MAX];
+};
+
+int limits_new(struct limits **ret)
+{
+	struct limits *limits = mmap(
+		NULL, sizeof(*limits), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (limits == MAP_FAILED)
+		return -errno;
+	if (getrandom(limits->seed, sizeof(limits->seed), 0) != sizeof(limits->seed)) {
+		int error = -errno;
+		limits_free(limits);
+		return error;
+	}
+	*ret = limits;
+	return 0;
+}
+
+void limits_free(struct limits *limits)
+{
+	if (limits)
+		munmap(limits, sizeof(*limits));
+}
+
+/* ---- keys ------------------------------------------------------------------------------------------------------------ */
+
+uint64_t limits_service(const char *name)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a: names are the operator's */
+
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * 0x100000001b3ULL;
+	return hash;
+}
+
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* `source` 0: the service as a whole; `salt` tells uses apart. Never 0. */
+static uint64_t limits_key(const struct limits *limits, uint64_t service, uint64_t source, uint64_t salt)
+{
+	uint64_t key = mix(service ^ limits->seed[0], limits->seed[1] | 1);
+	key = mix(key ^ source ^ limits->seed[1], limits->seed[0] | 1);
+	key = mix(key ^ salt, 0x9e3779b97f4a7c15ULL);
+	return key ? key : 1;
+}
+
+/* ---- live connections ---------------------------------------------------------------------------------------------------- */
+
+static struct entry *slot_entry(struct slot *slot, uint64_t key, unsigned probe)
+{
+	return &slot->entries[(key + probe) % LIMITS_ENTRIES];
+}
+
+/* The owner's: a place for this key, or LIMITS_NONE. */
+static uint32_t slot_place(struct slot *slot, uint64_t key)
+{
+	struct entry *free_one = NULL, *found = NULL;
+
+	for (unsigned i = 0; i < PROBES; i++) {
+		struct entry *entry = slot_entry(slot, key, i);
+		uint64_t there = atomic_load_explicit(&entry->key, memory_order_relaxed);
+		if (there == key) {
+			found = entry;
+			break;
+		}
+		if (!free_one && atomic_load_explicit(&entry->live, memory_order_relaxed) == 0)
+			free_one = entry;
+		if (there == 0)
+			break;
+	}
+	if (!found) {
+		found = free_one;
+		if (!found)
+			return LIMITS_NONE;
+		atomic_store(&found->key, key);
+	}
+	return (uint32_t)(found - slot->entries);
+}
+
+/* Anybody's. A place that changes hands in between counts for neither. */
+static uint32_t slot_live(const struct slot *slot, uint64_t key)
+{
+	for (unsigned i = 0; i < PROBES; i++) {
+		const struct entry *entry = slot_entry((struct slot *)slot, key, i);
+		uint64_t there = atomic_load(&entry->key);
+		if (there == 0)
+			return 0;
+		if (there != key)
+			continue;
+		uint32_t live = atomic_load(&entry->live);
+		return atomic_load(&entry->key) == key ? live : 0;
+	}
+	return 0;
+}
+
+static uint32_t limits_sum(const struct limits *limits, uint64_t key)
+{
+	uint32_t n = atomic_load(&limits->n_slots), sum = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		sum += slot_live(&limits->slots[i], key);
+	return sum;
+}
+
+static void slot_leave(struct slot *slot, uint32_t place)
+{
+	if (place != LIMITS_NONE)
+		atomic_fetch_sub(&slot->entries[place].live, 1);
+}
+
+/* NULL, or what refuses; then nothing is counted. */
+static const char *slot_enter(
+	struct limits *limits, struct slot *slot, uint64_t key, uint32_t most, const char *name, uint32_t *ret_place)
+{
+	uint32_t place = slot_place(slot, key);
+
+	if (place == LIMITS_NONE)
+		return "sources";
+	atomic_fetch_add(&slot->entries[place].live, 1);
+	if (limits_sum(limits, key) > most) {
+		slot_leave(slot, place);
+		return name;
+	}
+	*ret_place = place;
+	return NULL;
+}
+
+static struct slot *limits_slot(struct limits *limits, unsigned number)
+{
+	uint32_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed);
+
+	while (n <= number && !atomic_compare_exchange_weak(&limits->n_slots, &n, number + 1))
+		;
+	return &limits->slots[number];
+}
+
+/* ---- rates ------------------------------------------------------------------------------------------------------------- */
+
+/* A bucket of `burst` that one connection takes `each_us` out of: the moment at which it will be full again says all. */
+static bool bucket_take(struct rate *rate, const struct access_rate *allowed, uint64_t now_us)
+{
+	uint64_t full_us = atomic_load(&rate->full_us);
+
+	for (;;) {
+		uint64_t from_us = full_us > now_us ? full_us : now_us;
+		if (from_us + allowed->each_us - now_us > allowed->burst * allowed->each_us)
+			return false;
+		if (atomic_compare_exchange_weak(&rate->full_us, &full_us, from_us + allowed->each_us))
+			return true;
+	}
+}
+
+/* The source's bucket: one that is there, or one that nobody needs any more. NULL: neither. Two workers that look for the
+ * same new one at the same moment meet in the same place, or one of them charges a bucket that is not found again: then
+ * the source comes in once more than it should. */
+static struct rate *rate_place(struct limits *limits, uint64_t key, uint64_t now_us)
+{
+	struct rate *free_one = NULL;
+	uint64_t free_key = 0;
+
+	for (unsigned i = 0; i < PROBES; i++) {
+		struct rate *rate = &limits->rates[(key + i) % LIMITS_RATES];
+		uint64_t there = atomic_load(&rate->key);
+		if (there == key)
+			return rate;
+		if (!free_one && atomic_load(&rate->full_us) <= now_us) {
+			free_one = rate;
+			free_key = there;
+		}
+		if (there == 0)
+			break;
+	}
+	if (!free_one)
+		return NULL;
+	if (!atomic_compare_exchange_strong(&free_one->key, &free_key, key) && free_key != key)
+		return NULL; /* somebody else was faster: one refusal under a storm */
+	return free_one;
+}
+
+static const char *rate_enter(
+	struct limits *limits, const struct access_rate *allowed, uint64_t service, uint64_t source, uint64_t now_us)
+{
+	/* Another rate after a reload is another bucket. */
+	uint64_t key = limits_key(limits, service, source, allowed->each_us * 31 + allowed->burst);
+	struct rate *rate = rate_place(limits, key, now_us);
+
+	if (!rate)
+		return "sources";
+	return bucket_take(rate, allowed, now_us) ? NULL : "rate";
+}
+
+/* ---- a connection --------------------------------------------------------------------------------------------------------- */
+
+const char *limits_enter(struct limits *limits, unsigned number, const struct access *access, uint64_t service,
+	const struct address *client, uint64_t now_us, struct limits_ticket *ret)
+{
+	const char *refused = NULL;
+
+	*ret = (struct limits_ticket){ LIMITS_NONE, LIMITS_NONE };
+	if (!access)
+		return NULL;
+	struct slot *slot = limits_slot(limits, number);
+	uint64_t source = access_source(client);
+
+	if (access->max_connections && !access->program)
+		refused = slot_enter(limits, slot, limits_key(limits, service, 0, 0), access->max_connections,
+			"max_connections", &ret->service);
+	if (!refused && access->per_source && source && !access->program)
+		refused = slot_enter(limits, slot, limits_key(limits, service, source, 0), access->per_source,
+			"per_source", &ret->source);
+	if (!refused && access->rate.burst && source)
+		refused = rate_enter(limits, &access->rate, service, source, now_us);
+	if (refused)
+		limits_leave(limits, number, ret);
+	return refused;
+}
+
+void limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ticket)
+{
+	slot_leave(&limits->slots[slot], ticket->service);
+	slot_leave(&limits->slots[slot], ticket->source);
+	*ticket = (struct limits_ticket){ LIMITS_NONE, LIMITS_NONE };
+}
+
+uint32_t limits_live_all(const struct limits *limits)
+{
+	uint32_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed), sum = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		sum += atomic_load_explicit(&limits->slots[i].live, memory_order_relaxed);
+	return sum;
+}
+
+const char *limits_enter_all(struct limits *limits, unsigned number, uint32_t most)
+{
+	struct slot *slot = limits_slot(limits, number);
+
+	atomic_fetch_add_explicit(&slot->live, 1, memory_order_relaxed);
+	if (!most || limits_live_all(limits) <= most)
+		return NULL;
+	limits_leave_all(limits, number);
+	return "max_connections";
+}
+
+void limits_leave_all(struct limits *limits, unsigned slot)
+{
+	atomic_fetch_sub_explicit(&limits->slots[slot].live, 1, memory_order_relaxed);
+}
+
+uint32_t limits_live(const struct limits *limits, uint64_t service, const struct address *client)
+{
+	return limits_sum(limits, limits_key(limits, service, client ? access_source(client) : 0, 0));
+}
+
+void limits_forget(struct limits *limits, unsigned slot)
+{
+	/* Gives the pages back, which reads as zero. */
+	if (madvise(&limits->slots[slot], sizeof(limits->slots[slot]), MADV_REMOVE) < 0)
+		memset(&limits->slots[slot], 0, sizeof(limits->slots[slot]));
+}

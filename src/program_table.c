@@ -1,0 +1,251 @@
+/* The programs that run, in one array without order: there are hundreds, at most some thousands, and each costs a process, beside
+ * which a walk over the array is nothing (10,000 of them: some 20 us).
+ *
+ * Back-off. A program that ends within a second with a status other than 0 died at once. After DEATHS_MOST of them in a row
+ * the service, or what one client's source has of it, is refused for a second, then after each further one for twice as
+ * long, up to 30 s. Which of the two depends on who is to blame: a crash, or a program that cannot be executed (126, 127), is the
+ * service's own; any other status a client can bring about by what it sends or by leaving, and it must not be able to
+ * shut others out. Refuses nothing of a service but for its limits. The table owns all its memory. */
+#include "program_table.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define AT_ONCE_US        1000000ULL
+#define DEATHS_MOST       10
+#define BACK_OFF_FIRST_US 1000000ULL
+#define BACK_OFF_MOST_US  30000000ULL
+#define RUNS_MAX          1024 /* sources and services whose programs die at once; past it the oldest is forgotten */
+
+struct running {
+	pid_t pid;
+	uint32_t service_hash; /* to look at the name only where it is likely the same */
+	uint64_t source, started_us, generation;
+	char service[64];
+};
+
+/* Deaths at once, in a row. */
+struct run {
+	char service[64];
+	uint64_t source; /* 0: the service's own */
+	unsigned deaths;
+	uint64_t last_us, until_us; /* no other before */
+};
+
+struct program_table {
+	struct running *running;
+	size_t n_running, room;
+	struct run runs[RUNS_MAX];
+	size_t n_runs;
+};
+
+struct program_table *program_table_new(void)
+{
+	return calloc(1, sizeof(struct program_table));
+}
+
+void program_table_free(struct program_table *table)
+{
+	if (!table)
+		return;
+	free(table->running);
+	free(table);
+}
+
+size_t program_table_count(const struct program_table *table)
+{
+	return table->n_running;
+}
+
+static uint32_t name_hash(const char *name)
+{
+	uint32_t hash = 2166136261U; /* FNV-1a */
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * 16777619U;
+	return hash;
+}
+
+static void name_copy(char to[64], const char *name)
+{
+	strncpy(to, name, 63);
+	to[63] = '\0';
+}
+
+/* ---- deaths in a row ------------------------------------------------------------------------------------------------- */
+
+static struct run *run_find(struct program_table *table, const char *service, uint64_t source)
+{
+	for (size_t i = 0; i < table->n_runs; i++)
+		if (table->runs[i].source == source && strncmp(table->runs[i].service, service, 63) == 0)
+			return &table->runs[i];
+	return NULL;
+}
+
+static struct run *run_add(struct program_table *table, const char *service, uint64_t source)
+{
+	struct run *run = &table->runs[0];
+
+	if (table->n_runs < RUNS_MAX)
+		run = &table->runs[table->n_runs++];
+	else
+		for (size_t i = 1; i < RUNS_MAX; i++)
+			if (table->runs[i].last_us < run->last_us)
+				run = &table->runs[i];
+	*run = (struct run){ .source = source };
+	name_copy(run->service, service);
+	return run;
+}
+
+/* One that lived: the row is broken. */
+static void run_end(struct program_table *table, const char *service, uint64_t source)
+{
+	struct run *run = run_find(table, service, source);
+	if (run)
+		*run = table->runs[--table->n_runs];
+}
+
+static bool run_refuses(struct program_table *table, const char *service, uint64_t source, uint64_t now_us)
+{
+	const struct run *run = run_find(table, service, source);
+	return run && run->until_us > now_us;
+}
+
+static void run_count(struct program_table *table, uint64_t source, uint64_t now_us, struct program_end *end)
+{
+	struct run *run = run_find(table, end->service, source);
+
+	if (!run)
+		run = run_add(table, end->service, source);
+	run->last_us = now_us;
+	run->deaths++;
+	/* Those that were started before it began to be refused do not lengthen it. */
+	if (run->deaths < DEATHS_MOST || run->until_us > now_us)
+		return;
+	unsigned doubled = run->deaths - DEATHS_MOST;
+	end->back_off_us = doubled < 5 ? BACK_OFF_FIRST_US << doubled : BACK_OFF_MOST_US;
+	if (end->back_off_us > BACK_OFF_MOST_US)
+		end->back_off_us = BACK_OFF_MOST_US;
+	end->back_off_first = run->until_us == 0;
+	end->back_off_all = source == 0;
+	run->until_us = now_us + end->back_off_us;
+}
+
+static bool is_crash(int status)
+{
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status) == 126 || WEXITSTATUS(status) == 127;
+	switch (WIFSIGNALED(status) ? WTERMSIG(status) : 0) {
+	case SIGSEGV:
+	case SIGBUS:
+	case SIGILL:
+	case SIGFPE:
+	case SIGABRT:
+	case SIGSYS:
+	case SIGTRAP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* ---- may one more start? ----------------------------------------------------------------------------------------------- */
+
+struct counts {
+	uint32_t all, source, young, young_source;
+};
+
+static struct counts table_count(
+	const struct program_table *table, const char *service, uint64_t source, uint64_t now_us)
+{
+	uint32_t hash = name_hash(service);
+	struct counts counts = { 0 };
+
+	for (size_t i = 0; i < table->n_running; i++) {
+		const struct running *one = &table->running[i];
+		if (one->service_hash != hash || strncmp(one->service, service, 63) != 0)
+			continue;
+		bool young = now_us - one->started_us < ACCESS_STARTUP_US, same = source && one->source == source;
+		counts.all++;
+		counts.young += young;
+		counts.source += same;
+		counts.young_source += young && same;
+	}
+	return counts;
+}
+
+static bool reached(uint32_t count, uint32_t most)
+{
+	return most && count >= most;
+}
+
+const char *program_table_admit(struct program_table *table, const char *service, const struct access *access,
+	const struct address *client, uint64_t now_us)
+{
+	uint64_t source = access_source(client);
+
+	if (run_refuses(table, service, 0, now_us) || (source && run_refuses(table, service, source, now_us)))
+		return "back-off";
+	if (!access)
+		return NULL;
+	struct counts counts = table_count(table, service, source, now_us);
+	if (reached(counts.all, access->max_connections))
+		return "max_connections";
+	if (reached(counts.source, access->per_source))
+		return "per_source";
+	if (reached(counts.young, access->max_startups))
+		return "max_startups";
+	if (reached(counts.young_source, access->max_startups_per_source))
+		return "max_startups_per_source";
+	return NULL;
+}
+
+/* ---- from start to end --------------------------------------------------------------------------------------------------- */
+
+int program_table_add(struct program_table *table, pid_t pid, const char *service, const struct address *client,
+	uint64_t generation, uint64_t now_us)
+{
+	if (table->n_running == table->room) {
+		size_t room = table->room ? table->room * 2 : 64;
+		struct running *grown = reallocarray(table->running, room, sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		table->running = grown;
+		table->room = room;
+	}
+	struct running *one = &table->running[table->n_running++];
+	*one = (struct running){
+		.pid = pid,
+		.source = access_source(client),
+		.started_us = now_us,
+		.generation = generation,
+	};
+	name_copy(one->service, service);
+	one->service_hash = name_hash(service);
+	return 0;
+}
+
+bool program_table_remove(
+	struct program_table *table, pid_t pid, int status, uint64_t now_us, struct program_end *ret_end)
+{
+	size_t i = 0;
+
+	while (i < table->n_running && table->running[i].pid != pid)
+		i++;
+	if (i == table->n_running)
+		return false;
+	struct running one = table->running[i];
+	table->running[i] = table->running[--table->n_running];
+
+	*ret_end = (struct program_end){ .generation = one.generation, .lived_us = now_us - one.started_us };
+	memcpy(ret_end->service, one.service, sizeof(one.service));
+	if (ret_end->lived_us >= AT_ONCE_US || status == 0) {
+		run_end(table, one.service, 0);
+		run_end(table, one.service, one.source);
+	} else {
+		/* Without a source of its own, whoever came by a UNIX socket is a local user: the service answers. */
+		run_count(table, is_crash(status) ? 0 : one.source, now_us, ret_end);
+	}
+	return true;
+}
