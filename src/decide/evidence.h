@@ -39,9 +39,10 @@ struct finding {
 /* Filled by one run over one evidence; the pointers die with either. One a worker, reused. */
 struct findings {
 	struct finding attribute[ATTRIBUTE_COUNT];
+	uint64_t serial; /* of the evidence that they are about: no two states of any have the same */
 	size_t scratch_used;
 	uint8_t scratch[EVIDENCE_MAX + 4096]; /* a hello put together from its records, a lower-cased host */
 };
 
-/* Unsettles every attribute. A probe that says NO, or that cannot learn an attribute any more, settles it. */
+/* Unsettles every attribute and takes a new serial number. A probe that says NO, or that cannot learn an attribute any more, settles it. */
 void findings_reset(struct findings *findings);

@@ -15,6 +15,9 @@ const char *const attribute_names[ATTRIBUTE_COUNT] = {
 
 void findings_reset(struct findings *findings)
 {
+	static uint64_t serial; /* one thread takes decisions */
+
+	findings->serial = ++serial;
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
 		findings->attribute[i].settled = false;
 		findings->attribute[i].count = 0;
