@@ -1,5 +1,6 @@
 """Starting: in the foreground, in the background, for inetd, from systemd; the pid file; what keeps usher from starting."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -448,8 +449,10 @@ def test_a_port_in_use_on_overlapping_addresses(place, taken_address, wanted):
 
 def test_the_holder_is_the_one_of_that_very_address(place):
     """Another process with the same port on another address is not to blame."""
-    with socket.create_server(("127.0.0.3", 0)) as innocent:
-        port = innocent.getsockname()[1]
+    with contextlib.ExitStack() as innocents:
+        port = innocents.enter_context(socket.create_server(("127.0.0.3", 0))).getsockname()[1]
+        for number in range(4, 12):
+            innocents.enter_context(socket.create_server((f"127.0.0.{number}", port)))
         script = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); print(flush=True); time.sleep(60)"
         holder = subprocess.Popen(["python3", "-c", script], stdout=subprocess.PIPE)
         holder.stdout.readline()
