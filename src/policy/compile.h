@@ -47,6 +47,7 @@ struct compiler {
 /* Each takes its part of the configuration (NULL: absent) and fills its part of the policy. */
 void listeners_compile(struct compiler *compiler, const struct setting *at);
 void protocols_compile(struct compiler *compiler, const struct setting *at);
+void identifiers_compile(struct compiler *compiler, const struct setting *at); /* behind the protocols */
 void services_compile(struct compiler *compiler, const struct values *top);
 void match_compile(struct compiler *compiler, uint32_t service, const struct setting *at);
 void delivery_compile(struct compiler *compiler, uint32_t service, const struct values *values);

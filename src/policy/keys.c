@@ -16,6 +16,7 @@ static const struct key top_keys[TOP_COUNT] = {
 	[TOP_PID_FILE] = { "pid_file", KEY_STRING },
 	[TOP_LOG] = { "log", KEY_GROUP },
 	[TOP_PROTOCOLS] = { "protocols", KEY_GROUPS },
+	[TOP_IDENTIFIERS] = { "identifiers", KEY_GROUPS },
 	[TOP_SERVICES] = { "services", KEY_GROUPS },
 	[TOP_ON_SILENCE] = { "on_silence", KEY_STRING },
 	[TOP_ON_UNKNOWN] = { "on_unknown", KEY_STRING },
@@ -40,6 +41,11 @@ static const struct key protocol_keys[PROTOCOL_COUNT] = {
 	[PROTOCOL_BYTES] = { "bytes", KEY_STRINGS },
 	[PROTOCOL_REGEX] = { "regex", KEY_STRINGS },
 	[PROTOCOL_WITHIN] = { "within", KEY_WHOLE, 1, 32768, 1024 },
+};
+
+/* A group with `module` is not read by this table: its other keys are the module's own. */
+static const struct key identifier_keys[IDENTIFIER_COUNT] = {
+	[IDENTIFIER_MODULE] = { "module", KEY_STRING },
 };
 
 static const struct key service_keys[SERVICE_COUNT] = {
@@ -79,6 +85,7 @@ const struct section sections[SECTION_COUNT] = {
 	[SECTION_LISTEN] = { "a listener", listen_keys, LISTEN_COUNT },
 	[SECTION_LOG] = { "log", log_keys, LOG_KEY_COUNT },
 	[SECTION_PROTOCOL] = { "a protocol", protocol_keys, PROTOCOL_COUNT },
+	[SECTION_IDENTIFIER] = { "an identifier", identifier_keys, IDENTIFIER_COUNT },
 	[SECTION_SERVICE] = { "a service", service_keys, SERVICE_COUNT },
 	[SECTION_MATCH] = { "match", match_keys, MATCH_COUNT },
 };

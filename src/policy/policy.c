@@ -163,6 +163,7 @@ static void top_compile(struct compiler *compiler)
 	identity_compile(compiler, &top);
 	listeners_compile(compiler, top.value[TOP_LISTEN]);
 	protocols_compile(compiler, top.value[TOP_PROTOCOLS]);
+	identifiers_compile(compiler, top.value[TOP_IDENTIFIERS]);
 	services_compile(compiler, &top);
 }
 

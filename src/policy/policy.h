@@ -6,6 +6,7 @@
 #include "complaint.h"
 #include "decider.h"
 #include "log.h"
+#include "module.h"
 #include "target.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -45,8 +46,11 @@ struct policy {
 	struct listener_policy *listeners;
 	size_t n_listeners;
 
-	struct protocol *protocols; /* the built-in ones first, in the order of probes[] */
+	struct protocol *protocols; /* the built-in ones first, in the order of probes[]; the user's; modules' */
 	size_t n_protocols;
+
+	struct module_use *modules; /* for module_bind(), which fills them in where they are loaded */
+	size_t n_modules;
 
 	struct identifier *identifiers; /* in the order in which they are asked */
 	size_t n_identifiers;
@@ -91,6 +95,10 @@ int policy_load(struct policy **ret, const char *file, const struct policy_optio
 int policy_load_text(struct policy **ret, const char *file, const char *text,
         const struct policy_options *options, struct complaints *complaints);
 void policy_free(struct policy *policy); /* accepts NULL */
+
+/* What of a module was running, by the value of module_hooks.running: "probe xecho of module /usr/lib/x.so". NULL:
+ * nothing was. */
+const char *policy_module_running(const struct policy *policy, uint32_t running, char *buf, size_t size);
 
 /* The routing table, as a person wants to read it. */
 void policy_print(const struct policy *policy, FILE *to);

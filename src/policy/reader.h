@@ -49,6 +49,23 @@ const char *setting_text(const struct setting *at); /* NULL: not a string */
 size_t setting_count(const struct setting *at); /* 0 for NULL */
 const struct setting *setting_item(const struct setting *at, size_t i);
 
+/* Of any kind, and a group's members whatever they are called. */
+enum setting_kind {
+	SETTING_STRING,
+	SETTING_WHOLE,
+	SETTING_REAL,
+	SETTING_BOOL,
+	SETTING_OTHER,
+};
+enum setting_kind setting_kind(const struct setting *at);
+int64_t setting_whole(const struct setting *at);
+double setting_real(const struct setting *at); /* of a whole number too */
+bool setting_bool(const struct setting *at);
+const char *setting_name(const struct setting *at);
+size_t setting_member_count(const struct setting *group);
+const struct setting *setting_member(const struct setting *group, size_t i);
+const struct setting *setting_find(const struct setting *group, const char *name); /* NULL: none */
+
 /* One group of settings, sorted by the table of its keys. A value of the wrong type or out of range has been
  * complained about and is NULL, but `given`, so that nobody complains of its absence too. */
 struct values {

@@ -55,6 +55,58 @@ static double setting_number(const struct setting *at)
 	return config_setting_get_float(parsed(at));
 }
 
+enum setting_kind setting_kind(const struct setting *at)
+{
+	switch (config_setting_type(parsed(at))) {
+	case CONFIG_TYPE_STRING:
+		return SETTING_STRING;
+	case CONFIG_TYPE_INT:
+	case CONFIG_TYPE_INT64:
+		return SETTING_WHOLE;
+	case CONFIG_TYPE_FLOAT:
+		return SETTING_REAL;
+	case CONFIG_TYPE_BOOL:
+		return SETTING_BOOL;
+	default:
+		return SETTING_OTHER;
+	}
+}
+
+int64_t setting_whole(const struct setting *at)
+{
+	return config_setting_get_int64(parsed(at));
+}
+
+double setting_real(const struct setting *at)
+{
+	return setting_number(at);
+}
+
+bool setting_bool(const struct setting *at)
+{
+	return config_setting_get_bool(parsed(at)) != 0;
+}
+
+const char *setting_name(const struct setting *at)
+{
+	return config_setting_name(parsed(at));
+}
+
+size_t setting_member_count(const struct setting *group)
+{
+	return (size_t)config_setting_length(parsed(group));
+}
+
+const struct setting *setting_member(const struct setting *group, size_t i)
+{
+	return (const struct setting *)config_setting_get_elem(parsed(group), (unsigned)i);
+}
+
+const struct setting *setting_find(const struct setting *group, const char *name)
+{
+	return (const struct setting *)config_setting_get_member(parsed(group), name);
+}
+
 static const char *setting_type_name(const struct setting *at)
 {
 	switch (config_setting_type(parsed(at))) {
