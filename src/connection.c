@@ -567,6 +567,13 @@ static void connection_close_client(struct connection *connection, bool reset)
 		fd_close(fd);
 }
 
+/* Nobody will read it, and closing over unread bytes would be a reset. */
+static void connection_discard_input(const struct connection *connection)
+{
+	ssize_t n = recv(connection_socket(connection), connection->worker->peeked, EVIDENCE_MAX, MSG_DONTWAIT);
+	(void)n;
+}
+
 /* Lets go of whatever the phase holds. */
 static void connection_release(struct connection *connection, enum connection_end end)
 {
@@ -595,10 +602,8 @@ static void connection_release(struct connection *connection, enum connection_en
 	default:
 		break;
 	}
-	/* Closing over unread bytes would be a reset. */
 	if (!reset && (end == END_REJECTED || end == END_NO_SERVICE))
-		if (recv(connection_socket(connection), connection->worker->peeked, EVIDENCE_MAX, MSG_DONTWAIT) < 0)
-			;
+		connection_discard_input(connection);
 	connection_close_client(connection, reset);
 	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.in));
 	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.out));

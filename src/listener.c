@@ -84,11 +84,23 @@ static bool listener_accept_one(struct listener *listener)
 	return true;
 }
 
+/* The kernel wakes the first worker in line that sleeps. Whoever was woken goes to the end of the line: else the first
+ * would get nearly all connections while there are few. */
+static void listener_yield(struct listener *listener)
+{
+	if (listener->watch.fd < 0 || listener->worker->policy->workers < 2)
+		return;
+	loop_unwatch(&listener->worker->loop, &listener->watch);
+	if (listener_watch(listener) < 0)
+		listener_pause(listener);
+}
+
 static void listener_ready(struct watch *watch, uint32_t events)
 {
 	struct listener *listener = container_of(watch, struct listener, watch);
 	for (int i = 0; i < BATCH && listener_accept_one(listener); i++)
 		;
+	listener_yield(listener);
 }
 
 int listener_start(struct listener *listener)

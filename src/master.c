@@ -290,14 +290,9 @@ static void master_reap(struct master *master)
 
 /* ---- signals ---------------------------------------------------------------------------------------------------------- */
 
-static void log_complaints(const struct complaints *complaints)
+static void log_complaint(void *context, const struct complaint *complaint, const char *line)
 {
-	for (size_t i = 0; i < complaints->count; i++) {
-		const struct complaint *complaint = &complaints->list[i];
-		enum log_level level = complaint->kind == COMPLAINT_ERROR ? LEVEL_ERROR : LEVEL_WARNING;
-		log_message(level, "%s:%u: %s", complaint->file ? complaint->file : "configuration", complaint->line,
-			complaint->text);
-	}
+	log_message(complaint->kind == COMPLAINT_ERROR ? LEVEL_ERROR : LEVEL_WARNING, "%s", line);
 }
 
 /* A reload may send the log elsewhere. On failure the policy is freed. */
@@ -333,7 +328,7 @@ static void master_reload(struct master *master)
 	}
 	master_notify("RELOADING=1");
 	int error = master->options->load(master->options->context, &policy, &complaints);
-	log_complaints(&complaints);
+	complaints_each(&complaints, log_complaint, NULL);
 	complaints_fini(&complaints);
 	if (error == 0)
 		error = master_start_next_logger(master, policy);
@@ -574,16 +569,20 @@ static void master_fini(struct master *master)
 	munmap(master->shared, sizeof(*master->shared));
 }
 
+static void say_complaint(void *context, const struct complaint *complaint, const char *line)
+{
+	const struct master *master = context;
+	if (master->stderr_is_client)
+		master_say(master, "%s", line);
+	else
+		fprintf(stderr, "%s\n", line);
+}
+
 static int master_load(struct master *master, struct policy **ret)
 {
 	struct complaints complaints = { 0 };
 	int error = master->options->load(master->options->context, ret, &complaints);
-
-	if (!master->stderr_is_client)
-		complaints_print(&complaints, stderr);
-	for (size_t i = 0; master->stderr_is_client && i < complaints.count; i++)
-		master_say(master, "%s:%u: %s", complaints.list[i].file ? complaints.list[i].file : "configuration",
-			complaints.list[i].line, complaints.list[i].text);
+	complaints_each(&complaints, say_complaint, master);
 	complaints_fini(&complaints);
 	return error;
 }

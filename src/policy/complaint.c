@@ -37,7 +37,7 @@ static struct complaint *complaints_grow(struct complaints *complaints)
 }
 
 void complaint_addv(struct complaints *complaints, enum complaint_kind kind, const char *file, unsigned line,
-        const char *format, va_list arguments)
+	const char *format, va_list arguments)
 {
 	struct complaint *complaint = complaints_grow(complaints);
 
@@ -52,7 +52,7 @@ void complaint_addv(struct complaints *complaints, enum complaint_kind kind, con
 }
 
 void complaint_add(struct complaints *complaints, enum complaint_kind kind, const char *file, unsigned line,
-        const char *format, ...)
+	const char *format, ...)
 {
 	va_list arguments;
 	va_start(arguments, format);
@@ -73,11 +73,10 @@ static int complaint_compare(const void *left, const void *right)
 	return a < b ? -1 : 1; /* as they were found */
 }
 
-void complaints_print(const struct complaints *complaints, FILE *to)
+void complaints_each(const struct complaints *complaints,
+	void (*found)(void *context, const struct complaint *complaint, const char *line), void *context)
 {
-	if (!complaints->count)
-		return;
-	const struct complaint **sorted = calloc(complaints->count, sizeof(*sorted));
+	const struct complaint **sorted = calloc(complaints->count + 1, sizeof(*sorted));
 	if (!sorted)
 		abort();
 	for (size_t i = 0; i < complaints->count; i++)
@@ -86,12 +85,25 @@ void complaints_print(const struct complaints *complaints, FILE *to)
 
 	for (size_t i = 0; i < complaints->count; i++) {
 		const struct complaint *complaint = sorted[i];
+		char place[32] = "", *line;
 		if (complaint->file && complaint->line)
-			fprintf(to, "%s:%u: ", complaint->file, complaint->line);
-		else if (complaint->file)
-			fprintf(to, "%s: ", complaint->file);
-		fprintf(to, "%s%s\n", complaint->kind == COMPLAINT_WARNING ? "warning: " : "",
-		        complaint->text);
+			snprintf(place, sizeof place, ":%u", complaint->line);
+		if (asprintf(&line, "%s%s%s%s%s", complaint->file ? complaint->file : "", place,
+			    complaint->file ? ": " : "", complaint->kind == COMPLAINT_WARNING ? "warning: " : "",
+			    complaint->text) < 0)
+			abort();
+		found(context, complaint, line);
+		free(line);
 	}
 	free(sorted);
+}
+
+static void complaint_print(void *context, const struct complaint *complaint, const char *line)
+{
+	fprintf(context, "%s\n", line);
+}
+
+void complaints_print(const struct complaints *complaints, FILE *to)
+{
+	complaints_each(complaints, complaint_print, to);
 }

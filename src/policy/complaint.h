@@ -20,9 +20,13 @@ struct complaints {
 
 void complaints_fini(struct complaints *complaints); /* start from a zeroed one */
 void complaint_add(struct complaints *complaints, enum complaint_kind kind, const char *file, unsigned line,
-        const char *format, ...) __attribute__((format(printf, 5, 6)));
+	const char *format, ...) __attribute__((format(printf, 5, 6)));
 void complaint_addv(struct complaints *complaints, enum complaint_kind kind, const char *file, unsigned line,
-        const char *format, va_list arguments);
+	const char *format, va_list arguments);
+
+/* Calls `found` for each, in order of file and line, with the whole line: "usher.conf:12: unknown key `foo', expected ...". */
+void complaints_each(const struct complaints *complaints,
+	void (*found)(void *context, const struct complaint *complaint, const char *line), void *context);
 
 /* "usher.conf:12: unknown key `foo', expected one of ..." a line each, in order of file and line; warnings
  * marked so. */
