@@ -4,6 +4,8 @@
 int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_demo(int argc, char **argv);
+int command_tcpmux(int argc, char **argv);
+int command_portsplit(int argc, char **argv);
 
 /* The configuration that is used when none is named. */
 #define DEFAULT_FILE SYSCONFDIR "/usher/usher.conf"

@@ -1,6 +1,7 @@
 /* usher: one port, many services. This file only finds the subcommand. */
 #include "command.h"
 #include "process.h"
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,11 +9,15 @@ static const struct command {
 	const char *name;
 	int (*run)(int argc, char **argv);
 	const char *usage;
+	bool foreign; /* another program's name: usher acts as that program where it is called so */
 } commands[] = {
 	{ "run", command_run, "[run] [-c FILE] [-d] [-i] [-p PORT]   serve (the default)" },
 	{ "check", command_check,
 		"check [-c FILE]                       compile the configuration, print its routing table" },
 	{ "demo", command_demo, "demo [-p PORT] [--print]              serve a demonstration on 127.0.0.1:8080" },
+	{ "tcpmux", command_tcpmux, "tcpmux [-b ADDRESS] [-p PORT] [-c FILE] [-d] [-i] [-l LEVEL] [--print]", true },
+	{ "portsplit", command_portsplit,
+		"portsplit [--print] FILE              another program's configuration, as it is", true },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -44,10 +49,25 @@ static int print_version(void)
 	return 0;
 }
 
+/* By a symbolic link of another program's name; NULL: by our own, or any other. */
+static const struct command *command_by_own_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (commands[i].foreign && strcmp(name, commands[i].name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	process_fill_stdio();
 	process_keep_title(argc, argv);
+	const struct command *foreign = command_by_own_name(argv[0]);
+	if (foreign)
+		return foreign->run(argc, argv);
 	if (argc < 2 || (argv[1][0] == '-' && argv[1][1] != '-'))
 		return command_run(argc, argv);
 	if (strcmp(argv[1], "--help") == 0)

@@ -1,0 +1,28 @@
+/* usher portsplit: serve under portsplit's configuration file. */
+#include "portsplit.h"
+#include "command.h"
+#include "foreign.h"
+#include "master.h"
+#include <string.h>
+
+static int translate(const void *options, struct native *ret, const char *file, struct complaints *complaints)
+{
+	return portsplit_translate(ret, file, complaints);
+}
+
+int command_portsplit(int argc, char **argv)
+{
+	bool print = argc > 1 && strcmp(argv[1], "--print") == 0;
+	struct native text = { 0 };
+	const struct foreign foreign = { .file = argv[argc - 1], .translate = translate, .text = &text };
+
+	if (argc != 2 + print || foreign.file[0] == '-') {
+		fputs("usage: usher portsplit [--print] FILE\n", stderr);
+		return 2;
+	}
+	if (print)
+		return foreign_print(&foreign);
+	int status = master_run(&(struct master_options){ .load = foreign_load, .context = &foreign });
+	native_fini(&text);
+	return status;
+}
