@@ -8,7 +8,7 @@ static const struct key top_keys[TOP_COUNT] = {
 	[TOP_USER] = { "user", KEY_STRING },
 	[TOP_GROUP] = { "group", KEY_STRING },
 	[TOP_WORKERS] = { "workers", KEY_WHOLE, 1, 256 }, /* default: as many as there are cores */
-	[TOP_DECIDE_TIMEOUT] = { "decide_timeout", KEY_SECONDS, 0.01, 3600, 3 },
+	[TOP_DECIDE_TIMEOUT] = { "decide_timeout", KEY_SECONDS, 0, DAY, 3 },
 	[TOP_CONNECT_TIMEOUT] = { "connect_timeout", KEY_SECONDS, 0.01, 3600, 5 },
 	[TOP_IDLE_TIMEOUT] = { "idle_timeout", KEY_SECONDS, 0.01, 30 * DAY, 3600 },
 	[TOP_DRAIN_TIMEOUT] = { "drain_timeout", KEY_SECONDS, 0, DAY, 30 },
@@ -46,6 +46,11 @@ static const struct key protocol_keys[PROTOCOL_COUNT] = {
 /* A group with `module` is not read by this table: its other keys are the module's own. */
 static const struct key identifier_keys[IDENTIFIER_COUNT] = {
 	[IDENTIFIER_MODULE] = { "module", KEY_STRING },
+	[IDENTIFIER_PROGRAM] = { "program", KEY_STRINGS },
+	[IDENTIFIER_MODE] = { "mode", KEY_CHOICE, .preset = 1, .choices = "once stream" },
+	[IDENTIFIER_TIMEOUT] = { "timeout", KEY_SECONDS, 0.001, 60, 0.5 },
+	[IDENTIFIER_USER] = { "user", KEY_STRING },
+	[IDENTIFIER_GROUP] = { "group", KEY_STRING },
 };
 
 static const struct key service_keys[SERVICE_COUNT] = {

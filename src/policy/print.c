@@ -187,8 +187,11 @@ static void print_rest(const struct policy *policy, FILE *to)
 	char a[32], b[32], c[32];
 
 	fputs("\nOtherwise\n", to);
-	fprintf(to, "  silent for %-11s %s\n", duration(policy->decide_timeout_us, a),
-	        service_text(policy, policy->on_silence));
+	if (policy->decide_timeout_us)
+		fprintf(to, "  silent for %-11s %s\n", duration(policy->decide_timeout_us, a),
+			service_text(policy, policy->on_silence));
+	else
+		fputs("  silent                 waited for\n", to);
 	fprintf(to, "  %-22s %s\n", "matches nothing", service_text(policy, policy->on_unknown));
 
 	fprintf(to, "\nTimeouts  connect %s, idle %s, drain %s\n", duration(policy->connect_timeout_us, a),
