@@ -10,7 +10,7 @@
  *
  * A connection first counts itself and then looks at the sum, both sequentially consistent: of two that come at once at
  * least one sees the other. It refuses nothing that is not over a limit, save what finds no place. */
-#include "limits.h"
+#include "shared_limits.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>

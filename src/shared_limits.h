@@ -3,7 +3,7 @@
  *
  * Nothing in it is ever locked, so a worker may die anywhere. Each worker counts in a slot of its own, which only it writes
  * and everyone reads: a limit is held against the sum over all slots. When a worker has died the master wipes its slot.
- * Rates are one word a source, the same for all (see limits.c); time heals them.
+ * Rates are one word a source, the same for all (see shared_limits.c); time heals them.
  *
  * Fixed size: LIMITS_ENTRIES services and sources with open connections a worker, LIMITS_RATES sources whose rate is not
  * yet used up again. Past that a source that is not known yet is refused ("sources"). */
