@@ -69,8 +69,9 @@ static uint32_t name_hash(const char *name)
 
 static void name_copy(char to[64], const char *name)
 {
-	strncpy(to, name, 63);
-	to[63] = '\0';
+	size_t len = strnlen(name, 63);
+	memcpy(to, name, len);
+	to[len] = '\0';
 }
 
 /* ---- deaths in a row ------------------------------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
  *	entry:            [ key: of a service, or of a source of it ][ live connections ]
  *	rates of all:     [ key: of a source of a service ][ when its bucket is full again ]
  *
- * Tables have open addressing: a key is looked for in PROBES places from where it hashes to. A place whose count is 0, or
+ * Tables have open addressing: a key is looked for in PROBES places, GROUP neighbours here and GROUP there. A place whose count is 0, or
  * whose bucket is full again, is free for another key. Keys are hashes under a seed that no client knows: 64 bits of
  * them are taken for the thing itself.
  *
@@ -18,6 +18,7 @@
 #include <sys/random.h>
 
 #define PROBES    32
+#define GROUP     8 /* two lines of the cache */
 #define PAGE_SIZE 4096
 
 struct entry {
@@ -90,11 +91,17 @@ static uint64_t limits_key(const struct limits *limits, uint64_t service, uint64
 	return key ? key : 1;
 }
 
+/* Groups far apart, so that a run of neighbours that is full fills no other. */
+static uint64_t place_of(uint64_t key, unsigned probe)
+{
+	return key + probe / GROUP * (key >> 32 | 1) * GROUP + probe % GROUP;
+}
+
 /* ---- live connections ---------------------------------------------------------------------------------------------------- */
 
 static struct entry *slot_entry(struct slot *slot, uint64_t key, unsigned probe)
 {
-	return &slot->entries[(key + probe) % LIMITS_ENTRIES];
+	return &slot->entries[place_of(key, probe) % LIMITS_ENTRIES];
 }
 
 /* The owner's: a place for this key, or LIMITS_NONE. */
@@ -205,7 +212,7 @@ static struct rate *rate_place(struct limits *limits, uint64_t key, uint64_t now
 	uint64_t free_key = 0;
 
 	for (unsigned i = 0; i < PROBES; i++) {
-		struct rate *rate = &limits->rates[(key + i) % LIMITS_RATES];
+		struct rate *rate = &limits->rates[place_of(key, i) % LIMITS_RATES];
 		uint64_t there = atomic_load(&rate->key);
 		if (there == key)
 			return rate;

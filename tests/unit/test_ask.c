@@ -1,0 +1,174 @@
+/* Access programs as the master runs them: every one is answered once, in time, and none is left. */
+#include "ask.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct loop loop;
+static struct asks asks;
+static int asker, n_answers;
+static bool last_admitted;
+static uint64_t last_serial;
+static struct timer tick;
+
+static void answered(struct asks *of, void *who, uint64_t serial, bool admitted)
+{
+	assert_ptr_equal(of, &asks);
+	assert_ptr_equal(who, &asker);
+	n_answers++;
+	last_serial = serial;
+	last_admitted = admitted;
+	if (asks.count <= 1)
+		loop_stop(&loop);
+}
+
+/* Instead of SIGCHLD: whoever ended is reaped every few milliseconds. */
+static void reap(struct timer *timer)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		assert_true(asks_reap(&asks, pid, status));
+	loop_timer(&loop, timer, loop.now_us + 5000);
+}
+
+static int setup(void **state)
+{
+	loop_init(&loop);
+	asks = (struct asks){ .loop = &loop, .answered = answered };
+	tick = (struct timer){ .fired = reap };
+	n_answers = 0;
+	return loop_timer(&loop, &tick, 0);
+}
+
+static int teardown(void **state)
+{
+	asks_fini(&asks);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	loop_fini(&loop);
+	return 0;
+}
+
+static int begin(const char *script, uint64_t serial)
+{
+	char *argv[] = { "/bin/sh", "-c", (char *)script, NULL };
+	const struct program program = { .argv = argv, .stdio = STDIO_SOCKET };
+	struct message request = { .kind = MESSAGE_SPAWN };
+
+	address_parse(&request.client, "192.0.2.7:1234");
+	address_parse(&request.local, "198.51.100.1:443");
+	strcpy(request.protocol, "ssh");
+	return asks_begin(&asks, &program, "shell", &request, &asker, serial);
+}
+
+static bool verdict(const char *script)
+{
+	int before = n_answers;
+
+	loop.stopping = false;
+	assert_int_equal(begin(script, 42), 0);
+	loop_run(&loop);
+	assert_int_equal(n_answers, before + 1);
+	assert_int_equal(last_serial, 42);
+	return last_admitted;
+}
+
+static void the_exit_status_is_the_answer(void **state)
+{
+	assert_true(verdict("exit 0"));
+	assert_false(verdict("exit 1"));
+	assert_false(verdict("exit 127"));
+	assert_false(verdict("kill -9 $$"));
+	assert_false(verdict("kill -TERM $$"));
+}
+
+static void it_is_told_the_facts(void **state)
+{
+	assert_true(
+		verdict("test $REMOTE_ADDR:$REMOTE_PORT = 192.0.2.7:1234 -a $TCPREMOTEIP = 192.0.2.7 "
+			"-a $TCPLOCALPORT = 443 -a $USHER_SERVICE = shell -a $USHER_PROTOCOL = ssh -a $PROTO = TCP"));
+}
+
+static void it_has_nothing_to_read_and_nowhere_to_write(void **state)
+{
+	assert_true(verdict("for fd in 0 1 2; do test $(readlink /proc/$$/fd/$fd) = /dev/null || exit 1; done; "
+			    "test $(ls /proc/$$/fd | wc -l) -le 4 && ! read line"));
+}
+
+static void one_that_does_not_answer_is_refused_after_two_seconds_and_killed(void **state)
+{
+	uint64_t from_us = clock_monotonic_us();
+
+	assert_false(verdict("sleep 60"));
+	uint64_t took_us = clock_monotonic_us() - from_us;
+	assert_true(took_us >= ASK_TIMEOUT_US && took_us < ASK_TIMEOUT_US + 1000000);
+	assert_int_equal(asks.count, 1); /* until it is reaped */
+	for (int i = 0; i < 200 && asks.count; i++) {
+		usleep(5000);
+		reap(&tick);
+	}
+	assert_int_equal(asks.count, 0);
+	assert_int_equal(n_answers, 1);
+}
+
+static void a_program_that_is_not_there_is_an_error_and_no_answer(void **state)
+{
+	char *argv[] = { "/nonexistent/program", NULL };
+	const struct program program = { .argv = argv, .stdio = STDIO_SOCKET };
+	const struct message request = { .kind = MESSAGE_SPAWN };
+
+	assert_int_equal(asks_begin(&asks, &program, "shell", &request, &asker, 1), -ENOENT);
+	assert_int_equal(asks.count, 0);
+}
+
+static void nobody_is_told_for_an_asker_that_is_gone(void **state)
+{
+	assert_int_equal(begin("sleep 60", 1), 0);
+	assert_int_equal(begin("sleep 60", 2), 0);
+	asks_forget(&asks, &asker);
+	for (int i = 0; i < 400 && asks.count; i++) {
+		usleep(5000);
+		reap(&tick);
+	}
+	assert_int_equal(asks.count, 0);
+	assert_int_equal(n_answers, 0);
+}
+
+static void many_at_once_and_not_too_many(void **state)
+{
+	for (int i = 0; i < ASKS_MAX; i++)
+		assert_int_equal(begin("exit 0", (uint64_t)i), 0);
+	assert_int_equal(begin("exit 0", 9999), -EAGAIN);
+	while (asks.count) {
+		usleep(5000);
+		reap(&tick);
+	}
+	assert_int_equal(n_answers, ASKS_MAX);
+}
+
+#define ASK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ASK_TEST(the_exit_status_is_the_answer),
+		ASK_TEST(it_is_told_the_facts),
+		ASK_TEST(it_has_nothing_to_read_and_nowhere_to_write),
+		ASK_TEST(one_that_does_not_answer_is_refused_after_two_seconds_and_killed),
+		ASK_TEST(a_program_that_is_not_there_is_an_error_and_no_answer),
+		ASK_TEST(nobody_is_told_for_an_asker_that_is_gone),
+		ASK_TEST(many_at_once_and_not_too_many),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
