@@ -1,6 +1,7 @@
 /* The routing table as `usher check` prints it: listeners, services in aligned columns, and what happens
  * otherwise. Columns that would be empty are left out. Owns no memory past the call. */
 #include "compile.h"
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -157,6 +158,71 @@ static void print_services(const struct policy *policy, FILE *to)
 	arena_free(table.arena);
 }
 
+/* One rule a line; the service's name stands before its first. */
+struct rules {
+	FILE *to;
+	const char *service; /* NULL once it was written */
+	bool title;          /* was written */
+};
+
+static void rules_say(struct rules *rules, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void rules_say(struct rules *rules, const char *format, ...)
+{
+	va_list arguments;
+
+	if (!rules->title)
+		fputs("\nAccess\n", rules->to);
+	rules->title = true;
+	fprintf(rules->to, "  %-12s ", rules->service ? rules->service : "");
+	rules->service = NULL;
+	va_start(arguments, format);
+	vfprintf(rules->to, format, arguments);
+	va_end(arguments);
+	fputc('\n', rules->to);
+}
+
+static void rules_say_limits(struct rules *rules, const struct access *access)
+{
+	if (access->max_connections)
+		rules_say(rules, "at most %u connections", access->max_connections);
+	if (access->per_source)
+		rules_say(rules, "at most %u connections of one source", access->per_source);
+	if (access->rate_text)
+		rules_say(rules, "at most %s from one source", access->rate_text);
+	if (access->max_startups)
+		rules_say(rules, "at most %u programs younger than 2 min", access->max_startups);
+	if (access->max_startups_per_source)
+		rules_say(rules, "at most %u programs younger than 2 min of one source",
+			access->max_startups_per_source);
+}
+
+static void print_access(const struct policy *policy, FILE *to)
+{
+	struct arena *arena = arena_new();
+	struct rules rules = { .to = to };
+
+	for (size_t i = 0; i < policy->n_services; i++) {
+		const struct service *service = &policy->services[i];
+		const struct access *access = service->access;
+		if (!access)
+			continue;
+		rules.service = service->name;
+		if (access->deny_text)
+			rules_say(&rules, "not from %s", access->deny_text);
+		if (access->allow_text)
+			rules_say(&rules, "only from %s", access->allow_text);
+		if (access->hours_text)
+			rules_say(&rules, "%s", access->hours_text);
+		rules_say_limits(&rules, access);
+		if (service->asks)
+			rules_say(&rules, "if %s admits it", target_program(arena, service->asks));
+		if (access->reset)
+			rules_say(&rules, "else a reset");
+	}
+	arena_free(arena);
+}
+
 /* 3600 s is an hour to a person; 2.5 s stays. */
 static const char *duration(uint64_t us, char buf[32])
 {
@@ -199,7 +265,7 @@ static void print_rest(const struct policy *policy, FILE *to)
 	fprintf(to, "Workers   %u, as %s%s", policy->workers, policy->user,
 	        policy->drop_identity ? "" : " (who starts usher)");
 	if (policy->max_connections)
-		fprintf(to, ", each with at most %u connections", policy->max_connections);
+		fprintf(to, ", at most %u connections in all", policy->max_connections);
 	fprintf(to, "\nLog       %s and above, to %s, as %s\n", levels[policy->log.level],
 	        policy->log_sink == SINK_FILE ? policy->log_file : sinks[policy->log_sink],
 	        policy->log.format == LOG_JSON ? "JSON" : "text");
@@ -211,5 +277,6 @@ void policy_print(const struct policy *policy, FILE *to)
 {
 	print_listeners(policy, to);
 	print_services(policy, to);
+	print_access(policy, to);
 	print_rest(policy, to);
 }

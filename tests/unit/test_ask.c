@@ -62,7 +62,7 @@ static int teardown(void **state)
 
 static int begin(const char *script, uint64_t serial)
 {
-	char *argv[] = { "/bin/sh", "-c", (char *)script, NULL };
+	char shell[] = "/bin/sh", option[] = "-c", *argv[] = { shell, option, (char *)script, NULL };
 	const struct program program = { .argv = argv, .stdio = STDIO_SOCKET };
 	struct message request = { .kind = MESSAGE_SPAWN };
 
@@ -124,7 +124,7 @@ static void one_that_does_not_answer_is_refused_after_two_seconds_and_killed(voi
 
 static void a_program_that_is_not_there_is_an_error_and_no_answer(void **state)
 {
-	char *argv[] = { "/nonexistent/program", NULL };
+	char path[] = "/nonexistent/program", *argv[] = { path, NULL };
 	const struct program program = { .argv = argv, .stdio = STDIO_SOCKET };
 	const struct message request = { .kind = MESSAGE_SPAWN };
 
