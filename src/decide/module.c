@@ -138,15 +138,43 @@ int module_attribute_set(struct usher_findings *findings, unsigned attribute, co
 	return 0;
 }
 
-enum verdict module_probe_run(
+/* The answers that settled something, so that none is taken back while it is remembered: newer ones take
+ * their places. NO saves asking. */
+struct answer {
+	uint64_t connection; /* 0: none */
+	uint32_t probe;
+	enum verdict verdict;
+};
+
+static struct answer answers[MODULE_ANSWERS];
+
+static struct answer *answer_place(const struct module_probe *probe, uint64_t connection)
+{
+	return &answers[(connection * 31 + probe->number) % MODULE_ANSWERS];
+}
+
+static void answer_keep(const struct module_probe *probe, uint64_t connection, enum verdict verdict)
+{
+	if (connection != 0 && verdict != VERDICT_MORE)
+		*answer_place(probe, connection) = (struct answer){ connection, probe->number, verdict };
+}
+
+/* MORE: nothing is remembered. */
+static enum verdict answer_recall(const struct module_probe *probe, uint64_t connection)
+{
+	const struct answer *answer = answer_place(probe, connection);
+
+	return connection != 0 && answer->connection == connection && answer->probe == probe->number ? answer->verdict
+												     : VERDICT_MORE;
+}
+
+static enum verdict probe_ask(
 	const struct module_probe *probe, const struct evidence *evidence, struct findings *findings)
 {
 	struct usher_evidence given = { findings->serial, evidence->bytes, evidence_len(evidence) };
 	struct usher_findings set; /* the values are left as they are: to clear them costs more than many a probe */
 	size_t scratch_used = findings->scratch_used;
 
-	if (!probe->run)
-		return VERDICT_NO;
 	set.findings = findings;
 	set.attributes = probe->attributes;
 	memset(set.count, 0, sizeof(set.count));
@@ -162,4 +190,21 @@ enum verdict module_probe_run(
 	}
 	findings->scratch_used = scratch_used;
 	return said == USHER_MORE && given.len < EVIDENCE_MAX ? VERDICT_MORE : VERDICT_NO;
+}
+
+enum verdict module_probe_run(
+	const struct module_probe *probe, const struct evidence *evidence, struct findings *findings)
+{
+	enum verdict before = answer_recall(probe, evidence->serial);
+
+	if (!probe->run || before == VERDICT_NO)
+		return VERDICT_NO;
+	enum verdict verdict = probe_ask(probe, evidence, findings);
+	if (before == VERDICT_YES && verdict != VERDICT_YES) {
+		probe->host->api.log(&probe->host->api, USHER_WARNING, "probe %s took back its YES", probe->name);
+		return VERDICT_YES;
+	}
+	if (before == VERDICT_MORE)
+		answer_keep(probe, evidence->serial, verdict);
+	return verdict;
 }

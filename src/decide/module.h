@@ -11,6 +11,7 @@
 #include <usher/module.h>
 
 #define MODULE_INIT_LIMIT_MS 5000
+#define MODULE_ANSWERS       1024 /* that a worker remembers, to hold probes to them */
 #define MODULE_ERROR_MAX     1024 /* bytes of an error's text that are enough */
 
 enum module_type { MODULE_STRING, MODULE_WHOLE, MODULE_REAL, MODULE_BOOL };
@@ -76,10 +77,11 @@ int module_inspect(
  * no unloading. */
 int module_bind(struct module_use *modules, size_t n, char *error, size_t size);
 
-/* Asks a bound probe; NO of one that is not bound. The evidence has bytes. The findings were reset for this
- * evidence. Values that the probe sets are added to the findings where it says YES; `settled` is left to the
- * built-in probes, so an attribute is settled only when the built-in probe says so and no module's probe that
- * may set it says MORE. */
+/* Asks a bound probe, or tells what it said before of the same connection (by the evidence's serial); NO of
+ * one that is not bound. The evidence has bytes. The findings were reset for this evidence. Values that the
+ * probe sets are added to the findings where it says YES; `settled` is left to the built-in probes, so an
+ * attribute is settled only when the built-in probe says so and no module's probe that may set it says MORE.
+ * */
 enum verdict module_probe_run(
 	const struct module_probe *probe, const struct evidence *evidence, struct findings *findings);
 
