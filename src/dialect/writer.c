@@ -90,7 +90,7 @@ void writer_string(struct writer *writer, const char *text)
 		unsigned char c = (unsigned char)*text;
 		if (c == '"' || c == '\\')
 			writer_put(writer, '\\');
-		if (c < 0x20 || c == 0x7f)
+		if (c < 0x20 || c >= 0x7f)
 			writer_raw(writer, "\\x%02x", c);
 		else
 			writer_put(writer, *text);
