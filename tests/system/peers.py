@@ -1,5 +1,5 @@
-"""Both ends of a relayed connection, played by the test itself: clients and backends that reset, stall, half-close and
-check what comes; what processes cost; a ClientHello made to measure."""
+"""Both ends of a relayed connection, played by the test itself: clients and backends that reset, stall,
+half-close and check what comes; what processes cost; a ClientHello made to measure."""
 
 import hashlib
 import os
@@ -13,8 +13,10 @@ import threading
 import time
 
 import harness
-from harness import connect, slow
+from harness import slow
 from servers import listening
+
+SANITIZED = b"__asan_init" in harness.BINARY.read_bytes() if harness.BINARY.exists() else False
 
 # Everything that begins with "go" is relayed to the test's own backend.
 RELAY = """
@@ -90,7 +92,7 @@ def reset(sock):
 
 
 def how_it_ends(sock):
-    """"eof" or "reset", after whatever data still comes."""
+    """ "eof" or "reset", after whatever data still comes."""
     try:
         while sock.recv(65536):
             pass
@@ -113,7 +115,7 @@ def fill(sock, seconds=1.0):
 
 
 class Sender(threading.Thread):
-    """Sends `size` random bytes in pieces of random sizes, then half-closes if told to; .digest when joined."""
+    """Sends `size` random bytes in pieces of random sizes, then half-closes if told to; has .digest then."""
 
     def __init__(self, sock, size, seed, half_close=True, largest=1 << 18):
         super().__init__(daemon=True)
@@ -171,7 +173,12 @@ def join_all(*threads, timeout=60):
 
 def exchange(client, server, up, down, seed=1):
     """Random bytes both ways at once, each way closed behind its last byte; checks them."""
-    threads = [Sender(client, up, seed), Sender(server, down, seed + 1), Receiver(server, seed + 2), Receiver(client, seed + 3)]
+    threads = [
+        Sender(client, up, seed),
+        Sender(server, down, seed + 1),
+        Receiver(server, seed + 2),
+        Receiver(client, seed + 3),
+    ]
     join_all(*threads)
     assert (threads[2].size, threads[3].size) == (up, down)
     assert threads[0].digest == threads[2].digest, "client to server: other bytes arrived"
@@ -205,7 +212,9 @@ class HandedUsher(harness.Usher):
         self.log_path = self.dir / "stderr"
         command = [sys.executable, "-c", HAND_OVER, str(len(fds)), *map(str, fds), *self.command()]
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env, pass_fds=fds)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env, pass_fds=fds
+            )
         self.seen = harness.Seen(self.process.pid)
         return self
 
@@ -229,8 +238,9 @@ def cpu_of(pids):
 
 
 def kernel_room():
-    """What the kernel at most keeps of one direction of a relayed TCP connection: two senders' and two receivers' buffers, and the
-    pipe in between."""
+    """What the kernel at most keeps of one direction of a relayed TCP connection: two senders' and two
+    receivers' buffers, and the pipe in between."""
+
     def most(name):
         with open(f"/proc/sys/net/ipv4/{name}", encoding="ascii") as file:
             return int(file.read().split()[2])
@@ -247,8 +257,9 @@ def rss_kib(pid):
 
 
 def client_hello(sni=None, alpn=(), size=0, record=16384):
-    """A ClientHello of TLS 1.2; padded to about `size` bytes by an extension that comes before the names, and cut into
-    records of `record` bytes."""
+    """A ClientHello of TLS 1.2; padded to about `size` bytes by an extension that comes before the names, and
+    cut into records of `record` bytes."""
+
     def extension(number, data):
         return struct.pack(">HH", number, len(data)) + data
 

@@ -19,12 +19,14 @@ services = ( {services} );
 
 @pytest.fixture
 def greeters(usher, named_echoes):
-    """greeters(protocols, [(name, match)...], timeout, rest) starts an usher before echo servers that say their name."""
+    """greeters(protocols, [(name, match)...], timeout, rest): usher before echo servers that say their name."""
 
     def start(protocols, services, timeout=1.0, rest=""):
         servers = named_echoes(*[name for name, _ in services])
-        lines = [f'{{ name = "{name}"; {f"match = {match};" if match else ""} connect = "{server.tcp4}"; }}'
-                 for (name, match), server in zip(services, servers)]
+        lines = [
+            f'{{ name = "{name}"; {f"match = {match};" if match else ""} connect = "{server.tcp4}"; }}'
+            for (name, match), server in zip(services, servers)
+        ]
         return usher(GREETERS, protocols=protocols, services=", ".join(lines), timeout=timeout, rest=rest)
 
     return start
@@ -50,8 +52,8 @@ def ask(one, data):
 
 
 def assert_on_time(one, deadline, count=1):
-    """The last `count` connections were decided at the deadline: less than 50 ms after it, not counting the time for which a
-    busy machine kept the worker from running."""
+    """The last `count` connections were decided at the deadline: less than 50 ms after it, not counting the
+    time for which a busy machine kept the worker from running."""
     (worker,) = one.workers
     late = slow(ON_TIME) + queued_seconds(worker)
     decided = [float(line["decided_ms"]) / 1000 for line in one.wait_connections(count)[-count:]]
@@ -62,7 +64,9 @@ def assert_on_time(one, deadline, count=1):
 
 
 def test_silent_client_gets_on_silence_at_the_deadline(greeters):
-    one = greeters('{ name = "x"; string = "x"; }', [("x", '"x"'), ("quiet", "")], 0.5, 'on_silence = "quiet";')
+    one = greeters(
+        '{ name = "x"; string = "x"; }', [("x", '"x"'), ("quiet", "")], 0.5, 'on_silence = "quiet";'
+    )
     for _ in range(5):
         with one.connect() as client:
             name, took = name_of(client)
@@ -82,7 +86,9 @@ def test_silent_client_is_closed_without_on_silence(greeters):
 
 
 def test_many_silent_clients_at_once_are_all_on_time(greeters):
-    one = greeters('{ name = "x"; string = "x"; }', [("x", '"x"'), ("quiet", "")], 1.0, 'on_silence = "quiet";')
+    one = greeters(
+        '{ name = "x"; string = "x"; }', [("x", '"x"'), ("quiet", "")], 1.0, 'on_silence = "quiet";'
+    )
     clients = [one.connect() for _ in range(200)]
     for client in clients:
         assert name_of(client)[0] == "quiet"
@@ -91,15 +97,29 @@ def test_many_silent_clients_at_once_are_all_on_time(greeters):
 
 
 def test_unknown_bytes_go_to_on_unknown_at_once(greeters):
-    one = greeters('{ name = "x"; string = "x"; }', [("x", '"x"'), ("ssh", '"ssh"'), ("tls", '"tls"'), ("web", '"http"'),
-                                                    ("other", "")], 5.0, 'on_unknown = "other";')
-    for data in (b"\0", b"\xff\xff", b":", b"hello there, this is nothing\r\n", b"SSH-3.0 x\r\n", b"\x16\x02", b"(GET / HTTP/1.1"):
+    one = greeters(
+        '{ name = "x"; string = "x"; }',
+        [("x", '"x"'), ("ssh", '"ssh"'), ("tls", '"tls"'), ("web", '"http"'), ("other", "")],
+        5.0,
+        'on_unknown = "other";',
+    )
+    for data in (
+        b"\0",
+        b"\xff\xff",
+        b":",
+        b"hello there, this is nothing\r\n",
+        b"SSH-3.0 x\r\n",
+        b"\x16\x02",
+        b"(GET / HTTP/1.1",
+    ):
         name, took = ask(one, data)
         assert name == "other" and took < slow(0.5), (data, name, took)
 
 
 def test_unknown_bytes_are_closed_at_once_without_on_unknown(greeters):
-    one = greeters('{ name = "x"; string = "x"; }', [("x", '"x"'), ("quiet", "")], 5.0, 'on_silence = "quiet";')
+    one = greeters(
+        '{ name = "x"; string = "x"; }', [("x", '"x"'), ("quiet", "")], 5.0, 'on_silence = "quiet";'
+    )
     begin = time.monotonic()
     with one.connect() as client:
         client.sendall(b"nothing")
@@ -112,8 +132,12 @@ def test_unknown_bytes_are_closed_at_once_without_on_unknown(greeters):
 
 
 def test_too_few_bytes_go_to_on_silence_with_these_bytes(greeters):
-    one = greeters('{ name = "long"; string = "long name"; }', [("long", '"long"'), ("quiet", ""), ("other", "")], 0.4,
-                   'on_silence = "quiet"; on_unknown = "other";')
+    one = greeters(
+        '{ name = "long"; string = "long name"; }',
+        [("long", '"long"'), ("quiet", ""), ("other", "")],
+        0.4,
+        'on_silence = "quiet"; on_unknown = "other";',
+    )
     with one.connect() as client:
         client.sendall(b"long n")
         name, took = name_of(client)
@@ -123,8 +147,12 @@ def test_too_few_bytes_go_to_on_silence_with_these_bytes(greeters):
 
 
 def test_drip_fed_bytes_do_not_renew_the_deadline(greeters):
-    one = greeters('{ name = "long"; string = "' + "a" * 200 + '"; }', [("long", '"long"'), ("quiet", "")], 0.6,
-                   'on_silence = "quiet";')
+    one = greeters(
+        '{ name = "long"; string = "' + "a" * 200 + '"; }',
+        [("long", '"long"'), ("quiet", "")],
+        0.6,
+        'on_silence = "quiet";',
+    )
     with one.connect() as client:
         begin = time.monotonic()
         client.settimeout(0.05)
@@ -144,8 +172,12 @@ def test_drip_fed_bytes_do_not_renew_the_deadline(greeters):
 
 
 def test_earlier_more_holds_a_later_yes_back_until_the_deadline(greeters):
-    one = greeters('{ name = "abcdef"; string = "abcdef"; }, { name = "abc"; string = "abc"; }',
-                   [("first", '"abcdef"'), ("second", '"abc"'), ("other", "")], 0.5, 'on_unknown = "other"; on_silence = "other";')
+    one = greeters(
+        '{ name = "abcdef"; string = "abcdef"; }, { name = "abc"; string = "abc"; }',
+        [("first", '"abcdef"'), ("second", '"abc"'), ("other", "")],
+        0.5,
+        'on_unknown = "other"; on_silence = "other";',
+    )
     for data in (b"abc", b"abcd"):
         name, took = ask(one, data)
         assert name == "second" and took > 0.49, (name, took)
@@ -163,15 +195,20 @@ def test_earlier_more_holds_a_later_yes_back_until_the_deadline(greeters):
 
 
 def test_later_more_does_not_hold_an_earlier_yes_back(greeters):
-    one = greeters('{ name = "abc"; string = "abc"; }, { name = "abcdef"; string = "abcdef"; }',
-                   [("first", '"abc"'), ("second", '"abcdef"')], 5.0)
+    one = greeters(
+        '{ name = "abc"; string = "abc"; }, { name = "abcdef"; string = "abcdef"; }',
+        [("first", '"abc"'), ("second", '"abcdef"')],
+        5.0,
+    )
     for data in (b"abc", b"abcd", b"abcdef"):
         name, took = ask(one, data)
         assert name == "first" and took < slow(0.5), (data, name, took)
 
 
 def test_services_are_tried_in_the_order_of_the_file(greeters):
-    protocols = '{ name = "a"; regex = "^[a-m]"; }, { name = "b"; regex = "^[a-z]"; }, { name = "c"; string = "a"; }'
+    protocols = (
+        '{ name = "a"; regex = "^[a-m]"; }, { name = "b"; regex = "^[a-z]"; }, { name = "c"; string = "a"; }'
+    )
     one = greeters(protocols, [("ranged", '"a"'), ("wide", '"b"'), ("literal", '"c"')])
     assert ask(one, b"a")[0] == "ranged"
     assert ask(one, b"z")[0] == "wide"
@@ -181,7 +218,12 @@ def test_services_are_tried_in_the_order_of_the_file(greeters):
 
 
 def test_unanchored_regex_waits_for_its_window_and_no_longer(greeters):
-    one = greeters('{ name = "r"; regex = "needle"; within = 20; }', [("found", '"r"'), ("other", "")], 5.0, 'on_unknown = "other";')
+    one = greeters(
+        '{ name = "r"; regex = "needle"; within = 20; }',
+        [("found", '"r"'), ("other", "")],
+        5.0,
+        'on_unknown = "other";',
+    )
     assert ask(one, b"hay needle")[0] == "found"
     with one.connect() as client:
         client.sendall(b"x" * 14)
@@ -193,8 +235,12 @@ def test_unanchored_regex_waits_for_its_window_and_no_longer(greeters):
 
 
 def test_a_window_full_of_bytes_that_settle_nothing_goes_to_on_unknown(greeters):
-    one = greeters('{ name = "r"; regex = "needle"; within = 32768; }', [("found", '"r"'), ("other", "")], 20.0,
-                   'on_unknown = "other";')
+    one = greeters(
+        '{ name = "r"; regex = "needle"; within = 32768; }',
+        [("found", '"r"'), ("other", "")],
+        20.0,
+        'on_unknown = "other";',
+    )
     name, took = ask(one, b"x" * 40000)
     assert name == "other" and took < slow(5), (name, took)
 
@@ -206,13 +252,16 @@ def test_a_window_full_of_bytes_that_settle_nothing_goes_to_on_unknown(greeters)
 @pytest.mark.parametrize("data", [b"", b"ab"], ids=["silent", "undecided"])
 def test_a_client_that_leaves_undecided_reaches_no_backend(usher, leave, data):
     with Backend() as backend:
-        one = usher("""
+        one = usher(
+            """
             listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = 0.3;
             protocols = ( { name = "abc"; string = "abc"; } );
             services = ( { name = "abc"; match = "abc"; connect = "127.0.0.1:{backend}"; },
                          { name = "rest"; connect = "127.0.0.1:{backend}"; } );
             on_silence = "rest";  on_unknown = "rest";
-        """, backend=backend.port)
+        """,
+            backend=backend.port,
+        )
         for _ in range(20):
             client = one.connect()
             client.sendall(data)
@@ -224,12 +273,15 @@ def test_a_client_that_leaves_undecided_reaches_no_backend(usher, leave, data):
 
 def test_a_client_that_decides_and_closes_is_still_delivered(usher):
     with Backend() as backend:
-        one = usher("""
+        one = usher(
+            """
             listen = [ "127.0.0.1:{port}" ];  workers = 1;
             protocols = ( { name = "abcdef"; string = "abcdef"; }, { name = "abc"; string = "abc"; } );
             services = ( { name = "long"; match = "abcdef"; connect = "127.0.0.1:1"; },
                          { name = "abc"; match = "abc"; connect = "127.0.0.1:{backend}"; } );
-        """, backend=backend.port)
+        """,
+            backend=backend.port,
+        )
         with one.connect() as client:
             client.sendall(b"abc")  # an earlier service could still say yes: but no more can come
             client.shutdown(socket.SHUT_WR)
@@ -255,8 +307,12 @@ def test_the_bytes_stay_unread_for_the_server(greeters):
 
 
 def test_a_big_hello_byte_by_byte_decides_the_same_and_waiting_costs_nothing(greeters):
-    one = greeters('{ name = "x"; string = "x"; }',
-                   [("right", '{ sni = "*.right.example"; }'), ("tls", '"tls"'), ("other", "")], slow(30), 'on_unknown = "other";')
+    one = greeters(
+        '{ name = "x"; string = "x"; }',
+        [("right", '{ sni = "*.right.example"; }'), ("tls", '"tls"'), ("other", "")],
+        slow(30),
+        'on_unknown = "other";',
+    )
     hello = client_hello("a.b.right.example", size=16384, record=512)
     assert len(hello) > 16384
     assert ask(one, hello)[0] == "right"
@@ -302,63 +358,107 @@ def test_a_slow_hello_costs_no_more_than_its_bytes(greeters):
 
 def test_conditions_on_the_listener(usher, named_echoes):
     one_server, two_server, any_server = named_echoes("one", "two", "any")
-    one = usher("""
-        listen = [ "127.0.0.1:{port}", "127.0.0.1:{port_b}", "[::1]:{port_c}", "unix:{dir}/in" ];  workers = 1;
+    one = usher(
+        """
+        listen = [ "127.0.0.1:{port}", "127.0.0.1:{port_b}", "[::1]:{port_c}", "unix:{dir}/in" ];
+        workers = 1;
         protocols = ( { name = "x"; string = "x"; } );
-        services = ( { name = "one"; match = { protocol = "x"; listener = "127.0.0.1:{port}"; }; connect = "{one}"; },
-                     { name = "two"; match = { protocol = "x"; listener = [ "unix:{dir}/in", "[::1]:{port_c}" ]; };
-                       connect = "{two}"; },
-                     { name = "any"; match = "x"; connect = "{any}"; } );
-    """, one=one_server.tcp4, two=two_server.tcp6, any=any_server.unix)
-    for address, expected in ((("127.0.0.1", one.port), "one"), (("127.0.0.1", one.ports["port_b"]), "any"),
-                              (("::1", one.ports["port_c"]), "two"), (one.dir / "in", "two")):
+        services = (
+          { name = "one"; match = { protocol = "x"; listener = "127.0.0.1:{port}"; }; connect = "{one}"; },
+          { name = "two"; match = { protocol = "x"; listener = [ "unix:{dir}/in", "[::1]:{port_c}" ]; };
+            connect = "{two}"; },
+          { name = "any"; match = "x"; connect = "{any}"; } );
+    """,
+        one=one_server.tcp4,
+        two=two_server.tcp6,
+        any=any_server.unix,
+    )
+    for address, expected in (
+        (("127.0.0.1", one.port), "one"),
+        (("127.0.0.1", one.ports["port_b"]), "any"),
+        (("::1", one.ports["port_c"]), "two"),
+        (one.dir / "in", "two"),
+    ):
         with connect(address) as client:
             client.sendall(b"x")
             assert name_of(client)[0] == expected, address
     # The log says where each came in, as it is written in the configuration.
     listeners = {line["listener"] for line in one.wait_connections(4)}
-    assert listeners == {f"127.0.0.1:{one.port}", f"127.0.0.1:{one.ports['port_b']}", f"[::1]:{one.ports['port_c']}",
-                         f"unix:{one.dir}/in"}
+    assert listeners == {
+        f"127.0.0.1:{one.port}",
+        f"127.0.0.1:{one.ports['port_b']}",
+        f"[::1]:{one.ports['port_c']}",
+        f"unix:{one.dir}/in",
+    }
 
 
 def test_sni_and_its_wildcards(greeters):
-    one = greeters('{ name = "x"; string = "x"; }', [
-        ("exact", '{ sni = "www.example.org"; }'),
-        ("h2", '{ sni = "*.example.org"; alpn = "h2"; }'),
-        ("deep", '{ sni = [ "*.deep.example.org", "*.other.example" ]; }'),
-        ("wild", '{ protocol = "tls"; sni = "*.example.org"; }'),
-        ("tls", '"tls"')])
+    one = greeters(
+        '{ name = "x"; string = "x"; }',
+        [
+            ("exact", '{ sni = "www.example.org"; }'),
+            ("h2", '{ sni = "*.example.org"; alpn = "h2"; }'),
+            ("deep", '{ sni = [ "*.deep.example.org", "*.other.example" ]; }'),
+            ("wild", '{ protocol = "tls"; sni = "*.example.org"; }'),
+            ("tls", '"tls"'),
+        ],
+    )
     for sni, alpn, expected in (
-            ("www.example.org", (), "exact"), ("WWW.Example.ORG", (), "exact"), ("www.example.org", (b"h2",), "exact"),
-            ("a.example.org", (), "wild"), ("a.example.org", (b"http/1.1", b"h2"), "h2"), ("a.example.org", (b"h3",), "wild"),
-            ("a.b.c.example.org", (), "wild"), ("a.deep.example.org", (), "deep"), ("a.b.deep.example.org", (), "deep"),
-            ("deep.example.org", (), "wild"), ("x.other.example", (), "deep"), ("other.example", (), "tls"),
-            ("example.org", (), "tls"), ("notexample.org", (), "tls"), (None, (), "tls"), (None, (b"h2",), "tls")):
+        ("www.example.org", (), "exact"),
+        ("WWW.Example.ORG", (), "exact"),
+        ("www.example.org", (b"h2",), "exact"),
+        ("a.example.org", (), "wild"),
+        ("a.example.org", (b"http/1.1", b"h2"), "h2"),
+        ("a.example.org", (b"h3",), "wild"),
+        ("a.b.c.example.org", (), "wild"),
+        ("a.deep.example.org", (), "deep"),
+        ("a.b.deep.example.org", (), "deep"),
+        ("deep.example.org", (), "wild"),
+        ("x.other.example", (), "deep"),
+        ("other.example", (), "tls"),
+        ("example.org", (), "tls"),
+        ("notexample.org", (), "tls"),
+        (None, (), "tls"),
+        (None, (b"h2",), "tls"),
+    ):
         name, took = ask(one, client_hello(sni, alpn))
         assert name == expected and took < slow(0.5), (sni, alpn, name, took)
 
 
 def test_host_and_its_wildcards(greeters):
-    one = greeters('{ name = "x"; string = "x"; }', [
-        ("exact", '{ host = "www.example.org"; }'), ("wild", '{ host = "*.example.org"; }'),
-        ("six", '{ host = "[::1]"; }'), ("web", '"http"')])
+    one = greeters(
+        '{ name = "x"; string = "x"; }',
+        [
+            ("exact", '{ host = "www.example.org"; }'),
+            ("wild", '{ host = "*.example.org"; }'),
+            ("six", '{ host = "[::1]"; }'),
+            ("web", '"http"'),
+        ],
+    )
     for head, expected in (
-            ("GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n", "exact"),
-            ("GET / HTTP/1.1\r\nhost:WWW.EXAMPLE.ORG:8080\r\n\r\n", "exact"),
-            ("GET / HTTP/1.1\r\nX: y\r\nHost: a.b.example.org\r\n\r\n", "wild"),
-            ("GET http://a.example.org/ HTTP/1.1\r\nHost: other\r\n\r\n", "wild"),
-            ("CONNECT www.example.org:443 HTTP/1.1\r\n\r\n", "exact"),
-            ("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "six"),
-            ("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", "web"),
-            ("BREW /pot HTTP/1.1\r\nHost: nobody\r\n\r\n", "web"),
-            ("GET / HTTP/1.0\r\n\r\n", "web")):
+        ("GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n", "exact"),
+        ("GET / HTTP/1.1\r\nhost:WWW.EXAMPLE.ORG:8080\r\n\r\n", "exact"),
+        ("GET / HTTP/1.1\r\nX: y\r\nHost: a.b.example.org\r\n\r\n", "wild"),
+        ("GET http://a.example.org/ HTTP/1.1\r\nHost: other\r\n\r\n", "wild"),
+        ("CONNECT www.example.org:443 HTTP/1.1\r\n\r\n", "exact"),
+        ("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "six"),
+        ("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", "web"),
+        ("BREW /pot HTTP/1.1\r\nHost: nobody\r\n\r\n", "web"),
+        ("GET / HTTP/1.0\r\n\r\n", "web"),
+    ):
         name, took = ask(one, head.encode())
         assert name == expected and took < slow(0.5), (head, name, took)
 
 
 def test_all_of_and_any_of(greeters):
-    one = greeters('{ name = "x"; string = "x"; }, { name = "y"; bytes = [ "00 01", "ff" ]; }', [
-        ("both", '( { protocol = "tls"; alpn = "h2"; sni = "a.example"; }, "x" )'), ("list", '[ "y", "http" ]'), ("tls", '"tls"')])
+    one = greeters(
+        '{ name = "x"; string = "x"; }, { name = "y"; bytes = [ "00 01", "ff" ]; }',
+        [
+            ("both", '( { protocol = "tls"; alpn = "h2"; sni = "a.example"; }, "x" )'),
+            ("list", '[ "y", "http" ]'),
+            ("tls", '"tls"'),
+        ],
+    )
     assert ask(one, b"x")[0] == "both"
     assert ask(one, client_hello("a.example", (b"h2",)))[0] == "both"
     assert ask(one, client_hello("a.example"))[0] == "tls"
@@ -367,11 +467,21 @@ def test_all_of_and_any_of(greeters):
     assert ask(one, b"GET / HTTP/1.1\r\n")[0] == "list"
 
 
-@pytest.mark.parametrize("pieces", [(b"S", b"SH-2.0-x\r\n"), (b"GET", b" / HTT", b"P/1.1\r\nHo", b"st: a\r\n\r\n"),
-                                    tuple(client_hello("a.example")[at : at + 9] for at in range(0, 80, 9))],
-                         ids=["ssh", "http", "tls"])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"S", b"SH-2.0-x\r\n"),
+        (b"GET", b" / HTT", b"P/1.1\r\nHo", b"st: a\r\n\r\n"),
+        tuple(client_hello("a.example")[at : at + 9] for at in range(0, 80, 9)),
+    ],
+    ids=["ssh", "http", "tls"],
+)
 def test_pieces_decide_as_the_whole_does(greeters, pieces):
-    one = greeters('{ name = "x"; string = "x"; }', [("ssh", '"ssh"'), ("web", '{ host = "a"; }'), ("tls", '{ sni = "a.example"; }')], 5.0)
+    one = greeters(
+        '{ name = "x"; string = "x"; }',
+        [("ssh", '"ssh"'), ("web", '{ host = "a"; }'), ("tls", '{ sni = "a.example"; }')],
+        5.0,
+    )
     whole = ask(one, b"".join(pieces))[0]
     assert whole is not None
     with one.connect() as client:
@@ -382,7 +492,9 @@ def test_pieces_decide_as_the_whole_does(greeters, pieces):
 
 
 def test_http2_authority(greeters):
-    one = greeters('{ name = "x"; string = "x"; }', [("right", '{ host = "right.example"; }'), ("web", '"http"')], 5.0)
+    one = greeters(
+        '{ name = "x"; string = "x"; }', [("right", '{ host = "right.example"; }'), ("web", '"http"')], 5.0
+    )
     authority = b"right.example"
     block = b"\x82\x84\x86\x41" + bytes([len(authority)]) + authority
     headers = len(block).to_bytes(3, "big") + b"\x01\x05\0\0\0\x01" + block
@@ -398,6 +510,16 @@ def test_the_log_line_says_what_was_decided(greeters):
         client.sendall(client_hello("A.Example", (b"h2", b"http/1.1")))
         assert name_of(client)[0] == "web"
     (line,) = one.wait_connections(1)
-    assert line["client"] == address and line["protocol"] == "tls" and line["sni"] == "a.example" and line["alpn"] == "h2"
-    assert line["service"] == "web" and line["delivery"] == "connect" and "decided_ms" in line and "total_ms" in line
+    assert (
+        line["client"] == address
+        and line["protocol"] == "tls"
+        and line["sni"] == "a.example"
+        and line["alpn"] == "h2"
+    )
+    assert (
+        line["service"] == "web"
+        and line["delivery"] == "connect"
+        and "decided_ms" in line
+        and "total_ms" in line
+    )
     wait_until(lambda: len(one.connections()) == 1, what="no second line")

@@ -10,14 +10,32 @@ import subprocess
 import time
 
 import pytest
-from harness import BINARY, SANITIZER_OPTIONS, accepts, children, connect, end_process, free_port, process_stat, read_all, run_usher, slow, wait_until
+from harness import (
+    BINARY,
+    SANITIZER_OPTIONS,
+    accepts,
+    children,
+    connect,
+    end_process,
+    free_port,
+    process_stat,
+    read_all,
+    run_usher,
+    slow,
+    wait_until,
+)
 
 
 class Demo:
     def __init__(self, *options, env=None):
         self.port = free_port()
-        self.process = subprocess.Popen([BINARY, "demo", "-p", str(self.port), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        text=True, env={**os.environ, **SANITIZER_OPTIONS, **(env or {})})
+        self.process = subprocess.Popen(
+            [BINARY, "demo", "-p", str(self.port), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **SANITIZER_OPTIONS, **(env or {})},
+        )
         self.text = ""
         while "Ctrl-C" not in self.text:
             line = self.process.stdout.readline()
@@ -34,7 +52,11 @@ class Demo:
             below = children(self.process.pid)
             self.process.send_signal(number)
             assert self.process.wait(slow(5)) == 0
-            wait_until(lambda: all((process_stat(pid) or ("", "Z"))[1] == "Z" for pid in below), 5, "all of it to end")
+            wait_until(
+                lambda: all((process_stat(pid) or ("", "Z"))[1] == "Z" for pid in below),
+                5,
+                "all of it to end",
+            )
         end_process(self.process)
 
 
@@ -52,7 +74,13 @@ def demo():
 
 
 def paste(command, timeout=15):
-    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=slow(timeout), stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        timeout=slow(timeout),
+        stdin=subprocess.DEVNULL,
+    )
 
 
 @pytest.mark.skipif(not shutil.which("nc"), reason="the lines use nc, of netcat-openbsd")
@@ -62,7 +90,9 @@ def test_every_printed_line_works(demo):
     page, echo, third = one.commands
     for _ in range(2):
         done = paste(page)
-        assert done.returncode == 0 and re.search(r"service +page\n +protocol +http\n +client +127\.0\.0\.1 port \d+\n", done.stdout), done
+        assert done.returncode == 0 and re.search(
+            r"service +page\n +protocol +http\n +client +127\.0\.0\.1 port \d+\n", done.stdout
+        ), done
         assert f"port {one.port}" in done.stdout
         done = paste(echo)
         assert done.returncode == 0 and done.stdout == "echo hello\n", done

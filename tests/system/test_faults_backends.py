@@ -65,9 +65,16 @@ def lists(usher, spare):
     """lists([port, ...], timeout, fallback): an usher with this list of backends."""
 
     def start(ports, timeout=2.0, fallback=""):
-        backends = ", ".join(f'"127.0.0.1:{port}"' if isinstance(port, int) else f'"{port}"' for port in ports)
-        return usher(LIST, backends=backends, timeout=timeout, spare=spare.port,
-                     fallback=f'fallback = "{fallback}";' if fallback else "")
+        backends = ", ".join(
+            f'"127.0.0.1:{port}"' if isinstance(port, int) else f'"{port}"' for port in ports
+        )
+        return usher(
+            LIST,
+            backends=backends,
+            timeout=timeout,
+            spare=spare.port,
+            fallback=f'fallback = "{fallback}";' if fallback else "",
+        )
 
     return start
 
@@ -92,7 +99,9 @@ def test_refused_then_the_next_one(lists):
 def test_unix_sockets_and_addresses_of_both_families_in_one_list(lists, place):
     (place / "gone.sock").touch()
     with Backend(("::1", 0)) as backend:
-        one = lists([f"unix:{place}/nothing.sock", f"unix:{place}/gone.sock", dead_port(), f"[::1]:{backend.port}"])
+        one = lists(
+            [f"unix:{place}/nothing.sock", f"unix:{place}/gone.sock", dead_port(), f"[::1]:{backend.port}"]
+        )
         with go(one), backend.accept() as server:
             assert server.recv(10) == b"go"
 
@@ -120,7 +129,9 @@ def test_nobody_is_left_then_the_reason_is_in_the_log(lists):
     with go(one) as client:
         how_it_ends(client)
     (line,) = one.wait_connections(1)
-    assert line["end"] == "delivery-failed" and line["error"] == "Connection refused" and line["service"] == "go"
+    assert (
+        line["end"] == "delivery-failed" and line["error"] == "Connection refused" and line["service"] == "go"
+    )
 
 
 def test_a_missing_unix_socket_is_the_reason(lists, place):
@@ -187,7 +198,7 @@ def test_a_client_that_resets_while_the_backend_connects_leaves_nothing(lists, h
 
 
 def test_a_client_that_closes_while_the_backend_connects_is_delivered_or_given_up(lists, hanging):
-    """A closed client may still only be half-closed: its bytes are owed to the backend, until the connect timeout."""
+    """A closed client may be only half-closed: its bytes are owed to the backend, until the timeout."""
     one = lists([hanging.port], timeout=1.0)
     (worker,) = one.workers
     before = count_fds(worker)
@@ -247,7 +258,13 @@ def test_a_backend_by_name(usher):
 
 
 def test_a_name_that_nobody_knows_does_not_keep_usher_from_starting(usher):
-    one = usher(LIST, backends='"no-such-host.invalid:80"', timeout=0.5, spare=dead_port(), fallback='fallback = "sorry";')
+    one = usher(
+        LIST,
+        backends='"no-such-host.invalid:80"',
+        timeout=0.5,
+        spare=dead_port(),
+        fallback='fallback = "sorry";',
+    )
     with go(one) as client:
         assert client.recv(100) == b"sorry\n"
     with one.connect() as client:  # the others are served

@@ -1,7 +1,6 @@
-"""Descriptors, memory, and processor time where they run out or must not grow. Clients and backends with thousands of
-connections are processes of their own: a process here has only so many descriptors."""
+"""Descriptors, memory, and processor time where they run out or must not grow. Clients and backends with
+thousands of connections are processes of their own: a process here has only so many descriptors."""
 
-import os
 import resource
 import select
 import socket
@@ -10,11 +9,12 @@ import sys
 import time
 
 import pytest
-from harness import BINARY, IS_ROOT, connect, count_fds, dead_port, end_process, read_exactly, slow, wait_until
-from peers import RELAY, Backend, HandedUsher, cpu_of, exchange, pair, reset, rss_kib
+from harness import IS_ROOT, connect, count_fds, dead_port, end_process, read_exactly, slow, wait_until
+from peers import RELAY, SANITIZED, Backend, HandedUsher, cpu_of, exchange, pair, reset, rss_kib
 
-needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root may look at the descriptors of an unprivileged worker")
-SANITIZED = b"__asan_init" in open(BINARY, "rb").read()
+needs_root = pytest.mark.skipif(
+    not IS_ROOT, reason="only root may look at the descriptors of an unprivileged worker"
+)
 
 CROWD = """
 import resource, socket, sys
@@ -44,8 +44,12 @@ def crowd():
     running = []
 
     def start(port, count):
-        process = subprocess.Popen([sys.executable, "-c", CROWD, str(port), str(count)], stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", CROWD, str(port), str(count)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         running.append(process)
         return process
 
@@ -65,7 +69,7 @@ def burst(port, count, data=b"go", at_once=100):
         for client in clients:
             client.sendall(data)
         for client in clients:
-            assert client.recv(2) == b"go"
+            assert read_exactly(client, 2) == b"go"
             client.close()
 
 
@@ -74,7 +78,9 @@ def burst(port, count, data=b"go", at_once=100):
 
 @needs_root
 def test_descriptors_after_ten_thousand_connections(usher, echo):
-    one = usher(RELAY.replace("workers = 1", "workers = 2; log = { level = \"notice\"; }"), backend=echo.port4)
+    one = usher(
+        RELAY.replace("workers = 1", "workers = 2; log = { level = \"notice\"; }"), backend=echo.port4
+    )
     before = one.fds()
     assert len(before) == 3 and all(before.values())
     burst(one.port, 200)
@@ -88,18 +94,21 @@ def test_descriptors_after_ten_thousand_connections(usher, echo):
 @needs_root
 @pytest.mark.parametrize("stdio", ["socket", "pipe", "pty"])
 def test_descriptors_after_a_thousand_programs(usher, stdio):
-    one = usher("""
+    one = usher(
+        """
         listen = [ "127.0.0.1:{port}" ];  workers = 2;
         protocols = ( { name = "go"; string = "go"; } );
         services = ( { name = "go"; match = "go"; exec = [ "/bin/head", "-n", "1" ]; stdio = "{stdio}"; } );
-    """, stdio=stdio)
+    """,
+        stdio=stdio,
+    )
     count = 300
     before = one.fds()
     for number in range(count):
         client = one.connect()
         client.sendall(b"go\n")
         if number % 10:
-            assert client.recv(2) == b"go"
+            assert read_exactly(client, 2) == b"go"
         client.close()
     one.wait_connections(count)
     wait_until(lambda: not one.programs(), 5, "every program to be gone and buried")
@@ -110,15 +119,20 @@ def test_descriptors_after_a_thousand_programs(usher, stdio):
 def test_descriptors_after_every_way_to_fail(usher, place):
     (place / "program").write_text("#!/bin/sh\nexit 0\n")
     (place / "program").chmod(0o755)
-    one = usher("""
+    one = usher(
+        """
         listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = 0.2;
-        protocols = ( { name = "refused"; string = "r"; }, { name = "missing"; string = "m"; }, { name = "no"; string = "n"; },
+        protocols = ( { name = "refused"; string = "r"; }, { name = "missing"; string = "m"; },
+                      { name = "no"; string = "n"; },
                       { name = "unreachable"; string = "u"; } );
         services = ( { name = "refused"; match = "refused"; connect = "127.0.0.1:{dead}"; },
                      { name = "unreachable"; match = "unreachable"; handover = "{place}/nobody.sock"; },
                      { name = "missing"; match = "missing"; exec = "{place}/program"; fallback = "refused"; },
                      { name = "no"; match = "no"; reject = "reset"; } );
-    """, dead=dead_port(), place=place)
+    """,
+        dead=dead_port(),
+        place=place,
+    )
     (place / "program").unlink()
     before = one.fds()
     clients = []
@@ -139,8 +153,11 @@ def test_five_thousand_idle_connections(usher, echo, crowd):
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 11000:
         pytest.skip("a process may not have 11,000 descriptors here")
     count = 5000
-    one = usher(RELAY.replace("workers = 1", "workers = 2; log = { level = \"notice\"; }; idle_timeout = 600.0"),
-                wrapper=limited(resource.getrlimit(resource.RLIMIT_NOFILE)[1]), backend=echo.port4)
+    one = usher(
+        RELAY.replace("workers = 1", "workers = 2; log = { level = \"notice\"; }; idle_timeout = 600.0"),
+        wrapper=limited(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+        backend=echo.port4,
+    )
     before = sum(rss_kib(pid) for pid in one.workers)
     people = crowd(one.port, count)
     assert select.select([people.stdout], [], [], slow(40))[0] and people.stdout.readline() == "connected\n"
@@ -159,10 +176,12 @@ def test_five_thousand_idle_connections(usher, echo, crowd):
 
 
 def test_silent_clients_cost_nothing_while_they_wait(usher):
-    one = usher("""
+    one = usher(
+        """
         listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = 60.0;  log = { level = "notice"; };
         services = ( { name = "ssh"; match = "ssh"; reject = "close"; } );
-    """)
+    """
+    )
     clients = [one.connect() for _ in range(900)]
     time.sleep(0.3)
     (worker,) = one.workers
@@ -177,7 +196,7 @@ def test_silent_clients_cost_nothing_while_they_wait(usher):
 
 
 def test_out_of_descriptors_it_waits_and_recovers(usher, echo):
-    """The worker has room for few: never an exit, never a spin, and the line of those who wait is served in the end."""
+    """The worker has room for few: never an exit, never a spin, and those who wait are served in the end."""
     one = usher(RELAY, wrapper=limited(64), backend=echo.port4)
     (worker,) = one.workers
     clients = [one.connect() for _ in range(150)]
@@ -219,11 +238,14 @@ def test_out_of_descriptors_connections_that_are_open_go_on(usher):
 
 def test_out_of_descriptors_with_programs_on_pipes(usher):
     """An answer of the master whose descriptors find no place costs that connection, not the worker."""
-    one = usher("""
+    one = usher(
+        """
         listen = [ "127.0.0.1:{port}" ];  workers = 1;
         protocols = ( { name = "go"; string = "go"; } );
         services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; stdio = "pipe"; } );
-    """, wrapper=limited(100))
+    """,
+        wrapper=limited(100),
+    )
     (worker,) = one.workers
     clients = [one.connect() for _ in range(60)]
     for client in clients:
@@ -251,11 +273,14 @@ def set_limit(pid, soft):
 @pytest.mark.skipif(not IS_ROOT, reason="the master's limits are root's to change")
 @pytest.mark.parametrize("stdio", ["socket", "pipe", "pty"])
 def test_a_master_without_descriptors_fails_that_program_only(usher, stdio):
-    one = usher("""
+    one = usher(
+        """
         listen = [ "127.0.0.1:{port}" ];  workers = 1;
         protocols = ( { name = "go"; string = "go"; } );
         services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; stdio = "{stdio}"; } );
-    """, stdio=stdio)
+    """,
+        stdio=stdio,
+    )
     full = count_fds(one.pid)
     for room in range(3):
         set_limit(one.pid, full + room)
@@ -270,7 +295,7 @@ def test_a_master_without_descriptors_fails_that_program_only(usher, stdio):
         set_limit(one.pid, 1000)
         with one.connect(timeout=3) as client:
             client.sendall(b"go\n")
-            assert client.recv(2) == b"go"
+            assert read_exactly(client, 2) == b"go"
     assert any(line.get("error") == "Too many open files" for line in one.wait_connections(6))
     assert count_fds(one.pid) == full
 
@@ -286,7 +311,12 @@ def test_a_reload_without_descriptors_changes_nothing(usher, echo):
         served = one.output().count("notice serving")
         set_limit(one.pid, full + room)
         one.send_signal(1)
-        wait_until(lambda: one.output().count("reload refused") > told or one.output().count("notice serving") > served, 5, "news")
+        wait_until(
+            lambda: one.output().count("reload refused") > told
+            or one.output().count("notice serving") > served,
+            5,
+            "news",
+        )
         set_limit(one.pid, 1000)
         if one.output().count("notice serving") > served:
             break
@@ -302,7 +332,7 @@ def test_more_than_max_connections_are_refused_and_told(usher, echo):
     inside = [one.connect() for _ in range(20)]
     for client in inside:
         client.sendall(b"go")
-        assert client.recv(2) == b"go"
+        assert read_exactly(client, 2) == b"go"
     for _ in range(30):
         with pytest.raises(ConnectionResetError), one.connect() as client:
             client.recv(1)
@@ -327,14 +357,17 @@ def test_a_listening_socket_that_was_shut_down_does_not_make_usher_spin():
     """Whoever handed a socket over still has it, and may shut it down."""
     with socket.create_server(("127.0.0.1", 0)) as handed:
         port = handed.getsockname()[1]
-        one = HandedUsher([handed], f"""
+        one = HandedUsher(
+            [handed],
+            f"""
             listen = [ "127.0.0.1:{port}" ];  workers = 1;
             protocols = ( {{ name = "go"; string = "go"; }} );
             services = ( {{ name = "go"; match = "go"; exec = [ "/bin/cat" ]; }} );
-        """).start()
+        """,
+        ).start()
         with connect(port) as client:
             client.sendall(b"go")
-            assert client.recv(2) == b"go"
+            assert read_exactly(client, 2) == b"go"
         handed.shutdown(socket.SHUT_RDWR)
         one.wait_log("does not listen")
         before = cpu_of(one.workers)

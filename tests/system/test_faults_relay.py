@@ -9,8 +9,23 @@ import time
 
 import pytest
 from harness import read_all, read_exactly, slow, wait_until
-from peers import (RELAY, Backend, Receiver, Sender, close_opened, cpu_seconds, exchange, fill, how_it_ends, join_all,
-                   kernel_room, pair, queued_seconds, reset, rss_kib)
+from peers import (
+    RELAY,
+    Backend,
+    Receiver,
+    Sender,
+    close_opened,
+    cpu_seconds,
+    exchange,
+    fill,
+    how_it_ends,
+    join_all,
+    kernel_room,
+    pair,
+    queued_seconds,
+    reset,
+    rss_kib,
+)
 
 MB = 1000 * 1000
 
@@ -99,7 +114,9 @@ def test_the_end_right_behind_the_data(relay, backend, size):
         client.close()
     for _ in range(20 if size < 100000 else 5):
         client = relay.connect()
-        thread = threading.Thread(target=lambda: (client.sendall(b"go" + data), client.shutdown(socket.SHUT_WR)))
+        thread = threading.Thread(
+            target=lambda: (client.sendall(b"go" + data), client.shutdown(socket.SHUT_WR))
+        )
         thread.start()
         server = backend.accept()
         assert read_all(server) == b"go" + data
@@ -155,6 +172,7 @@ def test_a_reset_after_a_half_close_arrives_as_a_reset(relay, backend, who, befo
                 other.send(b"x")
             except (ConnectionResetError, BrokenPipeError):
                 return True
+
         wait_until(refused, 3, "the reset to be felt")
     else:
         assert how_it_ends(other) == "reset"
@@ -175,7 +193,9 @@ def test_a_reset_while_data_flows_at_full_speed(relay, backend):
         got.join(slow(5))
         assert not sender.is_alive() and not got.is_alive()
         # One of the two hears ECONNRESET, the later one may find the pipe broken.
-        assert isinstance(got.error, ConnectionResetError) or isinstance(sender.error, (ConnectionResetError, BrokenPipeError))
+        assert isinstance(got.error, ConnectionResetError) or isinstance(
+            sender.error, (ConnectionResetError, BrokenPipeError)
+        )
         other.close()
 
 
@@ -260,11 +280,14 @@ def test_a_hundred_megabytes_both_ways_at_once(relay, backend):
 
 def test_a_hundred_megabytes_over_unix_sockets(usher, place):
     with Backend(place / "backend.sock") as backend:
-        one = usher("""
+        one = usher(
+            """
             listen = [ "unix:{dir}/in.sock" ];  workers = 1;
             protocols = ( { name = "go"; string = "go"; } );
             services = ( { name = "go"; match = "go"; connect = "unix:{backend}"; } );
-        """, backend=place / "backend.sock")
+        """,
+            backend=place / "backend.sock",
+        )
         client = socket.socket(socket.AF_UNIX)
         client.settimeout(slow(10))
         client.connect(str(one.dir / "in.sock"))
@@ -347,7 +370,7 @@ def test_idle_timeout_ends_a_quiet_connection_and_spares_a_busy_one(usher, backe
 
 def test_idle_timeout_also_ends_a_connection_that_is_stuck(usher, backend):
     """A reader that reads nothing at all is idle, however much waits for it."""
-    one = usher("idle_timeout = 0.7;" + RELAY, backend=backend.port)
+    one = usher(f"idle_timeout = {slow(0.7)};" + RELAY, backend=backend.port)
     client, server = pair(one, backend, buffer=8192)
     fill(server, 0.2)
     assert one.wait_connections(1, timeout=3)[0]["end"] == "idle"
@@ -372,4 +395,3 @@ def test_nothing_is_watched_or_kept_once_both_are_gone(relay, backend):
     relay.wait_connections(200)
     wait_until(lambda: relay.fds() == before, 3, f"as many descriptors as before: {before}")
     assert os.path.exists(f"/proc/{worker}")
-

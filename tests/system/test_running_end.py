@@ -106,13 +106,17 @@ def test_drain_timeout_cuts_what_is_left(usher, backend):
 
 @pytest.mark.parametrize("stdio", ["pipe", "pty"])
 def test_drain_timeout_ends_programs_that_usher_carries(usher, stdio):
-    one = usher("""
-        listen = [ "127.0.0.1:{port}" ];  workers = 1;  drain_timeout = 0.5;  protocols = ( { name = "go"; string = "go"; } );
+    one = usher(
+        """
+        listen = [ "127.0.0.1:{port}" ];  workers = 1;  drain_timeout = 0.5;
+        protocols = ( { name = "go"; string = "go"; } );
         services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; stdio = "{stdio}"; } );
-    """, stdio=stdio)
+    """,
+        stdio=stdio,
+    )
     client = one.connect()
     client.sendall(b"go\n")
-    assert client.recv(2) == b"go"
+    assert read_exactly(client, 2) == b"go"
     one.send_signal(signal.SIGTERM)
     ends_in(one, 0.4, 2)
     client.close()
@@ -120,13 +124,16 @@ def test_drain_timeout_ends_programs_that_usher_carries(usher, stdio):
 
 def test_a_program_on_the_socket_itself_outlives_usher(usher):
     """It owns the connection: usher is out of the way."""
-    one = usher("""
+    one = usher(
+        """
         listen = [ "127.0.0.1:{port}" ];  workers = 1;  protocols = ( { name = "go"; string = "go"; } );
         services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; } );
-    """, may_leave=["cat"])
+    """,
+        may_leave=["cat"],
+    )
     client = one.connect()
     client.sendall(b"go")
-    assert client.recv(2) == b"go"
+    assert read_exactly(client, 2) == b"go"
     one.send_signal(signal.SIGTERM)
     ends_in(one, 0, 1)
     client.sendall(b"still here")
@@ -149,6 +156,32 @@ def test_sigterm_ends_with_a_worker_that_is_stopped(usher, backend):
     os.kill(one.workers[0], signal.SIGSTOP)
     one.send_signal(signal.SIGTERM)
     ends_in(one, 0.2, 6)
+
+
+def without_workers(usher, backend):
+    """An usher whose only worker has died so often that its successor is made to wait."""
+    one = usher(RELAY, backend=backend.port, may_crash=True)
+    for deaths in range(1, 6):
+        wait_until(lambda: one.workers, 3, "a worker")
+        os.kill(one.workers[0], signal.SIGKILL)
+        one.wait_log("was killed by signal", count=deaths)
+    assert one.workers == []
+    return one
+
+
+def test_sigterm_ends_where_no_worker_is_left(usher, backend):
+    one = without_workers(usher, backend)
+    one.send_signal(signal.SIGTERM)
+    ends_in(one, 0, 1)
+
+
+def test_a_reload_where_no_worker_is_left(usher, backend):
+    one = without_workers(usher, backend)
+    one.reload()
+    exchange(*pair(one, backend), 1000, 1000)
+    close_opened()
+    one.send_signal(signal.SIGTERM)
+    ends_in(one, 0, 2)
 
 
 def test_sigterm_under_load(usher, echo):
@@ -241,17 +274,19 @@ def test_reload_takes_the_new_services_and_keeps_the_old_sessions(usher, backend
 def test_reload_with_other_listeners(usher, echo):
     one = usher(RELAY, backend=echo.port4)
     first = one.port
-    one.reload(RELAY.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port}", "127.0.0.1:{port_b}", "unix:{dir}/in"'))
+    one.reload(
+        RELAY.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port}", "127.0.0.1:{port_b}", "unix:{dir}/in"')
+    )
     for address in (("127.0.0.1", first), ("127.0.0.1", one.ports["port_b"]), one.dir / "in"):
         with connect(address) as client:
             client.sendall(b"go")
-            assert client.recv(2) == b"go"
+            assert read_exactly(client, 2) == b"go"
     one.reload(RELAY.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port_b}"'))
     wait_until(lambda: not accepts(("127.0.0.1", first)), 3, "the old port to close")
     assert not (one.dir / "in").exists()
     with connect(one.ports["port_b"]) as client:
         client.sendall(b"go")
-        assert client.recv(2) == b"go"
+        assert read_exactly(client, 2) == b"go"
 
 
 def test_reload_under_load_loses_no_connection(usher, echo):
@@ -264,7 +299,7 @@ def test_reload_under_load_loses_no_connection(usher, echo):
             try:
                 with one.connect() as client:
                     client.sendall(b"go")
-                    assert client.recv(2) == b"go"
+                    assert read_exactly(client, 2) == b"go"
                     served.append(1)
             except (OSError, AssertionError) as error:
                 broken.append(error)
@@ -294,13 +329,17 @@ def test_reload_many_times_leaves_nothing(usher, echo):
     assert count_fds(one.pid) == before
 
 
-@pytest.mark.parametrize("bad,line,words", [
-    ('nonsense = 1;\n' + RELAY, 1, "unknown key `nonsense'"),
-    (RELAY + "services = ;", 5, ""),
-    (RELAY.replace('string = "go"', 'regex = "("'), 3, "does not compile"),
-    (RELAY.replace('connect = "127.0.0.1:{backend}";', ""), 4, "no delivery"),
-    (RELAY.replace("{backend}", "{port}"), 4, "usher's own listener"),
-], ids=["unknown key", "syntax", "regex", "no delivery", "loop"])
+@pytest.mark.parametrize(
+    "bad,line,words",
+    [
+        ('nonsense = 1;\n' + RELAY, 1, "unknown key `nonsense'"),
+        (RELAY + "services = ;", 5, ""),
+        (RELAY.replace('string = "go"', 'regex = "("'), 3, "does not compile"),
+        (RELAY.replace('connect = "127.0.0.1:{backend}";', ""), 4, "no delivery"),
+        (RELAY.replace("{backend}", "{port}"), 4, "usher's own listener"),
+    ],
+    ids=["unknown key", "syntax", "regex", "no delivery", "loop"],
+)
 def test_a_bad_file_changes_nothing(usher, backend, bad, line, words):
     one = usher(RELAY, backend=backend.port)
     client, server = pair(one, backend)
@@ -321,17 +360,24 @@ def test_a_missing_file_changes_nothing(relay, backend):
     relay.file.unlink()
     relay.send_signal(signal.SIGHUP)
     relay.wait_log("reload refused")
-    assert any(f"{relay.file}: cannot be read: No such file or directory" in line.text for line in relay.log), relay.output()
+    assert any(
+        f"{relay.file}: cannot be read: No such file or directory" in line.text for line in relay.log
+    ), relay.output()
     exchange(*pair(relay, backend), 1000, 1000)
 
 
 def test_a_new_listener_that_is_taken_changes_nothing(relay, backend):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        relay.write(RELAY.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port}", "unix:{dir}/in", "127.0.0.1:%d"' % port))
+        relay.write(
+            RELAY.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port}", "unix:{dir}/in", "127.0.0.1:%d"' % port)
+        )
         relay.send_signal(signal.SIGHUP)
         relay.wait_log("reload refused")
-        assert any(f"cannot listen on 127.0.0.1:{port}: Address already in use, held by" in line.text for line in relay.log)
+        assert any(
+            f"cannot listen on 127.0.0.1:{port}: Address already in use, held by" in line.text
+            for line in relay.log
+        )
     assert not (relay.dir / "in").exists()
     exchange(*pair(relay, backend), 1000, 1000)
     relay.reload()  # now it is free
@@ -366,7 +412,12 @@ def test_reload_reaches_the_log_settings(usher, backend):
     one.send_signal(signal.SIGHUP)
     wait_until(lambda: '"text":"serving: ' in one.output(), 3, "the reload")
     exchange(*pair(one, backend), 10, 10)
-    found = wait_until(lambda: [line for line in one.output().splitlines() if line.startswith("{") and '"connection"' in line], 3)
+    found = wait_until(
+        lambda: [
+            line for line in one.output().splitlines() if line.startswith("{") and '"connection"' in line
+        ],
+        3,
+    )
     assert json.loads(found[0])["service"] == "go"
     one.write(RELAY + 'log = { format = "json"; to = "{dir}/log"; };')
     one.send_signal(signal.SIGHUP)
@@ -378,11 +429,16 @@ def test_reload_reaches_the_log_settings(usher, backend):
 
 def test_the_master_sleeps(relay):
     """With nothing to do nobody wakes up."""
+
     def switches():
         total = 0
         for pid in [relay.pid, *relay.workers, *relay.loggers]:
             with open(f"/proc/{pid}/status", encoding="ascii") as file:
-                total += sum(int(line.split()[1]) for line in file if "voluntary_ctxt_switches" in line and "non" not in line)
+                total += sum(
+                    int(line.split()[1])
+                    for line in file
+                    if "voluntary_ctxt_switches" in line and "non" not in line
+                )
         return total
 
     time.sleep(0.3)

@@ -10,15 +10,40 @@ import subprocess
 import time
 
 import pytest
-from harness import BINARY, IS_ROOT, SANITIZER_OPTIONS, connect, end_process, free_port, slow, wait_for_server, wait_until
+from harness import (
+    BINARY,
+    IS_ROOT,
+    SANITIZER_OPTIONS,
+    connect,
+    end_process,
+    free_port,
+    read_exactly,
+    slow,
+    wait_for_server,
+    wait_until,
+)
 from peers import RELAY, client_hello, how_it_ends
 
-HOSTILE = [b"\n2026-01-01T00:00:00.000Z error forged", b"a\r\nforged=1", b'"', b'" end=finished x="', b"\\", b"\x00\x01\x7f\x80\xff",
-           b"\x1b[2J\x1b]0;owned\x07", b"{}", b'","event":"forged', b"\xe2\x80\xae\xc2\x85", b"%s%n%n", b"a" * 255, b"<0>kernel: oops"]
+HOSTILE = [
+    b"\n2026-01-01T00:00:00.000Z error forged",
+    b"a\r\nforged=1",
+    b'"',
+    b'" end=finished x="',
+    b"\\",
+    b"\x00\x01\x7f\x80\xff",
+    b"\x1b[2J\x1b]0;owned\x07",
+    b"{}",
+    b'","event":"forged',
+    b"\xe2\x80\xae\xc2\x85",
+    b"%s%n%n",
+    b"a" * 255,
+    b"<0>kernel: oops",
+]
 
 SINK = """
 listen = [ "127.0.0.1:{port}" ];  workers = 2;  decide_timeout = 0.3;
-services = ( { name = "tls"; match = "tls"; reject = "close"; }, { name = "web"; match = "http"; reject = "close"; } );
+services = ( { name = "tls"; match = "tls"; reject = "close"; },
+             { name = "web"; match = "http"; reject = "close"; } );
 log = { format = "{format}"; level = "debug"; };
 """
 
@@ -54,7 +79,9 @@ def test_hostile_bytes_never_forge_a_line(usher, format):
     event = '"event":"connection"' if format == "json" else " info connection "
     wait_until(lambda: one.output().count(event) >= len(sent), 5, "a line each")
     raw = one.log_path.read_bytes()
-    assert all(0x20 <= byte < 0x7f or byte == 0x0a for byte in raw), "a control byte or one beyond ASCII in the log"
+    assert all(
+        0x20 <= byte < 0x7F or byte == 0x0A for byte in raw
+    ), "a control byte or one beyond ASCII in the log"
     lines = raw.decode().splitlines()
     if format == "json":
         entries = [json.loads(line) for line in lines]
@@ -64,12 +91,17 @@ def test_hostile_bytes_never_forge_a_line(usher, format):
         assert all(isinstance(entry["total_ms"], float) and isinstance(entry["id"], int) for entry in ended)
         assert {entry["end"] for entry in ended} <= {"rejected", "no-service"}
     else:
-        assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (error|warning|notice|info|debug) ", line) for line in lines)
+        assert all(
+            re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (error|warning|notice|info|debug) ", line)
+            for line in lines
+        )
         ended = [line for line in lines if event in line]
         assert len(ended) == len(sent)
-        # A value either has none but plain characters, or stands in quotation marks without another one in it.
+        # A value either has only plain characters, or stands in quotation marks without another one in it.
         for line in ended:
-            assert re.fullmatch(r'\S+ info connection( [a-z_]+=([A-Za-z0-9._:/@+*,-]+|"([^"\\]|\\x[0-9a-f]{2})*"))+', line), line
+            assert re.fullmatch(
+                r'\S+ info connection( [a-z_]+=([A-Za-z0-9._:/@+*,-]+|"([^"\\]|\\x[0-9a-f]{2})*"))+', line
+            ), line
             assert re.sub(r'"[^"]*"', "", line).count(" end=") == 1, line
 
 
@@ -78,17 +110,28 @@ def test_json_values_are_what_was_sent(usher):
     say(one.port, client_hello("plain.example", (b'a"b\\c\n\xff',)))
     say(one.port, b"GET / HTTP/1.1\r\nHost: www.Example.org\r\n\r\n")
     wait_until(lambda: one.output().count('"event":"connection"') == 2, 3)
-    tls, web = sorted((json.loads(line) for line in one.output().splitlines() if '"event":"connection"' in line), key=lambda e: e["id"])
+    tls, web = sorted(
+        (json.loads(line) for line in one.output().splitlines() if '"event":"connection"' in line),
+        key=lambda e: e["id"],
+    )
     assert tls["sni"] == "plain.example" and tls["alpn"] == 'a"b\\c\n\xff'
-    assert web["host"] == "www.example.org" and web["protocol"] == "http" and web["service"] == "web" and web["delivery"] == "reject"
+    assert (
+        web["host"] == "www.example.org"
+        and web["protocol"] == "http"
+        and web["service"] == "web"
+        and web["delivery"] == "reject"
+    )
     assert web["listener"] == f"127.0.0.1:{one.port}" and web["client"].startswith("127.0.0.1:")
 
 
 def test_hostile_names_do_not_reach_a_programs_environment(usher):
-    one = usher("""
+    one = usher(
+        """
         listen = [ "127.0.0.1:{port}" ];  workers = 1;
-        services = ( { name = "tls"; match = "tls"; exec = [ "/bin/sh", "-c", "cat > /dev/null & env; sleep 0.05" ]; stdio = "pipe"; } );
-    """)
+        services = ( { name = "tls"; match = "tls"; stdio = "pipe";
+                       exec = [ "/bin/sh", "-c", "cat > /dev/null & env; sleep 0.05" ]; } );
+    """
+    )
     for hello in hostile_hellos():
         with connect(one.port) as client:
             client.sendall(hello)
@@ -109,7 +152,7 @@ def test_levels(usher, echo):
         one = usher(RELAY + f'log = {{ level = "{level}"; }};', backend=echo.port4)
         with one.connect() as client:
             client.sendall(b"go")
-            assert client.recv(2) == b"go"
+            assert read_exactly(client, 2) == b"go"
         if level in ("info", "debug"):
             one.wait_connections(1)
         one.stop()
@@ -132,7 +175,7 @@ def lines_of(path):
 def one_connection(one):
     with one.connect() as client:
         client.sendall(b"go")
-        assert client.recv(2) == b"go"
+        assert read_exactly(client, 2) == b"go"
 
 
 def test_a_log_file(usher, echo, place):
@@ -161,15 +204,23 @@ def test_sigusr1_reopens_a_renamed_log_file(usher, echo, place):
         one_connection(one)
     path.rename(old)
     one_connection(one)
-    wait_until(lambda: sum(" connection " in line for line in lines_of(old)) == 21, 3, "the renamed file to go on")
+    wait_until(
+        lambda: sum(" connection " in line for line in lines_of(old)) == 21, 3, "the renamed file to go on"
+    )
     assert not path.exists()
     one.send_signal(signal.SIGUSR1)
     wait_until(path.exists, 3, "a new file")
     for number in range(20):
         one_connection(one)
-    wait_until(lambda: sum(" connection " in line for line in lines_of(old) + lines_of(path)) == 41, 3, "all lines")
+    wait_until(
+        lambda: sum(" connection " in line for line in lines_of(old) + lines_of(path)) == 41, 3, "all lines"
+    )
     assert sum(" connection " in line for line in lines_of(path)) >= 19
-    ids = [re.search(r" id=(\d+) ", line).group(1) for line in lines_of(old) + lines_of(path) if " connection " in line]
+    ids = [
+        re.search(r" id=(\d+) ", line).group(1)
+        for line in lines_of(old) + lines_of(path)
+        if " connection " in line
+    ]
     assert len(set(ids)) == 41
 
 
@@ -180,7 +231,12 @@ def test_sigusr1_where_the_file_cannot_be_opened_keeps_the_old_one(usher, echo, 
     directory.rename(place / "moved")
     one.send_signal(signal.SIGUSR1)
     moved = place / "moved" / "log"
-    wait_until(lambda: any("cannot reopen" in line and "No such file or directory" in line for line in lines_of(moved)), 3)
+    wait_until(
+        lambda: any(
+            "cannot reopen" in line and "No such file or directory" in line for line in lines_of(moved)
+        ),
+        3,
+    )
     one_connection(one)
     wait_until(lambda: any(" connection " in line for line in lines_of(moved)), 3)
 
@@ -239,22 +295,30 @@ def test_a_fifo_with_a_reader_that_goes_away(usher, echo, place):
 
 
 def test_syslog_gets_the_lines(echo, place):
-    """usher has no option for where syslog listens, and another machine's /dev/log is not ours to replace: so this needs a
-    mount namespace of its own, with a /dev/log that the test listens on."""
+    """usher has no option for where syslog listens, and the system's /dev/log is not ours to replace: so this
+    needs a mount namespace of its own, with a /dev/log that the test listens on."""
     socket_path = place / "dev-log"
     port = free_port()
-    (place / "c").write_text(RELAY.replace("{port}", str(port)).replace("{backend}", str(echo.port4)) + 'log = { to = "syslog"; };')
+    (place / "c").write_text(
+        RELAY.replace("{port}", str(port)).replace("{backend}", str(echo.port4)) + 'log = { to = "syslog"; };'
+    )
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
         pytest.skip("no mount namespace can be made here, and /dev/log is the system's")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(str(socket_path))
     socket_path.chmod(0o777)
     listener.settimeout(slow(5))
-    script = ('mkdir -p "$0/dev" && mount -t tmpfs none "$0/dev" && touch "$0/dev/log" "$0/dev/null" "$0/dev/ptmx" && '
-              'mount --bind /dev/null "$0/dev/null" && ln -sf "$0/dev-log" "$0/dev/log" && mount --bind "$0/dev" /dev && '
-              'exec "$1" run -c "$0/c"')
-    process = subprocess.Popen(["unshare", "-m", "/bin/sh", "-c", script, str(place), str(BINARY)], stderr=subprocess.PIPE,
-                               env={**os.environ, **SANITIZER_OPTIONS})
+    script = (
+        'mkdir -p "$0/dev" && mount -t tmpfs none "$0/dev" && touch "$0/dev/null" && '
+        'mount --bind /dev/null "$0/dev/null" && ln -sf "$0/dev-log" "$0/dev/log" && '
+        'mount --bind "$0/dev" /dev && '
+        'exec "$1" run -c "$0/c"'
+    )
+    process = subprocess.Popen(
+        ["unshare", "-m", "/bin/sh", "-c", script, str(place), str(BINARY)],
+        stderr=subprocess.PIPE,
+        env={**os.environ, **SANITIZER_OPTIONS},
+    )
     try:
         try:
             wait_for_server(("127.0.0.1", port), 3)
@@ -263,13 +327,15 @@ def test_syslog_gets_the_lines(echo, place):
             pytest.skip("no /dev of its own can be made here: " + process.stderr.read().decode()[-200:])
         with connect(port) as client:
             client.sendall(b"go")
-            assert client.recv(2) == b"go"
+            assert read_exactly(client, 2) == b"go"
         got = []
         while not any(b"service=go" in line for line in got):
             got.append(listener.recv(4096))
         line = next(line for line in got if b"service=go" in line).decode()
         # <daemon.info>, its own time and "usher", and then ours without a time of its own.
-        assert re.match(r"<30>\w{3} [ \d]\d [\d:]{8} usher(\[\d+\])?: (info )?connection id=\d+ client=", line), line
+        assert re.match(
+            r"<30>\w{3} [ \d]\d [\d:]{8} usher(\[\d+\])?: (info )?connection id=\d+ client=", line
+        ), line
     finally:
         end_process(process)
         listener.close()

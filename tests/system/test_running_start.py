@@ -1,4 +1,4 @@
-"""Starting: in the foreground, in the background, for inetd, from systemd; the pid file; what keeps usher from starting."""
+"""Starting: in the foreground, in the background, from systemd; the pid file; what keeps usher from it."""
 
 import contextlib
 import os
@@ -8,12 +8,24 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 import pytest
-from harness import (BINARY, IS_ROOT, SANITIZER_OPTIONS, accepts, children, connect, end_process, free_port, process_stat, read_all,
-                     run_usher, slow, wait_until)
+from harness import (
+    BINARY,
+    IS_ROOT,
+    SANITIZER_OPTIONS,
+    accepts,
+    children,
+    connect,
+    end_process,
+    free_port,
+    process_stat,
+    read_exactly,
+    run_usher,
+    slow,
+    wait_until,
+)
 from peers import HandedUsher
 
 SERVICES = """
@@ -36,14 +48,19 @@ def served(port):
 
 @pytest.fixture
 def background(place):
-    """background(args) starts `usher run -d`: (its finished starter, port). What serves then is ended by its pid file."""
+    """background() starts `usher run -d`: (its finished starter, port). What serves ends by its pid file."""
     pid_file = place / "pid"
 
     def start(extra="", port=None, **options):
         port = port or free_port()
-        config = write(place, f'listen = [ "127.0.0.1:{port}" ];  workers = 2;  pid_file = "{pid_file}";'
-                              f'  log = {{ to = "{place}/log"; }};' + SERVICES + extra)
-        starter = subprocess.run([BINARY, "run", "-d", "-c", config], timeout=slow(15), env=ENVIRONMENT, **options)
+        config = write(
+            place,
+            f'listen = [ "127.0.0.1:{port}" ];  workers = 2;  pid_file = "{pid_file}";'
+            f'  log = {{ to = "{place}/log"; }};' + SERVICES + extra,
+        )
+        starter = subprocess.run(
+            [BINARY, "run", "-d", "-c", config], timeout=slow(15), env=ENVIRONMENT, **options
+        )
         return starter, port
 
     yield start
@@ -54,7 +71,9 @@ def background(place):
 def end_background(pid, number=signal.SIGTERM):
     below = children(pid)
     os.kill(pid, number)
-    wait_until(lambda: all((process_stat(one) or ("", "Z"))[1] == "Z" for one in (pid, *below)), 8, "it to end")
+    wait_until(
+        lambda: all((process_stat(one) or ("", "Z"))[1] == "Z" for one in (pid, *below)), 8, "it to end"
+    )
 
 
 # ---- in the foreground
@@ -63,7 +82,7 @@ def end_background(pid, number=signal.SIGTERM):
 def test_in_the_foreground_until_told_to_end(usher):
     one = usher('listen = [ "127.0.0.1:{port}" ];  workers = 3;' + SERVICES)
     assert served(one.port) and len(one.workers) == 3
-    names = {process_stat(pid)[0] for pid in [one.pid, *children(one.pid)]}
+    names = {(process_stat(pid) or ("",))[0] for pid in [one.pid, *children(one.pid)]}
     assert {"usher: master", "usher: worker", "usher: logger"} <= names
     one.stop()
     assert not accepts(("127.0.0.1", one.port))
@@ -79,11 +98,14 @@ def test_run_is_what_it_does_without_a_subcommand(usher, place):
 
 def test_the_port_of_the_command_line_replaces_those_of_ip_listeners(usher):
     port = free_port()
-    one = usher('listen = [ "127.0.0.1:{port_a}", "[::1]:{port_b}", "unix:{dir}/in" ];  workers = 1;' + SERVICES, args=["-p", port])
+    one = usher(
+        'listen = [ "127.0.0.1:{port_a}", "[::1]:{port_b}", "unix:{dir}/in" ];  workers = 1;' + SERVICES,
+        args=["-p", port],
+    )
     for address in (("127.0.0.1", port), ("::1", port), one.dir / "in"):
         with connect(address) as client:
             client.sendall(b"go")
-            assert client.recv(2) == b"go"
+            assert read_exactly(client, 2) == b"go"
     for name in ("port_a", "port_b"):
         assert not accepts(("127.0.0.1", one.ports[name])) and not accepts(("::1", one.ports[name]))
 
@@ -93,12 +115,16 @@ def test_both_families_on_one_port(usher):
     for host in ("127.0.0.1", "127.0.0.2", "::1"):
         with connect((host, one.port)) as client:
             client.sendall(b"go")
-            assert client.recv(2) == b"go"
+            assert read_exactly(client, 2) == b"go"
 
 
 def test_unix_listeners_have_their_mode_and_go_with_usher(usher):
-    one = usher("""listen = ( { address = "unix:{dir}/a"; mode = 0600; }, { address = "unix:{dir}/b"; mode = 0777; }, "unix:{dir}/c" );
-                   workers = 1;""" + SERVICES)
+    one = usher(
+        """listen = ( { address = "unix:{dir}/a"; mode = 0600; }, { address = "unix:{dir}/b"; mode = 0777; },
+                              "unix:{dir}/c" );
+                   workers = 1;"""
+        + SERVICES
+    )
     modes = {name: (one.dir / name).stat().st_mode & 0o777 for name in "abc"}
     assert modes == {"a": 0o600, "b": 0o777, "c": 0o660}
     one.stop()
@@ -111,13 +137,16 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(usher, place):
     usher(f'listen = [ "unix:{place}/in" ];  workers = 1;' + SERVICES)
     with connect(place / "in") as client:
         client.sendall(b"go")
-        assert client.recv(2) == b"go"
+        assert read_exactly(client, 2) == b"go"
     config = write(place, f'listen = [ "unix:{place}/in" ];' + SERVICES)
     second = run_usher("run", "-c", config)
-    assert second.returncode == 1 and f"{config}:1: cannot listen on unix:{place}/in: Address already in use" in second.stderr
+    assert (
+        second.returncode == 1
+        and f"{config}:1: cannot listen on unix:{place}/in: Address already in use" in second.stderr
+    )
     with connect(place / "in") as client:
         client.sendall(b"go")
-        assert client.recv(2) == b"go"
+        assert read_exactly(client, 2) == b"go"
     (place / "file").write_text("precious")
     config = write(place, f'listen = [ "unix:{place}/file" ];' + SERVICES)
     assert run_usher("run", "-c", config).returncode == 1
@@ -128,10 +157,17 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(usher, place):
 @pytest.mark.parametrize("option", ["", "-d"])
 def test_started_with_closed_descriptors(place, closed, option):
     port = free_port()
-    config = write(place, f'listen = [ "127.0.0.1:{port}" ];  workers = 1;  pid_file = "{place}/pid";  log = {{ to = "{place}/log"; }};'
-                   + SERVICES)
-    process = subprocess.Popen(["/bin/sh", "-c", f'exec "$0" run {option} -c "$1" {closed}', BINARY, config], env=ENVIRONMENT)
-    wait_until(lambda: (place / "log").exists() and "serving" in (place / "log").read_text(), 5, "it to serve")
+    config = write(
+        place,
+        f'listen = [ "127.0.0.1:{port}" ];  workers = 1;  pid_file = "{place}/pid";'
+        f'log = {{ to = "{place}/log"; }};' + SERVICES,
+    )
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", f'exec "$0" run {option} -c "$1" {closed}', BINARY, config], env=ENVIRONMENT
+    )
+    wait_until(
+        lambda: (place / "log").exists() and "serving" in (place / "log").read_text(), 5, "it to serve"
+    )
     if option:
         assert process.wait(slow(5)) == 0
     pid = int((place / "pid").read_text())
@@ -159,15 +195,19 @@ def test_in_the_background_once_it_serves(background, place):
 def test_in_the_background_it_lets_go_of_the_starters_descriptors(background, place):
     """Or `ssh host usher -d` and `x=$(usher -d)` would never come back."""
     begin = time.monotonic()
-    starter, port = background(capture_output=True, stdin=subprocess.DEVNULL)  # returns with the end of both streams
+    starter, port = background(
+        capture_output=True, stdin=subprocess.DEVNULL
+    )  # returns with the end of both streams
     assert starter.returncode == 0 and starter.stdout == b"" and starter.stderr == b""
     assert time.monotonic() - begin < slow(5) and served(port)
     pid = int((place / "pid").read_text())
     if IS_ROOT:
         for one in (pid, *children(pid)):
-            if not process_stat(one)[0].startswith("usher"):
+            if not (process_stat(one) or ("",))[0].startswith("usher"):
                 continue
-            assert {os.readlink(f"/proc/{one}/fd/{fd}") for fd in (0, 1, 2)} == {"/dev/null"}, process_stat(one)
+            assert {os.readlink(f"/proc/{one}/fd/{fd}") for fd in (0, 1, 2)} == {"/dev/null"}, process_stat(
+                one
+            )
 
 
 def test_in_the_background_failures_come_through(background, place):
@@ -186,7 +226,9 @@ def test_in_the_background_a_second_one_is_refused(background, place):
     pid = (place / "pid").read_text()
     other = free_port()
     starter, _ = background(port=other, stderr=subprocess.PIPE)
-    assert starter.returncode == 1 and f"usher runs already, as process {pid.strip()}".encode() in starter.stderr
+    assert (
+        starter.returncode == 1 and f"usher runs already, as process {pid.strip()}".encode() in starter.stderr
+    )
     assert (place / "pid").read_text() == pid and served(port) and not accepts(("127.0.0.1", other))
 
 
@@ -196,8 +238,12 @@ def test_in_the_background_a_second_one_is_refused(background, place):
 @pytest.fixture
 def with_pid_file(usher, place):
     def start(serving=True, **options):
-        return usher('listen = [ "127.0.0.1:{port}" ];  workers = 1;  pid_file = "{pid_file}";' + SERVICES, pid_file=place / "pid",
-                     serving=serving, **options)
+        return usher(
+            'listen = [ "127.0.0.1:{port}" ];  workers = 1;  pid_file = "{pid_file}";' + SERVICES,
+            pid_file=place / "pid",
+            serving=serving,
+            **options,
+        )
 
     return start
 
@@ -250,7 +296,11 @@ def test_a_pid_file_that_is_no_file_is_refused(with_pid_file, place, kind):
 
 
 def test_a_pid_file_where_nothing_can_be_written(usher):
-    one = usher('listen = [ "127.0.0.1:{port}" ];  pid_file = "/nowhere/at/all/pid";' + SERVICES, serving=False, status=1)
+    one = usher(
+        'listen = [ "127.0.0.1:{port}" ];  pid_file = "/nowhere/at/all/pid";' + SERVICES,
+        serving=False,
+        status=1,
+    )
     assert one.process.wait(slow(5)) == 1
     assert "cannot write the pid file /nowhere/at/all/pid: No such file or directory" in one.output()
 
@@ -262,145 +312,16 @@ def test_somebody_elses_pid_file_is_left_alone_at_the_end(with_pid_file, place):
     assert (place / "pid").read_text() == "999999999\n"
 
 
-# ---- inetd
-
-
-def inetd(place, config, stderr_too=True):
-    """(our end, the process) of `usher run -i` on a socket."""
-    ours, its = socket.socketpair()
-    path = write(place, config)
-    process = subprocess.Popen([BINARY, "run", "-i", "-c", path], stdin=its, stdout=its, stderr=its if stderr_too else subprocess.PIPE,
-                               env=ENVIRONMENT)
-    its.close()
-    ours.settimeout(slow(10))
-    return ours, process
-
-
-def test_one_connection_on_descriptor_0(place):
-    port = free_port()
-    client, process = inetd(place, f'listen = [ "127.0.0.1:{port}" ];' + SERVICES)
-    client.sendall(b"go and come back")
-    assert client.recv(100) == b"go and come back"
-    client.shutdown(socket.SHUT_WR)
-    assert read_all(client) == b""
-    assert process.wait(slow(5)) == 0
-    assert not accepts(("127.0.0.1", port)), "with -i it listens nowhere"
-    client.close()
-
-
-def test_inetd_relays_half_closes_and_all(place, echo):
-    client, process = inetd(place, f"""listen = [ "127.0.0.1:1" ];  protocols = ( {{ name = "go"; string = "go"; }} );
-        services = ( {{ name = "go"; match = "go"; connect = "{echo.tcp4}"; }} );""")
-    data = b"go" + os.urandom(3000000)
-    thread = threading.Thread(target=lambda: (client.sendall(data), client.shutdown(socket.SHUT_WR)))
-    thread.start()
-    assert read_all(client) == data
-    thread.join()
-    assert process.wait(slow(5)) == 0
-    client.close()
-
-
-def test_inetd_over_tcp(place):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = connect(listener.getsockname()[1])
-        server, _ = listener.accept()
-    path = write(place, 'listen = [ "127.0.0.1:1" ];  protocols = ( { name = "go"; string = "go"; } );'
-                        'services = ( { name = "go"; match = "go"; exec = [ "/usr/bin/env" ]; } );')
-    process = subprocess.Popen([BINARY, "-i", "-c", path], stdin=server, stdout=server, stderr=server, env=ENVIRONMENT)
-    address = server.getsockname()
-    server.close()
-    client.sendall(b"go")
-    client.shutdown(socket.SHUT_WR)
-    got = bytearray()
-    try:
-        while piece := client.recv(65536):
-            got += piece
-    except ConnectionResetError:
-        pass
-    assert f"TCPLOCALPORT={address[1]}\n".encode() in got and f"REMOTE_PORT={client.getsockname()[1]}\n".encode() in got
-    assert process.wait(slow(5)) == 0
-    client.close()
-
-
-WARNING = 'user = "root";' if IS_ROOT else ""
-WARNED = """
-protocols = ( { name = "go"; string = "go"; } );
-services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; }, { name = "never"; match = "go"; reject = "close"; } );
-"""
-QUIET = {
-    "it works": SERVICES,
-    "a warning": WARNED + WARNING,
-    "an error": SERVICES + "nonsense = 1;",
-    "two errors": "nonsense = 1; rubbish = 2;" + SERVICES,
-    "a syntax error": SERVICES + "}",
-    "a bad log": SERVICES + 'log = { to = "/no/such/directory/log"; };',
-    "debug": SERVICES + 'log = { level = "debug"; };',
-}
-
-
-@pytest.mark.parametrize("case", QUIET)
-def test_inetd_says_nothing_of_its_own_to_the_client(place, case):
-    """Although descriptor 2 is the client as well."""
-    client, process = inetd(place, 'listen = [ "127.0.0.1:1" ];' + QUIET[case])
-    got = bytearray()
-    try:
-        client.sendall(b"go")
-        client.shutdown(socket.SHUT_WR)
-        while piece := client.recv(65536):
-            got += piece
-    except (ConnectionResetError, BrokenPipeError):
-        pass
-    status = process.wait(slow(5))
-    assert bytes(got) in (b"", b"go"), got
-    assert (status == 2) == ("error" in case), status
-    client.close()
-
-
-def test_inetd_without_a_config_file_says_nothing_to_the_client(place):
-    ours, its = socket.socketpair()
-    process = subprocess.Popen([BINARY, "-i", "-c", place / "missing"], stdin=its, stdout=its, stderr=its, env=ENVIRONMENT)
-    its.close()
-    ours.settimeout(slow(5))
-    assert read_all(ours) == b"" and process.wait(slow(5)) == 2
-    ours.close()
-
-
-def test_inetd_errors_reach_a_person_who_tries_it(place):
-    """Where descriptor 2 is something else than the client, it may be used."""
-    client, process = inetd(place, 'listen = [ "127.0.0.1:1" ]; nonsense = 1;' + SERVICES, stderr_too=False)
-    assert b"unknown key `nonsense'" in process.stderr.read()
-    assert process.wait(slow(5)) == 2
-    process.stderr.close()
-    client.close()
-
-
-def test_inetd_on_what_is_no_socket(place):
-    path = write(place, 'listen = [ "127.0.0.1:1" ];' + SERVICES)
-    done = run_usher("run", "-i", "-c", path, input="go")
-    assert done.returncode == 1 and "socket" in done.stderr and done.stdout == ""
-
-
-def test_inetd_a_silent_client_gets_on_silence(place):
-    client, process = inetd(place, 'listen = [ "127.0.0.1:1" ];  decide_timeout = 0.3;'
-                                   'services = ( { name = "hi"; exec = [ "/bin/echo", "hello" ]; } );  on_silence = "hi";')
-    assert read_all(client) == b"hello\n"
-    assert process.wait(slow(5)) == 0
-    client.close()
-
-
-def test_inetd_a_client_that_leaves_ends_it(place):
-    client, process = inetd(place, 'listen = [ "127.0.0.1:1" ];' + SERVICES)
-    client.close()
-    assert process.wait(slow(5)) == 0
-
-
 # ---- handed over by systemd
 
 
 def test_sockets_that_were_handed_over_are_used_where_they_match():
     with socket.create_server(("127.0.0.1", 0)) as handed, socket.create_server(("127.0.0.1", 0)) as unused:
         port = handed.getsockname()[1]
-        one = HandedUsher([handed, unused], f'listen = [ "127.0.0.1:{port}", "127.0.0.1:{{port_own}}" ];  workers = 2;' + SERVICES)
+        one = HandedUsher(
+            [handed, unused],
+            f'listen = [ "127.0.0.1:{port}", "127.0.0.1:{{port_own}}" ];  workers = 2;' + SERVICES,
+        )
         one.start()
         for _ in range(5):
             assert served(port) and served(one.ports["port_own"])
@@ -408,8 +329,10 @@ def test_sockets_that_were_handed_over_are_used_where_they_match():
         # The handed one is still the giver's: whoever comes now waits for the next usher.
         with connect(port) as client:
             client.sendall(b"go")
-            second = HandedUsher([handed], f'listen = [ "127.0.0.1:{port}" ];  workers = 1;' + SERVICES).start()
-            assert client.recv(2) == b"go"
+            second = HandedUsher(
+                [handed], f'listen = [ "127.0.0.1:{port}" ];  workers = 1;' + SERVICES
+            ).start()
+            assert read_exactly(client, 2) == b"go"
         second.stop()
         for each in (one, second):
             each.clean()
@@ -418,10 +341,51 @@ def test_sockets_that_were_handed_over_are_used_where_they_match():
 def test_connections_of_a_handed_socket_have_the_options_of_our_own(usher):
     """TCP_NODELAY and keepalive, which accepted sockets inherit."""
     with socket.create_server(("127.0.0.1", 0)) as handed:
-        one = HandedUsher([handed], f'listen = [ "127.0.0.1:{handed.getsockname()[1]}" ];  workers = 1;' + SERVICES).start()
-        assert handed.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) and handed.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        one = HandedUsher(
+            [handed], f'listen = [ "127.0.0.1:{handed.getsockname()[1]}" ];  workers = 1;' + SERVICES
+        ).start()
+        assert handed.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) and handed.getsockopt(
+            socket.SOL_SOCKET, socket.SO_KEEPALIVE
+        )
         one.stop()
         one.clean()
+
+
+def test_a_unix_socket_that_was_handed_over_stays_at_the_end(place):
+    with socket.socket(socket.AF_UNIX) as handed:
+        handed.bind(str(place / "in"))
+        (place / "in").chmod(0o777)
+        handed.listen(10)
+        one = HandedUsher([handed], f'listen = [ "unix:{place}/in" ];  workers = 1;' + SERVICES).start()
+        with connect(place / "in") as client:
+            client.sendall(b"go")
+            assert read_exactly(client, 2) == b"go"
+        one.stop()
+        assert (place / "in").exists()
+        one.clean()
+
+
+def test_systemd_is_told_of_the_start_the_reload_and_the_end(usher, place):
+    """sd_notify(3): one datagram for each state."""
+    if "libsystemd" not in run_usher("--version").stdout:
+        pytest.skip("built without libsystemd")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(place / "notify"))
+        listener.settimeout(slow(5))
+        one = usher(
+            'listen = [ "127.0.0.1:{port}" ];  workers = 1;' + SERVICES,
+            env={"NOTIFY_SOCKET": str(place / "notify")},
+        )
+        assert b"READY=1" in listener.recv(1000) and served(one.port)
+        one.send_signal(signal.SIGHUP)
+        assert b"RELOADING=1" in listener.recv(1000)
+        assert b"READY=1" in listener.recv(1000)
+        one.write("nonsense")
+        one.send_signal(signal.SIGHUP)
+        assert b"RELOADING=1" in listener.recv(1000)
+        assert b"READY=1" in listener.recv(1000), "also where the reload is refused"
+        one.send_signal(signal.SIGTERM)
+        assert b"STOPPING=1" in listener.recv(1000)
 
 
 # ---- what keeps it from starting
@@ -434,11 +398,16 @@ def test_a_port_in_use_names_who_holds_it(place):
         done = run_usher("run", "-c", config)
         name = process_stat(os.getpid())[0]
         assert done.returncode == 1 and done.stdout == ""
-        assert done.stderr == (f"usher: {config}:3: cannot listen on 127.0.0.1:{port}: Address already in use, held by "
-                               f"{name}, pid {os.getpid()}\n")
+        assert done.stderr == (
+            f"usher: {config}:3: cannot listen on 127.0.0.1:{port}: Address already in use, held by "
+            f"{name}, pid {os.getpid()}\n"
+        )
 
 
-@pytest.mark.parametrize("taken_address,wanted", [(("0.0.0.0", 0), "127.0.0.1:{}"), (("::1", 0), "[::1]:{}"), (("127.0.0.1", 0), "0.0.0.0:{}")])
+@pytest.mark.parametrize(
+    "taken_address,wanted",
+    [(("0.0.0.0", 0), "127.0.0.1:{}"), (("::1", 0), "[::1]:{}"), (("127.0.0.1", 0), "0.0.0.0:{}")],
+)
 def test_a_port_in_use_on_overlapping_addresses(place, taken_address, wanted):
     family = socket.AF_INET6 if ":" in taken_address[0] else socket.AF_INET
     with socket.create_server(taken_address, family=family) as taken:
@@ -453,7 +422,10 @@ def test_the_holder_is_the_one_of_that_very_address(place):
         port = innocents.enter_context(socket.create_server(("127.0.0.3", 0))).getsockname()[1]
         for number in range(4, 12):
             innocents.enter_context(socket.create_server((f"127.0.0.{number}", port)))
-        script = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); print(flush=True); time.sleep(60)"
+        script = (
+            "import socket, time\n"
+            f"held = socket.create_server(('127.0.0.1', {port}))\nprint(flush=True)\ntime.sleep(60)"
+        )
         holder = subprocess.Popen(["python3", "-c", script], stdout=subprocess.PIPE)
         holder.stdout.readline()
         try:
@@ -466,8 +438,11 @@ def test_the_holder_is_the_one_of_that_very_address(place):
 def test_one_of_several_ports_in_use_leaves_nothing_behind(place):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = free_port()
-        config = write(place, f'listen = [ "127.0.0.1:{port}", "unix:{place}/in", "127.0.0.1:{taken.getsockname()[1]}" ];  '
-                              f'pid_file = "{place}/pid";' + SERVICES)
+        config = write(
+            place,
+            f'listen = [ "127.0.0.1:{port}", "unix:{place}/in", "127.0.0.1:{taken.getsockname()[1]}" ];  '
+            f'pid_file = "{place}/pid";' + SERVICES,
+        )
         assert run_usher("run", "-c", config).returncode == 1
         assert not (place / "in").exists() and not (place / "pid").exists()
 
@@ -479,14 +454,32 @@ def test_a_low_port_without_root_is_a_clear_error(place):
     binary = place / "usher"
     shutil.copy(BINARY, binary)
     config = write(place, 'listen = [ "127.0.0.1:80" ];' + SERVICES)
-    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
-    done = subprocess.run([*as_nobody, binary, "run", "-c", config], capture_output=True, text=True, timeout=slow(10), env=ENVIRONMENT)
+    as_nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+    ]
+    done = subprocess.run(
+        [*as_nobody, binary, "run", "-c", config],
+        capture_output=True,
+        text=True,
+        timeout=slow(10),
+        env=ENVIRONMENT,
+    )
     assert done.returncode == 1
-    assert f"{config}:1: cannot listen on 127.0.0.1:80: Permission denied" in done.stderr and "needs root" in done.stderr
+    assert (
+        f"{config}:1: cannot listen on 127.0.0.1:80: Permission denied" in done.stderr
+        and "needs root" in done.stderr
+    )
     # And on a high one it serves as whoever started it.
     port = free_port()
     write(place, f'listen = [ "127.0.0.1:{port}" ];' + SERVICES)
-    process = subprocess.Popen([*as_nobody, binary, "run", "-c", config], stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        [*as_nobody, binary, "run", "-c", config], stderr=subprocess.DEVNULL, env=ENVIRONMENT
+    )
     wait_until(lambda: accepts(("127.0.0.1", port)), 5)
     assert served(port)
     assert {os.stat(f"/proc/{pid}").st_uid for pid in children(process.pid)} <= {0, 65534}
@@ -497,7 +490,11 @@ def test_a_low_port_without_root_is_a_clear_error(place):
 def test_workers_and_logger_of_root_are_nobody_and_powerless(usher):
     one = usher('listen = [ "127.0.0.1:{port}" ];  user = "nobody";' + SERVICES)
     for pid in (*one.workers, *one.loggers):
-        status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+        status = dict(
+            line.split(":\t", 1)
+            for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+            if ":\t" in line
+        )
         assert set(status["Uid"].split()) == {"65534"} and 0 not in map(int, status["Gid"].split())
         assert status["Groups"].strip() == "" and status["NoNewPrivs"] == "1"
         assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
@@ -505,23 +502,40 @@ def test_workers_and_logger_of_root_are_nobody_and_powerless(usher):
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root may look into workers")
 def test_workers_hold_nothing_that_they_do_not_need(usher):
-    one = usher('listen = [ "127.0.0.1:{port}" ];  workers = 2;  pid_file = "{dir}/pid";  log = { to = "{dir}/log"; };' + SERVICES)
+    one = usher(
+        'listen = [ "127.0.0.1:{port}" ];  workers = 2;  pid_file = "{dir}/pid";'
+        'log = { to = "{dir}/log"; };' + SERVICES
+    )
     for pid in one.workers:
-        held = sorted(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if int(fd) > 2)
+        held = sorted(
+            os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if int(fd) > 2
+        )
         kinds = [re.sub(r"\[.*", "", what) for what in held]
         assert sorted(kinds) == ["anon_inode:", "pipe:", "socket:", "socket:"], held
 
 
 def test_the_hard_limit_of_descriptors_is_used(usher):
-    one = usher('listen = [ "127.0.0.1:{port}" ];  workers = 1;' + SERVICES, wrapper=lambda command: ["prlimit", "--nofile=100:2000", *command])
+    one = usher(
+        'listen = [ "127.0.0.1:{port}" ];  workers = 1;' + SERVICES,
+        wrapper=lambda command: ["prlimit", "--nofile=100:2000", *command],
+    )
     limits = pathlib.Path(f"/proc/{one.workers[0]}/limits").read_text()
     assert re.search(r"Max open files +2000 +2000 ", limits), limits
 
 
 def test_usage_errors():
-    for args, wanted in ((["run", "-x"], "usage"), (["run", "more"], "usage"), (["-d", "-i"], "usage"), (["nonsense"], "unknown command"),
-                         (["run", "-p", "0"], "1 to 65535"), (["run", "-p", "65536"], "1 to 65535"), (["run", "-p", "80x"], "1 to 65535"),
-                         (["run", "-p", "-1"], "1 to 65535"), (["check", "more"], "usage"), (["run", "-c"], "usage")):
+    for args, wanted in (
+        (["run", "-x"], "usage"),
+        (["run", "more"], "usage"),
+        (["-d", "-i"], "usage"),
+        (["nonsense"], "unknown command"),
+        (["run", "-p", "0"], "1 to 65535"),
+        (["run", "-p", "65536"], "1 to 65535"),
+        (["run", "-p", "80x"], "1 to 65535"),
+        (["run", "-p", "-1"], "1 to 65535"),
+        (["check", "more"], "usage"),
+        (["run", "-c"], "usage"),
+    ):
         done = run_usher(*args)
         assert done.returncode == 2 and wanted in done.stderr and done.stdout == "", (args, done)
 
@@ -533,4 +547,3 @@ def test_help_and_version():
         assert word in done.stdout
     done = run_usher("--version")
     assert done.returncode == 0 and re.match(r"usher \d+\.\d+", done.stdout) and "libconfig" in done.stdout
-

@@ -1,21 +1,34 @@
-"""Workers that are killed, programs that are missing, end at once or look around, and a log that nobody reads."""
+"""Programs that are missing, end at once, never end, or look around."""
 
 import grp
 import hashlib
 import os
-import pathlib
 import pwd
 import re
-import signal
 import socket
 import subprocess
 import threading
 import time
 
 import pytest
-from harness import (BINARY, IS_ROOT, SANITIZER_OPTIONS, children, connect, end_process, free_port, new_directory, process_stat, read_all,
-                     read_exactly, remove_directory, slow, wait_for_server, wait_until)
-from peers import RELAY, Backend, Receiver, Sender, close_opened, cpu_of, exchange, how_it_ends, join_all, pair
+from harness import (
+    BINARY,
+    IS_ROOT,
+    SANITIZER_OPTIONS,
+    children,
+    connect,
+    end_process,
+    free_port,
+    new_directory,
+    process_stat,
+    read_all,
+    read_exactly,
+    remove_directory,
+    slow,
+    wait_for_server,
+    wait_until,
+)
+from peers import Backend, Receiver, Sender, close_opened, how_it_ends, join_all
 
 PROGRAM = """
 listen = [ "127.0.0.1:{port}" ];  workers = {workers};  decide_timeout = 0.3;
@@ -33,7 +46,7 @@ def closed(usher):
 
 @pytest.fixture
 def program(usher):
-    """program(argv, stdio, more, rest): an usher that runs this program for everything that begins with "go"."""
+    """program(*argv, stdio=, more=, rest=): an usher that runs this for everything that begins with "go"."""
 
     def start(*argv, stdio="socket", more="", rest="", workers=1, **options):
         words = ", ".join('"' + str(word).replace("\\", "\\\\").replace('"', '\\"') + '"' for word in argv)
@@ -66,136 +79,6 @@ def answer(one, data=b"go\n", half_close=True):
         return read_all_until_reset(client)
 
 
-# ---- workers
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_worker_that_dies_is_replaced(usher, echo, workers, number):
-    one = usher(RELAY.replace("workers = 1", f"workers = {workers}"), backend=echo.port4, may_crash=True)
-    for _ in range(2):
-        before = one.workers
-        for pid in before:
-            os.kill(pid, number)
-        wait_until(lambda: len(one.workers) == workers and not set(one.workers) & set(before), 5, "new workers")
-        assert one.process.poll() is None
-        with one.connect() as client:
-            client.sendall(b"go")
-            assert client.recv(2) == b"go"
-    assert len(one.wait_log(f"was killed by signal {int(number)}", count=2 * workers)) == 2 * workers
-
-
-def test_queued_connections_survive_the_worker(usher, echo):
-    """The worker is stopped, so that they queue up in the listening socket; then it is killed."""
-    one = usher(RELAY, backend=echo.port4, may_crash=True)
-    (worker,) = one.workers
-    os.kill(worker, signal.SIGSTOP)
-    clients = [one.connect() for _ in range(50)]
-    for client in clients:
-        client.sendall(b"go")
-    os.kill(worker, signal.SIGKILL)
-    for client in clients:
-        assert client.recv(2) == b"go"
-        client.close()
-
-
-def test_the_other_workers_connections_survive(usher, echo):
-    one = usher(RELAY.replace("workers = 1", "workers = 2"), backend=echo.port4, may_crash=True)
-    clients = []
-    for _ in range(60):
-        client = one.connect()
-        client.sendall(b"go")
-        assert client.recv(2) == b"go"
-        clients.append(client)
-    os.kill(one.workers[0], signal.SIGKILL)
-    alive = 0
-    for client in clients:
-        try:
-            client.sendall(b"still there?")
-            alive += client.recv(12) == b"still there?"
-        except OSError:
-            pass
-        client.close()
-    assert 0 < alive < 60, alive
-
-
-def test_workers_killed_under_load_cost_only_their_own_connections(usher, echo):
-    one = usher(RELAY.replace("workers = 1", "workers = 2"), backend=echo.port4, may_crash=True)
-    stop = threading.Event()
-    refused, served, cut = [], [], []
-
-    def load():
-        while not stop.is_set():
-            try:
-                client = one.connect()
-            except ConnectionRefusedError as error:
-                refused.append(error)
-                continue
-            except OSError as error:
-                cut.append(error)
-                continue
-            try:
-                client.sendall(b"go")
-                (served if client.recv(2) == b"go" else cut).append(1)
-            except OSError as error:
-                cut.append(error)
-            client.close()
-
-    threads = [threading.Thread(target=load) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for _ in range(3):
-        time.sleep(0.3)
-        os.kill(one.workers[0], signal.SIGKILL)
-        wait_until(lambda: len(one.workers) == 2, 3, "two workers again")
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert not refused, "the port was closed meanwhile"
-    assert len(served) > 100 and len(cut) < 60, (len(served), len(cut))
-
-
-def test_a_worker_that_keeps_dying_is_restarted_ever_more_slowly(usher, echo):
-    one = usher(RELAY, backend=echo.port4, may_crash=True)
-    end = time.monotonic() + 2
-    kills = 0
-    while time.monotonic() < end:
-        for pid in one.workers:
-            os.kill(pid, signal.SIGKILL)
-            kills += 1
-        time.sleep(0.01)
-    assert 2 <= kills <= 12, kills
-    wait_until(lambda: one.workers, 8, "a worker at last")
-    with one.connect() as client:
-        client.sendall(b"go")
-        assert client.recv(2) == b"go"
-
-
-def test_the_master_is_killed_and_workers_finish_what_they_have(usher):
-    with Backend() as backend:
-        one = usher(RELAY, backend=backend.port, may_crash=True, status=-signal.SIGKILL)
-        client, server = pair(one, backend)
-        port = one.port
-        below = children(one.pid)
-        os.kill(one.pid, signal.SIGKILL)
-        wait_until(lambda: not accepts(port), 3, "the port to be free for others")
-        exchange(client, server, 1000000, 1000000)
-        client.close()
-        server.close()
-        wait_until(lambda: all((process_stat(pid) or ("", "Z"))[1] == "Z" for pid in below), 5, "all of it to end")
-
-
-def accepts(port):
-    try:
-        connect(port, timeout=1).close()
-        return True
-    except OSError:
-        return False
-
-
-# ---- programs
-
-
 @pytest.mark.parametrize("stdio", ["socket", "pipe", "pty"])
 def test_a_program_has_descriptors_0_1_2_and_no_more(program, stdio):
     one = program(*shell("exec ls -l /proc/self/fd/"), stdio=stdio)
@@ -208,7 +91,11 @@ def test_a_program_has_descriptors_0_1_2_and_no_more(program, stdio):
     if stdio == "socket":
         assert targets["0"] == targets["1"] and targets["0"].startswith("socket:")
     elif stdio == "pipe":
-        assert targets["0"] != targets["1"] and targets["0"].startswith("pipe:") and targets["1"].startswith("pipe:")
+        assert (
+            targets["0"] != targets["1"]
+            and targets["0"].startswith("pipe:")
+            and targets["1"].startswith("pipe:")
+        )
     else:
         assert targets["0"] == targets["1"] == targets["2"] and targets["0"].startswith("/dev/pts/")
 
@@ -235,11 +122,17 @@ class new_usher_with_fd:
     def __enter__(self):
         self.directory = new_directory()
         port = free_port()
-        (self.directory / "c").write_text(f"""
+        (self.directory / "c").write_text(
+            f"""
             listen = [ "127.0.0.1:{port}" ];  protocols = ( {{ name = "go"; string = "go"; }} );
-            services = ( {{ name = "go"; match = "go"; exec = [ "/bin/ls", "/proc/self/fd" ]; }} );""")
-        self.process = subprocess.Popen([BINARY, "run", "-c", self.directory / "c"], pass_fds=[self.fd], stderr=subprocess.DEVNULL,
-                                        env={**os.environ, **SANITIZER_OPTIONS})
+            services = ( {{ name = "go"; match = "go"; exec = [ "/bin/ls", "/proc/self/fd" ]; }} );"""
+        )
+        self.process = subprocess.Popen(
+            [BINARY, "run", "-c", self.directory / "c"],
+            pass_fds=[self.fd],
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **SANITIZER_OPTIONS},
+        )
         wait_for_server(("127.0.0.1", port))
         return port, self.process
 
@@ -260,7 +153,9 @@ def test_a_program_that_is_missing_when_it_is_wanted(program, place, stdio):
             client.sendall(b"go")
             how_it_ends(client)
     lines = one.wait_connections(3)
-    assert {(line["end"], line["error"]) for line in lines} == {("delivery-failed", "No such file or directory")}
+    assert {(line["end"], line["error"]) for line in lines} == {
+        ("delivery-failed", "No such file or directory")
+    }
     path.write_text("#!/bin/sh\ncat\n")
     path.chmod(0o755)
     assert answer(one).replace(b"\r", b"").startswith(b"go\n")
@@ -274,8 +169,12 @@ def test_the_fallback_of_a_missing_program_works_and_blocks_nobody(program, plac
     path.write_text("#!/bin/sh\ncat\n")
     path.chmod(0o755)
     with Backend() as backend:
-        one = program(path, stdio=stdio, more=f'fallback = "spare"; }}, {{ name = "spare"; connect = "127.0.0.1:{backend.port}";',
-                      rest='on_silence = "go";')
+        one = program(
+            path,
+            stdio=stdio,
+            more=f'fallback = "spare"; }}, {{ name = "spare"; connect = "127.0.0.1:{backend.port}";',
+            rest='on_silence = "go";',
+        )
         path.unlink()
         with one.connect() as client:
             if not silent:
@@ -373,7 +272,9 @@ def test_a_program_that_closes_its_output_still_gets_input(program, place):
         client.sendall(b"go")
         assert client.recv(10) == b""
         client.sendall(b" and more")
-    wait_until(lambda: (place / "got").exists() and (place / "got").read_bytes() == b"go and more", 3, "the input")
+    wait_until(
+        lambda: (place / "got").exists() and (place / "got").read_bytes() == b"go and more", 3, "the input"
+    )
 
 
 def test_a_program_that_ends_lets_a_client_go_that_never_stops(program):
@@ -394,7 +295,7 @@ def test_a_client_that_leaves_ends_the_programs_input(program):
     one = program("/bin/cat", stdio="pipe")
     client = one.connect()
     client.sendall(b"go")
-    assert client.recv(2) == b"go"
+    assert read_exactly(client, 2) == b"go"
     wait_until(one.programs, 2, "the program")
     client.close()
     wait_until(lambda: not one.programs(), 3, "its end")
@@ -411,7 +312,9 @@ def test_a_terminal_is_hung_up_when_the_client_leaves(program):
 
 
 def test_a_terminal_is_a_controlling_one_in_a_session_of_its_own(program):
-    one = program(*shell("tty; ps -o sid=,tpgid= -p $$ | tr -s ' '; echo $$ > /dev/tty; stty -a | head -1"), stdio="pty")
+    one = program(
+        *shell("tty; ps -o sid=,tpgid= -p $$ | tr -s ' '; echo $$ > /dev/tty; stty -a | head -1"), stdio="pty"
+    )
     lines = answer(one, half_close=False).decode().replace("\r", "").split("\n")
     terminal = next(line for line in lines if line.startswith("/dev/pts/"))
     assert terminal
@@ -438,7 +341,9 @@ def test_signals_are_at_their_defaults(program):
 
 
 def test_the_descriptor_limit_is_the_one_that_usher_was_started_with(program):
-    one = program(*shell("ulimit -Sn; ulimit -Hn"), wrapper=lambda command: ["prlimit", "--nofile=700:3000", *command])
+    one = program(
+        *shell("ulimit -Sn; ulimit -Hn"), wrapper=lambda command: ["prlimit", "--nofile=700:3000", *command]
+    )
     assert answer(one) == b"700\n3000\n"
 
 
@@ -448,15 +353,25 @@ def test_the_environment(program):
         client.sendall(b"go")
         host, port = client.getsockname()
         got = dict(line.split("=", 1) for line in read_all_until_reset(client).decode().splitlines())
-    assert got["PROTO"] == "TCP" and got["USHER_SERVICE"] == "go" and got["USHER_PROTOCOL"] == "go" and "USHER_SNI" not in got
-    assert got["TCPREMOTEIP"] == got["REMOTE_ADDR"] == host and got["TCPREMOTEPORT"] == got["REMOTE_PORT"] == str(port)
+    assert (
+        got["PROTO"] == "TCP"
+        and got["USHER_SERVICE"] == "go"
+        and got["USHER_PROTOCOL"] == "go"
+        and "USHER_SNI" not in got
+    )
+    assert got["TCPREMOTEIP"] == got["REMOTE_ADDR"] == host and got["TCPREMOTEPORT"] == got[
+        "REMOTE_PORT"
+    ] == str(port)
     assert got["TCPLOCALIP"] == "127.0.0.1" and got["TCPLOCALPORT"] == str(one.port)
     assert got["LANG"] == "C.UTF-8" and got["TZ"] == "Europe/Rome" and got["PATH"] and "SECRET" not in got
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="becoming somebody else needs root")
 def test_a_program_runs_as_its_user(program):
-    one = program(*shell("id -u; id -g; id -G; echo $USER $LOGNAME $HOME; grep NoNewPrivs /proc/self/status"), more='user = "daemon";')
+    one = program(
+        *shell("id -u; id -g; id -G; echo $USER $LOGNAME $HOME; grep NoNewPrivs /proc/self/status"),
+        more='user = "daemon";',
+    )
     lines = answer(one).decode().split("\n")
     entry = pwd.getpwnam("daemon")
     groups = {entry.pw_gid} | {group.gr_gid for group in grp.getgrall() if "daemon" in group.gr_mem}
@@ -471,102 +386,7 @@ def test_two_hundred_programs_at_once(program):
     for client in clients:
         client.sendall(b"go")
     for client in clients:
-        assert client.recv(2) == b"go"
+        assert read_exactly(client, 2) == b"go"
     for client in clients:
         client.close()
     wait_until(lambda: not one.programs(), 5, "all to end")
-
-
-# ---- the log
-
-
-class Deaf:
-    """An usher whose stderr is a pipe that nobody reads."""
-
-    def __init__(self, config, port):
-        self.directory = new_directory()
-        (self.directory / "c").write_text(config)
-        self.read_end, write_end = os.pipe()
-        self.process = subprocess.Popen([BINARY, "run", "-c", self.directory / "c"], stderr=write_end, stdin=subprocess.DEVNULL,
-                                        env={**os.environ, **SANITIZER_OPTIONS})
-        os.close(write_end)
-        self.port = port
-
-    def __enter__(self):
-        wait_for_server(("127.0.0.1", self.port))
-        return self
-
-    def __exit__(self, *_):
-        below = children(self.process.pid) if self.process.poll() is None else []
-        os.close(self.read_end)
-        end_process(self.process)
-        for pid in below:
-            wait_until(lambda: (process_stat(pid) or ("", "Z"))[1] == "Z", 5, f"process {pid} to end")
-        remove_directory(self.directory)
-
-
-@pytest.fixture
-def deaf(echo):
-    port = free_port()
-    config = RELAY.replace("{port}", str(port)).replace("{backend}", str(echo.port4))
-    with Deaf(config, port) as one:
-        yield one
-
-
-def serve_many(port, count):
-    slowest = 0
-    for _ in range(count):
-        begin = time.monotonic()
-        with connect(port) as client:
-            client.sendall(b"go")
-            assert client.recv(2) == b"go"
-        slowest = max(slowest, time.monotonic() - begin)
-    return slowest
-
-
-def test_a_log_that_nobody_reads_stalls_nothing_and_loss_is_told(deaf):
-    # A line is about 200 bytes: 64 KiB of stderr and 1 MiB of usher's own pipe are full after some 6000 of them.
-    assert serve_many(deaf.port, 8000) < slow(2)
-    pids = [deaf.process.pid, *children(deaf.process.pid)]
-    before = cpu_of(pids)
-    time.sleep(0.5)
-    assert cpu_of(pids) - before < slow(0.05), "something spins"
-    lines = bytearray()
-    os.set_blocking(deaf.read_end, False)
-    end = time.monotonic() + slow(5)
-    while time.monotonic() < end:
-        try:
-            lines += os.read(deaf.read_end, 1 << 16)
-        except BlockingIOError:
-            if b"log-dropped" in lines:
-                break
-            serve_many(deaf.port, 1)
-            time.sleep(0.01)
-    text = lines.decode()
-    assert re.search(r"warning log-dropped lines=\d+", text), text[-500:]
-    lost = sum(int(number) for number in re.findall(r"log-dropped lines=(\d+)", text))
-    written = text.count(" info connection ")
-    assert written + lost >= 8000 and lost > 500, (written, lost)
-
-
-def test_a_log_that_nobody_reads_does_not_keep_usher_from_ending(deaf):
-    serve_many(deaf.port, 2000)
-    deaf.process.send_signal(signal.SIGTERM)
-    assert deaf.process.wait(slow(6)) == 0
-
-
-def test_a_logger_that_dies_is_started_again(usher, echo):
-    one = usher(RELAY, backend=echo.port4, may_crash=True)
-    (logger,) = one.loggers
-    os.kill(logger, signal.SIGKILL)
-    wait_until(lambda: one.loggers and one.loggers != [logger], 3, "another logger")
-    serve_many(one.port, 5)
-    assert one.wait_log("the logger died and was started again")
-    one.wait_connections(5)
-
-
-def test_a_log_on_a_full_disk_stalls_nothing(usher, echo):
-    """/dev/full says that there is no space."""
-    one = usher(RELAY + 'log = { to = "/dev/full"; };', backend=echo.port4)
-    assert serve_many(one.port, 300) < slow(1)
-    assert one.process.poll() is None and pathlib.Path(f"/proc/{one.loggers[0]}").exists()

@@ -1,0 +1,143 @@
+"""Workers and masters that are killed."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from harness import children, connect, process_stat, read_exactly, wait_until
+from peers import RELAY, SANITIZED, Backend, close_opened, exchange, how_it_ends, pair
+
+
+@pytest.fixture(autouse=True)
+def closed(usher):
+    yield
+    close_opened()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV if not SANITIZED else signal.SIGXCPU])
+def test_a_worker_that_dies_is_replaced(usher, echo, workers, number):
+    one = usher(RELAY.replace("workers = 1", f"workers = {workers}"), backend=echo.port4, may_crash=True)
+    for _ in range(2):
+        before = one.workers
+        for pid in before:
+            os.kill(pid, number)
+        wait_until(lambda: len(set(one.workers) - set(before)) == workers, 5, "new workers")
+        assert one.process.poll() is None
+        with one.connect() as client:
+            client.sendall(b"go")
+            assert read_exactly(client, 2) == b"go"
+    assert len(one.wait_log(f"was killed by signal {int(number)}", count=2 * workers)) == 2 * workers
+
+
+def test_queued_connections_survive_the_worker(usher, echo):
+    """The worker is stopped, so that they queue up in the listening socket; then it is killed."""
+    one = usher(RELAY, backend=echo.port4, may_crash=True)
+    (worker,) = one.workers
+    os.kill(worker, signal.SIGSTOP)
+    clients = [one.connect() for _ in range(50)]
+    for client in clients:
+        client.sendall(b"go")
+    os.kill(worker, signal.SIGKILL)
+    for client in clients:
+        assert read_exactly(client, 2) == b"go"
+        client.close()
+
+
+def test_the_other_workers_connections_survive(usher, echo):
+    one = usher(RELAY.replace("workers = 1", "workers = 2"), backend=echo.port4, may_crash=True)
+    clients = {}
+    for mine, other in (one.workers, one.workers[::-1]):
+        os.kill(other, signal.SIGSTOP)  # so that all of these are the first one's
+        clients[mine] = [one.connect() for _ in range(20)]
+        for client in clients[mine]:
+            client.sendall(b"go")
+            assert read_exactly(client, 2) == b"go"
+        os.kill(other, signal.SIGCONT)
+    killed, spared = clients
+    os.kill(killed, signal.SIGKILL)
+    for client in clients[killed]:
+        assert how_it_ends(client) in ("eof", "reset")
+        client.close()
+    for client in clients[spared]:
+        client.sendall(b"still there?")
+        assert read_exactly(client, 12) == b"still there?"
+        client.close()
+
+
+def test_workers_killed_under_load_cost_only_their_own_connections(usher, echo):
+    one = usher(RELAY.replace("workers = 1", "workers = 2"), backend=echo.port4, may_crash=True)
+    stop = threading.Event()
+    refused, served, cut = [], [], []
+
+    def load():
+        while not stop.is_set():
+            try:
+                client = one.connect()
+            except ConnectionRefusedError as error:
+                refused.append(error)
+                continue
+            except OSError as error:
+                cut.append(error)
+                continue
+            try:
+                client.sendall(b"go")
+                (served if client.recv(2) == b"go" else cut).append(1)
+            except OSError as error:
+                cut.append(error)
+            client.close()
+
+    threads = [threading.Thread(target=load) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        time.sleep(0.3)
+        os.kill(one.workers[0], signal.SIGKILL)
+        wait_until(lambda: len(one.workers) == 2, 3, "two workers again")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not refused, "the port was closed meanwhile"
+    assert len(served) > 100 and len(cut) < 60, (len(served), len(cut))
+
+
+def test_a_worker_that_keeps_dying_is_restarted_ever_more_slowly(usher, echo):
+    one = usher(RELAY, backend=echo.port4, may_crash=True)
+    end = time.monotonic() + 2
+    kills = 0
+    while time.monotonic() < end:
+        for pid in one.workers:
+            os.kill(pid, signal.SIGKILL)
+            kills += 1
+        time.sleep(0.01)
+    assert 2 <= kills <= 12, kills
+    wait_until(lambda: one.workers, 8, "a worker at last")
+    with one.connect() as client:
+        client.sendall(b"go")
+        assert read_exactly(client, 2) == b"go"
+
+
+def test_the_master_is_killed_and_workers_finish_what_they_have(usher):
+    with Backend() as backend:
+        one = usher(RELAY, backend=backend.port, may_crash=True, status=-signal.SIGKILL)
+        client, server = pair(one, backend)
+        port = one.port
+        below = children(one.pid)
+        os.kill(one.pid, signal.SIGKILL)
+        wait_until(lambda: not accepts(port), 3, "the port to be free for others")
+        exchange(client, server, 1000000, 1000000)
+        client.close()
+        server.close()
+        wait_until(
+            lambda: all((process_stat(pid) or ("", "Z"))[1] == "Z" for pid in below), 5, "all of it to end"
+        )
+
+
+def accepts(port):
+    try:
+        connect(port, timeout=1).close()
+        return True
+    except OSError:
+        return False
