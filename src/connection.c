@@ -18,9 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 static void connection_examine(struct connection *connection, bool last);
 static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol);
+static void connection_enter(struct connection *connection);
 static void connection_deliver(struct connection *connection);
 static void connection_end(struct connection *connection, enum connection_end end);
 
@@ -68,6 +70,7 @@ static void connection_begin(struct connection *connection, int fd)
 	connection->accepted_us = worker->loop.now_us;
 	connection->service = SERVICE_NONE;
 	connection->protocol = connection->named = PROTOCOL_NONE;
+	connection->ticket = (struct limits_ticket){ LIMITS_NONE, LIMITS_NONE };
 	connection->deadline = (struct timer){ .fired = connection_out_of_time };
 	connection->burial = (struct task){ .run = connection_bury };
 	relay->client.kind = SIDE_SOCKET;
@@ -88,6 +91,7 @@ void connection_new(struct worker *worker, const struct listener *listener, int 
 {
 	struct connection *connection = connection_alloc(worker);
 	if (!connection) {
+		limits_leave_all(worker->shared->limits, worker->slot);
 		fd_reset(fd);
 		return;
 	}
@@ -106,6 +110,7 @@ void connection_adopt(struct worker *worker, int fd, const struct address *clien
 	}
 	connection->client = *client;
 	connection->listener = "inetd";
+	limits_enter_all(worker->shared->limits, worker->slot, 0);
 	connection_begin(connection, fd);
 }
 
@@ -270,7 +275,72 @@ static void connection_decided(struct connection *connection, uint32_t service, 
 	if (service == SERVICE_NONE)
 		connection_end(connection, END_NO_SERVICE);
 	else
+		connection_enter(connection);
+}
+
+/* ---- admitted ----------------------------------------------------------------------------------------------------- */
+
+static void connection_refuse(struct connection *connection, const char *rule)
+{
+	connection->refused = rule;
+	connection_end(connection, END_REFUSED);
+}
+
+static void connection_fill_ask(struct spawn_request *request, struct message *message, int *ret_fd);
+static void connection_asked(struct spawn_request *request, const struct message *answer, int fds[2]);
+
+static void connection_ask_program(struct connection *connection)
+{
+	connection->phase = PHASE_ASKING;
+	connection->spawning = (struct spawn_request){ .fill = connection_fill_ask, .started = connection_asked };
+	spawner_ask(&connection->worker->spawner, &connection->spawning);
+}
+
+/* Addresses and hours, then what is counted, then whoever must be asked. */
+static void connection_enter(struct connection *connection)
+{
+	struct worker *worker = connection->worker;
+	const struct service *service = connection_service(connection);
+	const char *rule = access_judge(service->access, &connection->client, time(NULL));
+
+	if (!rule)
+		rule = limits_enter(worker->shared->limits, worker->slot, service->access,
+			limits_service(service->name), &connection->client, worker->loop.now_us, &connection->ticket);
+	if (rule)
+		connection_refuse(connection, rule);
+	else if (service->asks)
+		connection_ask_program(connection);
+	else
 		connection_deliver(connection);
+}
+
+static void connection_asked(struct spawn_request *request, const struct message *answer, int fds[2])
+{
+	struct connection *connection = container_of(request, struct connection, spawning);
+
+	if (answer->error < 0) {
+		connection_refuse(connection, "access");
+		return;
+	}
+	connection->next_asking = connection->worker->asking;
+	connection->worker->asking = connection;
+}
+
+void connection_admitted(struct worker *worker, uint64_t id, bool admitted)
+{
+	struct connection **link = &worker->asking;
+	while (*link && (*link)->id != id)
+		link = &(*link)->next_asking;
+	struct connection *connection = *link;
+	if (!connection)
+		return;
+	*link = connection->next_asking;
+	if (worker->stopping)
+		connection_end(connection, END_SHUTDOWN);
+	else if (admitted)
+		connection_deliver(connection);
+	else
+		connection_refuse(connection, "access");
 }
 
 /* ---- delivered: relayed to a backend ------------------------------------------------------------------------------ */
@@ -388,17 +458,15 @@ static void connection_hand_over(struct connection *connection)
 
 /* ---- delivered: a program ----------------------------------------------------------------------------------------- */
 
-static void connection_spawned(struct spawn_request *request, int error, int fds[2]);
+static void connection_spawned(struct spawn_request *request, const struct message *answer, int fds[2]);
 
-static void connection_fill_spawn(struct spawn_request *request, struct message *message, int *ret_fd)
+static void connection_fill_message(const struct connection *connection, struct message *message)
 {
-	const struct connection *connection = container_of(request, struct connection, spawning);
 	const char *protocol = connection_protocol(connection);
 	socklen_t len = sizeof(message->local.un);
 
-	message->program = PROGRAM_SERVICE;
 	message->index = connection->service;
-	message->connection = connection->id;
+	message->connection = message->serial = connection->id;
 	message->client = connection->client;
 	if (getsockname(connection_socket(connection), &message->local.sa, &len) == 0)
 		message->local.len = len;
@@ -406,6 +474,19 @@ static void connection_fill_spawn(struct spawn_request *request, struct message 
 		strncpy(message->protocol, protocol, sizeof(message->protocol) - 1);
 	if (connection->sni)
 		strncpy(message->sni, connection->sni, sizeof(message->sni) - 1);
+}
+
+static void connection_fill_ask(struct spawn_request *request, struct message *message, int *ret_fd)
+{
+	connection_fill_message(container_of(request, struct connection, spawning), message);
+	message->program = PROGRAM_ACCESS;
+}
+
+static void connection_fill_spawn(struct spawn_request *request, struct message *message, int *ret_fd)
+{
+	const struct connection *connection = container_of(request, struct connection, spawning);
+	connection_fill_message(connection, message);
+	message->program = PROGRAM_SERVICE;
 	if (connection_service(connection)->target.exec.stdio == STDIO_SOCKET)
 		*ret_fd = connection_socket(connection);
 }
@@ -417,15 +498,30 @@ static void connection_spawn(struct connection *connection)
 	spawner_ask(&connection->worker->spawner, &connection->spawning);
 }
 
-static void connection_spawned(struct spawn_request *request, int error, int fds[2])
+/* The limit's name is kept: the message is gone when the end is logged. */
+static const char *limit_name(const char *name)
+{
+	static const char *const names[] = { "max_connections", "per_source", "max_startups",
+		"max_startups_per_source", "back-off" };
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(names[i], name) == 0)
+			return names[i];
+	return "limit";
+}
+
+static void connection_spawned(struct spawn_request *request, const struct message *answer, int fds[2])
 {
 	struct connection *connection = container_of(request, struct connection, spawning);
 	struct worker *worker = connection->worker;
 	struct relay_side *server = &connection->relay.server;
 	enum stdio stdio = connection_service(connection)->target.exec.stdio;
 
-	if (error < 0) {
-		connection_delivery_failed(connection, error);
+	if (answer->error == -EACCES && answer->refused[0]) {
+		connection_refuse(connection, limit_name(answer->refused));
+		return;
+	}
+	if (answer->error < 0) {
+		connection_delivery_failed(connection, answer->error);
 		return;
 	}
 	if (stdio == STDIO_SOCKET || worker->stopping) {
@@ -433,7 +529,7 @@ static void connection_spawned(struct spawn_request *request, int error, int fds
 		return;
 	}
 	server->kind = stdio == STDIO_PIPE ? SIDE_PIPES : SIDE_TERMINAL;
-	error = loop_watch(&worker->loop, &server->in, fds[0], RELAY_EVENTS);
+	int error = loop_watch(&worker->loop, &server->in, fds[0], RELAY_EVENTS);
 	if (error == 0)
 		fds[0] = -1;
 	if (error == 0 && stdio == STDIO_PIPE) {
@@ -485,8 +581,9 @@ static void connection_delivery_failed(struct connection *connection, int error)
 			connection->worker->policy->services[fallback].name);
 	if (connection->phase == PHASE_HANDING_OVER)
 		fd_set_nonblocking(connection_socket(connection), true);
+	limits_leave(connection->worker->shared->limits, connection->worker->slot, &connection->ticket);
 	connection->service = fallback;
-	connection_deliver(connection);
+	connection_enter(connection);
 }
 
 /* ---- ended -------------------------------------------------------------------------------------------------------- */
@@ -499,6 +596,7 @@ static const char *const end_names[] = {
 	[END_IDLE] = "idle",
 	[END_NO_SERVICE] = "no-service",
 	[END_REJECTED] = "rejected",
+	[END_REFUSED] = "refused",
 	[END_HANDED_OVER] = "handed-over",
 	[END_PROGRAM] = "program-started",
 	[END_DELIVERY_FAILED] = "delivery-failed",
@@ -553,6 +651,8 @@ static void connection_log(const struct connection *connection, enum connection_
 	}
 	record_ms(&record, "total_ms", clock_monotonic_us() - connection->accepted_us);
 	record_text(&record, "end", end_names[end]);
+	if (connection->refused)
+		record_text(&record, "rule", connection->refused);
 	if (connection->error)
 		record_text(&record, "error", strerrordesc_np(-connection->error));
 	record_write(&record);
@@ -583,7 +683,9 @@ static void connection_release(struct connection *connection, enum connection_en
 		[END_NO_MEMORY] = RELAY_SERVER_RESET,
 	};
 	bool reset = end == END_CLIENT_RESET || end == END_NO_MEMORY ||
-		(end == END_REJECTED && connection_service(connection)->target.reject.reset);
+		(end == END_REJECTED && connection_service(connection)->target.reject.reset) ||
+		(end == END_REFUSED && connection_service(connection)->access &&
+			connection_service(connection)->access->reset);
 
 	switch (connection->phase) {
 	case PHASE_DECIDING:
@@ -602,7 +704,7 @@ static void connection_release(struct connection *connection, enum connection_en
 	default:
 		break;
 	}
-	if (!reset && (end == END_REJECTED || end == END_NO_SERVICE))
+	if (!reset && (end == END_REJECTED || end == END_REFUSED || end == END_NO_SERVICE))
 		connection_discard_input(connection);
 	connection_close_client(connection, reset);
 	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.in));
@@ -616,6 +718,8 @@ static void connection_end(struct connection *connection, enum connection_end en
 		connection_log(connection, end);
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
 	connection_release(connection, end);
+	limits_leave(connection->worker->shared->limits, connection->worker->slot, &connection->ticket);
+	limits_leave_all(connection->worker->shared->limits, connection->worker->slot);
 	connection->phase = PHASE_ENDED;
 	loop_defer(&connection->worker->loop, &connection->burial);
 }
@@ -642,6 +746,7 @@ static void connection_bury(struct task *task)
 /* A program that was asked for may be on its way: its answer must find the connection, and ends it. */
 void connection_stop(struct connection *connection)
 {
-	if (connection->phase != PHASE_ENDED && connection->phase != PHASE_SPAWNING)
+	bool awaited = connection->phase == PHASE_SPAWNING || connection->phase == PHASE_ASKING;
+	if (connection->phase != PHASE_ENDED && !awaited)
 		connection_end(connection, END_SHUTDOWN);
 }

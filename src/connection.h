@@ -5,6 +5,7 @@
 #include "handover.h"
 #include "loop.h"
 #include "relay.h"
+#include "shared_limits.h"
 #include "spawner.h"
 #include <stdbool.h>
 
@@ -14,6 +15,7 @@ struct identification;
 
 enum connection_phase {
 	PHASE_DECIDING,
+	PHASE_ASKING, /* its access program */
 	PHASE_CONNECTING,
 	PHASE_SPAWNING,
 	PHASE_HANDING_OVER,
@@ -29,6 +31,7 @@ enum connection_end {
 	END_IDLE,
 	END_NO_SERVICE, /* nothing matched and there is no on_unknown or on_silence */
 	END_REJECTED,
+	END_REFUSED, /* by a rule of access */
 	END_HANDED_OVER,
 	END_PROGRAM, /* runs on the client's socket */
 	END_DELIVERY_FAILED,
@@ -54,7 +57,9 @@ struct connection {
 	struct timer deadline;  /* of the phase */
 	struct task burial;     /* frees it after the loop's turn */
 	int error;              /* of the delivery, -errno */
-	char *names;            /* sni, alpn and host, NUL after each; NULL with none */
+	const char *refused;    /* the rule of access that did */
+	struct limits_ticket ticket;
+	char *names; /* sni, alpn and host, NUL after each; NULL with none */
 	const char *sni, *alpn, *host;
 
 	struct relay relay; /* relay.client.in watches the client from accept on */
@@ -65,7 +70,10 @@ struct connection {
 			struct facts facts;
 			struct address local;
 		} handing;
-		struct spawn_request spawning;
+		struct {
+			struct spawn_request spawning; /* of its program, or of the access program */
+			struct connection *next_asking;
+		};
 		struct identification *identification; /* while deciding; NULL: no identifier is being asked */
 	};
 };
@@ -75,6 +83,9 @@ void connection_new(struct worker *worker, const struct listener *listener, int 
 
 /* For inetd: the one connection that the process was started with. */
 void connection_adopt(struct worker *worker, int fd, const struct address *client);
+
+/* The access program of a connection has decided. */
+void connection_admitted(struct worker *worker, uint64_t id, bool admitted);
 
 /* Ends it now, whatever it does. */
 void connection_stop(struct connection *connection);

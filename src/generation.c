@@ -1,11 +1,13 @@
 /* The workers of one policy: forked, watched over, replaced when they crash, asked to end. Also answers their requests for
  * programs. Owns the policy, the table of resolved names and the master's ends of the channels. */
 #include "generation.h"
+#include "ask.h"
 #include "fd.h"
 #include "ipc.h"
 #include "log.h"
 #include "message.h"
 #include "program.h"
+#include "program_table.h"
 #include "resolver.h"
 #include "worker.h"
 #include <errno.h>
@@ -98,44 +100,84 @@ static void children_kill(const struct generation *generation, const struct work
 
 /* ---- requests of a worker ------------------------------------------------------------------------------------------- */
 
-/* The program that is asked for, and a name for its environment; NULL: the policy has none there. */
+/* The program that is asked for, and the service whose it is (NULL: none); NULL: the policy has none there. */
 static const struct program *requested_program(
-	const struct policy *policy, const struct message *request, const char **ret_service)
+	const struct policy *policy, const struct message *request, const struct service **ret_service)
 {
 	*ret_service = NULL;
 	if (request->program == PROGRAM_IDENTIFIER)
 		return request->index < policy->n_identifiers ? &policy->identifiers[request->index].program : NULL;
-	if (request->program != PROGRAM_SERVICE || request->index >= policy->n_services)
+	if (request->index >= policy->n_services)
 		return NULL;
-	const struct service *service = &policy->services[request->index];
-	*ret_service = service->name;
-	return service->target.delivery == DELIVERY_EXEC ? &service->target.exec : NULL;
+	const struct service *service = *ret_service = &policy->services[request->index];
+	if (request->program == PROGRAM_ACCESS)
+		return service->asks;
+	return request->program == PROGRAM_SERVICE && service->target.delivery == DELIVERY_EXEC
+		? &service->target.exec
+		: NULL;
+}
+
+/* A service's program, within its limits. */
+static int service_start(struct generation *generation, const struct service *service, const struct message *request,
+	int client, struct message *answer, int fds[2])
+{
+	uint64_t now_us = clock_monotonic_us();
+	pid_t pid = 0;
+
+	const char *limit =
+		program_table_admit(generation->programs, service->name, service->access, &request->client, now_us);
+	if (limit) {
+		strncpy(answer->refused, limit, sizeof(answer->refused) - 1);
+		return -EACCES;
+	}
+	int error = program_start(&service->target.exec, service->name, request, client, fds, &pid);
+	if (error < 0)
+		return error;
+	log_debug("connection %lu: %s is process %d", (unsigned long)request->connection,
+		service->target.exec.argv[0], pid);
+	program_table_add(generation->programs, pid, service->name, &request->client, 0, now_us);
+	return 0;
+}
+
+static int identifier_start(
+	struct worker_process *worker, const struct program *program, const struct message *request, int fds[2])
+{
+	pid_t pid = 0;
+	int error = program_start(program, NULL, request, -1, fds, &pid);
+	return error < 0 ? error : child_add(worker, pid, request);
 }
 
 /* `error`: the request came without its descriptor. Every request has its answer: they are told apart by their order. */
 static void worker_process_spawn(struct worker_process *worker, const struct message *request, int client, int error)
 {
+	struct generation *generation = worker->generation;
 	struct message answer = { .kind = MESSAGE_SPAWNED, .connection = request->connection, .error = error };
-	const char *service;
-	const struct program *program = requested_program(worker->generation->policy, request, &service);
+	const struct service *service;
+	const struct program *program = requested_program(generation->policy, request, &service);
 	int fds[2] = { -1, -1 };
-	pid_t pid = 0;
 
 	if (!program) {
 		log_error("worker %d asked for what its policy does not have, and is ended", worker->pid);
 		kill(worker->pid, SIGKILL);
 		return;
 	}
-	if (answer.error == 0)
-		answer.error = program_start(program, service, request, client, fds, &pid);
-	if (answer.error == 0)
-		log_debug("connection %lu: %s is process %d", (unsigned long)request->connection, program->argv[0],
-			pid);
-	if (answer.error == 0 && request->program == PROGRAM_IDENTIFIER)
-		answer.error = child_add(worker, pid, request);
+	if (error == 0 && request->program == PROGRAM_IDENTIFIER)
+		answer.error = identifier_start(worker, program, request, fds);
+	else if (error == 0 && request->program == PROGRAM_ACCESS)
+		answer.error = asks_begin(generation->asks, program, service->name, request, worker, request->serial);
+	else if (error == 0)
+		answer.error = service_start(generation, service, request, client, &answer, fds);
 	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, answer.error ? 0 : (fds[0] >= 0) + (fds[1] >= 0));
 	fd_close(fds[0]);
 	fd_close(fds[1]);
+}
+
+void generation_answered(void *asker, uint64_t serial, bool admitted)
+{
+	const struct worker_process *worker = asker;
+	const struct message answer = { .kind = MESSAGE_ANSWER, .serial = serial, .error = admitted ? 0 : -EACCES };
+	if (worker->channel.fd >= 0)
+		ipc_send(worker->channel.fd, &answer, sizeof(answer), NULL, 0);
 }
 
 static void worker_process_is_ready(struct worker_process *worker)
@@ -192,9 +234,30 @@ static void __attribute__((noreturn)) worker_process_run(const struct worker_pro
 		.log_fd = generation->log_fd,
 		.resolved = generation->resolved,
 		.shared = generation->shared,
+		.slot = worker->slot,
 		.connection = generation->connection,
 		.quiet = generation->quiet,
 	}));
+}
+
+static int slot_take(struct generation *generation, unsigned *ret)
+{
+	for (unsigned i = 0; i < LIMITS_SLOTS_MAX; i++) {
+		if (generation->slots[i])
+			continue;
+		generation->slots[i] = true;
+		*ret = i;
+		return 0;
+	}
+	return -EAGAIN; /* that many generations retire at once */
+}
+
+/* Whatever the worker still counted is not there any more. */
+static void slot_give(struct generation *generation, unsigned slot)
+{
+	limits_forget(generation->shared->limits, slot);
+	atomic_store(&generation->shared->running[slot], 0);
+	generation->slots[slot] = false;
 }
 
 static int worker_process_fork(struct worker_process *worker)
@@ -205,15 +268,18 @@ static int worker_process_fork(struct worker_process *worker)
 	int error = ipc_pair(ends);
 	if (error < 0)
 		return error;
+	error = slot_take(generation, &worker->slot);
+	if (error < 0)
+		goto out;
 	pid_t pid = fork();
 	if (pid == 0)
 		worker_process_run(worker, ends[1]);
-	error = pid < 0 ? -errno : 0;
-	fd_close(ends[1]);
-	if (error < 0) {
-		fd_close(ends[0]);
-		return error;
+	if (pid < 0) {
+		error = -errno;
+		slot_give(generation, worker->slot);
+		goto out;
 	}
+	fd_close(ends[1]);
 	worker->pid = pid;
 	worker->ready = false;
 	worker->started_us = clock_monotonic_us();
@@ -225,6 +291,10 @@ static int worker_process_fork(struct worker_process *worker)
 		return error;
 	}
 	return 0;
+out:
+	fd_close(ends[0]);
+	fd_close(ends[1]);
+	return error;
 }
 
 static void worker_process_back_off(struct worker_process *worker)
@@ -259,13 +329,19 @@ static void worker_process_died(struct worker_process *worker, int status)
 	struct generation *generation = worker->generation;
 	uint64_t lived_us = clock_monotonic_us() - worker->started_us;
 
+	char place[512] = "";
+	uint32_t running = atomic_load(&generation->shared->running[worker->slot]);
+	const char *in_module = policy_module_running(generation->policy, running, place, sizeof(place));
+
 	if (WIFSIGNALED(status))
-		log_error("worker %d was killed by signal %d (%s)", worker->pid, WTERMSIG(status),
-			strsignal(WTERMSIG(status)));
+		log_error("worker %d was killed by signal %d (%s)%s%s", worker->pid, WTERMSIG(status),
+			strsignal(WTERMSIG(status)), in_module ? " in " : "", place);
 	else if (WEXITSTATUS(status))
 		log_error("worker %d ended with status %d", worker->pid, WEXITSTATUS(status));
 	fd_close(loop_unwatch(generation->loop, &worker->channel));
 	children_kill(generation, worker);
+	asks_forget(generation->asks, worker);
+	slot_give(generation, worker->slot);
 	worker->pid = 0;
 	generation->n_running--;
 	if (worker->ready)

@@ -7,7 +7,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct asks;
 struct generation;
+struct program_table;
 struct shared;
 
 enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_RETIRING };
@@ -17,6 +19,7 @@ struct worker_process {
 	pid_t pid; /* 0: not running */
 	struct watch channel;
 	bool ready;
+	unsigned slot;
 	uint64_t started_us;
 	unsigned quick_deaths; /* in a row: the back-off */
 	struct timer restart;
@@ -43,6 +46,11 @@ struct generation {
 
 	struct child *children; /* identifiers that run */
 
+	/* The master's: who runs for services, and access programs. */
+	struct program_table *programs;
+	struct asks *asks;
+	bool *slots; /* LIMITS_SLOTS_MAX: which are taken */
+
 	/* To the master. `ready` once, when every worker is; `failed` when one could not start before that. */
 	void *context;
 	void (*ready)(struct generation *generation);
@@ -57,6 +65,9 @@ int generation_start(struct generation *generation);
 void generation_drain(struct generation *generation);
 void generation_stop(struct generation *generation);
 void generation_kill(struct generation *generation);
+
+/* An access program has decided; `asker` is who it was begun for. */
+void generation_answered(void *asker, uint64_t serial, bool admitted);
 
 /* A child has ended: true if it was one of this generation's. */
 bool generation_reap(struct generation *generation, pid_t pid, int status);

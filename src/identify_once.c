@@ -126,12 +126,12 @@ static void once_output_ready(struct watch *watch, uint32_t events)
 }
 
 /* The pipe is empty and larger than what goes in: a program that does not read does not stop us. */
-static void once_started(struct spawn_request *request, int error, int fds[2])
+static void once_started(struct spawn_request *request, const struct message *answer, int fds[2])
 {
 	struct once *once = container_of(request, struct once, request);
 
 	once->asked = false;
-	if (error < 0 || !once->question) {
+	if (answer->error < 0 || !once->question) {
 		once_fail(once);
 		return;
 	}

@@ -109,10 +109,11 @@ static void stream_input_ready(struct watch *watch, uint32_t events)
 
 static void stream_output_ready(struct watch *watch, uint32_t events);
 
-static void stream_started(struct spawn_request *request, int error, int fds[2])
+static void stream_started(struct spawn_request *request, const struct message *answer, int fds[2])
 {
 	struct stream_way *way = container_of(request, struct stream_way, request);
 
+	int error = answer->error;
 	way->started_us = way->loop->now_us;
 	if (error == 0)
 		error = loop_watch(way->loop, &way->output, fds[0], EPOLLIN | EPOLLET);

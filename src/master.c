@@ -1,6 +1,7 @@
 /* The master. A state machine over generations: one that serves, perhaps one that is coming up, and those that retire. Owns
  * the listening sockets, the logger and the pid file. */
 #include "master.h"
+#include "ask.h"
 #include "fd.h"
 #include "generation.h"
 #include "log.h"
@@ -8,6 +9,7 @@
 #include "loop.h"
 #include "pidfile.h"
 #include "process.h"
+#include "program_table.h"
 #include "sockets.h"
 #include "worker.h"
 #include <errno.h>
@@ -42,6 +44,9 @@ struct master {
 	struct sockets sockets;
 	struct logger logger, next_logger; /* the next: of the generation that is coming, where it logs elsewhere */
 	struct shared *shared;
+	struct program_table *programs;
+	struct asks asks;
+	bool slots[LIMITS_SLOTS_MAX];
 	int connection; /* inetd; -1: none */
 	bool stderr_is_client;
 
@@ -215,6 +220,9 @@ static int master_start_generation(struct master *master, struct policy *policy)
 		.log_fd = master->next_logger.pipe_fd >= 0 ? master->next_logger.pipe_fd : master->logger.pipe_fd,
 		.connection = master->connection,
 		.quiet = master->options->inetd || master->options->daemon,
+		.programs = master->programs,
+		.asks = &master->asks,
+		.slots = master->slots,
 		.context = master,
 		.ready = master_generation_ready,
 		.failed = master_generation_failed,
@@ -269,6 +277,20 @@ static void master_restart_logger(struct timer *timer)
 		log_error("the logger died and was started again");
 }
 
+static void master_program_ended(struct master *master, pid_t pid, int status)
+{
+	struct program_end end;
+
+	if (!program_table_remove(master->programs, pid, status, master->loop.now_us, &end))
+		return;
+	log_debug("service %s: process %d ended with status 0x%x", end.service, pid, (unsigned)status);
+	if (end.back_off_us && end.back_off_first)
+		log_warning("service %s: its program dies at once again and again (status 0x%x), not started %sfor "
+			    "%lu ms",
+			end.service, (unsigned)status, end.back_off_all ? "" : "for this source ",
+			(unsigned long)(end.back_off_us / 1000));
+}
+
 /* Also what programs leave behind: who is not of a generation is one of them. */
 static void master_reap(struct master *master)
 {
@@ -283,8 +305,8 @@ static void master_reap(struct master *master)
 			master_free_if_over(master, link);
 		else if (pid == master->logger.pid)
 			loop_timer(&master->loop, &master->logger_restart, master->loop.now_us + LOGGER_RESTART_US);
-		else
-			log_debug("process %d ended with status 0x%x", pid, (unsigned)status);
+		else if (!asks_reap(&master->asks, pid, status))
+			master_program_ended(master, pid, status);
 	}
 }
 
@@ -452,6 +474,11 @@ static int master_write_pid_file(struct master *master, const struct policy *pol
 	return error;
 }
 
+static void master_answered(struct asks *asks, void *asker, uint64_t serial, bool admitted)
+{
+	generation_answered(asker, serial, admitted);
+}
+
 static bool same_file(int a, int b)
 {
 	struct stat one, other;
@@ -508,8 +535,15 @@ static int master_prepare(struct master *master)
 	if (master->shared == MAP_FAILED)
 		return -errno;
 	atomic_init(&master->shared->next_connection, 1);
+	master->programs = program_table_new();
+	if (!master->programs)
+		return -ENOMEM;
+	int made = limits_new(&master->shared->limits);
+	if (made < 0)
+		return made;
 	fd_raise_limit();
 	int error = loop_init(&master->loop);
+	master->asks = (struct asks){ .loop = &master->loop, .answered = master_answered };
 	if (error == 0 && master->options->daemon)
 		error = process_daemonize(&master->ready_fd);
 	if (error == 0)
@@ -560,6 +594,9 @@ static void master_fini(struct master *master)
 		generation_free(master->all);
 		master->all = next;
 	}
+	asks_fini(&master->asks);
+	program_table_free(master->programs);
+	limits_free(master->shared->limits);
 	pidfile_remove(master->pid_file);
 	free(master->pid_file);
 	fd_close(loop_unwatch(&master->loop, &master->signals));

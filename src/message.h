@@ -14,12 +14,17 @@ enum message_kind {
 	/* master to worker */
 	MESSAGE_SPAWNED, /* the answers, in the order of the requests: `error`, and for pipes the program's output and input,
 	                    for a terminal its other end */
+	MESSAGE_ANSWER, /* an access program has decided on `serial`: `error` 0 admits */
 	MESSAGE_EXITED, /* an identifier that runs once has ended: `serial` of its request, `status` as waitpid() gives it */
 	MESSAGE_DRAIN, /* accept no more, finish what there is, end */
 	MESSAGE_STOP,  /* end now */
 };
 
-enum message_program { PROGRAM_SERVICE, PROGRAM_IDENTIFIER };
+enum message_program {
+	PROGRAM_SERVICE,
+	PROGRAM_IDENTIFIER,
+	PROGRAM_ACCESS, /* the service's access program: answered at once with whether it runs, and later with its verdict */
+};
 
 struct message {
 	enum message_kind kind;
@@ -33,4 +38,5 @@ struct message {
 	struct address local;
 	char protocol[64]; /* empty: none decided */
 	char sni[256];     /* empty: none */
+	char refused[32];  /* with the error -EACCES: the limit that a service's program would have broken */
 };

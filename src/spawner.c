@@ -49,17 +49,18 @@ void spawner_answer(struct spawner *spawner, const struct message *message, int 
 		return;
 	}
 	struct spawn_request *request = spawner_take_first(spawner);
-	request->started(request, message->error, fds);
+	request->started(request, message, fds);
 }
 
 void spawner_orphaned(struct spawner *spawner)
 {
+	const struct message gone = { .kind = MESSAGE_SPAWNED, .error = -EPIPE };
 	int fds[2] = { -1, -1 };
 
 	spawner->channel = -1;
 	spawner->unsent = NULL;
 	while (spawner->first) {
 		struct spawn_request *request = spawner_take_first(spawner);
-		request->started(request, -EPIPE, fds);
+		request->started(request, &gone, fds);
 	}
 }

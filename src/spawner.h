@@ -9,9 +9,9 @@ struct spawn_request {
 	/* When there is room in the channel: what to ask for, and a descriptor that goes with it (-1: none; it stays the
 	 * request's owner's). */
 	void (*fill)(struct spawn_request *request, struct message *message, int *ret_fd);
-	/* Once: 0 or -errno; with 0 the program's output and input, or its terminal and -1, or twice -1. What is taken over is
+	/* Once: answer->error is 0 or -errno; with 0 the program's output and input, or its terminal and -1, or twice -1. What is taken over is
 	 * set to -1. The request must stay in memory until then. */
-	void (*started)(struct spawn_request *request, int error, int fds[2]);
+	void (*started)(struct spawn_request *request, const struct message *answer, int fds[2]);
 };
 
 struct spawner {

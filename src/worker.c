@@ -8,6 +8,7 @@
 #include "listener.h"
 #include "log.h"
 #include "message.h"
+#include "module.h"
 #include "process.h"
 #include <errno.h>
 #include <signal.h>
@@ -72,6 +73,8 @@ static void worker_receive(struct worker *worker)
 		}
 		if (message.kind == MESSAGE_SPAWNED)
 			spawner_answer(&worker->spawner, &message, fds);
+		else if (message.kind == MESSAGE_ANSWER)
+			connection_admitted(worker, message.serial, message.error == 0);
 		else if (message.kind == MESSAGE_EXITED)
 			identifiers_exited(worker->identifiers, message.serial, message.status);
 		else if (message.kind == MESSAGE_DRAIN)
@@ -159,8 +162,7 @@ static unsigned worker_capacity(const struct policy *policy)
 {
 	unsigned long fds = fd_raise_limit();
 	unsigned long most = fds > 2 * FDS_RESERVED ? fds - FDS_RESERVED : FDS_RESERVED;
-	most /= fds_per_connection(policy);
-	return policy->max_connections && policy->max_connections < most ? policy->max_connections : (unsigned)most;
+	return (unsigned)(most / fds_per_connection(policy));
 }
 
 static int worker_init(struct worker *worker, const struct worker_start *start)
@@ -169,6 +171,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 		.policy = start->policy,
 		.resolved = start->resolved,
 		.shared = start->shared,
+		.slot = start->slot,
 		.channel = { .fd = -1, .ready = worker_channel_ready },
 		.relay_pool = relay_pool_new(),
 		.findings = malloc(sizeof(*worker->findings)),
@@ -187,6 +190,31 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 		error = worker_open_handovers(worker);
 	if (error == 0 && start->policy->n_identifiers)
 		error = identifiers_new(&worker->identifiers, &worker->loop, &worker->spawner, start->policy);
+	return error;
+}
+
+static void log_module(const char *path, enum usher_level level, const char *text)
+{
+	static const enum log_level levels[] = {
+		[USHER_ERROR] = LEVEL_ERROR,
+		[USHER_WARNING] = LEVEL_WARNING,
+		[USHER_NOTICE] = LEVEL_NOTICE,
+		[USHER_DEBUG] = LEVEL_DEBUG,
+	};
+	log_message(levels[level], "module %s: %s", path, text);
+}
+
+/* With the privileges gone: what a module does when it is loaded it does as a worker. */
+static int worker_bind_modules(struct worker *worker)
+{
+	const struct policy *policy = worker->policy;
+	char why[MODULE_ERROR_MAX];
+
+	module_set_hooks(
+		&(struct module_hooks){ .log = log_module, .running = &worker->shared->running[worker->slot] });
+	int error = module_bind(policy->modules, policy->n_modules, why, sizeof(why));
+	if (error < 0)
+		log_error("%s", why);
 	return error;
 }
 
@@ -255,6 +283,8 @@ int worker_run(const struct worker_start *start)
 		error = worker_init(&worker, start);
 	if (error == 0)
 		error = process_drop_privileges(policy->drop_identity, policy->uid, policy->gid);
+	if (error == 0)
+		error = worker_bind_modules(&worker);
 	if (error == 0 && start->connection < 0)
 		error = worker_listen(&worker, start);
 	if (error < 0) {

@@ -7,12 +7,15 @@
 #include "policy.h"
 #include "relay.h"
 #include "resolved.h"
+#include "shared_limits.h"
 #include "spawner.h"
 #include <stdatomic.h>
 
 /* Shared by all workers of all generations. */
 struct shared {
 	_Atomic uint64_t next_connection;
+	_Atomic uint32_t running[LIMITS_SLOTS_MAX]; /* the module's function that a worker is in: module_hooks */
+	struct limits *limits;
 };
 
 struct worker_start {
@@ -22,6 +25,7 @@ struct worker_start {
 	int log_fd;
 	struct resolved *resolved; /* NULL: the policy has no names */
 	struct shared *shared;
+	unsigned slot;  /* its own, among all workers of all generations */
 	int connection; /* inetd: serve this one connection and end; -1: listen */
 	bool quiet;     /* descriptors 0, 1 and 2 are somebody else's */
 };
@@ -38,6 +42,7 @@ struct worker {
 	const struct policy *policy;
 	struct resolved *resolved;
 	struct shared *shared;
+	unsigned slot;
 	struct watch channel;
 
 	struct listener *listeners;
@@ -50,6 +55,7 @@ struct worker {
 	unsigned n_connections, max_connections;
 
 	struct spawner spawner;
+	struct connection *asking;       /* whose access programs have not answered yet */
 	struct identifiers *identifiers; /* NULL: the policy has none */
 	struct handover **handovers;     /* one a service that hands over */
 	struct relay_pool *relay_pool;

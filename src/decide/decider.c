@@ -9,6 +9,7 @@
 #include "decider.h"
 
 #include "decider_rules.h"
+#include "module.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -100,6 +101,8 @@ static enum verdict protocol_run(
 
 	if (protocol->probe)
 		return protocol->probe->run(evidence, findings);
+	if (protocol->module)
+		return module_probe_run(protocol->module, evidence, findings);
 	if (protocol->n_literals == 0)
 		return patterns_match(protocol, evidence);
 	verdict = literals_match(protocol, evidence);

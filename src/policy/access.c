@@ -18,6 +18,7 @@
 struct access_reader {
 	struct reader *reader;
 	struct arena *arena;
+	bool wrong; /* some entry of the list was complained about */
 };
 
 /* ---- lists of addresses ---------------------------------------------------------------------------------------------- */
@@ -36,6 +37,7 @@ static bool line_read(
 	if (!len || address_set_insert(set, line, why) == 0)
 		return true;
 	reader_error_in(access->reader, path, number, "%s", why);
+	access->wrong = true;
 	return false;
 }
 
@@ -49,10 +51,12 @@ static void file_read(
 
 	if (path[0] != '/') {
 		reader_error(access->reader, at, "`file:%.80s', expected an absolute path behind `file:'", path);
+		access->wrong = true;
 		return;
 	}
 	if (!from) {
 		reader_error(access->reader, at, "`%s' cannot be read: %s", path, strerror(errno));
+		access->wrong = true;
 		return;
 	}
 	while (errors < FILE_ERRORS_MAX && (errno = 0, getline(&line, &room, from)) > 0)
@@ -86,19 +90,22 @@ static const struct address_set *addresses_read(
 	struct address_set *set = address_set_new();
 	char why[ADDRESS_SET_WHY_MAX];
 
+	access->wrong = false;
 	for (size_t i = 0; i < setting_count(at); i++) {
 		const struct setting *item = setting_item(at, i);
 		const char *text = setting_text(item);
-		if (strncmp(text, FILE_PREFIX, FILE_PREFIX_LEN) == 0)
+		if (strncmp(text, FILE_PREFIX, FILE_PREFIX_LEN) == 0) {
 			file_read(access, set, item, text + FILE_PREFIX_LEN);
-		else if (address_set_insert(set, text, why) < 0)
+		} else if (address_set_insert(set, text, why) < 0) {
 			reader_error(access->reader, item, "%s", why);
+			access->wrong = true;
+		}
 	}
 	const struct address_set *kept = address_set_keep(set, access->arena);
 	address_set_free(set);
 	*ret_text = list_text(access, at);
 	if (strstr(*ret_text, FILE_PREFIX))
-		*ret_text = arena_printf(access->arena, "%s (%zu entries)", *ret_text, address_set_count(kept));
+		*ret_text = arena_printf(access->arena, "%s (%zu entries in all)", *ret_text, address_set_count(kept));
 	return kept;
 }
 
@@ -147,7 +154,7 @@ static void rate_read(struct access_reader *access, const struct setting *at, st
 bool access_read(struct reader *reader, struct arena *arena, const struct values *values, size_t first, size_t n_keys,
 	struct access *ret)
 {
-	struct access_reader access = { reader, arena };
+	struct access_reader access = { .reader = reader, .arena = arena };
 	const struct setting *const *value = &values->value[first];
 	bool given = false;
 
@@ -155,7 +162,7 @@ bool access_read(struct reader *reader, struct arena *arena, const struct values
 		given = given || values->given[first + i];
 	if (value[ACCESS_ALLOW]) {
 		ret->allow = addresses_read(&access, value[ACCESS_ALLOW], &ret->allow_text);
-		if (address_set_count(ret->allow) == 0)
+		if (address_set_count(ret->allow) == 0 && !access.wrong)
 			reader_error(
 				reader, value[ACCESS_ALLOW], "`allow' lets nobody in, expected at least one entry");
 	}
@@ -174,19 +181,10 @@ bool access_read(struct reader *reader, struct arena *arena, const struct values
 /* Of the user that workers are: it is told of strangers, and decides, but runs nothing. */
 static const struct program *asks_compile(struct compiler *compiler, const struct setting *at)
 {
-	const struct policy *policy = compiler->policy;
 	struct program *program = arena_alloc(compiler->arena, sizeof(*program));
 
-	*program = (struct program){
-		.argv = program_argv(compiler, at, "access"),
-		.stdio = STDIO_SOCKET,
-		.own_identity = policy->drop_identity,
-		.uid = policy->uid,
-		.gid = policy->gid,
-		.user = policy->user,
-		.home = "/",
-		.shell = "/bin/sh",
-	};
+	*program = (struct program){ .argv = program_argv(compiler, at, "access"), .stdio = STDIO_SOCKET };
+	program_unprivileged(compiler, program);
 	return program;
 }
 

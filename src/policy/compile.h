@@ -23,6 +23,7 @@ struct compiler {
 
 	struct index *listeners; /* by the address as written: places in policy->listeners */
 	struct index *protocols;
+	size_t protocols_room; /* in policy->protocols, where names of identifiers were added; 0: it is full */
 	struct index *services;
 	struct index *names;
 
@@ -55,6 +56,12 @@ void access_compile(struct compiler *compiler, uint32_t service, const struct va
 void program_compile(struct compiler *compiler, const struct values *values, struct program *ret);
 /* The words of a program's command line, the first one as an absolute path (NULL: complained). `key` is for complaints. */
 char *const *program_argv(struct compiler *compiler, const struct setting *at, const char *key);
+
+/* Who runs a program: as `user` and `group` say. Without them the caller's choice stands. */
+void program_identity(
+	struct compiler *compiler, struct program *ret, const struct setting *user, const struct setting *group);
+/* Or whoever the workers are. */
+void program_unprivileged(const struct compiler *compiler, struct program *ret);
 void identity_compile(struct compiler *compiler, const struct values *top);
 
 /* The service that a key of `values` names; SERVICE_NONE where absent or unknown. */
@@ -73,7 +80,7 @@ struct identity {
 	size_t n_groups;
 };
 const struct identity *identity_find(
-        struct compiler *compiler, const struct setting *user, const struct setting *group);
+	struct compiler *compiler, const struct setting *user, const struct setting *group);
 
 /* Warns of what can never happen: services that an earlier one takes everything from. */
 void overlap_warn(struct compiler *compiler);

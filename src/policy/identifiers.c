@@ -8,11 +8,13 @@
  * Everything lives in the policy's arena. */
 #include "compile.h"
 #include "module.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define MODULE_KEY "module"
+#define MODULE_KEY  "module"
+#define PROGRAM_KEY "program"
 
 /* --- A module's own keys --------------------------------------------------------------- */
 
@@ -179,6 +181,25 @@ static void probes_append(struct compiler *compiler)
 	}
 }
 
+/* --- Programs -------------------------------------------------------------------------- */
+
+/* Of the user that workers are, unless the configuration says otherwise: it reads what strangers sent. */
+static void program_identifier_compile(struct compiler *compiler, const struct setting *group)
+{
+	struct identifier *identifier = &compiler->policy->identifiers[compiler->policy->n_identifiers++];
+	struct values values;
+
+	values_read(compiler->reader, &values, group, &sections[SECTION_IDENTIFIER]);
+	identifier->mode = values_choice(&values, IDENTIFIER_MODE) == 0 ? IDENTIFIER_ONCE : IDENTIFIER_STREAM;
+	identifier->timeout_us = (uint64_t)llround(values_number(&values, IDENTIFIER_TIMEOUT) * 1e6);
+	identifier->program.stdio = STDIO_PIPE;
+	if (values.value[IDENTIFIER_PROGRAM])
+		identifier->program.argv = program_argv(compiler, values.value[IDENTIFIER_PROGRAM], "program");
+	program_unprivileged(compiler, &identifier->program);
+	program_identity(
+		compiler, &identifier->program, values.value[IDENTIFIER_USER], values.value[IDENTIFIER_GROUP]);
+}
+
 /* --- The list -------------------------------------------------------------------------- */
 
 void identifiers_compile(struct compiler *compiler, const struct setting *at)
@@ -187,12 +208,19 @@ void identifiers_compile(struct compiler *compiler, const struct setting *at)
 	size_t count = setting_count(at);
 	struct naming naming = { compiler, index_new() };
 
+	policy->identifiers = arena_alloc(compiler->arena, count * sizeof(*policy->identifiers));
 	policy->modules = arena_alloc(compiler->arena, count * sizeof(*policy->modules));
 	for (size_t i = 0; i < count; i++) {
 		const struct setting *group = setting_item(at, i);
 		struct module_use *use = &policy->modules[policy->n_modules];
+		if (setting_find(group, PROGRAM_KEY)) {
+			program_identifier_compile(compiler, group);
+			continue;
+		}
 		if (!setting_find(group, MODULE_KEY)) {
-			compile_error(compiler, group, "an identifier without `" MODULE_KEY "', expected one");
+			compile_error(compiler, group,
+				"an identifier with neither `" PROGRAM_KEY "' nor `" MODULE_KEY
+				"', expected one of them");
 			continue;
 		}
 		if (module_compile(&naming, use, group))

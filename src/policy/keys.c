@@ -73,7 +73,7 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_ACCESS + ACCESS_PER_SOURCE] = { "per_source", KEY_WHOLE, 0, 1000000, 0 },
 	[SERVICE_ACCESS + ACCESS_MAX_CONNECTIONS] = { "max_connections", KEY_WHOLE, 0, 10000000, 0 },
 	[SERVICE_ACCESS + ACCESS_MAX_STARTUPS] = { "max_startups", KEY_WHOLE, 0, 1000000, 100 },
-	[SERVICE_ACCESS + ACCESS_MAX_STARTUPS_PER_SOURCE] = { "max_startups_per_source", KEY_WHOLE, 0, 1000000, 10 },
+	[SERVICE_ACCESS + ACCESS_MAX_STARTUPS_PER_SOURCE] = { "max_startups_per_source", KEY_WHOLE, 0, 1000000, 32 },
 	[SERVICE_ACCESS + ACCESS_PROGRAM] = { "access", KEY_STRINGS },
 };
 

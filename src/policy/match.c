@@ -22,8 +22,8 @@ static struct draft *draft_add(struct compiler *compiler, uint32_t service)
 
 /* References of a setting (one or a list) as numbers; *ret_count may come out smaller where some were
  * unknown. */
-static const uint32_t *references(struct compiler *compiler, const struct setting *at,
-        const struct index *index, const char *what, size_t *ret_count)
+static const uint32_t *references(struct compiler *compiler, const struct setting *at, const struct index *index,
+	const char *what, size_t *ret_count)
 {
 	size_t count = setting_count(at);
 	uint32_t *numbers = arena_alloc(compiler->arena, count * sizeof(*numbers));
@@ -35,16 +35,41 @@ static const uint32_t *references(struct compiler *compiler, const struct settin
 		uint32_t number = index_find(index, name);
 		if (number == INDEX_NONE)
 			compile_error(compiler, item, "unknown %s `%s'%s", what, name,
-			        reader_suggest(compiler->reader, name, index));
+				reader_suggest(compiler->reader, name, index));
 		else
 			numbers[(*ret_count)++] = number;
 	}
 	return numbers;
 }
 
-static const uint32_t *protocol_references(
-        struct compiler *compiler, const struct setting *at, size_t *ret_count)
+/* A name that nothing here knows may be one that an identifier gives. */
+static void externals_add(struct compiler *compiler, const struct setting *at)
 {
+	struct policy *policy = compiler->policy;
+
+	for (size_t i = 0; i < setting_count(at); i++) {
+		const struct setting *item = setting_item(at, i);
+		const char *name = setting_text(item);
+		if (index_find(compiler->protocols, name) != INDEX_NONE || !name_check(compiler, item, "protocol"))
+			continue;
+		if (policy->n_protocols >= compiler->protocols_room) {
+			compiler->protocols_room = 2 * policy->n_protocols + 16;
+			struct protocol *more =
+				arena_alloc(compiler->arena, compiler->protocols_room * sizeof(*more));
+			memcpy(more, policy->protocols, policy->n_protocols * sizeof(*more));
+			policy->protocols = more;
+		}
+		struct protocol *external = &policy->protocols[policy->n_protocols];
+		*external = (struct protocol){ .name = arena_strdup(compiler->arena, name), .is_external = true };
+		index_add(compiler->protocols, external->name, (uint32_t)policy->n_protocols);
+		policy->n_protocols++;
+	}
+}
+
+static const uint32_t *protocol_references(struct compiler *compiler, const struct setting *at, size_t *ret_count)
+{
+	if (compiler->policy->n_identifiers)
+		externals_add(compiler, at);
 	return references(compiler, at, compiler->protocols, "protocol", ret_count);
 }
 
@@ -56,9 +81,9 @@ static const char *name_fault(const char *name, enum attribute attribute)
 	if (!len)
 		return "is empty";
 	if (attribute == ATTRIBUTE_ALPN)
-		return len > 255           ? "is too long, expected at most 255 bytes"
-		       : strchr(name, '*') ? "has a `*', expected the whole name"
-		                           : NULL;
+		return len > 255            ? "is too long, expected at most 255 bytes"
+			: strchr(name, '*') ? "has a `*', expected the whole name"
+					    : NULL;
 	if (attribute == ATTRIBUTE_HOST && name[0] == '[' && name[len - 1] == ']')
 		return NULL;
 	if (strncmp(name, "*.", 2) == 0) {
@@ -82,7 +107,7 @@ static const char *name_fault(const char *name, enum attribute attribute)
 }
 
 static void attribute_compile(
-        struct compiler *compiler, struct draft *draft, enum attribute attribute, const struct setting *at)
+	struct compiler *compiler, struct draft *draft, enum attribute attribute, const struct setting *at)
 {
 	size_t count = setting_count(at);
 	const char **names = arena_alloc(compiler->arena, count * sizeof(*names));
@@ -92,13 +117,12 @@ static void attribute_compile(
 		const struct setting *item = setting_item(at, i);
 		const char *fault = name_fault(setting_text(item), attribute);
 		if (fault) {
-			compile_error(compiler, item, "%s `%s' %s", attribute_names[attribute],
-			        setting_text(item), fault);
+			compile_error(
+				compiler, item, "%s `%s' %s", attribute_names[attribute], setting_text(item), fault);
 			draft->broken = true;
 			continue;
 		}
-		names[draft->rule.attribute[attribute].count++] =
-		        arena_strdup(compiler->arena, setting_text(item));
+		names[draft->rule.attribute[attribute].count++] = arena_strdup(compiler->arena, setting_text(item));
 	}
 }
 
@@ -109,10 +133,9 @@ static void group_compile(struct compiler *compiler, uint32_t service, const str
 	bool given = false;
 
 	values_read(compiler->reader, &values, at, &sections[SECTION_MATCH]);
-	draft->rule.protocols =
-	        protocol_references(compiler, values.value[MATCH_PROTOCOL], &draft->rule.n_protocols);
+	draft->rule.protocols = protocol_references(compiler, values.value[MATCH_PROTOCOL], &draft->rule.n_protocols);
 	draft->listeners = references(
-	        compiler, values.value[MATCH_LISTENER], compiler->listeners, "listener", &draft->n_listeners);
+		compiler, values.value[MATCH_LISTENER], compiler->listeners, "listener", &draft->n_listeners);
 	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++)
 		attribute_compile(compiler, draft, a, values.value[MATCH_SNI + a]);
 
@@ -121,14 +144,13 @@ static void group_compile(struct compiler *compiler, uint32_t service, const str
 		draft->broken |= values.given[key] && !values.value[key];
 	}
 	draft->broken |= draft->rule.n_protocols < setting_count(values.value[MATCH_PROTOCOL]) ||
-	                 draft->n_listeners < setting_count(values.value[MATCH_LISTENER]);
+		draft->n_listeners < setting_count(values.value[MATCH_LISTENER]);
 	if (given)
 		return;
 	draft->broken = true;
 	compile_error(compiler, at, "%s, expected `protocol', `sni', `alpn' or `host'%s",
-	        values.given[MATCH_LISTENER] ? "a `listener' alone does not tell a service"
-	                                     : "an empty `match'",
-	        values.given[MATCH_LISTENER] ? " beside it" : "");
+		values.given[MATCH_LISTENER] ? "a `listener' alone does not tell a service" : "an empty `match'",
+		values.given[MATCH_LISTENER] ? " beside it" : "");
 }
 
 /* The strings of a list are one rule: any of these protocols. */
@@ -167,11 +189,7 @@ static void words_rule(const struct compiler *compiler, FILE *to, const struct d
 		plain = plain && !rule->attribute[a].count;
 	plain = plain && !draft->n_listeners;
 	for (size_t i = 0; i < rule->n_protocols; i++, first = false)
-		fprintf(to, "%s%s",
-		        first   ? ""
-		        : plain ? " | "
-		                : ",",
-		        policy->protocols[rule->protocols[i]].name);
+		fprintf(to, "%s%s", first ? "" : plain ? " | " : ",", policy->protocols[rule->protocols[i]].name);
 	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++) {
 		size_t count = rule->attribute[a].count;
 		if (!count)

@@ -34,14 +34,12 @@ static const char *program_in_path(struct compiler *compiler, const char *name)
 	const char *path = getenv("PATH");
 	char candidate[4096];
 
-	for (const char *at = path && *path ? path : PATH_PRESET; *at;
-	        at += strcspn(at, ":"), at += *at == ':') {
+	for (const char *at = path && *path ? path : PATH_PRESET; *at; at += strcspn(at, ":"), at += *at == ':') {
 		int len = (int)strcspn(at, ":");
 		if (*at != '/') /* the current folder is no place to take programs from by accident */
 			continue;
-		if (snprintf(candidate, sizeof(candidate), "%.*s/%s", len, at, name) <
-		                (int)sizeof(candidate) &&
-		        program_check(candidate) == 0)
+		if (snprintf(candidate, sizeof(candidate), "%.*s/%s", len, at, name) < (int)sizeof(candidate) &&
+			program_check(candidate) == 0)
 			return arena_strdup(compiler->arena, candidate);
 	}
 	return NULL;
@@ -60,8 +58,7 @@ static const char *program_path(struct compiler *compiler, const struct setting 
 	if (!strchr(name, '/')) {
 		path = program_in_path(compiler, name);
 		if (!path)
-			compile_error(compiler, at,
-			        "program `%s' is not in PATH, expected an executable file", name);
+			compile_error(compiler, at, "program `%s' is not in PATH, expected an executable file", name);
 		return path;
 	}
 	if (name[0] != '/') {
@@ -73,7 +70,7 @@ static const char *program_path(struct compiler *compiler, const struct setting 
 	if (!error)
 		return path == name ? arena_strdup(compiler->arena, name) : path;
 	compile_error(compiler, at, "program `%s': %s, expected an executable file", path,
-	        error == -EACCES ? "not executable" : strerror(-error));
+		error == -EACCES ? "not executable" : strerror(-error));
 	return NULL;
 }
 
@@ -95,10 +92,14 @@ void program_compile(struct compiler *compiler, const struct values *values, str
 		.stdio = values_choice(values, SERVICE_STDIO),
 	};
 
-	if (!values->value[SERVICE_USER] && !values->value[SERVICE_GROUP])
-		return;
-	const struct identity *identity =
-	        identity_find(compiler, values->value[SERVICE_USER], values->value[SERVICE_GROUP]);
+	program_identity(compiler, ret, values->value[SERVICE_USER], values->value[SERVICE_GROUP]);
+}
+
+void program_identity(
+	struct compiler *compiler, struct program *ret, const struct setting *user, const struct setting *group)
+{
+	const struct identity *identity = user || group ? identity_find(compiler, user, group) : NULL;
+
 	if (!identity)
 		return;
 	ret->own_identity = geteuid() == 0; /* else it is ours already, as identity_find() made sure */
@@ -109,6 +110,18 @@ void program_compile(struct compiler *compiler, const struct values *values, str
 	ret->user = identity->user;
 	ret->home = identity->home;
 	ret->shell = identity->shell;
+}
+
+void program_unprivileged(const struct compiler *compiler, struct program *ret)
+{
+	const struct policy *policy = compiler->policy;
+
+	ret->own_identity = policy->drop_identity;
+	ret->uid = policy->uid;
+	ret->gid = policy->gid;
+	ret->user = policy->user;
+	ret->home = "/";
+	ret->shell = "/bin/sh";
 }
 
 /* Identities. */
@@ -139,8 +152,8 @@ static bool user_find(struct compiler *compiler, const struct setting *at, struc
 	}
 	ret->uid = entry ? entry->pw_uid : geteuid();
 	ret->gid = entry ? entry->pw_gid : getegid();
-	ret->user = entry ? arena_strdup(compiler->arena, entry->pw_name)
-	                  : arena_printf(compiler->arena, "%u", ret->uid);
+	ret->user =
+		entry ? arena_strdup(compiler->arena, entry->pw_name) : arena_printf(compiler->arena, "%u", ret->uid);
 	ret->home = entry ? arena_strdup(compiler->arena, entry->pw_dir) : "/";
 	ret->shell = entry && *entry->pw_shell ? arena_strdup(compiler->arena, entry->pw_shell) : "/bin/sh";
 	return true;
@@ -182,41 +195,41 @@ static void groups_find(struct compiler *compiler, struct identity *identity)
 	free(groups);
 }
 
-static bool identity_allowed(struct compiler *compiler, const struct identity *identity,
-        const struct setting *user, const struct setting *group)
+static bool identity_allowed(struct compiler *compiler, const struct identity *identity, const struct setting *user,
+	const struct setting *group)
 {
 	if (geteuid() == 0)
 		return true;
 	if (identity->uid != geteuid())
 		compile_error(compiler, user,
-		        "user `%s' is not the one that starts usher, and to become another needs root",
-		        setting_text(user));
+			"user `%s' is not the one that starts usher, and to become another needs root",
+			setting_text(user));
 	else if (group && identity->gid != getegid())
 		compile_error(compiler, group,
-		        "group `%s' is not the one that starts usher, and to become another needs root",
-		        setting_text(group));
+			"group `%s' is not the one that starts usher, and to become another needs root",
+			setting_text(group));
 	else
 		return true;
 	return false;
 }
 
 static const struct identity *identity_look_up(
-        struct compiler *compiler, const struct setting *user, const struct setting *group)
+	struct compiler *compiler, const struct setting *user, const struct setting *group)
 {
 	struct identity *identity = arena_alloc(compiler->arena, sizeof(*identity));
 
 	if (!user_find(compiler, user, identity) || (group && !group_find(compiler, group, identity)) ||
-	        !identity_allowed(compiler, identity, user, group))
+		!identity_allowed(compiler, identity, user, group))
 		return NULL;
 	groups_find(compiler, identity);
 	return identity;
 }
 
 const struct identity *identity_find(
-        struct compiler *compiler, const struct setting *user, const struct setting *group)
+	struct compiler *compiler, const struct setting *user, const struct setting *group)
 {
 	const char *key = arena_printf(
-	        compiler->arena, "%s\n%s", user ? setting_text(user) : "", group ? setting_text(group) : "");
+		compiler->arena, "%s\n%s", user ? setting_text(user) : "", group ? setting_text(group) : "");
 	size_t n = compiler->n_identities;
 	uint32_t number = index_find(compiler->identities, key);
 
@@ -226,8 +239,7 @@ const struct identity *identity_find(
 	if (!identity)
 		return NULL; /* asked again, so that each place gets its complaint */
 	if ((n & (n - 1)) == 0) {
-		compiler->identity =
-		        reallocarray(compiler->identity, n ? n * 2 : 1, sizeof(*compiler->identity));
+		compiler->identity = reallocarray(compiler->identity, n ? n * 2 : 1, sizeof(*compiler->identity));
 		if (!compiler->identity)
 			abort();
 	}
@@ -257,7 +269,7 @@ void identity_compile(struct compiler *compiler, const struct values *top)
 			identity = &preset;
 		} else {
 			compile_error(compiler, NULL,
-			        "started as root, and there is no user `usher' or `nobody': expected `user'");
+				"started as root, and there is no user `usher' or `nobody': expected `user'");
 		}
 	}
 	if (!identity)
@@ -268,6 +280,6 @@ void identity_compile(struct compiler *compiler, const struct values *top)
 	policy->gid = identity->gid;
 	if (policy->drop_identity && policy->uid == 0)
 		reader_warn(compiler->reader, user,
-		        "workers run as root: whoever breaks into one has the machine; expected another "
-		        "`user'");
+			"workers run as root: whoever breaks into one has the machine; expected another "
+			"`user'");
 }

@@ -62,7 +62,7 @@ static void a_program_has_limits_of_its_own(void **state)
 	struct policy *policy = sound("exec = \"/bin/true\";");
 	const struct access *access = policy->services[0].access;
 
-	assert_true(access->program && access->max_startups == 100 && access->max_startups_per_source == 10);
+	assert_true(access->program && access->max_startups == 100 && access->max_startups_per_source == 32);
 	assert_true(!access->allow && !access->deny && !access->hours && !access->rate.burst);
 	policy_free(policy);
 
