@@ -19,7 +19,7 @@ services = ( {services} );
 
 @pytest.fixture
 def greeters(usher, named_echoes):
-    """greeters(protocols, [(name, match)...], timeout, rest): usher before echo servers that say their name."""
+    """greeters(protocols, [(name, match)...], timeout, rest): usher before servers that say their name."""
 
     def start(protocols, services, timeout=1.0, rest=""):
         servers = named_echoes(*[name for name, _ in services])
