@@ -23,7 +23,8 @@ struct compiler {
 
 	struct index *listeners; /* by the address as written: places in policy->listeners */
 	struct index *protocols;
-	size_t protocols_room; /* in policy->protocols, where names of identifiers were added; 0: it is full */
+	struct index *externals; /* of the protocols, those that only identifiers name */
+	size_t protocols_room;   /* in policy->protocols, where names of identifiers were added; 0: it is full */
 	struct index *services;
 	struct index *names;
 

@@ -83,6 +83,7 @@ static const struct key match_keys[MATCH_COUNT] = {
 	[MATCH_ALPN] = { "alpn", KEY_STRINGS },
 	[MATCH_HOST] = { "host", KEY_STRINGS },
 	[MATCH_LISTENER] = { "listener", KEY_STRINGS },
+	[MATCH_IDENTIFIED] = { "identified", KEY_STRINGS },
 };
 
 const struct section sections[SECTION_COUNT] = {

@@ -54,14 +54,7 @@ enum listen_key { LISTEN_ADDRESS, LISTEN_MODE, LISTEN_ACCEPT_PROXY, LISTEN_COUNT
 
 enum log_key { LOG_KEY_LEVEL, LOG_KEY_TO, LOG_KEY_FORMAT, LOG_KEY_COUNT };
 
-enum protocol_key {
-	PROTOCOL_NAME,
-	PROTOCOL_STRING,
-	PROTOCOL_BYTES,
-	PROTOCOL_REGEX,
-	PROTOCOL_WITHIN,
-	PROTOCOL_COUNT
-};
+enum protocol_key { PROTOCOL_NAME, PROTOCOL_STRING, PROTOCOL_BYTES, PROTOCOL_REGEX, PROTOCOL_WITHIN, PROTOCOL_COUNT };
 
 /* Who may use a service, in a part of that section and of the policy of usher-access. */
 enum access_key {
@@ -106,7 +99,7 @@ enum service_key {
 };
 
 /* The attributes stand in the order of enum attribute, from MATCH_SNI. */
-enum match_key { MATCH_PROTOCOL, MATCH_SNI, MATCH_ALPN, MATCH_HOST, MATCH_LISTENER, MATCH_COUNT };
+enum match_key { MATCH_PROTOCOL, MATCH_SNI, MATCH_ALPN, MATCH_HOST, MATCH_LISTENER, MATCH_IDENTIFIED, MATCH_COUNT };
 
 #define SECTION_KEYS_MAX 32 /* no section has more */
 

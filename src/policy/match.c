@@ -42,28 +42,55 @@ static const uint32_t *references(struct compiler *compiler, const struct settin
 	return numbers;
 }
 
+/* The number of a name that identifiers give, which may be that of another protocol too. */
+static uint32_t external_number(struct compiler *compiler, const char *name)
+{
+	struct policy *policy = compiler->policy;
+	uint32_t number = (uint32_t)policy->n_protocols;
+	uint32_t known = index_find(compiler->externals, name);
+
+	if (known != INDEX_NONE)
+		return known;
+	if (policy->n_protocols >= compiler->protocols_room) {
+		compiler->protocols_room = 2 * policy->n_protocols + 16;
+		struct protocol *more = arena_alloc(compiler->arena, compiler->protocols_room * sizeof(*more));
+		memcpy(more, policy->protocols, policy->n_protocols * sizeof(*more));
+		policy->protocols = more;
+	}
+	policy->protocols[policy->n_protocols++] =
+		(struct protocol){ .name = arena_strdup(compiler->arena, name), .is_external = true };
+	return index_add(compiler->externals, policy->protocols[number].name, number);
+}
+
 /* A name that nothing here knows may be one that an identifier gives. */
 static void externals_add(struct compiler *compiler, const struct setting *at)
 {
-	struct policy *policy = compiler->policy;
-
 	for (size_t i = 0; i < setting_count(at); i++) {
 		const struct setting *item = setting_item(at, i);
 		const char *name = setting_text(item);
 		if (index_find(compiler->protocols, name) != INDEX_NONE || !name_check(compiler, item, "protocol"))
 			continue;
-		if (policy->n_protocols >= compiler->protocols_room) {
-			compiler->protocols_room = 2 * policy->n_protocols + 16;
-			struct protocol *more =
-				arena_alloc(compiler->arena, compiler->protocols_room * sizeof(*more));
-			memcpy(more, policy->protocols, policy->n_protocols * sizeof(*more));
-			policy->protocols = more;
-		}
-		struct protocol *external = &policy->protocols[policy->n_protocols];
-		*external = (struct protocol){ .name = arena_strdup(compiler->arena, name), .is_external = true };
-		index_add(compiler->protocols, external->name, (uint32_t)policy->n_protocols);
-		policy->n_protocols++;
+		uint32_t number = external_number(compiler, name);
+		index_add(compiler->protocols, compiler->policy->protocols[number].name, number);
 	}
+}
+
+/* `identified`: names that only identifiers can give, whatever else is called so. */
+static const uint32_t *external_references(struct compiler *compiler, const struct setting *at, size_t *ret_count)
+{
+	size_t count = setting_count(at);
+	uint32_t *numbers = arena_alloc(compiler->arena, count * sizeof(*numbers));
+
+	*ret_count = 0;
+	if (at && !compiler->policy->n_identifiers) {
+		compile_error(compiler, at,
+			"`identified' without a program to ask, expected identifiers = ( { program = ...; } );");
+		return numbers;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (name_check(compiler, setting_item(at, i), "protocol"))
+			numbers[(*ret_count)++] = external_number(compiler, setting_text(setting_item(at, i)));
+	return numbers;
 }
 
 static const uint32_t *protocol_references(struct compiler *compiler, const struct setting *at, size_t *ret_count)
@@ -133,7 +160,14 @@ static void group_compile(struct compiler *compiler, uint32_t service, const str
 	bool given = false;
 
 	values_read(compiler->reader, &values, at, &sections[SECTION_MATCH]);
-	draft->rule.protocols = protocol_references(compiler, values.value[MATCH_PROTOCOL], &draft->rule.n_protocols);
+	const struct setting *named = values.value[MATCH_IDENTIFIED];
+	if (named)
+		draft->rule.protocols = external_references(compiler, named, &draft->rule.n_protocols);
+	else
+		draft->rule.protocols =
+			protocol_references(compiler, values.value[MATCH_PROTOCOL], &draft->rule.n_protocols);
+	if (named && values.given[MATCH_PROTOCOL])
+		compile_error(compiler, named, "both `identified' and `protocol', expected one of them");
 	draft->listeners = references(
 		compiler, values.value[MATCH_LISTENER], compiler->listeners, "listener", &draft->n_listeners);
 	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++)
@@ -143,12 +177,12 @@ static void group_compile(struct compiler *compiler, uint32_t service, const str
 		given |= key != MATCH_LISTENER && values.given[key];
 		draft->broken |= values.given[key] && !values.value[key];
 	}
-	draft->broken |= draft->rule.n_protocols < setting_count(values.value[MATCH_PROTOCOL]) ||
+	draft->broken |= draft->rule.n_protocols < setting_count(named ? named : values.value[MATCH_PROTOCOL]) ||
 		draft->n_listeners < setting_count(values.value[MATCH_LISTENER]);
 	if (given)
 		return;
 	draft->broken = true;
-	compile_error(compiler, at, "%s, expected `protocol', `sni', `alpn' or `host'%s",
+	compile_error(compiler, at, "%s, expected `protocol', `identified', `sni', `alpn' or `host'%s",
 		values.given[MATCH_LISTENER] ? "a `listener' alone does not tell a service" : "an empty `match'",
 		values.given[MATCH_LISTENER] ? " beside it" : "");
 }

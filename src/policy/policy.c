@@ -36,7 +36,7 @@ static const char *absolute_path(struct compiler *compiler, const struct values 
 	if (text[0] == '/')
 		return arena_strdup(compiler->arena, text);
 	compile_error(compiler, values->value[key], "`%s' is \"%s\", expected an absolute path",
-	        values->section->keys[key].name, text);
+		values->section->keys[key].name, text);
 	return NULL;
 }
 
@@ -48,8 +48,7 @@ static void settings_compile(struct compiler *compiler, const struct values *top
 	policy->connect_timeout_us = seconds(top, TOP_CONNECT_TIMEOUT);
 	policy->idle_timeout_us = seconds(top, TOP_IDLE_TIMEOUT);
 	policy->drain_timeout_us = seconds(top, TOP_DRAIN_TIMEOUT);
-	policy->workers =
-	        top->value[TOP_WORKERS] ? (unsigned)values_number(top, TOP_WORKERS) : workers_preset();
+	policy->workers = top->value[TOP_WORKERS] ? (unsigned)values_number(top, TOP_WORKERS) : workers_preset();
 	policy->max_connections = (unsigned)values_number(top, TOP_MAX_CONNECTIONS);
 	policy->pid_file = absolute_path(compiler, top, TOP_PID_FILE);
 }
@@ -74,8 +73,7 @@ static void log_sink_compile(struct compiler *compiler, const struct setting *at
 		return;
 	}
 	compile_error(compiler, at,
-	        "`to' is \"%s\", expected one of \"stderr\", \"syslog\", \"journal\" or an absolute path",
-	        text);
+		"`to' is \"%s\", expected one of \"stderr\", \"syslog\", \"journal\" or an absolute path", text);
 }
 
 static void log_compile(struct compiler *compiler, const struct setting *at)
@@ -128,8 +126,7 @@ static void deciders_compile(struct compiler *compiler)
 	for (size_t i = 0; i < compiler->n_drafts; i++)
 		shared = shared && compiler->drafts[i].n_listeners == 0;
 	policy->deciders = arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->deciders));
-	policy->owned_deciders =
-	        arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->owned_deciders));
+	policy->owned_deciders = arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->owned_deciders));
 	for (uint32_t l = 0; l < policy->n_listeners; l++) {
 		size_t n_rules = 0;
 		if (shared && l > 0) {
@@ -152,12 +149,12 @@ static void top_compile(struct compiler *compiler)
 
 	values_read(compiler->reader, &top, reader_root(compiler->reader), &sections[SECTION_TOP]);
 	if (!top.given[TOP_LISTEN])
-		compile_error(compiler, NULL,
-		        "no `listen', expected addresses such as listen = [ \"0.0.0.0:443\" ];");
+		compile_error(
+			compiler, NULL, "no `listen', expected addresses such as listen = [ \"0.0.0.0:443\" ];");
 	if (!top.given[TOP_SERVICES])
 		compile_error(compiler, NULL,
-		        "no `services', expected services = ( { name = ...; match = ...; connect = ...; } "
-		        ");");
+			"no `services', expected services = ( { name = ...; match = ...; connect = ...; } "
+			");");
 	settings_compile(compiler, &top);
 	log_compile(compiler, top.value[TOP_LOG]);
 	identity_compile(compiler, &top);
@@ -168,7 +165,7 @@ static void top_compile(struct compiler *compiler)
 }
 
 static void compile(struct policy *policy, struct reader *reader, const struct policy_options *options,
-        struct complaints *complaints)
+	struct complaints *complaints)
 {
 	static const struct policy_options no_options;
 	struct compiler compiler = {
@@ -178,6 +175,7 @@ static void compile(struct policy *policy, struct reader *reader, const struct p
 		.options = options ? options : &no_options,
 		.listeners = index_new(),
 		.protocols = index_new(),
+		.externals = index_new(),
 		.services = index_new(),
 		.names = index_new(),
 		.identities = index_new(),
@@ -191,6 +189,7 @@ static void compile(struct policy *policy, struct reader *reader, const struct p
 
 	index_free(compiler.listeners);
 	index_free(compiler.protocols);
+	index_free(compiler.externals);
 	index_free(compiler.services);
 	index_free(compiler.names);
 	index_free(compiler.identities);
@@ -199,7 +198,7 @@ static void compile(struct policy *policy, struct reader *reader, const struct p
 }
 
 static int policy_read(struct policy **ret, const char *file, bool is_file, const char *text, size_t len,
-        const struct policy_options *options, struct complaints *complaints)
+	const struct policy_options *options, struct complaints *complaints)
 {
 	size_t errors = complaints->errors;
 	struct arena *arena = arena_new();
@@ -218,14 +217,14 @@ static int policy_read(struct policy **ret, const char *file, bool is_file, cons
 	return 0;
 }
 
-int policy_load_text(struct policy **ret, const char *file, const char *text,
-        const struct policy_options *options, struct complaints *complaints)
+int policy_load_text(struct policy **ret, const char *file, const char *text, const struct policy_options *options,
+	struct complaints *complaints)
 {
 	return policy_read(ret, file, false, text, strlen(text), options, complaints);
 }
 
-int policy_load(struct policy **ret, const char *file, const struct policy_options *options,
-        struct complaints *complaints)
+int policy_load(
+	struct policy **ret, const char *file, const struct policy_options *options, struct complaints *complaints)
 {
 	char *text = NULL;
 	size_t size = 0, len = 0;
@@ -249,7 +248,7 @@ int policy_load(struct policy **ret, const char *file, const struct policy_optio
 		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "cannot be read: %s", strerror(errno));
 	else if (!feof(from) && len == size - 1)
 		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "is too large, expected at most %u MiB",
-		        FILE_MAX >> 20);
+			FILE_MAX >> 20);
 	else
 		result = policy_read(ret, file, true, text, len, options, complaints);
 	free(text);
