@@ -40,9 +40,11 @@ void foreign_tell(const void *context)
 
 	log_notice("the configuration of %s, as usher's own:", foreign->file);
 	for (const char *at = foreign->text->text; *at;) {
+		size_t indent = strspn(at, "\t"); /* which a log would show as an escape */
+		at += indent;
 		size_t len = strcspn(at, "\n");
 		if (len)
-			log_notice("%.*s", (int)len, at);
+			log_notice("%*s%.*s", (int)(4 * indent), "", (int)len, at);
 		at += len + (at[len] == '\n');
 	}
 }

@@ -290,12 +290,13 @@ static void write_exec(struct writer *writer, const struct tcpmux_entry *program
 	writer_raw(writer, " ];");
 }
 
-static void service_begin(struct translation *translation, const char *protocol, const char *suffix)
+static void service_begin(struct translation *translation, unsigned line, const char *protocol, const char *suffix)
 {
 	struct writer *writer = translation->writer;
 	char *name;
 
 	writer_raw(writer, translation->n_services++ ? ",\n\t{ " : "\t{ ");
+	writer_from(writer, line);
 	if (asprintf(&name, "%s%s", protocol, suffix) < 0)
 		abort();
 	writer_setting(writer, "name", name);
@@ -362,8 +363,7 @@ static void write_internal(struct translation *translation)
 				internal->name);
 			continue;
 		}
-		writer_from(translation->writer, internal->line);
-		service_begin(translation, internal->name, "");
+		service_begin(translation, internal->line, internal->name, "");
 		writer_setting(translation->writer, "match", builtin ? builtin->literal : internal->name);
 		writer_raw(translation->writer, " ");
 		service_end(translation, internal->name);
@@ -379,8 +379,7 @@ static void write_external(struct translation *translation, const struct tcpmux_
 		const struct tcpmux_entry *server = &servers->items[i];
 		if (servers != &translation->from->proxies && tcpmux_find(&translation->from->proxies, server->name))
 			continue;
-		writer_from(translation->writer, server->line);
-		service_begin(translation, server->name, suffix);
+		service_begin(translation, server->line, server->name, suffix);
 		writer_raw(translation->writer, "match = { ");
 		writer_setting(translation->writer, "identified", server->name);
 		writer_raw(translation->writer, " }; ");
@@ -397,8 +396,7 @@ static void write_any(struct translation *translation)
 		const struct builtin *builtin = builtin_find(internal->name);
 		if (internal->disabled || !builtin || !builtin->probe)
 			continue;
-		writer_from(translation->writer, internal->line);
-		service_begin(translation, internal->name, "-any");
+		service_begin(translation, internal->line, internal->name, "-any");
 		writer_setting(translation->writer, "match", builtin->probe);
 		writer_raw(translation->writer, " ");
 		service_end(translation, internal->name);
@@ -424,7 +422,7 @@ static void write_programs_behind_proxies(struct translation *translation)
 		const struct tcpmux_entry *program = tcpmux_find(&translation->from->programs, protocol);
 		if (!program || !proxy_is_used(translation, protocol))
 			continue;
-		service_begin(translation, protocol, "-program");
+		service_begin(translation, program->line, protocol, "-program");
 		write_exec(translation->writer, program);
 		writer_raw(translation->writer, " }");
 		writer_from(translation->writer, 0);

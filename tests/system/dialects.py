@@ -30,7 +30,8 @@ class Foreign(Usher):
         return self.file
 
     def arguments(self):
-        return ["-c", self.dialect + ".conf", *self.args] if self.dialect == "tcpmux" else [self.dialect + ".conf"]
+        args = [self.text(arg) for arg in self.args]
+        return ["-c", self.dialect + ".conf", *args] if self.dialect == "tcpmux" else [self.dialect + ".conf"]
 
     def run(self, *more):
         """The dialect itself, for what ends by itself."""
