@@ -151,6 +151,12 @@ static bool is_crash(int status)
 	}
 }
 
+/* A loop's clock may be a little behind that of who started the program. */
+static uint64_t running_age_us(const struct running *one, uint64_t now_us)
+{
+	return now_us > one->started_us ? now_us - one->started_us : 0;
+}
+
 /* ---- may one more start? ----------------------------------------------------------------------------------------------- */
 
 struct counts {
@@ -167,7 +173,7 @@ static struct counts table_count(
 		const struct running *one = &table->running[i];
 		if (one->service_hash != hash || strncmp(one->service, service, 63) != 0)
 			continue;
-		bool young = now_us - one->started_us < ACCESS_STARTUP_US, same = source && one->source == source;
+		bool young = running_age_us(one, now_us) < ACCESS_STARTUP_US, same = source && one->source == source;
 		counts.all++;
 		counts.young += young;
 		counts.source += same;
@@ -239,7 +245,7 @@ bool program_table_remove(
 	struct running one = table->running[i];
 	table->running[i] = table->running[--table->n_running];
 
-	*ret_end = (struct program_end){ .generation = one.generation, .lived_us = now_us - one.started_us };
+	*ret_end = (struct program_end){ .generation = one.generation, .lived_us = running_age_us(&one, now_us) };
 	memcpy(ret_end->service, one.service, sizeof(one.service));
 	if (ret_end->lived_us >= AT_ONCE_US || status == 0) {
 		run_end(table, one.service, 0);

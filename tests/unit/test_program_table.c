@@ -135,6 +135,16 @@ static void a_client_that_makes_programs_fail_shuts_out_nobody_but_itself(void *
 	assert_null(program_table_admit(table, "ssh", &none, &here, 3 * SECOND));
 }
 
+static void a_clock_that_is_behind_makes_nobody_old(void **state)
+{
+	const struct access access = { .program = true, .max_startups = 1 };
+
+	add(1, "ssh", &here, 5 * SECOND);
+	assert_string_equal(program_table_admit(table, "ssh", &access, &there, 4 * SECOND), "max_startups");
+	end(1, EXIT(127), 4 * SECOND);
+	assert_int_equal(ended.lived_us, 0);
+}
+
 static void who_lives_longer_or_ends_well_is_no_reason(void **state)
 {
 	for (int i = 0; i < 50; i++) {
@@ -186,6 +196,7 @@ int main(void)
 		TABLE_TEST(what_ended_is_told),
 		TABLE_TEST(ten_deaths_at_once_are_enough),
 		TABLE_TEST(a_client_that_makes_programs_fail_shuts_out_nobody_but_itself),
+		TABLE_TEST(a_clock_that_is_behind_makes_nobody_old),
 		TABLE_TEST(who_lives_longer_or_ends_well_is_no_reason),
 		TABLE_TEST(many_sources_are_remembered_up_to_a_bound),
 		TABLE_TEST(ten_thousand_programs),
