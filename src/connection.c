@@ -6,6 +6,7 @@
 #include "connection.h"
 #include "decider.h"
 #include "fd.h"
+#include "greeting.h"
 #include "identify.h"
 #include "ipc.h"
 #include "listener.h"
@@ -25,11 +26,6 @@ static void connection_decided(struct connection *connection, uint32_t service, 
 static void connection_enter(struct connection *connection);
 static void connection_deliver(struct connection *connection);
 static void connection_end(struct connection *connection, enum connection_end end);
-
-static const struct service *connection_service(const struct connection *connection)
-{
-	return &connection->worker->policy->services[connection->service];
-}
 
 static int connection_socket(const struct connection *connection)
 {
@@ -169,6 +165,25 @@ static bool connection_may_be_named(const struct connection *connection, size_t 
 		(connection->identification || len > connection->asked || connection->asked != UINT32_MAX);
 }
 
+/* A name that no service has, where services are asked for by name: HELP, or no. */
+static bool connection_answer_tcpmux(struct connection *connection)
+{
+	const struct policy *policy = connection->worker->policy;
+	const struct finding *name = &connection->worker->findings->attribute[ATTRIBUTE_SERVICE];
+	int fd = connection_socket(connection);
+
+	if (!greeting_is_spoken(policy) || !name->count)
+		return false;
+	bool help = name->value[0].len == 4 && memcmp(name->value[0].at, "help", 4) == 0;
+	if ((!help && policy->on_unknown != SERVICE_NONE) || greeting_take_line(fd) < 0)
+		return false;
+	if (help)
+		greeting_help(fd, policy);
+	else
+		greeting_refuse(fd, "no such service");
+	return true;
+}
+
 /* Nothing that may still come counts any more: MORE counts as NO. */
 static void connection_conclude(
 	struct connection *connection, const struct outcome *outcome, bool settled, bool closed)
@@ -178,8 +193,10 @@ static void connection_conclude(
 	connection_keep_names(connection, connection->worker->findings);
 	if (outcome->yes != SERVICE_NONE)
 		connection_decided(connection, outcome->yes, outcome->protocol);
-	else if (settled)
+	else if (settled && !connection_answer_tcpmux(connection))
 		connection_decided(connection, policy->on_unknown, PROTOCOL_NONE);
+	else if (settled)
+		connection_end(connection, END_NO_SERVICE);
 	else if (closed)
 		connection_end(connection, END_CLIENT_GONE);
 	else
@@ -262,6 +279,18 @@ static void connection_out_of_time(struct timer *timer)
 	}
 }
 
+/* The answer that TCPMUX demands: what is wrong, or with NULL nothing. */
+static void connection_greet(struct connection *connection, const char *why)
+{
+	if (!connection->owes_greeting)
+		return;
+	connection->owes_greeting = false;
+	if (why)
+		greeting_refuse(connection_socket(connection), why);
+	else
+		greeting_accept(connection_socket(connection));
+}
+
 /* ---- decided ----------------------------------------------------------------------------------------------------- */
 
 static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol)
@@ -272,6 +301,8 @@ static void connection_decided(struct connection *connection, uint32_t service, 
 	connection->decided_us = clock_monotonic_us();
 	connection->service = service;
 	connection->protocol = protocol;
+	if (greeting_is_due(connection->worker->policy, protocol))
+		connection->owes_greeting = greeting_take_line(connection_socket(connection)) == 0;
 	if (service == SERVICE_NONE)
 		connection_end(connection, END_NO_SERVICE);
 	else
@@ -282,6 +313,7 @@ static void connection_decided(struct connection *connection, uint32_t service, 
 
 static void connection_refuse(struct connection *connection, const char *rule)
 {
+	connection_greet(connection, "not for you");
 	connection->refused = rule;
 	connection_end(connection, END_REFUSED);
 }
@@ -353,6 +385,7 @@ static void connection_relay(struct connection *connection, uint32_t server_even
 	struct relay *relay = &connection->relay;
 
 	loop_timer_stop(&worker->loop, &connection->deadline);
+	connection_greet(connection, NULL);
 	connection->phase = PHASE_RELAYING;
 	relay->loop = &worker->loop;
 	relay->pool = worker->relay_pool;
@@ -410,13 +443,6 @@ static void connection_connect(struct connection *connection, const struct targe
 
 /* ---- delivered: handed over --------------------------------------------------------------------------------------- */
 
-static const char *connection_protocol(const struct connection *connection)
-{
-	return connection->protocol == PROTOCOL_NONE
-		? NULL
-		: connection->worker->policy->protocols[connection->protocol].name;
-}
-
 static void connection_handed_over(struct handover_request *request, int error)
 {
 	struct connection *connection = container_of(request, struct connection, handing.request);
@@ -432,6 +458,7 @@ static void connection_hand_over(struct connection *connection)
 	struct worker *worker = connection->worker;
 	int fd = connection_socket(connection);
 
+	connection_greet(connection, NULL);
 	connection->phase = PHASE_HANDING_OVER;
 	connection->handing.local.len = sizeof(connection->handing.local.un);
 	if (getsockname(fd, &connection->handing.local.sa, &connection->handing.local.len) < 0)
@@ -493,6 +520,8 @@ static void connection_fill_spawn(struct spawn_request *request, struct message 
 
 static void connection_spawn(struct connection *connection)
 {
+	if (connection_service(connection)->target.exec.stdio == STDIO_SOCKET)
+		connection_greet(connection, NULL);
 	connection->phase = PHASE_SPAWNING;
 	connection->spawning = (struct spawn_request){ .fill = connection_fill_spawn, .started = connection_spawned };
 	spawner_ask(&connection->worker->spawner, &connection->spawning);
@@ -571,6 +600,7 @@ static void connection_delivery_failed(struct connection *connection, int error)
 
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
 	if (fallback == SERVICE_NONE) {
+		connection_greet(connection, "not available");
 		connection->error = error;
 		connection_end(connection, END_DELIVERY_FAILED);
 		return;
@@ -587,76 +617,6 @@ static void connection_delivery_failed(struct connection *connection, int error)
 }
 
 /* ---- ended -------------------------------------------------------------------------------------------------------- */
-
-static const char *const end_names[] = {
-	[END_FINISHED] = "finished",
-	[END_CLIENT_GONE] = "client-gone",
-	[END_CLIENT_RESET] = "client-reset",
-	[END_SERVER_RESET] = "server-reset",
-	[END_IDLE] = "idle",
-	[END_NO_SERVICE] = "no-service",
-	[END_REJECTED] = "rejected",
-	[END_REFUSED] = "refused",
-	[END_HANDED_OVER] = "handed-over",
-	[END_PROGRAM] = "program-started",
-	[END_DELIVERY_FAILED] = "delivery-failed",
-	[END_SHUTDOWN] = "shutdown",
-	[END_NO_MEMORY] = "no-memory",
-};
-
-static const char *connection_backend(const struct connection *connection)
-{
-	const struct target *target = &connection_service(connection)->target;
-	switch (target->delivery) {
-	case DELIVERY_CONNECT:
-		if (connection->phase != PHASE_RELAYING)
-			return NULL;
-		return target->connect.backends[connection->dial.backend].text;
-	case DELIVERY_HANDOVER:
-		return target->handover.text;
-	case DELIVERY_EXEC:
-		return target->exec.argv[0];
-	default:
-		return NULL;
-	}
-}
-
-static void connection_log(const struct connection *connection, enum connection_end end)
-{
-	struct record record;
-
-	record_begin(&record, LEVEL_INFO, "connection");
-	record_number(&record, "id", connection->id);
-	record_address(&record, "client", &connection->client);
-	record_text(&record, "listener", connection->listener);
-	if (connection->protocol != PROTOCOL_NONE)
-		record_text(&record, "protocol", connection_protocol(connection));
-	if (connection->sni)
-		record_text(&record, "sni", connection->sni);
-	if (connection->alpn)
-		record_text(&record, "alpn", connection->alpn);
-	if (connection->host)
-		record_text(&record, "host", connection->host);
-	if (connection->service != SERVICE_NONE) {
-		const char *backend = connection_backend(connection);
-		record_text(&record, "service", connection_service(connection)->name);
-		record_text(&record, "delivery", delivery_names[connection_service(connection)->target.delivery]);
-		if (backend)
-			record_text(&record, "to", backend);
-		record_ms(&record, "decided_ms", connection->decided_us - connection->accepted_us);
-	}
-	if (connection->phase == PHASE_RELAYING) {
-		record_number(&record, "bytes_up", connection->relay.up.bytes);
-		record_number(&record, "bytes_down", connection->relay.down.bytes);
-	}
-	record_ms(&record, "total_ms", clock_monotonic_us() - connection->accepted_us);
-	record_text(&record, "end", end_names[end]);
-	if (connection->refused)
-		record_text(&record, "rule", connection->refused);
-	if (connection->error)
-		record_text(&record, "error", strerrordesc_np(-connection->error));
-	record_write(&record);
-}
 
 static void connection_close_client(struct connection *connection, bool reset)
 {

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 struct listener;
+struct service;
 struct worker;
 struct identification;
 
@@ -58,6 +59,7 @@ struct connection {
 	struct task burial;     /* frees it after the loop's turn */
 	int error;              /* of the delivery, -errno */
 	const char *refused;    /* the rule of access that did */
+	bool owes_greeting;     /* TCPMUX: its line was taken and not answered yet */
 	struct limits_ticket ticket;
 	char *names; /* sni, alpn and host, NUL after each; NULL with none */
 	const char *sni, *alpn, *host;
@@ -77,6 +79,10 @@ struct connection {
 		struct identification *identification; /* while deciding; NULL: no identifier is being asked */
 	};
 };
+
+const struct service *connection_service(const struct connection *connection); /* only once decided for one */
+const char *connection_protocol(const struct connection *connection);          /* NULL: none decided */
+void connection_log(const struct connection *connection, enum connection_end end);
 
 /* Takes over `fd`, closes it on failure. */
 void connection_new(struct worker *worker, const struct listener *listener, int fd, const struct address *client);

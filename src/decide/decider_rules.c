@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* The most telling attribute first: it becomes the anchor of a rule that has several. */
-static const enum attribute anchor_order[ATTRIBUTE_COUNT] = { ATTRIBUTE_SNI, ATTRIBUTE_HOST, ATTRIBUTE_ALPN };
+static const enum attribute anchor_order[ATTRIBUTE_COUNT] = { ATTRIBUTE_SNI, ATTRIBUTE_HOST, ATTRIBUTE_SERVICE, ATTRIBUTE_ALPN };
 
 static uint32_t lower(uint32_t a, uint32_t b)
 {

@@ -11,6 +11,7 @@ const char *const attribute_names[ATTRIBUTE_COUNT] = {
 	[ATTRIBUTE_SNI] = "sni",
 	[ATTRIBUTE_ALPN] = "alpn",
 	[ATTRIBUTE_HOST] = "host",
+	[ATTRIBUTE_SERVICE] = "service",
 };
 
 void findings_reset(struct findings *findings)

@@ -8,6 +8,7 @@ const struct probe probes[] = {
 	{ "ssh", probe_ssh, 0 },
 	{ "http", probe_http, 1U << ATTRIBUTE_HOST },
 	{ "tls", probe_tls, 1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN },
+	{ "tcpmux", probe_tcpmux, 1U << ATTRIBUTE_SERVICE },
 };
 const size_t n_probes = sizeof(probes) / sizeof(probes[0]);
 

@@ -16,4 +16,4 @@ extern const size_t n_probes;
 
 const struct probe *probe_find(const char *name); /* NULL: no such */
 
-probe_function probe_ssh, probe_http, probe_tls;
+probe_function probe_ssh, probe_http, probe_tls, probe_tcpmux;

@@ -82,6 +82,7 @@ static const struct key match_keys[MATCH_COUNT] = {
 	[MATCH_SNI] = { "sni", KEY_STRINGS },
 	[MATCH_ALPN] = { "alpn", KEY_STRINGS },
 	[MATCH_HOST] = { "host", KEY_STRINGS },
+	[MATCH_SERVICE] = { "service", KEY_STRINGS },
 	[MATCH_LISTENER] = { "listener", KEY_STRINGS },
 	[MATCH_IDENTIFIED] = { "identified", KEY_STRINGS },
 };

@@ -100,6 +100,15 @@ static const uint32_t *protocol_references(struct compiler *compiler, const stru
 	return references(compiler, at, compiler->protocols, "protocol", ret_count);
 }
 
+/* RFC 1078: a word of printable characters. */
+static const char *service_fault(const char *name, size_t len)
+{
+	for (const char *c = name; *c; c++)
+		if (*c <= ' ' || *c > '~' || *c == '*')
+			return "is no name of a TCPMUX service, expected printable characters without space and `*'";
+	return len > 63 ? "is too long, expected at most 63 bytes" : NULL;
+}
+
 /* Why a client can never send this name; NULL: it can. */
 static const char *name_fault(const char *name, enum attribute attribute)
 {
@@ -107,6 +116,8 @@ static const char *name_fault(const char *name, enum attribute attribute)
 
 	if (!len)
 		return "is empty";
+	if (attribute == ATTRIBUTE_SERVICE)
+		return service_fault(name, len);
 	if (attribute == ATTRIBUTE_ALPN)
 		return len > 255            ? "is too long, expected at most 255 bytes"
 			: strchr(name, '*') ? "has a `*', expected the whole name"
@@ -182,7 +193,7 @@ static void group_compile(struct compiler *compiler, uint32_t service, const str
 	if (given)
 		return;
 	draft->broken = true;
-	compile_error(compiler, at, "%s, expected `protocol', `identified', `sni', `alpn' or `host'%s",
+	compile_error(compiler, at, "%s, expected `protocol', `identified', `sni', `alpn', `host' or `service'%s",
 		values.given[MATCH_LISTENER] ? "a `listener' alone does not tell a service" : "an empty `match'",
 		values.given[MATCH_LISTENER] ? " beside it" : "");
 }

@@ -52,6 +52,9 @@ struct policy {
 	struct module_use *modules; /* for module_bind(), which fills them in where they are loaded */
 	size_t n_modules;
 
+	const char **tcpmux_names; /* that services ask for (`service'), each once, in lower case */
+	size_t n_tcpmux_names;
+
 	struct identifier *identifiers; /* in the order in which they are asked */
 	size_t n_identifiers;
 

@@ -3,6 +3,7 @@
  * Refuses a name used twice, a service that nothing can lead to, and fallbacks that go round in a circle.
  * What a service matches is match.c's, where it goes delivery.c's. */
 #include "compile.h"
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,8 +16,8 @@ bool name_check(struct compiler *compiler, const struct setting *at, const char 
 
 	if (len >= 1 && len <= 63 && strspn(name, NAME_BYTES) == len)
 		return true;
-	compile_error(compiler, at,
-	        "name `%.80s' of a %s, expected 1 to 63 letters, digits, `.', `_', `-' or `+'", name, what);
+	compile_error(compiler, at, "name `%.80s' of a %s, expected 1 to 63 letters, digits, `.', `_', `-' or `+'",
+		name, what);
 	return false;
 }
 
@@ -30,7 +31,7 @@ uint32_t service_reference(struct compiler *compiler, const struct values *value
 	if (number != INDEX_NONE)
 		return number;
 	compile_error(compiler, values->value[key], "unknown service `%s' in `%s'%s", name,
-	        values->section->keys[key].name, reader_suggest(compiler->reader, name, compiler->services));
+		values->section->keys[key].name, reader_suggest(compiler->reader, name, compiler->services));
 	return SERVICE_NONE;
 }
 
@@ -49,7 +50,7 @@ static void service_name(struct compiler *compiler, uint32_t number, const struc
 	uint32_t first = index_add(compiler->services, service->name, number);
 	if (first != number)
 		compile_error(compiler, at, "service `%s' is there twice, first on %s", service->name,
-		        reader_place(compiler->reader, compiler->service_at[first], at));
+			reader_place(compiler->reader, compiler->service_at[first], at));
 }
 
 static void service_compile(struct compiler *compiler, uint32_t number, const struct values *values)
@@ -65,7 +66,7 @@ static void service_compile(struct compiler *compiler, uint32_t number, const st
 	service->fallback = service_reference(compiler, values, SERVICE_FALLBACK);
 	if (service->fallback != SERVICE_NONE && values->value[SERVICE_REJECT])
 		reader_warn(compiler->reader, values->value[SERVICE_FALLBACK],
-		        "fallback of service `%s' is never used: `reject' cannot fail", service->name);
+			"fallback of service `%s' is never used: `reject' cannot fail", service->name);
 }
 
 /* Follows every chain once: a service is marked with the number of the walk that came by, and a walk that
@@ -83,8 +84,8 @@ static void fallbacks_check(struct compiler *compiler, const struct values *all)
 		}
 		if (at != SERVICE_NONE && walk[at] == i + 1)
 			compile_error(compiler, all[at].value[SERVICE_FALLBACK],
-			        "fallback of service `%s' leads back to itself, expected a chain that ends",
-			        policy->services[at].name);
+				"fallback of service `%s' leads back to itself, expected a chain that ends",
+				policy->services[at].name);
 	}
 }
 
@@ -103,9 +104,32 @@ static void reachable_check(struct compiler *compiler, const struct values *all)
 	for (uint32_t i = 0; i < policy->n_services; i++)
 		if (!all[i].given[SERVICE_MATCH] && !led_to[i])
 			compile_error(compiler, all[i].group,
-			        "service `%s' has no `match', and no `on_silence', `on_unknown' or "
-			        "`fallback' leads to it",
-			        policy->services[i].name);
+				"service `%s' has no `match', and no `on_silence', `on_unknown' or "
+				"`fallback' leads to it",
+				policy->services[i].name);
+}
+
+/* What TCPMUX's HELP lists. */
+static void tcpmux_names_collect(struct compiler *compiler)
+{
+	struct policy *policy = compiler->policy;
+	struct index *seen = index_new();
+	size_t n = 0;
+
+	for (size_t i = 0; i < compiler->n_drafts; i++)
+		n += compiler->drafts[i].rule.attribute[ATTRIBUTE_SERVICE].count;
+	policy->tcpmux_names = arena_alloc(compiler->arena, (n + 1) * sizeof(*policy->tcpmux_names));
+	for (size_t i = 0; i < compiler->n_drafts; i++) {
+		const struct rule *rule = &compiler->drafts[i].rule;
+		for (size_t k = 0; k < rule->attribute[ATTRIBUTE_SERVICE].count; k++) {
+			char *name = arena_strdup(compiler->arena, rule->attribute[ATTRIBUTE_SERVICE].names[k]);
+			for (char *c = name; *c; c++)
+				*c = (char)tolower((unsigned char)*c);
+			if (index_add(seen, name, (uint32_t)policy->n_tcpmux_names) == policy->n_tcpmux_names)
+				policy->tcpmux_names[policy->n_tcpmux_names++] = name;
+		}
+	}
+	index_free(seen);
 }
 
 void services_compile(struct compiler *compiler, const struct values *top)
@@ -128,6 +152,7 @@ void services_compile(struct compiler *compiler, const struct values *top)
 		service_compile(compiler, i, &all[i]);
 	policy->on_silence = service_reference(compiler, top, TOP_ON_SILENCE);
 	policy->on_unknown = service_reference(compiler, top, TOP_ON_UNKNOWN);
+	tcpmux_names_collect(compiler);
 	fallbacks_check(compiler, all);
 	reachable_check(compiler, all);
 	free(all);

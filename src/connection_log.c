@@ -1,0 +1,87 @@
+/* The one log line of a connection: who, what, where to, how much, how long, how it ended. usher(8) explains every key. */
+#include "connection.h"
+#include "log.h"
+#include "worker.h"
+#include <string.h>
+
+const struct service *connection_service(const struct connection *connection)
+{
+	return &connection->worker->policy->services[connection->service];
+}
+
+const char *connection_protocol(const struct connection *connection)
+{
+	if (connection->protocol == PROTOCOL_NONE)
+		return NULL;
+	return connection->worker->policy->protocols[connection->protocol].name;
+}
+
+static const char *const end_names[] = {
+	[END_FINISHED] = "finished",
+	[END_CLIENT_GONE] = "client-gone",
+	[END_CLIENT_RESET] = "client-reset",
+	[END_SERVER_RESET] = "server-reset",
+	[END_IDLE] = "idle",
+	[END_NO_SERVICE] = "no-service",
+	[END_REJECTED] = "rejected",
+	[END_REFUSED] = "refused",
+	[END_HANDED_OVER] = "handed-over",
+	[END_PROGRAM] = "program-started",
+	[END_DELIVERY_FAILED] = "delivery-failed",
+	[END_SHUTDOWN] = "shutdown",
+	[END_NO_MEMORY] = "no-memory",
+};
+
+static const char *connection_backend(const struct connection *connection)
+{
+	const struct target *target = &connection_service(connection)->target;
+	switch (target->delivery) {
+	case DELIVERY_CONNECT:
+		if (connection->phase != PHASE_RELAYING)
+			return NULL;
+		return target->connect.backends[connection->dial.backend].text;
+	case DELIVERY_HANDOVER:
+		return target->handover.text;
+	case DELIVERY_EXEC:
+		return target->exec.argv[0];
+	default:
+		return NULL;
+	}
+}
+
+void connection_log(const struct connection *connection, enum connection_end end)
+{
+	struct record record;
+
+	record_begin(&record, LEVEL_INFO, "connection");
+	record_number(&record, "id", connection->id);
+	record_address(&record, "client", &connection->client);
+	record_text(&record, "listener", connection->listener);
+	if (connection->protocol != PROTOCOL_NONE)
+		record_text(&record, "protocol", connection_protocol(connection));
+	if (connection->sni)
+		record_text(&record, "sni", connection->sni);
+	if (connection->alpn)
+		record_text(&record, "alpn", connection->alpn);
+	if (connection->host)
+		record_text(&record, "host", connection->host);
+	if (connection->service != SERVICE_NONE) {
+		const char *backend = connection_backend(connection);
+		record_text(&record, "service", connection_service(connection)->name);
+		record_text(&record, "delivery", delivery_names[connection_service(connection)->target.delivery]);
+		if (backend)
+			record_text(&record, "to", backend);
+		record_ms(&record, "decided_ms", connection->decided_us - connection->accepted_us);
+	}
+	if (connection->phase == PHASE_RELAYING) {
+		record_number(&record, "bytes_up", connection->relay.up.bytes);
+		record_number(&record, "bytes_down", connection->relay.down.bytes);
+	}
+	record_ms(&record, "total_ms", clock_monotonic_us() - connection->accepted_us);
+	record_text(&record, "end", end_names[end]);
+	if (connection->refused)
+		record_text(&record, "rule", connection->refused);
+	if (connection->error)
+		record_text(&record, "error", strerrordesc_np(-connection->error));
+	record_write(&record);
+}

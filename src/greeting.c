@@ -1,0 +1,64 @@
+/* TCPMUX's side of the conversation. Refuses to wait: what does not go out at once does not go out, and the connection's end
+ * says so. Owns nothing. */
+#include "greeting.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define LINE_MAX_LEN 65 /* 63 bytes of name, CR LF */
+
+bool greeting_is_due(const struct policy *policy, uint32_t number)
+{
+	return number != PROTOCOL_NONE && policy->protocols[number].probe &&
+		policy->protocols[number].probe->run == probe_tcpmux;
+}
+
+bool greeting_is_spoken(const struct policy *policy)
+{
+	return policy->n_tcpmux_names > 0;
+}
+
+int greeting_take_line(int fd)
+{
+	char line[LINE_MAX_LEN];
+	ssize_t n = recv(fd, line, sizeof(line), MSG_PEEK | MSG_DONTWAIT);
+	const char *end = n > 0 ? memchr(line, '\n', (size_t)n) : NULL;
+
+	if (!end)
+		return n < 0 ? -errno : -EPROTO;
+	n = recv(fd, line, (size_t)(end - line) + 1, MSG_DONTWAIT);
+	return n < 0 ? -errno : 0;
+}
+
+static void greeting_say(int fd, const char *text, size_t len)
+{
+	ssize_t n = send(fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)n; /* a client that is gone already will be noticed */
+}
+
+void greeting_accept(int fd)
+{
+	greeting_say(fd, "+\r\n", 3);
+}
+
+void greeting_refuse(int fd, const char *why)
+{
+	char line[128];
+	int n = snprintf(line, sizeof(line), "-%s\r\n", why);
+	greeting_say(fd, line, (size_t)n);
+}
+
+void greeting_help(int fd, const struct policy *policy)
+{
+	char names[8192];
+	size_t len = 0;
+
+	for (size_t i = 0; i < policy->n_tcpmux_names; i++) {
+		int n = snprintf(names + len, sizeof(names) - len, "%s\r\n", policy->tcpmux_names[i]);
+		if (n < 0 || (size_t)n >= sizeof(names) - len)
+			break;
+		len += (size_t)n;
+	}
+	greeting_say(fd, names, len);
+}

@@ -1,0 +1,65 @@
+"""TCPMUX as RFC 1078 has it: a name on the first line, + or - for an answer, HELP."""
+import pytest
+from harness import dead_port, read_all
+
+CONFIG = """
+listen = [ "127.0.0.1:{port}" ];  decide_timeout = 1.0;
+services = ( { name = "ssh"; match = "ssh"; connect = "127.0.0.1:{echo}"; },
+             { name = "cat"; match = { service = [ "cat", "Echo" ]; }; exec = [ "/bin/cat" ]; stdio = "{stdio}"; },
+             { name = "relay"; match = { service = "relay"; }; connect = "127.0.0.1:{echo}"; },
+             { name = "dead"; match = { service = "dead"; }; connect = "127.0.0.1:{dead}"; },
+             { name = "rest"; match = { service = "rest-of-all"; }; connect = "127.0.0.1:{echo}"; },
+             { name = "closed"; match = { service = "closed"; }; connect = "127.0.0.1:{echo}"; deny = "127.0.0.0/8"; } );
+{rest}
+"""
+
+
+@pytest.fixture
+def mux(usher, echo):
+    def start(stdio="pipe", rest=""):
+        return usher(CONFIG, echo=echo.port4, dead=dead_port(), stdio=stdio, rest=rest)
+    return start
+
+
+def say(one, *pieces):
+    with one.connect() as client:
+        for piece in pieces:
+            client.sendall(piece)
+        client.shutdown(1)
+        return read_all(client)
+
+
+@pytest.mark.parametrize("stdio", ["socket", "pipe"])
+def test_the_line_is_answered_and_the_rest_is_the_service_s(mux, stdio):
+    one = mux(stdio)
+    assert say(one, b"cat\r\nhello\n") == b"+\r\nhello\n"
+    assert say(one, b"ECHO\n", b"two\n") == b"+\r\ntwo\n"
+    assert say(one, b"relay\r\nover there\n") == b"+\r\nover there\n"
+    line = one.wait_connections(3)[-1]
+    assert line["protocol"] == "tcpmux" and line["service"] == "relay"
+
+
+def test_a_line_in_pieces_is_one_line(mux):
+    one = mux()
+    for cut in range(1, 9):
+        whole = b"relay\r\nx\n"
+        assert say(one, whole[:cut], whole[cut:]) == b"+\r\nx\n"
+
+
+def test_help_lists_the_names(mux):
+    assert say(mux(), b"HELP\r\n").split(b"\r\n") == [b"cat", b"echo", b"relay", b"dead", b"rest-of-all", b"closed", b""]
+
+
+def test_what_cannot_be_is_told(mux):
+    one = mux()
+    assert say(one, b"nothing\r\n") == b"-no such service\r\n"
+    assert say(one, b"dead\r\n") == b"-not available\r\n"
+    assert say(one, b"closed\r\n") == b"-not for you\r\n"
+
+
+def test_other_protocols_are_left_alone(mux):
+    one = mux(rest='on_unknown = "rest";')
+    assert say(one, b"SSH-2.0-x\r\nmore") == b"SSH-2.0-x\r\nmore"
+    assert say(one, b"two words\r\n") == b"two words\r\n"
+    assert say(one, b"unheard-of\r\n") == b"unheard-of\r\n"
+    assert say(one, b"help\r\n").startswith(b"cat\r\n")
