@@ -7,7 +7,7 @@ import threading
 from datetime import datetime, timezone
 
 import pytest
-from harness import BUILD, SANITIZER_OPTIONS, connect, end_process, read_all, slow, wait_until
+from harness import BUILD, SANITIZER_OPTIONS, SOURCE, connect, end_process, read_all, slow, wait_until
 
 ACCESS = BUILD / "src/usher-access"
 SERVER = ["/bin/sh", "-c", 'read line; echo "$line: served by $0 $*"', "stub", "one word", "$HOME"]
@@ -171,6 +171,12 @@ def test_a_policy_can_be_tested(gate, place):
     for text in ("unknown key `alow' in a rule (did you mean `allow'?)", "unknown key `per_source'", "rule without `protocol'",
                  "`x' is no address", ":2: `state' is \"here\", expected an absolute path"):
         assert text in bad.stderr
+
+
+def test_the_policy_that_comes_with_it_admits_this_machine_only(gate, place):
+    one = gate((SOURCE / "etc/access.conf").read_text().replace("# state = \"/run/", f'state = "{place}/'))
+    assert one.ask().served and one.ask("::1", family=socket.AF_INET6).served and one.ask(protocol="smtp").served
+    assert subprocess.run([ACCESS, "-t", "-c", SOURCE / "etc/access.conf"], check=False).returncode == 0
 
 
 def test_a_server_without_a_slash_is_found_in_path_and_told_where_it_is(gate, place):
