@@ -98,7 +98,7 @@ def test_descriptors_after_a_thousand_programs(usher, stdio):
         """
         listen = [ "127.0.0.1:{port}" ];  workers = 2;
         protocols = ( { name = "go"; string = "go"; } );
-        services = ( { name = "go"; match = "go"; exec = [ "/bin/head", "-n", "1" ]; stdio = "{stdio}"; } );
+        services = ( { name = "go"; match = "go"; exec = [ "/bin/head", "-n", "1" ]; stdio = "{stdio}"; max_startups_per_source = 0; } );
     """,
         stdio=stdio,
     )
@@ -242,7 +242,7 @@ def test_out_of_descriptors_with_programs_on_pipes(usher):
         """
         listen = [ "127.0.0.1:{port}" ];  workers = 1;
         protocols = ( { name = "go"; string = "go"; } );
-        services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; stdio = "pipe"; } );
+        services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; stdio = "pipe"; max_startups = 0; max_startups_per_source = 0; } );
     """,
         wrapper=limited(100),
     )
@@ -277,7 +277,7 @@ def test_a_master_without_descriptors_fails_that_program_only(usher, stdio):
         """
         listen = [ "127.0.0.1:{port}" ];  workers = 1;
         protocols = ( { name = "go"; string = "go"; } );
-        services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; stdio = "{stdio}"; } );
+        services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; stdio = "{stdio}"; max_startups = 0; max_startups_per_source = 0; } );
     """,
         stdio=stdio,
     )

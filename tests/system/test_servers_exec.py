@@ -15,7 +15,7 @@ from servers import run
 EXEC = """
 listen = ( "127.0.0.1:{port}", "[::1]:{port}", "unix:{dir}/in.sock" );
 protocols = ( { name = "hello"; regex = "^hello\\n"; } );
-services = ( { name = "program"; match = {match}; exec = [ {words} ]; stdio = "{stdio}"; {more} } );
+services = ( { name = "program"; match = {match}; exec = [ {words} ]; stdio = "{stdio}"; max_startups = 0; max_startups_per_source = 0; {more} } );
 """
 
 # Tells all about itself, and the line that it reads, in a line of JSON.

@@ -245,7 +245,7 @@ static const struct sample {
 	const uint8_t *bytes;
 	size_t len;
 	const char *protocol;
-	const char *value[3]; /* sni, alpn (with spaces between), host; NULL: absent */
+	const char *value[ATTRIBUTE_COUNT]; /* sni, alpn (with spaces between), host, service; NULL: absent */
 } samples[] = {
 	{ "ssh_openssh", ssh_openssh, sizeof(ssh_openssh), "ssh", { NULL, NULL, NULL } },
 	{ "http_curl", http_curl, sizeof(http_curl), "http", { NULL, NULL, "web.example" } },

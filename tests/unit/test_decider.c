@@ -185,6 +185,7 @@ static const char *const names[ATTRIBUTE_COUNT][6] = {
 	{ "shop.example", "*.example", "db.example", "old.example", "LOCALHOST", "none.example" },
 	{ "h2", "http/1.1", "postgresql", "*.1", "h3", "imap" },
 	{ "web.example", "*.Example", "shop.example", "*.example.org", "localhost", "none.example" },
+	{ "echo", "*.x", "HELP", "a.b", "ab1", "none.example" },
 };
 
 #define N_RULES_MAX 20
