@@ -223,10 +223,12 @@ void identifiers_compile(struct compiler *compiler, const struct setting *at)
 				"', expected one of them");
 			continue;
 		}
-		if (module_compile(&naming, use, group))
+		if (module_compile(&naming, use, group)) {
 			policy->n_modules++;
-		else
-			*use = (struct module_use){ 0 };
+			continue;
+		}
+		*use = (struct module_use){ 0 };
+		compiler->protocols_missing = true;
 	}
 	index_free(naming.names);
 	probes_append(compiler);

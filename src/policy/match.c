@@ -33,11 +33,11 @@ static const uint32_t *references(struct compiler *compiler, const struct settin
 		const struct setting *item = setting_item(at, i);
 		const char *name = setting_text(item);
 		uint32_t number = index_find(index, name);
-		if (number == INDEX_NONE)
+		if (number != INDEX_NONE)
+			numbers[(*ret_count)++] = number;
+		else if (index != compiler->protocols || !compiler->protocols_missing)
 			compile_error(compiler, item, "unknown %s `%s'%s", what, name,
 				reader_suggest(compiler->reader, name, index));
-		else
-			numbers[(*ret_count)++] = number;
 	}
 	return numbers;
 }

@@ -156,12 +156,25 @@ static uint32_t rule_protocol(const struct rule *rule, size_t i)
 	return rule->n_protocols ? rule->protocols[i] : (uint32_t)i;
 }
 
+/* May a module's probe learn all that is asked for? What it says YES to is not known here. */
+static bool modules_learn(const struct overlap *overlap, unsigned asked)
+{
+	const struct policy *policy = overlap->compiler->policy;
+
+	for (size_t i = n_probes; i < policy->n_protocols; i++)
+		if (policy->protocols[i].module && (policy->protocols[i].module->attributes & asked) == asked)
+			return true;
+	return false;
+}
+
 /* The last of the earlier services that between them take all of the rule; NOBODY where something is left for
  * it. */
 static uint32_t rule_taker(const struct overlap *overlap, const struct rule *rule)
 {
 	uint32_t last = NOBODY;
 
+	if (!rule->n_protocols && modules_learn(overlap, rule_attributes(rule)))
+		return NOBODY;
 	for (size_t i = 0; i < rule_width(rule); i++) {
 		uint32_t protocol = rule_protocol(rule, i);
 		if (!rule_has_protocol(rule, protocol, i))
@@ -180,6 +193,8 @@ static bool rule_is_void(const struct overlap *overlap, const struct rule *rule)
 {
 	unsigned asked = rule_attributes(rule);
 
+	if (!rule->n_protocols && modules_learn(overlap, asked))
+		return false;
 	for (size_t i = 0; i < rule_width(rule); i++) {
 		uint32_t protocol = rule_protocol(rule, i);
 		const struct probe *probe = overlap->compiler->policy->protocols[protocol].probe;
