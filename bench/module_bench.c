@@ -26,8 +26,26 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Every probe's verdict. The first byte of `salt` connections ago is no help to a module that remembers
- * bytes. */
+static long resident_kib(void)
+{
+	long pages = 0, resident = 0;
+	FILE *from = fopen("/proc/self/statm", "re");
+
+	if (from && fscanf(from, "%ld %ld", &pages, &resident) != 2)
+		resident = 0;
+	if (from)
+		fclose(from);
+	return resident * 4;
+}
+
+static int compare_u64(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Every probe's verdict, and the time that they took. */
 static uint64_t decide(size_t len, enum verdict *verdicts)
 {
 	struct evidence evidence = { .bytes = bytes, .len = len };
@@ -60,7 +78,7 @@ static int file_measure(const char *path)
 	size_t *since = calloc(use.n_probes, sizeof(*since));
 	const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
 	FILE *from = fopen(path, "re");
-	uint64_t at_once = 0, in_pieces = 0;
+	uint64_t at_once[ROUNDS], in_pieces = 0;
 	int taken_back = 0, n_yes = 0, n_more = 0;
 
 	if (!settled || !one || !since || !from)
@@ -69,8 +87,9 @@ static int file_measure(const char *path)
 	fclose(from);
 	for (int i = 0; i < ROUNDS; i++) {
 		forget(one);
-		at_once += decide(len, one);
+		at_once[i] = decide(len, one);
 	}
+	qsort(at_once, ROUNDS, sizeof(at_once[0]), compare_u64);
 	forget(one);
 	for (size_t i = 0; i < use.n_probes; i++)
 		settled[i] = VERDICT_MORE;
@@ -82,7 +101,7 @@ static int file_measure(const char *path)
 			settled[i] = one[i];
 		}
 	}
-	printf("%-26s %5zu %8.1f %8.1f  ", name, len, (double)at_once / ROUNDS / 1000, (double)in_pieces / 1000);
+	printf("%-26s %5zu %8.1f %8.1f  ", name, len, (double)at_once[ROUNDS / 2] / 1000, (double)in_pieces / 1000);
 	for (size_t i = 0; i < use.n_probes; i++) {
 		n_more += settled[i] == VERDICT_MORE;
 		if (settled[i] == VERDICT_YES)
@@ -108,6 +127,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	uint64_t inspected = now_ns();
+	long before = resident_kib();
 	if (module_bind(&use, 1, error, sizeof(error)) < 0) {
 		fprintf(stderr, "%s\n", error);
 		return 2;

@@ -150,7 +150,7 @@ static bool length_is_written(const uint8_t *bytes, size_t len)
 		return true;
 	if (be32(bytes) == len || be32(bytes) + 4 == len || le32(bytes) == len) /* SMPP; SMB, Kerberos; MongoDB */
 		return true;
-	if (be32(bytes) % 0x1000000 == len) /* Diameter */
+	if (be32(bytes) % 0x1000000 == len || bytes[2] + 5U == len) /* Diameter; DNP3 */
 		return true;
 	if (len > 5 && (le32(bytes + 1) + 5 == len || be16(bytes + 4) + 6 == len)) /* eDonkey; Modbus */
 		return true;
