@@ -388,3 +388,19 @@ def test_limits_come_before_it_and_a_refusal_gives_the_place_back(guarded, place
     refusals(one, "access", 2)
     refusals(one, "per_source", 1)
     assert len(list(counted.iterdir())) == 3
+
+
+def test_no_answer_is_lost_while_a_worker_does_not_read(guarded, place):
+    one = guarded(asks(place, "sleep 0.5\nexit 0\n"), workers=1)
+    clients = [come(one) for _ in range(240)]
+    (worker,) = one.workers
+    wait_until(lambda: len(one.programs()) > 200, 5, "the programs")
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        wait_until(lambda: not one.programs(), 10, "the end of the programs")
+        time.sleep(0.2)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert [is_served(client) for client in clients].count(False) == 0
+    for client in clients:
+        client.close()
