@@ -15,9 +15,9 @@ static const struct command {
 	{ "check", command_check,
 		"check [-c FILE]                       compile the configuration, print its routing table" },
 	{ "demo", command_demo, "demo [-p PORT] [--print]              serve a demonstration on 127.0.0.1:8080" },
-	{ "tcpmux", command_tcpmux, "tcpmux [-b ADDRESS] [-p PORT] [-c FILE] [-d] [-i] [-l LEVEL] [--print]", true },
+	{ "tcpmux", command_tcpmux, "tcpmux [ARGUMENT ...]                 as tcpmux, with its configuration", true },
 	{ "portsplit", command_portsplit,
-		"portsplit [--print] FILE              another program's configuration, as it is", true },
+		"portsplit FILE                        as portsplit, with its configuration", true },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -1,8 +1,8 @@
 """tcpmux's configuration and command line, and the test section of its document, through real clients; and its defects, which
 usher does not have."""
 
+import contextlib
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -13,7 +13,7 @@ import time
 import pytest
 from dialects import WAYS, complaints_of, fixture_of
 from harness import (BINARY, BUILD, SANITIZER_OPTIONS, SOURCE, children, end_process, free_port, process_stat, read_all,
-                     read_exactly, run_usher, slow, wait_for_server, wait_until)
+                     run_usher, slow, wait_for_server, wait_until)
 from servers import listening, output_of
 
 tcpmux = fixture_of("tcpmux")
@@ -102,6 +102,19 @@ def test_the_documents_test_section(tcpmux, way, folder, proxy, sshd, nginx, mid
 
     (folder / "deny").touch()
     assert sshd.ssh(one.port, "echo from ssh").returncode == 255, "the access program says no"
+
+
+@WAYS
+@pytest.mark.parametrize("allow, status", [("127.0.0.0/8", 0), ("192.0.2.0/24", 255)])
+def test_ssh_through_usher_access(tcpmux, way, folder, sshd, allow, status):
+    """The ready access program in the place of the sample one."""
+    shutil.copy(BUILD / "src/usher-access", folder / "usher-access")
+    policy = folder / "access.conf"
+    policy.write_text(f'state = "{folder}/rates"; rules = ( {{ protocol = "ssh"; allow = "{allow}"; }} );')
+    text = example(sshd).replace('para:"ssh,', f'para:"-c,{policy},ssh,')
+    one = tcpmux(text, way=way, directory=folder, args=["-p", "{port}"])
+    done = sshd.ssh(one.port, "echo from ssh")
+    assert (done.returncode, done.stdout) == (status, b"" if status else b"from ssh\n")
 
 
 @WAYS
@@ -312,13 +325,13 @@ def test_a_modules_probes_are_built_in_identifiers(tcpmux, way, folder, say):
 @WAYS
 def test_silent_clients_keep_nobody_waiting(tcpmux, way, say):
     one = tcpmux(HEAD + INTERNAL + ALL + servers(echo=("./say", "e")), way=way, directory=say)
-    silent = [one.connect() for _ in range(100)]
-    before = time.monotonic()
-    for _ in range(10):
-        assert ask(one, b"echo") == b"e|echo"
-    assert time.monotonic() - before < slow(2)
-    for client in silent:
-        client.close()
+    with contextlib.ExitStack() as silent:
+        for _ in range(100):
+            silent.enter_context(one.connect())
+        before = time.monotonic()
+        for _ in range(10):
+            assert ask(one, b"echo") == b"e|echo"
+        assert time.monotonic() - before < slow(2)
 
 
 @WAYS
