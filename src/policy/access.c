@@ -105,7 +105,8 @@ static const struct address_set *addresses_read(
 	address_set_free(set);
 	*ret_text = list_text(access, at);
 	if (strstr(*ret_text, FILE_PREFIX))
-		*ret_text = arena_printf(access->arena, "%s (%zu entries in all)", *ret_text, address_set_count(kept));
+		*ret_text =
+			arena_printf(access->arena, "%s (%zu entries in all)", *ret_text, address_set_count(kept));
 	return kept;
 }
 

@@ -8,15 +8,7 @@
 
 #define COLUMN_MAX 48 /* a longer cell pushes its line out rather than all of them */
 
-enum column {
-	COLUMN_NUMBER,
-	COLUMN_NAME,
-	COLUMN_MATCH,
-	COLUMN_TARGET,
-	COLUMN_AS,
-	COLUMN_FALLBACK,
-	COLUMN_COUNT
-};
+enum column { COLUMN_NUMBER, COLUMN_NAME, COLUMN_MATCH, COLUMN_TARGET, COLUMN_AS, COLUMN_FALLBACK, COLUMN_COUNT };
 
 static const char *const column_titles[COLUMN_COUNT] = { "#", "service", "matches", "goes to", "runs as",
 	"fallback" };
@@ -32,8 +24,8 @@ static char *target_backends(struct arena *arena, const struct target *target)
 {
 	char *text = NULL;
 	for (size_t i = 0; i < target->connect.n_backends; i++)
-		text = arena_printf(arena, "%s%s%s", text ? text : "", text ? ", " : "",
-		        target->connect.backends[i].text);
+		text = arena_printf(
+			arena, "%s%s%s", text ? text : "", text ? ", " : "", target->connect.backends[i].text);
 	return text;
 }
 
@@ -61,7 +53,7 @@ static char *target_text(struct arena *arena, const struct target *target)
 		return arena_printf(arena, "%s %s", delivery, target_backends(arena, target));
 	case DELIVERY_HANDOVER:
 		return arena_printf(arena, "%s %s%s", delivery, target->handover.text,
-		        target->handover.format == HANDOVER_TCPMUX ? " (tcpmux)" : "");
+			target->handover.format == HANDOVER_TCPMUX ? " (tcpmux)" : "");
 	case DELIVERY_EXEC:
 		return arena_printf(arena, "%s %s", delivery, target_program(arena, &target->exec));
 	case DELIVERY_REJECT:
@@ -93,8 +85,7 @@ static void table_fill(struct table *table, const struct policy *policy)
 		row[COLUMN_TARGET] = target_text(table->arena, &service->target);
 		row[COLUMN_AS] = identity_text(table->arena, &service->target);
 		if (service->fallback != SERVICE_NONE)
-			row[COLUMN_FALLBACK] =
-			        arena_strdup(table->arena, policy->services[service->fallback].name);
+			row[COLUMN_FALLBACK] = arena_strdup(table->arena, policy->services[service->fallback].name);
 	}
 }
 
@@ -261,14 +252,14 @@ static void print_rest(const struct policy *policy, FILE *to)
 	fprintf(to, "  %-22s %s\n", "matches nothing", service_text(policy, policy->on_unknown));
 
 	fprintf(to, "\nTimeouts  connect %s, idle %s, drain %s\n", duration(policy->connect_timeout_us, a),
-	        duration(policy->idle_timeout_us, b), duration(policy->drain_timeout_us, c));
+		duration(policy->idle_timeout_us, b), duration(policy->drain_timeout_us, c));
 	fprintf(to, "Workers   %u, as %s%s", policy->workers, policy->user,
-	        policy->drop_identity ? "" : " (who starts usher)");
+		policy->drop_identity ? "" : " (who starts usher)");
 	if (policy->max_connections)
 		fprintf(to, ", at most %u connections in all", policy->max_connections);
 	fprintf(to, "\nLog       %s and above, to %s, as %s\n", levels[policy->log.level],
-	        policy->log_sink == SINK_FILE ? policy->log_file : sinks[policy->log_sink],
-	        policy->log.format == LOG_JSON ? "JSON" : "text");
+		policy->log_sink == SINK_FILE ? policy->log_file : sinks[policy->log_sink],
+		policy->log.format == LOG_JSON ? "JSON" : "text");
 	if (policy->pid_file)
 		fprintf(to, "Pid file  %s\n", policy->pid_file);
 }
