@@ -415,6 +415,13 @@ int generation_start(struct generation *generation)
 	return error;
 }
 
+/* Names are of no use to anybody once the last worker is gone. */
+static void generation_end_resolver(const struct generation *generation)
+{
+	if (generation->state == GENERATION_RETIRING && generation->n_running == 0 && generation->resolver)
+		kill(generation->resolver, SIGKILL);
+}
+
 static void generation_tell(struct generation *generation, enum message_kind kind)
 {
 	const struct message message = { .kind = kind };
@@ -427,6 +434,7 @@ static void generation_tell(struct generation *generation, enum message_kind kin
 		if (worker->pid && ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0) < 0)
 			kill(worker->pid, SIGKILL);
 	}
+	generation_end_resolver(generation);
 }
 
 void generation_drain(struct generation *generation)
@@ -467,9 +475,8 @@ bool generation_reap(struct generation *generation, pid_t pid, int status)
 		if (found)
 			worker_process_died(&generation->workers[i], status);
 	}
-	/* Names are of no use to anybody once the last worker is gone. */
-	if (found && generation->state == GENERATION_RETIRING && generation->n_running == 0 && generation->resolver)
-		kill(generation->resolver, SIGKILL);
+	if (found)
+		generation_end_resolver(generation);
 	return found;
 }
 

@@ -108,6 +108,23 @@ static void master_end_if_over(struct master *master)
 		loop_stop(&master->loop);
 }
 
+/* Lets go of generations of which no process is left; also of one that had none when it was told to end. */
+static void master_sweep(struct master *master)
+{
+	for (struct generation **link = &master->all; *link;) {
+		struct generation *generation = *link;
+		if (!generation_over(generation)) {
+			link = &generation->next;
+			continue;
+		}
+		if (generation == master->serving)
+			master->serving = NULL;
+		*link = generation->next;
+		loop_defer(&master->loop, &generation->burial);
+	}
+	master_end_if_over(master);
+}
+
 /* Lines of the old generation still go to the old one; it ends with the last process that has its pipe. */
 static void master_take_next_logger(struct master *master)
 {
@@ -155,6 +172,7 @@ static void master_generation_ready(struct generation *generation)
 	log_setup(master->logger.pipe_fd, &generation->policy->log);
 	if (before)
 		generation_drain(before);
+	master_sweep(master);
 	if (!master->options->inetd)
 		sockets_close_others(&master->sockets, generation->policy);
 	if (before)
@@ -250,19 +268,6 @@ static int master_start_generation(struct master *master, struct policy *policy)
 	return error;
 }
 
-static void master_free_if_over(struct master *master, struct generation **link)
-{
-	struct generation *generation = *link;
-
-	if (!generation_over(generation))
-		return;
-	if (generation == master->serving)
-		master->serving = NULL;
-	*link = generation->next;
-	loop_defer(&master->loop, &generation->burial);
-	master_end_if_over(master);
-}
-
 /* Nobody else hears of it: lines wait in the pipe until there is a logger again. */
 static void master_restart_logger(struct timer *timer)
 {
@@ -285,10 +290,9 @@ static void master_program_ended(struct master *master, pid_t pid, int status)
 		return;
 	log_debug("service %s: process %d ended with status 0x%x", end.service, pid, (unsigned)status);
 	if (end.back_off_us && end.back_off_first)
-		log_warning("service %s: its program dies at once again and again (status 0x%x), not started %sfor "
-			    "%lu ms",
-			end.service, (unsigned)status, end.back_off_all ? "" : "for this source ",
-			(unsigned long)(end.back_off_us / 1000));
+		log_warning(
+			"service %s: its program dies at once again and again (status 0x%x), not started for %lu ms",
+			end.service, (unsigned)status, (unsigned long)(end.back_off_us / 1000));
 }
 
 /* Also what programs leave behind: who is not of a generation is one of them. */
@@ -302,12 +306,13 @@ static void master_reap(struct master *master)
 		while (*link && !generation_reap(*link, pid, status))
 			link = &(*link)->next;
 		if (*link)
-			master_free_if_over(master, link);
-		else if (pid == master->logger.pid)
+			continue;
+		if (pid == master->logger.pid)
 			loop_timer(&master->loop, &master->logger_restart, master->loop.now_us + LOGGER_RESTART_US);
 		else if (!asks_reap(&master->asks, pid, status))
 			master_program_ended(master, pid, status);
 	}
+	master_sweep(master);
 }
 
 /* ---- signals ---------------------------------------------------------------------------------------------------------- */
@@ -373,6 +378,7 @@ static void master_stop(struct master *master)
 			generation_stop(generation);
 	}
 	master->stopped = true;
+	master_sweep(master);
 	loop_timer(&master->loop, &master->deadline, master->loop.now_us + KILL_US);
 }
 
@@ -390,6 +396,7 @@ static void master_drain(struct master *master)
 	sockets_close_others(&master->sockets, NULL);
 	for (struct generation *generation = master->all; generation; generation = generation->next)
 		generation_drain(generation);
+	master_sweep(master);
 	loop_timer(&master->loop, &master->deadline, master->loop.now_us + most_us);
 }
 

@@ -1,11 +1,9 @@
 /* The programs that run, in one array without order: there are hundreds, at most some thousands, and each costs a process, beside
  * which a walk over the array is nothing (10,000 of them: some 20 us).
  *
- * Back-off. A program that ends within a second with a status other than 0 died at once. After DEATHS_MOST of them in a row
- * the service, or what one client's source has of it, is refused for a second, then after each further one for twice as
- * long, up to 30 s. Which of the two depends on who is to blame: a crash, or a program that cannot be executed (126, 127), is the
- * service's own; any other status a client can bring about by what it sends or by leaving, and it must not be able to
- * shut others out. Refuses nothing of a service but for its limits. The table owns all its memory. */
+ * Back-off. A program that crashes within a second, or that cannot be executed (126, 127), died at once. After
+ * DEATHS_MOST of them in a row the service is refused for a second, then after each further one for twice as long, up to
+ * 30 s. Any other status says nothing: a client can bring it about by what it sends or by leaving. Refuses nothing of a service but for its limits. The table owns all its memory. */
 #include "program_table.h"
 #include <errno.h>
 #include <signal.h>
@@ -17,7 +15,7 @@
 #define DEATHS_MOST       10
 #define BACK_OFF_FIRST_US 1000000ULL
 #define BACK_OFF_MOST_US  30000000ULL
-#define RUNS_MAX          1024 /* sources and services whose programs die at once; past it the oldest is forgotten */
+#define RUNS_MAX          64 /* services whose programs die at once; past it the oldest is forgotten */
 
 struct running {
 	pid_t pid;
@@ -29,7 +27,6 @@ struct running {
 /* Deaths at once, in a row. */
 struct run {
 	char service[64];
-	uint64_t source; /* 0: the service's own */
 	unsigned deaths;
 	uint64_t last_us, until_us; /* no other before */
 };
@@ -76,15 +73,15 @@ static void name_copy(char to[64], const char *name)
 
 /* ---- deaths in a row ------------------------------------------------------------------------------------------------- */
 
-static struct run *run_find(struct program_table *table, const char *service, uint64_t source)
+static struct run *run_find(struct program_table *table, const char *service)
 {
 	for (size_t i = 0; i < table->n_runs; i++)
-		if (table->runs[i].source == source && strncmp(table->runs[i].service, service, 63) == 0)
+		if (strncmp(table->runs[i].service, service, 63) == 0)
 			return &table->runs[i];
 	return NULL;
 }
 
-static struct run *run_add(struct program_table *table, const char *service, uint64_t source)
+static struct run *run_add(struct program_table *table, const char *service)
 {
 	struct run *run = &table->runs[0];
 
@@ -94,31 +91,31 @@ static struct run *run_add(struct program_table *table, const char *service, uin
 		for (size_t i = 1; i < RUNS_MAX; i++)
 			if (table->runs[i].last_us < run->last_us)
 				run = &table->runs[i];
-	*run = (struct run){ .source = source };
+	*run = (struct run){ 0 };
 	name_copy(run->service, service);
 	return run;
 }
 
 /* One that lived: the row is broken. */
-static void run_end(struct program_table *table, const char *service, uint64_t source)
+static void run_end(struct program_table *table, const char *service)
 {
-	struct run *run = run_find(table, service, source);
+	struct run *run = run_find(table, service);
 	if (run)
 		*run = table->runs[--table->n_runs];
 }
 
-static bool run_refuses(struct program_table *table, const char *service, uint64_t source, uint64_t now_us)
+static bool run_refuses(struct program_table *table, const char *service, uint64_t now_us)
 {
-	const struct run *run = run_find(table, service, source);
+	const struct run *run = run_find(table, service);
 	return run && run->until_us > now_us;
 }
 
-static void run_count(struct program_table *table, uint64_t source, uint64_t now_us, struct program_end *end)
+static void run_count(struct program_table *table, uint64_t now_us, struct program_end *end)
 {
-	struct run *run = run_find(table, end->service, source);
+	struct run *run = run_find(table, end->service);
 
 	if (!run)
-		run = run_add(table, end->service, source);
+		run = run_add(table, end->service);
 	run->last_us = now_us;
 	run->deaths++;
 	/* Those that were started before it began to be refused do not lengthen it. */
@@ -129,7 +126,6 @@ static void run_count(struct program_table *table, uint64_t source, uint64_t now
 	if (end->back_off_us > BACK_OFF_MOST_US)
 		end->back_off_us = BACK_OFF_MOST_US;
 	end->back_off_first = run->until_us == 0;
-	end->back_off_all = source == 0;
 	run->until_us = now_us + end->back_off_us;
 }
 
@@ -192,7 +188,7 @@ const char *program_table_admit(struct program_table *table, const char *service
 {
 	uint64_t source = access_source(client);
 
-	if (run_refuses(table, service, 0, now_us) || (source && run_refuses(table, service, source, now_us)))
+	if (run_refuses(table, service, now_us))
 		return "back-off";
 	if (!access)
 		return NULL;
@@ -247,12 +243,9 @@ bool program_table_remove(
 
 	*ret_end = (struct program_end){ .generation = one.generation, .lived_us = running_age_us(&one, now_us) };
 	memcpy(ret_end->service, one.service, sizeof(one.service));
-	if (ret_end->lived_us >= AT_ONCE_US || status == 0) {
-		run_end(table, one.service, 0);
-		run_end(table, one.service, one.source);
-	} else {
-		/* Without a source of its own, whoever came by a UNIX socket is a local user: the service answers. */
-		run_count(table, is_crash(status) ? 0 : one.source, now_us, ret_end);
-	}
+	if (!is_crash(status))
+		run_end(table, one.service);
+	else if (ret_end->lived_us < AT_ONCE_US)
+		run_count(table, now_us, ret_end);
 	return true;
 }

@@ -26,7 +26,6 @@ struct program_end {
 	uint64_t generation;
 	uint64_t lived_us;
 	uint64_t back_off_us; /* not 0: it died at once, once too often, and for so long no other is started */
-	bool back_off_all;    /* for nobody; else for this client's source only */
 	bool back_off_first;  /* of a run of them: worth a line in the log */
 };
 

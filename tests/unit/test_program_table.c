@@ -104,7 +104,7 @@ static void ten_deaths_at_once_are_enough(void **state)
 		assert_null(program_table_admit(table, "ssh", &none, &here, now_us + 2000));
 	}
 	dies("ssh", &here, EXIT(127), now_us);
-	assert_true(ended.back_off_us == SECOND && ended.back_off_first && ended.back_off_all);
+	assert_true(ended.back_off_us == SECOND && ended.back_off_first);
 	assert_string_equal(program_table_admit(table, "ssh", &none, &there, now_us + 2000), "back-off");
 	assert_null(program_table_admit(table, "web", &none, &here, now_us + 2000));
 
@@ -126,13 +126,11 @@ static void ten_deaths_at_once_are_enough(void **state)
 	assert_null(program_table_admit(table, "ssh", &none, &here, now_us + 2000));
 }
 
-static void a_client_that_makes_programs_fail_shuts_out_nobody_but_itself(void **state)
+static void a_client_that_makes_programs_fail_shuts_out_nobody(void **state)
 {
 	for (int i = 0; i < 20; i++)
 		dies("ssh", &here, i % 2 ? EXIT(255) : KILLED(SIGPIPE), SECOND);
-	assert_string_equal(program_table_admit(table, "ssh", &none, &here, SECOND + 2000), "back-off");
-	assert_null(program_table_admit(table, "ssh", &none, &there, SECOND + 2000));
-	assert_null(program_table_admit(table, "ssh", &none, &here, 3 * SECOND));
+	assert_null(program_table_admit(table, "ssh", &none, &here, SECOND + 2000));
 }
 
 static void a_clock_that_is_behind_makes_nobody_old(void **state)
@@ -155,17 +153,17 @@ static void who_lives_longer_or_ends_well_is_no_reason(void **state)
 	assert_null(program_table_admit(table, "ssh", &none, &here, 2 * SECOND));
 }
 
-static void many_sources_are_remembered_up_to_a_bound(void **state)
+static void many_services_are_remembered_up_to_a_bound(void **state)
 {
-	struct address client = here;
+	char name[16];
 
-	for (uint32_t i = 0; i < 5000; i++) {
-		client.in.sin_addr.s_addr = htonl(0x0a000000 + i);
+	for (uint32_t i = 0; i < 500; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
 		for (int k = 0; k < 10; k++)
-			dies("ssh", &client, EXIT(1), SECOND + i);
+			dies(name, &here, EXIT(127), SECOND + i);
 	}
-	assert_string_equal(program_table_admit(table, "ssh", &none, &client, SECOND + 6000), "back-off");
-	assert_null(program_table_admit(table, "ssh", &none, &here, SECOND + 6000));
+	assert_string_equal(program_table_admit(table, name, &none, &here, SECOND + 6000), "back-off");
+	assert_null(program_table_admit(table, "s0", &none, &here, SECOND + 6000));
 }
 
 static void ten_thousand_programs(void **state)
@@ -195,10 +193,10 @@ int main(void)
 		TABLE_TEST(young_programs_are_limited_as_sshd_would),
 		TABLE_TEST(what_ended_is_told),
 		TABLE_TEST(ten_deaths_at_once_are_enough),
-		TABLE_TEST(a_client_that_makes_programs_fail_shuts_out_nobody_but_itself),
+		TABLE_TEST(a_client_that_makes_programs_fail_shuts_out_nobody),
 		TABLE_TEST(a_clock_that_is_behind_makes_nobody_old),
 		TABLE_TEST(who_lives_longer_or_ends_well_is_no_reason),
-		TABLE_TEST(many_sources_are_remembered_up_to_a_bound),
+		TABLE_TEST(many_services_are_remembered_up_to_a_bound),
 		TABLE_TEST(ten_thousand_programs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
