@@ -27,6 +27,37 @@
 
 static void worker_process_start(struct worker_process *worker);
 
+/* ---- what a worker is told ----------------------------------------------------------------------------------------------- */
+
+/* As far as there is room. */
+static void worker_process_tell_late(struct worker_process *worker)
+{
+	size_t sent = 0;
+
+	while (sent < worker->n_late &&
+		ipc_send(worker->channel.fd, &worker->late[sent], sizeof(*worker->late), NULL, 0) == 0)
+		sent++;
+	if (sent == 0)
+		return;
+	worker->n_late -= sent;
+	memmove(worker->late, worker->late + sent, worker->n_late * sizeof(*worker->late));
+}
+
+/* Answers that somebody waits for must not be lost while the worker does not read. There are no more of them than programs
+ * that were asked for. */
+static void worker_process_tell(struct worker_process *worker, const struct message *message)
+{
+	if (worker->channel.fd < 0)
+		return;
+	if (worker->n_late == 0 && ipc_send(worker->channel.fd, message, sizeof(*message), NULL, 0) == 0)
+		return;
+	struct message *late = reallocarray(worker->late, worker->n_late + 1, sizeof(*late));
+	if (!late)
+		return;
+	worker->late = late;
+	late[worker->n_late++] = *message;
+}
+
 /* ---- programs that identify ------------------------------------------------------------------------------------------- */
 
 /* Somebody's program that must not outlive its time, nor the worker that asked for it. */
@@ -85,8 +116,7 @@ static bool child_reap(struct generation *generation, pid_t pid, int status)
 		return false;
 	*link = child->next;
 	struct message exited = { .kind = MESSAGE_EXITED, .serial = child->serial, .status = status };
-	if (child->worker->channel.fd >= 0)
-		ipc_send(child->worker->channel.fd, &exited, sizeof(exited), NULL, 0);
+	worker_process_tell(child->worker, &exited);
 	child_free(child);
 	return true;
 }
@@ -174,10 +204,8 @@ static void worker_process_spawn(struct worker_process *worker, const struct mes
 
 void generation_answered(void *asker, uint64_t serial, bool admitted)
 {
-	const struct worker_process *worker = asker;
 	const struct message answer = { .kind = MESSAGE_ANSWER, .serial = serial, .error = admitted ? 0 : -EACCES };
-	if (worker->channel.fd >= 0)
-		ipc_send(worker->channel.fd, &answer, sizeof(answer), NULL, 0);
+	worker_process_tell(asker, &answer);
 }
 
 static void worker_process_is_ready(struct worker_process *worker)
@@ -205,7 +233,8 @@ static void worker_process_receive(struct watch *watch, uint32_t events)
 {
 	struct worker_process *worker = container_of(watch, struct worker_process, channel);
 
-	while (watch->fd >= 0 && channel_has_room(watch->fd)) {
+	worker_process_tell_late(worker);
+	while (watch->fd >= 0 && worker->n_late == 0 && channel_has_room(watch->fd)) {
 		struct message message;
 		int fds[IPC_FDS_MAX];
 		ssize_t n = ipc_receive(watch->fd, &message, sizeof(message), fds);
@@ -341,6 +370,9 @@ static void worker_process_died(struct worker_process *worker, int status)
 	fd_close(loop_unwatch(generation->loop, &worker->channel));
 	children_kill(generation, worker);
 	asks_forget(generation->asks, worker);
+	free(worker->late);
+	worker->late = NULL;
+	worker->n_late = 0;
 	slot_give(generation, worker->slot);
 	worker->pid = 0;
 	generation->n_running--;
@@ -487,6 +519,7 @@ void generation_free(struct generation *generation)
 	for (unsigned i = 0; generation->workers && i < generation->n_workers; i++) {
 		loop_timer_stop(generation->loop, &generation->workers[i].restart);
 		fd_close(loop_unwatch(generation->loop, &generation->workers[i].channel));
+		free(generation->workers[i].late);
 	}
 	loop_timer_stop(generation->loop, &generation->resolver_restart);
 	for (struct child *next; generation->children; generation->children = next) {

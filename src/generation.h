@@ -9,6 +9,7 @@
 
 struct asks;
 struct generation;
+struct message;
 struct program_table;
 struct shared;
 
@@ -18,6 +19,8 @@ struct worker_process {
 	struct generation *generation;
 	pid_t pid; /* 0: not running */
 	struct watch channel;
+	struct message *late; /* for which there was no room in the channel yet, in order */
+	size_t n_late;
 	bool ready;
 	unsigned slot;
 	uint64_t started_us;
