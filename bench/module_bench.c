@@ -132,8 +132,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", error);
 		return 2;
 	}
-	printf("%zu probes; looked at in %.1f ms, loaded in %.1f ms\n", use.n_probes,
-		(double)(inspected - begin) / 1e6, (double)(now_ns() - inspected) / 1e6);
+	uint64_t loaded = now_ns();
+	printf("%zu probes; looked at in %.1f ms, loaded in %.1f ms and %ld KiB\n", use.n_probes,
+		(double)(inspected - begin) / 1e6, (double)(loaded - inspected) / 1e6, resident_kib() - before);
 	printf("%-26s %5s %8s %8s  %s\n", "bytes of", "n", "us", "us cut", "names, and after how many bytes");
 	for (int i = 2; i < argc; i++)
 		taken_back += file_measure(argv[i]);

@@ -2,7 +2,7 @@
  * `match`.
  *
  *     identifiers = (
- *       { module = "/usr/lib/usher/modules/ndpi.so"; bytes = 512; ports = [ 53, 88 ]; without = [ "gnutella" ]; } );
+ *       { module = "/usr/lib/usher/modules/ndpi.so"; bytes = 512; without = [ "gnutella" ]; } );
  *
  * nDPI was made to watch whole conversations, packet by packet; it has no notion of MORE, and a protocol that
  * it names from a message it may not name from half of it, nor from two in a row. To answer the same however
@@ -11,8 +11,6 @@
  * first bytes, and a few between (see beginning_is_shown()). The first one that it names decides. A protocol
  * of which the bytes are no possible first message (see is_first_message()) is not believed. With `bytes`
  * bytes, or BEGINNINGS_MOST beginnings, and no name the answer is NO for every name; until then it is MORE.
- * Some protocols nDPI names only at their usual ports, so that it can be told of ports that a client might
- * have meant; each beginning is shown once for each.
  *
  * What usher knows by itself, SSH, TLS and HTTP, is not shown to nDPI: all of its names say NO at once.
  *
@@ -34,9 +32,7 @@ USHER_MODULE;
 #define BYTES_PRESET    512
 #define BYTES_MOST      2048
 #define BEGINNINGS_MOST 32 /* that are shown of one connection: no client can ask for more work than this */
-#define PORTS_MOST      8
-#define PORT_PRESET     50001 /* stands for nothing */
-#define SEEN_MAX        64    /* connections whose beginnings are remembered while they are undecided */
+#define SEEN_MAX        64 /* connections whose beginnings are remembered while they are undecided */
 
 #define UNKNOWN NDPI_PROTOCOL_UNKNOWN
 
@@ -53,8 +49,6 @@ static struct {
 	struct ndpi_detection_module_struct *ndpi;
 	struct ndpi_flow_struct *flow;
 	size_t limit;
-	uint16_t ports[PORTS_MOST];
-	size_t n_ports;
 	struct seen seen[SEEN_MAX];
 	struct seen *current; /* of the evidence with this serial */
 	uint64_t serial;
@@ -79,7 +73,7 @@ static void addresses_take(struct packet *packet)
 	packet->ip.daddr = htonl(0x0a000000 | (n * 0x9e3779b1U >> 8));
 }
 
-static ndpi_protocol packet_identify(const uint8_t *bytes, size_t len, uint16_t port)
+static ndpi_protocol packet_identify(const uint8_t *bytes, size_t len)
 {
 	static struct packet packet = {
 		.ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP },
@@ -87,8 +81,10 @@ static ndpi_protocol packet_identify(const uint8_t *bytes, size_t len, uint16_t 
 	};
 	size_t size = sizeof(packet.ip) + sizeof(packet.tcp) + len;
 
-	packet.tcp.source = htons(PORT_PRESET - 1);
-	packet.tcp.dest = htons(port);
+	/* Ports that stand for nothing. At their usual ones nDPI names more protocols, and names them for
+	 * bytes of most others too: it trusts whoever chose the port, and here nobody did. */
+	packet.tcp.source = htons(50000);
+	packet.tcp.dest = htons(50001);
 	packet.tcp.seq = packet.tcp.ack_seq = htonl(1);
 	packet.tcp.window = htons(64000);
 	packet.ip.tot_len = htons((uint16_t)size);
@@ -218,18 +214,15 @@ static struct seen *seen_find(const struct usher_evidence *evidence, size_t len)
  * conversations, is none; but it says of BitTorrent's handshake too that it knew. */
 static void beginning_identify(struct seen *seen)
 {
-	for (size_t i = 0; i < module.n_ports; i++) {
-		ndpi_protocol found = packet_identify(seen->bytes, seen->len, module.ports[i]);
-		uint16_t protocol = found.master_protocol != UNKNOWN ? found.master_protocol : found.app_protocol;
-		ndpi_confidence_t confidence = module.flow->confidence;
-		if (protocol == UNKNOWN || !is_first_message(protocol, seen->bytes, seen->len))
-			continue;
-		if (confidence != NDPI_CONFIDENCE_DPI && protocol != NDPI_PROTOCOL_BITTORRENT)
-			continue;
-		seen->protocol = protocol;
-		seen->application = found.app_protocol;
+	ndpi_protocol found = packet_identify(seen->bytes, seen->len);
+	uint16_t protocol = found.master_protocol != UNKNOWN ? found.master_protocol : found.app_protocol;
+
+	if (protocol == UNKNOWN || !is_first_message(protocol, seen->bytes, seen->len))
 		return;
-	}
+	if (module.flow->confidence != NDPI_CONFIDENCE_DPI && protocol != NDPI_PROTOCOL_BITTORRENT)
+		return;
+	seen->protocol = protocol;
+	seen->application = found.app_protocol;
 }
 
 static bool seen_is_done(const struct seen *seen)
@@ -410,42 +403,24 @@ static int probes_add(struct usher_host *host, const char *prefix)
 	return 0;
 }
 
-static int settings_read(struct usher_host *host, const char **ret_prefix)
-{
-	int64_t limit = BYTES_PRESET, port = PORT_PRESET;
-
-	host->setting_string(host, "prefix", 0, ret_prefix);
-	host->setting_whole(host, "bytes", 0, 16, BYTES_MOST, &limit);
-	module.limit = (size_t)limit;
-	module.ports[module.n_ports++] = PORT_PRESET;
-	for (size_t i = 0; i < host->setting_count(host, "ports"); i++) {
-		if (module.n_ports == PORTS_MOST) {
-			host->log(host, USHER_ERROR, "`ports' has more than %d", PORTS_MOST - 1);
-			return -EINVAL;
-		}
-		host->setting_whole(host, "ports", i, 1, 65535, &port);
-		module.ports[module.n_ports++] = (uint16_t)port;
-	}
-	return 0;
-}
-
 int usher_module_init(struct usher_host *host)
 {
 	const char *prefix = "";
+	int64_t limit = BYTES_PRESET;
 	NDPI_PROTOCOL_BITMASK wanted;
 
 	if (module.ndpi) {
 		host->log(host, USHER_ERROR, "it is there twice, expected one entry");
 		return -EEXIST;
 	}
-	int error = settings_read(host, &prefix);
-	if (error < 0)
-		return error;
+	host->setting_string(host, "prefix", 0, &prefix);
+	host->setting_whole(host, "bytes", 0, 16, BYTES_MOST, &limit);
+	module.limit = (size_t)limit;
 	module.flow = calloc(1, ndpi_detection_get_sizeof_ndpi_flow_struct());
 	module.ndpi = ndpi_init_detection_module(ndpi_dont_load_tor_hosts | ndpi_dont_init_libgcrypt);
 	if (!module.flow || !module.ndpi)
 		return -ENOMEM;
-	error = protocols_choose(host, prefix, &wanted);
+	int error = protocols_choose(host, prefix, &wanted);
 	if (error < 0)
 		return error;
 	ndpi_set_protocol_detection_bitmask2(module.ndpi, &wanted);
