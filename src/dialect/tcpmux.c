@@ -363,6 +363,12 @@ static void write_internal(struct translation *translation)
 				internal->name);
 			continue;
 		}
+		if (!builtin && !tcpmux_find(&translation->from->proxies, internal->name) &&
+			!tcpmux_find(&translation->from->programs, internal->name))
+			complaint_add(translation->complaints, COMPLAINT_WARNING, translation->file, internal->line,
+				"protocol `%s', which a module's identifier of that name gives, has no server: it is "
+				"closed",
+				internal->name);
 		service_begin(translation, internal->line, internal->name, "");
 		writer_setting(translation->writer, "match", builtin ? builtin->literal : internal->name);
 		writer_raw(translation->writer, " ");
