@@ -11,66 +11,28 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-#define AGAIN_US 10000 /* until an asker that had no room is tried once more */
-
 struct ask {
 	struct ask *next;
 	struct asks *asks;
-	pid_t pid;   /* 0: reaped */
+	pid_t pid;
 	void *asker; /* NULL: answered, or nobody wants to know any more */
 	uint64_t serial;
-	bool decided, admitted;
-	struct timer deadline; /* of the program, then of the answer */
+	struct timer deadline;
 };
 
-/* Takes out those that have ended and been answered. */
-static void asks_sweep(struct asks *asks)
+static void ask_answer(struct ask *ask, bool admitted)
 {
-	struct ask **link = &asks->first;
-
-	while (*link) {
-		struct ask *ask = *link;
-		if (ask->pid || ask->asker) {
-			link = &ask->next;
-			continue;
-		}
-		*link = ask->next;
-		asks->count--;
-		free(ask);
-	}
-}
-
-static void ask_tell(struct timer *timer)
-{
-	struct ask *ask = container_of(timer, struct ask, deadline);
-	struct asks *asks = ask->asks;
 	void *asker = ask->asker;
 
-	if (asks->room && !asks->room(asker)) {
-		ask->deadline.fired = ask_tell;
-		if (loop_timer(asks->loop, &ask->deadline, asks->loop->now_us + AGAIN_US) == 0)
-			return;
-	}
-	loop_timer_stop(asks->loop, &ask->deadline);
+	loop_timer_stop(ask->asks->loop, &ask->deadline);
 	ask->asker = NULL;
-	asks->answered(asks, asker, ask->serial, ask->admitted);
-	asks_sweep(asks);
-}
-
-static void ask_decide(struct ask *ask, bool admitted)
-{
-	if (!ask->asker || ask->decided)
-		return;
-	ask->decided = true;
-	ask->admitted = admitted;
-	ask_tell(&ask->deadline);
+	if (asker)
+		ask->asks->answered(ask->asks, asker, ask->serial, admitted);
 }
 
 /* It leads a session of its own: what it started goes with it. */
 static void ask_kill(const struct ask *ask)
 {
-	if (!ask->pid)
-		return;
 	kill(-ask->pid, SIGKILL);
 	kill(ask->pid, SIGKILL);
 }
@@ -80,7 +42,7 @@ static void ask_out_of_time(struct timer *timer)
 	struct ask *ask = container_of(timer, struct ask, deadline);
 
 	ask_kill(ask);
-	ask_decide(ask, false);
+	ask_answer(ask, false);
 }
 
 int asks_begin(struct asks *asks, const struct program *program, const char *service, const struct message *request,
@@ -116,15 +78,17 @@ int asks_begin(struct asks *asks, const struct program *program, const char *ser
 
 bool asks_reap(struct asks *asks, pid_t pid, int status)
 {
-	struct ask *ask = asks->first;
+	struct ask **link = &asks->first;
 
-	while (ask && ask->pid != pid)
-		ask = ask->next;
+	while (*link && (*link)->pid != pid)
+		link = &(*link)->next;
+	struct ask *ask = *link;
 	if (!ask)
 		return false;
-	ask->pid = 0;
-	ask_decide(ask, WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	asks_sweep(asks);
+	*link = ask->next;
+	asks->count--;
+	ask_answer(ask, WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	free(ask);
 	return true;
 }
 
@@ -137,7 +101,6 @@ void asks_forget(struct asks *asks, const void *asker)
 		ask->asker = NULL;
 		loop_timer_stop(asks->loop, &ask->deadline);
 	}
-	asks_sweep(asks);
 }
 
 void asks_fini(struct asks *asks)

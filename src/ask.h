@@ -17,8 +17,6 @@ struct asks {
 	struct loop *loop;
 	/* Once for each that was begun: may the connection go on? `asker` and `serial` are the caller's. */
 	void (*answered)(struct asks *asks, void *asker, uint64_t serial, bool admitted);
-	/* Can the asker be told now? If not it is tried again a little later. NULL: always. */
-	bool (*room)(const void *asker);
 	struct ask *first;
 	unsigned count;
 };

@@ -122,39 +122,6 @@ static void one_that_does_not_answer_is_refused_after_two_seconds_and_killed(voi
 	assert_int_equal(n_answers, 1);
 }
 
-static int n_refused_rooms;
-
-static bool room(const void *who)
-{
-	assert_ptr_equal(who, &asker);
-	return n_refused_rooms-- <= 0;
-}
-
-static void an_asker_that_has_no_room_is_told_later(void **state)
-{
-	asks.room = room;
-	n_refused_rooms = 5;
-	assert_true(verdict("exit 0"));
-	assert_int_equal(n_refused_rooms, -1);
-	assert_int_equal(asks.count, 0);
-
-	n_refused_rooms = 5;
-	uint64_t from_us = clock_monotonic_us();
-	assert_false(verdict("sleep 60")); /* reaped before it could be told */
-	assert_true(clock_monotonic_us() - from_us >= ASK_TIMEOUT_US);
-	assert_int_equal(asks.count, 0);
-
-	n_refused_rooms = 1000000;
-	assert_int_equal(begin("exit 0", 1), 0);
-	for (int i = 0; i < 20; i++) {
-		usleep(5000);
-		reap(&tick);
-	}
-	assert_int_equal(asks.count, 1);
-	asks_forget(&asks, &asker);
-	assert_int_equal(asks.count, 0);
-}
-
 static void a_program_that_is_not_there_is_an_error_and_no_answer(void **state)
 {
 	char path[] = "/nonexistent/program", *argv[] = { path, NULL };
@@ -199,7 +166,6 @@ int main(void)
 		ASK_TEST(it_is_told_the_facts),
 		ASK_TEST(it_has_nothing_to_read_and_nowhere_to_write),
 		ASK_TEST(one_that_does_not_answer_is_refused_after_two_seconds_and_killed),
-		ASK_TEST(an_asker_that_has_no_room_is_told_later),
 		ASK_TEST(a_program_that_is_not_there_is_an_error_and_no_answer),
 		ASK_TEST(nobody_is_told_for_an_asker_that_is_gone),
 		ASK_TEST(many_at_once_and_not_too_many),
