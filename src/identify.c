@@ -11,6 +11,8 @@ struct identifiers {
 	const struct policy *policy;
 	struct once_way **once; /* one an identifier, NULL where it is of the other way */
 	struct stream_way **stream;
+	uint32_t *names; /* the protocols that identifiers can name, by their names */
+	size_t n_names;
 };
 
 void questions_add(struct questions *questions, struct identification *identification)
@@ -58,7 +60,8 @@ static void identification_end(struct identification *identification, uint32_t p
 	free(identification);
 }
 
-/* Asks the identifier whose turn it is. One that cannot be asked has said NO, but says it later. */
+/* Asks the identifier whose turn it is. One that cannot be asked has said NO, but says it later. The timer runs, or has run
+ * just now: there is room for it. */
 static void identification_ask(struct identification *identification)
 {
 	struct identifiers *identifiers = identification->identifiers;
@@ -83,15 +86,28 @@ static void identification_next(struct identification *identification)
 static void identification_out_of_patience(struct timer *timer)
 {
 	struct identification *identification = container_of(timer, struct identification, patience);
+	struct stream_way *stream = identification->identifiers->stream[identification->number];
+
 	identification_forget(identification);
 	identification_next(identification);
+	if (stream)
+		stream_timed_out(stream);
 }
 
-static uint32_t protocol_by_name(const struct policy *policy, const char *name)
+static uint32_t protocol_by_name(const struct identifiers *identifiers, const char *name)
 {
-	for (uint32_t i = 0; i < policy->n_protocols; i++)
-		if (policy->protocols[i].is_external && strcmp(policy->protocols[i].name, name) == 0)
-			return i;
+	const struct protocol *protocols = identifiers->policy->protocols;
+
+	for (size_t low = 0, high = identifiers->n_names; low < high;) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(name, protocols[identifiers->names[middle]].name);
+		if (order == 0)
+			return identifiers->names[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
 	return PROTOCOL_NONE;
 }
 
@@ -100,7 +116,7 @@ void identification_answer(struct identification *identification, enum answer an
 	uint32_t protocol = PROTOCOL_NONE;
 
 	if (answer == ANSWER_NAME)
-		protocol = protocol_by_name(identification->identifiers->policy, name);
+		protocol = protocol_by_name(identification->identifiers, name);
 	if (answer == ANSWER_MORE)
 		identification->more_could_help = true;
 	if (protocol != PROTOCOL_NONE)
@@ -126,6 +142,11 @@ struct identification *identify(struct identifiers *identifiers, const struct ev
 		.len = len,
 	};
 	memcpy(identification->bytes, evidence->bytes, len);
+	/* Without a timer it might wait for ever. Once it runs, moving it cannot fail. */
+	if (loop_timer(identifiers->loop, &identification->patience, UINT64_MAX) < 0) {
+		free(identification);
+		return NULL;
+	}
 	identification_ask(identification);
 	return identification;
 }
@@ -146,29 +167,59 @@ void identifiers_exited(struct identifiers *identifiers, uint64_t serial, int st
 			once_exited(identifiers->once[i], serial, status);
 }
 
+/* ---- all of a worker's ----------------------------------------------------------------------------------------------- */
+
+static int names_compare(const void *a, const void *b, void *context)
+{
+	const struct protocol *protocols = context;
+	return strcmp(protocols[*(const uint32_t *)a].name, protocols[*(const uint32_t *)b].name);
+}
+
+static int identifiers_index_names(struct identifiers *identifiers)
+{
+	const struct policy *policy = identifiers->policy;
+
+	identifiers->names = calloc(policy->n_protocols + 1, sizeof(*identifiers->names));
+	if (!identifiers->names)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < policy->n_protocols; i++)
+		if (policy->protocols[i].is_external)
+			identifiers->names[identifiers->n_names++] = i;
+	qsort_r(identifiers->names, identifiers->n_names, sizeof(*identifiers->names), names_compare,
+		policy->protocols);
+	return 0;
+}
+
+static int identifiers_make_ways(struct identifiers *identifiers, struct spawner *spawner)
+{
+	const struct policy *policy = identifiers->policy;
+
+	identifiers->once = calloc(policy->n_identifiers, sizeof(struct once_way *));
+	identifiers->stream = calloc(policy->n_identifiers, sizeof(struct stream_way *));
+	bool made = identifiers->once && identifiers->stream;
+	for (size_t i = 0; made && i < policy->n_identifiers; i++) {
+		const struct identifier *identifier = &policy->identifiers[i];
+		if (identifier->mode == IDENTIFIER_ONCE)
+			made = (identifiers->once[i] = once_way_new(identifiers->loop, spawner, identifier, i));
+		else
+			made = (identifiers->stream[i] = stream_way_new(identifiers->loop, spawner, identifier, i));
+	}
+	return made ? 0 : -ENOMEM;
+}
+
 int identifiers_new(struct identifiers **ret, struct loop *loop, struct spawner *spawner, const struct policy *policy)
 {
-	size_t n = policy->n_identifiers;
 	struct identifiers *identifiers = calloc(1, sizeof(*identifiers));
 
 	if (!identifiers)
 		return -ENOMEM;
-	*identifiers = (struct identifiers){
-		.loop = loop,
-		.policy = policy,
-		.once = calloc(n, sizeof(*identifiers->once)),
-		.stream = calloc(n, sizeof(*identifiers->stream)),
-	};
-	bool made = identifiers->once && identifiers->stream;
-	for (size_t i = 0; made && i < n; i++) {
-		if (policy->identifiers[i].mode == IDENTIFIER_ONCE)
-			made = (identifiers->once[i] = once_way_new(loop, spawner, i));
-		else
-			made = (identifiers->stream[i] = stream_way_new(loop, spawner, i));
-	}
-	if (!made) {
+	*identifiers = (struct identifiers){ .loop = loop, .policy = policy };
+	int error = identifiers_index_names(identifiers);
+	if (error == 0)
+		error = identifiers_make_ways(identifiers, spawner);
+	if (error < 0) {
 		identifiers_free(identifiers);
-		return -ENOMEM;
+		return error;
 	}
 	*ret = identifiers;
 	return 0;
@@ -186,5 +237,6 @@ void identifiers_free(struct identifiers *identifiers)
 	}
 	free(identifiers->once);
 	free(identifiers->stream);
+	free(identifiers->names);
 	free(identifiers);
 }

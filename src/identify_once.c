@@ -1,22 +1,31 @@
 /* A process for each question: up to 1000 bytes on its stdin, then EOF; on its stdout a name, or NOTFOUND; exit status 0.
  *
- * A run (struct once) lives until its program has ended or nobody waits for it any more, whichever comes last of what it still expects. Runs at
- * the same time are bounded; further questions wait in line, with their time running. */
+ * A run (struct once) lives from the request to the master until the master says that its process has ended, whoever has
+ * stopped waiting for it in between: so clients that come and go cannot make more processes than RUNS_MAX. Further questions
+ * wait in line, with their time running.
+ *
+ * Refuses answers that are too long, have a NUL, or come with another exit status than 0: each is a NO. Owns the runs; the
+ * questions are identify.c's. */
 #include "fd.h"
 #include "identify_ways.h"
+#include "log.h"
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RUNS_MAX   32
-#define OUTPUT_MAX 255
+#define RUNS_MAX       32
+#define OUTPUT_MAX     255
+#define COMPLAINT_US   10000000 /* between two lines in the log about the same identifier */
+#define LEFT_BEHIND_US 1000000  /* that the news of an end may take, behind the time that a run has */
 
 struct once {
 	struct once *next;
 	struct once_way *way;
-	struct identification *question; /* NULL: given up */
+	struct identification *question; /* NULL: answered or given up */
 	struct spawn_request request;
 	uint64_t serial;
 	struct watch output;
@@ -26,79 +35,121 @@ struct once {
 	bool said;  /* its output is complete */
 	bool exited;
 	int status;
+	struct timer left_behind; /* nobody waits for it: how long it may still hold its place */
 	struct task burial;
 };
 
 struct once_way {
 	struct loop *loop;
 	struct spawner *spawner;
+	const struct identifier *identifier;
 	size_t number;
 	struct once *runs;
 	unsigned n_runs;
 	struct questions line; /* that wait for a run to end */
+	uint64_t complaint_due_us;
 };
 
 static int once_start(struct once_way *way, struct identification *question);
+
+static void once_complain(struct once_way *way, const char *what, const char *more)
+{
+	if (way->loop->now_us < way->complaint_due_us)
+		return;
+	way->complaint_due_us = way->loop->now_us + COMPLAINT_US;
+	log_warning("identifier %zu (%s): %s%s", way->number + 1, way->identifier->program.argv[0], what, more);
+}
+
+static void once_complain_of_end(struct once *once)
+{
+	char number[16];
+
+	if (WIFSIGNALED(once->status)) {
+		once_complain(once->way, "a process was killed: ", strsignal(WTERMSIG(once->status)));
+	} else if (WEXITSTATUS(once->status)) {
+		snprintf(number, sizeof(number), "%d", WEXITSTATUS(once->status));
+		once_complain(once->way, "a process ended with status ", number);
+	}
+}
+
+/* ---- the end of a run ------------------------------------------------------------------------------------------------ */
 
 static void once_bury(struct task *task)
 {
 	struct once *once = container_of(task, struct once, burial);
 	struct once_way *way = once->way;
 
-	for (struct once **link = &way->runs; *link; link = &(*link)->next) {
-		if (*link != once)
-			continue;
-		*link = once->next;
-		break;
-	}
+	struct once **link = &way->runs;
+	while (*link != once)
+		link = &(*link)->next;
+	*link = once->next;
 	way->n_runs--;
 	free(once);
-	struct identification *next = way->line.first;
-	if (next) {
+	while (way->line.first && way->n_runs < RUNS_MAX) {
+		struct identification *next = way->line.first;
 		questions_remove(&way->line, next);
-		once_start(way, next); /* where that fails its patience runs out */
+		next->in_line = false;
+		if (once_start(way, next) < 0)
+			identification_answer(next, ANSWER_NO, NULL);
 	}
 }
 
-static void once_end(struct once *once)
+static void once_left_behind(struct timer *timer)
 {
-	fd_close(loop_unwatch(once->way->loop, &once->output));
-	if (!once->asked)
-		loop_defer(once->way->loop, &once->burial);
+	struct once *once = container_of(timer, struct once, left_behind);
+	loop_defer(once->way->loop, &once->burial);
 }
 
-/* A name of protocol, at most one line end behind it. */
-static enum answer once_read_answer(struct once *once, size_t shown)
+/* Nobody waits for it any more. It keeps its place until its process is gone, which the master sees to. */
+static void once_leave(struct once *once)
 {
+	struct once_way *way = once->way;
+	uint64_t due_us = way->loop->now_us + way->identifier->timeout_us + LEFT_BEHIND_US;
+
+	once->question = NULL;
+	fd_close(loop_unwatch(way->loop, &once->output));
+	if (once->asked)
+		return;
+	if (once->exited || loop_timer(way->loop, &once->left_behind, due_us) < 0) {
+		loop_timer_stop(way->loop, &once->left_behind);
+		loop_defer(way->loop, &once->burial);
+	}
+}
+
+static void once_answer(struct once *once, enum answer answer)
+{
+	struct identification *question = once->question;
+
+	once_leave(once); /* its memory stays until the end of the turn */
+	if (!question)
+		return;
+	question->once = NULL;
+	identification_answer(question, answer, once->answer);
+}
+
+/* ---- what it says ---------------------------------------------------------------------------------------------------- */
+
+/* A name of a protocol, at most one line end behind it. */
+static enum answer once_read_answer(struct once *once)
+{
+	if (once->status)
+		return ANSWER_NO;
 	if (once->answer_len && once->answer[once->answer_len - 1] == '\n')
 		once->answer_len--;
 	once->answer[once->answer_len] = '\0';
-	if (!WIFEXITED(once->status) || WEXITSTATUS(once->status) || once->answer_len == 0)
+	if (once->answer_len == 0 || strlen(once->answer) != once->answer_len)
 		return ANSWER_NO;
 	if (strcmp(once->answer, "NOTFOUND") == 0)
-		return shown < IDENTIFY_ONCE_BYTES ? ANSWER_MORE : ANSWER_NO;
+		return once->question->len < IDENTIFY_ONCE_BYTES ? ANSWER_MORE : ANSWER_NO;
 	return ANSWER_NAME;
 }
 
 static void once_check(struct once *once)
 {
-	struct identification *question = once->question;
-
-	if (question && !(once->said && once->exited))
-		return;
-	once->question = NULL;
-	once_end(once);
-	if (question) {
-		question->once = NULL;
-		identification_answer(question, once_read_answer(once, question->len), once->answer);
-	}
-}
-
-static void once_fail(struct once *once)
-{
-	once->said = once->exited = true;
-	once->status = -1;
-	once_check(once);
+	if (!once->question && once->exited)
+		once_leave(once);
+	else if (once->question && once->said && once->exited)
+		once_answer(once, once_read_answer(once));
 }
 
 static void once_output_ready(struct watch *watch, uint32_t events)
@@ -113,8 +164,9 @@ static void once_output_ready(struct watch *watch, uint32_t events)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			return;
-		if (n > 0 && !room) { /* it babbles */
-			once_fail(once);
+		if (n > 0 && !room) {
+			once_complain(once->way, "a process says more than a name", "");
+			once_answer(once, ANSWER_NO);
 			return;
 		}
 		if (n > 0)
@@ -125,14 +177,38 @@ static void once_output_ready(struct watch *watch, uint32_t events)
 	once_check(once);
 }
 
+void once_exited(struct once_way *way, uint64_t serial, int status)
+{
+	struct once *once = way->runs;
+
+	while (once && once->serial != serial)
+		once = once->next;
+	if (!once || once->asked || once->exited)
+		return;
+	once->exited = true;
+	once->status = status;
+	/* One that was given up may find out by writing. */
+	if (once->question || !WIFSIGNALED(status) || WTERMSIG(status) != SIGPIPE)
+		once_complain_of_end(once);
+	once_check(once);
+}
+
+/* ---- the beginning --------------------------------------------------------------------------------------------------- */
+
 /* The pipe is empty and larger than what goes in: a program that does not read does not stop us. */
 static void once_started(struct spawn_request *request, const struct message *answer, int fds[2])
 {
 	struct once *once = container_of(request, struct once, request);
 
 	once->asked = false;
-	if (answer->error < 0 || !once->question) {
-		once_fail(once);
+	if (answer->error < 0) {
+		once_complain(once->way, "it cannot be started: ", strerrordesc_np(-answer->error));
+		once->exited = true;
+		once_answer(once, ANSWER_NO);
+		return;
+	}
+	if (!once->question) {
+		once_leave(once);
 		return;
 	}
 	size_t len = once->question->len < IDENTIFY_ONCE_BYTES ? once->question->len : IDENTIFY_ONCE_BYTES;
@@ -140,7 +216,7 @@ static void once_started(struct spawn_request *request, const struct message *an
 	(void)n; /* a program that has gone already answers with its status */
 	fds[1] = fd_close(fds[1]);
 	if (loop_watch(once->way->loop, &once->output, fds[0], EPOLLIN | EPOLLET) < 0)
-		once_fail(once);
+		once_answer(once, ANSWER_NO);
 	else
 		fds[0] = -1;
 }
@@ -155,6 +231,8 @@ static void once_fill(struct spawn_request *request, struct message *message, in
 
 static int once_start(struct once_way *way, struct identification *question)
 {
+	if (spawner_is_orphaned(way->spawner))
+		return -EPIPE;
 	struct once *once = calloc(1, sizeof(*once));
 	if (!once)
 		return -ENOMEM;
@@ -166,6 +244,7 @@ static int once_start(struct once_way *way, struct identification *question)
 		.serial = way->spawner->next_serial++,
 		.output = { .fd = -1, .ready = once_output_ready },
 		.asked = true,
+		.left_behind = { .fired = once_left_behind },
 		.burial = { .run = once_bury },
 	};
 	way->runs = once;
@@ -180,6 +259,7 @@ int once_ask(struct once_way *way, struct identification *identification)
 	if (way->n_runs < RUNS_MAX)
 		return once_start(way, identification);
 	questions_add(&way->line, identification);
+	identification->in_line = true;
 	return 0;
 }
 
@@ -187,33 +267,25 @@ void once_forget(struct once_way *way, struct identification *identification)
 {
 	struct once *once = identification->once;
 
-	if (!once) {
-		if (identification->previous || way->line.first == identification)
-			questions_remove(&way->line, identification);
-		return;
-	}
+	if (identification->in_line)
+		questions_remove(&way->line, identification);
+	identification->in_line = false;
 	identification->once = NULL;
-	once->question = NULL;
-	once_end(once);
+	if (once)
+		once_leave(once);
 }
 
-void once_exited(struct once_way *way, uint64_t serial, int status)
-{
-	for (struct once *once = way->runs; once; once = once->next) {
-		if (once->serial != serial || once->asked || once->burial.queued)
-			continue;
-		once->exited = true;
-		once->status = status;
-		once_check(once);
-		return;
-	}
-}
-
-struct once_way *once_way_new(struct loop *loop, struct spawner *spawner, size_t number)
+struct once_way *once_way_new(
+	struct loop *loop, struct spawner *spawner, const struct identifier *identifier, size_t number)
 {
 	struct once_way *way = calloc(1, sizeof(*way));
 	if (way)
-		*way = (struct once_way){ .loop = loop, .spawner = spawner, .number = number };
+		*way = (struct once_way){
+			.loop = loop,
+			.spawner = spawner,
+			.identifier = identifier,
+			.number = number,
+		};
 	return way;
 }
 
@@ -224,6 +296,7 @@ void once_way_free(struct once_way *way)
 	for (struct once *next; way->runs; way->runs = next) {
 		next = way->runs->next;
 		fd_close(loop_unwatch(way->loop, &way->runs->output));
+		loop_timer_stop(way->loop, &way->runs->left_behind);
 		loop_cancel(way->loop, &way->runs->burial);
 		free(way->runs);
 	}

@@ -3,11 +3,15 @@
  *     question   length of what follows (4) | id (4) | flags (1): 1 no more bytes will come | bytes, up to 4096
  *     answer     length of what follows (4) | id (4) | 0 no, 1 yes, 2 more bytes could help (1) | name, 1..63 bytes, with yes
  *
- * Answers may come in any order, or not at all. One to a question that nobody asks any more is dropped; too many of these, or
- * anything that is not an answer, ends the process. It is started again with a back-off; while it is down every question's answer is no.
+ * Each question has an answer, and answers may come in any order. One to a question that nobody asks any more is dropped; more answers than questions, or
+ * anything that is not an answer, ends the process, and so does silence while questions wait. It is started again with a
+ * back-off; while it is down every question's answer is no.
  *
- *     outgoing   0 .. sent -- gone, sent .. len -- to be written
- *     incoming   0 .. len -- the beginning of an answer that has not come whole */
+ * Questions wait in line until the pipe takes them, with their time running: what has run out of time by then is never
+ * written. Owns the pipes and no question; the process is the master's, who ends the one before when another is asked for.
+ *
+ *     outgoing   0 .. sent -- gone, sent .. len -- to be written; filled from the line when it is empty
+ *     incoming   0 .. len -- answers, the last of which may not have come whole */
 #include "fd.h"
 #include "identify_ways.h"
 #include "log.h"
@@ -19,29 +23,34 @@
 
 #define QUESTION_HEAD     9
 #define ANSWER_HEAD       9
-#define OUTGOING_MAX      65536
-#define STRAY_ANSWERS_MAX 1000 /* in a row */
+#define OUTGOING_MAX      32768
+#define INCOMING_MAX      4096
 #define BACK_OFF_FIRST_US 100000
 #define BACK_OFF_MOST_US  10000000
-#define QUICK_DEATH_US    5000000 /* a process that dies younger than this counts for the back-off */
+#define QUICK_DEATH_US    5000000  /* a process that dies younger than this counts for the back-off */
+#define SILENCE_US        10000000 /* without a word, questions waiting, it is taken to hang */
 
 struct stream_way {
 	struct loop *loop;
 	struct spawner *spawner;
+	const struct identifier *identifier;
 	size_t number;
 	struct spawn_request request;
 	struct watch input, output; /* the process's */
 	enum { STREAM_DOWN, STREAM_STARTING, STREAM_UP } state;
 	uint64_t started_us;
+	uint64_t silent_since_us; /* the first question behind which nothing was heard; 0: none */
 	unsigned quick_deaths;
 	struct timer restart;
+	struct task flush; /* at the end of the turn: many questions are one write */
 
-	struct questions asked;
+	struct questions line;  /* not written */
+	struct questions asked; /* written */
 	uint32_t next_id;
-	unsigned strays;
+	size_t owed; /* answers that may still come, to questions that were given up too */
 	uint8_t outgoing[OUTGOING_MAX];
 	size_t outgoing_sent, outgoing_len;
-	uint8_t incoming[ANSWER_HEAD + IDENTIFY_NAME_MAX];
+	uint8_t incoming[INCOMING_MAX];
 	size_t incoming_len;
 };
 
@@ -58,34 +67,99 @@ static void stream_restart(struct timer *timer)
 	stream_start(container_of(timer, struct stream_way, restart));
 }
 
-/* Everybody who waits has a no; the next one may have better luck with the next process. */
-static void stream_fail(struct stream_way *way, const char *why)
+static uint64_t stream_back_off(struct stream_way *way)
 {
-	uint64_t now_us = way->loop->now_us;
+	bool quick = way->loop->now_us - way->started_us < QUICK_DEATH_US;
 
-	fd_close(loop_unwatch(way->loop, &way->input));
-	fd_close(loop_unwatch(way->loop, &way->output));
-	way->state = STREAM_DOWN;
-	way->outgoing_len = way->outgoing_sent = way->incoming_len = 0;
-	way->strays = 0;
-	way->quick_deaths = now_us - way->started_us < QUICK_DEATH_US ? way->quick_deaths + 1 : 1;
+	way->quick_deaths = quick ? way->quick_deaths + 1 : 1;
 	uint64_t wait_us = (uint64_t)BACK_OFF_FIRST_US << (way->quick_deaths < 8 ? way->quick_deaths - 1 : 7);
-	if (wait_us > BACK_OFF_MOST_US)
-		wait_us = BACK_OFF_MOST_US;
-	log_warning("identifier %zu: %s; it is started again in %lu ms", way->number + 1, why,
-		(unsigned long)(wait_us / 1000));
-	loop_timer(way->loop, &way->restart, now_us + wait_us);
-	while (way->asked.first) {
-		struct identification *question = way->asked.first;
-		questions_remove(&way->asked, question);
+	return wait_us < BACK_OFF_MOST_US ? wait_us : BACK_OFF_MOST_US;
+}
+
+static void questions_answer_no(struct questions *questions)
+{
+	while (questions->first) {
+		struct identification *question = questions->first;
+		questions_remove(questions, question);
+		question->in_line = false;
 		question->id = 0;
 		identification_answer(question, ANSWER_NO, NULL);
 	}
 }
 
+/* Everybody who waits has a no; the next one may have better luck with the next process. */
+static void stream_fail(struct stream_way *way, const char *why)
+{
+	uint64_t wait_us = stream_back_off(way);
+
+	fd_close(loop_unwatch(way->loop, &way->input));
+	fd_close(loop_unwatch(way->loop, &way->output));
+	way->state = STREAM_DOWN;
+	way->outgoing_len = way->outgoing_sent = way->incoming_len = 0;
+	way->owed = 0;
+	way->silent_since_us = 0;
+	if (!spawner_is_orphaned(way->spawner)) {
+		log_warning("identifier %zu (%s): %s; it is started again in %lu ms", way->number + 1,
+			way->identifier->program.argv[0], why, (unsigned long)(wait_us / 1000));
+		loop_timer(way->loop, &way->restart, way->loop->now_us + wait_us);
+	}
+	questions_answer_no(&way->asked);
+	questions_answer_no(&way->line);
+}
+
+/* ---- questions --------------------------------------------------------------------------------------------------------- */
+
+static uint8_t *put_u32(uint8_t *at, uint32_t value)
+{
+	value = htonl(value);
+	memcpy(at, &value, sizeof(value));
+	return at + sizeof(value);
+}
+
+static uint32_t get_u32(const uint8_t *at)
+{
+	uint32_t value;
+	memcpy(&value, at, sizeof(value));
+	return ntohl(value);
+}
+
+static void stream_put(struct stream_way *way, struct identification *question)
+{
+	uint8_t *at = way->outgoing + way->outgoing_len;
+
+	if (++way->next_id == 0)
+		way->next_id = 1;
+	question->id = way->next_id;
+	at = put_u32(at, (uint32_t)(QUESTION_HEAD - sizeof(uint32_t) + question->len));
+	at = put_u32(at, question->id);
+	*at++ = question->closed ? 1 : 0;
+	memcpy(at, question->bytes, question->len);
+	way->outgoing_len += QUESTION_HEAD + question->len;
+}
+
+/* As many of those in line as fit. False: nothing is to be written. */
+static bool stream_fill_outgoing(struct stream_way *way)
+{
+	struct identification *question;
+
+	if (way->outgoing_sent < way->outgoing_len)
+		return true;
+	way->outgoing_sent = way->outgoing_len = 0;
+	while ((question = way->line.first) && OUTGOING_MAX - way->outgoing_len >= QUESTION_HEAD + question->len) {
+		questions_remove(&way->line, question);
+		question->in_line = false;
+		stream_put(way, question);
+		questions_add(&way->asked, question);
+		way->owed++;
+		if (!way->silent_since_us)
+			way->silent_since_us = way->loop->now_us;
+	}
+	return way->outgoing_len > 0;
+}
+
 static void stream_write(struct stream_way *way)
 {
-	while (way->state == STREAM_UP && way->outgoing_sent < way->outgoing_len) {
+	while (way->state == STREAM_UP && stream_fill_outgoing(way)) {
 		ssize_t n = write(
 			way->input.fd, way->outgoing + way->outgoing_sent, way->outgoing_len - way->outgoing_sent);
 		if (n < 0 && errno == EINTR)
@@ -98,8 +172,11 @@ static void stream_write(struct stream_way *way)
 		}
 		way->outgoing_sent += (size_t)n;
 	}
-	if (way->outgoing_sent == way->outgoing_len)
-		way->outgoing_sent = way->outgoing_len = 0;
+}
+
+static void stream_flush(struct task *task)
+{
+	stream_write(container_of(task, struct stream_way, flush));
 }
 
 static void stream_input_ready(struct watch *watch, uint32_t events)
@@ -107,7 +184,119 @@ static void stream_input_ready(struct watch *watch, uint32_t events)
 	stream_write(container_of(watch, struct stream_way, input));
 }
 
-static void stream_output_ready(struct watch *watch, uint32_t events);
+int stream_ask(struct stream_way *way, struct identification *identification)
+{
+	if (way->state == STREAM_DOWN)
+		return -EBUSY;
+	questions_add(&way->line, identification);
+	identification->in_line = true;
+	loop_defer(way->loop, &way->flush);
+	return 0;
+}
+
+void stream_forget(struct stream_way *way, struct identification *identification)
+{
+	if (identification->in_line)
+		questions_remove(&way->line, identification);
+	else if (identification->id)
+		questions_remove(&way->asked, identification);
+	identification->in_line = false;
+	identification->id = 0;
+}
+
+void stream_timed_out(struct stream_way *way)
+{
+	if (way->state == STREAM_UP && way->silent_since_us && way->loop->now_us - way->silent_since_us >= SILENCE_US)
+		stream_fail(way, "it does not answer");
+}
+
+/* ---- answers ----------------------------------------------------------------------------------------------------------- */
+
+/* How long the answer is; 0: it has not come whole; -1: it is none. */
+static ssize_t answer_size(const uint8_t *bytes, size_t len)
+{
+	if (len < sizeof(uint32_t))
+		return 0;
+	uint32_t rest = get_u32(bytes);
+	if (rest < ANSWER_HEAD - sizeof(uint32_t) || rest > ANSWER_HEAD - sizeof(uint32_t) + IDENTIFY_NAME_MAX)
+		return -1;
+	size_t size = sizeof(uint32_t) + rest;
+	if (len < size)
+		return 0;
+	bool has_name = size > ANSWER_HEAD;
+	uint8_t verdict = bytes[ANSWER_HEAD - 1];
+	if (verdict > 2 || has_name != (verdict == 1) || memchr(bytes + ANSWER_HEAD, '\0', size - ANSWER_HEAD))
+		return -1;
+	return (ssize_t)size;
+}
+
+static struct identification *stream_find(struct stream_way *way, uint32_t id)
+{
+	struct identification *question = way->asked.first;
+	while (question && question->id != id)
+		question = question->next;
+	return question;
+}
+
+static void stream_take_answer(struct stream_way *way, const uint8_t *bytes, size_t size)
+{
+	static const enum answer answers[] = { ANSWER_NO, ANSWER_NAME, ANSWER_MORE };
+	struct identification *question = stream_find(way, get_u32(bytes + sizeof(uint32_t)));
+	enum answer answer = answers[bytes[ANSWER_HEAD - 1]];
+	char name[IDENTIFY_NAME_MAX + 1] = "";
+
+	if (!question)
+		return;
+	questions_remove(&way->asked, question);
+	question->id = 0;
+	memcpy(name, bytes + ANSWER_HEAD, size - ANSWER_HEAD);
+	if (answer == ANSWER_MORE && question->len == IDENTIFY_STREAM_BYTES)
+		answer = ANSWER_NO; /* it would not be shown more */
+	identification_answer(question, answer, name);
+}
+
+/* What is wrong with what came, or NULL. */
+static const char *stream_take_answers(struct stream_way *way)
+{
+	size_t at = 0;
+	ssize_t size;
+
+	while ((size = answer_size(way->incoming + at, way->incoming_len - at)) > 0) {
+		if (way->owed == 0)
+			return "it answers what nobody asked";
+		way->owed--;
+		stream_take_answer(way, way->incoming + at, (size_t)size);
+		way->silent_since_us = way->asked.first ? way->loop->now_us : 0;
+		at += (size_t)size;
+	}
+	way->incoming_len -= at;
+	memmove(way->incoming, way->incoming + at, way->incoming_len);
+	return size < 0 ? "what it says is no answer" : NULL;
+}
+
+/* Ends, whatever the process does: it cannot say more than it was asked. */
+static void stream_output_ready(struct watch *watch, uint32_t events)
+{
+	struct stream_way *way = container_of(watch, struct stream_way, output);
+
+	while (way->state == STREAM_UP) {
+		ssize_t n = read(watch->fd, way->incoming + way->incoming_len, INCOMING_MAX - way->incoming_len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n <= 0) {
+			stream_fail(way, "it ended");
+			return;
+		}
+		way->incoming_len += (size_t)n;
+		const char *wrong = stream_take_answers(way);
+		if (wrong)
+			stream_fail(way, wrong);
+	}
+}
+
+/* ---- its beginning and its end ----------------------------------------------------------------------------------------- */
 
 static void stream_started(struct spawn_request *request, const struct message *answer, int fds[2])
 {
@@ -138,139 +327,21 @@ static void stream_fill(struct spawn_request *request, struct message *message, 
 	message->serial = way->spawner->next_serial++;
 }
 
-/* ---- questions --------------------------------------------------------------------------------------------------------- */
-
-static uint8_t *put_u32(uint8_t *at, uint32_t value)
-{
-	value = htonl(value);
-	memcpy(at, &value, sizeof(value));
-	return at + sizeof(value);
-}
-
-static uint32_t get_u32(const uint8_t *at)
-{
-	uint32_t value;
-	memcpy(&value, at, sizeof(value));
-	return ntohl(value);
-}
-
-/* A program that does not read fills the buffer; then it is as good as down. */
-int stream_ask(struct stream_way *way, struct identification *identification)
-{
-	size_t size = QUESTION_HEAD + identification->len;
-
-	if (way->state == STREAM_DOWN || OUTGOING_MAX - way->outgoing_len < size)
-		return -EBUSY;
-	if (++way->next_id == 0)
-		way->next_id = 1;
-	identification->id = way->next_id;
-	uint8_t *at = way->outgoing + way->outgoing_len;
-	at = put_u32(at, (uint32_t)(size - sizeof(uint32_t)));
-	at = put_u32(at, identification->id);
-	*at++ = identification->closed ? 1 : 0;
-	memcpy(at, identification->bytes, identification->len);
-	way->outgoing_len += size;
-	questions_add(&way->asked, identification);
-	/* A failure here would answer from within the question: the watch or the timer will come to it. */
-	if (way->state == STREAM_UP)
-		loop_rewatch(way->loop, &way->input, EPOLLOUT | EPOLLET);
-	return 0;
-}
-
-void stream_forget(struct stream_way *way, struct identification *identification)
-{
-	if (identification->id)
-		questions_remove(&way->asked, identification);
-	identification->id = 0;
-}
-
-/* ---- answers ----------------------------------------------------------------------------------------------------------- */
-
-static struct identification *stream_find(struct stream_way *way, uint32_t id)
-{
-	struct identification *question = way->asked.first;
-	while (question && question->id != id)
-		question = question->next;
-	return question;
-}
-
-/* How long the answer is; 0: it has not come whole; -1: it is none. */
-static ssize_t answer_size(const uint8_t *bytes, size_t len)
-{
-	if (len < sizeof(uint32_t))
-		return 0;
-	uint32_t rest = get_u32(bytes);
-	if (rest < ANSWER_HEAD - sizeof(uint32_t) || rest > ANSWER_HEAD - sizeof(uint32_t) + IDENTIFY_NAME_MAX)
-		return -1;
-	size_t size = sizeof(uint32_t) + rest;
-	if (len < size)
-		return 0;
-	bool has_name = size > ANSWER_HEAD;
-	uint8_t verdict = bytes[8];
-	return verdict > 2 || has_name != (verdict == 1) ? -1 : (ssize_t)size;
-}
-
-/* False: it is not to be listened to any more. */
-static bool stream_take_answer(struct stream_way *way, size_t size)
-{
-	static const enum answer answers[] = { ANSWER_NO, ANSWER_NAME, ANSWER_MORE };
-	struct identification *question = stream_find(way, get_u32(way->incoming + 4));
-	enum answer answer = answers[way->incoming[8]];
-	char name[IDENTIFY_NAME_MAX + 1] = "";
-
-	memcpy(name, way->incoming + ANSWER_HEAD, size - ANSWER_HEAD);
-	way->incoming_len -= size;
-	memmove(way->incoming, way->incoming + size, way->incoming_len);
-	if (!question)
-		return ++way->strays < STRAY_ANSWERS_MAX;
-	way->strays = 0;
-	questions_remove(&way->asked, question);
-	question->id = 0;
-	identification_answer(question, answer, name);
-	return true;
-}
-
-static void stream_output_ready(struct watch *watch, uint32_t events)
-{
-	struct stream_way *way = container_of(watch, struct stream_way, output);
-
-	while (way->state == STREAM_UP) {
-		ssize_t n =
-			read(watch->fd, way->incoming + way->incoming_len, sizeof(way->incoming) - way->incoming_len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n <= 0) {
-			stream_fail(way, "it ended");
-			return;
-		}
-		way->incoming_len += (size_t)n;
-		ssize_t size;
-		while ((size = answer_size(way->incoming, way->incoming_len)) > 0)
-			if (!stream_take_answer(way, (size_t)size)) {
-				stream_fail(way, "it answers what nobody asked");
-				return;
-			}
-		if (size < 0) {
-			stream_fail(way, "what it says is no answer");
-			return;
-		}
-	}
-}
-
-struct stream_way *stream_way_new(struct loop *loop, struct spawner *spawner, size_t number)
+struct stream_way *stream_way_new(
+	struct loop *loop, struct spawner *spawner, const struct identifier *identifier, size_t number)
 {
 	struct stream_way *way = calloc(1, sizeof(*way));
 	if (!way)
 		return NULL;
 	way->loop = loop;
 	way->spawner = spawner;
+	way->identifier = identifier;
 	way->number = number;
 	way->request = (struct spawn_request){ .fill = stream_fill, .started = stream_started };
 	way->input = (struct watch){ .fd = -1, .ready = stream_input_ready };
 	way->output = (struct watch){ .fd = -1, .ready = stream_output_ready };
 	way->restart = (struct timer){ .fired = stream_restart };
+	way->flush = (struct task){ .run = stream_flush };
 	stream_start(way);
 	return way;
 }
@@ -280,6 +351,7 @@ void stream_way_free(struct stream_way *way)
 	if (!way)
 		return;
 	loop_timer_stop(way->loop, &way->restart);
+	loop_cancel(way->loop, &way->flush);
 	fd_close(loop_unwatch(way->loop, &way->input));
 	fd_close(loop_unwatch(way->loop, &way->output));
 	free(way);

@@ -18,8 +18,9 @@ struct identification {
 	struct timer patience;
 	void (*done)(void *context, uint32_t protocol, bool more_could_help);
 	void *context;
+	bool in_line;      /* of a way, its program has not been asked yet */
 	struct once *once; /* the program that runs for it */
-	uint32_t id;       /* of the question on a stream */
+	uint32_t id;       /* of the question on a stream; 0: not written */
 	size_t len;
 	uint8_t bytes[];
 };
@@ -36,16 +37,19 @@ void questions_remove(struct questions *questions, struct identification *identi
 /* ---- a process for each question: identify_once.c ---- */
 
 struct once_way;
-struct once_way *once_way_new(struct loop *loop, struct spawner *spawner, size_t number); /* NULL: no memory */
+struct once_way *once_way_new(struct loop *loop, struct spawner *spawner, const struct identifier *identifier,
+	size_t number); /* NULL: no memory */
 void once_way_free(struct once_way *way);
-int once_ask(struct once_way *way, struct identification *identification); /* 0 or -errno: not asked */
-void once_forget(struct once_way *way, struct identification *identification);
+int once_ask(struct once_way *way, struct identification *identification);     /* 0 or -errno: not asked */
+void once_forget(struct once_way *way, struct identification *identification); /* also one that was not taken */
 void once_exited(struct once_way *way, uint64_t serial, int status);
 
 /* ---- a kept process: identify_stream.c ---- */
 
 struct stream_way;
-struct stream_way *stream_way_new(struct loop *loop, struct spawner *spawner, size_t number);
+struct stream_way *stream_way_new(
+	struct loop *loop, struct spawner *spawner, const struct identifier *identifier, size_t number);
 void stream_way_free(struct stream_way *way);
 int stream_ask(struct stream_way *way, struct identification *identification);
 void stream_forget(struct stream_way *way, struct identification *identification);
+void stream_timed_out(struct stream_way *way); /* behind stream_forget(), where that was for want of an answer */

@@ -11,8 +11,24 @@ void spawner_init(struct spawner *spawner, int channel)
 	spawner->last = &spawner->first;
 }
 
+bool spawner_is_orphaned(const struct spawner *spawner)
+{
+	return spawner->channel < 0;
+}
+
+static void spawner_refuse(struct spawn_request *request)
+{
+	const struct message gone = { .kind = MESSAGE_SPAWNED, .error = -EPIPE };
+	int fds[2] = { -1, -1 };
+	request->started(request, &gone, fds);
+}
+
 void spawner_ask(struct spawner *spawner, struct spawn_request *request)
 {
+	if (spawner_is_orphaned(spawner)) {
+		spawner_refuse(request);
+		return;
+	}
 	request->next = NULL;
 	*spawner->last = request;
 	spawner->last = &request->next;
@@ -23,7 +39,7 @@ void spawner_ask(struct spawner *spawner, struct spawn_request *request)
 
 void spawner_send(struct spawner *spawner)
 {
-	while (spawner->unsent && spawner->channel >= 0) {
+	while (spawner->unsent && !spawner_is_orphaned(spawner)) {
 		struct message message = { .kind = MESSAGE_SPAWN };
 		int fd = -1;
 		spawner->unsent->fill(spawner->unsent, &message, &fd);
@@ -54,13 +70,8 @@ void spawner_answer(struct spawner *spawner, const struct message *message, int 
 
 void spawner_orphaned(struct spawner *spawner)
 {
-	const struct message gone = { .kind = MESSAGE_SPAWNED, .error = -EPIPE };
-	int fds[2] = { -1, -1 };
-
 	spawner->channel = -1;
 	spawner->unsent = NULL;
-	while (spawner->first) {
-		struct spawn_request *request = spawner_take_first(spawner);
-		request->started(request, &gone, fds);
-	}
+	while (spawner->first)
+		spawner_refuse(spawner_take_first(spawner));
 }

@@ -22,7 +22,9 @@ struct spawner {
 };
 
 void spawner_init(struct spawner *spawner, int channel);
+/* Without a master, `started` is called from within. */
 void spawner_ask(struct spawner *spawner, struct spawn_request *request);
+bool spawner_is_orphaned(const struct spawner *spawner);
 
 /* There is room again. */
 void spawner_send(struct spawner *spawner);
