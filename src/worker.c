@@ -54,6 +54,8 @@ static void worker_orphaned(struct worker *worker)
 {
 	fd_close(loop_unwatch(&worker->loop, &worker->channel));
 	spawner_orphaned(&worker->spawner);
+	while (worker->asking)
+		connection_admitted(worker, worker->asking->id, false);
 	worker_drain(worker);
 }
 
