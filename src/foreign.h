@@ -1,5 +1,5 @@
-/* Serving under another program's configuration: translated by its dialect, loaded as usher's own, complained of with the
- * lines of the foreign file. */
+/* Serving under another program's configuration: translated by its dialect, loaded as usher's own,
+ * complained of with the lines of the foreign file. */
 #pragma once
 #include "complaint.h"
 #include "native.h"

@@ -6,9 +6,10 @@
  *     pid               pid_file                  [fallback]           on_unknown
  *                                                 [timeout]            on_silence
  *
- * Services keep their order. Where both are given, `connect` goes before `exec`, as in portsplit, and a service with neither
- * closes the connection. Refuses files that portsplit_read() complains of, and values that cannot be what is asked for; what
- * only the policy can tell (programs that are not there, its own listeners) the policy tells. Owns nothing for long. */
+ * Services keep their order. Where both are given, `connect` goes before `exec`, as in portsplit, and a
+ * service with neither closes the connection. Refuses files that portsplit_read() complains of, and values
+ * that cannot be what is asked for; what only the policy can tell (programs that are not there, its own
+ * listeners) the policy tells. Owns nothing for long. */
 #include "portsplit.h"
 #include "portsplit_read.h"
 #include "writer.h"
@@ -36,7 +37,7 @@ struct translation {
 #define warn(translation, at, ...)                                                                                   \
 	complaint_add((translation)->complaints, COMPLAINT_WARNING, (translation)->file, at, __VA_ARGS__)
 
-/* ---- names ---------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------------- */
 
 static bool name_is_taken(const struct translation *translation, size_t before, const char *name)
 {
@@ -97,7 +98,7 @@ static bool section_counts(const struct translation *translation, size_t number)
 	return section->strings.count > 0;
 }
 
-/* ---- globals --------------------------------------------------------------------------------------------------------- */
+/* ---- globals --------------------------------------------------------------------------------------------- */
 
 /* Decimal digits only. */
 static bool number_read(const struct translation *translation, const struct portsplit_value *value, const char *key,
@@ -166,7 +167,7 @@ static void write_globals(const struct translation *translation)
 	writer_raw(writer, "\n");
 }
 
-/* ---- sections ---------------------------------------------------------------------------------------------------------- */
+/* ---- sections -------------------------------------------------------------------------------------------- */
 
 static void write_literals(
 	struct writer *writer, const struct portsplit_list *strings, bool quotable, const char *key)

@@ -1,11 +1,11 @@
 /* Reads the lines of a portsplit file: `key = value`, `[section]`, `#` comments.
  *
- * A comment is a line that begins with `#`; a `#` further on belongs to the value. White space around the `=` and before the
- * key is dropped. Behind the value it counts where it can be meant, in `string` and `execarg`, and is dropped elsewhere. The
- * last line needs no line end, and lines may end with CR LF.
+ * A comment is a line that begins with `#`; a `#` further on belongs to the value. White space around the
+ * `=` and before the key is dropped. Behind the value it counts where it can be meant, in `string` and
+ * `execarg`, and is dropped elsewhere. The last line needs no line end, and lines may end with CR LF.
  *
- * Refuses what portsplit refuses, all at once and with the line; a global key that it does not know, it lets pass with a
- * warning, as portsplit does. Owns what it returns until portsplit_file_fini(). */
+ * Refuses what portsplit refuses, all at once and with the line; a global key that it does not know, it
+ * lets pass with a warning, as portsplit does. Owns what it returns until portsplit_file_fini(). */
 #include "portsplit_read.h"
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +76,7 @@ static size_t trimmed(const char *text, size_t len)
 	return len;
 }
 
-/* ---- keys ---------------------------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------------------ */
 
 static int hex_digit(char c)
 {
@@ -173,7 +173,7 @@ static void global_key(struct reading *reading, const char *key, const char *tex
 			"unknown key `%s' is left out, expected one of bind, maxconn, timeout, pid", key);
 }
 
-/* ---- lines ---------------------------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------------------- */
 
 static void section_begin(struct reading *reading, const char *text, size_t len)
 {

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A value and where it stands. `text` is NULL where it is absent; it may hold NUL bytes where it is a string to match. */
+/* A value and where it stands. `text` is NULL where it is absent; it may hold NUL bytes where it is a
+ * string to match. */
 struct portsplit_value {
 	char *text;
 	size_t len;

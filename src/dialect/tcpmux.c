@@ -2,18 +2,18 @@
  *
  *     bind_addr, listen_port   listen         internal_identifer   services and their order
  *     log_level                log            proxy_server         handover, format = "tcpmux"
- *     proto_identifier         identifiers    proto_server         exec; behind a proxy_server of the same protocol, its
- *     extension_module         identifiers                         fallback
+ *     proto_identifier         identifiers    proto_server         exec, or the fallback of a handover
+ *     extension_module         identifiers
  *
- * Services come in three rounds, so that whatever tcpmux decides is decided the same way here, and what it would have closed
- * still finds its server:
+ * Services come in three rounds, so that whatever tcpmux decides is decided the same way here, and what it
+ * would have closed still finds its server:
  *
- *  1. the built-in identifiers, by tcpmux's own tests ("SSH-2.0-", "GET" and "POST", "echo") and by modules' probes;
- *  2. whatever an external identifier says (first, where the file gives one of them a priority before `internal');
+ *  1. the built-in identifiers, by tcpmux's own tests ("SSH-2.0-", "GET", "POST", "echo") and by modules;
+ *  2. whatever an external identifier says (first, where the file puts one of them before `internal');
  *  3. what usher itself takes for HTTP or SSH: a browser's HEAD or PUT reaches the same server as its GET.
  *
- * Refuses files that tcpmux_read() complains of, addresses and ports that are none. What only the policy can tell (programs that
- * are not there) the policy tells. */
+ * Refuses files that tcpmux_read() complains of, addresses and ports that are none. What only the policy
+ * can tell (programs that are not there) the policy tells. */
 #include "tcpmux.h"
 #include "tcpmux_read.h"
 #include "writer.h"
@@ -41,7 +41,7 @@ struct translation {
 #define refuse(translation, at, ...)                                                                                 \
 	complaint_add((translation)->complaints, COMPLAINT_ERROR, (translation)->file, at, __VA_ARGS__)
 
-/* ---- the command line ------------------------------------------------------------------------------------------------ */
+/* ---- the command line ------------------------------------------------------------------------------------ */
 
 static const char *const places[] = { "/etc/tcpmux.cfg", "./tcpmux.cfg", "/usr/local/etc/tcpmux.cfg" };
 const char tcpmux_places[] = "/etc/tcpmux.cfg, ./tcpmux.cfg, /usr/local/etc/tcpmux.cfg";
@@ -143,7 +143,7 @@ const char *tcpmux_file(const struct tcpmux_options *options)
 	return NULL;
 }
 
-/* ---- globals ----------------------------------------------------------------------------------------------------------- */
+/* ---- globals --------------------------------------------------------------------------------------------- */
 
 static void write_listener(const struct translation *translation)
 {
@@ -196,7 +196,7 @@ static void write_globals(const struct translation *translation)
 		");\n");
 }
 
-/* ---- identifiers ------------------------------------------------------------------------------------------------------- */
+/* ---- identifiers ----------------------------------------------------------------------------------------- */
 
 static bool is_internal(const struct tcpmux_entry *identifier)
 {
@@ -243,7 +243,8 @@ static void write_identifiers(const struct translation *translation)
 	writer_from(writer, 0);
 }
 
-/* Which are on, and whether external ones stand on both sides of the built-in ones: usher asks them all on one side. */
+/* Which are on, and whether external ones stand on both sides of the built-in ones: usher asks them all on
+ * one side. */
 static bool identifiers_look(struct translation *translation)
 {
 	const struct tcpmux_list *identifiers = &translation->from->identifiers;
@@ -267,7 +268,7 @@ static bool identifiers_look(struct translation *translation)
 	return before;
 }
 
-/* ---- services ---------------------------------------------------------------------------------------------------------- */
+/* ---- services -------------------------------------------------------------------------------------------- */
 
 /* An argument behind each comma, but none behind the last where nothing follows. */
 static void write_exec(struct writer *writer, const struct tcpmux_entry *program)

@@ -1,8 +1,9 @@
-/* Reads tcpmux's configuration, which is libconfig's as usher's own is: the policy's reader parses it, with its words for what is
- * wrong with the form.
+/* Reads tcpmux's configuration, which is libconfig's as usher's own is: the policy's reader parses it, with
+ * its words for what is wrong with the form.
  *
- * Refuses what cannot be parsed and a file without `version`. Unknown keys and incomplete entries, which tcpmux passes over in
- * silence, are left out with a warning. Texts stay the reader's, which tcpmux_file_fini() frees. */
+ * Refuses what cannot be parsed and a file without `version`. Unknown keys and incomplete entries, which
+ * tcpmux passes over in silence, are left out with a warning. Texts stay the reader's, which
+ * tcpmux_file_fini() frees. */
 #include "tcpmux_read.h"
 #include "index.h"
 #include "reader.h"
@@ -60,7 +61,7 @@ static bool whole_of(const config_setting_t *group, const char *key, int *ret)
 	return true;
 }
 
-/* ---- keys that nobody reads ------------------------------------------------------------------------------------------ */
+/* ---- keys that nobody reads ------------------------------------------------------------------------------ */
 
 static void keys_check(
 	struct reader *reader, const config_setting_t *group, const struct index *known, const char *where)
@@ -100,7 +101,7 @@ static void top_keys_check(struct reader *reader, const config_setting_t *top)
 	index_free(known);
 }
 
-/* ---- lists ------------------------------------------------------------------------------------------------------------ */
+/* ---- lists ----------------------------------------------------------------------------------------------- */
 
 const struct tcpmux_entry *tcpmux_find(const struct tcpmux_list *list, const char *name)
 {
@@ -180,7 +181,7 @@ static void list_read(
 	index_free(known);
 }
 
-/* ---- the file ---------------------------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------------------- */
 
 static void number_read(
 	struct reader *reader, struct tcpmux_number *ret, const config_setting_t *top, const char *key)

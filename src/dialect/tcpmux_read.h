@@ -36,8 +36,8 @@ struct tcpmux_file {
 	struct tcpmux_list modules, proxies, programs;
 };
 
-/* Everything that is wrong becomes a complaint. An entry that tcpmux would pass over without a word is left out with a
- * warning. Start from a zeroed one. */
+/* Everything that is wrong becomes a complaint. An entry that tcpmux would pass over without a word is left
+ * out with a warning. Start from a zeroed one. */
 void tcpmux_read(
 	struct tcpmux_file *ret, const char *file, const char *text, size_t len, struct complaints *complaints);
 void tcpmux_file_fini(struct tcpmux_file *file);

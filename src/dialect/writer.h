@@ -32,6 +32,6 @@ bool writer_can_quote(const uint8_t *bytes, size_t len);
 /* The same bytes in hex, "00 0e 38", quoted: for `bytes`. */
 void writer_bytes(struct writer *writer, const uint8_t *bytes, size_t len);
 
-/* "host:port" of a listener or backend, split at its last colon: an IPv6 address gets its brackets. `ret` must be
- * freed. NULL: there is no port from 1 to 65535 behind a colon, or nothing before it. */
+/* "host:port" of a listener or backend, split at its last colon: an IPv6 address gets its brackets. `ret`
+ * must be freed. NULL: there is no port from 1 to 65535 behind a colon, or nothing before it. */
 char *writer_endpoint(const char *text);

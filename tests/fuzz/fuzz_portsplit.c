@@ -1,5 +1,5 @@
-/* A portsplit configuration of any bytes: it is translated or complained of, and what it becomes has a form that the policy's
- * reader takes, whatever its values are worth. */
+/* A portsplit configuration of any bytes: it is translated or complained of, and what it becomes has a form
+ * that the policy's reader takes, whatever its values are worth. */
 #include "native.h"
 #include "portsplit.h"
 #include "reader.h"

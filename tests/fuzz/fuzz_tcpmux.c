@@ -1,5 +1,5 @@
-/* A tcpmux configuration of any bytes: it is translated or complained of, and what it becomes has a form that the policy's reader
- * takes, whatever its values are worth. Text that includes files is left out. */
+/* A tcpmux configuration of any bytes: it is translated or complained of, and what it becomes has a form
+ * that the policy's reader takes, whatever its values are worth. Text that includes files is left out. */
 #include "native.h"
 #include "reader.h"
 #include "tcpmux.h"
@@ -9,8 +9,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* libconfig 1.5 loses the string that it was reading where it meets a syntax error, and libFuzzer would look for what was lost
- * after every such run. The unit tests watch for what we lose. */
+/* libconfig 1.5 loses the string that it was reading where it meets a syntax error, and libFuzzer would
+ * look for what was lost after every such run. The unit tests watch for what we lose. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {

@@ -1,5 +1,5 @@
-/* The dialects: native text that says the same, whose strings come back as they were, and whose lines lead back to the foreign
- * file. What connections make of it is the system tests' business. */
+/* The dialects: native text that says the same, whose strings come back as they were, and whose lines lead
+ * back to the foreign file. What connections make of it is the system tests' business. */
 #include "native.h"
 #include "policy.h"
 #include "portsplit.h"
@@ -16,7 +16,7 @@
 // after the four above
 #include <cmocka.h>
 
-/* ---- the writer -------------------------------------------------------------------------------------------------------- */
+/* ---- the writer ------------------------------------------------------------------------------------------ */
 
 static void every_string_comes_back_as_it_was(void **state)
 {
@@ -123,7 +123,7 @@ static void endpoints_are_split_at_the_last_colon(void **state)
 	}
 }
 
-/* ---- whole configurations, compiled -------------------------------------------------------------------------------------- */
+/* ---- whole configurations, compiled ---------------------------------------------------------------------- */
 
 static struct policy *compiled(const struct native *native)
 {
