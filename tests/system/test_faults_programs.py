@@ -33,7 +33,8 @@ from peers import Backend, Receiver, Sender, close_opened, how_it_ends, join_all
 PROGRAM = """
 listen = [ "127.0.0.1:{port}" ];  workers = {workers};  decide_timeout = 0.3;
 protocols = ( { name = "go"; string = "go"; } );
-services = ( { name = "go"; match = "go"; exec = [ {argv} ]; stdio = "{stdio}"; max_startups = 0; max_startups_per_source = 0; {more} } );
+services = ( { name = "go"; match = "go"; exec = [ {argv} ]; stdio = "{stdio}";
+               max_startups = 0; max_startups_per_source = 0; {more} } );
 {rest}
 """
 

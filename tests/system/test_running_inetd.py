@@ -172,6 +172,10 @@ def test_inetd_a_silent_client_gets_on_silence(place):
 
 
 def test_inetd_a_client_that_leaves_ends_it(place):
-    client, process = inetd(place, 'listen = [ "127.0.0.1:1" ];' + SERVICES)
-    client.close()
-    assert process.wait(slow(5)) == 0
+    """However soon: the worker may be done before the master has heard that it was ready."""
+    statuses = []
+    for _ in range(40):
+        client, process = inetd(place, 'listen = [ "127.0.0.1:1" ];' + SERVICES)
+        client.close()
+        statuses.append(process.wait(slow(5)))
+    assert statuses == [0] * 40

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -284,7 +285,7 @@ def test_a_fifo_with_a_reader_that_goes_away(usher, echo, place):
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     one = file_log(usher, echo, path)
     one_connection(one)
-    wait_until(lambda: b"connection" in os.read(reader, 65536), 3)
+    wait_until(lambda: select.select([reader], [], [], 0)[0] and b"connection" in os.read(reader, 65536), 3)
     os.close(reader)
     for _ in range(20):
         one_connection(one)
