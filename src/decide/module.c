@@ -66,6 +66,9 @@ static int probe_bind(struct module_host *host, const struct usher_probe *probe)
 	return -EEXIST;
 }
 
+/* Kept in sight, as only a module may know of its host. */
+static struct module_host *hosts;
+
 static int module_bind_one(struct module_use *use, uint32_t place, char *error, size_t size)
 {
 	module_init_function *init;
@@ -76,6 +79,8 @@ static int module_bind_one(struct module_use *use, uint32_t place, char *error, 
 	if (r == 0 && (r = module_host_new(&host, use)) < 0)
 		snprintf(error, size, "module `%s': %s", use->path, strerrordesc_np(-r));
 	if (r == 0) {
+		host->next = hosts;
+		hosts = host;
 		host->take = probe_bind;
 		r = module_host_init(host, init, error, size);
 	}

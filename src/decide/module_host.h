@@ -6,6 +6,7 @@
 struct module_host {
 	struct usher_host api; /* what the module sees; first, so that one pointer is both */
 	struct module_use *use;
+	struct module_host *next; /* of all that live as long as the process */
 
 	/* Taking a probe that passed all checks: 0, or -EEXIST. */
 	int (*take)(struct module_host *host, const struct usher_probe *probe);

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from harness import BUILD, run_usher, wait_until
-from peers import SANITIZED, client_hello
+from peers import client_hello
 
 XPROTOCOL = BUILD / "examples/xprotocol.so"
 NDPI = BUILD / "modules/ndpi.so"
@@ -105,7 +105,7 @@ def test_check_names_what_is_wrong_with_a_module(place):
         f'{{ module = "{odd("version")}"; }}'
     )
     assert "has no `usher_module_init'" in complaint(f'{{ module = "{odd("no_init")}"; }}')
-    assert "crashed in its init" in complaint(f'{{ module = "{odd("crash")}"; }}') or SANITIZED
+    assert "crashed in its init" in complaint(f'{{ module = "{odd("crash")}"; }}')
     assert "no luck today" in complaint(f'{{ module = "{odd("fail")}"; }}')
     assert "unknown key `sofware'" in complaint(f'{{ module = "{XPROTOCOL}"; sofware = "x"; }}')
     assert "invalid ELF header" in complaint(f'{{ module = "{place}/usher.conf"; }}')
@@ -129,7 +129,10 @@ def test_module_that_hangs_in_init_is_given_up_after_five_seconds(place):
 
 
 def test_worker_whose_probe_crashes_is_replaced_and_the_probe_is_named(modules):
-    one = modules([(odd("sound"), "")], [("obey", '"obey"')], may_crash=True)
+    options = os.environ.get("ASAN_OPTIONS", "exitcode=99") + ":handle_segv=0"  # let it crash as it would
+    one = modules(
+        [(odd("sound"), "")], [("obey", '"obey"')], may_crash=True, env={"ASAN_OPTIONS": options}
+    )
     (worker,) = one.workers
     waiting = one.connect()
     assert ask(one, b"y") == "obey"
@@ -139,9 +142,8 @@ def test_worker_whose_probe_crashes_is_replaced_and_the_probe_is_named(modules):
             if client.recv(1) == b"":
                 raise EOFError
     waiting.close()
-    one.wait_log(f"worker {worker} ")
-    if not SANITIZED:  # a sanitizer makes an exit of the crash
-        one.wait_log("in probe obey of module ")
+    one.wait_log(f"worker {worker} was killed by signal 11")
+    one.wait_log("in probe obey of module ")
     wait_until(lambda: one.workers and one.workers != [worker], 10, "a new worker")
     assert ask(one, b"y") == "obey"
 

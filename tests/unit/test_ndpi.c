@@ -153,7 +153,7 @@ static void assert_same_in_pieces(const uint8_t *bytes, size_t len)
 			before[i] = cut[i];
 		}
 		if (next_random() % 4 == 0)
-			decide(hellos[next_random() % N_HELLOS].bytes, 12, cut);
+			decide(hellos[next_random() % N_HELLOS].bytes, 6, cut); /* none is shorter */
 	}
 	for (size_t i = 0; i < use.n_probes; i++)
 		assert_int_equal(before[i], whole[i]);
