@@ -53,6 +53,9 @@ struct master {
 	struct generation *serving, *coming; /* NULL: none */
 	struct generation *all;              /* with those that retire */
 
+	bool reload_again;
+	struct task reload;
+
 	int ready_fd; /* of the process that started a daemon */
 	char *pid_file;
 	bool ending;  /* drains or stops */
@@ -89,6 +92,14 @@ static void master_say(const struct master *master, const char *format, ...)
 		fputc('\n', stderr);
 	}
 	va_end(arguments);
+}
+
+static const char *log_place(const struct policy *policy)
+{
+	static const char *const places[] = {
+		[SINK_STDERR] = "stderr", [SINK_SYSLOG] = "syslog", [SINK_JOURNAL] = "the journal"
+	};
+	return policy->log_sink == SINK_FILE ? policy->log_file : places[policy->log_sink];
 }
 
 /* In the background, and where the client is on descriptor 2, stderr is no place for a log. */
@@ -161,6 +172,13 @@ static void master_rewrite_pid_file(struct master *master, const struct policy *
 		log_error("cannot write the pid file %s: %s", path, strerrordesc_np(-error));
 }
 
+static void master_reload_again(struct master *master)
+{
+	if (master->reload_again)
+		loop_defer(&master->loop, &master->reload);
+	master->reload_again = false;
+}
+
 static void master_generation_ready(struct generation *generation)
 {
 	struct master *master = generation->context;
@@ -180,6 +198,7 @@ static void master_generation_ready(struct generation *generation)
 	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
 		generation->policy->n_listeners, generation->policy->n_services);
 	master_notify("READY=1");
+	master_reload_again(master);
 	if (before)
 		return;
 	if (master->options->serving)
@@ -197,6 +216,7 @@ static void master_generation_failed(struct generation *generation)
 	if (master->serving) {
 		log_error("the new workers do not start: the old ones go on");
 		master_notify("READY=1");
+		master_reload_again(master);
 	} else {
 		master->status = 1;
 		master->ending = true;
@@ -333,8 +353,7 @@ static int master_start_next_logger(struct master *master, struct policy *policy
 		return 0;
 	int error = master_start_logger(master, policy, &master->next_logger);
 	if (error < 0) {
-		log_error("cannot log to %s: %s", policy->log_file ? policy->log_file : "its target",
-			strerrordesc_np(-error));
+		log_error("cannot log to %s: %s", log_place(policy), strerrordesc_np(-error));
 		master->next_logger = no_logger;
 		policy_free(policy);
 	}
@@ -349,8 +368,8 @@ static void master_reload(struct master *master)
 
 	if (master->ending || master->options->inetd)
 		return;
-	if (master->coming) {
-		log_warning("a reload is under way already");
+	if (master->coming) { /* the file may have changed since it was read: once more, after this one */
+		master->reload_again = true;
 		return;
 	}
 	master_notify("RELOADING=1");
@@ -365,6 +384,11 @@ static void master_reload(struct master *master)
 		log_error("reload refused: the running configuration stays");
 		master_notify("READY=1");
 	}
+}
+
+static void master_reload_task(struct task *task)
+{
+	master_reload(container_of(task, struct master, reload));
 }
 
 static void master_stop(struct master *master)
@@ -523,6 +547,7 @@ static int master_init(struct master *master, const struct master_options *optio
 		.connection = -1,
 		.deadline = { .fired = master_deadline },
 		.logger_restart = { .fired = master_restart_logger },
+		.reload = { .run = master_reload_task },
 	};
 	if (options->inetd) {
 		int error = master_take_connection(master);
@@ -567,8 +592,7 @@ static int master_start(struct master *master, struct policy *policy)
 	if (error == 0) {
 		error = master_start_logger(master, policy, &master->logger);
 		if (error < 0)
-			master_say(master, "cannot log to %s: %s", policy->log_file ? policy->log_file : "its target",
-				strerrordesc_np(-error));
+			master_say(master, "cannot log to %s: %s", log_place(policy), strerrordesc_np(-error));
 	}
 	if (error < 0) {
 		policy_free(policy);
