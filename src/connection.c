@@ -5,6 +5,7 @@
  * given back after the loop's turn. It owns its client's socket, through the relay's watch, from accept to the end. */
 #include "connection.h"
 #include "decider.h"
+#include "examine.h"
 #include "fd.h"
 #include "greeting.h"
 #include "identify.h"
@@ -26,11 +27,6 @@ static void connection_decided(struct connection *connection, uint32_t service, 
 static void connection_enter(struct connection *connection);
 static void connection_deliver(struct connection *connection);
 static void connection_end(struct connection *connection, enum connection_end end);
-
-static int connection_socket(const struct connection *connection)
-{
-	return connection->relay.client.in.fd;
-}
 
 /* ---- accepted ---------------------------------------------------------------------------------------------------- */
 
@@ -112,59 +108,6 @@ void connection_adopt(struct worker *worker, int fd, const struct address *clien
 
 /* ---- examined ---------------------------------------------------------------------------------------------------- */
 
-/* The findings point into bytes that the next connection overwrites. */
-static void connection_keep_names(struct connection *connection, const struct findings *findings)
-{
-	const enum attribute kept[] = { ATTRIBUTE_SNI, ATTRIBUTE_ALPN, ATTRIBUTE_HOST };
-	const char **names[] = { &connection->sni, &connection->alpn, &connection->host };
-	size_t size = 0;
-
-	for (int i = 0; i < 3; i++)
-		if (findings->attribute[kept[i]].count)
-			size += findings->attribute[kept[i]].value[0].len + 1;
-	if (size == 0 || !(connection->names = malloc(size)))
-		return;
-	char *to = connection->names;
-	for (int i = 0; i < 3; i++) {
-		const struct finding *finding = &findings->attribute[kept[i]];
-		if (!finding->count)
-			continue;
-		memcpy(to, finding->value[0].at, finding->value[0].len);
-		to[finding->value[0].len] = '\0';
-		*names[i] = to;
-		to += finding->value[0].len + 1;
-	}
-}
-
-/* An identifier was asked; whatever it said, the evidence is looked at once more. */
-static void connection_identified(void *context, uint32_t protocol, bool more_could_help)
-{
-	struct connection *connection = context;
-
-	connection->identification = NULL;
-	connection->named = protocol;
-	if (!more_could_help)
-		connection->asked = UINT32_MAX;
-	connection_examine(connection, false);
-}
-
-/* Only with bytes that no identifier has seen yet, and one question at a time. */
-static void connection_ask(struct connection *connection, const struct evidence *evidence, bool closed)
-{
-	struct worker *worker = connection->worker;
-	if (connection->identification || evidence->len <= connection->asked)
-		return;
-	connection->asked = (uint32_t)evidence->len;
-	connection->identification =
-		identify(worker->identifiers, evidence, closed, connection_identified, connection);
-}
-
-static bool connection_may_be_named(const struct connection *connection, size_t len)
-{
-	return connection->worker->identifiers && connection->named == PROTOCOL_NONE &&
-		(connection->identification || len > connection->asked || connection->asked != UINT32_MAX);
-}
-
 /* A name that no service has, where services are asked for by name: HELP, or no. */
 static bool connection_answer_tcpmux(struct connection *connection)
 {
@@ -184,62 +127,46 @@ static bool connection_answer_tcpmux(struct connection *connection)
 	return true;
 }
 
-/* Nothing that may still come counts any more: MORE counts as NO. */
-static void connection_conclude(
-	struct connection *connection, const struct outcome *outcome, bool settled, bool closed)
-{
-	const struct policy *policy = connection->worker->policy;
-
-	connection_keep_names(connection, connection->worker->findings);
-	if (outcome->yes != SERVICE_NONE)
-		connection_decided(connection, outcome->yes, outcome->protocol);
-	else if (settled && !connection_answer_tcpmux(connection))
-		connection_decided(connection, policy->on_unknown, PROTOCOL_NONE);
-	else if (settled)
-		connection_end(connection, END_NO_SERVICE);
-	else if (closed)
-		connection_end(connection, END_CLIENT_GONE);
-	else
-		connection_decided(connection, policy->on_silence, PROTOCOL_NONE);
-}
-
-/* Peeks at what has come and asks the decider. `last`: nothing more can count, because the deadline is here. */
+/* Looks at what has come. `last`: the deadline is here. */
 static void connection_examine(struct connection *connection, bool last)
 {
-	struct worker *worker = connection->worker;
-	ssize_t n = recv(connection_socket(connection), worker->peeked, EVIDENCE_MAX, MSG_PEEK);
+	const struct policy *policy = connection->worker->policy;
+	uint32_t service, protocol;
 
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		connection_end(connection, END_CLIENT_RESET);
-		return;
-	}
-	if (n == 0) {
+	switch (examine(connection, last, &service, &protocol)) {
+	case EXAMINED_WAIT:
+		break;
+	case EXAMINED_SERVICE:
+		connection_decided(connection, service, protocol);
+		break;
+	case EXAMINED_UNKNOWN:
+		if (connection_answer_tcpmux(connection))
+			connection_end(connection, END_NO_SERVICE);
+		else
+			connection_decided(connection, policy->on_unknown, PROTOCOL_NONE);
+		break;
+	case EXAMINED_SILENT:
+		connection_decided(connection, policy->on_silence, PROTOCOL_NONE);
+		break;
+	case EXAMINED_GONE:
 		connection_end(connection, END_CLIENT_GONE);
-		return;
+		break;
+	case EXAMINED_RESET:
+		connection_end(connection, END_CLIENT_RESET);
+		break;
 	}
-	if (n < 0) {
-		if (last)
-			connection_decided(connection, worker->policy->on_silence, PROTOCOL_NONE);
-		return;
-	}
+}
 
-	struct evidence evidence = {
-		.bytes = worker->peeked,
-		.len = (size_t)n,
-		.serial = connection->id,
-		.named = connection->named + 1, /* none is 0 */
-		.may_be_named = !last && connection_may_be_named(connection, (size_t)n),
-	};
-	struct outcome outcome;
-	decider_decide(worker->policy->deciders[connection->decider], &evidence, worker->findings, &outcome);
+/* An identifier was asked; whatever it said, the evidence is looked at once more. */
+void connection_identified(void *context, uint32_t protocol, bool more_could_help)
+{
+	struct connection *connection = context;
 
-	bool settled = outcome.more == SERVICE_NONE || n == EVIDENCE_MAX;
-	bool closed = connection->client_events & (EPOLLRDHUP | EPOLLHUP);
-	if (!settled && !last && outcome.ask)
-		connection_ask(connection, &evidence, closed);
-	bool waits = connection->identification ? !last : !closed && !last;
-	if (settled || !waits)
-		connection_conclude(connection, &outcome, settled, closed);
+	connection->identification = NULL;
+	connection->named = protocol;
+	if (!more_could_help)
+		connection->asked = UINT32_MAX;
+	connection_examine(connection, false);
 }
 
 /* Until the relay takes the watch over. Unread bytes do not wake us again: only new ones do. */

@@ -80,6 +80,7 @@ struct connection {
 	};
 };
 
+int connection_socket(const struct connection *connection);                    /* the client's */
 const struct service *connection_service(const struct connection *connection); /* only once decided for one */
 const char *connection_protocol(const struct connection *connection);          /* NULL: none decided */
 void connection_log(const struct connection *connection, enum connection_end end);
@@ -89,6 +90,9 @@ void connection_new(struct worker *worker, const struct listener *listener, int 
 
 /* For inetd: the one connection that the process was started with. */
 void connection_adopt(struct worker *worker, int fd, const struct address *client);
+
+/* The identifiers have answered (identify.h). */
+void connection_identified(void *context, uint32_t protocol, bool more_could_help);
 
 /* The access program of a connection has decided. */
 void connection_admitted(struct worker *worker, uint64_t id, bool admitted);

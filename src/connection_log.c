@@ -9,6 +9,11 @@ const struct service *connection_service(const struct connection *connection)
 	return &connection->worker->policy->services[connection->service];
 }
 
+int connection_socket(const struct connection *connection)
+{
+	return connection->relay.client.in.fd;
+}
+
 const char *connection_protocol(const struct connection *connection)
 {
 	if (connection->protocol == PROTOCOL_NONE)

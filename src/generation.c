@@ -353,20 +353,28 @@ static void worker_process_restart(struct timer *timer)
 	worker_process_start(container_of(timer, struct worker_process, restart));
 }
 
+static void worker_process_log_end(const struct worker_process *worker, int status)
+{
+	const struct generation *generation = worker->generation;
+	char place[512] = "";
+	uint32_t running = atomic_load(&generation->shared->running[worker->slot]);
+	const char *in = policy_module_running(generation->policy, running, place, sizeof(place)) ? " in " : "";
+
+	if (WIFSIGNALED(status))
+		log_error("worker %d was killed by signal %d (%s)%s%s", worker->pid, WTERMSIG(status),
+			strsignal(WTERMSIG(status)), in, place);
+	else if (WEXITSTATUS(status))
+		log_error("worker %d ended with status %d%s%s", worker->pid, WEXITSTATUS(status), in, place);
+}
+
 static void worker_process_died(struct worker_process *worker, int status)
 {
 	struct generation *generation = worker->generation;
 	uint64_t lived_us = clock_monotonic_us() - worker->started_us;
 
-	char place[512] = "";
-	uint32_t running = atomic_load(&generation->shared->running[worker->slot]);
-	const char *in_module = policy_module_running(generation->policy, running, place, sizeof(place));
-
-	if (WIFSIGNALED(status))
-		log_error("worker %d was killed by signal %d (%s)%s%s", worker->pid, WTERMSIG(status),
-			strsignal(WTERMSIG(status)), in_module ? " in " : "", place);
-	else if (WEXITSTATUS(status))
-		log_error("worker %d ended with status %d", worker->pid, WEXITSTATUS(status));
+	/* What it said before it went, above all that it was ready. */
+	worker_process_receive(&worker->channel, EPOLLIN);
+	worker_process_log_end(worker, status);
 	fd_close(loop_unwatch(generation->loop, &worker->channel));
 	children_kill(generation, worker);
 	asks_forget(generation->asks, worker);

@@ -201,6 +201,7 @@ static void log_module(const char *path, enum usher_level level, const char *tex
 		[USHER_ERROR] = LEVEL_ERROR,
 		[USHER_WARNING] = LEVEL_WARNING,
 		[USHER_NOTICE] = LEVEL_NOTICE,
+		[USHER_INFO] = LEVEL_INFO,
 		[USHER_DEBUG] = LEVEL_DEBUG,
 	};
 	log_message(levels[level], "module %s: %s", path, text);

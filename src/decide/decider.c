@@ -144,20 +144,27 @@ static enum verdict protocols_judge(struct decision *decision, const struct cond
 	return verdict;
 }
 
-/* The attribute as the probe that learns it leaves it; NULL: no probe does. */
-static const struct finding *finding_get(struct decision *decision, int attribute)
+/* The attribute as the probes that can learn it leave it; NULL: none can. Settled when the built-in one has said so
+ * and no module's probe may add to it. */
+static const struct finding *finding_get(struct decision *decision, int attribute, bool *ret_settled)
 {
-	uint32_t provider = decision->rules->attribute[attribute].provider;
+	const struct attribute_providers *providers = &decision->rules->attribute[attribute].providers;
+	const struct finding *finding = &decision->findings->attribute[attribute];
 
-	if (provider == PROTOCOL_NONE)
+	if (providers->built_in == PROTOCOL_NONE)
 		return NULL;
-	protocol_judge(decision, provider);
-	return &decision->findings->attribute[attribute];
+	protocol_judge(decision, providers->built_in);
+	*ret_settled = finding->settled;
+	for (size_t i = 0; i < providers->n_modules; i++)
+		if (protocol_judge(decision, providers->modules[i]) == VERDICT_MORE)
+			*ret_settled = false;
+	return finding;
 }
 
 static enum verdict names_judge(struct decision *decision, const struct condition *condition)
 {
-	const struct finding *finding = finding_get(decision, condition->attribute);
+	bool settled;
+	const struct finding *finding = finding_get(decision, condition->attribute, &settled);
 
 	if (!finding)
 		return VERDICT_NO;
@@ -165,7 +172,7 @@ static enum verdict names_judge(struct decision *decision, const struct conditio
 		for (size_t k = 0; k < condition->count; k++)
 			if (name_matches(condition->names[k], finding->value[i].at, finding->value[i].len))
 				return VERDICT_YES;
-	return finding->settled ? VERDICT_NO : VERDICT_MORE;
+	return settled ? VERDICT_NO : VERDICT_MORE;
 }
 
 static enum verdict condition_judge(struct decision *decision, uint32_t index)
@@ -210,11 +217,23 @@ static void decision_take(struct decision *decision, enum verdict verdict, uint3
 	}
 }
 
+/* The protocol whose probe learned the attribute. */
+static uint32_t provider_protocol(struct decision *decision, int attribute)
+{
+	const struct attribute_providers *providers = &decision->rules->attribute[attribute].providers;
+
+	if (protocol_judge(decision, providers->built_in) != VERDICT_YES)
+		for (size_t i = 0; i < providers->n_modules; i++)
+			if (protocol_judge(decision, providers->modules[i]) == VERDICT_YES)
+				return providers->modules[i];
+	return providers->built_in;
+}
+
 /* The protocol that made a rule with attributes say YES. */
 static uint32_t rule_protocol(struct decision *decision, const struct attribute_rule *rule)
 {
 	if (rule->rest[PROTOCOL_CONDITION] == CONDITION_NONE)
-		return decision->rules->attribute[rule->anchor].provider;
+		return provider_protocol(decision, rule->anchor);
 	const struct condition *condition = &decision->rules->conditions[rule->rest[PROTOCOL_CONDITION]];
 	for (size_t i = 0; i < condition->count; i++)
 		if (protocol_judge(decision, condition->protocols[i]) == VERDICT_YES)
@@ -253,12 +272,13 @@ static void open_rules_take(struct decision *decision, int attribute)
 
 static void attribute_take(struct decision *decision, int attribute)
 {
-	const struct finding *finding = finding_get(decision, attribute);
+	bool settled;
+	const struct finding *finding = finding_get(decision, attribute, &settled);
 	const struct names *names = decision->rules->attribute[attribute].names;
 
 	for (uint8_t i = 0; i < finding->count; i++)
 		names_lookup(names, finding->value[i].at, finding->value[i].len, rules_take, decision);
-	if (!finding->settled)
+	if (!settled)
 		open_rules_take(decision, attribute);
 }
 
@@ -270,7 +290,8 @@ static void source_take(struct decision *decision, const struct source *source)
 	decision_take(decision, protocol_judge(decision, source->protocol), rules->protocol_service[source->protocol],
 		source->protocol);
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
-		if (rules->attribute[i].provider == source->protocol && rules->attribute[i].service < decision->yes)
+		if (rules->attribute[i].providers.built_in == source->protocol &&
+			rules->attribute[i].service < decision->yes)
 			attribute_take(decision, i);
 }
 

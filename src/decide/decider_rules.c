@@ -6,13 +6,15 @@
 #include "decider_rules.h"
 
 #include "arena.h"
+#include "module.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* The most telling attribute first: it becomes the anchor of a rule that has several. */
-static const enum attribute anchor_order[ATTRIBUTE_COUNT] = { ATTRIBUTE_SNI, ATTRIBUTE_HOST, ATTRIBUTE_SERVICE, ATTRIBUTE_ALPN };
+static const enum attribute anchor_order[ATTRIBUTE_COUNT] = { ATTRIBUTE_SNI, ATTRIBUTE_HOST, ATTRIBUTE_SERVICE,
+	ATTRIBUTE_ALPN };
 
 static uint32_t lower(uint32_t a, uint32_t b)
 {
@@ -381,7 +383,7 @@ static void sources_order(struct decider_rules *rules)
 	for (uint32_t i = 0; i < rules->n_protocols; i++) {
 		uint32_t service = rules->protocol_service[i];
 		for (int k = 0; k < ATTRIBUTE_COUNT; k++)
-			if (rules->attribute[k].provider == i)
+			if (rules->attribute[k].providers.built_in == i)
 				service = lower(service, rules->attribute[k].service);
 		const struct protocol *protocol = &rules->protocols[i];
 		if (protocol->n_literals > 0 && !protocol->probe)
@@ -393,12 +395,20 @@ static void sources_order(struct decider_rules *rules)
 	qsort(rules->sources, rules->n_sources, sizeof(*rules->sources), source_compare);
 }
 
-static uint32_t provider_find(const struct decider_rules *rules, int attribute)
+static void providers_find(struct decider_rules *rules, int attribute)
 {
-	for (uint32_t i = 0; i < rules->n_protocols; i++)
-		if (rules->protocols[i].probe && rules->protocols[i].probe->attributes >> attribute & 1)
-			return i;
-	return PROTOCOL_NONE;
+	struct attribute_providers *providers = &rules->attribute[attribute].providers;
+
+	providers->built_in = PROTOCOL_NONE;
+	providers->modules = arena_alloc(rules->arena, (rules->n_protocols + 1) * sizeof(*providers->modules));
+	for (uint32_t i = 0; i < rules->n_protocols; i++) {
+		const struct protocol *protocol = &rules->protocols[i];
+		bool built_in = protocol->probe && protocol->probe->attributes >> attribute & 1;
+		if (built_in && providers->built_in == PROTOCOL_NONE)
+			providers->built_in = i;
+		if (protocol->module && protocol->module->attributes >> attribute & 1)
+			providers->modules[providers->n_modules++] = i;
+	}
 }
 
 int decider_rules_init(struct decider_rules *ret, const struct protocol *protocols, size_t n_protocols,
@@ -414,7 +424,7 @@ int decider_rules_init(struct decider_rules *ret, const struct protocol *protoco
 	ret->n_protocols = n_protocols;
 	ret->first_service = n_rules > 0 ? rules[0].service : SERVICE_NONE;
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
-		ret->attribute[i].provider = provider_find(ret, i);
+		providers_find(ret, i);
 		ret->attribute[i].service = SERVICE_NONE;
 	}
 	protocol_services_find(ret, rules, n_rules);

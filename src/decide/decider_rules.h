@@ -49,6 +49,13 @@ struct memo {
 	enum verdict verdict;
 };
 
+/* The protocols whose probes can learn an attribute. */
+struct attribute_providers {
+	uint32_t built_in; /* PROTOCOL_NONE */
+	uint32_t *modules;
+	size_t n_modules;
+};
+
 struct decider_rules {
 	struct arena *arena; /* everything but the tries and tables is in it */
 	const struct protocol *protocols;
@@ -71,7 +78,7 @@ struct decider_rules {
 	struct attribute_rule *rules;
 	size_t n_rules;
 	struct {
-		uint32_t provider;   /* the protocol that learns it; PROTOCOL_NONE */
+		struct attribute_providers providers;
 		uint32_t service;    /* the first that is anchored here; SERVICE_NONE */
 		struct names *names; /* NULL: no rule is; numbers are indices into `rules` */
 		uint32_t *open_rules;

@@ -1,0 +1,96 @@
+/* One look at a connection's evidence. Consumes nothing: what is peeked stays in the socket, and the worker's one buffer is free again
+ * after the look. Decides nothing about delivery. The names that it keeps are the connection's to free. */
+#include "examine.h"
+#include "connection.h"
+#include "decider.h"
+#include "identify.h"
+#include "worker.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* The findings point into bytes that the next connection overwrites. */
+static void keep_names(struct connection *connection, const struct findings *findings)
+{
+	const enum attribute kept[] = { ATTRIBUTE_SNI, ATTRIBUTE_ALPN, ATTRIBUTE_HOST };
+	const char **names[] = { &connection->sni, &connection->alpn, &connection->host };
+	size_t size = 0;
+
+	for (int i = 0; i < 3; i++)
+		if (findings->attribute[kept[i]].count)
+			size += findings->attribute[kept[i]].value[0].len + 1;
+	if (size == 0 || !(connection->names = malloc(size)))
+		return;
+	char *to = connection->names;
+	for (int i = 0; i < 3; i++) {
+		const struct finding *finding = &findings->attribute[kept[i]];
+		if (!finding->count)
+			continue;
+		memcpy(to, finding->value[0].at, finding->value[0].len);
+		to[finding->value[0].len] = '\0';
+		*names[i] = to;
+		to += finding->value[0].len + 1;
+	}
+}
+
+/* Only with bytes that no identifier has seen yet, and one question at a time. */
+static void ask_identifiers(struct connection *connection, const struct evidence *evidence, bool closed)
+{
+	if (connection->identification || evidence->len <= connection->asked)
+		return;
+	connection->asked = (uint32_t)evidence->len;
+	connection->identification =
+		identify(connection->worker->identifiers, evidence, closed, connection_identified, connection);
+}
+
+/* They have not answered, or could answer otherwise with more bytes. */
+static bool may_be_named(const struct connection *connection)
+{
+	return connection->worker->identifiers && connection->named == PROTOCOL_NONE &&
+		(connection->identification || connection->asked != UINT32_MAX);
+}
+
+static enum examined conclude(
+	const struct outcome *outcome, bool settled, bool closed, uint32_t *ret_service, uint32_t *ret_protocol)
+{
+	*ret_service = outcome->yes;
+	*ret_protocol = outcome->protocol;
+	if (outcome->yes != SERVICE_NONE)
+		return EXAMINED_SERVICE;
+	if (settled)
+		return EXAMINED_UNKNOWN;
+	return closed ? EXAMINED_GONE : EXAMINED_SILENT;
+}
+
+enum examined examine(struct connection *connection, bool last, uint32_t *ret_service, uint32_t *ret_protocol)
+{
+	struct worker *worker = connection->worker;
+	ssize_t n = recv(connection_socket(connection), worker->peeked, EVIDENCE_MAX, MSG_PEEK);
+
+	if (n == 0)
+		return EXAMINED_GONE;
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		return EXAMINED_RESET;
+	if (n < 0)
+		return last ? EXAMINED_SILENT : EXAMINED_WAIT;
+
+	struct evidence evidence = {
+		.bytes = worker->peeked,
+		.len = (size_t)n,
+		.serial = connection->id,
+		.named = connection->named + 1, /* none is 0 */
+		.may_be_named = !last && may_be_named(connection),
+	};
+	struct outcome outcome;
+	decider_decide(worker->policy->deciders[connection->decider], &evidence, worker->findings, &outcome);
+
+	bool settled = outcome.more == SERVICE_NONE || n == EVIDENCE_MAX;
+	bool closed = connection->client_events & (EPOLLRDHUP | EPOLLHUP);
+	if (!settled && !last && outcome.ask)
+		ask_identifiers(connection, &evidence, closed);
+	if (!settled && !last && (connection->identification || !closed))
+		return EXAMINED_WAIT;
+	keep_names(connection, worker->findings);
+	return conclude(&outcome, settled, closed, ret_service, ret_protocol);
+}

@@ -1,0 +1,19 @@
+/* One look at a connection's evidence: peeks, asks the decider, and where that needs it the identifiers. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+struct connection;
+
+enum examined {
+	EXAMINED_WAIT,    /* more may come */
+	EXAMINED_SERVICE, /* that one, by that protocol */
+	EXAMINED_UNKNOWN, /* every service says no */
+	EXAMINED_SILENT,  /* the deadline is here and nothing is settled */
+	EXAMINED_GONE,    /* the client has left before anything was settled */
+	EXAMINED_RESET,
+};
+
+/* `last`: the deadline is here, and MORE counts as NO. What was learned on the way (sni, alpn, host) is kept with the connection
+ * unless it waits. */
+enum examined examine(struct connection *connection, bool last, uint32_t *ret_service, uint32_t *ret_protocol);
