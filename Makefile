@@ -5,6 +5,7 @@
 #   make bench      measure against peers       make fuzz           every fuzzer for SECONDS=60 each
 #   make lint       static checks               make format         clang-format in place
 #   make install    DESTDIR= prefix=/usr/local  make uninstall      the same two
+#   make deb        Debian packages in build/deb  make test-deb     install, upgrade and purge them in a system of their own
 prefix ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
@@ -12,7 +13,7 @@ PYTHON ?= /usr/bin/python3
 BUILD ?= build
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all run test test-unit test-system test-sanitize bench fuzz lint format install uninstall clean packages-%
+.PHONY: all run test test-unit test-system test-sanitize bench fuzz lint format install uninstall deb test-deb clean packages-%
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -71,6 +72,13 @@ install: all
 uninstall: all
 	@meson configure $(BUILD) -Dprefix=$(prefix)
 	@scripts/uninstall $(BUILD) "$(DESTDIR)"
+
+deb: packages-build packages-deb
+	@scripts/deb $(BUILD)
+
+# As root: it makes a small Debian with debootstrap, boots it, and throws it away.
+test-deb: deb packages-test-deb
+	DEBS=$(abspath $(BUILD))/deb $(PYTHON) -m pytest -q tests/deb
 
 clean:
 	rm -rf build build-sanitize build-fuzz build-bench
