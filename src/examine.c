@@ -35,13 +35,13 @@ static void keep_names(struct connection *connection, const struct findings *fin
 }
 
 /* Only with bytes that no identifier has seen yet, and one question at a time. */
-static void ask_identifiers(struct connection *connection, const struct evidence *evidence, bool closed)
+static void ask_identifiers(struct connection *connection, const struct evidence *evidence, bool final)
 {
 	if (connection->identification || evidence->len <= connection->asked)
 		return;
 	connection->asked = (uint32_t)evidence->len;
 	connection->identification =
-		identify(connection->worker->identifiers, evidence, closed, connection_identified, connection);
+		identify(connection->worker->identifiers, evidence, final, connection_identified, connection);
 }
 
 /* They have not answered, or could answer otherwise with more bytes. */
@@ -80,17 +80,18 @@ enum examined examine(struct connection *connection, bool last, uint32_t *ret_se
 		.len = (size_t)n,
 		.serial = connection->id,
 		.named = connection->named + 1, /* none is 0 */
-		.may_be_named = !last && may_be_named(connection),
+		.may_be_named = may_be_named(connection),
 	};
 	struct outcome outcome;
 	decider_decide(worker->policy->deciders[connection->decider], &evidence, worker->findings, &outcome);
 
-	bool settled = outcome.more == SERVICE_NONE || n == EVIDENCE_MAX;
+	bool settled = outcome.more == SERVICE_NONE;
+	bool full = n == EVIDENCE_MAX;
 	bool closed = connection->client_events & (EPOLLRDHUP | EPOLLHUP);
 	if (!settled && !last && outcome.ask)
-		ask_identifiers(connection, &evidence, closed);
-	if (!settled && !last && (connection->identification || !closed))
+		ask_identifiers(connection, &evidence, closed || full);
+	if (!settled && !last && (connection->identification || !(closed || full)))
 		return EXAMINED_WAIT;
 	keep_names(connection, worker->findings);
-	return conclude(&outcome, settled, closed, ret_service, ret_protocol);
+	return conclude(&outcome, settled || full, closed, ret_service, ret_protocol);
 }

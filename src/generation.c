@@ -66,13 +66,28 @@ struct child {
 	struct generation *generation;
 	pid_t pid;
 	struct worker_process *worker;
+	uint32_t identifier;
 	uint64_t serial;
 	struct timer patience; /* of one that runs once */
 };
 
+/* With what it has forked: it leads a session of its own. */
+static void child_kill(const struct child *child)
+{
+	kill(-child->pid, SIGKILL);
+}
+
 static void child_out_of_time(struct timer *timer)
 {
-	kill(container_of(timer, struct child, patience)->pid, SIGKILL);
+	child_kill(container_of(timer, struct child, patience));
+}
+
+/* A worker that asks for a kept one has given up the one before. */
+static void children_kill_kept(const struct worker_process *worker, uint32_t identifier)
+{
+	for (struct child *child = worker->generation->children; child; child = child->next)
+		if (child->worker == worker && child->identifier == identifier)
+			child_kill(child);
 }
 
 static int child_add(struct worker_process *worker, pid_t pid, const struct message *request)
@@ -82,14 +97,17 @@ static int child_add(struct worker_process *worker, pid_t pid, const struct mess
 	struct child *child = calloc(1, sizeof(*child));
 
 	if (!child) {
-		kill(pid, SIGKILL);
+		kill(-pid, SIGKILL);
 		return -ENOMEM;
 	}
+	if (identifier->mode == IDENTIFIER_STREAM)
+		children_kill_kept(worker, request->index);
 	*child = (struct child){
 		.next = generation->children,
 		.generation = generation,
 		.pid = pid,
 		.worker = worker,
+		.identifier = request->index,
 		.serial = request->serial,
 		.patience = { .fired = child_out_of_time },
 	};
@@ -117,6 +135,7 @@ static bool child_reap(struct generation *generation, pid_t pid, int status)
 	*link = child->next;
 	struct message exited = { .kind = MESSAGE_EXITED, .serial = child->serial, .status = status };
 	worker_process_tell(child->worker, &exited);
+	child_kill(child); /* whatever it left behind */
 	child_free(child);
 	return true;
 }
@@ -125,7 +144,7 @@ static void children_kill(const struct generation *generation, const struct work
 {
 	for (struct child *child = generation->children; child; child = child->next)
 		if (child->worker == worker)
-			kill(child->pid, SIGKILL);
+			child_kill(child);
 }
 
 /* ---- requests of a worker ------------------------------------------------------------------------------------------- */

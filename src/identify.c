@@ -165,6 +165,8 @@ void identifiers_exited(struct identifiers *identifiers, uint64_t serial, int st
 	for (size_t i = 0; identifiers && i < identifiers->policy->n_identifiers; i++)
 		if (identifiers->once[i])
 			once_exited(identifiers->once[i], serial, status);
+		else
+			stream_exited(identifiers->stream[i], serial);
 }
 
 /* ---- all of a worker's ----------------------------------------------------------------------------------------------- */

@@ -36,6 +36,7 @@ struct stream_way {
 	const struct identifier *identifier;
 	size_t number;
 	struct spawn_request request;
+	uint64_t serial; /* of the request for the process */
 	struct watch input, output; /* the process's */
 	enum { STREAM_DOWN, STREAM_STARTING, STREAM_UP } state;
 	uint64_t started_us;
@@ -324,7 +325,14 @@ static void stream_fill(struct spawn_request *request, struct message *message, 
 	struct stream_way *way = container_of(request, struct stream_way, request);
 	message->program = PROGRAM_IDENTIFIER;
 	message->index = (uint32_t)way->number;
-	message->serial = way->spawner->next_serial++;
+	message->serial = way->serial = way->spawner->next_serial++;
+}
+
+/* What it forked may still hold its end of the pipes: its own end counts. */
+void stream_exited(struct stream_way *way, uint64_t serial)
+{
+	if (way->serial == serial && way->state == STREAM_UP)
+		stream_fail(way, "it ended");
 }
 
 struct stream_way *stream_way_new(

@@ -50,6 +50,7 @@ struct stream_way;
 struct stream_way *stream_way_new(
 	struct loop *loop, struct spawner *spawner, const struct identifier *identifier, size_t number);
 void stream_way_free(struct stream_way *way);
+void stream_exited(struct stream_way *way, uint64_t serial);
 int stream_ask(struct stream_way *way, struct identification *identification);
 void stream_forget(struct stream_way *way, struct identification *identification);
 void stream_timed_out(struct stream_way *way); /* behind stream_forget(), where that was for want of an answer */

@@ -177,6 +177,15 @@ def shown_configurations():
                 yield pytest.param(roff_text(match.group(1)), id=f"{page.name}-{number}")
 
 
+def shown_module(name, place):
+    """The module that usher-module(3) shows, built as it says there."""
+    page = (SOURCE / "man/usher-module.3").read_text()
+    source = next(text for text in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", page, re.M | re.S) if "usher_module_init" in text)
+    (place / f"{name}.c").write_text(roff_text(source))
+    subprocess.run(["cc", "-shared", "-fPIC", f"-I{SOURCE}/include", "-o", place / f"{name}.so", place / f"{name}.c"], check=True)
+    return place / f"{name}.so"
+
+
 @pytest.mark.parametrize("text", shown_configurations())
 def test_a_configuration_that_is_shown_passes_the_check(text, place):
     if "services =" not in text:
@@ -187,6 +196,7 @@ def test_a_configuration_that_is_shown_passes_the_check(text, place):
     text = re.sub(r'(exec = \[ )"(/[^"]+)"', lambda match: match.group() if os.access(match.group(2), os.X_OK)
                   else match.group(1) + '"/bin/cat"', text)
     text = re.sub(r'(user = )"[^"]+"', rf'\1"{getpass.getuser()}"', text)
+    text = re.sub(r'(module = )"[^"]*/(\w+)\.so"', lambda match: f'{match.group(1)}"{shown_module(match.group(2), place)}"', text)
     file = place / "shown.conf"
     file.write_text(text)
     result = run_usher("check", "-c", file)
