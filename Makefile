@@ -13,7 +13,7 @@ PYTHON ?= /usr/bin/python3
 BUILD ?= build
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all run test test-unit test-system test-sanitize bench fuzz lint format install uninstall deb test-deb clean packages-%
+.PHONY: all run test test-unit test-system test-sanitize bench bench-identifiers fuzz lint format install uninstall deb test-deb clean packages-%
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -51,6 +51,12 @@ bench: packages-build packages-bench
 	@test -e build-bench/build.ninja || meson setup build-bench -Dbuildtype=release >/dev/null
 	@$(MAKE) --no-print-directory BUILD=build-bench all
 	BUILD=build-bench $(PYTHON) bench/run.py
+
+# External identifiers: a kept process beside a process each.
+bench-identifiers: packages-build
+	@test -e build-bench/build.ninja || meson setup build-bench -Dbuildtype=release >/dev/null
+	@$(MAKE) --no-print-directory BUILD=build-bench all
+	BUILD=build-bench $(PYTHON) bench/identifiers.py
 
 fuzz: packages-build packages-test
 	@test -e build-fuzz/build.ninja || CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null

@@ -2,39 +2,52 @@
  *
  *     identifiers = ( { program = [ "/usr/libexec/usher/identifier-stream" ]; mode = "stream"; } );
  *
- * This one knows two protocols by their first word, and asks for more bytes until there are as many as a word has.
- * Refuses nothing: a question that does not come whole is the end. */
+ * This one knows two protocols by their first word, and asks for more bytes until there are as many as a word has. It
+ * answers all questions that came together with one write. Refuses nothing: a question that is too long is the end. */
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#define HEAD 9 /* length (4), id (4), flags (1) */
 #define WORD 5
 
 static const struct {
 	const char *word, *protocol;
 } known[] = { { "EHLO ", "smtp" }, { "HELO ", "smtp" }, { "NICK ", "irc" }, { "PASS ", "irc" } };
 
+static void answer(const char *question, size_t len)
+{
+	const char *name = "";
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (len >= HEAD + WORD && memcmp(question + HEAD, known[i].word, WORD) == 0)
+			name = known[i].protocol;
+	uint32_t size = htonl(HEAD - 4 + (uint32_t)strlen(name));
+	fwrite(&size, sizeof(size), 1, stdout);
+	fwrite(question + 4, 4, 1, stdout);                                   /* the id */
+	putchar(*name ? 1 : len < HEAD + WORD && !(question[8] & 1) ? 2 : 0); /* yes, more, no */
+	fputs(name, stdout);
+}
+
 int main(void)
 {
-	static char bytes[5 + 4096]; /* id, flags, what the client sent */
-	uint32_t len;
+	static char bytes[65536];
+	size_t len = 0, at;
+	ssize_t n;
 
-	while (fread(&len, sizeof(len), 1, stdin) == 1) {
-		len = ntohl(len);
-		if (len < 5 || len > sizeof(bytes) || fread(bytes, len, 1, stdin) != 1)
-			break;
-		const char *name = "";
-		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-			if (len >= 5 + WORD && memcmp(bytes + 5, known[i].word, WORD) == 0)
-				name = known[i].protocol;
-		int verdict = *name ? 1 : len < 5 + WORD && !(bytes[4] & 1) ? 2 : 0; /* yes, more, no */
-		uint32_t size = htonl(5 + (uint32_t)strlen(name));
-		fwrite(&size, sizeof(size), 1, stdout);
-		fwrite(bytes, 4, 1, stdout); /* the id */
-		putchar(verdict);
-		fputs(name, stdout);
+	while ((n = read(STDIN_FILENO, bytes + len, sizeof(bytes) - len)) > 0) {
+		uint32_t size;
+		for (len += (size_t)n, at = 0; len - at >= HEAD; at += size) {
+			memcpy(&size, bytes + at, sizeof(size));
+			size = 4 + ntohl(size);
+			if (len - at < size)
+				break;
+			answer(bytes + at, size);
+		}
 		fflush(stdout);
+		memmove(bytes, bytes + at, len -= at);
 	}
 	return 0;
 }
