@@ -22,6 +22,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#define RECEIVER_RETRY_US 50000
+
 static void connection_examine(struct connection *connection, bool last);
 static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol);
 static void connection_enter(struct connection *connection);
@@ -185,6 +187,7 @@ static void connection_client_ready(struct watch *watch, uint32_t events)
 }
 
 static void connection_delivery_failed(struct connection *connection, int error);
+static void connection_handing_timer(struct connection *connection);
 
 static void connection_out_of_time(struct timer *timer)
 {
@@ -198,8 +201,7 @@ static void connection_out_of_time(struct timer *timer)
 		connection_delivery_failed(connection, -ETIMEDOUT);
 		break;
 	case PHASE_HANDING_OVER:
-		handover_cancel(&connection->handing.request);
-		connection_delivery_failed(connection, -ETIMEDOUT);
+		connection_handing_timer(connection);
 		break;
 	default:
 		break;
@@ -370,13 +372,41 @@ static void connection_connect(struct connection *connection, const struct targe
 
 /* ---- delivered: handed over --------------------------------------------------------------------------------------- */
 
+static void connection_send_over(struct connection *connection)
+{
+	loop_timer(&connection->worker->loop, &connection->deadline, connection->handing.due_us);
+	handover_send(connection->worker->handovers[connection->service], &connection->handing.request);
+}
+
+/* A receiver that is being started again is not there for a moment. Who has somewhere else to go does not wait for it. */
+static bool connection_waits_for_receiver(const struct connection *connection, int error)
+{
+	return (error == -ECONNREFUSED || error == -ENOENT) &&
+		connection_service(connection)->fallback == SERVICE_NONE &&
+		connection->worker->loop.now_us + RECEIVER_RETRY_US < connection->handing.due_us;
+}
+
 static void connection_handed_over(struct handover_request *request, int error)
 {
 	struct connection *connection = container_of(request, struct connection, handing.request);
-	if (error < 0)
-		connection_delivery_failed(connection, error);
-	else
+	struct loop *loop = &connection->worker->loop;
+
+	if (error == 0)
 		connection_end(connection, END_HANDED_OVER);
+	else if (connection_waits_for_receiver(connection, error))
+		loop_timer(loop, &connection->deadline, loop->now_us + RECEIVER_RETRY_US);
+	else
+		connection_delivery_failed(connection, error);
+}
+
+static void connection_handing_timer(struct connection *connection)
+{
+	if (!connection->handing.request.handover && connection->worker->loop.now_us < connection->handing.due_us) {
+		connection_send_over(connection);
+		return;
+	}
+	handover_cancel(&connection->handing.request);
+	connection_delivery_failed(connection, -ETIMEDOUT);
 }
 
 /* The receiver gets the socket as accept() would have given it: blocking. */
@@ -405,9 +435,9 @@ static void connection_hand_over(struct connection *connection)
 		.facts = &connection->handing.facts,
 		.done = connection_handed_over,
 	};
+	connection->handing.due_us = worker->loop.now_us + worker->policy->connect_timeout_us;
 	fd_set_nonblocking(fd, false);
-	loop_timer(&worker->loop, &connection->deadline, worker->loop.now_us + worker->policy->connect_timeout_us);
-	handover_send(worker->handovers[connection->service], &connection->handing.request);
+	connection_send_over(connection);
 }
 
 /* ---- delivered: a program ----------------------------------------------------------------------------------------- */

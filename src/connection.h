@@ -69,6 +69,7 @@ struct connection {
 		struct dial dial;
 		struct {
 			struct handover_request request;
+			uint64_t due_us;
 			struct facts facts;
 			struct address local;
 		} handing;

@@ -261,3 +261,28 @@ def test_the_example_receivers_greet(handing, background, place, program, format
     assert greeting, "it says what it knows"
     if format == "usher":
         assert b"web" in greeting
+
+
+def test_a_receiver_that_starts_again_loses_no_connection(handing, place):
+    """A dozen connections while nobody listens, before and behind some that are served at once."""
+    path = place / "web.sock"
+    first = Receiver(path)
+    one = handing()
+    with one.connect() as client:
+        client.sendall(b"GET /before HTTP/1.0\r\n\r\n")
+        first.next()[0].close()
+    first.close()
+    os.unlink(path)
+    clients = [one.connect() for _ in range(12)]
+    for client in clients:
+        client.sendall(b"GET /between HTTP/1.0\r\n\r\n")
+    second = Receiver(path)
+    for _ in clients:
+        taken, _ = second.next()
+        assert read_exactly(taken, 12) == b"GET /between"
+        taken.close()
+    for client in clients:
+        client.close()
+    second.close()
+    assert len(one.wait_connections(13)) == 13
+    assert {line["end"] for line in one.connections()} == {"handed-over"}
