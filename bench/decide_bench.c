@@ -117,11 +117,11 @@ static void connections_write(struct bench *bench, char *const *texts)
 		bench->connection[i].service = service;
 		if (bench->kind == KIND_LITERAL) {
 			bench->connection[i].len = (size_t)snprintf((char *)bench->connection[i].bytes,
-			        sizeof(bench->connection[i].bytes), "%sand what follows\r\n", text);
+				sizeof(bench->connection[i].bytes), "%sand what follows\r\n", text);
 			continue;
 		}
 		snprintf(name, sizeof(name), "%s%s", bench->kind == KIND_WILDCARD ? "www" : "",
-		        text + (bench->kind == KIND_WILDCARD));
+			text + (bench->kind == KIND_WILDCARD));
 		bench->connection[i].len = hello_write(bench->connection[i].bytes, name);
 	}
 }
@@ -177,14 +177,12 @@ static bool bench_run(struct bench *bench, size_t round)
 			struct outcome outcome;
 			struct evidence evidence = { bench->connection[i].bytes, bench->connection[i].len };
 			decider_decide(bench->decider, &evidence, &findings, &outcome);
-			n_wrong +=
-			        outcome.yes != bench->connection[i].service || outcome.more != SERVICE_NONE;
+			n_wrong += outcome.yes != bench->connection[i].service || outcome.more != SERVICE_NONE;
 		}
 	}
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
-	bench->ns[round] =
-	        ((double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec)) /
-	        (REPEATS * CONNECTIONS);
+	bench->ns[round] = ((double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec)) /
+		(REPEATS * CONNECTIONS);
 	return n_wrong == 0;
 }
 
@@ -207,15 +205,15 @@ int main(void)
 			for (size_t i = 0; i < LEN(sizes); i++)
 				if (!bench_run(&benches[kind][i], round)) {
 					fprintf(stderr, "decide_bench: a wrong answer: %s, %zu services\n",
-					        kind_names[kind], sizes[i]);
+						kind_names[kind], sizes[i]);
 					return 1;
 				}
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		for (size_t i = 0; i < LEN(sizes); i++) {
 			struct bench *bench = &benches[kind][i];
 			qsort(bench->ns, ROUNDS, sizeof(bench->ns[0]), ns_compare);
-			printf("{\"kind\": \"%s\", \"services\": %zu, \"ns\": %.1f}\n", kind_names[kind],
-			        sizes[i], bench->ns[ROUNDS / 2]);
+			printf("{\"kind\": \"%s\", \"services\": %zu, \"ns\": %.1f}\n", kind_names[kind], sizes[i],
+				bench->ns[ROUNDS / 2]);
 		}
 	}
 	return 0;

@@ -279,7 +279,7 @@ static int flow_step(struct flow *flow, struct end *from, struct end *to)
 static bool pair_has_more(const struct pair *pair)
 {
 	return flow_can_read(&pair->up, &pair->client) || flow_can_write(&pair->up, &pair->server) ||
-	       flow_can_read(&pair->down, &pair->server) || flow_can_write(&pair->down, &pair->client);
+		flow_can_read(&pair->down, &pair->server) || flow_can_write(&pair->down, &pair->client);
 }
 
 /* 0 where there is none after all. */
@@ -348,7 +348,7 @@ static int proxy_receive_events(struct proxy *proxy, bool on)
 	if (on == proxy->receiving)
 		return 0;
 	if (epoll_ctl(proxy->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, usher_receiver_fd(proxy->receiver),
-	            &event) < 0)
+		    &event) < 0)
 		return -errno;
 	proxy->receiving = on;
 	return 0;
@@ -382,8 +382,7 @@ static void proxy_receive(struct proxy *proxy)
 		proxy_pause(proxy, error);
 	if (usher_refused(proxy->receiver) != proxy->refused) {
 		proxy->refused = usher_refused(proxy->receiver);
-		complain("a malformed handover message came (%llu so far)",
-		        (unsigned long long)proxy->refused);
+		complain("a malformed handover message came (%llu so far)", (unsigned long long)proxy->refused);
 	}
 }
 
@@ -456,7 +455,7 @@ static int signals_set(sigset_t *ret_waiting_mask)
 	sigaddset(&blocked, SIGINT);
 	sigaddset(&blocked, SIGTERM);
 	if (sigprocmask(SIG_BLOCK, &blocked, ret_waiting_mask) < 0 || sigaction(SIGINT, &stop, NULL) < 0 ||
-	        sigaction(SIGTERM, &stop, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		sigaction(SIGTERM, &stop, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return -errno;
 	return 0;
 }
@@ -464,13 +463,13 @@ static int signals_set(sigset_t *ret_waiting_mask)
 static int usage(FILE *to)
 {
 	fprintf(to,
-	        "usage: usher-proxy [-d] [-m MODE] [-n MAX] -l /path.sock -a HOST -p PORT\n"
-	        "  -l  where usher hands connections over (handover = \"/path.sock\")\n"
-	        "  -m  its permissions, octal, default 660: usher's workers must be able to write to it\n"
-	        "  -a, -p  the server that each is connected to\n"
-	        "  -n  connections at a time, 1 to %d; default %d\n"
-	        "  -d  in the background\n",
-	        PAIRS_MAX, PAIRS_DEFAULT);
+		"usage: usher-proxy [-d] [-m MODE] [-n MAX] -l /path.sock -a HOST -p PORT\n"
+		"  -l  where usher hands connections over (handover = \"/path.sock\")\n"
+		"  -m  its permissions, octal, default 660: usher's workers must be able to write to it\n"
+		"  -a, -p  the server that each is connected to\n"
+		"  -n  connections at a time, 1 to %d; default %d\n"
+		"  -d  in the background\n",
+		PAIRS_MAX, PAIRS_DEFAULT);
 	return 2;
 }
 
@@ -481,8 +480,7 @@ struct settings {
 	unsigned long mode;
 };
 
-static bool number_read(
-        unsigned long *ret, const char *text, int base, unsigned long least, unsigned long most)
+static bool number_read(unsigned long *ret, const char *text, int base, unsigned long least, unsigned long most)
 {
 	char *end;
 

@@ -92,8 +92,7 @@ int message_read(const uint8_t *bytes, size_t len, struct usher_connection *ret)
 		value_len = number16(bytes + at + 2);
 		if (len - at - ATTRIBUTE_HEADER_SIZE < value_len)
 			return -EBADMSG;
-		error = attribute_read(
-		        ret, number16(bytes + at), bytes + at + ATTRIBUTE_HEADER_SIZE, value_len);
+		error = attribute_read(ret, number16(bytes + at), bytes + at + ATTRIBUTE_HEADER_SIZE, value_len);
 		if (error < 0)
 			return error;
 		at += ATTRIBUTE_HEADER_SIZE + value_len;

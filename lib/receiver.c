@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DESCRIPTORS_MAX                                                                                      \
+#define DESCRIPTORS_MAX                                                                                              \
 	16 /* taken off one recvmsg, to be closed where it is not one: what has no room the kernel closes */
 
 struct channel {
@@ -300,8 +300,7 @@ int usher_accept(struct usher_receiver *receiver, struct usher_connection *ret)
 void usher_stop(struct usher_receiver *receiver)
 {
 	receiver->stopping = true;
-	(void)shutdown(receiver->socket.fd,
-	        SHUT_RD); /* connect() is refused, what is queued may still be accepted */
+	(void)shutdown(receiver->socket.fd, SHUT_RD); /* connect() is refused, what is queued may still be accepted */
 	for (struct channel *c = receiver->channels; c; c = c->next)
 		(void)shutdown(c->fd, SHUT_RD);
 }

@@ -100,7 +100,7 @@ static int socket_bind(struct path_socket *s, const char *path, mode_t mode)
 	if (fchmod(s->fd, mode) < 0 || bind(s->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	if (fchmodat(s->directory, s->name, mode, 0) < 0 || listen(s->fd, SOMAXCONN) < 0 ||
-	        fstatat(s->directory, s->name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		fstatat(s->directory, s->name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		error = -errno;
 		(void)unlinkat(s->directory, s->name, 0);
 		return error;
@@ -139,9 +139,8 @@ void path_socket_close(struct path_socket *s)
 	struct stat st;
 
 	/* Without the lock it stays: a stale socket does less harm than one taken from its new owner. */
-	if (directory_lock(s->directory) == 0 &&
-	        fstatat(s->directory, s->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == s->device &&
-	        st.st_ino == s->inode)
+	if (directory_lock(s->directory) == 0 && fstatat(s->directory, s->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		st.st_dev == s->device && st.st_ino == s->inode)
 		(void)unlinkat(s->directory, s->name, 0);
 	close(s->fd);
 	close(s->directory);

@@ -36,7 +36,7 @@ struct stream_way {
 	const struct identifier *identifier;
 	size_t number;
 	struct spawn_request request;
-	uint64_t serial; /* of the request for the process */
+	uint64_t serial;            /* of the request for the process */
 	struct watch input, output; /* the process's */
 	enum { STREAM_DOWN, STREAM_STARTING, STREAM_UP } state;
 	uint64_t started_us;

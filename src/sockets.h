@@ -21,8 +21,8 @@ int sockets_adopt(struct sockets *sockets);
 
 /* The socket of every listener of the policy, in `ret_fds`: held already, or bound now. 0, or -errno after a message to
  * `complain` that says which address, why, and who holds it if that can be known; nothing new is held then. */
-int sockets_open(
-	struct sockets *sockets, const struct policy *policy, int *ret_fds, void (*complain)(void *context, const char *message), void *context);
+int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_fds,
+	void (*complain)(void *context, const char *message), void *context);
 
 /* Closes those that the policy does not name; with NULL all. UNIX sockets that we bound are unlinked. */
 void sockets_close_others(struct sockets *sockets, const struct policy *policy);

@@ -69,16 +69,14 @@ extern "C" {
 #define USHER_FLAG_INCOMPLETE 0x01 /* an attribute was too long and is missing */
 
 enum usher_attribute {
-	USHER_ATTRIBUTE_ID = 1, /* 8 bytes, a number: the connection's id in usher's log */
-	USHER_ATTRIBUTE_SERVICE =
-	        2, /* the others are text without NUL; this one a name from usher's configuration */
+	USHER_ATTRIBUTE_ID = 1,      /* 8 bytes, a number: the connection's id in usher's log */
+	USHER_ATTRIBUTE_SERVICE = 2, /* the others are text without NUL; this one a name from usher's configuration */
 	USHER_ATTRIBUTE_PROTOCOL = 3, /* absent where none was recognised */
 	USHER_ATTRIBUTE_SNI = 4,      /* host name characters only */
 	USHER_ATTRIBUTE_ALPN = 5,     /* the client's first choice: any bytes */
 	USHER_ATTRIBUTE_HOST = 6,     /* of an HTTP request */
-	USHER_ATTRIBUTE_CLIENT =
-	        7, /* "192.0.2.1:50000", "[2001:db8::1]:50000", "unix:/path", "unix:" (unnamed) */
-	USHER_ATTRIBUTE_LOCAL = 8, /* that the client connected to */
+	USHER_ATTRIBUTE_CLIENT = 7,   /* "192.0.2.1:50000", "[2001:db8::1]:50000", "unix:/path", "unix:" (unnamed) */
+	USHER_ATTRIBUTE_LOCAL = 8,    /* that the client connected to */
 };
 
 /* What came. Text is empty where the attribute is absent (in `tcpmux` all of it) and always ends with NUL.

@@ -41,8 +41,9 @@ void record_text(struct record *record, const char *key, const char *value);
 void record_bytes(struct record *record, const char *key, const void *value, size_t len);
 void record_address(struct record *record, const char *key, const struct address *value);
 void record_number(struct record *record, const char *key, uint64_t value);
-void record_ms(struct record *record, const char *key, uint64_t value_us); /* written in milliseconds, three decimals */
-void record_end(struct record *record); /* completes `line` and `len` ('\n' included) for who writes it elsewhere */
+void record_ms(
+	struct record *record, const char *key, uint64_t value_us); /* written in milliseconds, three decimals */
+void record_end(struct record *record);   /* completes `line` and `len` ('\n' included) for who writes it elsewhere */
 void record_write(struct record *record); /* completes and writes */
 
 /* A record with nothing but a message, which is cut where it does not fit. */

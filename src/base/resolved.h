@@ -21,4 +21,5 @@ void resolved_free(struct resolved *resolved); /* unmaps; accepts NULL */
 void resolved_write(struct resolved *resolved, size_t name, const struct address *addresses, size_t count);
 
 /* The worker's side: how many addresses were copied into `ret` (their port as given); 0: no answer yet. */
-size_t resolved_read(const struct resolved *resolved, size_t name, uint16_t port, struct address ret[RESOLVED_ADDRESSES_MAX]);
+size_t resolved_read(
+	const struct resolved *resolved, size_t name, uint16_t port, struct address ret[RESOLVED_ADDRESSES_MAX]);

@@ -23,7 +23,8 @@ struct evidence {
 /* What a probe can learn on the way. */
 enum attribute { ATTRIBUTE_SNI, ATTRIBUTE_ALPN, ATTRIBUTE_HOST, ATTRIBUTE_SERVICE, ATTRIBUTE_COUNT };
 
-extern const char *const attribute_names[ATTRIBUTE_COUNT]; /* as in the configuration: "sni", "alpn", "host", "service" */
+extern const char
+	*const attribute_names[ATTRIBUTE_COUNT]; /* as in the configuration: "sni", "alpn", "host", "service" */
 
 #define FINDING_VALUES_MAX 16 /* ALPN names of one hello; later ones are not looked at */
 

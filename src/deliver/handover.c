@@ -142,9 +142,9 @@ static int channel_send(struct handover *h, const struct handover_request *reque
 		if (!h->sent) {
 			m.msg_control = &control;
 			m.msg_controllen = sizeof(control);
-			*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
-				.cmsg_level = SOL_SOCKET,
-				.cmsg_type = SCM_RIGHTS };
+			*CMSG_FIRSTHDR(&m) = (struct cmsghdr){
+				.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS
+			};
 			memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &request->fd, sizeof(int));
 		}
 		n = sendmsg(h->channel.fd, &m, MSG_NOSIGNAL);

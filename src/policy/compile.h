@@ -23,7 +23,7 @@ struct compiler {
 
 	struct index *listeners; /* by the address as written: places in policy->listeners */
 	struct index *protocols;
-	bool protocols_missing; /* those of a module that was refused: no complaints about unknown ones */
+	bool protocols_missing;  /* those of a module that was refused: no complaints about unknown ones */
 	struct index *externals; /* of the protocols, those that only identifiers name */
 	size_t protocols_room;   /* in policy->protocols, where names of identifiers were added; 0: it is full */
 	struct index *services;

@@ -50,7 +50,7 @@ static bool address_is_local(struct compiler *compiler, const struct address *ad
 }
 
 static bool listener_takes(
-        struct compiler *compiler, const struct listener_policy *listener, const struct address *target)
+	struct compiler *compiler, const struct listener_policy *listener, const struct address *target)
 {
 	struct address loopback = { 0 };
 
@@ -61,12 +61,11 @@ static bool listener_takes(
 	/* Another of this machine's addresses is as good as the loopback one: does that reach it? */
 	address_parse(&loopback, target->sa.sa_family == AF_INET ? "127.0.0.1:1" : "[::1]:1");
 	address_set_port(&loopback, address_port(target));
-	return address_reaches(&loopback, &listener->address) &&
-	       !address_equal(&loopback, &listener->address) && address_is_local(compiler, target);
+	return address_reaches(&loopback, &listener->address) && !address_equal(&loopback, &listener->address) &&
+		address_is_local(compiler, target);
 }
 
-static bool own_listener_check(
-        struct compiler *compiler, const struct setting *at, const struct address *target)
+static bool own_listener_check(struct compiler *compiler, const struct setting *at, const struct address *target)
 {
 	const struct policy *policy = compiler->policy;
 	uint16_t port = address_port(target);
@@ -77,8 +76,8 @@ static bool own_listener_check(
 		if (!listener_takes(compiler, &policy->listeners[i], target))
 			continue;
 		compile_error(compiler, at, "`%s' is usher's own listener `%s' (%s), expected another server",
-		        setting_text(at), policy->listeners[i].text,
-		        reader_place(compiler->reader, compiler->listener_at[i], at));
+			setting_text(at), policy->listeners[i].text,
+			reader_place(compiler->reader, compiler->listener_at[i], at));
 		return false;
 	}
 	return true;
@@ -103,7 +102,7 @@ static bool name_is_localhost(const char *name)
 	if (len && name[len - 1] == '.')
 		len--;
 	return (len == 9 && strncasecmp(name, "localhost", 9) == 0) ||
-	       (len > 10 && strncasecmp(name + len - 10, ".localhost", 10) == 0); /* RFC 6761 6.3 */
+		(len > 10 && strncasecmp(name + len - 10, ".localhost", 10) == 0); /* RFC 6761 6.3 */
 }
 
 /* The number of a host name, each of which is resolved once however many backends have it. */
@@ -135,8 +134,7 @@ static void backend_compile(struct compiler *compiler, struct backend *backend, 
 	char name[254];
 	int error = address_parse(&backend->address, text);
 
-	*backend =
-	        (struct backend){ arena_strdup(compiler->arena, text), backend->address, BACKEND_NO_NAME, 0 };
+	*backend = (struct backend){ arena_strdup(compiler->arena, text), backend->address, BACKEND_NO_NAME, 0 };
 	if (error == 0) {
 		if (address_is_ip(&backend->address) && address_port(&backend->address) == 0)
 			compile_error(compiler, at, "backend `%s' has port 0, expected 1 to 65535", text);
@@ -145,9 +143,8 @@ static void backend_compile(struct compiler *compiler, struct backend *backend, 
 	} else if (error == -ENAMETOOLONG) {
 		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
 	} else if (strncmp(text, "unix:", 5) == 0 || strncmp(text, "udp:", 4) == 0 ||
-	           address_split_name(text, name, &backend->port) < 0) {
-		compile_error(
-		        compiler, at, "`%s' is no address to connect to, expected " BACKEND_EXPECTED, text);
+		address_split_name(text, name, &backend->port) < 0) {
+		compile_error(compiler, at, "`%s' is no address to connect to, expected " BACKEND_EXPECTED, text);
 	} else {
 		backend->address = (struct address){ 0 };
 		backend->name = name_number(compiler, name);
@@ -182,9 +179,9 @@ static void handover_compile(struct compiler *compiler, const struct values *val
 		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
 	else if (error)
 		compile_error(compiler, at,
-		        "`%s' is no socket to hand over to, expected an absolute path such as "
-		        "\"/run/usher/web.sock\"",
-		        text);
+			"`%s' is no socket to hand over to, expected an absolute path such as "
+			"\"/run/usher/web.sock\"",
+			text);
 	else
 		own_listener_check(compiler, at, &target->handover.address);
 }
@@ -206,7 +203,7 @@ static void belongings_check(struct compiler *compiler, const struct values *val
 	for (size_t i = 0; i < sizeof(belongs) / sizeof(belongs[0]); i++)
 		if (values->value[belongs[i].key] && !values->given[belongs[i].owner])
 			compile_error(compiler, values->value[belongs[i].key], "`%s' goes with `%s' only",
-			        keys[belongs[i].key].name, keys[belongs[i].owner].name);
+				keys[belongs[i].key].name, keys[belongs[i].owner].name);
 }
 
 void delivery_compile(struct compiler *compiler, uint32_t service, const struct values *values)
@@ -223,15 +220,13 @@ void delivery_compile(struct compiler *compiler, uint32_t service, const struct 
 		const char *key = values->section->keys[deliveries[i]].name;
 		if (first)
 			compile_error(compiler, values->group,
-			        "service `%s' has both `%s' and `%s', expected one delivery", name, first,
-			        key);
+				"service `%s' has both `%s' and `%s', expected one delivery", name, first, key);
 		else
 			first = key;
 	}
 	if (!first)
 		compile_error(compiler, values->group,
-		        "service `%s' has no delivery, expected one of connect, handover, exec, reject",
-		        name);
+			"service `%s' has no delivery, expected one of connect, handover, exec, reject", name);
 	belongings_check(compiler, values);
 
 	if (values->value[SERVICE_CONNECT])

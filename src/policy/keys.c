@@ -26,7 +26,7 @@ static const struct key listen_keys[LISTEN_COUNT] = {
 	[LISTEN_ADDRESS] = { "address", KEY_STRING },
 	[LISTEN_MODE] = { "mode", KEY_MODE },
 	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS,
-	        .later = "this usher does not read PROXY headers yet" },
+		.later = "this usher does not read PROXY headers yet" },
 };
 
 static const struct key log_keys[LOG_KEY_COUNT] = {

@@ -99,7 +99,16 @@ enum service_key {
 };
 
 /* The attributes stand in the order of enum attribute, from MATCH_SNI. */
-enum match_key { MATCH_PROTOCOL, MATCH_SNI, MATCH_ALPN, MATCH_HOST, MATCH_SERVICE, MATCH_LISTENER, MATCH_IDENTIFIED, MATCH_COUNT };
+enum match_key {
+	MATCH_PROTOCOL,
+	MATCH_SNI,
+	MATCH_ALPN,
+	MATCH_HOST,
+	MATCH_SERVICE,
+	MATCH_LISTENER,
+	MATCH_IDENTIFIED,
+	MATCH_COUNT
+};
 
 #define SECTION_KEYS_MAX 32 /* no section has more */
 

@@ -16,21 +16,18 @@ static bool address_complain(struct compiler *compiler, const struct setting *at
 	uint16_t port;
 
 	if (strncmp(text, "udp:", 4) == 0)
-		compile_error(compiler, at, "listener `%s' cannot be used: this usher does not serve UDP yet",
-		        text);
+		compile_error(compiler, at, "listener `%s' cannot be used: this usher does not serve UDP yet", text);
 	else if (error == -ENAMETOOLONG)
 		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
 	else if (address_split_name(text, name, &port) == 0)
 		compile_error(compiler, at,
-		        "listener `%s' is a name, expected the address in digits: " ADDRESS_EXPECTED, text);
+			"listener `%s' is a name, expected the address in digits: " ADDRESS_EXPECTED, text);
 	else
-		compile_error(
-		        compiler, at, "`%s' is no address to listen on, expected " ADDRESS_EXPECTED, text);
+		compile_error(compiler, at, "`%s' is no address to listen on, expected " ADDRESS_EXPECTED, text);
 	return false;
 }
 
-static bool listener_parse(
-        struct compiler *compiler, struct listener_policy *listener, const struct setting *at)
+static bool listener_parse(struct compiler *compiler, struct listener_policy *listener, const struct setting *at)
 {
 	const char *text = setting_text(at);
 	int error = address_parse(&listener->address, text);
@@ -53,7 +50,7 @@ static bool listener_parse(
 
 /* Returns the setting that holds the address, or NULL where there is none to go on with. */
 static const struct setting *listener_read(
-        struct compiler *compiler, struct listener_policy *listener, const struct setting *at)
+	struct compiler *compiler, struct listener_policy *listener, const struct setting *at)
 {
 	struct values values;
 	unsigned mode = MODE_PRESET;
@@ -68,7 +65,7 @@ static const struct setting *listener_read(
 		return NULL;
 	if (values.given[LISTEN_MODE] && address_is_ip(&listener->address))
 		compile_error(compiler, values.value[LISTEN_MODE] ? values.value[LISTEN_MODE] : values.group,
-		        "`mode' on listener `%s', expected only on \"unix:/path\"", setting_text(at));
+			"`mode' on listener `%s', expected only on \"unix:/path\"", setting_text(at));
 	values_mode(&values, LISTEN_MODE, &mode);
 	listener->mode = (mode_t)mode;
 	return at;
@@ -76,12 +73,11 @@ static const struct setting *listener_read(
 
 /* Listed under its address in digits as well as under its text: "[::1]:443" and "[0::1]:443" are the same. */
 static bool listener_is_new(
-        struct compiler *compiler, struct index *addresses, uint32_t number, const struct setting *at)
+	struct compiler *compiler, struct index *addresses, uint32_t number, const struct setting *at)
 {
 	const struct policy *policy = compiler->policy;
 	char buf[ADDRESS_TEXT_MAX];
-	const char *key =
-	        arena_strdup(compiler->arena, address_format(&policy->listeners[number].address, buf));
+	const char *key = arena_strdup(compiler->arena, address_format(&policy->listeners[number].address, buf));
 	uint32_t first = index_add(addresses, key, number);
 
 	index_add(compiler->listeners, setting_text(at), first);
@@ -91,11 +87,10 @@ static bool listener_is_new(
 	const char *place = reader_place(compiler->reader, other, at);
 	if (compiler->options->port && strcmp(setting_text(other), setting_text(at)) != 0)
 		compile_error(compiler, at,
-		        "listeners `%s' and `%s' (%s) are the same with port %u of the command line",
-		        setting_text(at), setting_text(other), place, compiler->options->port);
+			"listeners `%s' and `%s' (%s) are the same with port %u of the command line",
+			setting_text(at), setting_text(other), place, compiler->options->port);
 	else
-		compile_error(
-		        compiler, at, "listener `%s' is there twice, first on %s", setting_text(at), place);
+		compile_error(compiler, at, "listener `%s' is there twice, first on %s", setting_text(at), place);
 	return false;
 }
 

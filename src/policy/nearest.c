@@ -32,8 +32,7 @@ unsigned nearest_distance(const char *a, const char *b)
 		for (size_t j = 1; j <= m; j++) {
 			bool same = fold(a[i - 1]) == fold(b[j - 1]);
 			this[j] = least(least(last[j], this[j - 1]) + 1, last[j - 1] + !same);
-			if (i > 1 && j > 1 && fold(a[i - 1]) == fold(b[j - 2]) &&
-			        fold(a[i - 2]) == fold(b[j - 1]))
+			if (i > 1 && j > 1 && fold(a[i - 1]) == fold(b[j - 2]) && fold(a[i - 2]) == fold(b[j - 1]))
 				this[j] = least(this[j], before[j - 2] + 1);
 		}
 		unsigned *spare = before;

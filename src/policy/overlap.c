@@ -17,8 +17,8 @@
 
 struct overlap {
 	const struct compiler *compiler;
-	uint32_t *taker;       /* of each protocol: the service that takes all of it, or NOBODY */
-	struct trie *literals; /* of protocols that are taken whole; the rank is the service */
+	uint32_t *taker;                         /* of each protocol: the service that takes all of it, or NOBODY */
+	struct trie *literals;                   /* of protocols that are taken whole; the rank is the service */
 	struct names *(*names)[ATTRIBUTE_COUNT]; /* of each probe: names that are taken, with the service */
 };
 
@@ -108,8 +108,7 @@ static void names_found(void *context, const uint32_t *numbers, size_t count)
 }
 
 /* Who takes every one of these names from the probe, whatever else is asked of them? */
-static uint32_t names_taker(
-        const struct overlap *overlap, const struct rule *rule, size_t probe, unsigned attribute)
+static uint32_t names_taker(const struct overlap *overlap, const struct rule *rule, size_t probe, unsigned attribute)
 {
 	const struct names *names = overlap->names[probe][attribute];
 	uint32_t last = 0;
@@ -209,8 +208,8 @@ static void take_literals(struct overlap *overlap, const struct protocol *protoc
 	if (protocol->n_patterns)
 		return; /* takes only some of what begins so */
 	for (size_t i = 0; i < protocol->n_literals; i++)
-		if (trie_insert(overlap->literals, protocol->literals[i].bytes, protocol->literals[i].len,
-		            service) < 0)
+		if (trie_insert(overlap->literals, protocol->literals[i].bytes, protocol->literals[i].len, service) <
+			0)
 			abort();
 }
 
@@ -245,8 +244,7 @@ static void rule_take(struct overlap *overlap, const struct draft *draft)
 			take_names(overlap, rule, protocol, (unsigned)__builtin_ctz(asked));
 		} else if (!asked && overlap->taker[protocol] == NOBODY) {
 			overlap->taker[protocol] = rule->service;
-			take_literals(
-			        overlap, &overlap->compiler->policy->protocols[protocol], rule->service);
+			take_literals(overlap, &overlap->compiler->policy->protocols[protocol], rule->service);
 		}
 	}
 }
@@ -273,12 +271,11 @@ static void service_check(const struct overlap *overlap, const struct draft *dra
 	const struct setting *at = overlap->compiler->service_at[service];
 	if (!possible)
 		reader_warn(reader, at, "service `%s' never matches: its protocols have no such name",
-		        policy->services[service].name);
+			policy->services[service].name);
 	else
-		reader_warn(reader, at,
-		        "service `%s' is never reached: service `%s' (%s) takes all that it matches",
-		        policy->services[service].name, policy->services[last].name,
-		        reader_place(reader, overlap->compiler->service_at[last], at));
+		reader_warn(reader, at, "service `%s' is never reached: service `%s' (%s) takes all that it matches",
+			policy->services[service].name, policy->services[last].name,
+			reader_place(reader, overlap->compiler->service_at[last], at));
 }
 
 void overlap_warn(struct compiler *compiler)
@@ -288,8 +285,7 @@ void overlap_warn(struct compiler *compiler)
 	overlap_init(&overlap, compiler);
 	for (size_t first = 0, next; first < compiler->n_drafts; first = next) {
 		uint32_t service = compiler->drafts[first].rule.service;
-		for (next = first;
-		        next < compiler->n_drafts && compiler->drafts[next].rule.service == service;)
+		for (next = first; next < compiler->n_drafts && compiler->drafts[next].rule.service == service;)
 			next++;
 		service_check(&overlap, &compiler->drafts[first], next - first);
 		for (size_t i = first; i < next; i++)

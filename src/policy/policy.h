@@ -26,7 +26,7 @@ struct service {
 	struct target target;
 	const struct access *access; /* NULL: nothing restricts it */
 	const struct program *asks;  /* the access program, run as the workers' user; NULL: none */
-	uint32_t fallback; /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
+	uint32_t fallback;           /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
 };
 
 enum identifier_mode { IDENTIFIER_ONCE, IDENTIFIER_STREAM };
@@ -93,10 +93,10 @@ struct policy_options {
 /* Reads and compiles. 0 and a policy, or -EINVAL with at least one error among the complaints. Warnings
  * (a service that is never reached, a fallback that is never used) may come with either. `text` is the configuration itself,
  * `file` then only its name. */
-int policy_load(struct policy **ret, const char *file, const struct policy_options *options,
-        struct complaints *complaints);
-int policy_load_text(struct policy **ret, const char *file, const char *text,
-        const struct policy_options *options, struct complaints *complaints);
+int policy_load(
+	struct policy **ret, const char *file, const struct policy_options *options, struct complaints *complaints);
+int policy_load_text(struct policy **ret, const char *file, const char *text, const struct policy_options *options,
+	struct complaints *complaints);
 void policy_free(struct policy *policy); /* accepts NULL */
 
 /* What of a module was running, by the value of module_hooks.running: "probe xecho of module /usr/lib/x.so". NULL:

@@ -42,17 +42,17 @@ static bool bytes_parse(struct compiler *compiler, const struct setting *at, str
 		int high = hex_value(*c), low = high < 0 ? -1 : hex_value(c[1]);
 		if (low < 0) {
 			compile_error(compiler, at,
-			        "`bytes' \"%s\" is no hex at `%.8s', expected pairs of digits such as \"00 "
-			        "0e 38\"",
-			        text, c);
+				"`bytes' \"%s\" is no hex at `%.8s', expected pairs of digits such as \"00 "
+				"0e 38\"",
+				text, c);
 			return false;
 		}
 		bytes[len++] = (uint8_t)(high << 4 | low);
 		c++;
 	}
 	if (!len) {
-		compile_error(compiler, at,
-		        "`bytes' with no bytes, expected pairs of hex digits such as \"00 0e 38\"");
+		compile_error(
+			compiler, at, "`bytes' with no bytes, expected pairs of hex digits such as \"00 0e 38\"");
 		return false;
 	}
 	*ret = (struct literal){ bytes, len };
@@ -60,7 +60,7 @@ static bool bytes_parse(struct compiler *compiler, const struct setting *at, str
 }
 
 static void literals_compile(struct compiler *compiler, struct protocol *protocol, struct literal *literals,
-        const struct setting *at, bool (*parse)(struct compiler *, const struct setting *, struct literal *))
+	const struct setting *at, bool (*parse)(struct compiler *, const struct setting *, struct literal *))
 {
 	for (size_t i = 0; i < setting_count(at); i++) {
 		const struct setting *item = setting_item(at, i);
@@ -69,18 +69,17 @@ static void literals_compile(struct compiler *compiler, struct protocol *protoco
 			continue;
 		if (literal->len > EVIDENCE_MAX)
 			compile_error(compiler, item,
-			        "%zu bytes, expected at most %d: no more of a connection is looked at",
-			        literal->len, EVIDENCE_MAX);
+				"%zu bytes, expected at most %d: no more of a connection is looked at", literal->len,
+				EVIDENCE_MAX);
 		else
 			protocol->n_literals++;
 	}
 }
 
 static void patterns_compile(
-        struct compiler *compiler, struct protocol *protocol, const struct setting *at, size_t within)
+	struct compiler *compiler, struct protocol *protocol, const struct setting *at, size_t within)
 {
-	struct pattern **patterns =
-	        arena_alloc(compiler->arena, setting_count(at) * sizeof(struct pattern *));
+	struct pattern **patterns = arena_alloc(compiler->arena, setting_count(at) * sizeof(struct pattern *));
 	char error[256];
 
 	protocol->patterns = patterns;
@@ -99,7 +98,7 @@ static void patterns_compile(
 }
 
 static void protocol_name(struct compiler *compiler, struct protocol *protocol, uint32_t number,
-        const struct values *values, const struct setting **first)
+	const struct values *values, const struct setting **first)
 {
 	const struct setting *at = values->value[PROTOCOL_NAME];
 
@@ -113,15 +112,14 @@ static void protocol_name(struct compiler *compiler, struct protocol *protocol, 
 	if (known == number)
 		return;
 	if (compiler->policy->protocols[known].probe)
-		compile_error(
-		        compiler, at, "protocol `%s' is built in, expected another name", protocol->name);
+		compile_error(compiler, at, "protocol `%s' is built in, expected another name", protocol->name);
 	else
 		compile_error(compiler, at, "protocol `%s' is there twice, first on %s", protocol->name,
-		        reader_place(compiler->reader, first[known], at));
+			reader_place(compiler->reader, first[known], at));
 }
 
 static void protocol_compile(
-        struct compiler *compiler, uint32_t number, const struct setting *at, const struct setting **first)
+	struct compiler *compiler, uint32_t number, const struct setting *at, const struct setting **first)
 {
 	struct protocol *protocol = &compiler->policy->protocols[number];
 	struct values values;
@@ -132,20 +130,18 @@ static void protocol_compile(
 
 	const struct setting *strings = values.value[PROTOCOL_STRING], *bytes = values.value[PROTOCOL_BYTES];
 	struct literal *literals = arena_alloc(
-	        compiler->arena, (setting_count(strings) + setting_count(bytes)) * sizeof(struct literal));
+		compiler->arena, (setting_count(strings) + setting_count(bytes)) * sizeof(struct literal));
 	protocol->literals = literals;
 	literals_compile(compiler, protocol, literals, strings, string_parse);
 	literals_compile(compiler, protocol, literals, bytes, bytes_parse);
-	patterns_compile(compiler, protocol, values.value[PROTOCOL_REGEX],
-	        (size_t)values_number(&values, PROTOCOL_WITHIN));
+	patterns_compile(
+		compiler, protocol, values.value[PROTOCOL_REGEX], (size_t)values_number(&values, PROTOCOL_WITHIN));
 
 	if (!values.given[PROTOCOL_STRING] && !values.given[PROTOCOL_BYTES] && !values.given[PROTOCOL_REGEX])
-		compile_error(compiler, at,
-		        "protocol `%s' matches nothing, expected `string', `bytes' or `regex'",
-		        protocol->name);
+		compile_error(compiler, at, "protocol `%s' matches nothing, expected `string', `bytes' or `regex'",
+			protocol->name);
 	if (values.given[PROTOCOL_WITHIN] && !values.given[PROTOCOL_REGEX])
-		compile_error(
-		        compiler, at, "`within' of protocol `%s' goes with `regex' only", protocol->name);
+		compile_error(compiler, at, "`within' of protocol `%s' goes with `regex' only", protocol->name);
 }
 
 void protocols_compile(struct compiler *compiler, const struct setting *at)

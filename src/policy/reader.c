@@ -42,8 +42,8 @@ void reader_error(struct reader *reader, const struct setting *at, const char *f
 {
 	va_list arguments;
 	va_start(arguments, format);
-	complaint_addv(reader->complaints, COMPLAINT_ERROR, reader_file(reader, at), setting_line(at), format,
-	        arguments);
+	complaint_addv(
+		reader->complaints, COMPLAINT_ERROR, reader_file(reader, at), setting_line(at), format, arguments);
 	va_end(arguments);
 }
 
@@ -51,8 +51,8 @@ void reader_warn(struct reader *reader, const struct setting *at, const char *fo
 {
 	va_list arguments;
 	va_start(arguments, format);
-	complaint_addv(reader->complaints, COMPLAINT_WARNING, reader_file(reader, at), setting_line(at),
-	        format, arguments);
+	complaint_addv(
+		reader->complaints, COMPLAINT_WARNING, reader_file(reader, at), setting_line(at), format, arguments);
 	va_end(arguments);
 }
 
@@ -150,16 +150,15 @@ static void complain_of_syntax(struct reader *reader, const char *text, size_t l
 	if (!what)
 		what = "cannot be read";
 	if (included) {
-		complaint_add(reader->complaints, COMPLAINT_ERROR, included, line,
-		        "%s, expected `key = value;'", what);
+		complaint_add(
+			reader->complaints, COMPLAINT_ERROR, included, line, "%s, expected `key = value;'", what);
 		return;
 	}
-	if (strcmp(what, "syntax error") == 0 &&
-	        scan_structure(reader->file, text, len, line, reader->complaints))
+	if (strcmp(what, "syntax error") == 0 && scan_structure(reader->file, text, len, line, reader->complaints))
 		return;
 	int near_len = find_line(text, line, &near);
-	complaint_add(reader->complaints, COMPLAINT_ERROR, reader->file, line, "%s at or before `%.*s'%s",
-	        what, near_len, near, strcmp(what, "syntax error") == 0 ? ", expected `key = value;'" : "");
+	complaint_add(reader->complaints, COMPLAINT_ERROR, reader->file, line, "%s at or before `%.*s'%s", what,
+		near_len, near, strcmp(what, "syntax error") == 0 ? ", expected `key = value;'" : "");
 }
 
 static bool reader_parse(struct reader *reader, bool is_file, const char *text)
@@ -175,8 +174,7 @@ static bool reader_parse(struct reader *reader, bool is_file, const char *text)
 	return ok;
 }
 
-struct reader *reader_new(
-        const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints)
+struct reader *reader_new(const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints)
 {
 	struct reader *reader = calloc(1, sizeof(*reader));
 	char *straight = strndup(text, len);

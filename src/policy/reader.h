@@ -16,16 +16,16 @@ struct reader;
  * go on with. Paths of @include are relative to the folder of `file` where `is_file`, else to the current
  * one. */
 struct reader *reader_new(
-        const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints);
+	const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints);
 void reader_free(struct reader *reader); /* accepts NULL */
 
 const struct setting *reader_root(const struct reader *reader);
 
 /* Complaints with the place of a setting (NULL: the file as a whole). */
 void reader_error(struct reader *reader, const struct setting *at, const char *format, ...)
-        __attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 void reader_warn(struct reader *reader, const struct setting *at, const char *format, ...)
-        __attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 
 /* With the place in another file that the configuration names. */
 void reader_error_in(struct reader *reader, const char *file, unsigned line, const char *format, ...)
@@ -75,10 +75,10 @@ struct values {
 	bool given[SECTION_KEYS_MAX];
 };
 
-void values_read(struct reader *reader, struct values *ret, const struct setting *group,
-        const struct section *section);
+void values_read(
+	struct reader *reader, struct values *ret, const struct setting *group, const struct section *section);
 
-const char *values_text(const struct values *values, size_t key); /* NULL: absent */
-double values_number(const struct values *values, size_t key);    /* the preset where absent */
-unsigned values_choice(const struct values *values, size_t key);  /* the place of the choice in its list */
+const char *values_text(const struct values *values, size_t key);         /* NULL: absent */
+double values_number(const struct values *values, size_t key);            /* the preset where absent */
+unsigned values_choice(const struct values *values, size_t key);          /* the place of the choice in its list */
 bool values_mode(const struct values *values, size_t key, unsigned *ret); /* false: absent */

@@ -81,8 +81,7 @@ static enum token scan_string(struct scan *scan)
 
 static void scan_word(struct scan *scan, const char *more)
 {
-	while (scan->at < scan->end && *scan->at &&
-	        (isalnum((unsigned char)*scan->at) || strchr(more, *scan->at)))
+	while (scan->at < scan->end && *scan->at && (isalnum((unsigned char)*scan->at) || strchr(more, *scan->at)))
 		scan->at++;
 }
 
@@ -121,8 +120,8 @@ static void check_string(const char *file, const struct scan *scan, struct compl
 			continue;
 		if (!memcmp(at, "\\x00", 4)) {
 			complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
-			        "\\x00 in a string, where it would be left out; expected `bytes' with hex "
-			        "digits instead");
+				"\\x00 in a string, where it would be left out; expected `bytes' with hex "
+				"digits instead");
 			return;
 		}
 		at++; /* whatever is escaped begins no escape itself */
@@ -144,7 +143,7 @@ static void check_number(const char *file, const struct scan *scan, struct compl
 	long long value = strtoll(digits, &end, base);
 	if (*end == 0 && (errno || value > INT_MAX))
 		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
-		        "number `%s' is too large, expected at most %d", digits, INT_MAX);
+			"number `%s' is too large, expected at most %d", digits, INT_MAX);
 }
 
 static unsigned line_of(const char *text, const char *at)
@@ -161,8 +160,7 @@ void scan_values(const char *file, const char *text, size_t len, struct complain
 	const char *nul = memchr(text, 0, len);
 
 	if (nul) {
-		complaint_add(
-		        complaints, COMPLAINT_ERROR, file, line_of(text, nul), "a NUL byte, expected text");
+		complaint_add(complaints, COMPLAINT_ERROR, file, line_of(text, nul), "a NUL byte, expected text");
 		return;
 	}
 	for (enum token token; (token = scan_next(&scan)) != TOKEN_END;) {
@@ -174,7 +172,7 @@ void scan_values(const char *file, const char *text, size_t len, struct complain
 			return;
 		else if (token == TOKEN_UNCLOSED_COMMENT) {
 			complaint_add(complaints, COMPLAINT_ERROR, file, scan.start_line,
-			        "this comment has no closing `*/'");
+				"this comment has no closing `*/'");
 			return;
 		}
 	}
@@ -217,16 +215,15 @@ static char bracket_closing(char open)
 }
 
 static bool check_closing(
-        const char *file, const struct scan *scan, const struct bracket *open, struct complaints *complaints)
+	const char *file, const struct scan *scan, const struct bracket *open, struct complaints *complaints)
 {
 	char close = *scan->start;
 	if (!open)
-		complaint_add(
-		        complaints, COMPLAINT_ERROR, file, scan->start_line, "`%c' closes nothing", close);
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line, "`%c' closes nothing", close);
 	else if (close != bracket_closing(open->open))
 		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
-		        "`%c' where `%c' was expected, which closes the `%c' of line %u", close,
-		        bracket_closing(open->open), open->open, open->line);
+			"`%c' where `%c' was expected, which closes the `%c' of line %u", close,
+			bracket_closing(open->open), open->open, open->line);
 	else
 		return false;
 	return true;
@@ -243,39 +240,38 @@ static bool comma_missing(enum token last, enum token token)
 
 /* Inside a list or array `open`. */
 static bool check_list(const char *file, const struct scan *scan, const struct bracket *open, enum token last,
-        enum token token, struct complaints *complaints)
+	enum token token, struct complaints *complaints)
 {
 	if (comma_missing(last, token))
 		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
-		        "no comma before `%c', expected one in a list", *scan->start);
+			"no comma before `%c', expected one in a list", *scan->start);
 	else if (token == TOKEN_OTHER && (*scan->start == ';' || *scan->start == '='))
 		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
-		        "`%c' inside the `%c' of line %u, expected `,' or `%c'", *scan->start, open->open,
-		        open->line, bracket_closing(open->open));
+			"`%c' inside the `%c' of line %u, expected `,' or `%c'", *scan->start, open->open, open->line,
+			bracket_closing(open->open));
 	else if (token == TOKEN_CLOSE && last == TOKEN_COMMA)
 		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
-		        "a comma before `%c', expected none after the last of a list", *scan->start);
+			"a comma before `%c', expected none after the last of a list", *scan->start);
 	else
 		return false;
 	return true;
 }
 
 static bool check_string_end(const char *file, const struct scan *scan, enum token token, unsigned error_line,
-        struct complaints *complaints)
+	struct complaints *complaints)
 {
 	if (token == TOKEN_UNCLOSED_STRING)
-		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
-		        "this string has no closing `\"'");
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line, "this string has no closing `\"'");
 	else if (token == TOKEN_STRING && scan->start_line < error_line && scan->line == error_line)
 		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
-		        "this string goes on to line %u, expected its closing `\"' on this one", error_line);
+			"this string goes on to line %u, expected its closing `\"' on this one", error_line);
 	else
 		return false;
 	return true;
 }
 
 bool scan_structure(
-        const char *file, const char *text, size_t len, unsigned error_line, struct complaints *complaints)
+	const char *file, const char *text, size_t len, unsigned error_line, struct complaints *complaints)
 {
 	struct scan scan = { .at = text, .end = text + len, .line = 1 };
 	struct bracket open[DEPTH_MAX], *top = NULL; /* those not closed yet, and the innermost of them */
@@ -301,6 +297,6 @@ bool scan_structure(
 	}
 	if (top)
 		complaint_add(complaints, COMPLAINT_ERROR, file, top->line,
-		        "this `%c' is never closed, expected `%c'", top->open, bracket_closing(top->open));
+			"this `%c' is never closed, expected `%c'", top->open, bracket_closing(top->open));
 	return top != NULL;
 }

@@ -12,7 +12,7 @@ void scan_values(const char *file, const char *text, size_t len, struct complain
 /* For text that libconfig refused at `error_line`: complains of the string, comma or bracket up to there that
  * is the reason. False where none is: somebody else must find words. */
 bool scan_structure(
-        const char *file, const char *text, size_t len, unsigned error_line, struct complaints *complaints);
+	const char *file, const char *text, size_t len, unsigned error_line, struct complaints *complaints);
 
 /* libconfig notes the line of a string in a list when it has seen what follows the string. Moves the bracket
  * that closes a list right behind its last string, so that the line of that one is right; what follows the

@@ -20,8 +20,7 @@ bool setting_is_group(const struct setting *at)
 
 const char *setting_text(const struct setting *at)
 {
-	return config_setting_type(parsed(at)) == CONFIG_TYPE_STRING ? config_setting_get_string(parsed(at))
-	                                                             : NULL;
+	return config_setting_type(parsed(at)) == CONFIG_TYPE_STRING ? config_setting_get_string(parsed(at)) : NULL;
 }
 
 static bool setting_is_list(const struct setting *at)
@@ -38,8 +37,7 @@ size_t setting_count(const struct setting *at)
 
 const struct setting *setting_item(const struct setting *at, size_t i)
 {
-	return setting_is_list(at) ? (const struct setting *)config_setting_get_elem(parsed(at), (unsigned)i)
-	                           : at;
+	return setting_is_list(at) ? (const struct setting *)config_setting_get_elem(parsed(at), (unsigned)i) : at;
 }
 
 static bool setting_is_whole(const struct setting *at)
@@ -132,9 +130,9 @@ static const char *expected_choices(const char *choices, char *buf, size_t size)
 {
 	size_t len = (size_t)snprintf(buf, size, "one of");
 	for (const char *at = choices; *at && len < size;
-	        at += at[strcspn(at, " ")] ? strcspn(at, " ") + 1 : strcspn(at, " "))
-		len += (size_t)snprintf(buf + len, size - len, "%s \"%.*s\"", at == choices ? "" : ",",
-		        (int)strcspn(at, " "), at);
+		at += at[strcspn(at, " ")] ? strcspn(at, " ") + 1 : strcspn(at, " "))
+		len += (size_t)snprintf(
+			buf + len, size - len, "%s \"%.*s\"", at == choices ? "" : ",", (int)strcspn(at, " "), at);
 	return buf;
 }
 
@@ -255,14 +253,12 @@ static bool scalar_fits(const struct key *key, const struct setting *at, bool *r
 	return false;
 }
 
-static bool list_fits(
-        struct reader *reader, const struct key *key, const struct setting *at, const char *expected)
+static bool list_fits(struct reader *reader, const struct key *key, const struct setting *at, const char *expected)
 {
 	size_t count = setting_count(at);
 
 	if (key->type == KEY_GROUPS && !setting_is_list(at)) {
-		reader_error(
-		        reader, at, "`%s' is %s, expected %s", key->name, setting_type_name(at), expected);
+		reader_error(reader, at, "`%s' is %s, expected %s", key->name, setting_type_name(at), expected);
 		return false;
 	}
 	if (!count) {
@@ -274,7 +270,7 @@ static bool list_fits(
 		if (item_fits(key, item))
 			continue;
 		reader_error(reader, item, "`%s' %s %s, expected %s", key->name, item == at ? "is" : "holds",
-		        setting_type_name(item), expected);
+			setting_type_name(item), expected);
 		if (item == at)
 			return false;
 		/* Out with it: those beside it are still to be checked. */
@@ -298,11 +294,9 @@ static bool value_fits(struct reader *reader, const struct key *key, const struc
 	if (scalar_fits(key, at, &type_fits))
 		return true;
 	if (!type_fits)
-		reader_error(
-		        reader, at, "`%s' is %s, expected %s", key->name, setting_type_name(at), expected);
+		reader_error(reader, at, "`%s' is %s, expected %s", key->name, setting_type_name(at), expected);
 	else if (setting_text(at))
-		reader_error(
-		        reader, at, "`%s' is \"%s\", expected %s", key->name, setting_text(at), expected);
+		reader_error(reader, at, "`%s' is \"%s\", expected %s", key->name, setting_text(at), expected);
 	else
 		reader_error(reader, at, "`%s' is %g, expected %s", key->name, setting_number(at), expected);
 	return false;
@@ -324,22 +318,21 @@ static void complain_of_key(struct reader *reader, const struct setting *at, con
 		}
 		size_t len = strlen(known);
 		if (!section->keys[i].later)
-			snprintf(known + len, sizeof(known) - len, "%s%s", i ? ", " : "",
-			        section->keys[i].name);
+			snprintf(known + len, sizeof(known) - len, "%s%s", i ? ", " : "", section->keys[i].name);
 	}
 	reader_error(reader, at, "unknown key `%s' in %s%s%s%s, expected one of %s", name, section->name,
-	        best ? " (did you mean `" : "", best ? best : "", best ? "'?)" : "", known);
+		best ? " (did you mean `" : "", best ? best : "", best ? "'?)" : "", known);
 }
 
 void values_read(
-        struct reader *reader, struct values *ret, const struct setting *group, const struct section *section)
+	struct reader *reader, struct values *ret, const struct setting *group, const struct section *section)
 {
 	*ret = (struct values){ .group = group, .section = section };
 
 	int count = config_setting_length(parsed(group));
 	for (int i = 0; i < count; i++) {
 		const struct setting *at =
-		        (const struct setting *)config_setting_get_elem(parsed(group), (unsigned)i);
+			(const struct setting *)config_setting_get_elem(parsed(group), (unsigned)i);
 		const char *name = config_setting_name(parsed(at));
 		size_t k = 0;
 

@@ -11,16 +11,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define DENSE      128
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
-#define LITERAL(text)                                                                                        \
-	{                                                                                                    \
-		(const uint8_t *)text, sizeof(text) - 1                                                      \
+#define LITERAL(text)                                                                                                \
+	{                                                                                                            \
+		(const uint8_t *)text, sizeof(text) - 1                                                              \
 	}
 
 static const struct literal literals[] = { LITERAL("NICK "), LITERAL("USER "), LITERAL("GET /old"),
 	LITERAL("SSH-2.0-P"), LITERAL("\x16\x03\x01"), LITERAL("PRI * ") };
 static const char *const regexes[] = { "^HELLO v[0-9]+ ", "stream:stream", "^[^\\n]*\\n$" };
 static const char *const sni[] = { "shop.example", "*.example" }, *const alpn[] = { "h2" },
-                         *const host[] = { "*.example", "localhost" };
+			 *const host[] = { "*.example", "localhost" };
 static const uint32_t sets[][3] = { { 0 }, { 1 }, { 2 }, { 3, 4, 5 }, { 6 }, { 1, 2, 7 } };
 
 static struct protocol protocols[8];
@@ -31,13 +31,12 @@ static void start(void)
 {
 	const struct rule rules[] = {
 		{ .service = 0, .protocols = sets[3], .n_protocols = 3 },
-		{ .service = 1,
-		        .attribute = { [ATTRIBUTE_SNI] = { sni, 1 }, [ATTRIBUTE_ALPN] = { alpn, 1 } } },
+		{ .service = 1, .attribute = { [ATTRIBUTE_SNI] = { sni, 1 }, [ATTRIBUTE_ALPN] = { alpn, 1 } } },
 		{ .service = 2, .attribute = { [ATTRIBUTE_HOST] = { host, 2 } } },
 		{ .service = 2,
-		        .protocols = sets[2],
-		        .n_protocols = 1,
-		        .attribute = { [ATTRIBUTE_SNI] = { sni, 2 } } },
+			.protocols = sets[2],
+			.n_protocols = 1,
+			.attribute = { [ATTRIBUTE_SNI] = { sni, 2 } } },
 		{ .service = 3, .protocols = sets[4], .n_protocols = 1 },
 		{ .service = 4, .protocols = sets[0], .n_protocols = 1 },
 		{ .service = 5, .protocols = sets[5], .n_protocols = 3 },
@@ -49,11 +48,9 @@ static void start(void)
 	for (size_t i = 0; i < 3; i++)
 		protocols[i] = (struct protocol){ .name = probes[i].name, .probe = &probes[i] };
 	protocols[3] = (struct protocol){ .name = "irc", .literals = literals, .n_literals = 2 };
-	protocols[4] = (struct protocol){ .name = "old",
-		.literals = literals + 2,
-		.n_literals = 4,
-		.patterns = patterns + 2,
-		.n_patterns = 1 };
+	protocols[4] = (struct protocol){
+		.name = "old", .literals = literals + 2, .n_literals = 4, .patterns = patterns + 2, .n_patterns = 1
+	};
 	protocols[5] = (struct protocol){ .name = "hello", .patterns = patterns, .n_patterns = 1 };
 	protocols[6] = (struct protocol){ .name = "xmpp", .patterns = patterns + 1, .n_patterns = 1 };
 	protocols[7] = (struct protocol){ .name = "any", .literals = literals, .n_literals = 6 };
@@ -69,8 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!decider)
 		start();
-	for (size_t len = 0; len <= size;
-	        len += len < 64 || size - len < 64 || size - len <= step ? 1 : step) {
+	for (size_t len = 0; len <= size; len += len < 64 || size - len < 64 || size - len <= step ? 1 : step) {
 		struct outcome outcome;
 		uint8_t *copy = malloc(len + (len == 0));
 		if (len > 0)
@@ -82,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if ((outcome.yes == SERVICE_NONE) != (outcome.protocol == PROTOCOL_NONE))
 			abort();
 		if (outcome.yes != SERVICE_NONE &&
-		        protocol_match(&protocols[outcome.protocol], &evidence, &findings) != VERDICT_YES)
+			protocol_match(&protocols[outcome.protocol], &evidence, &findings) != VERDICT_YES)
 			abort();
 		free(copy);
 		old = outcome;

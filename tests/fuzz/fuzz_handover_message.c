@@ -59,9 +59,9 @@ static void piece_send(int channel, const uint8_t *bytes, size_t len, size_t n_f
 	if (n_fds) {
 		m.msg_control = &control;
 		m.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
-		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int) * n_fds),
-			.cmsg_level = SOL_SOCKET,
-			.cmsg_type = SCM_RIGHTS };
+		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int) * n_fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS
+		};
 		for (size_t i = 0; i < n_fds; i++)
 			memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)) + i * sizeof(fd), &fd, sizeof(fd));
 	}

@@ -69,7 +69,8 @@ void freeifaddrs(struct ifaddrs *list)
 }
 
 /* No module is loaded here: each has two probes and asks for every other key. */
-int module_inspect(struct module_use *use, const struct module_inspection *how, struct arena *arena, char *error, size_t size)
+int module_inspect(
+	struct module_use *use, const struct module_inspection *how, struct arena *arena, char *error, size_t size)
 {
 	if (strlen(use->path) % 4 == 1) {
 		snprintf(error, size, "module `%s' is not to be had", use->path);
@@ -77,7 +78,8 @@ int module_inspect(struct module_use *use, const struct module_inspection *how, 
 	}
 	use->n_probes = 2;
 	use->probes = arena_alloc(arena, use->n_probes * sizeof(*use->probes));
-	use->probes[0] = (struct module_probe){ .name = use->n_settings ? use->settings[0].key : "first", .attributes = 1 };
+	use->probes[0] =
+		(struct module_probe){ .name = use->n_settings ? use->settings[0].key : "first", .attributes = 1 };
 	use->probes[1] = (struct module_probe){ .name = "second", .priority = -1 };
 	for (size_t i = 0; i < use->n_settings; i++)
 		use->settings[i].asked = i % 2 == 0;

@@ -17,7 +17,7 @@ static void records_compare(const uint8_t *message, size_t len, size_t record_le
 
 	/* A message that is longer than it says is refused, but torn ones only once that shows. */
 	if (len < 4 || len > 16384 || record_len == 0 ||
-	        ((size_t)message[1] << 16 | (size_t)message[2] << 8 | message[3]) + 4 < len)
+		((size_t)message[1] << 16 | (size_t)message[2] << 8 | message[3]) + 4 < len)
 		return;
 	size_t whole_len = records_cut(whole, sizeof(whole), message, len, 16384);
 	size_t torn_len = records_cut(torn, sizeof(torn), message, len, record_len);
@@ -25,8 +25,7 @@ static void records_compare(const uint8_t *message, size_t len, size_t record_le
 		return;
 	answer_get(&a, probe_find("tls"), whole, whole_len);
 	answer_get(&b, probe_find("tls"), torn, torn_len);
-	if (a.verdict != b.verdict || !answer_equal(&a, &b, ATTRIBUTE_SNI) ||
-	        !answer_equal(&a, &b, ATTRIBUTE_ALPN))
+	if (a.verdict != b.verdict || !answer_equal(&a, &b, ATTRIBUTE_SNI) || !answer_equal(&a, &b, ATTRIBUTE_ALPN))
 		abort();
 	if (cuts_check(probe_find("tls"), torn, torn_len, DENSE))
 		abort();

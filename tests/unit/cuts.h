@@ -39,9 +39,9 @@ static void answer_keep(struct answer *ret, enum verdict verdict, const struct f
 static bool answer_equal(const struct answer *a, const struct answer *b, int attribute)
 {
 	return a->attribute[attribute].settled == b->attribute[attribute].settled &&
-	       a->attribute[attribute].len == b->attribute[attribute].len &&
-	       memcmp(a->attribute[attribute].values, b->attribute[attribute].values,
-	               a->attribute[attribute].len) == 0;
+		a->attribute[attribute].len == b->attribute[attribute].len &&
+		memcmp(a->attribute[attribute].values, b->attribute[attribute].values, a->attribute[attribute].len) ==
+		0;
 }
 
 /* Runs the probe over a copy that ends where the evidence does, so that a sanitizer sees every byte read
@@ -77,7 +77,7 @@ static const char *answer_check(const struct probe *probe, const struct answer *
 		if (new->verdict != VERDICT_YES &&new->attribute[i].len > 0)
 			return "values without YES";
 		if (learns && new->attribute[i].settled != (new->verdict == VERDICT_NO) &&
-		        new->verdict != VERDICT_YES)
+			new->verdict != VERDICT_YES)
 			return "an attribute settled with MORE, or not with NO";
 		if (old->attribute[i].settled && !answer_equal(old, new, i))
 			return "a settled attribute changed";

@@ -47,12 +47,13 @@ static void complaints_are_in_order_of_file_and_line(void **state)
 	assert_int_equal(complaints.errors, 5);
 
 	char *text = printed(&complaints);
-	assert_string_equal(text, "all of it\n"
-	                          "a.conf: the file\n"
-	                          "a.conf:9: nine, found first\n"
-	                          "a.conf:9: nine, found next\n"
-	                          "a.conf:10: warning: ten\n"
-	                          "b.conf:2: second of b\n");
+	assert_string_equal(text,
+		"all of it\n"
+		"a.conf: the file\n"
+		"a.conf:9: nine, found first\n"
+		"a.conf:9: nine, found next\n"
+		"a.conf:10: warning: ten\n"
+		"b.conf:2: second of b\n");
 	free(text);
 	complaints_fini(&complaints);
 	assert_int_equal(complaints.count, 0);
@@ -72,8 +73,8 @@ static void many_complaints_all_get_in(void **state)
 	struct complaints complaints = { 0 };
 
 	for (unsigned i = 1; i <= 5000; i++)
-		complaint_add(&complaints, i % 2 ? COMPLAINT_ERROR : COMPLAINT_WARNING, "f", 5001 - i,
-		        "number %u", i);
+		complaint_add(
+			&complaints, i % 2 ? COMPLAINT_ERROR : COMPLAINT_WARNING, "f", 5001 - i, "number %u", i);
 	assert_int_equal(complaints.count, 5000);
 	assert_int_equal(complaints.errors, 2500);
 	assert_string_equal(complaints.list[4999].text, "number 5000");

@@ -33,9 +33,9 @@ static uint32_t n_protocols;
 static struct pattern *patterns[4];
 
 static const struct literal literals[] = {
-#define LITERAL(text)                                                                                        \
-	{                                                                                                    \
-		(const uint8_t *)text, sizeof(text) - 1                                                      \
+#define LITERAL(text)                                                                                                \
+	{                                                                                                            \
+		(const uint8_t *)text, sizeof(text) - 1                                                              \
 	}
 	LITERAL("A"),
 	LITERAL("AB"),
@@ -121,7 +121,7 @@ static enum verdict plain_attribute(const struct rule *rule, int attribute, cons
 		for (size_t i = 0; i < finding->count; i++)
 			for (size_t k = 0; k < rule->attribute[attribute].count; k++)
 				if (name_matches(rule->attribute[attribute].names[k], finding->value[i].at,
-				            finding->value[i].len))
+					    finding->value[i].len))
 					verdict = VERDICT_YES;
 	}
 	return verdict;
@@ -134,8 +134,7 @@ static enum verdict plain_rule(const struct rule *rule, const struct evidence *e
 	if (evidence->len == 0)
 		return VERDICT_MORE;
 	for (size_t i = 0; i < rule->n_protocols; i++)
-		protocol =
-		        either(protocol, protocol_match(&protocols[rule->protocols[i]], evidence, &findings));
+		protocol = either(protocol, protocol_match(&protocols[rule->protocols[i]], evidence, &findings));
 	if (rule->n_protocols > 0)
 		verdict = both(verdict, protocol);
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
@@ -144,8 +143,7 @@ static enum verdict plain_rule(const struct rule *rule, const struct evidence *e
 	return verdict;
 }
 
-static void plain_decide(
-        const struct rule *rules, size_t n, const struct evidence *evidence, struct outcome *ret)
+static void plain_decide(const struct rule *rules, size_t n, const struct evidence *evidence, struct outcome *ret)
 {
 	ret->yes = ret->more = SERVICE_NONE;
 	for (size_t i = 0; i < n && ret->yes == SERVICE_NONE; i++)
@@ -158,12 +156,12 @@ static void plain_decide(
 
 /* Whether the protocol can have made the service say YES. */
 static bool plain_protocol_fits(
-        const struct rule *rules, size_t n, const struct evidence *evidence, const struct outcome *outcome)
+	const struct rule *rules, size_t n, const struct evidence *evidence, const struct outcome *outcome)
 {
 	if (outcome->yes == SERVICE_NONE)
 		return outcome->protocol == PROTOCOL_NONE;
 	if (outcome->protocol >= n_protocols ||
-	        protocol_match(&protocols[outcome->protocol], evidence, &findings) != VERDICT_YES)
+		protocol_match(&protocols[outcome->protocol], evidence, &findings) != VERDICT_YES)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		if (rules[i].service != outcome->yes || plain_rule(&rules[i], evidence) != VERDICT_YES)
@@ -173,7 +171,7 @@ static bool plain_protocol_fits(
 				return true;
 		for (int k = 0; rules[i].n_protocols == 0 && k < ATTRIBUTE_COUNT; k++)
 			if (rules[i].attribute[k].count > 0 && protocols[outcome->protocol].probe &&
-			        protocols[outcome->protocol].probe->attributes >> k & 1)
+				protocols[outcome->protocol].probe->attributes >> k & 1)
 				return true;
 	}
 	return false;
@@ -214,7 +212,7 @@ static void rule_draw(struct set *set, size_t at, uint32_t service)
 			set->names[at][i][k] = names[i][draw(6)];
 	}
 	if (rule->n_protocols == 0 &&
-	        rule->attribute[0].count + rule->attribute[1].count + rule->attribute[2].count == 0) {
+		rule->attribute[0].count + rule->attribute[1].count + rule->attribute[2].count == 0) {
 		rule->n_protocols = 1;
 		set->protocols[at][0] = draw(n_protocols);
 	}
@@ -288,8 +286,8 @@ static void an_outcome_once_settled_stays(void **state)
 			struct outcome old = { SERVICE_NONE, 0, 0 };
 			for (size_t len = 0; len <= samples[i].len; len++) {
 				struct outcome outcome;
-				decider_decide(decider, &(struct evidence){ samples[i].bytes, len },
-				        &findings, &outcome);
+				decider_decide(
+					decider, &(struct evidence){ samples[i].bytes, len }, &findings, &outcome);
 				if (old.more == SERVICE_NONE) {
 					assert_int_equal(outcome.more, SERVICE_NONE);
 					assert_int_equal(outcome.yes, old.yes);
@@ -349,19 +347,19 @@ static struct outcome count(const struct rule *rules, size_t n, unsigned no, uns
 
 static const uint32_t no[] = { 0 }, yes[] = { 1 }, more[] = { 2 }, literal[] = { 3 };
 static const char *const a_name[] = { "a.example" };
-#define BY_PROTOCOL(service_, set)                                                                           \
-	{                                                                                                    \
-		.service = (service_), .protocols = (set), .n_protocols = 1                                  \
+#define BY_PROTOCOL(service_, set)                                                                                   \
+	{                                                                                                            \
+		.service = (service_), .protocols = (set), .n_protocols = 1                                          \
 	}
-#define BY_NAME(service_, which)                                                                             \
-	{                                                                                                    \
-		.service = (service_), .attribute[which] = { a_name, 1 }                                     \
+#define BY_NAME(service_, which)                                                                                     \
+	{                                                                                                            \
+		.service = (service_), .attribute[which] = { a_name, 1 }                                             \
 	}
 
 static void a_probe_runs_only_where_it_can_matter(void **state)
 {
-	const struct rule literal_first[] = { BY_PROTOCOL(0, literal), BY_PROTOCOL(1, no),
-		BY_PROTOCOL(2, yes), BY_NAME(3, ATTRIBUTE_ALPN) };
+	const struct rule literal_first[] = { BY_PROTOCOL(0, literal), BY_PROTOCOL(1, no), BY_PROTOCOL(2, yes),
+		BY_NAME(3, ATTRIBUTE_ALPN) };
 	const struct rule between[] = { BY_PROTOCOL(0, no), BY_PROTOCOL(1, literal), BY_PROTOCOL(2, yes),
 		BY_PROTOCOL(3, more) };
 	const struct rule twice[] = { BY_PROTOCOL(0, no), BY_NAME(1, ATTRIBUTE_SNI), BY_PROTOCOL(2, no),
@@ -402,8 +400,7 @@ static void an_earlier_more_holds_a_later_yes_back(void **state)
 
 static void all_services_say_no_at_once(void **state)
 {
-	const struct rule none[] = { BY_PROTOCOL(0, no), BY_NAME(1, ATTRIBUTE_SNI),
-		BY_NAME(2, ATTRIBUTE_HOST) };
+	const struct rule none[] = { BY_PROTOCOL(0, no), BY_NAME(1, ATTRIBUTE_SNI), BY_NAME(2, ATTRIBUTE_HOST) };
 	struct outcome outcome = count(none, LEN(none), 1, 1, 0);
 
 	assert_int_equal(outcome.yes, SERVICE_NONE);
@@ -431,8 +428,8 @@ static void no_bytes_no_answer(void **state)
 	assert_int_equal(outcome.more, SERVICE_NONE);
 	decider_free(decider);
 	for (uint32_t i = 0; i < n_protocols; i++)
-		assert_int_equal(protocol_match(&protocols[i], &(struct evidence){ NULL, 0 }, &findings),
-		        VERDICT_MORE);
+		assert_int_equal(
+			protocol_match(&protocols[i], &(struct evidence){ NULL, 0 }, &findings), VERDICT_MORE);
 	decider_free(NULL);
 }
 
@@ -440,8 +437,8 @@ static enum verdict own_match(const char *name, const char *text)
 {
 	for (uint32_t i = 0; i < n_protocols; i++)
 		if (strcmp(protocols[i].name, name) == 0)
-			return protocol_match(&protocols[i],
-			        &(struct evidence){ (const uint8_t *)text, strlen(text) }, &findings);
+			return protocol_match(
+				&protocols[i], &(struct evidence){ (const uint8_t *)text, strlen(text) }, &findings);
 	fail_msg("%s: no such protocol", name);
 	return VERDICT_NO;
 }
@@ -470,9 +467,8 @@ static void rules_that_are_none(void **state)
 	const struct protocol bad_protocol = { .literals = &empty, .n_literals = 1 };
 	const struct rule bare = { .service = 0 };
 	const struct rule named = { .attribute[ATTRIBUTE_SNI] = { bad_name, 1 } };
-	const struct rule second = {
-		.attribute = { [ATTRIBUTE_SNI] = { a_name, 1 }, [ATTRIBUTE_ALPN] = { bad_name, 1 } }
-	};
+	const struct rule second = { .attribute = {
+					     [ATTRIBUTE_SNI] = { a_name, 1 }, [ATTRIBUTE_ALPN] = { bad_name, 1 } } };
 	const struct rule out_of_range = { .protocols = far, .n_protocols = 1 };
 	const struct rule unordered[] = { BY_PROTOCOL(3, literal), BY_PROTOCOL(2, no) };
 	struct decider *decider;
@@ -528,8 +524,8 @@ static void a_decision_allocates_nothing(void **state)
 		unsigned before = ALLOCATIONS;
 		for (size_t i = 0; i < N_SAMPLES; i++)
 			for (size_t len = 1; len <= samples[i].len; len += 7)
-				decider_decide(decider, &(struct evidence){ samples[i].bytes, len },
-				        &findings, &outcome);
+				decider_decide(
+					decider, &(struct evidence){ samples[i].bytes, len }, &findings, &outcome);
 		assert_int_equal(ALLOCATIONS, before);
 		decider_free(decider);
 	}

@@ -23,8 +23,7 @@ struct job {
 
 static void turn_end(struct timer *timer)
 {
-	loop_stop(
-	        (struct loop *)((char *)timer - offsetof(struct world, end) + offsetof(struct world, loop)));
+	loop_stop((struct loop *)((char *)timer - offsetof(struct world, end) + offsetof(struct world, loop)));
 }
 
 static void run_ms(struct world *w, unsigned ms)
@@ -148,8 +147,7 @@ static void facts_arrive_in_usher_format(void **state)
 	assert_int_equal(address_parse(&local, "[2001:db8::1]:443"), 0);
 	client_open(ends, "GET /");
 	job_init(w, &job, UINT64_MAX - 1);
-	job.facts = (struct facts){ UINT64_MAX - 1, &client, &local, "web", "http", "s.example", "h2",
-		"h.example" };
+	job.facts = (struct facts){ UINT64_MAX - 1, &client, &local, "web", "http", "s.example", "h2", "h.example" };
 	job.request.fd = ends[1];
 	handover_send(w->handover, &job.request);
 	assert_done(&job, 0);
@@ -157,8 +155,9 @@ static void facts_arrive_in_usher_format(void **state)
 	assert_int_equal(usher_accept(w->receiver, &c), 0);
 	assert_true(c.id == UINT64_MAX - 1);
 	assert_int_equal(c.flags, 0);
-	assert_names(&c, (const char *const[]){ "web", "http", "s.example", "h2", "h.example",
-	                         "192.0.2.7:50000", "[2001:db8::1]:443" });
+	assert_names(&c,
+		(const char *const[]){
+			"web", "http", "s.example", "h2", "h.example", "192.0.2.7:50000", "[2001:db8::1]:443" });
 	assert_reads(c.fd, "GET /"); /* unread until now */
 	assert_int_equal(write(c.fd, "hello", 5), 5);
 	assert_reads(ends[0], "hello");

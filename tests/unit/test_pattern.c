@@ -78,8 +78,7 @@ static void what_people_write(void **state)
 		struct pattern *pattern = compile(cases[i].regex, cases[i].within);
 		enum verdict verdict = match(pattern, cases[i].bytes, strlen(cases[i].bytes));
 		if (verdict != cases[i].verdict)
-			fail_msg("%s within %zu on %s: %d", cases[i].regex, cases[i].within, cases[i].bytes,
-			        verdict);
+			fail_msg("%s within %zu on %s: %d", cases[i].regex, cases[i].within, cases[i].bytes, verdict);
 		assert_int_equal(match(pattern, NULL, 0), VERDICT_MORE);
 		pattern_free(pattern);
 	}
@@ -109,17 +108,16 @@ static enum verdict walk(const struct pattern *pattern, const char *regex, char 
 
 static void what_is_said_of_a_prefix_holds_for_every_window(void **state)
 {
-	static const char *const regexes[] = { "^a", "a", "^ab", "ab", "^a*", "^a*b", "^a+$", "a$", "$", "^$",
-		"^.*$", "\\z", "\\Z", "a\\Z", "^a\\b", "\\b", "\\B", "b\\B", "^a*+b?", "^(?>a+)(?<!aaa)",
-		"^(?>a|ab)b", "^a++(?!b)", "^(?=a*b)a", "^(?!a*b)", "(?!a)", "^(?=.{3})", "^.{3}", "^.{2,}?b",
-		"(?m)^b", "(?m)a$", "(?m)$", "(?s-m)^b", "^(a|ab)(b|$)", "^(a+)+b", "(a)(\\1)", "^(a*)\\1b",
-		"^(?:a|b)+\\n", "[^a]", "^[^a]*$", "a{2}", "^a{0,2}$", "(?<=a)b", "(?<!a)b", "^(?<=a)", "a|$",
-		"^(?:$|a)", "^a?$|b", "\\Ka", "a\\Kb", "\\Ab", "\\Ga", "\\R", "\\R$", "^\\N+$", "(*COMMIT)ab",
-		"a(*SKIP)b", "a(*PRUNE)b|b", "^(?(?=a)ab|b)", "^(a)?(?(1)b|a)", "^(?R)?a", "(?U)a+b", "a+?",
-		"a*?b", "^a*?$", "", "^", "(?:)", "()", "a*", "(?i)A", "^(?|a|b)a", "\\Qa\\E", "[a-b]{5}",
-		"^.{5}$", "^.{6}", "(*ANYCRLF)a$", "(*CRLF)a$", "(*ANY)^a$", "^a.*b", ".*b", "^.*b$",
-		"(?:a|aa)+$", "\\ba", "a\\b\\n", "^(?:a*)*$", "(?<=^a)b", "(?<=\\n)$", "x*", "[ab]++$",
-		"(a?)*?b$", "\\X", "\\h|b" };
+	static const char *const regexes[] = { "^a", "a", "^ab", "ab", "^a*", "^a*b", "^a+$", "a$", "$", "^$", "^.*$",
+		"\\z", "\\Z", "a\\Z", "^a\\b", "\\b", "\\B", "b\\B", "^a*+b?", "^(?>a+)(?<!aaa)", "^(?>a|ab)b",
+		"^a++(?!b)", "^(?=a*b)a", "^(?!a*b)", "(?!a)", "^(?=.{3})", "^.{3}", "^.{2,}?b", "(?m)^b", "(?m)a$",
+		"(?m)$", "(?s-m)^b", "^(a|ab)(b|$)", "^(a+)+b", "(a)(\\1)", "^(a*)\\1b", "^(?:a|b)+\\n", "[^a]",
+		"^[^a]*$", "a{2}", "^a{0,2}$", "(?<=a)b", "(?<!a)b", "^(?<=a)", "a|$", "^(?:$|a)", "^a?$|b", "\\Ka",
+		"a\\Kb", "\\Ab", "\\Ga", "\\R", "\\R$", "^\\N+$", "(*COMMIT)ab", "a(*SKIP)b", "a(*PRUNE)b|b",
+		"^(?(?=a)ab|b)", "^(a)?(?(1)b|a)", "^(?R)?a", "(?U)a+b", "a+?", "a*?b", "^a*?$", "", "^", "(?:)",
+		"()", "a*", "(?i)A", "^(?|a|b)a", "\\Qa\\E", "[a-b]{5}", "^.{5}$", "^.{6}", "(*ANYCRLF)a$",
+		"(*CRLF)a$", "(*ANY)^a$", "^a.*b", ".*b", "^.*b$", "(?:a|aa)+$", "\\ba", "a\\b\\n", "^(?:a*)*$",
+		"(?<=^a)b", "(?<=\\n)$", "x*", "[ab]++$", "(a?)*?b$", "\\X", "\\h|b" };
 
 	for (size_t i = 0; i < sizeof(regexes) / sizeof(regexes[0]); i++) {
 		struct pattern *pattern = compile(regexes[i], WINDOW);
@@ -132,9 +130,9 @@ static void what_is_said_of_a_prefix_holds_for_every_window(void **state)
 /* Random patterns over a few letters, assertions, repetitions. */
 static void random_patterns_hold_too(void **state)
 {
-	static const char *const pieces[] = { "a", "b", "\\n", ".", "a*", "b+", "a?", "a*?", "b++",
-		"(?:ab|a)", "(a|b)", "$", "^", "\\b", "\\B", "(?=a)", "(?!b)", "(?<=a)", "(?<!b)", "|",
-		"(?>a*)", "[^a]", "\\z", "\\Z", ".*", ".+", "a{2}" };
+	static const char *const pieces[] = { "a", "b", "\\n", ".", "a*", "b+", "a?", "a*?", "b++", "(?:ab|a)",
+		"(a|b)", "$", "^", "\\b", "\\B", "(?=a)", "(?!b)", "(?<=a)", "(?<!b)", "|", "(?>a*)", "[^a]", "\\z",
+		"\\Z", ".*", ".+", "a{2}" };
 	uint64_t seed = 5;
 
 	for (int round = 0; round < 1500; round++) {
@@ -168,8 +166,7 @@ static void hostile_bytes_hit_a_limit(void **state)
 			clock_gettime(CLOCK_MONOTONIC, &begin);
 			enum verdict verdict = match(pattern, bytes, len);
 			clock_gettime(CLOCK_MONOTONIC, &end);
-			int64_t ms =
-			        (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+			int64_t ms = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
 			if (ms > 200)
 				fail_msg("%s: %d ms for %zu bytes", regexes[i], (int)ms, len);
 			assert_true(old == VERDICT_MORE || verdict == old);

@@ -99,11 +99,11 @@ static void what_is_absent_has_its_default(void **state)
 
 static void what_is_given_is_taken(void **state)
 {
-	struct policy *policy = load(LISTEN SERVICES
-	        "decide_timeout = 2; connect_timeout = 0.25; idle_timeout = 1e3; drain_timeout = 0;"
-	        "workers = 3; max_connections = 5000; pid_file = \"/run/x.pid\";"
-	        "log = { level = \"debug\"; to = \"/var/log/x\"; format = \"json\"; };"
-	        "on_silence = \"all\"; on_unknown = \"all\";");
+	struct policy *policy = load(
+		LISTEN SERVICES "decide_timeout = 2; connect_timeout = 0.25; idle_timeout = 1e3; drain_timeout = 0;"
+				"workers = 3; max_connections = 5000; pid_file = \"/run/x.pid\";"
+				"log = { level = \"debug\"; to = \"/var/log/x\"; format = \"json\"; };"
+				"on_silence = \"all\"; on_unknown = \"all\";");
 
 	assert_int_equal(policy->decide_timeout_us, 2000000);
 	assert_int_equal(policy->connect_timeout_us, 250000);
@@ -168,11 +168,11 @@ static void listeners_come_in_every_form(void **state)
 static void the_port_of_the_command_line_takes_the_place_of_all(void **state)
 {
 	struct policy_options options = { .port = 7777 };
-	struct policy *policy = load_with(
-	        "listen = [ \"127.0.0.1:0\", \"[::1]:2\", \"unix:/run/x\" ];"
-	        "services = ( { name = \"a\"; match = { protocol = \"ssh\"; listener = \"[::1]:2\"; };"
-	        " connect = \"127.0.0.1:1\"; } );",
-	        &options);
+	struct policy *policy =
+		load_with("listen = [ \"127.0.0.1:0\", \"[::1]:2\", \"unix:/run/x\" ];"
+			  "services = ( { name = \"a\"; match = { protocol = \"ssh\"; listener = \"[::1]:2\"; };"
+			  " connect = \"127.0.0.1:1\"; } );",
+			&options);
 
 	assert_string_equal(policy->listeners[0].text, "127.0.0.1:7777");
 	assert_string_equal(policy->listeners[1].text, "[::1]:7777");
@@ -182,28 +182,28 @@ static void the_port_of_the_command_line_takes_the_place_of_all(void **state)
 	policy_free(policy);
 
 	char *why = refusal("listen = [ \"127.0.0.1:1\", \"127.0.0.1:2\" ];" SERVICES, &options);
-	assert_string_equal(why, "listeners `127.0.0.1:2' and `127.0.0.1:1' (line 1) are the same with port "
-	                         "7777 of the command line");
+	assert_string_equal(why,
+		"listeners `127.0.0.1:2' and `127.0.0.1:1' (line 1) are the same with port "
+		"7777 of the command line");
 	free(why);
-	why = refusal(LISTEN
-	        "services = ( { name = \"a\"; match = \"ssh\"; connect = \"127.0.0.1:7777\"; } );",
-	        &options);
+	why = refusal(
+		LISTEN "services = ( { name = \"a\"; match = \"ssh\"; connect = \"127.0.0.1:7777\"; } );", &options);
 	assert_non_null(strstr(why, "is usher's own listener `127.0.0.1:7777'"));
 	free(why);
 }
 
 static void own_protocols_match_as_written(void **state)
 {
-	struct policy *policy = load(LISTEN
-	        "protocols = ("
-	        " { name = \"irc\"; string = [ \"NICK \", \"USER \" ]; },"
-	        " { name = \"vpn\"; bytes = ( \"00 0e 38\", \"00FF\" ); },"
-	        " { name = \"mail\"; string = \"EHLO \"; regex = \"^.{5}[a-z]+\\r\\n\"; within = 64; },"
-	        " { name = \"esc\"; string = \"\\x01\\\"\\\\\"; },"
-	        " { name = \"digits\"; regex = [ \"^D\\d+;\", \"^E\\d+;\" ]; } );"
-	        "services = ( { name = \"s0\"; match = [ \"irc\", \"vpn\" ]; connect = \"192.0.2.1:1\"; },"
-	        " { name = \"s1\"; match = \"mail\"; connect = \"192.0.2.1:1\"; },"
-	        " { name = \"s2\"; match = ( \"esc\", \"digits\" ); connect = \"192.0.2.1:1\"; } );");
+	struct policy *policy = load(
+		LISTEN "protocols = ("
+		       " { name = \"irc\"; string = [ \"NICK \", \"USER \" ]; },"
+		       " { name = \"vpn\"; bytes = ( \"00 0e 38\", \"00FF\" ); },"
+		       " { name = \"mail\"; string = \"EHLO \"; regex = \"^.{5}[a-z]+\\r\\n\"; within = 64; },"
+		       " { name = \"esc\"; string = \"\\x01\\\"\\\\\"; },"
+		       " { name = \"digits\"; regex = [ \"^D\\d+;\", \"^E\\d+;\" ]; } );"
+		       "services = ( { name = \"s0\"; match = [ \"irc\", \"vpn\" ]; connect = \"192.0.2.1:1\"; },"
+		       " { name = \"s1\"; match = \"mail\"; connect = \"192.0.2.1:1\"; },"
+		       " { name = \"s2\"; match = ( \"esc\", \"digits\" ); connect = \"192.0.2.1:1\"; } );");
 
 	assert_int_equal(policy->n_protocols, n_probes + 5);
 	assert_int_equal(policy->protocols[n_probes + 1].n_literals, 2);
@@ -222,14 +222,14 @@ static void own_protocols_match_as_written(void **state)
 
 static void matches_are_any_of_lists_and_all_of_groups(void **state)
 {
-	struct policy *policy = load(LISTEN
-	        "services = ( { name = \"s0\"; match = { protocol = \"http\"; host = [ \"A.example\", "
-	        "\"*.b.example\" ]; };"
-	        "  connect = \"192.0.2.1:1\"; },"
-	        " { name = \"s1\"; match = { host = \"[2001:db8::1]\"; }; connect = \"192.0.2.1:1\"; },"
-	        " { name = \"s2\"; match = ( \"ssh\", { protocol = [ \"http\" ]; host = \"c.example\"; }, "
-	        "\"tls\" );"
-	        "  connect = \"192.0.2.1:1\"; } );");
+	struct policy *policy = load(
+		LISTEN "services = ( { name = \"s0\"; match = { protocol = \"http\"; host = [ \"A.example\", "
+		       "\"*.b.example\" ]; };"
+		       "  connect = \"192.0.2.1:1\"; },"
+		       " { name = \"s1\"; match = { host = \"[2001:db8::1]\"; }; connect = \"192.0.2.1:1\"; },"
+		       " { name = \"s2\"; match = ( \"ssh\", { protocol = [ \"http\" ]; host = \"c.example\"; }, "
+		       "\"tls\" );"
+		       "  connect = \"192.0.2.1:1\"; } );");
 
 	assert_int_equal(decide(policy, "GET / HTTP/1.1\r\nHost: a.Example\r\n\r\n"), 0);
 	assert_int_equal(decide(policy, "GET / HTTP/1.1\r\nHost: x.y.b.example:80\r\n\r\n"), 0);
@@ -245,10 +245,10 @@ static void matches_are_any_of_lists_and_all_of_groups(void **state)
 static void a_rule_with_a_listener_holds_there_only(void **state)
 {
 	struct policy *policy = load("listen = [ \"127.0.0.1:1\", \"127.0.0.1:2\", \"127.0.0.1:3\" ];"
-	                             "services = ( { name = \"s0\"; match = { protocol = \"ssh\"; listener = "
-	                             "[ \"127.0.0.1:2\", \"127.0.0.1:3\" ]; };"
-	                             "  connect = \"192.0.2.1:1\"; },"
-	                             " { name = \"s1\"; match = \"ssh\"; connect = \"192.0.2.1:1\"; } );");
+				     "services = ( { name = \"s0\"; match = { protocol = \"ssh\"; listener = "
+				     "[ \"127.0.0.1:2\", \"127.0.0.1:3\" ]; };"
+				     "  connect = \"192.0.2.1:1\"; },"
+				     " { name = \"s1\"; match = \"ssh\"; connect = \"192.0.2.1:1\"; } );");
 
 	assert_int_equal(policy->n_owned_deciders, 3);
 	assert_int_equal(decide_on(policy, 0, "SSH-2.0-x\r\n", 11), 1);
@@ -259,13 +259,13 @@ static void a_rule_with_a_listener_holds_there_only(void **state)
 
 static void backends_are_addresses_and_names_listed_once(void **state)
 {
-	struct policy *policy = load(LISTEN
-	        "services = ( { name = \"a\"; match = \"ssh\"; connect = [ \"192.0.2.1:22\", "
-	        "\"[2001:db8::1]:22\","
-	        "  \"unix:/run/x\", \"One.example:22\", \"localhost:22\" ]; },"
-	        " { name = \"b\"; match = \"tls\"; connect = ( \"two.example:1\", \"one.EXAMPLE:2\" ); } );");
+	struct policy *policy = load(
+		LISTEN "services = ( { name = \"a\"; match = \"ssh\"; connect = [ \"192.0.2.1:22\", "
+		       "\"[2001:db8::1]:22\","
+		       "  \"unix:/run/x\", \"One.example:22\", \"localhost:22\" ]; },"
+		       " { name = \"b\"; match = \"tls\"; connect = ( \"two.example:1\", \"one.EXAMPLE:2\" ); } );");
 	const struct backend *a = policy->services[0].target.connect.backends,
-	                     *b = policy->services[1].target.connect.backends;
+			     *b = policy->services[1].target.connect.backends;
 
 	assert_int_equal(policy->services[0].target.delivery, DELIVERY_CONNECT);
 	assert_int_equal(policy->services[0].target.connect.n_backends, 5);
@@ -287,12 +287,12 @@ static void backends_are_addresses_and_names_listed_once(void **state)
 
 static void deliveries_besides_connect(void **state)
 {
-	struct policy *policy = load(LISTEN
-	        "services = ( { name = \"a\"; match = \"ssh\"; handover = \"/run/a.sock\"; fallback = \"d\"; "
-	        "},"
-	        " { name = \"b\"; match = \"tls\"; handover = \"unix:/run/b.sock\"; format = \"tcpmux\"; },"
-	        " { name = \"c\"; match = \"http\"; reject = \"close\"; },"
-	        " { name = \"d\"; reject = \"reset\"; } );");
+	struct policy *policy = load(
+		LISTEN "services = ( { name = \"a\"; match = \"ssh\"; handover = \"/run/a.sock\"; fallback = \"d\"; "
+		       "},"
+		       " { name = \"b\"; match = \"tls\"; handover = \"unix:/run/b.sock\"; format = \"tcpmux\"; },"
+		       " { name = \"c\"; match = \"http\"; reject = \"close\"; },"
+		       " { name = \"d\"; reject = \"reset\"; } );");
 	const struct target *a = &policy->services[0].target, *b = &policy->services[1].target;
 
 	assert_int_equal(a->delivery, DELIVERY_HANDOVER);
@@ -320,10 +320,10 @@ static void programs_are_found_and_made_absolute(void **state)
 	assert_int_equal(symlink("/bin/cat", "bin/mine"), 0);
 	assert_int_equal(setenv("PATH", "relative::/nonexistent:/bin", 1), 0);
 	struct policy *policy =
-	        load(LISTEN "services = ( { name = \"a\"; match = \"ssh\"; exec = [ \"/bin/cat\", \"\", "
-	                    "\"-A\" ]; stdio = \"pty\"; },"
-	                    " { name = \"b\"; match = \"tls\"; exec = \"bin/mine\"; stdio = \"pipe\"; },"
-	                    " { name = \"c\"; match = \"http\"; exec = ( \"cat\" ); } );");
+		load(LISTEN "services = ( { name = \"a\"; match = \"ssh\"; exec = [ \"/bin/cat\", \"\", "
+			    "\"-A\" ]; stdio = \"pty\"; },"
+			    " { name = \"b\"; match = \"tls\"; exec = \"bin/mine\"; stdio = \"pipe\"; },"
+			    " { name = \"c\"; match = \"http\"; exec = ( \"cat\" ); } );");
 
 	const struct program *a = &policy->services[0].target.exec;
 	assert_int_equal(policy->services[0].target.delivery, DELIVERY_EXEC);
@@ -347,8 +347,8 @@ static void programs_are_found_and_made_absolute(void **state)
 	assert_int_equal(rmdir(folder), 0);
 }
 
-#define AS_NOBODY                                                                                            \
-	LISTEN "user = \"nobody\"; services = ( { name = \"a\"; match = \"ssh\"; exec = \"/bin/cat\"; user " \
+#define AS_NOBODY                                                                                                    \
+	LISTEN "user = \"nobody\"; services = ( { name = \"a\"; match = \"ssh\"; exec = \"/bin/cat\"; user "         \
 	       "= \"nobody\"; } );"
 
 static void root_becomes_whom_it_is_told(void **state)
@@ -406,9 +406,9 @@ static int refused_without_root(const char *text, const char *wanted)
 static void who_is_not_root_stays_who_he_is(void **state)
 {
 	assert_int_equal(refused_without_root(LISTEN SERVICES, NULL), 0);
-	assert_int_equal(refused_without_root(LISTEN SERVICES "user = \"root\";",
-	                         "user `root' is not the one that starts usher"),
-	        0);
+	assert_int_equal(refused_without_root(
+				 LISTEN SERVICES "user = \"root\";", "user `root' is not the one that starts usher"),
+		0);
 	assert_int_equal(refused_without_root(LISTEN SERVICES "group = \"daemon\";", "needs root"), 0);
 }
 
@@ -427,21 +427,21 @@ static char *printed(const struct policy *policy)
 static void the_table_is_aligned_and_complete(void **state)
 {
 	struct policy *policy =
-	        load("listen = ( \"127.0.0.1:4443\", { address = \"unix:/run/x\"; mode = 0600; } );"
-	             "workers = 2; decide_timeout = 1.5; on_silence = \"a\";"
-	             "services = ( { name = \"a\"; match = \"ssh\"; connect = [ \"192.0.2.1:22\", "
-	             "\"b.example:22\" ]; fallback = \"program\"; },"
-	             " { name = \"program\"; match = [ \"tls\", \"http\" ]; exec = [ \"/bin/cat\", \"a b\" "
-	             "]; stdio = \"pipe\"; } );");
+		load("listen = ( \"127.0.0.1:4443\", { address = \"unix:/run/x\"; mode = 0600; } );"
+		     "workers = 2; decide_timeout = 1.5; on_silence = \"a\";"
+		     "services = ( { name = \"a\"; match = \"ssh\"; connect = [ \"192.0.2.1:22\", "
+		     "\"b.example:22\" ]; fallback = \"program\"; },"
+		     " { name = \"program\"; match = [ \"tls\", \"http\" ]; exec = [ \"/bin/cat\", \"a b\" "
+		     "]; stdio = \"pipe\"; } );");
 	char *text = printed(policy);
 
 	assert_memory_equal(text,
-	        "Listeners\n"
-	        "  127.0.0.1:4443\n"
-	        "  unix:/run/x  mode 0600\n"
-	        "\n"
-	        "Services, in the order in which they are tried\n",
-	        90);
+		"Listeners\n"
+		"  127.0.0.1:4443\n"
+		"  unix:/run/x  mode 0600\n"
+		"\n"
+		"Services, in the order in which they are tried\n",
+		90);
 	const char *title = strstr(text, "  #  service  matches     goes to");
 	const char *first = strstr(text, "  1  a        ssh         connect 192.0.2.1:22, b.example:22");
 	const char *second = strstr(text, "  2  program  tls | http  exec /bin/cat 'a b' (pipe)");
@@ -473,10 +473,10 @@ static void ten_thousand_services_are_compiled_in_no_time(void **state)
 	fputs(");\nservices = (\n", to);
 	for (int i = 0; i < MANY; i++)
 		fprintf(to,
-		        "%s{ name = \"s%d\"; match = ( \"p%d\", { sni = [ \"h%d.example\", \"*.h%d.example\" "
-		        "]; } );\n"
-		        " connect = \"h%d.internal:1\"; fallback = \"%s%d\"; }\n",
-		        i ? "," : "", i, i, i, i, i % 100, i < MANY - 1 ? "s" : "p", i + 1);
+			"%s{ name = \"s%d\"; match = ( \"p%d\", { sni = [ \"h%d.example\", \"*.h%d.example\" "
+			"]; } );\n"
+			" connect = \"h%d.internal:1\"; fallback = \"%s%d\"; }\n",
+			i ? "," : "", i, i, i, i, i % 100, i < MANY - 1 ? "s" : "p", i + 1);
 	fputs(", { name = \"p10000\"; reject = \"close\"; } );\n", to);
 	fclose(to);
 

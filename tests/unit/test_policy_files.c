@@ -41,14 +41,13 @@ static char *file_read(const char *path)
 }
 
 /* Takes the complaint that was wanted out of the list (its kind becomes impossible). */
-static bool complaint_take(struct complaints *complaints, enum complaint_kind kind, const char *file,
-        unsigned line, const char *wanted, size_t len)
+static bool complaint_take(struct complaints *complaints, enum complaint_kind kind, const char *file, unsigned line,
+	const char *wanted, size_t len)
 {
 	for (size_t i = 0; i < complaints->count; i++) {
 		struct complaint *complaint = &complaints->list[i];
-		if (complaint->kind != kind || complaint->line != line ||
-		        strcmp(complaint->file, file) != 0 ||
-		        !memmem(complaint->text, strlen(complaint->text), wanted, len))
+		if (complaint->kind != kind || complaint->line != line || strcmp(complaint->file, file) != 0 ||
+			!memmem(complaint->text, strlen(complaint->text), wanted, len))
 			continue;
 		complaint->kind = (enum complaint_kind) - 1;
 		return true;
@@ -69,7 +68,7 @@ static const struct {
 
 /* How many of the line's wishes were not met. */
 static unsigned line_check(
-        struct complaints *complaints, const char *path, const char *text, size_t len, unsigned line)
+	struct complaints *complaints, const char *path, const char *text, size_t len, unsigned line)
 {
 	unsigned missing = 0;
 
@@ -110,8 +109,7 @@ static unsigned file_check(const char *path)
 	for (size_t i = 0; i < complaints.count; i++) {
 		if ((int)complaints.list[i].kind == -1)
 			continue;
-		print_error(
-		        "%s:%u: unexpected: %s\n", path, complaints.list[i].line, complaints.list[i].text);
+		print_error("%s:%u: unexpected: %s\n", path, complaints.list[i].line, complaints.list[i].text);
 		faults++;
 	}
 	free(text);
@@ -154,7 +152,7 @@ static void the_default_configuration_listens_on_loopback_only(void **state)
 	assert_true(policy->n_listeners >= 1);
 	for (size_t i = 0; i < policy->n_listeners; i++)
 		assert_true(strncmp(policy->listeners[i].text, "127.", 4) == 0 ||
-		            strncmp(policy->listeners[i].text, "[::1]:", 6) == 0);
+			strncmp(policy->listeners[i].text, "[::1]:", 6) == 0);
 	policy_free(policy);
 	complaints_fini(&complaints);
 }
@@ -240,8 +238,7 @@ static char *examples_read(void)
 
 static void every_key_is_in_the_manual_the_defaults_and_an_example(void **state)
 {
-	char *manual = file_read(MANUAL), *examples = examples_read(), *defaults = file_read(DEFAULTS),
-	     item[64];
+	char *manual = file_read(MANUAL), *examples = examples_read(), *defaults = file_read(DEFAULTS), item[64];
 	unsigned missing = 0;
 
 	for (size_t s = 0; s < SECTION_COUNT; s++) {
@@ -256,8 +253,8 @@ static void every_key_is_in_the_manual_the_defaults_and_an_example(void **state)
 			if (in_manual && in_example && in_defaults)
 				continue;
 			print_error("key `%s' of %s:%s%s%s\n", key, sections[s].name,
-			        in_manual ? "" : " not in the manual", in_example ? "" : " not in an example",
-			        in_defaults ? "" : " not in etc/usher.conf");
+				in_manual ? "" : " not in the manual", in_example ? "" : " not in an example",
+				in_defaults ? "" : " not in etc/usher.conf");
 			missing++;
 		}
 	}

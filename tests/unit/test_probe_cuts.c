@@ -24,8 +24,8 @@ static void values_print(char *dst, size_t size, const struct finding *finding)
 
 	dst[0] = 0;
 	for (size_t i = 0; i < finding->count; i++)
-		at += (size_t)snprintf(dst + at, size - at, "%s%.*s", i > 0 ? " " : "",
-		        (int)finding->value[i].len, (const char *)finding->value[i].at);
+		at += (size_t)snprintf(dst + at, size - at, "%s%.*s", i > 0 ? " " : "", (int)finding->value[i].len,
+			(const char *)finding->value[i].at);
 }
 
 static void real_clients_are_told_apart(void **state)
@@ -43,8 +43,7 @@ static void real_clients_are_told_apart(void **state)
 				char text[4096];
 				values_print(text, sizeof(text), &findings.attribute[a]);
 				assert_string_equal(text, samples[i].value[a] ? samples[i].value[a] : "");
-				assert_int_equal(
-				        findings.attribute[a].settled, probes[k].attributes >> a & 1);
+				assert_int_equal(findings.attribute[a].settled, probes[k].attributes >> a & 1);
 			}
 		}
 	}

@@ -17,9 +17,8 @@ static enum verdict run(const char *text)
 
 static void identification_strings(void **state)
 {
-	static const char *const good[] = { "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "SSH-2.0-x",
-		"SSH-1.99-Cisco-1.25", "SSH-1.5-OldClient", "SSH-1.0-a", "SSH-2.0-PuTTY_Release_0.78\r\n",
-		"SSH-2.0-Go\r\n" };
+	static const char *const good[] = { "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "SSH-2.0-x", "SSH-1.99-Cisco-1.25",
+		"SSH-1.5-OldClient", "SSH-1.0-a", "SSH-2.0-PuTTY_Release_0.78\r\n", "SSH-2.0-Go\r\n" };
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 		assert_int_equal(run(good[i]), VERDICT_YES);
@@ -36,9 +35,9 @@ static void not_before_the_dash_and_one_byte(void **state)
 
 static void others(void **state)
 {
-	static const char *const bad[] = { "s", "SSI", "SSH ", "SSH-3", "SSH-2.1", "SSH-2.0x", "SSH-1.-",
-		"SSH-1.x", "SSH-1.999", "SSH-2.0- ", "SSH-2.0-\r", "SSH-2.0--", "\r\nSSH-2.0-x",
-		"hello\r\nSSH-2.0-x", "SSH-2.0-\x80" };
+	static const char *const bad[] = { "s", "SSI", "SSH ", "SSH-3", "SSH-2.1", "SSH-2.0x", "SSH-1.-", "SSH-1.x",
+		"SSH-1.999", "SSH-2.0- ", "SSH-2.0-\r", "SSH-2.0--", "\r\nSSH-2.0-x", "hello\r\nSSH-2.0-x",
+		"SSH-2.0-\x80" };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(run(bad[i]), VERDICT_NO);

@@ -43,7 +43,8 @@ static void a_name_is_taken_with_its_line_end(void **state)
 
 static void what_is_no_name_is_refused_at_once(void **state)
 {
-	static const char *const wrong[] = { "\r\n", "\n", " echo\r\n", "GET / HTTP/1.1\r\n", "ec\tho\r\n", "echo\rx", "\x16\x03\x01" };
+	static const char *const wrong[] = { "\r\n", "\n", " echo\r\n", "GET / HTTP/1.1\r\n", "ec\tho\r\n", "echo\rx",
+		"\x16\x03\x01" };
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		assert_int_equal(judge(wrong[i], strlen(wrong[i])), VERDICT_NO);
 		assert_true(findings.attribute[ATTRIBUTE_SERVICE].settled);

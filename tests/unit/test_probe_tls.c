@@ -58,12 +58,7 @@ static void set_u16(size_t at, size_t value)
 	message[at + 1] = (uint8_t)value;
 }
 
-enum {
-	SESSION_ID = 4 + 34,
-	CIPHERS = SESSION_ID + 1,
-	COMPRESSION = CIPHERS + 4,
-	EXTENSIONS = COMPRESSION + 2
-};
+enum { SESSION_ID = 4 + 34, CIPHERS = SESSION_ID + 1, COMPRESSION = CIPHERS + 4, EXTENSIONS = COMPRESSION + 2 };
 
 static void hello_begin(void)
 {
@@ -162,9 +157,9 @@ static void no_extensions_at_all(void **state)
 static void server_names(void **state)
 {
 	static const char *const cases[][2] = { { "Shop.EXAMPLE", "shop.example" },
-		{ "shop.example.", "shop.example" }, { "a_b-c.1", "a_b-c.1" }, { "", "" }, { ".", "" },
-		{ "a b", "" }, { "a/b", "" }, { "a\nb", "" }, { "[::1]", "" }, { "a:80", "" },
-		{ "b\xc3\xbc.example", "" }, { "*.example", "" } };
+		{ "shop.example.", "shop.example" }, { "a_b-c.1", "a_b-c.1" }, { "", "" }, { ".", "" }, { "a b", "" },
+		{ "a/b", "" }, { "a\nb", "" }, { "[::1]", "" }, { "a:80", "" }, { "b\xc3\xbc.example", "" },
+		{ "*.example", "" } };
 	char name[300];
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -310,10 +305,10 @@ static void record_headers(void **state)
 		enum verdict verdict;
 	} cases[] = {
 		{ "\x16", 1, VERDICT_MORE }, { "\x15", 1, VERDICT_NO }, { "\x16\2", 2, VERDICT_NO },
-		{ "\x16\3\5", 3, VERDICT_NO }, { "\x16\3\4", 3, VERDICT_MORE },
-		{ "\x16\3\1\x41", 4, VERDICT_NO }, { "\x16\3\1\x40\1", 5, VERDICT_NO },
-		{ "\x16\3\1\x40\0", 5, VERDICT_MORE }, { "\x16\3\1\0\0", 5, VERDICT_NO },
-		{ "\x16\3\1\0\1\1\x16\3\1\0\1\0", 12, VERDICT_MORE }, { "\x16\3\1\0\1\1\x17", 7, VERDICT_NO },
+		{ "\x16\3\5", 3, VERDICT_NO }, { "\x16\3\4", 3, VERDICT_MORE }, { "\x16\3\1\x41", 4, VERDICT_NO },
+		{ "\x16\3\1\x40\1", 5, VERDICT_NO }, { "\x16\3\1\x40\0", 5, VERDICT_MORE },
+		{ "\x16\3\1\0\0", 5, VERDICT_NO }, { "\x16\3\1\0\1\1\x16\3\1\0\1\0", 12, VERDICT_MORE },
+		{ "\x16\3\1\0\1\1\x17", 7, VERDICT_NO },
 		{ "\x16\3\1\0\x64\1\0\0\x40", 9, VERDICT_NO }, /* runs past the hello */
 		{ "\x80\x2e\1\3\1", 5, VERDICT_NO },           /* SSL 2.0 */
 	};
@@ -350,8 +345,7 @@ static void any_records_say_the_same(void **state)
 		run(samples[i].bytes, samples[i].len);
 		whole = answer;
 		for (size_t n = 1; n <= samples[i].len; n += n < 40 ? 1 : 37) {
-			size_t len =
-			        records_cut(wire, sizeof(wire), samples[i].bytes + 5, samples[i].len - 5, n);
+			size_t len = records_cut(wire, sizeof(wire), samples[i].bytes + 5, samples[i].len - 5, n);
 			answer_get(&answer, probe_find("tls"), wire, len);
 			assert_int_equal(answer.verdict, VERDICT_YES);
 			assert_true(answer_equal(&answer, &whole, ATTRIBUTE_SNI));

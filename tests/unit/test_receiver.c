@@ -94,10 +94,10 @@ static void every_attribute_arrives(void **state)
 	struct usher_connection c;
 	uint8_t m[1024];
 	size_t len = build(m, ATTRIBUTE(USHER_ATTRIBUTE_HOST, "h.example"), USHER_ATTRIBUTE_ID, 8,
-	        "\1\2\3\4\5\6\7\10", ATTRIBUTE(USHER_ATTRIBUTE_SERVICE, "shop"),
-	        ATTRIBUTE(USHER_ATTRIBUTE_PROTOCOL, "tls"), ATTRIBUTE(USHER_ATTRIBUTE_SNI, "s.example"),
-	        ATTRIBUTE(USHER_ATTRIBUTE_ALPN, "h2"), ATTRIBUTE(USHER_ATTRIBUTE_CLIENT, "192.0.2.1:5"),
-	        ATTRIBUTE(USHER_ATTRIBUTE_LOCAL, "[::1]:443"), 0);
+		"\1\2\3\4\5\6\7\10", ATTRIBUTE(USHER_ATTRIBUTE_SERVICE, "shop"),
+		ATTRIBUTE(USHER_ATTRIBUTE_PROTOCOL, "tls"), ATTRIBUTE(USHER_ATTRIBUTE_SNI, "s.example"),
+		ATTRIBUTE(USHER_ATTRIBUTE_ALPN, "h2"), ATTRIBUTE(USHER_ATTRIBUTE_CLIENT, "192.0.2.1:5"),
+		ATTRIBUTE(USHER_ATTRIBUTE_LOCAL, "[::1]:443"), 0);
 	int ends[2];
 
 	client_open(ends, "hello");
@@ -108,8 +108,8 @@ static void every_attribute_arrives(void **state)
 	assert_int_equal(usher_accept(w->receiver, &c), 0);
 	assert_true(c.id == 0x0102030405060708);
 	assert_int_equal(c.flags, USHER_FLAG_INCOMPLETE);
-	assert_names(&c, (const char *const[]){
-	                         "shop", "tls", "s.example", "h2", "h.example", "192.0.2.1:5", "[::1]:443" });
+	assert_names(&c,
+		(const char *const[]){ "shop", "tls", "s.example", "h2", "h.example", "192.0.2.1:5", "[::1]:443" });
 	assert_reads(c.fd, "hello");
 	assert_true(fcntl(c.fd, F_GETFD) & FD_CLOEXEC);
 	assert_false(fcntl(c.fd, F_GETFL) & O_NONBLOCK);
@@ -151,8 +151,7 @@ static void what_is_unknown_is_skipped(void **state)
 	int channel = channel_to(w->place.path);
 	uint8_t m[1024];
 	char value[1012] = "";
-	size_t len = build(
-	        m, 9, 3, "abc", 0xffff, 900, value, ATTRIBUTE(USHER_ATTRIBUTE_SERVICE, "x"), 9, 0, "", 0);
+	size_t len = build(m, 9, 3, "abc", 0xffff, 900, value, ATTRIBUTE(USHER_ATTRIBUTE_SERVICE, "x"), 9, 0, "", 0);
 
 	m[5] = 0xff;
 	assert_int_equal(raw_send(channel, m, len, &channel, 1), len);
@@ -213,8 +212,7 @@ static void malformed_messages_cost_only_their_channel(void **state)
 
 		assert_nothing(w->receiver);
 		fds_before = fds_open();
-		assert_int_equal(
-		        raw_send(channel, cases[i].bytes, cases[i].len, fds, cases[i].n_fds), cases[i].len);
+		assert_int_equal(raw_send(channel, cases[i].bytes, cases[i].len, fds, cases[i].n_fds), cases[i].len);
 		assert_int_equal(usher_accept(w->receiver, &c), -EAGAIN);
 		assert_int_equal(usher_refused(w->receiver), i + 1);
 		assert_int_equal(fds_open(), fds_before - 1);
@@ -254,8 +252,8 @@ static void a_message_cut_anywhere_arrives(void **state)
 	int channel = channel_to(w->place.path);
 	struct usher_connection c;
 	uint8_t m[1024], next[1024];
-	size_t len = build(
-	        m, ATTRIBUTE(USHER_ATTRIBUTE_SERVICE, "cut"), ATTRIBUTE(USHER_ATTRIBUTE_SNI, "s.example"), 0);
+	size_t len =
+		build(m, ATTRIBUTE(USHER_ATTRIBUTE_SERVICE, "cut"), ATTRIBUTE(USHER_ATTRIBUTE_SNI, "s.example"), 0);
 	size_t next_len = build_named(next, "next");
 
 	for (size_t cut = 1; cut < len; cut++) {

@@ -84,8 +84,7 @@ static void an_index_hides_nothing(void **state)
 	assert_int_equal(trie_index(trie), 0);
 	for (int round = 0; round < 2; round++) {
 		for (uint32_t i = 0; i < 3000; i++) {
-			int len =
-			        snprintf(text, sizeof(text), "HELLO %08x and more", i * UINT32_C(2654435761));
+			int len = snprintf(text, sizeof(text), "HELLO %08x and more", i * UINT32_C(2654435761));
 			trie_match(trie, (const uint8_t *)text, (size_t)len, &match);
 			assert_int_equal(match.yes, i == 77 && round == 1 ? 1 : i + 10);
 			assert_int_equal(match.more, TRIE_NONE);
