@@ -1,16 +1,18 @@
 #!/usr/bin/python3
-"""How many identifications a second external identifiers make: a kept process (mode stream) beside a process each (once).
+"""How many identifications a second external identifiers make: a kept process (mode stream) beside a
+process each (once).
 
     bench/identifiers.py
 
-The programs are the samples in examples/. Every client sends a line that only the identifiers know; usher then closes in
-order who was named and resets who was not, so that every identification is checked, and its log must have no complaint.
+The programs are the samples in examples/. Every client sends a line that only the identifiers know; usher then
+closes in order who was named and resets who was not, so that every identification is checked, and its log must
+have no complaint.
 
-A connection costs something too, the more of it the faster the identifier: "none" is what connections alone make, told by
-a string. So there are two figures: with one identifier a connection, and with 8 that are asked one after the other, the
-last of which knows the name. The second says what an identification costs. All take turns; printed are medians of the
-rounds. Exit status: 0, 1 when in the second figure stream is less than 20 times faster, or something was not as it should
-be, 2 when something is not there.
+A connection costs something too, the more of it the faster the identifier: "none" is what connections alone
+make, told by a string. So there are two figures: with one identifier a connection, and with 8 that are asked one
+after the other, the last of which knows the name. The second says what an identification costs. All take turns;
+printed are medians of the rounds. Exit status: 0, 1 when in the second figure stream is less than 20 times
+faster, or something was not as it should be, 2 when something is not there.
 
 Environment: BUILD (build), ROUNDS (5), SECONDS a measurement (2), CLIENTS at a time (32).
 """
@@ -61,7 +63,8 @@ def names_text(folder, mode, asked):
             program.chmod(0o755)
     chain = [programs[0]] * (asked - 1) + [programs[1]]
     return "identifiers = ( {} );".format(
-        ", ".join(f'{{ program = [ "{program}" ]; mode = "{mode}"; timeout = 60.0; }}' for program in chain))
+        ", ".join(f'{{ program = [ "{program}" ]; mode = "{mode}"; timeout = 60.0; }}' for program in chain)
+    )
 
 
 @contextlib.contextmanager
@@ -95,7 +98,9 @@ def run_rounds(cases):
                 rates[case].append(case[1] * measure(ports[case], SECONDS))
     for (mode, asked), values in rates.items():
         what = "connections" if mode == "none" else f"identifications, {asked} a connection"
-        print(f"{mode:7} {statistics.median(values):8.0f} a second ({min(values):.0f} to {max(values):.0f}): {what}")
+        print(
+            f"{mode:7} {statistics.median(values):8.0f} a second ({min(values):.0f} to {max(values):.0f}): {what}"
+        )
     return {case: statistics.median(values) for case, values in rates.items()}
 
 
@@ -110,8 +115,10 @@ def main():
         print(f"bench: {error} {getattr(error, 'stderr', '')}", file=sys.stderr)
         return 1
     ratios = {asked: medians["stream", asked] / medians["once", asked] for asked in (1, MANY)}
-    print(f"stream is {ratios[1]:.1f} times as fast with 1 a connection, {ratios[MANY]:.1f} times with {MANY}, "
-          f"expected at least {LEAST_RATIO}")
+    print(
+        f"stream is {ratios[1]:.1f} times as fast with 1 a connection, {ratios[MANY]:.1f} times with {MANY}, "
+        f"expected at least {LEAST_RATIO}"
+    )
     return 0 if ratios[MANY] >= LEAST_RATIO else 1
 
 

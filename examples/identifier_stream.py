@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""An external identifier of mode "stream": one process, kept, for all questions. The format is in usher.conf(5).
+"""An external identifier of mode "stream": one process, kept, for all questions; usher.conf(5) has the format.
 
     identifiers = ( { program = [ "/usr/libexec/usher/identifier-stream.py" ]; mode = "stream"; } );
 
