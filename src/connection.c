@@ -630,15 +630,18 @@ static void connection_release(struct connection *connection, enum connection_en
 
 static void connection_end(struct connection *connection, enum connection_end end)
 {
+	struct worker *worker = connection->worker;
+
 	assert(connection->phase != PHASE_ENDED);
+	/* Before the log says so: who reads there that a place is free may come at once. */
+	limits_leave(worker->shared->limits, worker->slot, &connection->ticket);
+	limits_leave_all(worker->shared->limits, worker->slot);
 	if (log_wants(LEVEL_INFO))
 		connection_log(connection, end);
-	loop_timer_stop(&connection->worker->loop, &connection->deadline);
+	loop_timer_stop(&worker->loop, &connection->deadline);
 	connection_release(connection, end);
-	limits_leave(connection->worker->shared->limits, connection->worker->slot, &connection->ticket);
-	limits_leave_all(connection->worker->shared->limits, connection->worker->slot);
 	connection->phase = PHASE_ENDED;
-	loop_defer(&connection->worker->loop, &connection->burial);
+	loop_defer(&worker->loop, &connection->burial);
 }
 
 /* After the turn in which it ended: events that were already fetched may still have named it. */

@@ -76,12 +76,14 @@ static bool listener_accept_one(struct listener *listener)
 	if (fd < 0)
 		return listener_accept_failed(listener, errno);
 	struct worker *worker = listener->worker;
-	bool full = worker->n_connections >= worker->max_connections;
-	if (full || limits_enter_all(worker->shared->limits, worker->slot, worker->policy->max_connections)) {
+	if (worker->n_connections >= worker->max_connections) {
 		fd_reset(fd);
-		listener_tell(listener,
-			full ? "as many connections as there are descriptors for, one more refused"
-			     : "max_connections reached, connection refused");
+		listener_tell(listener, "as many connections as there are descriptors for, one more refused");
+		return true;
+	}
+	if (limits_enter_all(worker->shared->limits, worker->slot, worker->policy->max_connections)) {
+		fd_close(fd);
+		listener_tell(listener, "max_connections reached, connection closed");
 		return true;
 	}
 	connection_new(listener->worker, listener, fd, &client);

@@ -48,7 +48,7 @@ static const struct key identifier_keys[IDENTIFIER_COUNT] = {
 	[IDENTIFIER_MODULE] = { "module", KEY_STRING },
 	[IDENTIFIER_PROGRAM] = { "program", KEY_STRINGS },
 	[IDENTIFIER_MODE] = { "mode", KEY_CHOICE, .preset = 1, .choices = "once stream" },
-	[IDENTIFIER_TIMEOUT] = { "timeout", KEY_SECONDS, 0.001, 60, 0.5 },
+	[IDENTIFIER_TIMEOUT] = { "timeout", KEY_SECONDS, 0.001, 3600, 0.5 },
 	[IDENTIFIER_USER] = { "user", KEY_STRING },
 	[IDENTIFIER_GROUP] = { "group", KEY_STRING },
 };
