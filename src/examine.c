@@ -34,14 +34,16 @@ static void keep_names(struct connection *connection, const struct findings *fin
 	}
 }
 
-/* Only with bytes that no identifier has seen yet, and one question at a time. */
+/* Only with bytes that no identifier has seen yet, or with the news that there will be no more; one question at a time. */
 static void ask_identifiers(struct connection *connection, const struct evidence *evidence, bool final)
 {
-	if (connection->identification || evidence->len <= connection->asked)
+	if (connection->identification || (evidence->len <= connection->asked && !final))
 		return;
-	connection->asked = (uint32_t)evidence->len;
+	connection->asked = final ? UINT32_MAX : (uint32_t)evidence->len;
 	connection->identification =
 		identify(connection->worker->identifiers, evidence, final, connection_identified, connection);
+	if (!connection->identification)
+		connection->asked = UINT32_MAX;
 }
 
 /* They have not answered, or could answer otherwise with more bytes. */

@@ -65,7 +65,7 @@ struct child {
 	struct child *next;
 	struct generation *generation;
 	pid_t pid;
-	struct worker_process *worker;
+	struct worker_process *worker; /* NULL: it has died, and its successor is not to hear of this one */
 	uint32_t identifier;
 	uint64_t serial;
 	struct timer patience; /* of one that runs once */
@@ -134,7 +134,8 @@ static bool child_reap(struct generation *generation, pid_t pid, int status)
 		return false;
 	*link = child->next;
 	struct message exited = { .kind = MESSAGE_EXITED, .serial = child->serial, .status = status };
-	worker_process_tell(child->worker, &exited);
+	if (child->worker)
+		worker_process_tell(child->worker, &exited);
 	child_kill(child); /* whatever it left behind */
 	child_free(child);
 	return true;
@@ -142,9 +143,12 @@ static bool child_reap(struct generation *generation, pid_t pid, int status)
 
 static void children_kill(const struct generation *generation, const struct worker_process *worker)
 {
-	for (struct child *child = generation->children; child; child = child->next)
-		if (child->worker == worker)
-			child_kill(child);
+	for (struct child *child = generation->children; child; child = child->next) {
+		if (child->worker != worker)
+			continue;
+		child_kill(child);
+		child->worker = NULL;
+	}
 }
 
 /* ---- requests of a worker ------------------------------------------------------------------------------------------- */
