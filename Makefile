@@ -77,6 +77,7 @@ install: all
 
 uninstall: all
 	@meson configure $(BUILD) -Dprefix=$(prefix)
+	@ninja -C $(BUILD) --quiet build.ninja >/dev/null
 	@scripts/uninstall $(BUILD) "$(DESTDIR)"
 
 deb: packages-build packages-deb
