@@ -18,7 +18,8 @@ import time
 
 DEBS = pathlib.Path(os.environ.get("DEBS", "build/deb")).resolve()
 # Beside what the packages need: what the tests use in there.
-TOOLS = ["systemd", "systemd-sysv", "libpam-systemd", "dbus", "netcat-openbsd", "openssh-server", "openssh-client"]
+TOOLS = ["systemd", "systemd-sysv", "libpam-systemd", "dbus", "netcat-openbsd", "openssh-server", "openssh-client",
+         "fail2ban", "python3-systemd"]
 OWN = re.compile(r"usher|libusher-handover")
 
 
@@ -62,6 +63,8 @@ def make_tree():
         for part in ("var/cache/apt/archives", "var/lib/apt/lists"):
             shutil.rmtree(root / part)
         subprocess.run(["tar", "-C", root, "-cf", f"{archive}.new", "."], check=True)
+        for old in DEBS.glob("root-*.tar"):
+            old.unlink()
         os.rename(f"{archive}.new", archive)
     finally:
         shutil.rmtree(root)

@@ -6,6 +6,7 @@ Not part of `make test`: `make test-deb` builds the packages and runs this, as r
 import os
 import re
 import subprocess
+import time
 
 import pytest
 from system import DEBS, Booted, Chroot, deb, wait_until
@@ -226,6 +227,37 @@ def test_sessions_of_an_sshd_outlive_it(booted):
     wait_until(lambda: "ended" in booted.path("/var/tmp/session").read_text(), 15, "the session to end by itself")
     booted.run("systemctl stop usher")
     assert not booted.processes()
+
+
+JAIL = """
+[usher]
+action = dummy
+maxretry = 3
+ignoreself = false
+ignoreip =
+"""
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_fail2ban_bans_who_is_refused(booted, form):
+    """With the filter as it is installed and the jail from the examples, on the journal."""
+    start_of(booted)
+    configure(booted, '{ name = "web"; match = "http"; connect = "127.0.0.1:80"; deny = "127.0.0.0/8"; }, '
+              '{ name = "ssh"; match = "ssh"; connect = "127.0.0.1:22"; }', more=f'log = {{ to = "stderr"; format = "{form}"; }};')
+    booted.run("cd /etc/fail2ban/jail.d && rm defaults-debian.conf && cp /usr/share/doc/usher/examples/fail2ban/jail.d/usher.conf . && "
+               "systemctl restart usher fail2ban")
+    booted.path("/etc/fail2ban/jail.d/usher.local").write_text(JAIL)
+    booted.run("systemctl restart fail2ban")
+    banned = lambda: "127.0.0.1" in booted.run("fail2ban-client get usher banned", status=None).stdout
+    wait_until(lambda: booted.run("fail2ban-client status usher", status=None).returncode == 0, 20, "fail2ban")
+    for _ in range(5):
+        booted.talk(4443, r"SSH-2.0-test\r\n")
+    for _ in range(2):
+        booted.talk(4443, HTTP)
+    time.sleep(3)
+    assert not banned()
+    booted.talk(4443, HTTP)
+    wait_until(banned, 20, "the ban: " + booted.run("fail2ban-client status usher; tail -n 20 /var/log/fail2ban.log"))
 
 
 # ---- without
