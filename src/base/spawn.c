@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <signal.h>
+#include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -39,11 +40,18 @@ static int child_take_identity(const struct spawn *spawn)
 	return (int)syscall(SYS_setresuid, spawn->uid, spawn->uid, spawn->uid);
 }
 
+/* Straight to the kernel: the C library will not touch the two signals that it uses itself, and whoever started us may have had it
+ * ignore them in us (posix_spawn() does). */
 static void child_reset_signals(void)
 {
-	struct sigaction standard = { .sa_handler = SIG_DFL };
+	const struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		uint64_t mask;
+	} standard = { 0 };
 	for (int signal_number = 1; signal_number < NSIG; signal_number++)
-		sigaction(signal_number, &standard, NULL);
+		syscall(SYS_rt_sigaction, signal_number, &standard, NULL, sizeof(standard.mask));
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
