@@ -378,11 +378,12 @@ static void connection_send_over(struct connection *connection)
 	handover_send(connection->worker->handovers[connection->service], &connection->handing.request);
 }
 
-/* A receiver that is being started again is not there for a moment. Who has somewhere else to go does not wait for it. */
+/* A receiver that is being started again is not there for a moment, or its socket does not have its mode yet. Who has
+ * somewhere else to go does not wait for it. */
 static bool connection_waits_for_receiver(const struct connection *connection, int error)
 {
-	return (error == -ECONNREFUSED || error == -ENOENT) &&
-		connection_service(connection)->fallback == SERVICE_NONE &&
+	bool absent = error == -ECONNREFUSED || error == -ENOENT || error == -EACCES;
+	return absent && connection_service(connection)->fallback == SERVICE_NONE &&
 		connection->worker->loop.now_us + RECEIVER_RETRY_US < connection->handing.due_us;
 }
 
