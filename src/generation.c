@@ -494,7 +494,8 @@ static void generation_tell(struct generation *generation, enum message_kind kin
 	for (unsigned i = 0; i < generation->n_workers; i++) {
 		struct worker_process *worker = &generation->workers[i];
 		loop_timer_stop(generation->loop, &worker->restart);
-		if (worker->pid && ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0) < 0)
+		/* One that does not read is of no use any more; one whose end is closed is ending already. */
+		if (worker->pid && ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0) == -EAGAIN)
 			kill(worker->pid, SIGKILL);
 	}
 	generation_end_resolver(generation);

@@ -122,7 +122,7 @@ def test_descriptors_after_every_way_to_fail(usher, place):
     (place / "program").chmod(0o755)
     one = usher(
         """
-        listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = 0.2;
+        listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = 0.2;  connect_timeout = 0.5;
         protocols = ( { name = "refused"; string = "r"; }, { name = "missing"; string = "m"; },
                       { name = "no"; string = "n"; },
                       { name = "unreachable"; string = "u"; } );
