@@ -1,5 +1,5 @@
-/* Runs a service's program. Reads nothing that a client sent: what the environment says of the connection comes from the
- * kernel or is checked here, because the worker that tells it may have been taken over. */
+/* Runs a service's program. Reads nothing that a client sent. What the environment says of the connection is the worker's
+ * word: names are checked for their characters here, but a worker that was taken over can name any address. */
 #include "program.h"
 #include "fd.h"
 #include "spawn.h"
