@@ -11,7 +11,7 @@
 bool greeting_is_due(const struct policy *policy, uint32_t number)
 {
 	return number != PROTOCOL_NONE && policy->protocols[number].probe &&
-		policy->protocols[number].probe->run == probe_tcpmux;
+		policy->protocols[number].probe->stream == probe_tcpmux;
 }
 
 bool greeting_is_spoken(const struct policy *policy)

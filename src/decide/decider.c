@@ -100,9 +100,9 @@ static enum verdict protocol_run(
 	enum verdict verdict;
 
 	if (protocol->probe)
-		return protocol->probe->run(evidence, findings);
+		return probe_run(protocol->probe, evidence, findings);
 	if (protocol->module)
-		return module_probe_run(protocol->module, evidence, findings);
+		return evidence->is_datagram ? VERDICT_NO : module_probe_run(protocol->module, evidence, findings);
 	if (protocol->n_literals == 0)
 		return patterns_match(protocol, evidence);
 	verdict = literals_match(protocol, evidence);
@@ -125,6 +125,10 @@ static enum verdict protocol_judge(struct decision *decision, uint32_t number)
 		memo->verdict = protocol->is_external
 			? external_judge(decision->evidence, number + 1)
 			: protocol_run(protocol, decision->evidence, decision->findings);
+		if (protocol->probe)
+			memo->settled = decision->findings->settled;
+		else
+			memo->settled = memo->verdict == VERDICT_MORE ? 0 : UINT32_MAX;
 		memo->decision = decision->number;
 	}
 	return memo->verdict;
@@ -144,21 +148,18 @@ static enum verdict protocols_judge(struct decision *decision, const struct cond
 	return verdict;
 }
 
-/* The attribute as the probes that can learn it leave it; NULL: none can. Settled when the built-in one has said so
- * and no module's probe may add to it. */
+/* The attribute as the probes that can learn it leave it: settled when each of them has settled it. */
 static const struct finding *finding_get(struct decision *decision, int attribute, bool *ret_settled)
 {
 	const struct attribute_providers *providers = &decision->rules->attribute[attribute].providers;
-	const struct finding *finding = &decision->findings->attribute[attribute];
 
-	if (providers->built_in == PROTOCOL_NONE)
-		return NULL;
-	protocol_judge(decision, providers->built_in);
-	*ret_settled = finding->settled;
-	for (size_t i = 0; i < providers->n_modules; i++)
-		if (protocol_judge(decision, providers->modules[i]) == VERDICT_MORE)
+	*ret_settled = true;
+	for (size_t i = 0; i < providers->n; i++) {
+		protocol_judge(decision, providers->protocols[i]);
+		if (!(decision->rules->protocol_memo[providers->protocols[i]].settled >> attribute & 1))
 			*ret_settled = false;
-	return finding;
+	}
+	return &decision->findings->attribute[attribute];
 }
 
 static enum verdict names_judge(struct decision *decision, const struct condition *condition)
@@ -166,8 +167,6 @@ static enum verdict names_judge(struct decision *decision, const struct conditio
 	bool settled;
 	const struct finding *finding = finding_get(decision, condition->attribute, &settled);
 
-	if (!finding)
-		return VERDICT_NO;
 	for (uint8_t i = 0; i < finding->count; i++)
 		for (size_t k = 0; k < condition->count; k++)
 			if (name_matches(condition->names[k], finding->value[i].at, finding->value[i].len))
@@ -222,11 +221,10 @@ static uint32_t provider_protocol(struct decision *decision, int attribute)
 {
 	const struct attribute_providers *providers = &decision->rules->attribute[attribute].providers;
 
-	if (protocol_judge(decision, providers->built_in) != VERDICT_YES)
-		for (size_t i = 0; i < providers->n_modules; i++)
-			if (protocol_judge(decision, providers->modules[i]) == VERDICT_YES)
-				return providers->modules[i];
-	return providers->built_in;
+	for (size_t i = 0; i < providers->n; i++)
+		if (protocol_judge(decision, providers->protocols[i]) == VERDICT_YES)
+			return providers->protocols[i];
+	return PROTOCOL_NONE;
 }
 
 /* The protocol that made a rule with attributes say YES. */
@@ -270,6 +268,7 @@ static void open_rules_take(struct decision *decision, int attribute)
 	}
 }
 
+/* Once a decision: when the first protocol that can learn it has its turn. */
 static void attribute_take(struct decision *decision, int attribute)
 {
 	bool settled;
@@ -290,8 +289,8 @@ static void source_take(struct decision *decision, const struct source *source)
 	decision_take(decision, protocol_judge(decision, source->protocol), rules->protocol_service[source->protocol],
 		source->protocol);
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
-		if (rules->attribute[i].providers.built_in == source->protocol &&
-			rules->attribute[i].service < decision->yes)
+		if (rules->attribute[i].service < decision->yes &&
+			rules->attribute[i].providers.protocols[0] == source->protocol)
 			attribute_take(decision, i);
 }
 

@@ -383,7 +383,7 @@ static void sources_order(struct decider_rules *rules)
 	for (uint32_t i = 0; i < rules->n_protocols; i++) {
 		uint32_t service = rules->protocol_service[i];
 		for (int k = 0; k < ATTRIBUTE_COUNT; k++)
-			if (rules->attribute[k].providers.built_in == i)
+			if (rules->attribute[k].providers.protocols[0] == i)
 				service = lower(service, rules->attribute[k].service);
 		const struct protocol *protocol = &rules->protocols[i];
 		if (protocol->n_literals > 0 && !protocol->probe)
@@ -395,20 +395,22 @@ static void sources_order(struct decider_rules *rules)
 	qsort(rules->sources, rules->n_sources, sizeof(*rules->sources), source_compare);
 }
 
+static bool protocol_learns(const struct protocol *protocol, int attribute)
+{
+	return (protocol->probe && protocol->probe->attributes >> attribute & 1) ||
+		(protocol->module && protocol->module->attributes >> attribute & 1);
+}
+
+/* Built-in ones come first among the protocols. */
 static void providers_find(struct decider_rules *rules, int attribute)
 {
 	struct attribute_providers *providers = &rules->attribute[attribute].providers;
 
-	providers->built_in = PROTOCOL_NONE;
-	providers->modules = arena_alloc(rules->arena, (rules->n_protocols + 1) * sizeof(*providers->modules));
-	for (uint32_t i = 0; i < rules->n_protocols; i++) {
-		const struct protocol *protocol = &rules->protocols[i];
-		bool built_in = protocol->probe && protocol->probe->attributes >> attribute & 1;
-		if (built_in && providers->built_in == PROTOCOL_NONE)
-			providers->built_in = i;
-		if (protocol->module && protocol->module->attributes >> attribute & 1)
-			providers->modules[providers->n_modules++] = i;
-	}
+	providers->protocols = arena_alloc(rules->arena, (rules->n_protocols + 1) * sizeof(*providers->protocols));
+	for (uint32_t i = 0; i < rules->n_protocols; i++)
+		if (protocol_learns(&rules->protocols[i], attribute))
+			providers->protocols[providers->n++] = i;
+	providers->protocols[providers->n] = PROTOCOL_NONE;
 }
 
 int decider_rules_init(struct decider_rules *ret, const struct protocol *protocols, size_t n_protocols,

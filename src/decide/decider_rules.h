@@ -47,13 +47,13 @@ struct source {
 struct memo {
 	uint64_t decision;
 	enum verdict verdict;
+	uint32_t settled; /* of a protocol: the attributes of which it finds no further value */
 };
 
 /* The protocols whose probes can learn an attribute. */
 struct attribute_providers {
-	uint32_t built_in; /* PROTOCOL_NONE */
-	uint32_t *modules;
-	size_t n_modules;
+	uint32_t *protocols; /* the built-in ones first; PROTOCOL_NONE ends them */
+	size_t n;
 };
 
 struct decider_rules {

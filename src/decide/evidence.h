@@ -15,21 +15,33 @@ enum verdict { VERDICT_NO, VERDICT_MORE, VERDICT_YES };
 struct evidence {
 	const uint8_t *bytes;
 	size_t len;
+	bool is_datagram;  /* the bytes are one datagram and whole, not the beginning of a stream */
 	uint64_t serial;   /* of the connection: for a module that computes many names at once */
 	uint32_t named;    /* the protocol that an external identifier gave it, counted from 1; 0: none */
 	bool may_be_named; /* an identifier may yet do so */
 };
 
-/* What a probe can learn on the way. */
-enum attribute { ATTRIBUTE_SNI, ATTRIBUTE_ALPN, ATTRIBUTE_HOST, ATTRIBUTE_SERVICE, ATTRIBUTE_COUNT };
+/* What a probe can learn on the way; usher.conf(5) says which probe learns which and how each is written. */
+enum attribute {
+	ATTRIBUTE_SNI,
+	ATTRIBUTE_ALPN,
+	ATTRIBUTE_HOST,
+	ATTRIBUTE_SERVICE,
+	ATTRIBUTE_PATH,
+	ATTRIBUTE_UPGRADE,
+	ATTRIBUTE_VERSION,
+	ATTRIBUTE_JA4,
+	ATTRIBUTE_COOKIE,
+	ATTRIBUTE_USER,
+	ATTRIBUTE_DATABASE,
+	ATTRIBUTE_COUNT
+};
 
-extern const char
-	*const attribute_names[ATTRIBUTE_COUNT]; /* as in the configuration: "sni", "alpn", "host", "service" */
+extern const char *const attribute_names[ATTRIBUTE_COUNT]; /* as in the configuration: "sni", "alpn" ... */
 
 #define FINDING_VALUES_MAX 16 /* ALPN names of one hello; later ones are not looked at */
 
 struct finding {
-	bool settled; /* no further value can appear */
 	uint8_t count;
 	struct {
 		const uint8_t *at; /* into the evidence or the findings' scratch */
@@ -40,10 +52,12 @@ struct finding {
 /* Filled by one run over one evidence; the pointers die with either. One a worker, reused. */
 struct findings {
 	struct finding attribute[ATTRIBUTE_COUNT];
-	uint64_t serial; /* of the evidence that they are about: no two states of any have the same */
+	uint32_t settled; /* bit set of 1 << enum attribute: the probe that ran last finds no further value of it */
+	uint32_t wanted;  /* likewise: what costs much (ja4) is found only if it is in here. The caller's to set */
+	uint64_t serial;  /* of the evidence that they are about: no two states of any have the same */
 	size_t scratch_used;
 	uint8_t scratch[EVIDENCE_MAX + 4096]; /* a hello put together from its records, a lower-cased host */
 };
 
-/* Unsettles every attribute and takes a new serial number. A probe that says NO, or that cannot learn an attribute any more, settles it. */
+/* Forgets every value, settles nothing, and takes a new serial number. */
 void findings_reset(struct findings *findings);

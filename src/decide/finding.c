@@ -12,6 +12,13 @@ const char *const attribute_names[ATTRIBUTE_COUNT] = {
 	[ATTRIBUTE_ALPN] = "alpn",
 	[ATTRIBUTE_HOST] = "host",
 	[ATTRIBUTE_SERVICE] = "service",
+	[ATTRIBUTE_PATH] = "path",
+	[ATTRIBUTE_UPGRADE] = "upgrade",
+	[ATTRIBUTE_VERSION] = "version",
+	[ATTRIBUTE_JA4] = "ja4",
+	[ATTRIBUTE_COOKIE] = "cookie",
+	[ATTRIBUTE_USER] = "user",
+	[ATTRIBUTE_DATABASE] = "database",
 };
 
 void findings_reset(struct findings *findings)
@@ -19,10 +26,9 @@ void findings_reset(struct findings *findings)
 	static uint64_t serial; /* one thread takes decisions */
 
 	findings->serial = ++serial;
-	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
-		findings->attribute[i].settled = false;
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
 		findings->attribute[i].count = 0;
-	}
+	findings->settled = 0;
 	findings->scratch_used = 0;
 }
 
@@ -55,7 +61,7 @@ void finding_settle(struct findings *findings, enum attribute attribute, const u
 		memcpy(at, value, len);
 		finding_add(findings, attribute, at, len);
 	}
-	findings->attribute[attribute].settled = true;
+	findings->settled |= 1U << attribute;
 }
 
 static bool is_digit(uint8_t c)

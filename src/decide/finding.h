@@ -21,8 +21,19 @@ uint8_t *findings_take(struct findings *findings, size_t size);
 /* Adds a value that is in the evidence or the scratch already. Values past FINDING_VALUES_MAX are dropped. */
 void finding_add(struct findings *findings, enum attribute attribute, const uint8_t *at, size_t len);
 
-/* Settles the attribute with this one value, copied to the scratch; without any if len is 0. */
+/* Settles the attribute with this one value, copied to the scratch; without any if len is 0. A probe settles what it has
+ * learned, or cannot learn any more, where it says YES. finding_close() settles it with the values that it has. */
 void finding_settle(struct findings *findings, enum attribute attribute, const uint8_t *value, size_t len);
+
+static inline void finding_close(struct findings *findings, enum attribute attribute)
+{
+	findings->settled |= 1U << attribute;
+}
+
+static inline bool finding_is_settled(const struct findings *findings, enum attribute attribute)
+{
+	return findings->settled >> attribute & 1;
+}
 
 static inline size_t evidence_len(const struct evidence *evidence)
 {

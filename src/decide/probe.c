@@ -1,14 +1,15 @@
-/* The list of the built-in probes. The order is that of the protocols in a policy. No probe learns an
- * attribute that another one learns: the decider asks one probe for each. Owns no memory. */
+/* The list of the built-in probes. The order is that of the protocols in a policy, and that in which `usher explain`
+ * tries them when there is no configuration. Owns no memory. */
 #include "probe.h"
 
 #include <string.h>
 
 const struct probe probes[] = {
-	{ "ssh", probe_ssh, 0 },
-	{ "http", probe_http, 1U << ATTRIBUTE_HOST },
-	{ "tls", probe_tls, 1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN },
-	{ "tcpmux", probe_tcpmux, 1U << ATTRIBUTE_SERVICE },
+	{ "ssh", .stream = probe_ssh },
+	{ "http", .stream = probe_http, .attributes = 1U << ATTRIBUTE_HOST },
+	{ "tls", .stream = probe_tls, .attributes = 1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN },
+	{ "tcpmux", .stream = probe_tcpmux, .attributes = 1U << ATTRIBUTE_SERVICE },
+	{ "any", .stream = probe_any, .datagram = probe_any },
 };
 const size_t n_probes = sizeof(probes) / sizeof(probes[0]);
 
@@ -18,4 +19,36 @@ const struct probe *probe_find(const char *name)
 		if (strcmp(probes[i].name, name) == 0)
 			return &probes[i];
 	return NULL;
+}
+
+/* Whatever it is: for the last service of a list. */
+enum verdict probe_any(const struct evidence *evidence, struct findings *findings)
+{
+	return evidence->len > 0 ? VERDICT_YES : VERDICT_MORE;
+}
+
+static void values_drop(struct findings *findings, uint32_t attributes)
+{
+	for (; attributes; attributes &= attributes - 1)
+		findings->attribute[__builtin_ctz(attributes)].count = 0;
+}
+
+enum verdict probe_run(const struct probe *probe, const struct evidence *evidence, struct findings *findings)
+{
+	probe_function *run = evidence->is_datagram ? probe->datagram : probe->stream;
+	uint32_t known = 0;
+
+	for (uint32_t left = probe->attributes; left; left &= left - 1)
+		if (findings->attribute[__builtin_ctz(left)].count > 0)
+			known |= left & -left; /* by another probe */
+	findings->settled &= ~probe->attributes;
+	enum verdict verdict = run ? run(evidence, findings) : VERDICT_NO;
+	if (verdict == VERDICT_YES)
+		return verdict;
+	values_drop(findings, probe->attributes & ~known);
+	if (verdict == VERDICT_NO)
+		findings->settled |= probe->attributes;
+	else
+		findings->settled &= ~probe->attributes;
+	return verdict;
 }

@@ -261,7 +261,5 @@ enum verdict probe_http(const struct evidence *evidence, struct findings *findin
 	enum verdict verdict = request_read(&request, bytes, len);
 	if (verdict == VERDICT_YES)
 		request_host_settle(findings, &request, bytes, len);
-	else if (verdict == VERDICT_NO)
-		findings->attribute[ATTRIBUTE_HOST].settled = true;
 	return verdict;
 }

@@ -34,10 +34,8 @@ enum verdict probe_tcpmux(const struct evidence *evidence, struct findings *find
 		end++;
 	if (end == len && end <= NAME_MAX_LEN + 1)
 		return VERDICT_MORE;
-	if (name_len == 0 || bytes[end] != '\n') {
-		finding_settle(findings, ATTRIBUTE_SERVICE, NULL, 0);
+	if (name_len == 0 || bytes[end] != '\n')
 		return VERDICT_NO;
-	}
 	finding_settle(findings, ATTRIBUTE_SERVICE, name, name_len);
 	return VERDICT_YES;
 }

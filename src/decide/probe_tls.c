@@ -164,7 +164,7 @@ static void alpn_settle(struct findings *findings, const uint8_t *data, size_t l
 	if (alpn_is_sound(data, len))
 		for (size_t at = 2; at < len; at += 1 + data[at])
 			finding_add(findings, ATTRIBUTE_ALPN, data + at + 1, data[at]);
-	findings->attribute[ATTRIBUTE_ALPN].settled = true;
+	finding_close(findings, ATTRIBUTE_ALPN);
 }
 
 /* Reads extensions from `at` until both attributes are settled. NO: nothing more can be learned. MORE: the
@@ -172,11 +172,9 @@ static void alpn_settle(struct findings *findings, const uint8_t *data, size_t l
 static enum verdict extensions_read(
 	struct findings *findings, const uint8_t *hello, size_t at, size_t len, size_t hello_len)
 {
-	const struct finding *sni = &findings->attribute[ATTRIBUTE_SNI];
-	const struct finding *alpn = &findings->attribute[ATTRIBUTE_ALPN];
 	uint64_t seen = 0;
 
-	while (!sni->settled || !alpn->settled) {
+	while (!finding_is_settled(findings, ATTRIBUTE_SNI) || !finding_is_settled(findings, ATTRIBUTE_ALPN)) {
 		if (at == hello_len)
 			return VERDICT_NO;
 		if (hello_len - at < 4)
@@ -232,12 +230,11 @@ enum verdict probe_tls(const struct evidence *evidence, struct findings *finding
 	enum verdict verdict = fixed_match(&message, &ciphers_end);
 	if (verdict == VERDICT_MORE && message.broken)
 		verdict = VERDICT_NO;
-	if (verdict == VERDICT_MORE)
-		return VERDICT_MORE;
-	if (verdict == VERDICT_YES && attributes_read(findings, &message, ciphers_end) == VERDICT_MORE &&
-		!message.broken)
+	if (verdict != VERDICT_YES)
+		return verdict;
+	if (attributes_read(findings, &message, ciphers_end) == VERDICT_MORE && !message.broken)
 		return VERDICT_YES;
-	findings->attribute[ATTRIBUTE_SNI].settled = true;
-	findings->attribute[ATTRIBUTE_ALPN].settled = true;
-	return verdict;
+	finding_close(findings, ATTRIBUTE_SNI);
+	finding_close(findings, ATTRIBUTE_ALPN);
+	return VERDICT_YES;
 }

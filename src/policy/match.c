@@ -181,7 +181,7 @@ static void group_compile(struct compiler *compiler, uint32_t service, const str
 		compile_error(compiler, named, "both `identified' and `protocol', expected one of them");
 	draft->listeners = references(
 		compiler, values.value[MATCH_LISTENER], compiler->listeners, "listener", &draft->n_listeners);
-	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++)
+	for (size_t a = 0; MATCH_SNI + a < MATCH_LISTENER; a++)
 		attribute_compile(compiler, draft, a, values.value[MATCH_SNI + a]);
 
 	for (size_t key = 0; key < MATCH_COUNT; key++) {

@@ -77,7 +77,7 @@ static uint32_t literal_taker(const struct overlap *overlap, const struct litera
 		if (overlap->taker[p] >= taker)
 			continue;
 		findings_reset(&findings);
-		if (probes[p].run(&evidence, &findings) == VERDICT_YES)
+		if (probe_run(&probes[p], &evidence, &findings) == VERDICT_YES)
 			taker = overlap->taker[p];
 	}
 	return taker;

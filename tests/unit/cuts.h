@@ -23,7 +23,7 @@ static void answer_keep(struct answer *ret, enum verdict verdict, const struct f
 	ret->verdict = verdict;
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
 		const struct finding *finding = &findings->attribute[i];
-		ret->attribute[i].settled = finding->settled;
+		ret->attribute[i].settled = findings->settled >> i & 1;
 		ret->attribute[i].len = 0;
 		for (size_t k = 0; k < finding->count; k++) {
 			uint8_t *at = ret->attribute[i].values + ret->attribute[i].len;
@@ -56,7 +56,7 @@ static void answer_get(struct answer *ret, const struct probe *probe, const uint
 	if (len > 0)
 		memcpy(copy, bytes, len);
 	findings_reset(&findings);
-	enum verdict verdict = probe->run(&(struct evidence){ copy, len }, &findings);
+	enum verdict verdict = probe_run(probe, &(struct evidence){ copy, len }, &findings);
 	if (findings.scratch_used > sizeof(findings.scratch))
 		abort();
 	answer_keep(ret, verdict, &findings);

@@ -116,7 +116,7 @@ static enum verdict plain_attribute(const struct rule *rule, int attribute, cons
 			continue;
 		protocol_match(&protocols[p], evidence, &findings);
 		const struct finding *finding = &findings.attribute[attribute];
-		if (!finding->settled)
+		if (!(findings.settled >> attribute & 1))
 			verdict = either(verdict, VERDICT_MORE);
 		for (size_t i = 0; i < finding->count; i++)
 			for (size_t k = 0; k < rule->attribute[attribute].count; k++)
@@ -206,7 +206,7 @@ static void rule_draw(struct set *set, size_t at, uint32_t service)
 		set->protocols[at][i] = draw(n_protocols);
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
 		rule->attribute[i].names = set->names[at][i];
-		if (draw(4) == 0)
+		if (names[i][0] && draw(4) == 0)
 			rule->attribute[i].count = draw(3) + 1;
 		for (size_t k = 0; k < rule->attribute[i].count; k++)
 			set->names[at][i][k] = names[i][draw(6)];
@@ -306,14 +306,14 @@ static unsigned n_runs[3];
 static enum verdict count_no(const struct evidence *evidence, struct findings *ret)
 {
 	n_runs[0]++;
-	ret->attribute[ATTRIBUTE_SNI].settled = true;
+	ret->settled |= 1U << ATTRIBUTE_SNI;
 	return VERDICT_NO;
 }
 
 static enum verdict count_yes(const struct evidence *evidence, struct findings *ret)
 {
 	n_runs[1]++;
-	ret->attribute[ATTRIBUTE_HOST].settled = true;
+	ret->settled |= 1U << ATTRIBUTE_HOST;
 	return VERDICT_YES;
 }
 
@@ -323,8 +323,8 @@ static enum verdict count_more(const struct evidence *evidence, struct findings 
 	return VERDICT_MORE;
 }
 
-static const struct probe counting[] = { { "no", count_no, 1U << ATTRIBUTE_SNI },
-	{ "yes", count_yes, 1U << ATTRIBUTE_HOST }, { "more", count_more, 1U << ATTRIBUTE_ALPN } };
+static const struct probe counting[] = { { "no", count_no, NULL, 1U << ATTRIBUTE_SNI },
+	{ "yes", count_yes, NULL, 1U << ATTRIBUTE_HOST }, { "more", count_more, NULL, 1U << ATTRIBUTE_ALPN } };
 
 /* Runs rules over "AB" and compares how often each of the three probes ran. */
 static struct outcome count(const struct rule *rules, size_t n, unsigned no, unsigned yes, unsigned more)

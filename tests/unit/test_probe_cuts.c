@@ -36,14 +36,16 @@ static void real_clients_are_told_apart(void **state)
 		for (size_t k = 0; k < n_probes; k++) {
 			struct evidence evidence = { samples[i].bytes, samples[i].len };
 			findings_reset(&findings);
-			enum verdict verdict = probes[k].run(&evidence, &findings);
+			enum verdict verdict = probe_run(&probes[k], &evidence, &findings);
+			if (probes[k].stream == probe_any)
+				continue;
 			bool is_it = strcmp(probes[k].name, samples[i].protocol) == 0;
 			assert_int_equal(verdict, is_it ? VERDICT_YES : VERDICT_NO);
 			for (int a = 0; is_it && a < ATTRIBUTE_COUNT; a++) {
 				char text[4096];
 				values_print(text, sizeof(text), &findings.attribute[a]);
 				assert_string_equal(text, samples[i].value[a] ? samples[i].value[a] : "");
-				assert_int_equal(findings.attribute[a].settled, probes[k].attributes >> a & 1);
+				assert_int_equal(findings.settled >> a & 1, probes[k].attributes >> a & 1);
 			}
 		}
 	}
@@ -118,16 +120,10 @@ static void random_bytes_never_take_an_answer_back(void **state)
 	}
 }
 
-static void each_attribute_has_one_probe(void **state)
+static void each_probe_is_found_by_its_name(void **state)
 {
-	unsigned seen = 0;
-
-	for (size_t i = 0; i < n_probes; i++) {
-		assert_int_equal(seen & probes[i].attributes, 0);
-		seen |= probes[i].attributes;
+	for (size_t i = 0; i < n_probes; i++)
 		assert_ptr_equal(probe_find(probes[i].name), &probes[i]);
-	}
-	assert_int_equal(seen, (1U << ATTRIBUTE_COUNT) - 1);
 	assert_null(probe_find("gopher"));
 }
 
@@ -138,7 +134,7 @@ int main(void)
 		cmocka_unit_test(every_cut_gives_the_same_answer),
 		cmocka_unit_test(damaged_hellos_never_take_an_answer_back),
 		cmocka_unit_test(random_bytes_never_take_an_answer_back),
-		cmocka_unit_test(each_attribute_has_one_probe),
+		cmocka_unit_test(each_probe_is_found_by_its_name),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@ static enum verdict judge(const char *bytes, size_t len)
 {
 	struct evidence evidence = { .bytes = (const uint8_t *)bytes, .len = len };
 	findings_reset(&findings);
-	return probe_tcpmux(&evidence, &findings);
+	return probe_run(probe_find("tcpmux"), &evidence, &findings);
 }
 
 static void expect_name(const char *line, const char *name)
@@ -22,10 +22,10 @@ static void expect_name(const char *line, const char *name)
 
 	for (size_t len = 1; len < strlen(line); len++) {
 		assert_int_equal(judge(line, len), VERDICT_MORE);
-		assert_false(finding->settled);
+		assert_int_equal(findings.settled, 0);
 	}
 	assert_int_equal(judge(line, strlen(line)), VERDICT_YES);
-	assert_true(finding->settled);
+	assert_int_equal(findings.settled, 1U << ATTRIBUTE_SERVICE);
 	assert_int_equal(finding->count, 1);
 	assert_int_equal(finding->value[0].len, strlen(name));
 	assert_memory_equal(finding->value[0].at, name, strlen(name));
@@ -47,7 +47,7 @@ static void what_is_no_name_is_refused_at_once(void **state)
 		"\x16\x03\x01" };
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		assert_int_equal(judge(wrong[i], strlen(wrong[i])), VERDICT_NO);
-		assert_true(findings.attribute[ATTRIBUTE_SERVICE].settled);
+		assert_int_equal(findings.settled, 1U << ATTRIBUTE_SERVICE);
 		assert_int_equal(findings.attribute[ATTRIBUTE_SERVICE].count, 0);
 	}
 }
