@@ -17,6 +17,7 @@
 #include "probe.h"
 
 #include "finding.h"
+#include "look.h"
 
 #include <string.h>
 
@@ -44,11 +45,6 @@ struct message {
 	bool broken; /* nothing can follow what is there */
 };
 
-static size_t get_u16(const uint8_t *at)
-{
-	return (size_t)at[0] << 8 | at[1];
-}
-
 /* NO, MORE, or YES and the length of the record. Each byte counts as soon as it is there. */
 static enum verdict record_header(const uint8_t *bytes, size_t len, size_t *ret_len)
 {
@@ -58,7 +54,7 @@ static enum verdict record_header(const uint8_t *bytes, size_t len, size_t *ret_
 		return VERDICT_NO;
 	if (len < RECORD_HEADER_LEN)
 		return VERDICT_MORE;
-	*ret_len = get_u16(bytes + 3);
+	*ret_len = look_be16(bytes + 3);
 	return *ret_len > 0 && *ret_len <= RECORD_LEN_MAX ? VERDICT_YES : VERDICT_NO;
 }
 
@@ -77,7 +73,7 @@ static void message_append(struct message *message, const uint8_t *bytes, size_t
 	if (message->total > 0 || message->len < MESSAGE_HEADER_LEN)
 		return;
 	const uint8_t *length = message->bytes + 1;
-	message->total = MESSAGE_HEADER_LEN + ((size_t)length[0] << 16 | get_u16(length + 1));
+	message->total = MESSAGE_HEADER_LEN + ((size_t)length[0] << 16 | look_be16(length + 1));
 	if (start + record_len > message->total) {
 		message->len = MESSAGE_HEADER_LEN;
 		message->broken = true;
@@ -90,7 +86,7 @@ static void message_read(struct message *message, const uint8_t *bytes, size_t l
 	size_t at = 0, record_len;
 
 	message->bytes = bytes + (len > RECORD_HEADER_LEN ? RECORD_HEADER_LEN : 0);
-	if (len > RECORD_HEADER_LEN && len > RECORD_HEADER_LEN + get_u16(bytes + 3)) {
+	if (len > RECORD_HEADER_LEN && len > RECORD_HEADER_LEN + look_be16(bytes + 3)) {
 		message->copy = findings_take(findings, len);
 		message->bytes = message->copy;
 		message->broken = !message->copy;
@@ -133,7 +129,7 @@ static enum verdict fixed_match(const struct message *message, size_t *ret_end)
 		return VERDICT_NO;
 	if (len < ciphers + 2)
 		return VERDICT_MORE;
-	size_t ciphers_len = get_u16(hello + ciphers);
+	size_t ciphers_len = look_be16(hello + ciphers);
 	*ret_end = ciphers + 2 + ciphers_len;
 	return ciphers_len >= 2 && ciphers_len % 2 == 0 && *ret_end + 2 <= hello_len ? VERDICT_YES : VERDICT_NO;
 }
@@ -144,14 +140,14 @@ static void server_name_settle(struct findings *findings, const uint8_t *data, s
 	uint8_t name[HOST_MAX];
 	size_t name_len = 0;
 
-	if (len >= 5 && get_u16(data) == len - 2 && data[2] == 0 && get_u16(data + 3) == len - 5)
+	if (len >= 5 && look_be16(data) == len - 2 && data[2] == 0 && look_be16(data + 3) == len - 5)
 		name_len = host_normalize(name, data + 5, len - 5, HOST_BARE);
 	finding_settle(findings, ATTRIBUTE_SNI, name, name_len);
 }
 
 static bool alpn_is_sound(const uint8_t *data, size_t len)
 {
-	if (len < 2 + 2 || get_u16(data) != len - 2)
+	if (len < 2 + 2 || look_be16(data) != len - 2)
 		return false;
 	for (size_t at = 2; at < len; at += 1 + data[at])
 		if (data[at] == 0 || data[at] > len - at - 1)
@@ -181,7 +177,7 @@ static enum verdict extensions_read(
 			return VERDICT_NO;
 		if (len < at + 4)
 			return VERDICT_MORE;
-		size_t type = get_u16(hello + at), extension_len = get_u16(hello + at + 2);
+		size_t type = look_be16(hello + at), extension_len = look_be16(hello + at + 2);
 		at += 4;
 		if (extension_len > hello_len - at || (type < 64 && seen >> type & 1))
 			return VERDICT_NO;
@@ -214,7 +210,7 @@ static enum verdict attributes_read(struct findings *findings, const struct mess
 		return VERDICT_NO;
 	if (len < at + 2)
 		return VERDICT_MORE;
-	if (get_u16(hello + at) != hello_len - at - 2)
+	if (look_be16(hello + at) != hello_len - at - 2)
 		return VERDICT_NO;
 	return extensions_read(findings, hello, at + 2, len, hello_len);
 }

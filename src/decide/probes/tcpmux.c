@@ -5,6 +5,7 @@
  * YES with the line feed, a bare one tolerated; the name is the attribute `service`, in lower case. Any word on a line of its own is such a
  * name, so a service should ask for its name and not for the protocol alone. Owns no memory. */
 #include "finding.h"
+#include "look.h"
 #include "probe.h"
 
 #define NAME_MAX_LEN 63
@@ -14,11 +15,6 @@ static bool is_name_byte(uint8_t byte)
 	return byte > ' ' && byte <= '~';
 }
 
-static uint8_t lower(uint8_t byte)
-{
-	return byte >= 'A' && byte <= 'Z' ? byte + ('a' - 'A') : byte;
-}
-
 enum verdict probe_tcpmux(const struct evidence *evidence, struct findings *findings)
 {
 	size_t len = evidence_len(evidence), name_len = 0;
@@ -26,7 +22,7 @@ enum verdict probe_tcpmux(const struct evidence *evidence, struct findings *find
 	uint8_t name[NAME_MAX_LEN];
 
 	while (name_len < len && name_len < NAME_MAX_LEN && is_name_byte(bytes[name_len])) {
-		name[name_len] = lower(bytes[name_len]);
+		name[name_len] = look_lower(bytes[name_len]);
 		name_len++;
 	}
 	size_t end = name_len;

@@ -1,0 +1,57 @@
+/* Looking at bytes that may end anywhere: numbers in either order, three-valued literals and ranges. For probes. */
+#pragma once
+#include "evidence.h"
+
+static inline uint32_t look_be16(const uint8_t *at)
+{
+	return (uint32_t)at[0] << 8 | at[1];
+}
+
+static inline uint32_t look_be24(const uint8_t *at)
+{
+	return (uint32_t)at[0] << 16 | look_be16(at + 1);
+}
+
+static inline uint32_t look_be32(const uint8_t *at)
+{
+	return look_be16(at) << 16 | look_be16(at + 2);
+}
+
+static inline uint32_t look_le16(const uint8_t *at)
+{
+	return (uint32_t)at[1] << 8 | at[0];
+}
+
+static inline uint32_t look_le32(const uint8_t *at)
+{
+	return look_le16(at + 2) << 16 | look_le16(at);
+}
+
+static inline uint8_t look_lower(uint8_t c)
+{
+	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
+}
+
+/* Do the bytes begin with the literal? MORE: as far as they go. */
+static inline enum verdict look_literal(const uint8_t *bytes, size_t len, const char *literal, size_t literal_len)
+{
+	for (size_t i = 0; i < literal_len; i++) {
+		if (i == len)
+			return VERDICT_MORE;
+		if (bytes[i] != (uint8_t)literal[i])
+			return VERDICT_NO;
+	}
+	return VERDICT_YES;
+}
+
+/* The same without regard to the case of ASCII letters; the literal is in lower case. */
+static inline enum verdict look_word(const uint8_t *bytes, size_t len, const char *literal, size_t literal_len)
+{
+	for (size_t i = 0; i < literal_len; i++) {
+		if (i == len)
+			return VERDICT_MORE;
+		if (look_lower(bytes[i]) != (uint8_t)literal[i])
+			return VERDICT_NO;
+	}
+	return VERDICT_YES;
+}
