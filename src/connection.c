@@ -81,10 +81,12 @@ static void connection_begin(struct connection *connection, int fd)
 	}
 }
 
-void connection_new(struct worker *worker, const struct listener *listener, int fd, const struct address *client)
+void connection_new(struct worker *worker, const struct listener *listener, int fd, const struct address *client,
+	uint32_t listener_place)
 {
 	struct connection *connection = connection_alloc(worker);
 	if (!connection) {
+		limits_leave_listener(worker->shared->limits, worker->slot, &listener_place);
 		limits_leave_all(worker->shared->limits, worker->slot);
 		fd_reset(fd);
 		return;
@@ -92,6 +94,7 @@ void connection_new(struct worker *worker, const struct listener *listener, int 
 	connection->client = *client;
 	connection->listener = listener->policy->text;
 	connection->decider = listener->number;
+	connection->listener_place = listener_place;
 	connection_begin(connection, fd);
 }
 
@@ -104,6 +107,7 @@ void connection_adopt(struct worker *worker, int fd, const struct address *clien
 	}
 	connection->client = *client;
 	connection->listener = "inetd";
+	connection->listener_place = LIMITS_NONE;
 	limits_enter_all(worker->shared->limits, worker->slot, 0);
 	connection_begin(connection, fd);
 }
@@ -362,6 +366,7 @@ static void connection_connect(struct connection *connection, const struct targe
 		.resolved = worker->resolved,
 		.backends = target->connect.backends,
 		.n_backends = target->connect.n_backends,
+		.keepalive_s = target->connect.keepalive_s,
 		.due_us = due_us,
 		.socket = &connection->relay.server.in,
 		.done = connection_dialled,
@@ -636,9 +641,11 @@ static void connection_end(struct connection *connection, enum connection_end en
 	assert(connection->phase != PHASE_ENDED);
 	/* Before the log says so: who reads there that a place is free may come at once. */
 	limits_leave(worker->shared->limits, worker->slot, &connection->ticket);
+	limits_leave_listener(worker->shared->limits, worker->slot, &connection->listener_place);
 	limits_leave_all(worker->shared->limits, worker->slot);
-	if (log_wants(LEVEL_INFO))
-		connection_log(connection, end);
+	enum log_level level = connection_log_level(connection, end);
+	if (log_wants(level))
+		connection_log(connection, level, end);
 	loop_timer_stop(&worker->loop, &connection->deadline);
 	connection_release(connection, end);
 	connection->phase = PHASE_ENDED;

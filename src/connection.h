@@ -3,6 +3,7 @@
 #include "dial.h"
 #include "facts.h"
 #include "handover.h"
+#include "log.h"
 #include "loop.h"
 #include "relay.h"
 #include "shared_limits.h"
@@ -61,7 +62,8 @@ struct connection {
 	const char *refused;    /* the rule of access that did */
 	bool owes_greeting;     /* TCPMUX: its line was taken and not answered yet */
 	struct limits_ticket ticket;
-	char *names; /* sni, alpn and host, NUL after each; NULL with none */
+	uint32_t listener_place; /* among the limits, or LIMITS_NONE */
+	char *names;             /* sni, alpn and host, NUL after each; NULL with none */
 	const char *sni, *alpn, *host;
 
 	struct relay relay; /* relay.client.in watches the client from accept on */
@@ -84,10 +86,12 @@ struct connection {
 int connection_socket(const struct connection *connection);                    /* the client's */
 const struct service *connection_service(const struct connection *connection); /* only once decided for one */
 const char *connection_protocol(const struct connection *connection);          /* NULL: none decided */
-void connection_log(const struct connection *connection, enum connection_end end);
+enum log_level connection_log_level(const struct connection *connection, enum connection_end end);
+void connection_log(const struct connection *connection, enum log_level level, enum connection_end end);
 
-/* Takes over `fd`, closes it on failure. */
-void connection_new(struct worker *worker, const struct listener *listener, int fd, const struct address *client);
+/* Takes over `fd`, closes it on failure, and the listener's place among the limits. */
+void connection_new(struct worker *worker, const struct listener *listener, int fd, const struct address *client,
+	uint32_t listener_place);
 
 /* For inetd: the one connection that the process was started with. */
 void connection_adopt(struct worker *worker, int fd, const struct address *client);

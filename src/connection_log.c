@@ -54,11 +54,19 @@ static const char *connection_backend(const struct connection *connection)
 	}
 }
 
-void connection_log(const struct connection *connection, enum connection_end end)
+/* A service may keep what went well quiet; whom it failed or refused is told of all the same. */
+enum log_level connection_log_level(const struct connection *connection, enum connection_end end)
+{
+	if (connection->service == SERVICE_NONE || end == END_REFUSED || end == END_DELIVERY_FAILED)
+		return LEVEL_INFO;
+	return connection_service(connection)->log_level;
+}
+
+void connection_log(const struct connection *connection, enum log_level level, enum connection_end end)
 {
 	struct record record;
 
-	record_begin(&record, LEVEL_INFO, "connection");
+	record_begin(&record, level, "connection");
 	record_number(&record, "id", connection->id);
 	record_address(&record, "client", &connection->client);
 	record_text(&record, "listener", connection->listener);

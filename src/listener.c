@@ -86,7 +86,16 @@ static bool listener_accept_one(struct listener *listener)
 		listener_tell(listener, "max_connections reached, connection closed");
 		return true;
 	}
-	connection_new(listener->worker, listener, fd, &client);
+	uint32_t place = LIMITS_NONE;
+	if (listener->policy->max_connections &&
+		limits_enter_listener(worker->shared->limits, worker->slot, listener->limits_key,
+			listener->policy->max_connections, &place)) {
+		limits_leave_all(worker->shared->limits, worker->slot);
+		fd_close(fd);
+		listener_tell(listener, "max_connections of this listener reached, connection closed");
+		return true;
+	}
+	connection_new(listener->worker, listener, fd, &client, place);
 	return true;
 }
 
@@ -113,6 +122,7 @@ int listener_start(struct listener *listener)
 {
 	listener->watch = (struct watch){ .fd = -1, .ready = listener_ready };
 	listener->resume = (struct timer){ .fired = listener_resume };
+	listener->limits_key = limits_service(listener->policy->text);
 	return listener_watch(listener);
 }
 

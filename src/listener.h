@@ -10,6 +10,7 @@ struct listener {
 	struct worker *worker;
 	const struct listener_policy *policy;
 	size_t number;
+	uint64_t limits_key; /* its name there */
 	int fd;              /* the listening socket, also while it is not watched */
 	struct timer resume; /* out of descriptors: until accepting is tried again */
 	uint64_t told_us;    /* when that was last logged */

@@ -33,6 +33,7 @@
 /* Where lines go; in the logger process only. */
 struct outlet {
 	enum log_sink sink;
+	int facility;     /* of syslog and the journal */
 	int fd;           /* stderr or the file; -1 for the others */
 	bool prefixed;    /* whoever reads our stderr understands "<N>" */
 	bool broken_line; /* what was written last did not end its line */
@@ -71,17 +72,20 @@ static size_t write_bytes(struct outlet *outlet, const char *bytes, size_t len)
 }
 
 #ifdef HAVE_LIBSYSTEMD
-static bool send_to_journal(int priority, const char *text, size_t len)
+static bool send_to_journal(int priority, int facility, const char *text, size_t len)
 {
-	char message[sizeof "MESSAGE=" + LOG_LINE_MAX], level[] = "PRIORITY=6";
+	char message[sizeof "MESSAGE=" + LOG_LINE_MAX], level[] = "PRIORITY=6", kind[32];
 
 	size_t used = sizeof "MESSAGE=" - 1;
 	memcpy(message, "MESSAGE=", used);
 	memcpy(message + used, text, len);
 	level[sizeof level - 2] = (char)('0' + priority);
+	int kind_len =
+		snprintf(kind, sizeof kind, "SYSLOG_FACILITY=%d", facility >> 3); /* as RFC 5424 6.2.1 counts */
 	struct iovec fields[] = {
 		{ .iov_base = message, .iov_len = used + len },
 		{ .iov_base = level, .iov_len = sizeof level - 1 },
+		{ .iov_base = kind, .iov_len = (size_t)kind_len },
 		{ .iov_base = (char *)"SYSLOG_IDENTIFIER=usher", .iov_len = sizeof "SYSLOG_IDENTIFIER=usher" - 1 },
 	};
 	int result = sd_journal_sendv(fields, sizeof fields / sizeof fields[0]);
@@ -96,7 +100,7 @@ static bool send_line(const struct outlet *outlet, int priority, const char *tex
 {
 #ifdef HAVE_LIBSYSTEMD
 	if (outlet->sink == SINK_JOURNAL)
-		return send_to_journal(priority, text, len);
+		return send_to_journal(priority, outlet->facility, text, len);
 #endif
 	syslog(priority, "%.*s", (int)len, text);
 	return true;
@@ -287,7 +291,7 @@ static int become_logger(const struct logger *logger, struct outlet *outlet, int
 		return result;
 	outlet->prefixed = outlet->sink == SINK_STDERR && stderr_is_journal();
 	if (outlet->sink == SINK_SYSLOG)
-		openlog("usher", LOG_NDELAY, LOG_DAEMON);
+		openlog("usher", LOG_NDELAY, logger->log.facility);
 	return 0;
 }
 
@@ -296,6 +300,7 @@ static void __attribute__((noreturn)) logger_main(const struct logger *logger, i
 	static struct outlet outlet; /* 128 KiB, touched in this process only */
 
 	outlet.sink = logger->sink;
+	outlet.facility = logger->log.facility;
 	outlet.fd = logger->sink == SINK_STDERR ? STDERR_FILENO : sink_fd;
 	int result = become_logger(logger, &outlet, control_fd);
 	ipc_send(control_fd, &result, sizeof result, NULL, 0);

@@ -349,7 +349,7 @@ static int master_start_next_logger(struct master *master, struct policy *policy
 	bool same_file = policy->log_file && now->log_file ? strcmp(policy->log_file, now->log_file) == 0
 							   : policy->log_file == now->log_file;
 
-	if (policy->log_sink == now->log_sink && same_file)
+	if (policy->log_sink == now->log_sink && same_file && policy->log.facility == now->log.facility)
 		return 0;
 	int error = master_start_logger(master, policy, &master->next_logger);
 	if (error < 0) {

@@ -1,7 +1,7 @@
 /* Limits over all workers, in shared memory without a lock.
  *
  *	slot of a worker: [ live ][ entry entry entry ... ]   written by that worker alone, and by the master once it is dead
- *	entry:            [ key: of a service, or of a source of it ][ live connections ]
+ *	entry:            [ key: of a service, of a source of it, or of a listener ][ live connections ]
  *	rates of all:     [ key: of a source of a service ][ when its bucket is full again ]
  *
  * Tables have open addressing: a key is looked for in PROBES places, GROUP neighbours here and GROUP there. A place whose count is 0, or
@@ -17,9 +17,10 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define PROBES    32
-#define GROUP     8 /* two lines of the cache */
-#define PAGE_SIZE 4096
+#define PROBES        32
+#define GROUP         8 /* two lines of the cache */
+#define PAGE_SIZE     4096
+#define LISTENER_SALT 1 /* of keys: a listener's text may be a service's name */
 
 struct entry {
 	_Atomic uint64_t key; /* 0: never used, and nothing behind it was ever pushed on from here */
@@ -298,6 +299,21 @@ const char *limits_enter_all(struct limits *limits, unsigned number, uint32_t mo
 void limits_leave_all(struct limits *limits, unsigned slot)
 {
 	atomic_fetch_sub_explicit(&limits->slots[slot].live, 1, memory_order_relaxed);
+}
+
+const char *limits_enter_listener(
+	struct limits *limits, unsigned number, uint64_t listener, uint32_t most, uint32_t *ret_place)
+{
+	uint64_t key = limits_key(limits, listener, 0, LISTENER_SALT);
+
+	*ret_place = LIMITS_NONE;
+	return slot_enter(limits, limits_slot(limits, number), key, most, "max_connections", ret_place);
+}
+
+void limits_leave_listener(struct limits *limits, unsigned slot, uint32_t *place)
+{
+	slot_leave(&limits->slots[slot], *place);
+	*place = LIMITS_NONE;
 }
 
 uint32_t limits_live(const struct limits *limits, uint64_t service, const struct address *client)

@@ -48,6 +48,13 @@ void limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ti
 const char *limits_enter_all(struct limits *limits, unsigned slot, uint32_t most);
 void limits_leave_all(struct limits *limits, unsigned slot);
 
+/* The same for connections that came in on one listener, named by limits_service() of its text. NULL and a place to give
+ * back, or the name of the limit: "max_connections", or "sources". */
+const char *limits_enter_listener(
+	struct limits *limits, unsigned slot, uint64_t listener, uint32_t most, uint32_t *ret_place);
+/* Once; the place becomes LIMITS_NONE, for which it does nothing. */
+void limits_leave_listener(struct limits *limits, unsigned slot, uint32_t *place);
+
 /* The master's, when the worker that had the slot has ended, before another gets it. */
 void limits_forget(struct limits *limits, unsigned slot);
 

@@ -4,6 +4,7 @@
 #include "fd.h"
 #include "holder.h"
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,6 @@ int sockets_adopt(struct sockets *sockets)
 		if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 ||
 			getsockname(fd, &address.sa, &address.len) < 0)
 			continue;
-		dial_set_options(fd, address.sa.sa_family);
 		int error = fd_set_nonblocking(fd, true);
 		if (error == 0)
 			error = sockets_add(sockets, &address, fd, true);
@@ -69,7 +69,25 @@ static int socket_bind(int fd, const struct listener_policy *listener)
 	return error;
 }
 
-/* Accepted sockets inherit the options, which saves setting them once a connection. */
+/* Accepted sockets inherit the options, which saves setting them once a connection. A socket that served another policy may
+ * have other seconds of keepalive: those of a new one are the system's. */
+static void socket_set_options(int fd, const struct listener_policy *listener, bool fresh)
+{
+	sa_family_t family = listener->address.sa.sa_family;
+	int keepalive_s = listener->keepalive_s;
+
+	if (!fresh && family != AF_UNIX && keepalive_s == KEEPALIVE_SYSTEM) {
+		int other = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		socklen_t len = sizeof(keepalive_s);
+		if (other < 0 || getsockopt(other, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive_s, &len) < 0)
+			keepalive_s = KEEPALIVE_SYSTEM;
+		fd_close(other);
+	}
+	dial_set_options(fd, family, keepalive_s);
+	if (listener->freebind)
+		fd_set_option(fd, IPPROTO_IP, IP_FREEBIND, 1); /* of IPv6 too */
+}
+
 static int socket_open(const struct listener_policy *listener)
 {
 	sa_family_t family = listener->address.sa.sa_family;
@@ -82,7 +100,7 @@ static int socket_open(const struct listener_policy *listener)
 		error = fd_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (error == 0 && family == AF_INET6)
 		error = fd_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-	dial_set_options(fd, family);
+	socket_set_options(fd, listener, true);
 	if (error == 0)
 		error = socket_bind(fd, listener);
 	if (error == 0 && listen(fd, INT32_MAX) < 0) /* the kernel cuts it down to net.core.somaxconn */
@@ -133,6 +151,7 @@ int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_
 		const struct listener_policy *listener = &policy->listeners[i];
 		const struct socket_held *held = sockets_find(sockets, &listener->address);
 		if (held) {
+			socket_set_options(held->fd, listener, false);
 			ret_fds[i] = held->fd;
 			continue;
 		}

@@ -18,6 +18,7 @@ struct log_settings {
 	enum log_level level;
 	enum log_format format;
 	bool timestamps; /* off where the receiver writes its own: journal, syslog */
+	int facility;    /* of syslog(3), for these two */
 };
 
 /* One for the process. `fd` is the pipe's write end, or 2 before there is a logger: then "<N>" is left out. The process

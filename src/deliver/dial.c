@@ -10,12 +10,14 @@
 #define RETRY_US    20000
 #define EVERY_EVENT (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
-void dial_set_options(int fd, sa_family_t family)
+void dial_set_options(int fd, sa_family_t family, int keepalive_s)
 {
 	if (family == AF_UNIX)
 		return;
 	fd_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	fd_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	fd_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, keepalive_s != 0);
+	if (keepalive_s > 0)
+		fd_set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepalive_s);
 }
 
 static void dial_finish(struct dial *dial, int error, uint32_t events)
@@ -30,7 +32,7 @@ static int dial_try(struct dial *dial, const struct address *to)
 	int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	dial_set_options(fd, to->sa.sa_family);
+	dial_set_options(fd, to->sa.sa_family, dial->keepalive_s);
 	int error = connect(fd, &to->sa, to->len) < 0 ? -errno : 0;
 	if (error == 0 || error == -EINPROGRESS) {
 		int r = loop_watch(dial->loop, dial->socket, fd, EVERY_EVENT);

@@ -11,6 +11,7 @@ struct dial {
 	const struct resolved *resolved;
 	const struct backend *backends;
 	size_t n_backends;
+	int keepalive_s; /* of target.h */
 	uint64_t due_us; /* the caller's deadline: every address gets an equal share of what is left */
 	/* The caller's: watches the socket while it connects and from then on. What it sees goes to dial_ready(). */
 	struct watch *socket;
@@ -32,5 +33,5 @@ void dial_ready(struct dial *dial, uint32_t events);
 /* Gives up: what is open is closed, `done` is not called any more. Harmless when nothing is under way. */
 void dial_cancel(struct dial *dial);
 
-/* What every TCP socket of a relay has: no delay, keepalive. Harmless on another. */
-void dial_set_options(int fd, sa_family_t family);
+/* What every TCP socket of a relay has: no delay, and keepalive as it was asked for (target.h). Harmless on another. */
+void dial_set_options(int fd, sa_family_t family, int keepalive_s);

@@ -12,6 +12,9 @@ extern const char *const delivery_names[]; /* "connect", "handover", "exec", "re
 
 #define BACKEND_NO_NAME UINT32_MAX
 
+/* Keepalive of a socket: 0 for off, seconds of silence before the first probe, or */
+#define KEEPALIVE_SYSTEM (-1) /* on, as the system has it */
+
 struct backend {
 	const char *text;       /* as the operator wrote it */
 	struct address address; /* len 0 when `name` is set */
@@ -40,6 +43,7 @@ struct target {
 		struct {
 			const struct backend *backends; /* tried in order */
 			size_t n_backends;
+			int keepalive_s; /* of the connections to them */
 		} connect;
 		struct {
 			const char *text;

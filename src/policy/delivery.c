@@ -153,14 +153,16 @@ static void backend_compile(struct compiler *compiler, struct backend *backend, 
 	}
 }
 
-static void connect_compile(struct compiler *compiler, const struct setting *at, struct target *target)
+static void connect_compile(struct compiler *compiler, const struct values *values, struct target *target)
 {
+	const struct setting *at = values->value[SERVICE_CONNECT];
 	size_t count = setting_count(at);
 	struct backend *backends = arena_alloc(compiler->arena, count * sizeof(*backends));
 
 	target->delivery = DELIVERY_CONNECT;
 	target->connect.backends = backends;
 	target->connect.n_backends = count;
+	target->connect.keepalive_s = values_switch(values, SERVICE_KEEPALIVE, KEEPALIVE_SYSTEM, KEEPALIVE_SYSTEM);
 	for (size_t i = 0; i < count; i++)
 		backend_compile(compiler, &backends[i], setting_item(at, i));
 }
@@ -194,6 +196,7 @@ static const struct {
 	{ SERVICE_STDIO, SERVICE_EXEC },
 	{ SERVICE_USER, SERVICE_EXEC },
 	{ SERVICE_GROUP, SERVICE_EXEC },
+	{ SERVICE_KEEPALIVE, SERVICE_CONNECT },
 };
 
 static void belongings_check(struct compiler *compiler, const struct values *values)
@@ -230,7 +233,7 @@ void delivery_compile(struct compiler *compiler, uint32_t service, const struct 
 	belongings_check(compiler, values);
 
 	if (values->value[SERVICE_CONNECT])
-		connect_compile(compiler, values->value[SERVICE_CONNECT], target);
+		connect_compile(compiler, values, target);
 	if (values->value[SERVICE_HANDOVER])
 		handover_compile(compiler, values, target);
 	if (values->value[SERVICE_EXEC]) {

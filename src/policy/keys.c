@@ -3,6 +3,14 @@
 
 #define DAY 86400.0
 
+#define KEEPALIVE_MAX 32767 /* seconds: more the kernel refuses */
+
+/* In the order of facilities[] in policy.c. */
+#define LOG_FACILITIES                                                                                               \
+	"auth authpriv cron daemon ftp lpr mail news syslog user uucp local0 local1 local2 local3 local4 local5 "    \
+	"local6 local7"
+#define LOG_FACILITY_PRESET 3
+
 static const struct key top_keys[TOP_COUNT] = {
 	[TOP_LISTEN] = { "listen", KEY_MIXED },
 	[TOP_USER] = { "user", KEY_STRING },
@@ -27,12 +35,16 @@ static const struct key listen_keys[LISTEN_COUNT] = {
 	[LISTEN_MODE] = { "mode", KEY_MODE },
 	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS,
 		.later = "this usher does not read PROXY headers yet" },
+	[LISTEN_KEEPALIVE] = { "keepalive", KEY_SWITCH, 1, KEEPALIVE_MAX },
+	[LISTEN_MAX_CONNECTIONS] = { "max_connections", KEY_WHOLE, 0, 10000000, 0 },
+	[LISTEN_FREEBIND] = { "freebind", KEY_BOOL },
 };
 
 static const struct key log_keys[LOG_KEY_COUNT] = {
 	[LOG_KEY_LEVEL] = { "level", KEY_CHOICE, .choices = "error warning notice info debug", .preset = 3 },
 	[LOG_KEY_TO] = { "to", KEY_STRING },
 	[LOG_KEY_FORMAT] = { "format", KEY_CHOICE, .choices = "text json" },
+	[LOG_KEY_FACILITY] = { "facility", KEY_CHOICE, .choices = LOG_FACILITIES, .preset = LOG_FACILITY_PRESET },
 };
 
 static const struct key protocol_keys[PROTOCOL_COUNT] = {
@@ -65,6 +77,8 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_GROUP] = { "group", KEY_STRING },
 	[SERVICE_REJECT] = { "reject", KEY_CHOICE, .choices = "close reset" },
 	[SERVICE_FALLBACK] = { "fallback", KEY_STRING },
+	[SERVICE_KEEPALIVE] = { "keepalive", KEY_SWITCH, 1, KEEPALIVE_MAX },
+	[SERVICE_LOG_LEVEL] = { "log_level", KEY_CHOICE, .choices = "notice info debug", .preset = 1 },
 	[SERVICE_ACCESS + ACCESS_ALLOW] = { "allow", KEY_STRINGS },
 	[SERVICE_ACCESS + ACCESS_DENY] = { "deny", KEY_STRINGS },
 	[SERVICE_ACCESS + ACCESS_HOURS] = { "hours", KEY_STRINGS },

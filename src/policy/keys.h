@@ -8,6 +8,8 @@ enum key_type {
 	KEY_CHOICE,  /* one of a few strings */
 	KEY_WHOLE,   /* a whole number */
 	KEY_SECONDS, /* a number of seconds, whole or not */
+	KEY_BOOL,    /* true or false: see values_switch() */
+	KEY_SWITCH,  /* true, false or a whole number: see values_switch() */
 	KEY_MODE,    /* permission bits: see section_mode() */
 	KEY_STRINGS, /* a string or a list of them */
 	KEY_GROUP,
@@ -50,9 +52,17 @@ enum top_key {
 	TOP_COUNT
 };
 
-enum listen_key { LISTEN_ADDRESS, LISTEN_MODE, LISTEN_ACCEPT_PROXY, LISTEN_COUNT };
+enum listen_key {
+	LISTEN_ADDRESS,
+	LISTEN_MODE,
+	LISTEN_ACCEPT_PROXY,
+	LISTEN_KEEPALIVE,
+	LISTEN_MAX_CONNECTIONS,
+	LISTEN_FREEBIND,
+	LISTEN_COUNT
+};
 
-enum log_key { LOG_KEY_LEVEL, LOG_KEY_TO, LOG_KEY_FORMAT, LOG_KEY_COUNT };
+enum log_key { LOG_KEY_LEVEL, LOG_KEY_TO, LOG_KEY_FORMAT, LOG_KEY_FACILITY, LOG_KEY_COUNT };
 
 enum protocol_key { PROTOCOL_NAME, PROTOCOL_STRING, PROTOCOL_BYTES, PROTOCOL_REGEX, PROTOCOL_WITHIN, PROTOCOL_COUNT };
 
@@ -94,6 +104,8 @@ enum service_key {
 	SERVICE_GROUP,
 	SERVICE_REJECT,
 	SERVICE_FALLBACK,
+	SERVICE_KEEPALIVE,
+	SERVICE_LOG_LEVEL,
 	SERVICE_ACCESS, /* from here on in the order of enum access_key */
 	SERVICE_COUNT = SERVICE_ACCESS + ACCESS_COUNT
 };

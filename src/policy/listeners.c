@@ -48,6 +48,25 @@ static bool listener_parse(struct compiler *compiler, struct listener_policy *li
 	return true;
 }
 
+/* Keys that go with one kind of address only. */
+static void belongings_check(struct compiler *compiler, const struct listener_policy *listener,
+	const struct values *values, const struct setting *at)
+{
+	static const struct {
+		enum listen_key key;
+		bool ip;
+	} belongs[] = { { LISTEN_MODE, false }, { LISTEN_KEEPALIVE, true }, { LISTEN_FREEBIND, true } };
+
+	for (size_t i = 0; i < sizeof(belongs) / sizeof(belongs[0]); i++) {
+		const struct setting *value = values->value[belongs[i].key];
+		if (values->given[belongs[i].key] && address_is_ip(&listener->address) != belongs[i].ip)
+			compile_error(compiler, value ? value : values->group,
+				"`%s' on listener `%s', expected only on %s",
+				values->section->keys[belongs[i].key].name, setting_text(at),
+				belongs[i].ip ? "an IP address" : "\"unix:/path\"");
+	}
+}
+
 /* Returns the setting that holds the address, or NULL where there is none to go on with. */
 static const struct setting *listener_read(
 	struct compiler *compiler, struct listener_policy *listener, const struct setting *at)
@@ -63,11 +82,12 @@ static const struct setting *listener_read(
 	at = values.value[LISTEN_ADDRESS];
 	if (!at || !listener_parse(compiler, listener, at))
 		return NULL;
-	if (values.given[LISTEN_MODE] && address_is_ip(&listener->address))
-		compile_error(compiler, values.value[LISTEN_MODE] ? values.value[LISTEN_MODE] : values.group,
-			"`mode' on listener `%s', expected only on \"unix:/path\"", setting_text(at));
+	belongings_check(compiler, listener, &values, at);
 	values_mode(&values, LISTEN_MODE, &mode);
 	listener->mode = (mode_t)mode;
+	listener->keepalive_s = values_switch(&values, LISTEN_KEEPALIVE, KEEPALIVE_SYSTEM, KEEPALIVE_SYSTEM);
+	listener->freebind = values_switch(&values, LISTEN_FREEBIND, 0, 1) != 0;
+	listener->max_connections = (unsigned)values_number(&values, LISTEN_MAX_CONNECTIONS);
 	return at;
 }
 
@@ -108,7 +128,9 @@ void listeners_compile(struct compiler *compiler, const struct setting *at)
 		uint32_t number = (uint32_t)policy->n_listeners;
 		struct listener_policy *listener = &policy->listeners[number];
 
-		*listener = (struct listener_policy){ .mode = MODE_PRESET, .line = setting_line(item) };
+		*listener = (struct listener_policy){
+			.mode = MODE_PRESET, .keepalive_s = KEEPALIVE_SYSTEM, .line = setting_line(item)
+		};
 		item = listener_read(compiler, listener, item);
 		if (!item)
 			continue;

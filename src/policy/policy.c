@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #define FILE_MAX (64U << 20)
 
@@ -76,6 +77,11 @@ static void log_sink_compile(struct compiler *compiler, const struct setting *at
 		"`to' is \"%s\", expected one of \"stderr\", \"syslog\", \"journal\" or an absolute path", text);
 }
 
+/* In the order of the key's choices. */
+static const int facilities[] = { LOG_AUTH, LOG_AUTHPRIV, LOG_CRON, LOG_DAEMON, LOG_FTP, LOG_LPR, LOG_MAIL, LOG_NEWS,
+	LOG_SYSLOG, LOG_USER, LOG_UUCP, LOG_LOCAL0, LOG_LOCAL1, LOG_LOCAL2, LOG_LOCAL3, LOG_LOCAL4, LOG_LOCAL5,
+	LOG_LOCAL6, LOG_LOCAL7 };
+
 static void log_compile(struct compiler *compiler, const struct setting *at)
 {
 	struct policy *policy = compiler->policy;
@@ -87,6 +93,7 @@ static void log_compile(struct compiler *compiler, const struct setting *at)
 	policy->log.format = (enum log_format)values_choice(&values, LOG_KEY_FORMAT);
 	if (values.value[LOG_KEY_TO])
 		log_sink_compile(compiler, values.value[LOG_KEY_TO]);
+	policy->log.facility = facilities[values_choice(&values, LOG_KEY_FACILITY)];
 	policy->log.timestamps = policy->log_sink == SINK_STDERR || policy->log_sink == SINK_FILE;
 }
 

@@ -15,7 +15,10 @@
 struct listener_policy {
 	const char *text; /* as the operator wrote it, with the port that is in force */
 	struct address address;
-	mode_t mode; /* of a UNIX socket */
+	mode_t mode;              /* of a UNIX socket */
+	int keepalive_s;          /* of target.h */
+	bool freebind;            /* the address need not be there yet */
+	unsigned max_connections; /* that came in here, in all workers together; 0: no limit */
 	unsigned line;
 };
 
@@ -26,6 +29,7 @@ struct service {
 	struct target target;
 	const struct access *access; /* NULL: nothing restricts it */
 	const struct program *asks;  /* the access program, run as the workers' user; NULL: none */
+	enum log_level log_level;    /* of the line of a connection that it served */
 	uint32_t fallback;           /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
 };
 

@@ -132,6 +132,10 @@ static void print_listeners(const struct policy *policy, FILE *to)
 		fprintf(to, "  %s", listener->text);
 		if (!address_is_ip(&listener->address))
 			fprintf(to, "  mode %04o", (unsigned)listener->mode);
+		if (listener->max_connections)
+			fprintf(to, "  at most %u connections", listener->max_connections);
+		if (listener->freebind)
+			fputs("  whether it is there or not", to);
 		fputc('\n', to);
 	}
 }

@@ -78,7 +78,9 @@ struct values {
 void values_read(
 	struct reader *reader, struct values *ret, const struct setting *group, const struct section *section);
 
-const char *values_text(const struct values *values, size_t key);         /* NULL: absent */
-double values_number(const struct values *values, size_t key);            /* the preset where absent */
-unsigned values_choice(const struct values *values, size_t key);          /* the place of the choice in its list */
+const char *values_text(const struct values *values, size_t key); /* NULL: absent */
+double values_number(const struct values *values, size_t key);    /* the preset where absent */
+unsigned values_choice(const struct values *values, size_t key);  /* the place of the choice in its list */
+/* True, false or, of a KEY_SWITCH, a number: `preset` where absent, `yes` for true, 0 for false. */
+int values_switch(const struct values *values, size_t key, int preset, int yes);
 bool values_mode(const struct values *values, size_t key, unsigned *ret); /* false: absent */

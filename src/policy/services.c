@@ -63,6 +63,8 @@ static void service_compile(struct compiler *compiler, uint32_t number, const st
 		match_compile(compiler, number, values->value[SERVICE_MATCH]);
 	delivery_compile(compiler, number, values);
 	access_compile(compiler, number, values);
+	static const enum log_level levels[] = { LEVEL_NOTICE, LEVEL_INFO, LEVEL_DEBUG };
+	service->log_level = levels[values_choice(values, SERVICE_LOG_LEVEL)];
 	service->fallback = service_reference(compiler, values, SERVICE_FALLBACK);
 	if (service->fallback != SERVICE_NONE && values->value[SERVICE_REJECT])
 		reader_warn(compiler->reader, values->value[SERVICE_FALLBACK],

@@ -149,6 +149,11 @@ static const char *expectation(const struct key *key, char *buf, size_t size)
 	case KEY_SECONDS:
 		snprintf(buf, size, "seconds from %g to %.0f", key->least, key->most);
 		return buf;
+	case KEY_BOOL:
+		return "true or false";
+	case KEY_SWITCH:
+		snprintf(buf, size, "true, false or a whole number from %.0f to %.0f", key->least, key->most);
+		return buf;
 	case KEY_MODE:
 		return "permission bits such as 0660";
 	case KEY_STRINGS:
@@ -234,6 +239,13 @@ static bool scalar_fits(const struct key *key, const struct setting *at, bool *r
 		break;
 	case KEY_SECONDS:
 		if (config_setting_is_number(parsed(at)))
+			return number_in_range(key, at);
+		break;
+	case KEY_BOOL:
+	case KEY_SWITCH:
+		if (config_setting_type(parsed(at)) == CONFIG_TYPE_BOOL)
+			return true;
+		if (key->type == KEY_SWITCH && setting_is_whole(at))
 			return number_in_range(key, at);
 		break;
 	case KEY_MODE:
@@ -368,4 +380,15 @@ unsigned values_choice(const struct values *values, size_t key)
 bool values_mode(const struct values *values, size_t key, unsigned *ret)
 {
 	return values->value[key] && mode_parse(values->value[key], ret);
+}
+
+int values_switch(const struct values *values, size_t key, int preset, int yes)
+{
+	const struct setting *at = values->value[key];
+
+	if (!at)
+		return preset;
+	if (config_setting_type(parsed(at)) == CONFIG_TYPE_BOOL)
+		return setting_bool(at) ? yes : 0;
+	return (int)setting_whole(at);
 }

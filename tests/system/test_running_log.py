@@ -295,13 +295,14 @@ def test_a_fifo_with_a_reader_that_goes_away(usher, echo, place):
 # ---- syslog and the journal
 
 
-def test_syslog_gets_the_lines(echo, place):
+@pytest.mark.parametrize("facility, number", [("", 30), ('facility = "authpriv"; ', 86), ('facility = "local7"; ', 190)])
+def test_syslog_gets_the_lines(echo, place, facility, number):
     """usher has no option for where syslog listens, and the system's /dev/log is not ours to replace: so this
     needs a mount namespace of its own, with a /dev/log that the test listens on."""
     socket_path = place / "dev-log"
     port = free_port()
     (place / "c").write_text(
-        RELAY.replace("{port}", str(port)).replace("{backend}", str(echo.port4)) + 'log = { to = "syslog"; };'
+        RELAY.replace("{port}", str(port)).replace("{backend}", str(echo.port4)) + f'log = {{ to = "syslog"; {facility}}};'
     )
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
         pytest.skip("no mount namespace can be made here, and /dev/log is the system's")
@@ -333,9 +334,9 @@ def test_syslog_gets_the_lines(echo, place):
         while not any(b"service=go" in line for line in got):
             got.append(listener.recv(4096))
         line = next(line for line in got if b"service=go" in line).decode()
-        # <daemon.info>, its own time and "usher", and then ours without a time of its own.
+        # <daemon.info> or another facility, its own time and "usher", and then ours without a time of its own.
         assert re.match(
-            r"<30>\w{3} [ \d]\d [\d:]{8} usher(\[\d+\])?: (info )?connection id=\d+ client=", line
+            rf"<{number}>\w{{3}} [ \d]\d [\d:]{{8}} usher(\[\d+\])?: (info )?connection id=\d+ client=", line
         ), line
     finally:
         end_process(process)

@@ -327,6 +327,29 @@ static void many_processes_share_one_rate(void **state)
 	munmap(shared, sizeof(*shared));
 }
 
+static void connections_of_one_listener(void **state)
+{
+	uint64_t here = limits_service("0.0.0.0:443"), there = limits_service("[::]:443");
+	const struct access access = { .max_connections = 1 };
+	struct limits_ticket ticket;
+	uint32_t places[4];
+
+	assert_null(limits_enter_listener(limits, 0, here, 2, &places[0]));
+	assert_null(limits_enter_listener(limits, 5, here, 2, &places[1]));
+	assert_string_equal(limits_enter_listener(limits, 1, here, 2, &places[2]), "max_connections");
+	assert_int_equal(places[2], LIMITS_NONE);
+	limits_leave_listener(limits, 1, &places[2]); /* harmless: it holds nothing */
+	assert_null(limits_enter_listener(limits, 1, there, 1, &places[3]));
+	/* A service of the same name is another thing. */
+	assert_null(enter(1, &access, there, 1, 0, &ticket));
+	limits_leave_listener(limits, 5, &places[1]);
+	limits_leave_listener(limits, 5, &places[1]);
+	assert_null(limits_enter_listener(limits, 1, here, 2, &places[2]));
+	limits_forget(limits, 0);
+	assert_null(limits_enter_listener(limits, 1, here, 2, &places[0]));
+	assert_string_equal(limits_enter_listener(limits, 0, here, 2, &places[1]), "max_connections");
+}
+
 static void what_it_costs(void **state)
 {
 	enum { ROUNDS = 200000 };
@@ -358,6 +381,7 @@ int main(void)
 		LIMITS_TEST(the_connections_of_programs_are_counted_by_the_master),
 		LIMITS_TEST(without_rules_nothing_is_counted),
 		LIMITS_TEST(connections_in_all),
+		LIMITS_TEST(connections_of_one_listener),
 		LIMITS_TEST(what_a_dead_worker_held_is_forgotten),
 		LIMITS_TEST(a_full_table_refuses_the_sources_that_it_does_not_know),
 		LIMITS_TEST(a_full_table_of_rates_refuses_new_sources_until_time_has_passed),
