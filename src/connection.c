@@ -118,13 +118,14 @@ void connection_adopt(struct worker *worker, int fd, const struct address *clien
 static bool connection_answer_tcpmux(struct connection *connection)
 {
 	const struct policy *policy = connection->worker->policy;
+	const struct listener_policy *listener = &policy->listeners[connection->decider];
 	const struct finding *name = &connection->worker->findings->attribute[ATTRIBUTE_SERVICE];
 	int fd = connection_socket(connection);
 
 	if (!greeting_is_spoken(policy) || !name->count)
 		return false;
 	bool help = name->value[0].len == 4 && memcmp(name->value[0].at, "help", 4) == 0;
-	if ((!help && policy->on_unknown != SERVICE_NONE) || greeting_take_line(fd) < 0)
+	if ((!help && listener->on_unknown != SERVICE_NONE) || greeting_take_line(fd) < 0)
 		return false;
 	if (help)
 		greeting_help(fd, policy);
@@ -136,7 +137,7 @@ static bool connection_answer_tcpmux(struct connection *connection)
 /* Looks at what has come. `last`: the deadline is here. */
 static void connection_examine(struct connection *connection, bool last)
 {
-	const struct policy *policy = connection->worker->policy;
+	const struct listener_policy *listener = &connection->worker->policy->listeners[connection->decider];
 	uint32_t service, protocol;
 
 	switch (examine(connection, last, &service, &protocol)) {
@@ -149,10 +150,10 @@ static void connection_examine(struct connection *connection, bool last)
 		if (connection_answer_tcpmux(connection))
 			connection_end(connection, END_NO_SERVICE);
 		else
-			connection_decided(connection, policy->on_unknown, PROTOCOL_NONE);
+			connection_decided(connection, listener->on_unknown, PROTOCOL_NONE);
 		break;
 	case EXAMINED_SILENT:
-		connection_decided(connection, policy->on_silence, PROTOCOL_NONE);
+		connection_decided(connection, listener->on_silence, PROTOCOL_NONE);
 		break;
 	case EXAMINED_GONE:
 		connection_end(connection, END_CLIENT_GONE);

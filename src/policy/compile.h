@@ -31,6 +31,7 @@ struct compiler {
 
 	const struct setting **listener_at; /* where each stands, for complaints; of services too */
 	const struct setting **service_at;
+	struct values *listener_values; /* of each; what names a service can be read once these are known */
 
 	struct draft *drafts; /* on the heap, in order of services */
 	size_t n_drafts;

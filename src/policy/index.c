@@ -53,6 +53,13 @@ uint32_t index_add(struct index *index, const char *name, uint32_t number)
 	return (*found)->number;
 }
 
+void index_move(struct index *index, const char *name, uint32_t number)
+{
+	struct item wanted = { name, 0 };
+	struct item **found = tfind(&wanted, &index->root, item_compare);
+	(*found)->number = number;
+}
+
 uint32_t index_find(const struct index *index, const char *name)
 {
 	struct item wanted = { name, 0 };

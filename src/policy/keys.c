@@ -38,6 +38,8 @@ static const struct key listen_keys[LISTEN_COUNT] = {
 	[LISTEN_KEEPALIVE] = { "keepalive", KEY_SWITCH, 1, KEEPALIVE_MAX },
 	[LISTEN_MAX_CONNECTIONS] = { "max_connections", KEY_WHOLE, 0, 10000000, 0 },
 	[LISTEN_FREEBIND] = { "freebind", KEY_BOOL },
+	[LISTEN_ON_SILENCE] = { "on_silence", KEY_STRING },
+	[LISTEN_ON_UNKNOWN] = { "on_unknown", KEY_STRING },
 };
 
 static const struct key log_keys[LOG_KEY_COUNT] = {

@@ -21,7 +21,7 @@ struct key {
 	const char *name;
 	enum key_type type;
 	double least, most;  /* of a number */
-	double preset;       /* of a number, or the place of a choice: taken where the key is absent */
+	double preset;       /* of a number, a 0 or 1, or the place of a choice: taken where the key is absent */
 	const char *choices; /* "close reset" */
 	const char *later;   /* not there yet: why an otherwise sensible key is refused */
 };
@@ -59,6 +59,8 @@ enum listen_key {
 	LISTEN_KEEPALIVE,
 	LISTEN_MAX_CONNECTIONS,
 	LISTEN_FREEBIND,
+	LISTEN_ON_SILENCE,
+	LISTEN_ON_UNKNOWN,
 	LISTEN_COUNT
 };
 

@@ -69,25 +69,24 @@ static void belongings_check(struct compiler *compiler, const struct listener_po
 
 /* Returns the setting that holds the address, or NULL where there is none to go on with. */
 static const struct setting *listener_read(
-	struct compiler *compiler, struct listener_policy *listener, const struct setting *at)
+	struct compiler *compiler, struct listener_policy *listener, struct values *values, const struct setting *at)
 {
-	struct values values;
 	unsigned mode = MODE_PRESET;
 
 	if (!setting_is_group(at))
 		return listener_parse(compiler, listener, at) ? at : NULL;
-	values_read(compiler->reader, &values, at, &sections[SECTION_LISTEN]);
-	if (!values.given[LISTEN_ADDRESS])
+	values_read(compiler->reader, values, at, &sections[SECTION_LISTEN]);
+	if (!values->given[LISTEN_ADDRESS])
 		compile_error(compiler, at, "listener without `address', expected " ADDRESS_EXPECTED);
-	at = values.value[LISTEN_ADDRESS];
+	at = values->value[LISTEN_ADDRESS];
 	if (!at || !listener_parse(compiler, listener, at))
 		return NULL;
-	belongings_check(compiler, listener, &values, at);
-	values_mode(&values, LISTEN_MODE, &mode);
+	belongings_check(compiler, listener, values, at);
+	values_mode(values, LISTEN_MODE, &mode);
 	listener->mode = (mode_t)mode;
-	listener->keepalive_s = values_switch(&values, LISTEN_KEEPALIVE, KEEPALIVE_SYSTEM, KEEPALIVE_SYSTEM);
-	listener->freebind = values_switch(&values, LISTEN_FREEBIND, 0, 1) != 0;
-	listener->max_connections = (unsigned)values_number(&values, LISTEN_MAX_CONNECTIONS);
+	listener->keepalive_s = values_switch(values, LISTEN_KEEPALIVE, KEEPALIVE_SYSTEM, KEEPALIVE_SYSTEM);
+	listener->freebind = values_switch(values, LISTEN_FREEBIND, 0, 1) != 0;
+	listener->max_connections = (unsigned)values_number(values, LISTEN_MAX_CONNECTIONS);
 	return at;
 }
 
@@ -122,6 +121,7 @@ void listeners_compile(struct compiler *compiler, const struct setting *at)
 
 	policy->listeners = arena_alloc(compiler->arena, count * sizeof(*policy->listeners));
 	compiler->listener_at = arena_alloc(compiler->arena, count * sizeof(*compiler->listener_at));
+	compiler->listener_values = arena_alloc(compiler->arena, count * sizeof(*compiler->listener_values));
 	compiler->ports = arena_alloc(compiler->arena, 65536 / 8);
 	for (size_t i = 0; i < count; i++) {
 		const struct setting *item = setting_item(at, i);
@@ -131,7 +131,8 @@ void listeners_compile(struct compiler *compiler, const struct setting *at)
 		*listener = (struct listener_policy){
 			.mode = MODE_PRESET, .keepalive_s = KEEPALIVE_SYSTEM, .line = setting_line(item)
 		};
-		item = listener_read(compiler, listener, item);
+		compiler->listener_values[number] = (struct values){ .section = &sections[SECTION_LISTEN] };
+		item = listener_read(compiler, listener, &compiler->listener_values[number], item);
 		if (!item)
 			continue;
 		compiler->listener_at[number] = item;

@@ -15,10 +15,11 @@
 struct listener_policy {
 	const char *text; /* as the operator wrote it, with the port that is in force */
 	struct address address;
-	mode_t mode;              /* of a UNIX socket */
-	int keepalive_s;          /* of target.h */
-	bool freebind;            /* the address need not be there yet */
-	unsigned max_connections; /* that came in here, in all workers together; 0: no limit */
+	mode_t mode;                     /* of a UNIX socket */
+	int keepalive_s;                 /* of target.h */
+	bool freebind;                   /* the address need not be there yet */
+	unsigned max_connections;        /* that came in here, in all workers together; 0: no limit */
+	uint32_t on_silence, on_unknown; /* SERVICE_NONE: close */
 	unsigned line;
 };
 
@@ -65,7 +66,7 @@ struct policy {
 	struct service *services; /* in file order */
 	size_t n_services;
 	const struct decider **deciders; /* one a listener; may be the same */
-	uint32_t on_silence, on_unknown; /* SERVICE_NONE: close */
+	uint32_t on_silence, on_unknown; /* of listeners that do not say otherwise */
 
 	const char **names; /* host names of backends, for the resolver */
 	size_t n_names;

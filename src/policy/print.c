@@ -124,6 +124,11 @@ static void table_row(const struct table *table, FILE *to, const char *const *ce
 	fputc('\n', to);
 }
 
+static const char *service_text(const struct policy *policy, uint32_t service)
+{
+	return service == SERVICE_NONE ? "closed" : policy->services[service].name;
+}
+
 static void print_listeners(const struct policy *policy, FILE *to)
 {
 	fputs("Listeners\n", to);
@@ -136,6 +141,10 @@ static void print_listeners(const struct policy *policy, FILE *to)
 			fprintf(to, "  at most %u connections", listener->max_connections);
 		if (listener->freebind)
 			fputs("  whether it is there or not", to);
+		if (listener->on_silence != policy->on_silence)
+			fprintf(to, "  silent: %s", service_text(policy, listener->on_silence));
+		if (listener->on_unknown != policy->on_unknown)
+			fprintf(to, "  matches nothing: %s", service_text(policy, listener->on_unknown));
 		fputc('\n', to);
 	}
 }
@@ -234,11 +243,6 @@ static const char *duration(uint64_t us, char buf[32])
 	else
 		snprintf(buf, 32, "%ju s", (uintmax_t)s);
 	return buf;
-}
-
-static const char *service_text(const struct policy *policy, uint32_t service)
-{
-	return service == SERVICE_NONE ? "closed" : policy->services[service].name;
 }
 
 static void print_rest(const struct policy *policy, FILE *to)

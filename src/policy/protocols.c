@@ -111,11 +111,15 @@ static void protocol_name(struct compiler *compiler, struct protocol *protocol, 
 	uint32_t known = index_add(compiler->protocols, protocol->name, number);
 	if (known == number)
 		return;
-	if (compiler->policy->protocols[known].probe)
-		compile_error(compiler, at, "protocol `%s' is built in, expected another name", protocol->name);
-	else
+	/* A configuration that was right before usher knew the protocol still is. */
+	if (compiler->policy->protocols[known].probe) {
+		reader_warn(
+			compiler->reader, at, "protocol `%s' takes the place of the built-in one", protocol->name);
+		index_move(compiler->protocols, protocol->name, number);
+	} else {
 		compile_error(compiler, at, "protocol `%s' is there twice, first on %s", protocol->name,
 			reader_place(compiler->reader, first[known], at));
+	}
 }
 
 static void protocol_compile(

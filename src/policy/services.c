@@ -99,10 +99,12 @@ static void reachable_check(struct compiler *compiler, const struct values *all)
 	for (uint32_t i = 0; i < policy->n_services; i++)
 		if (policy->services[i].fallback != SERVICE_NONE)
 			led_to[policy->services[i].fallback] = true;
-	if (policy->on_silence != SERVICE_NONE)
-		led_to[policy->on_silence] = true;
-	if (policy->on_unknown != SERVICE_NONE)
-		led_to[policy->on_unknown] = true;
+	for (size_t i = 0; i < policy->n_listeners; i++) {
+		if (policy->listeners[i].on_silence != SERVICE_NONE)
+			led_to[policy->listeners[i].on_silence] = true;
+		if (policy->listeners[i].on_unknown != SERVICE_NONE)
+			led_to[policy->listeners[i].on_unknown] = true;
+	}
 	for (uint32_t i = 0; i < policy->n_services; i++)
 		if (!all[i].given[SERVICE_MATCH] && !led_to[i])
 			compile_error(compiler, all[i].group,
@@ -134,6 +136,25 @@ static void tcpmux_names_collect(struct compiler *compiler)
 	index_free(seen);
 }
 
+/* Who gets what nothing matches: as the listener says, else as is said for all. */
+static void otherwise_compile(struct compiler *compiler, const struct values *top)
+{
+	struct policy *policy = compiler->policy;
+
+	policy->on_silence = service_reference(compiler, top, TOP_ON_SILENCE);
+	policy->on_unknown = service_reference(compiler, top, TOP_ON_UNKNOWN);
+	for (size_t i = 0; i < policy->n_listeners; i++) {
+		struct listener_policy *listener = &policy->listeners[i];
+		const struct values *values = &compiler->listener_values[i];
+		listener->on_silence = values->given[LISTEN_ON_SILENCE]
+			? service_reference(compiler, values, LISTEN_ON_SILENCE)
+			: policy->on_silence;
+		listener->on_unknown = values->given[LISTEN_ON_UNKNOWN]
+			? service_reference(compiler, values, LISTEN_ON_UNKNOWN)
+			: policy->on_unknown;
+	}
+}
+
 void services_compile(struct compiler *compiler, const struct values *top)
 {
 	struct policy *policy = compiler->policy;
@@ -152,8 +173,7 @@ void services_compile(struct compiler *compiler, const struct values *top)
 	}
 	for (uint32_t i = 0; i < count; i++)
 		service_compile(compiler, i, &all[i]);
-	policy->on_silence = service_reference(compiler, top, TOP_ON_SILENCE);
-	policy->on_unknown = service_reference(compiler, top, TOP_ON_UNKNOWN);
+	otherwise_compile(compiler, top);
 	tcpmux_names_collect(compiler);
 	fallbacks_check(compiler, all);
 	reachable_check(compiler, all);

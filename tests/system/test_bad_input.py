@@ -165,14 +165,6 @@ CASES = {
         3,
         "protocol `go' is there twice, first on line 2",
     ),
-    "protocol that is built in": (
-        good(
-            '{ name = "go"; string = "go"; }',
-            '{ name = "go"; string = "go"; },\n { name = "ssh"; string = "x"; }',
-        ),
-        3,
-        "protocol `ssh' is built in",
-    ),
     "protocol that matches nothing": (
         good('string = "go"; ', ""),
         2,

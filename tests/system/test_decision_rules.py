@@ -96,6 +96,31 @@ def test_many_silent_clients_at_once_are_all_on_time(greeters):
     assert_on_time(one, 1.0, 200)
 
 
+def test_a_listener_says_who_gets_what_nothing_matches(usher, named_echoes):
+    common, quiet, other = named_echoes("common", "quiet", "other")
+    one = usher(
+        """
+listen = ( "127.0.0.1:{port}",
+           { address = "127.0.0.1:{port_quiet}"; on_silence = "quiet"; },
+           { address = "127.0.0.1:{port_other}"; on_unknown = "other"; } );
+workers = 1;  decide_timeout = 0.4;
+services = ( { name = "ssh"; match = "ssh"; reject = "close"; },
+             { name = "common"; connect = "{common}"; },
+             { name = "quiet"; connect = "{quiet}"; },
+             { name = "other"; connect = "{other}"; } );
+on_silence = "common";  on_unknown = "common";
+""",
+        common=common.tcp4, quiet=quiet.tcp4, other=other.tcp4,
+    )
+    expected = {"port": ("common", "common"), "port_quiet": ("quiet", "common"), "port_other": ("common", "other")}
+    for port, (silent, unknown) in expected.items():
+        with connect(one.ports[port]) as client:
+            assert name_of(client)[0] == silent, port
+        with connect(one.ports[port]) as client:
+            client.sendall(b"\0\0\0\0")
+            assert name_of(client)[0] == unknown, port
+
+
 def test_unknown_bytes_go_to_on_unknown_at_once(greeters):
     one = greeters(
         '{ name = "x"; string = "x"; }',

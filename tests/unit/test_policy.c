@@ -196,12 +196,12 @@ static void own_protocols_match_as_written(void **state)
 {
 	struct policy *policy = load(
 		LISTEN "protocols = ("
-		       " { name = \"irc\"; string = [ \"NICK \", \"USER \" ]; },"
+		       " { name = \"chat\"; string = [ \"NICK \", \"USER \" ]; },"
 		       " { name = \"vpn\"; bytes = ( \"00 0e 38\", \"00FF\" ); },"
 		       " { name = \"mail\"; string = \"EHLO \"; regex = \"^.{5}[a-z]+\\r\\n\"; within = 64; },"
 		       " { name = \"esc\"; string = \"\\x01\\\"\\\\\"; },"
 		       " { name = \"digits\"; regex = [ \"^D\\d+;\", \"^E\\d+;\" ]; } );"
-		       "services = ( { name = \"s0\"; match = [ \"irc\", \"vpn\" ]; connect = \"192.0.2.1:1\"; },"
+		       "services = ( { name = \"s0\"; match = [ \"chat\", \"vpn\" ]; connect = \"192.0.2.1:1\"; },"
 		       " { name = \"s1\"; match = \"mail\"; connect = \"192.0.2.1:1\"; },"
 		       " { name = \"s2\"; match = ( \"esc\", \"digits\" ); connect = \"192.0.2.1:1\"; } );");
 
@@ -216,8 +216,45 @@ static void own_protocols_match_as_written(void **state)
 	assert_int_equal(decide(policy, "EHLO 12\r\n"), SERVICE_NONE);
 	assert_int_equal(decide(policy, "\x01\"\\"), 2);
 	assert_int_equal(decide(policy, "E123;"), 2);
-	assert_string_equal(policy->services[0].match, "irc | vpn");
+	assert_string_equal(policy->services[0].match, "chat | vpn");
 	policy_free(policy);
+}
+
+static void an_own_protocol_stands_for_the_built_in_one_of_its_name(void **state)
+{
+	struct complaints complaints = { 0 };
+	struct policy *policy = NULL;
+
+	assert_int_equal(
+		policy_load_text(&policy, "test.conf",
+			LISTEN "protocols = ( { name = \"ssh\"; string = \"mine\"; } );" SERVICES, NULL, &complaints),
+		0);
+	assert_int_equal(complaints.count, 1);
+	assert_int_equal(complaints.list[0].kind, COMPLAINT_WARNING);
+	assert_int_equal(decide(policy, "mine"), 0);
+	assert_int_equal(decide(policy, "SSH-2.0-x\r\n"), SERVICE_NONE);
+	complaints_fini(&complaints);
+	policy_free(policy);
+}
+
+static void a_listener_says_who_gets_what_nothing_matches(void **state)
+{
+	struct policy *policy = load("listen = ( \"127.0.0.1:1\", { address = \"127.0.0.1:2\"; on_silence = \"b\"; },"
+				     " { address = \"127.0.0.1:3\"; on_unknown = \"b\"; } ); on_silence = \"a\";"
+				     "services = ( { name = \"a\"; connect = \"192.0.2.1:1\"; },"
+				     " { name = \"b\"; reject = \"close\"; } );");
+
+	assert_int_equal(policy->listeners[0].on_silence, 0);
+	assert_int_equal(policy->listeners[0].on_unknown, SERVICE_NONE);
+	assert_int_equal(policy->listeners[1].on_silence, 1);
+	assert_int_equal(policy->listeners[1].on_unknown, SERVICE_NONE);
+	assert_int_equal(policy->listeners[2].on_silence, 0);
+	assert_int_equal(policy->listeners[2].on_unknown, 1);
+	policy_free(policy);
+
+	char *why = refusal("listen = { address = \"127.0.0.1:2\"; on_silence = \"x\"; };" SERVICES, NULL);
+	assert_string_equal(why, "unknown service `x' in `on_silence'");
+	free(why);
 }
 
 static void matches_are_any_of_lists_and_all_of_groups(void **state)
@@ -502,6 +539,8 @@ int main(void)
 		cmocka_unit_test(listeners_come_in_every_form),
 		cmocka_unit_test(the_port_of_the_command_line_takes_the_place_of_all),
 		cmocka_unit_test(own_protocols_match_as_written),
+		cmocka_unit_test(an_own_protocol_stands_for_the_built_in_one_of_its_name),
+		cmocka_unit_test(a_listener_says_who_gets_what_nothing_matches),
 		cmocka_unit_test(matches_are_any_of_lists_and_all_of_groups),
 		cmocka_unit_test(a_rule_with_a_listener_holds_there_only),
 		cmocka_unit_test(backends_are_addresses_and_names_listed_once),
