@@ -64,6 +64,15 @@ void finding_settle(struct findings *findings, enum attribute attribute, const u
 	findings->settled |= 1U << attribute;
 }
 
+void finding_settle_text(struct findings *findings, enum attribute attribute, const uint8_t *value, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && value[n] >= ' ' && value[n] <= '~')
+		n++;
+	finding_settle(findings, attribute, value, n == len && len <= FINDING_TEXT_MAX ? len : 0);
+}
+
 static bool is_digit(uint8_t c)
 {
 	return c >= '0' && c <= '9';

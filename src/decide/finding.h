@@ -4,6 +4,8 @@
 
 #define HOST_MAX 255 /* bytes of a host name, RFC 1035 2.3.4 */
 
+#define FINDING_TEXT_MAX 255
+
 /* What may stand around the name. */
 enum host_form {
 	HOST_BARE,      /* nothing: a server name, RFC 6066 3 */
@@ -24,6 +26,10 @@ void finding_add(struct findings *findings, enum attribute attribute, const uint
 /* Settles the attribute with this one value, copied to the scratch; without any if len is 0. A probe settles what it has
  * learned, or cannot learn any more, where it says YES. finding_close() settles it with the values that it has. */
 void finding_settle(struct findings *findings, enum attribute attribute, const uint8_t *value, size_t len);
+
+/* The same for text of any length that a client chose: without a value unless it is 1..FINDING_TEXT_MAX bytes, all of
+ * them printable ASCII. */
+void finding_settle_text(struct findings *findings, enum attribute attribute, const uint8_t *value, size_t len);
 
 static inline void finding_close(struct findings *findings, enum attribute attribute)
 {

@@ -46,7 +46,8 @@ static bool answer_equal(const struct answer *a, const struct answer *b, int att
 
 /* Runs the probe over a copy that ends where the evidence does, so that a sanitizer sees every byte read
  * behind it. */
-static void answer_get(struct answer *ret, const struct probe *probe, const uint8_t *bytes, size_t len)
+static void answer_make(
+	struct answer *ret, const struct probe *probe, const uint8_t *bytes, size_t len, bool is_datagram)
 {
 	static struct findings findings;
 	uint8_t *copy = malloc(len > 0 ? len : 1);
@@ -56,11 +57,17 @@ static void answer_get(struct answer *ret, const struct probe *probe, const uint
 	if (len > 0)
 		memcpy(copy, bytes, len);
 	findings_reset(&findings);
-	enum verdict verdict = probe_run(probe, &(struct evidence){ copy, len }, &findings);
+	struct evidence evidence = { .bytes = copy, .len = len, .is_datagram = is_datagram };
+	enum verdict verdict = probe_run(probe, &evidence, &findings);
 	if (findings.scratch_used > sizeof(findings.scratch))
 		abort();
 	answer_keep(ret, verdict, &findings);
 	free(copy);
+}
+
+static inline void answer_get(struct answer *ret, const struct probe *probe, const uint8_t *bytes, size_t len)
+{
+	answer_make(ret, probe, bytes, len, false);
 }
 
 /* What is wrong with the newer answer, to `len` bytes; NULL: nothing. */
@@ -86,7 +93,7 @@ static const char *answer_check(const struct probe *probe, const struct answer *
 }
 
 /* Every cut if there are at most `dense` bytes, else about so many, evenly spread, and those at the ends. */
-static const char *cuts_check(const struct probe *probe, const uint8_t *bytes, size_t len, size_t dense)
+static inline const char *cuts_check(const struct probe *probe, const uint8_t *bytes, size_t len, size_t dense)
 {
 	static struct answer answers[2];
 	size_t step = 1 + len / dense, n = 0;
@@ -105,4 +112,24 @@ static const char *cuts_check(const struct probe *probe, const uint8_t *bytes, s
 		}
 	}
 	return NULL;
+}
+
+/* The bytes as one datagram: it is whole, so there is nothing to wait for, and what can be learned is settled. */
+static inline const char *datagram_check(const struct probe *probe, const uint8_t *bytes, size_t len)
+{
+	static struct answer answer;
+	const char *error = NULL;
+
+	answer_make(&answer, probe, bytes, len, true);
+	if (answer.verdict == VERDICT_MORE)
+		error = "a datagram, and MORE";
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
+		if (answer.attribute[i].settled != (probe->attributes >> i & 1))
+			error = "a datagram, and an attribute that is not settled, or another probe's";
+		if (answer.verdict != VERDICT_YES && answer.attribute[i].len > 0)
+			error = "values without YES";
+	}
+	if (error)
+		fprintf(stderr, "%s: %zu bytes: %s\n", probe->name, len, error);
+	return error;
 }

@@ -1,8 +1,10 @@
 /* clang-format off */
 /* First bytes of real clients, recorded: OpenSSH 9.2, curl 7.88, wget 1.21, openssl 3.0 and Python's ssl on Debian 12. */
 #pragma once
-#include <stddef.h>
-#include <stdint.h>
+#include "evidence.h"
+
+/* Rows of the list below that are short enough for a literal. Each "" ends an escape before a letter or digit. */
+#define BYTES(literal) (const uint8_t *)(literal), sizeof(literal) - 1
 
 static const uint8_t ssh_openssh[] = {
 	0x53, 0x53, 0x48, 0x2d, 0x32, 0x2e, 0x30, 0x2d, 0x4f, 0x70, 0x65, 0x6e, 0x53, 0x53, 0x48, 0x5f, 0x39, 0x2e,
@@ -245,7 +247,8 @@ static const struct sample {
 	const uint8_t *bytes;
 	size_t len;
 	const char *protocol;
-	const char *value[ATTRIBUTE_COUNT]; /* sni, alpn (with spaces between), host, service; NULL: absent */
+	const char *value[ATTRIBUTE_COUNT]; /* several with spaces between; NULL: absent */
+	bool is_datagram;
 } samples[] = {
 	{ "ssh_openssh", ssh_openssh, sizeof(ssh_openssh), "ssh", { NULL, NULL, NULL } },
 	{ "http_curl", http_curl, sizeof(http_curl), "http", { NULL, NULL, "web.example" } },
