@@ -3,6 +3,7 @@
 
 int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
+int command_explain(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_tcpmux(int argc, char **argv);
 int command_portsplit(int argc, char **argv);

@@ -14,6 +14,8 @@ static const struct command {
 	{ "run", command_run, "[run] [-c FILE] [-d] [-i] [-p PORT]   serve (the default)" },
 	{ "check", command_check,
 		"check [-c FILE]                       compile the configuration, print its routing table" },
+	{ "explain", command_explain,
+		"explain [-c FILE] --batch FILE        say which service takes which bytes, and why" },
 	{ "demo", command_demo, "demo [-p PORT] [--print]              serve a demonstration on 127.0.0.1:8080" },
 	{ "tcpmux", command_tcpmux, "tcpmux [ARGUMENT ...]                 as tcpmux, with its configuration", true },
 	{ "portsplit", command_portsplit,
@@ -41,7 +43,7 @@ static int print_usage(FILE *to)
 static int print_version(void)
 {
 	puts("usher " VERSION);
-	puts("built with: libconfig, pcre2, nghttp2, c-ares, libcap"
+	puts("built with: libconfig, pcre2, nghttp2, c-ares, libcap, jansson"
 #ifdef HAVE_LIBSYSTEMD
 	     ", libsystemd"
 #endif

@@ -1,0 +1,40 @@
+/* What usher would do with a client's first bytes, and why. Takes its decisions with the worker's own decider, so that an
+ * explanation cannot differ from what a worker does. */
+#pragma once
+#include "policy.h"
+
+#define EXPLAIN_WHY_MAX 512
+#define EXPLAIN_NEVER   SIZE_MAX
+
+struct explanation {
+	bool is_datagram;
+	/* YES: a protocol or service takes it. NO: every one said NO. MORE: the bytes end, nobody said YES and somebody
+	 * could still do so. */
+	enum verdict verdict;
+	const char *service;  /* NULL: none, or there is no configuration */
+	const char *protocol; /* NULL: none */
+	const uint8_t *bytes; /* the evidence: what was fed, up to EVIDENCE_MAX; of datagrams the one that decided */
+	size_t len;
+	size_t decided_at; /* bytes with which it was settled; EXPLAIN_NEVER: only the deadline settles it */
+	const struct findings *findings; /* what was learned from all of the bytes */
+	char why[EXPLAIN_WHY_MAX];       /* a sentence for people; may have been cut */
+};
+
+struct explainer;
+
+/* By the services of a policy's listener, as its own worker would decide, or with `policy` NULL by every built-in probe but
+ * `any', in their order. The policy must outlive it, and its modules be bound. 0 or -errno. */
+int explainer_new(struct explainer **ret, const struct policy *policy, size_t listener);
+void explainer_free(struct explainer *explainer); /* accepts NULL */
+
+/* One flow: begin, then each segment or datagram as it would arrive, then end. The first datagram with bytes in it decides.
+ * The explanation is the explainer's, until it begins again. `closed`: no more bytes can come. */
+void explainer_begin(struct explainer *explainer, bool is_datagram);
+void explainer_feed(struct explainer *explainer, const void *bytes, size_t len);
+const struct explanation *explainer_end(struct explainer *explainer, bool closed);
+
+/* The explanation as an object of JSON, all ASCII, in one line without its end. `label` is what stands before the other members,
+ * such as "\"id\": 7, ". */
+void explanation_write_json(const struct explanation *explanation, const char *label, FILE *to);
+/* A string of JSON with its quotes. */
+void json_write_string(const void *bytes, size_t len, FILE *to);
