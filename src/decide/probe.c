@@ -8,6 +8,9 @@ const struct probe probes[] = {
 	{ "ssh", .stream = probe_ssh },
 	{ "http", .stream = probe_http, .attributes = 1U << ATTRIBUTE_HOST },
 	{ "tls", .stream = probe_tls, .attributes = 1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN },
+	{ "openvpn", .stream = probe_openvpn, .datagram = probe_openvpn_datagram },
+	{ "socks4", .stream = probe_socks4 },
+	{ "socks5", .stream = probe_socks5 },
 	{ "tcpmux", .stream = probe_tcpmux, .attributes = 1U << ATTRIBUTE_SERVICE },
 	{ "any", .stream = probe_any, .datagram = probe_any },
 };

@@ -22,3 +22,5 @@ const struct probe *probe_find(const char *name); /* NULL: no such */
 enum verdict probe_run(const struct probe *probe, const struct evidence *evidence, struct findings *findings);
 
 probe_function probe_ssh, probe_http, probe_tls, probe_tcpmux, probe_any;
+probe_function probe_openvpn, probe_openvpn_datagram;
+probe_function probe_socks4, probe_socks5;

@@ -1,0 +1,123 @@
+/* OpenVPN by the packet that resets the control channel, the first that a client sends: the network protocol in
+ * OpenVPN's developer documentation, its section on tls-crypt-v2, and what OpenVPN 2.6 was seen to send.
+ *
+ *     TCP: LL LL before each packet; UDP: nothing
+ *     38 session[8]  00 00000000                              14 bytes: neither tls-auth nor tls-crypt
+ *     38 session[8]  HMAC[16..64]  id[4] time[4]  00 00000000  38 to 86, by the digest: tls-auth
+ *     38 session[8]  id[4] time[4]  tag[32]  secret[5]        54: tls-crypt
+ *     50 session[8]  id[4] time[4]  tag[32]  secret[5]  key   54 and a wrapped key of 290 to 1024: tls-crypt-v2
+ *                                              ~~~~~~~~~~~ no acknowledgements, message 0
+ *
+ * The first byte is an opcode of five bits (1, 7, 10: the client's hard reset, version 1, 2, 3) and a key id, 0. What
+ * cannot be read behind a digest or a cipher is not looked at. Ids count packets from 1, with tls-crypt-v2 from
+ * 0x0f000001; the first packet may have been lost, or its id been kept from an earlier run (--replay-persist).
+ *
+ * YES with the id where it stands in front of what is secret (tls-crypt), else with the whole packet: the length alone
+ * says too little. Demands a length that such a packet can have, a session id, ids that are likely, and zeros where
+ * there are zeros. Does not claim: static keys (nothing in them can be told from noise), data packets of a session that
+ * began elsewhere, obfuscated packets. Owns no memory. */
+#include "look.h"
+#include "probe.h"
+
+#include <string.h>
+
+enum {
+	RESET_CLIENT_V1 = 1 << 3,
+	RESET_CLIENT_V2 = 7 << 3,
+	RESET_CLIENT_V3 = 10 << 3,
+	SESSION_END = 1 + 8,
+	ID_LEN = 4 + 4,
+	TAG_LEN = 32,
+	TAIL_LEN = 1 + 4, /* how many acknowledgements, and the number of the message */
+	PLAIN_LEN = SESSION_END + TAIL_LEN,
+	CRYPT_LEN = SESSION_END + ID_LEN + TAG_LEN + TAIL_LEN,
+	WRAPPED_KEY_MIN = 32 + 256 + 2, /* tag, keys, its own length */
+	WRAPPED_KEY_MAX = 1024,
+	ID_MAX = 0xffffff,
+};
+
+/* The length of the HMAC of a packet with tls-auth, by the lengths of digests in use: MD5 to SHA-512; -1: none has
+ * it. */
+static int hmac_len(size_t packet_len)
+{
+	int len = (int)packet_len - PLAIN_LEN - ID_LEN;
+
+	return len == 16 || len == 20 || len == 28 || len == 32 || len == 48 || len == 64 ? len : -1;
+}
+
+static bool length_is_sound(uint8_t opcode, size_t packet_len)
+{
+	if (opcode == RESET_CLIENT_V3)
+		return packet_len >= CRYPT_LEN + WRAPPED_KEY_MIN && packet_len <= CRYPT_LEN + WRAPPED_KEY_MAX;
+	return packet_len == PLAIN_LEN || hmac_len(packet_len) > 0;
+}
+
+static bool is_zero(const uint8_t *at, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (at[i] != 0)
+			return false;
+	return true;
+}
+
+/* A number that counts packets; `at` has all of it. */
+static bool id_is_likely(const uint8_t *at, bool is_wrapped)
+{
+	uint32_t id = look_be32(at);
+
+	if (is_wrapped && id >> 24 == 0x0f)
+		id &= ID_MAX;
+	return id > 0 && id <= ID_MAX;
+}
+
+/* Without a wrapping, or with tls-auth: an id, where there is one, and then zeros to the end. */
+static enum verdict open_match(const uint8_t *bytes, size_t len, size_t packet_len)
+{
+	size_t tail = packet_len - TAIL_LEN, id = tail - ID_LEN;
+
+	if (packet_len > PLAIN_LEN && len >= id + 4 && !id_is_likely(bytes + id, false))
+		return VERDICT_NO;
+	if (len > tail && !is_zero(bytes + tail, (len < packet_len ? len : packet_len) - tail))
+		return VERDICT_NO;
+	return len < packet_len ? VERDICT_MORE : VERDICT_YES;
+}
+
+/* A packet of `packet_len` bytes, `len` of which are there. */
+static enum verdict packet_match(const uint8_t *bytes, size_t len, size_t packet_len)
+{
+	if (len == 0)
+		return VERDICT_MORE;
+	if (bytes[0] != RESET_CLIENT_V1 && bytes[0] != RESET_CLIENT_V2 && bytes[0] != RESET_CLIENT_V3)
+		return VERDICT_NO;
+	if (!length_is_sound(bytes[0], packet_len))
+		return VERDICT_NO;
+	if (len >= SESSION_END && is_zero(bytes + 1, SESSION_END - 1))
+		return VERDICT_NO;
+	if (bytes[0] != RESET_CLIENT_V3 && packet_len != CRYPT_LEN)
+		return open_match(bytes, len, packet_len);
+	if (len < SESSION_END + 4)
+		return VERDICT_MORE;
+	if (id_is_likely(bytes + SESSION_END, true))
+		return VERDICT_YES;
+	/* With a digest of 32 bytes tls-auth makes a packet of the same length. */
+	return bytes[0] == RESET_CLIENT_V3 ? VERDICT_NO : open_match(bytes, len, packet_len);
+}
+
+enum verdict probe_openvpn(const struct evidence *evidence, struct findings *findings)
+{
+	const uint8_t *bytes = evidence->bytes;
+
+	if (evidence->len > 0 && bytes[0] > (CRYPT_LEN + WRAPPED_KEY_MAX) >> 8)
+		return VERDICT_NO;
+	if (evidence->len < 2)
+		return VERDICT_MORE;
+	size_t packet_len = look_be16(bytes);
+	if (!length_is_sound(RESET_CLIENT_V2, packet_len) && !length_is_sound(RESET_CLIENT_V3, packet_len))
+		return VERDICT_NO;
+	return packet_match(bytes + 2, evidence->len - 2, packet_len);
+}
+
+enum verdict probe_openvpn_datagram(const struct evidence *evidence, struct findings *findings)
+{
+	return packet_match(evidence->bytes, evidence->len, evidence->len) == VERDICT_YES ? VERDICT_YES : VERDICT_NO;
+}
