@@ -71,12 +71,14 @@ static void connection_begin(struct connection *connection, int fd)
 	relay->client.in = (struct watch){ .fd = -1, .ready = connection_client_ready };
 	relay->client.out.fd = relay->server.in.fd = relay->server.out.fd = -1;
 
-	uint64_t decide_us = worker->policy->decide_timeout_us; /* 0: wait for ever */
+	uint64_t patience_us = worker->policy->decide_timeout_us; /* 0: wait for ever */
+	if (worker->policy->listeners[connection->decider].banner_service != SERVICE_NONE)
+		patience_us = worker->policy->banner_timeout_us;
 	if (loop_watch(&worker->loop, &relay->client.in, fd, RELAY_EVENTS) < 0) {
 		fd_reset(fd);
 		connection_end(connection, END_NO_MEMORY);
-	} else if (decide_us &&
-		loop_timer(&worker->loop, &connection->deadline, connection->accepted_us + decide_us) < 0) {
+	} else if (patience_us &&
+		loop_timer(&worker->loop, &connection->deadline, connection->accepted_us + patience_us) < 0) {
 		connection_end(connection, END_NO_MEMORY);
 	}
 }
@@ -134,12 +136,53 @@ static bool connection_answer_tcpmux(struct connection *connection)
 	return true;
 }
 
+/* What an answer to a banner can mean. Whatever is nobody else's is for who said it. */
+static void connection_examine_answer(struct connection *connection, bool last)
+{
+	uint32_t service, protocol;
+
+	switch (examine(connection, last, &service, &protocol)) {
+	case EXAMINED_WAIT:
+		break;
+	case EXAMINED_SERVICE:
+		if (service == connection->banner->service) {
+			connection->protocol = protocol;
+			connection_stay(connection);
+			break;
+		}
+		connection->skips_banner = true;
+		connection->skipped = connection->banner->kind;
+		connection_decided(connection, service, protocol);
+		break;
+	case EXAMINED_UNKNOWN:
+	case EXAMINED_SILENT:
+	case EXAMINED_GONE:
+		connection_stay(connection);
+		break;
+	case EXAMINED_RESET:
+		connection_end(connection, END_CLIENT_RESET);
+		break;
+	}
+}
+
+void connection_bannered(struct connection *connection)
+{
+	connection_examine_answer(connection, false);
+}
+
 /* Looks at what has come. `last`: the deadline is here. */
 static void connection_examine(struct connection *connection, bool last)
 {
 	const struct listener_policy *listener = &connection->worker->policy->listeners[connection->decider];
 	uint32_t service, protocol;
 
+	if (connection->banner && connection->banner->shown) {
+		if (connection->banner->known)
+			connection_examine_answer(connection, last);
+		else if (last)
+			connection_stay(connection);
+		return;
+	}
 	switch (examine(connection, last, &service, &protocol)) {
 	case EXAMINED_WAIT:
 		break;
@@ -194,12 +237,30 @@ static void connection_client_ready(struct watch *watch, uint32_t events)
 static void connection_delivery_failed(struct connection *connection, int error);
 static void connection_handing_timer(struct connection *connection);
 
+/* Time to show a silent client a banner, or for good. */
+static void connection_deciding_timer(struct connection *connection)
+{
+	const struct worker *worker = connection->worker;
+	uint64_t decide_us = worker->policy->decide_timeout_us;
+	uint8_t byte;
+
+	if (connection->was_silent || worker->policy->listeners[connection->decider].banner_service == SERVICE_NONE) {
+		connection_examine(connection, true);
+		return;
+	}
+	connection->was_silent = true;
+	if (decide_us)
+		loop_timer(&connection->worker->loop, &connection->deadline, connection->accepted_us + decide_us);
+	if (recv(connection_socket(connection), &byte, 1, MSG_PEEK) < 0)
+		banner_begin(connection);
+}
+
 static void connection_out_of_time(struct timer *timer)
 {
 	struct connection *connection = container_of(timer, struct connection, deadline);
 	switch (connection->phase) {
 	case PHASE_DECIDING:
-		connection_examine(connection, true);
+		connection_deciding_timer(connection);
 		break;
 	case PHASE_CONNECTING:
 		dial_cancel(&connection->dial);
@@ -229,6 +290,7 @@ static void connection_greet(struct connection *connection, const char *why)
 
 static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol)
 {
+	banner_end(connection);
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
 	identification_cancel(connection->identification);
 	connection->identification = NULL;
@@ -340,16 +402,53 @@ static void connection_relay_done(struct relay *relay, enum relay_end end)
 	connection_end(container_of(relay, struct connection, relay), ends[end]);
 }
 
+void connection_stay(struct connection *connection)
+{
+	size_t shown;
+
+	identification_cancel(connection->identification);
+	connection->identification = NULL;
+	connection->decided_us = clock_monotonic_us();
+	connection->service = connection->banner->service;
+	uint32_t events = banner_leave(connection, &shown);
+	connection_relay(connection, events);
+	connection->relay.down.bytes += shown;
+}
+
+/* The backend's own banner, in place of which the client has seen another's. */
+static void connection_skip_banner(struct connection *connection, uint32_t events)
+{
+	connection->server_events |= events;
+	switch (banner_skip(connection->relay.server.in.fd, connection->skipped)) {
+	case BANNER_SKIPPED:
+		connection_relay(connection, connection->server_events);
+		break;
+	case BANNER_AWAITED:
+		break;
+	case BANNER_UNLIKE:
+		dial_cancel(&connection->dial);
+		connection_delivery_failed(connection, -EPROTO);
+		break;
+	}
+}
+
 static void connection_server_ready(struct watch *watch, uint32_t events)
 {
-	dial_ready(&container_of(watch, struct connection, relay.server.in)->dial, events);
+	struct connection *connection = container_of(watch, struct connection, relay.server.in);
+	if (connection->dialled)
+		connection_skip_banner(connection, events);
+	else
+		dial_ready(&connection->dial, events);
 }
 
 static void connection_dialled(struct dial *dial, int error, uint32_t events)
 {
 	struct connection *connection = container_of(dial, struct connection, dial);
+	connection->dialled = error == 0;
 	if (error < 0)
 		connection_delivery_failed(connection, error);
+	else if (connection->skips_banner)
+		connection_skip_banner(connection, events);
 	else
 		connection_relay(connection, events);
 }
@@ -360,6 +459,8 @@ static void connection_connect(struct connection *connection, const struct targe
 	uint64_t due_us = worker->loop.now_us + worker->policy->connect_timeout_us;
 
 	connection->phase = PHASE_CONNECTING;
+	connection->dialled = false;
+	connection->server_events = 0;
 	connection->relay.server.kind = SIDE_SOCKET;
 	connection->relay.server.in.ready = connection_server_ready;
 	connection->dial = (struct dial){
@@ -614,6 +715,7 @@ static void connection_release(struct connection *connection, enum connection_en
 	switch (connection->phase) {
 	case PHASE_DECIDING:
 		identification_cancel(connection->identification);
+		banner_end(connection);
 		break;
 	case PHASE_RELAYING:
 		relay_close(
