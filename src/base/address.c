@@ -144,7 +144,7 @@ static sa_family_t family_of(const struct address *a)
 }
 
 /* An IPv4 address that came through an IPv6 socket (RFC 4291 2.5.5.2) is the IPv4 address. */
-static struct address unmapped(const struct address *a)
+struct address address_unmapped(const struct address *a)
 {
 	if (family_of(a) != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
 		return *a;
@@ -184,7 +184,7 @@ static const char *format_unix(const struct address *a, char *buf)
 
 static const char *format(const struct address *original, char *buf, bool with_port)
 {
-	struct address a = unmapped(original);
+	struct address a = address_unmapped(original);
 	char host[INET6_ADDRSTRLEN];
 
 	switch (family_of(&a)) {
@@ -218,7 +218,7 @@ const char *address_format_host(const struct address *a, char *buf)
 
 bool address_equal(const struct address *first, const struct address *second)
 {
-	struct address a = unmapped(first), b = unmapped(second);
+	struct address a = address_unmapped(first), b = address_unmapped(second);
 
 	if (family_of(&a) != family_of(&b))
 		return false;
@@ -255,7 +255,7 @@ static bool is_loopback(const struct address *a)
 
 bool address_reaches(const struct address *target, const struct address *listener)
 {
-	struct address to = unmapped(target), at = unmapped(listener);
+	struct address to = address_unmapped(target), at = address_unmapped(listener);
 
 	/* To connect to the wildcard address is to connect to this machine's loopback address. */
 	if (is_wildcard(&to)) {

@@ -37,6 +37,9 @@ const char *address_format_host(const struct address *a, char *buf);
 
 bool address_equal(const struct address *a, const struct address *b);
 
+/* The IPv4 address where it is a v4-mapped IPv6 one, else the address itself. */
+struct address address_unmapped(const struct address *a);
+
 /* Would a connection to `target` arrive at `listener` on this machine? True for the same address, and for a loopback
  * target on the port of a wildcard listener of its family. */
 bool address_reaches(const struct address *target, const struct address *listener);
