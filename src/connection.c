@@ -13,6 +13,8 @@
 #include "listener.h"
 #include "log.h"
 #include "message.h"
+#include "proxied.h"
+#include "proxy_header.h"
 #include "worker.h"
 #include <assert.h>
 #include <errno.h>
@@ -24,6 +26,7 @@
 
 #define RECEIVER_RETRY_US 50000
 
+static void connection_header_failed(struct connection *connection, const char *how);
 static void connection_examine(struct connection *connection, bool last);
 static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol);
 static void connection_enter(struct connection *connection);
@@ -58,6 +61,8 @@ static struct connection *connection_alloc(struct worker *worker)
 static void connection_begin(struct connection *connection, int fd)
 {
 	struct worker *worker = connection->worker;
+	enum proxied_by by = proxied_by(&worker->policy->listeners[connection->decider], &connection->client);
+	uint64_t patience_us = worker->policy->decide_timeout_us; /* 0: wait for ever */
 	struct relay *relay = &connection->relay;
 
 	connection->id = atomic_fetch_add_explicit(&worker->shared->next_connection, 1, memory_order_relaxed);
@@ -71,12 +76,16 @@ static void connection_begin(struct connection *connection, int fd)
 	relay->client.in = (struct watch){ .fd = -1, .ready = connection_client_ready };
 	relay->client.out.fd = relay->server.in.fd = relay->server.out.fd = -1;
 
-	uint64_t patience_us = worker->policy->decide_timeout_us; /* 0: wait for ever */
-	if (worker->policy->listeners[connection->decider].banner_service != SERVICE_NONE)
-		patience_us = worker->policy->banner_timeout_us;
+	connection->phase = PHASE_DECIDING;
+	if (by == PROXIED_BY_TRUSTED) {
+		connection->phase = PHASE_PROXIED;
+		patience_us = PROXIED_DEADLINE_US;
+	}
 	if (loop_watch(&worker->loop, &relay->client.in, fd, RELAY_EVENTS) < 0) {
 		fd_reset(fd);
 		connection_end(connection, END_NO_MEMORY);
+	} else if (by == PROXIED_BY_STRANGER) {
+		connection_header_failed(connection, "source");
 	} else if (patience_us &&
 		loop_timer(&worker->loop, &connection->deadline, connection->accepted_us + patience_us) < 0) {
 		connection_end(connection, END_NO_MEMORY);
@@ -114,6 +123,53 @@ void connection_adopt(struct worker *worker, int fd, const struct address *clien
 	connection_begin(connection, fd);
 }
 
+/* ---- announced by a proxy ------------------------------------------------------------------------------------------- */
+
+static void connection_header_failed(struct connection *connection, const char *how)
+{
+	connection->refused = how;
+	connection_end(connection, END_PROXY_HEADER);
+}
+
+/* The header is gone from the socket: from here on it is a connection like any other, of the client that was named. Its deadline
+ * has been running since accept. */
+static void connection_announced(struct connection *connection)
+{
+	struct loop *loop = &connection->worker->loop;
+	uint64_t decide_us = connection->worker->policy->decide_timeout_us;
+	bool late = decide_us && connection->accepted_us + decide_us <= loop->now_us;
+
+	connection->phase = PHASE_DECIDING;
+	loop_timer_stop(loop, &connection->deadline);
+	if (decide_us && !late && loop_timer(loop, &connection->deadline, connection->accepted_us + decide_us) < 0)
+		connection_end(connection, END_NO_MEMORY);
+	else
+		connection_examine(connection, late);
+}
+
+static void connection_take_header(struct connection *connection)
+{
+	switch (proxied_take(connection)) {
+	case PROXIED_WAIT:
+		break;
+	case PROXIED_TAKEN:
+		connection_announced(connection);
+		break;
+	case PROXIED_BROKEN:
+		connection_end(connection, END_PROXY_HEADER);
+		break;
+	case PROXIED_GONE:
+		connection_end(connection, END_CLIENT_GONE);
+		break;
+	case PROXIED_RESET:
+		connection_end(connection, END_CLIENT_RESET);
+		break;
+	case PROXIED_NO_MEMORY:
+		connection_end(connection, END_NO_MEMORY);
+		break;
+	}
+}
+
 /* ---- examined ---------------------------------------------------------------------------------------------------- */
 
 /* A name that no service has, where services are asked for by name: HELP, or no. */
@@ -136,53 +192,12 @@ static bool connection_answer_tcpmux(struct connection *connection)
 	return true;
 }
 
-/* What an answer to a banner can mean. Whatever is nobody else's is for who said it. */
-static void connection_examine_answer(struct connection *connection, bool last)
-{
-	uint32_t service, protocol;
-
-	switch (examine(connection, last, &service, &protocol)) {
-	case EXAMINED_WAIT:
-		break;
-	case EXAMINED_SERVICE:
-		if (service == connection->banner->service) {
-			connection->protocol = protocol;
-			connection_stay(connection);
-			break;
-		}
-		connection->skips_banner = true;
-		connection->skipped = connection->banner->kind;
-		connection_decided(connection, service, protocol);
-		break;
-	case EXAMINED_UNKNOWN:
-	case EXAMINED_SILENT:
-	case EXAMINED_GONE:
-		connection_stay(connection);
-		break;
-	case EXAMINED_RESET:
-		connection_end(connection, END_CLIENT_RESET);
-		break;
-	}
-}
-
-void connection_bannered(struct connection *connection)
-{
-	connection_examine_answer(connection, false);
-}
-
 /* Looks at what has come. `last`: the deadline is here. */
 static void connection_examine(struct connection *connection, bool last)
 {
 	const struct listener_policy *listener = &connection->worker->policy->listeners[connection->decider];
 	uint32_t service, protocol;
 
-	if (connection->banner && connection->banner->shown) {
-		if (connection->banner->known)
-			connection_examine_answer(connection, last);
-		else if (last)
-			connection_stay(connection);
-		return;
-	}
 	switch (examine(connection, last, &service, &protocol)) {
 	case EXAMINED_WAIT:
 		break;
@@ -225,9 +240,14 @@ static void connection_client_ready(struct watch *watch, uint32_t events)
 	struct connection *connection = container_of(watch, struct connection, relay.client.in);
 	bool lost = events & (EPOLLERR | EPOLLHUP);
 
+	bool readable = events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+
 	connection->client_events |= events;
-	if (connection->phase == PHASE_DECIDING) {
-		if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+	if (connection->phase == PHASE_PROXIED) {
+		if (readable)
+			connection_take_header(connection);
+	} else if (connection->phase == PHASE_DECIDING) {
+		if (readable)
 			connection_examine(connection, false);
 	} else if (connection->phase == PHASE_CONNECTING && lost) {
 		connection_end(connection, END_CLIENT_RESET);
@@ -237,30 +257,15 @@ static void connection_client_ready(struct watch *watch, uint32_t events)
 static void connection_delivery_failed(struct connection *connection, int error);
 static void connection_handing_timer(struct connection *connection);
 
-/* Time to show a silent client a banner, or for good. */
-static void connection_deciding_timer(struct connection *connection)
-{
-	const struct worker *worker = connection->worker;
-	uint64_t decide_us = worker->policy->decide_timeout_us;
-	uint8_t byte;
-
-	if (connection->was_silent || worker->policy->listeners[connection->decider].banner_service == SERVICE_NONE) {
-		connection_examine(connection, true);
-		return;
-	}
-	connection->was_silent = true;
-	if (decide_us)
-		loop_timer(&connection->worker->loop, &connection->deadline, connection->accepted_us + decide_us);
-	if (recv(connection_socket(connection), &byte, 1, MSG_PEEK) < 0)
-		banner_begin(connection);
-}
-
 static void connection_out_of_time(struct timer *timer)
 {
 	struct connection *connection = container_of(timer, struct connection, deadline);
 	switch (connection->phase) {
+	case PHASE_PROXIED:
+		connection_header_failed(connection, "late");
+		break;
 	case PHASE_DECIDING:
-		connection_deciding_timer(connection);
+		connection_examine(connection, true);
 		break;
 	case PHASE_CONNECTING:
 		dial_cancel(&connection->dial);
@@ -290,7 +295,6 @@ static void connection_greet(struct connection *connection, const char *why)
 
 static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol)
 {
-	banner_end(connection);
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
 	identification_cancel(connection->identification);
 	connection->identification = NULL;
@@ -375,6 +379,16 @@ void connection_admitted(struct worker *worker, uint64_t id, bool admitted)
 
 static void connection_relay_done(struct relay *relay, enum relay_end end);
 
+/* What a backend is told of the client before it hears the client itself; to each connection anew. */
+static void connection_announce(struct connection *connection)
+{
+	const struct target *target = &connection_service(connection)->target;
+	uint8_t *to = connection->worker->peeked;
+
+	if (target->delivery == DELIVERY_CONNECT && target->connect.send_proxy)
+		relay_preface(&connection->relay, to, proxied_announce(connection, target->connect.send_proxy, to));
+}
+
 static void connection_relay(struct connection *connection, uint32_t server_events)
 {
 	struct worker *worker = connection->worker;
@@ -387,6 +401,7 @@ static void connection_relay(struct connection *connection, uint32_t server_even
 	relay->pool = worker->relay_pool;
 	relay->idle_us = worker->policy->idle_timeout_us;
 	relay->done = connection_relay_done;
+	connection_announce(connection);
 	relay_start(relay, connection->client_events, server_events);
 }
 
@@ -402,53 +417,16 @@ static void connection_relay_done(struct relay *relay, enum relay_end end)
 	connection_end(container_of(relay, struct connection, relay), ends[end]);
 }
 
-void connection_stay(struct connection *connection)
-{
-	size_t shown;
-
-	identification_cancel(connection->identification);
-	connection->identification = NULL;
-	connection->decided_us = clock_monotonic_us();
-	connection->service = connection->banner->service;
-	uint32_t events = banner_leave(connection, &shown);
-	connection_relay(connection, events);
-	connection->relay.down.bytes += shown;
-}
-
-/* The backend's own banner, in place of which the client has seen another's. */
-static void connection_skip_banner(struct connection *connection, uint32_t events)
-{
-	connection->server_events |= events;
-	switch (banner_skip(connection->relay.server.in.fd, connection->skipped)) {
-	case BANNER_SKIPPED:
-		connection_relay(connection, connection->server_events);
-		break;
-	case BANNER_AWAITED:
-		break;
-	case BANNER_UNLIKE:
-		dial_cancel(&connection->dial);
-		connection_delivery_failed(connection, -EPROTO);
-		break;
-	}
-}
-
 static void connection_server_ready(struct watch *watch, uint32_t events)
 {
-	struct connection *connection = container_of(watch, struct connection, relay.server.in);
-	if (connection->dialled)
-		connection_skip_banner(connection, events);
-	else
-		dial_ready(&connection->dial, events);
+	dial_ready(&container_of(watch, struct connection, relay.server.in)->dial, events);
 }
 
 static void connection_dialled(struct dial *dial, int error, uint32_t events)
 {
 	struct connection *connection = container_of(dial, struct connection, dial);
-	connection->dialled = error == 0;
 	if (error < 0)
 		connection_delivery_failed(connection, error);
-	else if (connection->skips_banner)
-		connection_skip_banner(connection, events);
 	else
 		connection_relay(connection, events);
 }
@@ -459,8 +437,6 @@ static void connection_connect(struct connection *connection, const struct targe
 	uint64_t due_us = worker->loop.now_us + worker->policy->connect_timeout_us;
 
 	connection->phase = PHASE_CONNECTING;
-	connection->dialled = false;
-	connection->server_events = 0;
 	connection->relay.server.kind = SIDE_SOCKET;
 	connection->relay.server.in.ready = connection_server_ready;
 	connection->dial = (struct dial){
@@ -525,9 +501,7 @@ static void connection_hand_over(struct connection *connection)
 
 	connection_greet(connection, NULL);
 	connection->phase = PHASE_HANDING_OVER;
-	connection->handing.local.len = sizeof(connection->handing.local.un);
-	if (getsockname(fd, &connection->handing.local.sa, &connection->handing.local.len) < 0)
-		connection->handing.local.len = 0;
+	connection->handing.local = proxied_local(connection);
 	connection->handing.facts = (struct facts){
 		.id = connection->id,
 		.client = &connection->client,
@@ -555,13 +529,11 @@ static void connection_spawned(struct spawn_request *request, const struct messa
 static void connection_fill_message(const struct connection *connection, struct message *message)
 {
 	const char *protocol = connection_protocol(connection);
-	socklen_t len = sizeof(message->local.un);
 
 	message->index = connection->service;
 	message->connection = message->serial = connection->id;
 	message->client = connection->client;
-	if (getsockname(connection_socket(connection), &message->local.sa, &len) == 0)
-		message->local.len = len;
+	message->local = proxied_local(connection);
 	if (protocol)
 		strncpy(message->protocol, protocol, sizeof(message->protocol) - 1);
 	if (connection->sni)
@@ -715,7 +687,6 @@ static void connection_release(struct connection *connection, enum connection_en
 	switch (connection->phase) {
 	case PHASE_DECIDING:
 		identification_cancel(connection->identification);
-		banner_end(connection);
 		break;
 	case PHASE_RELAYING:
 		relay_close(
@@ -730,7 +701,7 @@ static void connection_release(struct connection *connection, enum connection_en
 	default:
 		break;
 	}
-	if (!reset && (end == END_REJECTED || end == END_REFUSED || end == END_NO_SERVICE))
+	if (!reset && (end == END_REJECTED || end == END_REFUSED || end == END_NO_SERVICE || end == END_PROXY_HEADER))
 		connection_discard_input(connection);
 	connection_close_client(connection, reset);
 	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.in));
@@ -762,6 +733,7 @@ static void connection_bury(struct task *task)
 	struct worker *worker = connection->worker;
 
 	free(connection->names);
+	free(connection->proxied);
 	if (connection->previous)
 		connection->previous->next = connection->next;
 	else

@@ -1,6 +1,5 @@
 /* A connection's journey: evidence, decision, delivery, end. */
 #pragma once
-#include "banner.h"
 #include "dial.h"
 #include "facts.h"
 #include "handover.h"
@@ -11,13 +10,14 @@
 #include "spawner.h"
 #include <stdbool.h>
 
-struct banner;
 struct listener;
 struct service;
 struct worker;
 struct identification;
+struct proxied;
 
 enum connection_phase {
+	PHASE_PROXIED, /* waits for the header of a proxy */
 	PHASE_DECIDING,
 	PHASE_ASKING, /* its access program */
 	PHASE_CONNECTING,
@@ -35,7 +35,8 @@ enum connection_end {
 	END_IDLE,
 	END_NO_SERVICE, /* nothing matched and there is no on_unknown or on_silence */
 	END_REJECTED,
-	END_REFUSED, /* by a rule of access */
+	END_REFUSED,      /* by a rule of access */
+	END_PROXY_HEADER, /* the proxy's header is not there or broken, or it comes from somebody else */
 	END_HANDED_OVER,
 	END_PROGRAM, /* runs on the client's socket */
 	END_DELIVERY_FAILED,
@@ -48,8 +49,9 @@ struct connection {
 	struct connection *next, *previous; /* among those that live */
 	uint64_t id;
 	struct address client;
-	const char *listener; /* its text */
-	size_t decider;       /* its number */
+	struct proxied *proxied; /* the proxy that said so; NULL: the client came by itself */
+	const char *listener;    /* its text */
+	size_t decider;          /* its number */
 
 	enum connection_phase phase;
 	uint32_t service;  /* SERVICE_NONE until decided */
@@ -58,21 +60,16 @@ struct connection {
 	uint32_t asked;    /* bytes that the identifiers have seen; UINT32_MAX: more would not help */
 	uint64_t accepted_us, decided_us;
 	uint32_t client_events; /* all that were seen: edges are not repeated */
-	uint32_t server_events; /* likewise, where its banner is skipped */
-	bool dialled;           /* the backend is connected to */
 	struct timer deadline;  /* of the phase */
 	struct task burial;     /* frees it after the loop's turn */
 	int error;              /* of the delivery, -errno */
-	const char *refused;    /* the rule of access that did */
-	struct banner *banner;  /* that a silent client is shown while it is being told apart; NULL */
-	bool was_silent;        /* and has had its chance of one */
-	bool skips_banner;      /* the client has seen one of this kind: the backend's own is left out */
-	enum server_banner skipped;
-	bool owes_greeting; /* TCPMUX: its line was taken and not answered yet */
+	const char *refused;    /* the rule of access that did, or what is wrong with the proxy's header */
+	bool owes_greeting;     /* TCPMUX: its line was taken and not answered yet */
 	struct limits_ticket ticket;
 	uint32_t listener_place; /* among the limits, or LIMITS_NONE */
 	char *names;             /* sni, alpn and host, NUL after each; NULL with none */
 	const char *sni, *alpn, *host;
+	bool offers_one_alpn;
 
 	struct relay relay; /* relay.client.in watches the client from accept on */
 	union {
@@ -106,12 +103,6 @@ void connection_adopt(struct worker *worker, int fd, const struct address *clien
 
 /* The identifiers have answered (identify.h). */
 void connection_identified(void *context, uint32_t protocol, bool more_could_help);
-
-/* The client was shown a whole banner that others say as well: its answer decides. */
-void connection_bannered(struct connection *connection);
-
-/* It was shown one, and there is nobody else whom it could have come for. */
-void connection_stay(struct connection *connection);
 
 /* The access program of a connection has decided. */
 void connection_admitted(struct worker *worker, uint64_t id, bool admitted);

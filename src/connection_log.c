@@ -1,6 +1,7 @@
 /* The one log line of a connection: who, what, where to, how much, how long, how it ended. usher(8) explains every key. */
 #include "connection.h"
 #include "log.h"
+#include "proxied.h"
 #include "worker.h"
 #include <string.h>
 
@@ -30,6 +31,7 @@ static const char *const end_names[] = {
 	[END_NO_SERVICE] = "no-service",
 	[END_REJECTED] = "rejected",
 	[END_REFUSED] = "refused",
+	[END_PROXY_HEADER] = "proxy-header",
 	[END_HANDED_OVER] = "handed-over",
 	[END_PROGRAM] = "program-started",
 	[END_DELIVERY_FAILED] = "delivery-failed",
@@ -69,6 +71,8 @@ void connection_log(const struct connection *connection, enum log_level level, e
 	record_begin(&record, level, "connection");
 	record_number(&record, "id", connection->id);
 	record_address(&record, "client", &connection->client);
+	if (connection->proxied)
+		record_address(&record, "via", &connection->proxied->peer);
 	record_text(&record, "listener", connection->listener);
 	if (connection->protocol != PROTOCOL_NONE)
 		record_text(&record, "protocol", connection_protocol(connection));

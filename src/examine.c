@@ -17,6 +17,7 @@ static void keep_names(struct connection *connection, const struct findings *fin
 	const char **names[] = { &connection->sni, &connection->alpn, &connection->host };
 	size_t size = 0;
 
+	connection->offers_one_alpn = findings->attribute[ATTRIBUTE_ALPN].count == 1;
 	for (int i = 0; i < 3; i++)
 		if (findings->attribute[kept[i]].count)
 			size += findings->attribute[kept[i]].value[0].len + 1;
@@ -65,17 +66,6 @@ static enum examined conclude(
 	return closed ? EXAMINED_GONE : EXAMINED_SILENT;
 }
 
-/* Who was shown a banner is somebody's who says the like. */
-static const struct decider *examine_decider(const struct connection *connection)
-{
-	const struct policy *policy = connection->worker->policy;
-	const struct banner *banner = connection->banner;
-
-	if (banner && banner->known)
-		return policy->listeners[connection->decider].banner_deciders[banner->kind];
-	return policy->deciders[connection->decider];
-}
-
 enum examined examine(struct connection *connection, bool last, uint32_t *ret_service, uint32_t *ret_protocol)
 {
 	struct worker *worker = connection->worker;
@@ -96,7 +86,7 @@ enum examined examine(struct connection *connection, bool last, uint32_t *ret_se
 		.may_be_named = may_be_named(connection),
 	};
 	struct outcome outcome;
-	decider_decide(examine_decider(connection), &evidence, worker->findings, &outcome);
+	decider_decide(worker->policy->deciders[connection->decider], &evidence, worker->findings, &outcome);
 
 	bool settled = outcome.more == SERVICE_NONE;
 	bool full = n == EVIDENCE_MAX;

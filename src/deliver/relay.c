@@ -3,6 +3,7 @@
 #include "relay.h"
 #include "fd.h"
 #include "relay_pool.h"
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -64,7 +65,10 @@ static enum step relay_reset(struct relay *relay, const struct relay_side *by)
 
 static void flow_moved(struct relay *relay, struct relay_flow *flow, size_t n)
 {
-	flow->bytes += n;
+	uint32_t uncounted = n < flow->uncounted ? (uint32_t)n : flow->uncounted;
+
+	flow->uncounted -= uncounted;
+	flow->bytes += n - uncounted;
 	relay->moved_us = relay->loop->now_us;
 }
 
@@ -393,9 +397,24 @@ static void relay_program_input_ready(struct watch *watch, uint32_t events)
 	relay_run(relay);
 }
 
+void relay_preface(struct relay *relay, const uint8_t *bytes, size_t len)
+{
+	assert(len > 0 && len <= RELAY_BUFFER_SIZE);
+	relay->preface = relay_pool_take_buffer(relay->pool);
+	relay->preface_len = (uint32_t)len;
+	if (relay->preface)
+		memcpy(relay->preface, bytes, len);
+}
+
 void relay_start(struct relay *relay, uint32_t client_events, uint32_t server_events)
 {
-	relay->up = (struct relay_flow){ .readable = true, .writable = true };
+	relay->up = (struct relay_flow){
+		.readable = true,
+		.writable = true,
+		.pending = relay->preface,
+		.pending_len = relay->preface_len,
+		.uncounted = relay->preface_len,
+	};
 	relay->down = (struct relay_flow){ .writable = true };
 	relay->end = RELAY_RUNNING;
 	relay->lingering = false;
@@ -407,7 +426,8 @@ void relay_start(struct relay *relay, uint32_t client_events, uint32_t server_ev
 	relay->server.out.ready = relay_program_input_ready;
 	flow_source_events(&relay->up, client_events);
 	flow_source_events(&relay->down, server_events);
-	if (loop_timer(relay->loop, &relay->idle, relay->moved_us + relay->idle_us) < 0)
+	if ((relay->preface_len && !relay->preface) ||
+		loop_timer(relay->loop, &relay->idle, relay->moved_us + relay->idle_us) < 0)
 		relay_finish(relay, RELAY_NO_MEMORY);
 	relay_run(relay);
 }

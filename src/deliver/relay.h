@@ -38,7 +38,8 @@ struct relay_side {
 
 /* One direction. */
 struct relay_flow {
-	uint64_t bytes; /* delivered */
+	uint64_t bytes;     /* delivered */
+	uint32_t uncounted; /* of what is still to be delivered: not the source's */
 	/* 0 .. pending_at -- delivered, pending_at .. pending_len -- kept back, to deliver before anything else is read */
 	uint8_t *pending;
 	uint32_t pending_at, pending_len;
@@ -62,6 +63,8 @@ struct relay {
 
 	struct relay_side client;
 	struct relay_side server;
+	uint8_t *preface; /* a buffer of the pool's; see relay_preface() */
+	uint32_t preface_len;
 	struct relay_flow up;   /* client to server */
 	struct relay_flow down; /* server to client */
 	uint64_t moved_us;      /* when something last moved */
@@ -70,6 +73,10 @@ struct relay {
 	enum relay_end end;
 	bool lingering; /* only waiting for the client to stop sending */
 };
+
+/* Before relay_start(), with `pool` set: what the server gets before all that the client sends, at most RELAY_BUFFER_SIZE bytes.
+ * They do not count among the client's. Without memory the relay ends with RELAY_NO_MEMORY. */
+void relay_preface(struct relay *relay, const uint8_t *bytes, size_t len);
 
 /* Both sides are connected, non-blocking and watched with RELAY_EVENTS, and the caller has set everything above `client`
  * and both sides. The events are all that were seen on each side so far: edges are not repeated. */

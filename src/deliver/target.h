@@ -44,6 +44,7 @@ struct target {
 			const struct backend *backends; /* tried in order */
 			size_t n_backends;
 			int keepalive_s; /* of the connections to them */
+			unsigned send_proxy; /* the version of the PROXY header that they get first; 0: none */
 		} connect;
 		struct {
 			const char *text;

@@ -4,111 +4,17 @@
  * has nobody in it, and limits on programs where none is run. Everything is in the policy's arena; files are read now, and
  * again when the configuration is. */
 #include "access_read.h"
+#include "address_list.h"
 #include "compile.h"
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_PREFIX     "file:"
-#define FILE_PREFIX_LEN (sizeof(FILE_PREFIX) - 1)
-#define FILE_ERRORS_MAX 20        /* of one file: the rest is not looked at */
-#define TEXT_MAX        72        /* of a list as it is shown to people */
-#define RATE_MOST       1000000UL /* in any unit */
+#define RATE_MOST 1000000UL /* in any unit */
 
 struct access_reader {
 	struct reader *reader;
 	struct arena *arena;
-	bool wrong; /* some entry of the list was complained about */
 };
-
-/* ---- lists of addresses ---------------------------------------------------------------------------------------------- */
-
-/* One line of a file, without its comment and the blanks around it. False: complained. */
-static bool line_read(
-	struct access_reader *access, struct address_set *set, const char *path, unsigned number, char *line)
-{
-	char why[ADDRESS_SET_WHY_MAX];
-
-	line[strcspn(line, "#\r\n")] = '\0';
-	line += strspn(line, " \t");
-	size_t len = strlen(line);
-	while (len && strchr(" \t", line[len - 1]))
-		line[--len] = '\0';
-	if (!len || address_set_insert(set, line, why) == 0)
-		return true;
-	reader_error_in(access->reader, path, number, "%s", why);
-	access->wrong = true;
-	return false;
-}
-
-static void file_read(
-	struct access_reader *access, struct address_set *set, const struct setting *at, const char *path)
-{
-	unsigned number = 0, errors = 0;
-	char *line = NULL;
-	size_t room = 0;
-	FILE *from = path[0] == '/' ? fopen(path, "re") : NULL;
-
-	if (path[0] != '/') {
-		reader_error(access->reader, at, "`file:%.80s', expected an absolute path behind `file:'", path);
-		access->wrong = true;
-		return;
-	}
-	if (!from) {
-		reader_error(access->reader, at, "`%s' cannot be read: %s", path, strerror(errno));
-		access->wrong = true;
-		return;
-	}
-	while (errors < FILE_ERRORS_MAX && (errno = 0, getline(&line, &room, from)) > 0)
-		errors += !line_read(access, set, path, ++number, line);
-	if (errors == FILE_ERRORS_MAX)
-		reader_error_in(access->reader, path, number, "too many errors, the rest of the file was not read");
-	else if (ferror(from))
-		reader_error(access->reader, at, "`%s' cannot be read: %s", path, strerror(errno));
-	free(line);
-	fclose(from);
-}
-
-/* The strings of a list as one text; past a certain length only their number. */
-static const char *list_text(struct access_reader *access, const struct setting *at)
-{
-	size_t count = setting_count(at);
-	const char *text = NULL;
-
-	for (size_t i = 0; i < count; i++) {
-		if (text && strlen(text) > TEXT_MAX)
-			return arena_printf(access->arena, "%s, and %zu more", text, count - i);
-		text = arena_printf(access->arena, "%s%s%s", text ? text : "", text ? ", " : "",
-			setting_text(setting_item(at, i)));
-	}
-	return text;
-}
-
-static const struct address_set *addresses_read(
-	struct access_reader *access, const struct setting *at, const char **ret_text)
-{
-	struct address_set *set = address_set_new();
-	char why[ADDRESS_SET_WHY_MAX];
-
-	access->wrong = false;
-	for (size_t i = 0; i < setting_count(at); i++) {
-		const struct setting *item = setting_item(at, i);
-		const char *text = setting_text(item);
-		if (strncmp(text, FILE_PREFIX, FILE_PREFIX_LEN) == 0) {
-			file_read(access, set, item, text + FILE_PREFIX_LEN);
-		} else if (address_set_insert(set, text, why) < 0) {
-			reader_error(access->reader, item, "%s", why);
-			access->wrong = true;
-		}
-	}
-	const struct address_set *kept = address_set_keep(set, access->arena);
-	address_set_free(set);
-	*ret_text = list_text(access, at);
-	if (strstr(*ret_text, FILE_PREFIX))
-		*ret_text =
-			arena_printf(access->arena, "%s (%zu entries in all)", *ret_text, address_set_count(kept));
-	return kept;
-}
 
 /* ---- hours and rates ------------------------------------------------------------------------------------------------ */
 
@@ -157,21 +63,27 @@ bool access_read(struct reader *reader, struct arena *arena, const struct values
 {
 	struct access_reader access = { .reader = reader, .arena = arena };
 	const struct setting *const *value = &values->value[first];
+	struct address_list list;
 	bool given = false;
 
 	for (size_t i = 0; i < n_keys; i++)
 		given = given || values->given[first + i];
 	if (value[ACCESS_ALLOW]) {
-		ret->allow = addresses_read(&access, value[ACCESS_ALLOW], &ret->allow_text);
-		if (address_set_count(ret->allow) == 0 && !access.wrong)
+		bool good = address_list_read(reader, arena, value[ACCESS_ALLOW], false, &list);
+		ret->allow = list.set;
+		ret->allow_text = list.text;
+		if (good && address_set_count(ret->allow) == 0)
 			reader_error(
 				reader, value[ACCESS_ALLOW], "`allow' lets nobody in, expected at least one entry");
 	}
-	if (value[ACCESS_DENY])
-		ret->deny = addresses_read(&access, value[ACCESS_DENY], &ret->deny_text);
+	if (value[ACCESS_DENY]) {
+		address_list_read(reader, arena, value[ACCESS_DENY], false, &list);
+		ret->deny = list.set;
+		ret->deny_text = list.text;
+	}
 	if (value[ACCESS_HOURS]) {
 		ret->hours = hours_read(&access, value[ACCESS_HOURS]);
-		ret->hours_text = list_text(&access, value[ACCESS_HOURS]);
+		ret->hours_text = setting_list_text(arena, value[ACCESS_HOURS]);
 	}
 	if (value[ACCESS_RATE])
 		rate_read(&access, value[ACCESS_RATE], ret);

@@ -163,6 +163,7 @@ static void connect_compile(struct compiler *compiler, const struct values *valu
 	target->connect.backends = backends;
 	target->connect.n_backends = count;
 	target->connect.keepalive_s = values_switch(values, SERVICE_KEEPALIVE, KEEPALIVE_SYSTEM, KEEPALIVE_SYSTEM);
+	target->connect.send_proxy = (unsigned)values_number(values, SERVICE_SEND_PROXY);
 	for (size_t i = 0; i < count; i++)
 		backend_compile(compiler, &backends[i], setting_item(at, i));
 }
@@ -192,6 +193,7 @@ static void handover_compile(struct compiler *compiler, const struct values *val
 static const struct {
 	enum service_key key, owner;
 } belongs[] = {
+	{ SERVICE_SEND_PROXY, SERVICE_CONNECT },
 	{ SERVICE_FORMAT, SERVICE_HANDOVER },
 	{ SERVICE_STDIO, SERVICE_EXEC },
 	{ SERVICE_USER, SERVICE_EXEC },

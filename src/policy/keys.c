@@ -17,7 +17,6 @@ static const struct key top_keys[TOP_COUNT] = {
 	[TOP_GROUP] = { "group", KEY_STRING },
 	[TOP_WORKERS] = { "workers", KEY_WHOLE, 1, 256 }, /* default: as many as there are cores */
 	[TOP_DECIDE_TIMEOUT] = { "decide_timeout", KEY_SECONDS, 0, DAY, 3 },
-	[TOP_BANNER_TIMEOUT] = { "banner_timeout", KEY_SECONDS, 0.01, DAY, 0.5 },
 	[TOP_CONNECT_TIMEOUT] = { "connect_timeout", KEY_SECONDS, 0.01, 3600, 5 },
 	[TOP_IDLE_TIMEOUT] = { "idle_timeout", KEY_SECONDS, 0.01, 30 * DAY, 3600 },
 	[TOP_DRAIN_TIMEOUT] = { "drain_timeout", KEY_SECONDS, 0, DAY, 30 },
@@ -34,13 +33,13 @@ static const struct key top_keys[TOP_COUNT] = {
 static const struct key listen_keys[LISTEN_COUNT] = {
 	[LISTEN_ADDRESS] = { "address", KEY_STRING },
 	[LISTEN_MODE] = { "mode", KEY_MODE },
-	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS,
-		.later = "this usher does not read PROXY headers yet" },
 	[LISTEN_KEEPALIVE] = { "keepalive", KEY_SWITCH, 1, KEEPALIVE_MAX },
 	[LISTEN_MAX_CONNECTIONS] = { "max_connections", KEY_WHOLE, 0, 10000000, 0 },
 	[LISTEN_FREEBIND] = { "freebind", KEY_BOOL },
 	[LISTEN_ON_SILENCE] = { "on_silence", KEY_STRING },
 	[LISTEN_ON_UNKNOWN] = { "on_unknown", KEY_STRING },
+	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS },
+	[LISTEN_OTHERS] = { "others", KEY_CHOICE, .choices = "refuse plain" },
 };
 
 static const struct key log_keys[LOG_KEY_COUNT] = {
@@ -72,6 +71,7 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_NAME] = { "name", KEY_STRING },
 	[SERVICE_MATCH] = { "match", KEY_MIXED },
 	[SERVICE_CONNECT] = { "connect", KEY_STRINGS },
+	[SERVICE_SEND_PROXY] = { "send_proxy", KEY_WHOLE, 1, 2, 0 },
 	[SERVICE_HANDOVER] = { "handover", KEY_STRING },
 	[SERVICE_FORMAT] = { "format", KEY_CHOICE, .choices = "usher tcpmux" },
 	[SERVICE_EXEC] = { "exec", KEY_STRINGS },
@@ -80,7 +80,6 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_GROUP] = { "group", KEY_STRING },
 	[SERVICE_REJECT] = { "reject", KEY_CHOICE, .choices = "close reset" },
 	[SERVICE_FALLBACK] = { "fallback", KEY_STRING },
-	[SERVICE_BANNER] = { "banner", KEY_BOOL },
 	[SERVICE_KEEPALIVE] = { "keepalive", KEY_SWITCH, 1, KEEPALIVE_MAX },
 	[SERVICE_LOG_LEVEL] = { "log_level", KEY_CHOICE, .choices = "notice info debug", .preset = 1 },
 	[SERVICE_ACCESS + ACCESS_ALLOW] = { "allow", KEY_STRINGS },

@@ -23,7 +23,6 @@ struct key {
 	double least, most;  /* of a number */
 	double preset;       /* of a number, a 0 or 1, or the place of a choice: taken where the key is absent */
 	const char *choices; /* "close reset" */
-	const char *later;   /* not there yet: why an otherwise sensible key is refused */
 };
 
 struct section {
@@ -38,7 +37,6 @@ enum top_key {
 	TOP_GROUP,
 	TOP_WORKERS,
 	TOP_DECIDE_TIMEOUT,
-	TOP_BANNER_TIMEOUT,
 	TOP_CONNECT_TIMEOUT,
 	TOP_IDLE_TIMEOUT,
 	TOP_DRAIN_TIMEOUT,
@@ -57,6 +55,7 @@ enum listen_key {
 	LISTEN_ADDRESS,
 	LISTEN_MODE,
 	LISTEN_ACCEPT_PROXY,
+	LISTEN_OTHERS,
 	LISTEN_KEEPALIVE,
 	LISTEN_MAX_CONNECTIONS,
 	LISTEN_FREEBIND,
@@ -99,6 +98,7 @@ enum service_key {
 	SERVICE_NAME,
 	SERVICE_MATCH,
 	SERVICE_CONNECT,
+	SERVICE_SEND_PROXY,
 	SERVICE_HANDOVER,
 	SERVICE_FORMAT,
 	SERVICE_EXEC,
@@ -107,7 +107,6 @@ enum service_key {
 	SERVICE_GROUP,
 	SERVICE_REJECT,
 	SERVICE_FALLBACK,
-	SERVICE_BANNER,
 	SERVICE_KEEPALIVE,
 	SERVICE_LOG_LEVEL,
 	SERVICE_ACCESS, /* from here on in the order of enum access_key */

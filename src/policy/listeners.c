@@ -1,7 +1,8 @@
-/* The `listen` key: addresses that usher accepts on.
+/* The `listen` key: addresses that usher accepts on, and who may say there who its clients are.
  *
- * Refuses names (an address to bind must not depend on a name server), port 0, what is not there yet (UDP,
- * PROXY headers) and the same address twice. Texts live in the policy's arena. */
+ * Refuses names (an address to bind must not depend on a name server), port 0, what is not there yet (UDP), the same
+ * address twice, and lists of proxies that no client of the listener can be in. Texts live in the policy's arena. */
+#include "address_list.h"
 #include "compile.h"
 #include <errno.h>
 #include <string.h>
@@ -67,6 +68,33 @@ static void belongings_check(struct compiler *compiler, const struct listener_po
 	}
 }
 
+static void proxies_compile(struct compiler *compiler, struct listener_policy *listener, const struct values *values)
+{
+	const struct setting *at = values->value[LISTEN_ACCEPT_PROXY];
+	bool ip = address_is_ip(&listener->address);
+	struct address_list list;
+
+	listener->plain_others = values_choice(values, LISTEN_OTHERS) == 1;
+	if (values->value[LISTEN_OTHERS] && !values->given[LISTEN_ACCEPT_PROXY])
+		compile_error(compiler, values->value[LISTEN_OTHERS], "`others' goes with `accept_proxy' only");
+	if (!at || !address_list_read(compiler->reader, compiler->arena, at, true, &list))
+		return;
+	if (ip && list.unix_clients)
+		compile_error(compiler, at,
+			"`accept_proxy' of listener `%s' has \"unix:\", expected that only on \"unix:/path\"",
+			listener->text);
+	else if (!ip && !list.unix_clients)
+		compile_error(compiler, at,
+			"`accept_proxy' of listener `%s' lets nobody in, expected \"unix:\": its clients have no "
+			"addresses",
+			listener->text);
+	else if (ip && address_set_count(list.set) == 0)
+		compile_error(compiler, at, "`accept_proxy' names nobody, expected at least one entry");
+	listener->proxies = list.set;
+	listener->unix_proxies = list.unix_clients;
+	listener->proxies_text = list.text;
+}
+
 /* Returns the setting that holds the address, or NULL where there is none to go on with. */
 static const struct setting *listener_read(
 	struct compiler *compiler, struct listener_policy *listener, struct values *values, const struct setting *at)
@@ -87,6 +115,7 @@ static const struct setting *listener_read(
 	listener->keepalive_s = values_switch(values, LISTEN_KEEPALIVE, KEEPALIVE_SYSTEM, KEEPALIVE_SYSTEM);
 	listener->freebind = values_switch(values, LISTEN_FREEBIND, 0, 1) != 0;
 	listener->max_connections = (unsigned)values_number(values, LISTEN_MAX_CONNECTIONS);
+	proxies_compile(compiler, listener, values);
 	return at;
 }
 

@@ -7,7 +7,6 @@
 #include "decider.h"
 #include "log.h"
 #include "module.h"
-#include "server_banner.h"
 #include "target.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,10 +20,13 @@ struct listener_policy {
 	bool freebind;                   /* the address need not be there yet */
 	unsigned max_connections;        /* that came in here, in all workers together; 0: no limit */
 	uint32_t on_silence, on_unknown; /* SERVICE_NONE: close */
-	uint32_t banner_service;         /* whose banner a silent client is shown; SERVICE_NONE */
-	/* Between whom its answer decides, by what kind of banner it was; NULL: nobody but this service. */
-	const struct decider *banner_deciders[SERVER_BANNER_KINDS];
 	unsigned line;
+
+	/* Whose connections begin with a PROXY header; NULL: nobody's. */
+	const struct address_set *proxies;
+	bool unix_proxies;        /* those of UNIX sockets */
+	const char *proxies_text; /* as written */
+	bool plain_others;        /* connections from elsewhere are served as they are rather than refused */
 };
 
 struct service {
@@ -35,7 +37,6 @@ struct service {
 	const struct access *access; /* NULL: nothing restricts it */
 	const struct program *asks;  /* the access program, run as the workers' user; NULL: none */
 	enum log_level log_level;    /* of the line of a connection that it served */
-	bool has_banner;             /* its server speaks first; silent clients are shown what it says */
 	uint32_t fallback;           /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
 };
 
@@ -76,7 +77,6 @@ struct policy {
 	const char **names; /* host names of backends, for the resolver */
 	size_t n_names;
 
-	uint64_t banner_timeout_us; /* of silence */
 	uint64_t decide_timeout_us, connect_timeout_us, idle_timeout_us, drain_timeout_us;
 	unsigned workers;
 	unsigned max_connections; /* in all workers together; 0: as many as descriptors allow */

@@ -297,10 +297,6 @@ static bool value_fits(struct reader *reader, const struct key *key, const struc
 	const char *expected = expectation(key, buf, sizeof(buf));
 	bool type_fits;
 
-	if (key->later) {
-		reader_error(reader, at, "`%s' cannot be used: %s", key->name, key->later);
-		return false;
-	}
 	if (key->type == KEY_STRINGS || key->type == KEY_GROUPS || key->type == KEY_MIXED)
 		return list_fits(reader, key, at, expected);
 	if (scalar_fits(key, at, &type_fits))
@@ -329,8 +325,7 @@ static void complain_of_key(struct reader *reader, const struct setting *at, con
 			distance = d;
 		}
 		size_t len = strlen(known);
-		if (!section->keys[i].later)
-			snprintf(known + len, sizeof(known) - len, "%s%s", i ? ", " : "", section->keys[i].name);
+		snprintf(known + len, sizeof(known) - len, "%s%s", i ? ", " : "", section->keys[i].name);
 	}
 	reader_error(reader, at, "unknown key `%s' in %s%s%s%s, expected one of %s", name, section->name,
 		best ? " (did you mean `" : "", best ? best : "", best ? "'?)" : "", known);

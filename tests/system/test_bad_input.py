@@ -251,7 +251,7 @@ CASES = {
     "no match and nothing leads to it": (
         good('match = "http"; ', ""),
         5,
-        "service `web' has no `match' or `banner', and no `on_silence'",
+        "service `web' has no `match', and no `on_silence'",
     ),
     "wildcard in the middle": (
         good('match = "http"', 'match = { sni = "a.*.b"; }'),
@@ -287,10 +287,10 @@ CASES = {
         "`here' is no address to listen on, expected",
     ),
     "UDP": (good("127.0.0.1", "udp:127.0.0.1"), 1, "does not serve UDP yet"),
-    "accept_proxy": (
-        good('[ "127.0.0.1:40001" ]', '( { address = "127.0.0.1:40001"; accept_proxy = [ "::/0" ]; } )'),
+    "accept_proxy of somebody without an address": (
+        good('[ "127.0.0.1:40001" ]', '( { address = "127.0.0.1:40001"; accept_proxy = [ "unix:" ]; } )'),
         1,
-        "`accept_proxy' cannot be used",
+        "`accept_proxy' of listener `127.0.0.1:40001' has \"unix:\"",
     ),
     "mode on an IP address": (
         good('[ "127.0.0.1:40001" ]', '( { address = "127.0.0.1:40001"; mode = 0600; } )'),

@@ -1,0 +1,118 @@
+/* A connection's PROXY headers, the one that comes in and the one that goes out. Believes those alone whom the listener's
+ * policy names. What it keeps of a header is the connection's, and freed with it. */
+#include "proxied.h"
+#include "connection.h"
+#include "policy.h"
+#include "proxy_header.h"
+#include "worker.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+_Static_assert(PROXY_HEADER_WRITE_MAX <= EVIDENCE_MAX, "a header is read and written in the worker's buffer");
+
+enum proxied_by proxied_by(const struct listener_policy *listener, const struct address *peer)
+{
+	if (!listener->proxies)
+		return PROXIED_BY_NOBODY;
+	if (address_is_ip(peer) ? address_set_contains(listener->proxies, peer) : listener->unix_proxies)
+		return PROXIED_BY_TRUSTED;
+	return listener->plain_others ? PROXIED_BY_NOBODY : PROXIED_BY_STRANGER;
+}
+
+static const char *fault_name(ssize_t error)
+{
+	switch (error) {
+	case -ENOMSG:
+		return "absent";
+	case -EMSGSIZE:
+		return "too-long";
+	case -EBADMSG:
+		return "checksum";
+	default:
+		return "malformed";
+	}
+}
+
+/* Before the header's bytes are read: its TLVs lie in them. */
+static int proxied_keep(struct connection *connection, const struct proxy_header *header)
+{
+	if (header->source.len == 0)
+		return 0;
+	struct proxied *proxied = malloc(sizeof(*proxied) + header->tlvs_len);
+	if (!proxied)
+		return -ENOMEM;
+	proxied->peer = connection->client;
+	proxied->destination = header->destination;
+	proxied->tlvs_len = header->tlvs_len;
+	if (header->tlvs_len)
+		memcpy(proxied->tlvs, header->tlvs, header->tlvs_len);
+	connection->proxied = proxied;
+	connection->client = header->source;
+	return 0;
+}
+
+static enum proxied_taken consume(int fd, uint8_t *buffer, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = recv(fd, buffer, len, MSG_DONTWAIT);
+		if (n <= 0)
+			return PROXIED_RESET; /* they were there */
+		len -= (size_t)n;
+	}
+	return PROXIED_TAKEN;
+}
+
+enum proxied_taken proxied_take(struct connection *connection)
+{
+	uint8_t *buffer = connection->worker->peeked;
+	int fd = connection_socket(connection);
+	struct proxy_header header;
+
+	ssize_t n = recv(fd, buffer, PROXY_HEADER_MAX, MSG_PEEK);
+	if (n == 0)
+		return PROXIED_GONE;
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? PROXIED_WAIT : PROXIED_RESET;
+	ssize_t len = proxy_header_read(buffer, (size_t)n, &header);
+	bool closed = connection->client_events & (EPOLLRDHUP | EPOLLHUP);
+	if (len == 0 && !closed)
+		return PROXIED_WAIT;
+	if (len <= 0) {
+		connection->refused = len < 0 ? fault_name(len) : "incomplete";
+		return PROXIED_BROKEN;
+	}
+	if (proxied_keep(connection, &header) < 0)
+		return PROXIED_NO_MEMORY;
+	return consume(fd, buffer, (size_t)len);
+}
+
+struct address proxied_local(const struct connection *connection)
+{
+	struct address local = { .len = sizeof(local.un) };
+
+	if (connection->proxied)
+		return connection->proxied->destination;
+	if (getsockname(connection_socket(connection), &local.sa, &local.len) < 0)
+		local.len = 0;
+	return local;
+}
+
+/* The application protocol is told where the client offered one alone: which of several it will be, the server decides. */
+size_t proxied_announce(const struct connection *connection, unsigned version, uint8_t *to)
+{
+	const struct proxied *proxied = connection->proxied;
+	const struct proxy_header header = {
+		.source = connection->client,
+		.destination = proxied_local(connection),
+		.tlvs = proxied ? proxied->tlvs : NULL,
+		.tlvs_len = proxied ? proxied->tlvs_len : 0,
+	};
+	const struct proxy_additions additions = {
+		.alpn = connection->offers_one_alpn ? connection->alpn : NULL,
+		.authority = connection->sni ? connection->sni : connection->host,
+		.id = connection->id,
+	};
+	return proxy_header_write(to, version, &header, &additions);
+}

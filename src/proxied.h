@@ -1,0 +1,43 @@
+/* Who a proxy in front says that its client is: the PROXY header (proxy_header.h) is taken off the connection before anything
+ * else of it is looked at, and one goes first to a backend that wants it. */
+#pragma once
+#include "address.h"
+#include <stddef.h>
+#include <stdint.h>
+
+struct connection;
+struct listener_policy;
+
+/* How long the header may take from accept on: time for a segment to be lost and sent again (section 2 of the specification). */
+#define PROXIED_DEADLINE_US 5000000
+
+/* What came in, where it named somebody. The connection's client is the one that it named. */
+struct proxied {
+	struct address peer;        /* the proxy */
+	struct address destination; /* what the client had connected to */
+	size_t tlvs_len;
+	uint8_t tlvs[];
+};
+
+enum proxied_by { PROXIED_BY_NOBODY, PROXIED_BY_TRUSTED, PROXIED_BY_STRANGER };
+
+/* Nobody: the connection is as it seems. Trusted: it must begin with a header. Stranger: it is not served. */
+enum proxied_by proxied_by(const struct listener_policy *listener, const struct address *peer);
+
+enum proxied_taken {
+	PROXIED_WAIT, /* more may come */
+	PROXIED_TAKEN,
+	PROXIED_BROKEN, /* connection->refused says how */
+	PROXIED_GONE,
+	PROXIED_RESET,
+	PROXIED_NO_MEMORY,
+};
+
+/* Looks whether the header is there; consumes all of it and nothing behind it, or nothing. */
+enum proxied_taken proxied_take(struct connection *connection);
+
+/* The address that the client connected to. len 0: it cannot be known. */
+struct address proxied_local(const struct connection *connection);
+
+/* Writes the header for a backend into `to` (PROXY_HEADER_WRITE_MAX bytes) and returns its length. */
+size_t proxied_announce(const struct connection *connection, unsigned version, uint8_t *to);
