@@ -11,6 +11,11 @@ const struct probe probes[] = {
 	{ "openvpn", .stream = probe_openvpn, .datagram = probe_openvpn_datagram },
 	{ "socks4", .stream = probe_socks4 },
 	{ "socks5", .stream = probe_socks5 },
+	{ "xmpp", .stream = probe_xmpp, .attributes = 1U << ATTRIBUTE_HOST },
+	{ "mqtt", .stream = probe_mqtt, .attributes = 1U << ATTRIBUTE_VERSION | 1U << ATTRIBUTE_USER },
+	{ "redis", .stream = probe_redis },
+	{ "postgres", .stream = probe_postgres, .attributes = 1U << ATTRIBUTE_USER | 1U << ATTRIBUTE_DATABASE },
+	{ "rdp", .stream = probe_rdp, .attributes = 1U << ATTRIBUTE_COOKIE },
 	{ "tcpmux", .stream = probe_tcpmux, .attributes = 1U << ATTRIBUTE_SERVICE },
 	{ "any", .stream = probe_any, .datagram = probe_any },
 };

@@ -24,3 +24,4 @@ enum verdict probe_run(const struct probe *probe, const struct evidence *evidenc
 probe_function probe_ssh, probe_http, probe_tls, probe_tcpmux, probe_any;
 probe_function probe_openvpn, probe_openvpn_datagram;
 probe_function probe_socks4, probe_socks5;
+probe_function probe_xmpp, probe_mqtt, probe_redis, probe_postgres, probe_rdp;

@@ -278,5 +278,23 @@ static const struct sample {
 	{ "socks5_curl", BYTES("\x05\x02\x00\x01"), "socks5", { NULL } },
 	{ "socks5_curl_user", BYTES("\x05\x03\x00\x01\x02"), "socks5", { NULL } },
 	{ "socks5_nc", BYTES("\x05\x01\x00"), "socks5", { NULL } },
+	{ "xmpp_client", BYTES("<?xml version='1.0'?><stream:stream to='chat.example.com' version='1.0' xml:lang='en' xmlns='jab"
+		"ber:client' xmlns:stream='http://etherx.jabber.org/streams'>"), "xmpp", { [ATTRIBUTE_HOST] = "chat.example.com" } },
+	{ "xmpp_server", BYTES("<stream:stream xmlns:db=\"jabber:server:dialback\" xmlns:stream=\"http://etherx.jabber.org/strea"
+		"ms\" version=\"1.0\" xmlns=\"jabber:server\" from=\"a.example\" to=\"b.example\">"), "xmpp", { [ATTRIBUTE_HOST] = "b.example" } },
+	{ "mqtt_mosquitto_31", BYTES("\x10\x12\x00\x06MQIsdp\x03\x02\x00<\x00\x04""dev1"), "mqtt", { [ATTRIBUTE_VERSION] = "3.1" } },
+	{ "mqtt_mosquitto_311", BYTES("\x10\x1f\x00\x04MQTT\x04\xc2\x00<\x00\x04""dev1\x00\x05""alice\x00\x06secret"), "mqtt", { [ATTRIBUTE_VERSION] = "3.1.1", [ATTRIBUTE_USER] = "alice" } },
+	{ "mqtt_mosquitto_5", BYTES("\x10,\x00\x04MQTT\x05\xc6\x00<\x03!\x00\x14\x00\x04""dev1\x00\x00\x01w\x00\x03""bye\x00\x05""ali"
+		"ce\x00\x06secret"), "mqtt", { [ATTRIBUTE_VERSION] = "5", [ATTRIBUTE_USER] = "alice" } },
+	{ "redis_cli", BYTES("*3\r\n$3\r\nset\r\n$1\r\na\r\n$1\r\nb\r\n"), "redis", { NULL } },
+	{ "redis_cli_hello", BYTES("*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n"), "redis", { NULL } },
+	{ "postgres_psql", BYTES("\x00\x00\x00""8\x00\x03\x00\x00user\x00""alice\x00""database\x00shop\x00""application_name\x00ps"
+		"ql\x00\x00"), "postgres", { [ATTRIBUTE_USER] = "alice", [ATTRIBUTE_DATABASE] = "shop" } },
+	{ "postgres_psql_tls", BYTES("\x00\x00\x00\x08\x04\xd2\x16/"), "postgres", { NULL } },
+	{ "rdp_cookie", BYTES("\x03\x00\x00*%\xe0\x00\x00\x00\x00\x00""Cookie: mstshash=eltons\r\n\x01\x00\x08\x00\x0b\x00\x00"
+		"\x00"), "rdp", { [ATTRIBUTE_COOKIE] = "eltons" } },
+	{ "rdp_bare", BYTES("\x03\x00\x00\x0b\x06\xe0\x00\x00\x00\x00\x00"), "rdp", { NULL } },
+	{ "rdp_token", BYTES("\x03\x00\x00""72\xe0\x00\x00\x00\x00\x00""Cookie: msts=3640205228.15629.0000\r\n\x01\x00\x08\x00"
+		"\x03\x00\x00\x00"), "rdp", { NULL } },
 };
 #define N_SAMPLES (sizeof(samples) / sizeof(samples[0]))

@@ -27,7 +27,7 @@ static struct findings findings;
 
 /* --- Protocols: the built-in ones and some of each other kind -------------------------- */
 
-#define N_PROTOCOLS_MAX 24
+#define N_PROTOCOLS_MAX 128
 static struct protocol protocols[N_PROTOCOLS_MAX];
 static uint32_t n_protocols;
 static struct pattern *patterns[4];

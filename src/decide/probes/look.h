@@ -55,3 +55,42 @@ static inline enum verdict look_word(const uint8_t *bytes, size_t len, const cha
 	}
 	return VERDICT_YES;
 }
+
+/* Do the bytes have, under the mask, the wanted bits? MORE: as far as they go. */
+static inline enum verdict look_masked(
+	const uint8_t *bytes, size_t len, const uint8_t *want, const uint8_t *mask, size_t want_len)
+{
+	for (size_t i = 0; i < want_len; i++) {
+		if (i == len)
+			return VERDICT_MORE;
+		if ((bytes[i] ^ want[i]) & mask[i])
+			return VERDICT_NO;
+	}
+	return VERDICT_YES;
+}
+
+struct look_entry {
+	const char *text; /* in lower case */
+	size_t len;
+};
+
+#define LOOK_ENTRY(text)                                                                                             \
+	{                                                                                                            \
+		text, sizeof(text) - 1                                                                               \
+	}
+
+/* Do the bytes begin with one of the words? As look_word(). */
+static inline enum verdict look_words(
+	const uint8_t *bytes, size_t len, const struct look_entry *words, size_t n_words)
+{
+	enum verdict verdict = VERDICT_NO;
+
+	for (size_t i = 0; i < n_words; i++) {
+		enum verdict one = look_word(bytes, len, words[i].text, words[i].len);
+		if (one == VERDICT_YES)
+			return one;
+		if (one == VERDICT_MORE)
+			verdict = one;
+	}
+	return verdict;
+}
