@@ -18,16 +18,17 @@ static enum verdict run(const char *text)
 static void identification_strings(void **state)
 {
 	static const char *const good[] = { "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "SSH-2.0-x", "SSH-1.99-Cisco-1.25",
-		"SSH-1.5-OldClient", "SSH-1.0-a", "SSH-2.0-PuTTY_Release_0.78\r\n", "SSH-2.0-Go\r\n" };
+		"SSH-1.5-OldClient", "SSH-1.0-a", "SSH-2.0-PuTTY_Release_0.78\r\n", "SSH-2.0-Go\r\n", "SSH-2.0-",
+		"SSH-2.0-\r\n", "SSH-2.0--x", "SSH-1.99-", "SSH-2.0-JSCH-0.1.54\n" };
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 		assert_int_equal(run(good[i]), VERDICT_YES);
 }
 
-static void not_before_the_dash_and_one_byte(void **state)
+static void not_before_the_second_dash(void **state)
 {
-	static const char *const early[] = { "", "S", "SSH", "SSH-", "SSH-2", "SSH-2.0", "SSH-2.0-", "SSH-1",
-		"SSH-1.", "SSH-1.9", "SSH-1.99", "SSH-1.99-" };
+	static const char *const early[] = { "", "S", "SSH", "SSH-", "SSH-2", "SSH-2.0", "SSH-1", "SSH-1.", "SSH-1.9",
+		"SSH-1.99" };
 
 	for (size_t i = 0; i < sizeof(early) / sizeof(early[0]); i++)
 		assert_int_equal(run(early[i]), VERDICT_MORE);
@@ -36,8 +37,7 @@ static void not_before_the_dash_and_one_byte(void **state)
 static void others(void **state)
 {
 	static const char *const bad[] = { "s", "SSI", "SSH ", "SSH-3", "SSH-2.1", "SSH-2.0x", "SSH-1.-", "SSH-1.x",
-		"SSH-1.999", "SSH-2.0- ", "SSH-2.0-\r", "SSH-2.0--", "\r\nSSH-2.0-x", "hello\r\nSSH-2.0-x",
-		"SSH-2.0-\x80" };
+		"SSH-1.999", "\r\nSSH-2.0-x", "hello\r\nSSH-2.0-x" };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(run(bad[i]), VERDICT_NO);
@@ -47,7 +47,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(identification_strings),
-		cmocka_unit_test(not_before_the_dash_and_one_byte),
+		cmocka_unit_test(not_before_the_second_dash),
 		cmocka_unit_test(others),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

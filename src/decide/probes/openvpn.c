@@ -14,7 +14,9 @@
  *
  * YES with the id where it stands in front of what is secret (tls-crypt), else with the whole packet: the length alone
  * says too little. Demands a length that such a packet can have, a session id, ids that are likely, and zeros where
- * there are zeros. Does not claim: static keys (nothing in them can be told from noise), data packets of a session that
+ * there are zeros. One DNS query in 256 has an id that begins like such a packet: a session id that reads as the rest of
+ * the header of a query (RFC 1035 4.1.1: one question, at most one answer) is refused; of random ones one in 2^39 is.
+ * Does not claim: static keys (nothing in them can be told from noise), data packets of a session that
  * began elsewhere, obfuscated packets. Owns no memory. */
 #include "look.h"
 #include "probe.h"
@@ -70,6 +72,14 @@ static bool id_is_likely(const uint8_t *at, bool is_wrapped)
 	return id > 0 && id <= ID_MAX;
 }
 
+/* The session id; behind the opcode, which would be the first byte of the query's id. */
+static bool session_is_likely(const uint8_t *session)
+{
+	bool is_query = look_be16(session + 3) == 1 && look_be16(session + 5) <= 1 && session[7] == 0;
+
+	return !is_query && !is_zero(session, SESSION_END - 1);
+}
+
 /* Without a wrapping, or with tls-auth: an id, where there is one, and then zeros to the end. */
 static enum verdict open_match(const uint8_t *bytes, size_t len, size_t packet_len)
 {
@@ -91,7 +101,7 @@ static enum verdict packet_match(const uint8_t *bytes, size_t len, size_t packet
 		return VERDICT_NO;
 	if (!length_is_sound(bytes[0], packet_len))
 		return VERDICT_NO;
-	if (len >= SESSION_END && is_zero(bytes + 1, SESSION_END - 1))
+	if (len >= SESSION_END && !session_is_likely(bytes + 1))
 		return VERDICT_NO;
 	if (bytes[0] != RESET_CLIENT_V3 && packet_len != CRYPT_LEN)
 		return open_match(bytes, len, packet_len);

@@ -1,10 +1,11 @@
 /* SSH by its identification string, RFC 4253 4.2 and 5.1:
  *
  *     SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n        protoversion "2.0", "1.99", or "1." and one or two digits
- *         ~~~ ~ first byte of softwareversion: printable, neither a space nor a minus
+ *         ~~~~
  *
- * YES with the first byte of softwareversion; the rest of the line is the server's business. Refuses lines
- * before the identification (only a server may send them) and other major versions. Owns no memory. */
+ * YES with the minus behind the version: nothing else begins so, and of softwareversion clients send what RFC 4253 does
+ * not allow (nothing at all, a minus in it). Refuses lines before the identification (only a server may send them) and
+ * other major versions. Owns no memory. */
 #include "probe.h"
 
 #include "finding.h"
@@ -21,12 +22,11 @@ static enum verdict text_match(const uint8_t *bytes, size_t len, const char *tex
 	return len < text_len ? VERDICT_MORE : VERDICT_YES;
 }
 
-/* "2.0-" or "1." DIGIT [DIGIT] "-"; `ret_len` is what it took. */
-static enum verdict version_match(const uint8_t *bytes, size_t len, size_t *ret_len)
+/* "2.0-" or "1." DIGIT [DIGIT] "-" */
+static enum verdict version_match(const uint8_t *bytes, size_t len)
 {
 	size_t at = 2;
 
-	*ret_len = 4;
 	if (len == 0)
 		return VERDICT_MORE;
 	if (bytes[0] == '2')
@@ -37,25 +37,16 @@ static enum verdict version_match(const uint8_t *bytes, size_t len, size_t *ret_
 		at++;
 	if (at == len)
 		return VERDICT_MORE;
-	*ret_len = at + 1;
 	return at > 2 && bytes[at] == '-' ? VERDICT_YES : VERDICT_NO;
 }
 
 enum verdict probe_ssh(const struct evidence *evidence, struct findings *findings)
 {
 	const uint8_t *bytes = evidence->bytes;
-	size_t len = evidence_len(evidence), version_len;
+	size_t len = evidence_len(evidence);
 
 	if (len == 0)
 		return VERDICT_MORE;
 	enum verdict verdict = text_match(bytes, len, "SSH-");
-	if (verdict != VERDICT_YES)
-		return verdict;
-	verdict = version_match(bytes + 4, len - 4, &version_len);
-	if (verdict != VERDICT_YES)
-		return verdict;
-	if (len == 4 + version_len)
-		return VERDICT_MORE;
-	uint8_t first = bytes[4 + version_len];
-	return first > ' ' && first <= '~' && first != '-' ? VERDICT_YES : VERDICT_NO;
+	return verdict == VERDICT_YES ? version_match(bytes + 4, len - 4) : verdict;
 }
