@@ -43,7 +43,7 @@ static int print_usage(FILE *to)
 static int print_version(void)
 {
 	puts("usher " VERSION);
-	puts("built with: libconfig, pcre2, nghttp2, c-ares, libcap, jansson"
+	puts("built with: libconfig, pcre2, nghttp2, libcrypto, c-ares, libcap, jansson"
 #ifdef HAVE_LIBSYSTEMD
 	     ", libsystemd"
 #endif

@@ -57,6 +57,7 @@ static void answer_make(
 	if (len > 0)
 		memcpy(copy, bytes, len);
 	findings_reset(&findings);
+	findings.wanted = UINT32_MAX;
 	struct evidence evidence = { .bytes = copy, .len = len, .is_datagram = is_datagram };
 	enum verdict verdict = probe_run(probe, &evidence, &findings);
 	if (findings.scratch_used > sizeof(findings.scratch))

@@ -38,6 +38,7 @@ static void real_clients_are_told_apart(void **state)
 				.len = samples[i].len,
 				.is_datagram = samples[i].is_datagram };
 			findings_reset(&findings);
+			findings.wanted = UINT32_MAX;
 			enum verdict verdict = probe_run(&probes[k], &evidence, &findings);
 			bool is_it = strcmp(probes[k].name, samples[i].protocol) == 0;
 			/* Any bytes at all, and any word on a line of its own, as the manual says. */

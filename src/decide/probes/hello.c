@@ -1,0 +1,214 @@
+/* A TLS ClientHello: RFC 8446 4.1.2, RFC 5246 7.4.1.2, RFC 6101 5.6.1.2; server name RFC 6066 3, ALPN RFC 7301 3.1,
+ * versions RFC 8446 4.2.1, GREASE RFC 8701.
+ *
+ *     03 0x  random[32]  n sid[n]  NN ciphers[NN]  n comp[n]  NN extensions[NN]
+ *         ^ YES
+ *
+ * The length of the message and the version, behind headers that agree with them, leave no room for a stranger. What
+ * goes wrong after that leaves YES standing (more bytes never take it back) and settles what is not known yet as
+ * absent. Everything is read strictly from front to back and each attribute settles when its extension has been
+ * passed, so the answer of n bytes never depends on a byte behind them; ja4 is about the whole hello.
+ *
+ * Two extensions of one type (RFC 8446 4.2; checked for types below 64, where those in use are) end the reading. ALPN
+ * names that are not printable are left out. Owns no memory. */
+#include "hello.h"
+
+#include "ja4.h"
+#include "look.h"
+
+#include <string.h>
+
+enum {
+	RANDOM_END = 2 + 32,
+	SESSION_ID_MAX = 32,
+	EXTENSION_SERVER_NAME = 0,
+	EXTENSION_ALPN = 16,
+	EXTENSION_SUPPORTED_VERSIONS = 43,
+};
+
+enum verdict hello_match(const struct hello *hello)
+{
+	if (hello->total < HELLO_LEN_MIN || hello->total > HELLO_LEN_MAX)
+		return VERDICT_NO;
+	if ((hello->len > 0 && hello->bytes[0] != 3) || (hello->len > 1 && hello->bytes[1] > 4))
+		return VERDICT_NO;
+	return hello->len < 2 ? VERDICT_MORE : VERDICT_YES;
+}
+
+const char *version_text(uint32_t version)
+{
+	static const char *const texts[] = { "ssl3", "1.0", "1.1", "1.2", "1.3" };
+
+	if (version == 0x0002)
+		return "ssl2";
+	return version >> 8 == 3 && (version & 0xff) < 5 ? texts[version & 0xff] : NULL;
+}
+
+static void version_settle(struct findings *findings, uint32_t version)
+{
+	const char *text = version_text(version);
+
+	finding_settle(findings, ATTRIBUTE_VERSION, (const uint8_t *)text, text ? strlen(text) : 0);
+}
+
+/* The highest that exists; drafts and GREASE do not. */
+static void supported_versions_settle(struct findings *findings, const uint8_t *data, size_t len)
+{
+	uint32_t highest = 0;
+
+	if (len >= 3 && data[0] == len - 1 && data[0] % 2 == 0)
+		for (size_t at = 1; at < len; at += 2)
+			if (version_text(look_be16(data + at)) && look_be16(data + at) > highest)
+				highest = look_be16(data + at);
+	version_settle(findings, highest);
+}
+
+/* One name, of type host_name (RFC 6066 3 allows no second one of a type, and there is no other type). */
+static void server_name_settle(struct findings *findings, const uint8_t *data, size_t len)
+{
+	uint8_t name[HOST_MAX];
+	size_t name_len = 0;
+
+	if (len >= 5 && look_be16(data) == len - 2 && data[2] == 0 && look_be16(data + 3) == len - 5)
+		name_len = host_normalize(name, data + 5, len - 5, HOST_BARE);
+	finding_settle(findings, ATTRIBUTE_SNI, name, name_len);
+}
+
+static bool alpn_is_sound(const uint8_t *data, size_t len)
+{
+	if (len < 2 + 2 || look_be16(data) != len - 2)
+		return false;
+	for (size_t at = 2; at < len; at += 1 + data[at])
+		if (data[at] == 0 || data[at] > len - at - 1)
+			return false;
+	return true;
+}
+
+static bool is_printable(const uint8_t *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (text[i] <= ' ' || text[i] > '~')
+			return false;
+	return true;
+}
+
+static void alpn_settle(struct findings *findings, const uint8_t *data, size_t len)
+{
+	if (alpn_is_sound(data, len))
+		for (size_t at = 2; at < len; at += 1 + data[at])
+			if (is_printable(data + at + 1, data[at]))
+				finding_add(findings, ATTRIBUTE_ALPN, data + at + 1, data[at]);
+	finding_close(findings, ATTRIBUTE_ALPN);
+}
+
+/* One that is all there. */
+static void extension_take(struct findings *findings, uint32_t type, const uint8_t *data, size_t len)
+{
+	switch (type) {
+	case EXTENSION_SERVER_NAME:
+		server_name_settle(findings, data, len);
+		break;
+	case EXTENSION_ALPN:
+		alpn_settle(findings, data, len);
+		break;
+	case EXTENSION_SUPPORTED_VERSIONS:
+		supported_versions_settle(findings, data, len);
+		break;
+	default:
+		break;
+	}
+}
+
+static bool all_is_settled(const struct findings *findings)
+{
+	return (findings->settled & HELLO_ATTRIBUTES) == HELLO_ATTRIBUTES;
+}
+
+/* Reads extensions from `at` until everything is settled. NO: nothing more can be learned. MORE: the bytes end. YES:
+ * they were read to the end, or as far as was needed. */
+static enum verdict extensions_read(struct findings *findings, const struct hello *hello, size_t at)
+{
+	uint64_t seen = 0;
+
+	while (at < hello->total && !all_is_settled(findings)) {
+		if (hello->total - at < 4)
+			return VERDICT_NO;
+		if (hello->len < at + 4)
+			return VERDICT_MORE;
+		uint32_t type = look_be16(hello->bytes + at);
+		size_t len = look_be16(hello->bytes + at + 2);
+		at += 4;
+		if (len > hello->total - at || (type < 64 && seen >> type & 1))
+			return VERDICT_NO;
+		if (type < 64)
+			seen |= UINT64_C(1) << type;
+		if (hello->len - at < len)
+			return VERDICT_MORE;
+		extension_take(findings, type, hello->bytes + at, len);
+		at += len;
+	}
+	return VERDICT_YES;
+}
+
+/* At the end of the hello. `ja4` has its lists. */
+static void rest_settle(struct findings *findings, const struct ja4_hello *ja4)
+{
+	uint8_t text[JA4_LEN];
+
+	if (!finding_is_settled(findings, ATTRIBUTE_VERSION))
+		version_settle(findings, ja4->version);
+	if (!finding_is_settled(findings, ATTRIBUTE_JA4))
+		finding_settle(findings, ATTRIBUTE_JA4, text, ja4_write(text, ja4) ? JA4_LEN : 0);
+}
+
+/* As extensions_read(), from the start. */
+static enum verdict parts_read(struct findings *findings, const struct hello *hello)
+{
+	const uint8_t *bytes = hello->bytes;
+	struct ja4_hello ja4 = { .transport = hello->transport, .version = (uint16_t)look_be16(bytes) };
+	size_t at = RANDOM_END;
+
+	if (hello->len <= at)
+		return VERDICT_MORE;
+	if (bytes[at] > SESSION_ID_MAX || hello->total - at - 1 < bytes[at] + 2U)
+		return VERDICT_NO;
+	at += 1 + bytes[at];
+	if (hello->len < at + 2)
+		return VERDICT_MORE;
+	ja4.ciphers_len = look_be16(bytes + at);
+	at += 2;
+	if (ja4.ciphers_len < 2 || ja4.ciphers_len % 2 != 0 || ja4.ciphers_len + 2 > hello->total - at)
+		return VERDICT_NO;
+	ja4.ciphers = bytes + at;
+	at += ja4.ciphers_len;
+	if (hello->len <= at)
+		return VERDICT_MORE;
+	if (bytes[at] == 0 || bytes[at] > hello->total - at - 1)
+		return VERDICT_NO;
+	at += 1 + bytes[at];
+	if (at < hello->total) { /* without extensions it is whole here, RFC 5246 7.4.1.2 */
+		if (hello->total - at < 2)
+			return VERDICT_NO;
+		if (hello->len < at + 2)
+			return VERDICT_MORE;
+		if (look_be16(bytes + at) != hello->total - at - 2)
+			return VERDICT_NO;
+		at += 2;
+		ja4.extensions = bytes + at;
+		ja4.extensions_len = hello->total - at;
+	} else if (hello->len < at) {
+		return VERDICT_MORE;
+	}
+	enum verdict verdict = extensions_read(findings, hello, at);
+	if (verdict == VERDICT_YES && !all_is_settled(findings))
+		rest_settle(findings, &ja4);
+	return verdict;
+}
+
+void hello_read(struct findings *findings, const struct hello *hello)
+{
+	if (!(findings->wanted >> ATTRIBUTE_JA4 & 1))
+		finding_close(findings, ATTRIBUTE_JA4);
+	if (parts_read(findings, hello) != VERDICT_MORE)
+		findings->settled |= HELLO_ATTRIBUTES;
+}
