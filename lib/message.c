@@ -81,8 +81,8 @@ int message_read(const uint8_t *bytes, size_t len, struct usher_connection *ret)
 	memset(ret, 0, sizeof(*ret));
 	ret->fd = -1;
 	if (len < USHER_HEADER_SIZE)
-		return 0; /* tcpmux: its four bytes say nothing more */
-	ret->flags = bytes[5];
+		return 0;                                          /* tcpmux: its four bytes say nothing more */
+	ret->flags = bytes[5] & ~(uint32_t)USHER_FLAG_ACKNOWLEDGE; /* the channel's business */
 	while (at < len) {
 		size_t value_len;
 		int error;

@@ -5,6 +5,9 @@
  * moves a channel that was served to the end of its line. A channel on which anything malformed comes is
  * closed; the others do not notice.
  *
+ * Acknowledges before the program sees a connection: what could not be acknowledged is usher's again, and is closed here
+ * with its channel.
+ *
  * A receiver owns its channels, each channel the descriptor of the message that it is in the middle of; what
  * usher_accept() returned is the caller's. */
 #include "message.h"
@@ -26,7 +29,9 @@
 struct channel {
 	struct channel *next, **link;
 	int fd;
-	int client; /* that came with the message being read; -1: none yet */
+	int client;              /* that came with the message being read; -1: none yet */
+	bool announced;          /* usher heard that we acknowledge */
+	uint64_t n_acknowledged; /* or rather to be: counted before it is said */
 	/* 0 .. have -- of a message that is not whole yet */
 	size_t have;
 	uint8_t message[USHER_MESSAGE_MAX];
@@ -111,6 +116,35 @@ int usher_wait(struct usher_receiver *receiver, int timeout_ms)
 	return n == 0 ? -ETIMEDOUT : 0;
 }
 
+/* Before anything is read. It fails where usher is gone already: what it left there is nobody else's then. */
+static void channel_announce(struct channel *channel)
+{
+	static const uint8_t hello[USHER_HEADER_SIZE] = { 'U', 'S', 'H', 'R', USHER_VERSION, USHER_ANSWER_HELLO, 0,
+		USHER_HEADER_SIZE };
+
+	channel->announced = send(channel->fd, hello, sizeof(hello), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(hello);
+}
+
+/* 0: the connection that was just read is ours. -EPIPE: usher has taken it back. -EBADMSG: whoever asked for
+ * acknowledgements does not read them. */
+static int channel_acknowledge(struct channel *channel)
+{
+	uint8_t bytes[USHER_ACKNOWLEDGEMENT_SIZE] = { 'U', 'S', 'H', 'R', USHER_VERSION, USHER_ANSWER_ACKNOWLEDGEMENT,
+		0, USHER_ACKNOWLEDGEMENT_SIZE };
+	ssize_t n;
+
+	if (!channel->announced || channel->have < USHER_HEADER_SIZE ||
+		!(channel->message[5] & USHER_FLAG_ACKNOWLEDGE))
+		return 0;
+	channel->n_acknowledged++;
+	for (size_t i = 0; i < 8; i++)
+		bytes[USHER_HEADER_SIZE + i] = (uint8_t)(channel->n_acknowledged >> (56 - 8 * i));
+	n = send(channel->fd, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n == sizeof(bytes))
+		return 0;
+	return n < 0 && errno != EAGAIN ? -EPIPE : -EBADMSG;
+}
+
 /* Takes one channel off the listening socket. 0 also where it went away again. */
 static int channel_open(struct usher_receiver *receiver)
 {
@@ -141,6 +175,7 @@ static int channel_open(struct usher_receiver *receiver)
 	}
 	channel->fd = fd;
 	channel->client = -1;
+	channel_announce(channel);
 	channel->next = receiver->channels;
 	channel->link = &receiver->channels;
 	if (channel->next)
@@ -227,10 +262,10 @@ static int channel_read(struct channel *channel, struct usher_connection *ret)
 	int length;
 	int error;
 
+	if (n == 0 || n == -ECONNRESET) /* it did not read all that we said */
+		return channel->have || channel->client >= 0 ? -EBADMSG : -EPIPE;
 	if (n < 0)
 		return (int)n;
-	if (n == 0)
-		return channel->have || channel->client >= 0 ? -EBADMSG : -EPIPE;
 	channel->have += (size_t)n;
 	length = message_length(channel->message, channel->have);
 	if (length < 0)
@@ -240,6 +275,8 @@ static int channel_read(struct channel *channel, struct usher_connection *ret)
 	if ((size_t)length < channel->have || channel->client < 0)
 		return -EBADMSG;
 	error = message_read(channel->message, channel->have, ret);
+	if (error == 0)
+		error = channel_acknowledge(channel);
 	if (error < 0)
 		return error;
 	ret->fd = channel->client;

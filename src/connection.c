@@ -465,7 +465,8 @@ static void connection_send_over(struct connection *connection)
  * somewhere else to go does not wait for it. */
 static bool connection_waits_for_receiver(const struct connection *connection, int error)
 {
-	bool absent = error == -ECONNREFUSED || error == -ENOENT || error == -EACCES;
+	bool absent = error == -ECONNREFUSED || error == -ENOENT || error == -EACCES || error == -EPIPE ||
+		error == -ECONNRESET;
 	return absent && connection_service(connection)->fallback == SERVICE_NONE &&
 		connection->worker->loop.now_us + RECEIVER_RETRY_US < connection->handing.due_us;
 }
@@ -475,8 +476,12 @@ static void connection_handed_over(struct handover_request *request, int error)
 	struct connection *connection = container_of(request, struct connection, handing.request);
 	struct loop *loop = &connection->worker->loop;
 
+	if (error == -EPROTO) /* it may have the socket: no fallback */
+		connection->error = error;
 	if (error == 0)
 		connection_end(connection, END_HANDED_OVER);
+	else if (error == -EPROTO)
+		connection_end(connection, END_DELIVERY_FAILED);
 	else if (connection_waits_for_receiver(connection, error))
 		loop_timer(loop, &connection->deadline, loop->now_us + RECEIVER_RETRY_US);
 	else
@@ -489,8 +494,10 @@ static void connection_handing_timer(struct connection *connection)
 		connection_send_over(connection);
 		return;
 	}
-	handover_cancel(&connection->handing.request);
-	connection_delivery_failed(connection, -ETIMEDOUT);
+	if (handover_cancel(&connection->handing.request))
+		connection_delivery_failed(connection, -ETIMEDOUT);
+	else
+		connection_end(connection, END_HANDED_OVER);
 }
 
 /* The receiver gets the socket as accept() would have given it: blocking. */
@@ -638,6 +645,8 @@ static void connection_delivery_failed(struct connection *connection, int error)
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
 	if (fallback == SERVICE_NONE) {
 		connection_greet(connection, "not available");
+		if (connection->phase == PHASE_HANDING_OVER && connection->handing.request.n_sent)
+			shutdown(connection_socket(connection), SHUT_RDWR); /* its receiver hangs, and holds it too */
 		connection->error = error;
 		connection_end(connection, END_DELIVERY_FAILED);
 		return;
@@ -750,6 +759,8 @@ static void connection_bury(struct task *task)
 void connection_stop(struct connection *connection)
 {
 	bool awaited = connection->phase == PHASE_SPAWNING || connection->phase == PHASE_ASKING;
-	if (connection->phase != PHASE_ENDED && !awaited)
+	if (connection->phase == PHASE_HANDING_OVER && !handover_cancel(&connection->handing.request))
+		connection_end(connection, END_HANDED_OVER);
+	else if (connection->phase != PHASE_ENDED && !awaited)
 		connection_end(connection, END_SHUTDOWN);
 }

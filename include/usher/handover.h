@@ -25,10 +25,9 @@
  *
  * Both go over AF_UNIX SOCK_STREAM connections, here called channels, that usher opens (one a worker) and
  * keeps. Each message brings one connection: its socket is the single SCM_RIGHTS descriptor sent with the
- * message's first byte. Nothing is sent back. A receiver tells the formats apart, message by message, by the
- * first four bytes.
+ * message's first byte. A receiver tells the formats apart, message by message, by the first four bytes.
  *
- * `tcpmux` is four bytes, 0xdeadbeaf in the machine's own byte order, and no more.
+ * `tcpmux` is four bytes, 0xdeadbeaf in the machine's own byte order, and no more. Nothing is sent back.
  *
  * `usher` is at most 1024 bytes, numbers in network order:
  *
@@ -48,9 +47,48 @@
  * bytes, or that no longer fits, is left out, and the flag USHER_FLAG_INCOMPLETE says so. Attributes come in
  * any order, none twice.
  *
- * Who writes a receiver without this library: at the start of a message, a recvmsg() with a larger buffer
- * stops at its end because of the descriptor; but once a message is begun, ask for no more than is left of
- * it, or the next message's descriptor comes with this one's bytes. examples/receiver.py shows it. */
+ * ## Acknowledgement
+ *
+ * What a receiver was sent and had not read when it died is lost, unless it acknowledges; this library does. In the
+ * format `usher` a receiver may announce that, by these eight bytes, the first that it writes to a channel, after it
+ * accepted the channel and before it reads from it:
+ *
+ *      0       4         5       6              8
+ *     +-------+---------+-------+--------------+
+ *     | USHR  | 1       | 1     | 8            |      hello: version, kind USHER_ANSWER_HELLO, total length
+ *     +-------+---------+-------+--------------+
+ *
+ * From then on it acknowledges the messages that carry the flag USHER_FLAG_ACKNOWLEDGE, which an usher that reads
+ * answers sets in all of the format `usher` (one that does not set it reads nothing):
+ *
+ *      0       4         5       6              8                              16
+ *     +-------+---------+-------+--------------+------------------------------+
+ *     | USHR  | 1       | 2     | 16           | how many                     |
+ *     +-------+---------+-------+--------------+------------------------------+
+ *
+ * "How many" counts the messages with the flag since the channel began, those included that came before the hello was
+ * read; it is more than in the acknowledgement before. One may stand for several messages. Anything else that a receiver
+ * writes after its hello costs it the channel. One whose first bytes are no hello has announced nothing: usher reads no
+ * further and works as with one that says nothing.
+ *
+ * usher keeps a client's socket until its message is acknowledged. A channel that ends before gives back what was not
+ * acknowledged: it is sent again to whoever accepts at the path next, or goes to the service's fallback. So does what is
+ * not acknowledged within connect_timeout: usher then closes the channel. Hence the one rule of a receiver that
+ * announced:
+ *
+ *     Acknowledge a connection when you have its socket, before you read from it or write to it. If that fails (EPIPE,
+ *     ECONNRESET), close it untouched: somebody else has it. A hello that could not be written announced nothing.
+ *
+ * What is acknowledged is never sent again. Not more than 128 connections are unacknowledged at a time on the channels
+ * of a worker; further ones wait in usher.
+ *
+ * usher_accept() acknowledges a connection right before it returns it, and closes one that it could not acknowledge.
+ *
+ * ## Without this library
+ *
+ * At the start of a message, a recvmsg() with a larger buffer stops at its end because of the descriptor; but once a
+ * message is begun, ask for no more than is left of it, or the next message's descriptor comes with this one's bytes.
+ * examples/receiver.py shows it. */
 #pragma once
 #include <stdint.h>
 #include <sys/types.h>
@@ -66,7 +104,12 @@ extern "C" {
 #define USHER_MESSAGE_MAX   1024
 #define USHER_ATTRIBUTE_MAX 255 /* bytes of a value */
 
-#define USHER_FLAG_INCOMPLETE 0x01 /* an attribute was too long and is missing */
+#define USHER_FLAG_INCOMPLETE  0x01 /* an attribute was too long and is missing */
+#define USHER_FLAG_ACKNOWLEDGE 0x02 /* to be acknowledged by a receiver that announced that it does */
+
+#define USHER_ANSWER_HELLO           1
+#define USHER_ANSWER_ACKNOWLEDGEMENT 2
+#define USHER_ACKNOWLEDGEMENT_SIZE   16
 
 enum usher_attribute {
 	USHER_ATTRIBUTE_ID = 1,      /* 8 bytes, a number: the connection's id in usher's log */
@@ -84,7 +127,7 @@ enum usher_attribute {
  * `local` are what getpeername() and getsockname() say unless a proxy in front of usher told usher better. */
 struct usher_connection {
 	int fd;         /* the client's socket, close-on-exec: the caller's to close */
-	uint32_t flags; /* USHER_FLAG_* */
+	uint32_t flags; /* USHER_FLAG_INCOMPLETE or 0 */
 	uint64_t id;    /* 0: absent */
 	char service[USHER_ATTRIBUTE_MAX + 1];
 	char protocol[USHER_ATTRIBUTE_MAX + 1];

@@ -1,181 +1,102 @@
-/* The worker's side of a handover: one kept channel to a receiver, and a line of requests that wait for it.
+/* The worker's side of a handover: a line of requests that wait for their receiver, the channel on which they go out, and
+ * what went out and is not acknowledged yet.
  *
- * Requests leave in the order in which they came. A message is one sendmsg() with the socket beside it;
- * should the kernel take only part, the descriptor went with the first byte, so the rest goes before anything
- * else, or the channel is closed: a receiver drops a message that was cut off. Answers are not read: there
- * are none.
+ * Requests leave in the order in which they came. What a receiver had not acknowledged when its channel broke goes back
+ * to the head of the line: it cannot have used it, because it must acknowledge first. What a caller takes back is cut
+ * off in the same way: with the channel shut down no acknowledgement can come any more, so the receiver drops it.
  *
- * Waits without a limit of its own: a caller that loses patience cancels. Retries a broken channel once,
- * never one that is refused. Owns the channel and nothing else: requests, and the sockets in them, are the
- * caller's. */
+ * A receiver is unknown until it has announced that it acknowledges, or has read without. What is sent to an unknown one
+ * is kept too, but cannot be taken back: it may be one that does not ask.
+ *
+ * Waits without a limit of its own: a caller that loses patience cancels. Retries a broken channel once, never one that
+ * is refused. Owns its channels and nothing else: requests, and the sockets in them, are the caller's. */
 #include "handover.h"
 #include "fd.h"
+#include "handover_channel.h"
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <usher/handover.h>
 
 /* How soon a receiver whose backlog is full is asked again. No event would tell. */
 #define RETRY_US 10000
+
+/* How often it is looked whether an unknown receiver has read: events tell only while little is unread. */
+#define LOOK_US 50000
+
+/* How long a receiver is expected to announce itself before it is tried with one message, where the last one did. */
+#define ANNOUNCEMENT_US 500000
 
 struct handover {
 	struct loop *loop;
 	struct address receiver;
 	enum handover_format format;
-	struct watch channel;
-	struct timer retry;
+	struct handover_channel *channel;  /* for what is sent now; NULL: to be opened */
+	struct handover_channel *channels; /* all, also those that are ending or closed */
+	struct timer retry, look;
 	struct task later;
-	struct handover_request *first, *last;
-	size_t n_waiting;
-	bool blocked;  /* the channel is full: EPOLLOUT will tell */
+	struct handover_line waiting;
+	size_t n_waiting, n_kept;
+	bool blocked;  /* the channel is full, or enough is kept: an event will tell */
 	bool paused;   /* until the timer */
 	bool reopened; /* since a message last went through: the next break is final */
+	bool wary;     /* the last receiver acknowledged: the next one is told little until it does */
 	bool busy;     /* in handover_run(): what is added or cancelled by a `done` only changes the line */
-	/* The first request's message. 0 .. sent -- the kernel has it, sent .. len -- to send before anything
-	 * else; written anew for each attempt while `sent` is 0 */
-	size_t sent, len;
-	uint8_t message[USHER_MESSAGE_MAX];
 };
 
-static void put16(uint8_t *bytes, size_t value)
+/* ---- lines ------------------------------------------------------------------------------------------------------- */
+
+static void line_append(struct handover_line *line, struct handover_request *request)
 {
-	bytes[0] = (uint8_t)(value >> 8);
-	bytes[1] = (uint8_t)value;
+	request->next = NULL;
+	request->previous = line->last;
+	if (line->last)
+		line->last->next = request;
+	else
+		line->first = request;
+	line->last = request;
 }
 
-static void message_add(struct handover *h, enum usher_attribute type, const void *value, size_t len)
+static void line_prepend(struct handover_line *line, struct handover_request *request)
 {
-	if (len > USHER_ATTRIBUTE_MAX || h->len + 4 + len > sizeof(h->message)) {
-		h->message[5] |= USHER_FLAG_INCOMPLETE;
-		return;
-	}
-	put16(h->message + h->len, type);
-	put16(h->message + h->len + 2, len);
-	memcpy(h->message + h->len + 4, value, len);
-	h->len += 4 + len;
+	request->previous = NULL;
+	request->next = line->first;
+	if (line->first)
+		line->first->previous = request;
+	else
+		line->last = request;
+	line->first = request;
 }
 
-static void message_add_text(struct handover *h, enum usher_attribute type, const char *text)
+static void line_remove(struct handover_line *line, struct handover_request *request)
 {
-	if (text && *text)
-		message_add(h, type, text, strlen(text));
-}
-
-static void message_add_address(struct handover *h, enum usher_attribute type, const struct address *address)
-{
-	char text[ADDRESS_TEXT_MAX];
-
-	if (address && address->len)
-		message_add_text(h, type, address_format(address, text));
-}
-
-/* What a receiver is likeliest to need comes first: that is never left out for want of room. */
-static void message_write(struct handover *h, const struct facts *facts)
-{
-	uint8_t id[8];
-
-	h->sent = 0;
-	if (h->format == HANDOVER_TCPMUX) {
-		static const uint32_t magic = USHER_TCPMUX_MAGIC;
-
-		memcpy(h->message, &magic, sizeof(magic));
-		h->len = sizeof(magic);
-		return;
-	}
-	memcpy(h->message, USHER_MAGIC, 4);
-	h->message[4] = USHER_VERSION;
-	h->message[5] = 0;
-	h->len = USHER_HEADER_SIZE;
-	for (size_t i = 0; i < sizeof(id); i++)
-		id[i] = (uint8_t)(facts->id >> (56 - 8 * i));
-	if (facts->id)
-		message_add(h, USHER_ATTRIBUTE_ID, id, sizeof(id));
-	message_add_text(h, USHER_ATTRIBUTE_SERVICE, facts->service);
-	message_add_text(h, USHER_ATTRIBUTE_PROTOCOL, facts->protocol);
-	message_add_text(h, USHER_ATTRIBUTE_SNI, facts->sni);
-	message_add_address(h, USHER_ATTRIBUTE_CLIENT, facts->client);
-	message_add_address(h, USHER_ATTRIBUTE_LOCAL, facts->local);
-	message_add_text(h, USHER_ATTRIBUTE_ALPN, facts->alpn);
-	message_add_text(h, USHER_ATTRIBUTE_HOST, facts->host);
-	put16(h->message + 6, h->len);
-}
-
-static void channel_close(struct handover *h)
-{
-	fd_close(loop_unwatch(h->loop, &h->channel));
-	h->blocked = false;
-	h->sent = 0;
-}
-
-static int channel_open(struct handover *h)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int error = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, &h->receiver.sa, h->receiver.len) < 0)
-		error = -errno;
-	if (!error)
-		error = loop_watch(h->loop, &h->channel, fd, EPOLLOUT | EPOLLET);
-	if (error < 0)
-		fd_close(fd);
-	return error;
-}
-
-/* 0 when the kernel has the whole message, or -errno. */
-static int channel_send(struct handover *h, const struct handover_request *request)
-{
-	if (!h->sent)
-		message_write(h, request->facts);
-	while (h->sent < h->len) {
-		struct iovec part = { .iov_base = h->message + h->sent, .iov_len = h->len - h->sent };
-		union {
-			char bytes[CMSG_SPACE(sizeof(int))];
-			struct cmsghdr align;
-		} control = { .bytes = { 0 } };
-		struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1 };
-		ssize_t n;
-
-		if (!h->sent) {
-			m.msg_control = &control;
-			m.msg_controllen = sizeof(control);
-			*CMSG_FIRSTHDR(&m) = (struct cmsghdr){
-				.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS
-			};
-			memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &request->fd, sizeof(int));
-		}
-		n = sendmsg(h->channel.fd, &m, MSG_NOSIGNAL);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0)
-			h->sent += (size_t)n;
-	}
-	h->sent = 0;
-	return 0;
+	if (request->previous)
+		request->previous->next = request->next;
+	else
+		line->first = request->next;
+	if (request->next)
+		request->next->previous = request->previous;
+	else
+		line->last = request->previous;
+	request->next = request->previous = NULL;
 }
 
 static void request_remove(struct handover_request *request)
 {
 	struct handover *h = request->handover;
 
-	if (request->previous)
-		request->previous->next = request->next;
-	else
-		h->first = request->next;
-	if (request->next)
-		request->next->previous = request->previous;
-	else
-		h->last = request->previous;
-	request->next = request->previous = NULL;
+	if (request->channel) {
+		line_remove(&request->channel->kept, request);
+		h->n_kept--;
+	} else {
+		line_remove(&h->waiting, request);
+		h->n_waiting--;
+	}
 	request->handover = NULL;
-	h->n_waiting--;
-	if (!h->first) {
+	request->channel = NULL;
+	if (!h->waiting.first) {
 		loop_timer_stop(h->loop, &h->retry);
 		h->paused = false;
-		h->reopened = false;
+		h->reopened = h->reopened && h->n_kept > 0;
 	}
 }
 
@@ -185,7 +106,150 @@ static void request_end(struct handover_request *request, int error)
 	request->done(request, error);
 }
 
+/* ---- channels ---------------------------------------------------------------------------------------------------- */
+
+static void handover_ready(struct watch *watch, uint32_t events);
+
+static void channel_bury(struct task *task)
+{
+	struct handover_channel *channel = container_of(task, struct handover_channel, burial);
+	struct handover_channel **link = &channel->handover->channels;
+
+	while (*link != channel)
+		link = &(*link)->next;
+	*link = channel->next;
+	free(channel);
+}
+
+static void handover_drop(struct handover *h, struct handover_channel *channel)
+{
+	channel_close(channel);
+	loop_defer(h->loop, &channel->burial);
+	if (channel != h->channel)
+		return;
+	h->channel = NULL;
+	h->blocked = false;
+}
+
+static int handover_open(struct handover *h)
+{
+	int fd = channel_connect(&h->receiver);
+	if (fd < 0)
+		return fd;
+
+	struct handover_channel *channel;
+	int error = channel_new(h->loop, fd, h->format, &channel);
+	if (error < 0) {
+		fd_close(fd);
+		return error;
+	}
+	channel->handover = h;
+	channel->watch.ready = handover_ready;
+	channel->burial.run = channel_bury;
+	channel->next = h->channels;
+	h->channels = h->channel = channel;
+	if (channel->known)
+		return 0;
+	return loop_timer(h->loop, &h->look, channel->opened_us + LOOK_US);
+}
+
+/* Back to the head of the line, in their order. */
+static void handover_take_back(struct handover *h, struct handover_channel *channel)
+{
+	struct handover_request *request;
+
+	while ((request = channel->kept.last)) {
+		line_remove(&channel->kept, request);
+		request->channel = NULL;
+		h->n_kept--;
+		line_prepend(&h->waiting, request);
+		h->n_waiting++;
+	}
+}
+
+/* Ends what the receiver has: what it has acknowledged, or everything where it does not acknowledge. */
+static void handover_settle(struct handover *h, struct handover_channel *channel)
+{
+	struct handover_request *request;
+
+	if (channel->known && channel == h->channel)
+		h->wary = channel->answers.announced;
+	while ((request = channel->kept.first) &&
+		(channel_is_silent(channel) || request->number <= channel->answers.n_acknowledged)) {
+		h->reopened = false;
+		request_end(request, 0);
+	}
+}
+
 /* The steps below return 0 to go on, or the error with which everything that waits must fail. */
+
+static int handover_lost(struct handover *h, int error)
+{
+	if (h->reopened)
+		return error;
+	h->reopened = h->waiting.first != NULL;
+	return 0;
+}
+
+/* Whoever breaks the format may have used what it did not acknowledge. */
+static void handover_disown(struct handover *h, struct handover_channel *channel)
+{
+	while (channel->kept.first)
+		request_end(channel->kept.first, -EPROTO);
+	handover_drop(h, channel);
+}
+
+/* After channel_receive(), with what it returned. */
+static int handover_attend(struct handover *h, struct handover_channel *channel, int error)
+{
+	bool current = channel == h->channel;
+
+	handover_settle(h, channel);
+	if (channel->watch.fd < 0)
+		return 0; /* a `done` took something back, and the channel with it */
+	if (error == -EPROTO) {
+		handover_disown(h, channel);
+		return 0;
+	}
+	if (error < 0 && (channel->answers.announced || channel_hung_up(channel))) {
+		handover_take_back(h, channel);
+		handover_drop(h, channel);
+		return current ? handover_lost(h, error) : 0;
+	}
+	if (channel->ending && !channel->kept.first)
+		handover_drop(h, channel);
+	return 0;
+}
+
+/* Nothing new goes out on this channel: what was sent there may still be acknowledged. */
+static int handover_retire(struct handover *h)
+{
+	struct handover_channel *channel = h->channel;
+	int error = handover_attend(h, channel, channel_receive(channel));
+
+	if (h->channel != channel)
+		return error;
+	channel->known = channel->ending = true;
+	(void)shutdown(channel->watch.fd, SHUT_WR);
+	h->channel = NULL;
+	h->blocked = false;
+	(void)handover_attend(h, channel, 0);
+	return 0;
+}
+
+/* The receiver takes nothing more, or is gone. */
+static int handover_sending_broke(struct handover *h, int error)
+{
+	struct handover_channel *channel = h->channel;
+	int gone = handover_attend(h, channel, channel_receive(channel));
+
+	if (h->channel != channel)
+		return gone;
+	gone = handover_retire(h);
+	return gone < 0 ? gone : handover_lost(h, error);
+}
+
+/* ---- sending ----------------------------------------------------------------------------------------------------- */
 
 static int handover_pause(struct handover *h)
 {
@@ -195,42 +259,68 @@ static int handover_pause(struct handover *h)
 	return error;
 }
 
-static int channel_broke(struct handover *h, int error)
+static bool handover_may_send(const struct handover *h)
 {
-	channel_close(h);
-	if (h->reopened)
-		return error;
-	h->reopened = h->first != NULL;
-	return 0;
+	const struct handover_channel *channel = h->channel;
+
+	if (channel_is_silent(channel) || channel->sent)
+		return true;
+	if (h->n_kept >= HANDOVER_KEPT_MAX)
+		return false;
+	if (channel->known || !h->wary)
+		return true;
+	return channel->n_sent == 0 && clock_monotonic_us() >= channel->opened_us + ANNOUNCEMENT_US;
+}
+
+/* The first in line has gone out. */
+static void handover_sent(struct handover *h)
+{
+	struct handover_request *request = h->waiting.first;
+	struct handover_channel *channel = h->channel;
+
+	request->n_sent++;
+	if (channel_is_silent(channel)) {
+		h->reopened = false;
+		request_end(request, 0);
+		return;
+	}
+	line_remove(&h->waiting, request);
+	h->n_waiting--;
+	line_append(&channel->kept, request);
+	h->n_kept++;
+	request->channel = channel;
+	request->number = channel->n_sent;
 }
 
 static int handover_step(struct handover *h)
 {
 	int error;
 
-	if (h->channel.fd < 0) {
-		error = channel_open(h);
+	if (!h->channel) {
+		error = handover_open(h);
 		return error == -EAGAIN ? handover_pause(h) : error;
 	}
-	error = channel_send(h, h->first);
+	if (!handover_may_send(h)) {
+		h->blocked = true;
+		return 0;
+	}
+	error = channel_send(h->channel, h->waiting.first);
 	switch (error) {
 	case 0:
-		h->reopened = false;
-		request_end(h->first, 0);
+		handover_sent(h);
 		return 0;
 	case -EAGAIN:
 		h->blocked = true;
 		return 0;
-	case -ETOOMANYREFS: /* too many descriptors under way, on whatever channels: no event of ours would
-	                       tell */
+	case -ETOOMANYREFS: /* too many descriptors under way, on whatever channels: no event of ours would tell */
 		return handover_pause(h);
 	case -EPIPE:
 	case -ECONNRESET:
-		return channel_broke(h, error);
+		return handover_sending_broke(h, error);
 	default:
-		if (h->sent)
-			channel_close(h); /* or the next message would be taken for the rest of this one */
-		request_end(h->first, error);
+		if (h->channel->sent)
+			(void)handover_retire(h); /* or the next message would be taken for the rest of this one */
+		request_end(h->waiting.first, error);
 		return 0;
 	}
 }
@@ -238,8 +328,8 @@ static int handover_step(struct handover *h)
 static void handover_fail(struct handover *h, int error)
 {
 	/* Only those that wait now: what a `done` adds gets its own attempt, in the next turn. */
-	for (size_t n = h->n_waiting; n > 0 && h->first; n--)
-		request_end(h->first, error);
+	for (size_t n = h->n_waiting; n > 0 && h->waiting.first; n--)
+		request_end(h->waiting.first, error);
 }
 
 static void handover_run(struct handover *h, int error)
@@ -247,46 +337,66 @@ static void handover_run(struct handover *h, int error)
 	if (h->busy)
 		return;
 	h->busy = true;
-	while (error == 0 && h->first && !h->blocked && !h->paused)
+	while (error == 0 && h->waiting.first && !h->blocked && !h->paused)
 		error = handover_step(h);
 	if (error < 0)
 		handover_fail(h, error);
 	h->busy = false;
-	if (h->first && !h->blocked && !h->paused)
+	if (h->waiting.first && !h->blocked && !h->paused)
 		loop_defer(h->loop, &h->later);
 }
 
 static void handover_later(struct task *task)
 {
-	handover_run((struct handover *)((char *)task - offsetof(struct handover, later)), 0);
+	handover_run(container_of(task, struct handover, later), 0);
 }
 
 static void handover_retry(struct timer *timer)
 {
-	struct handover *h = (struct handover *)((char *)timer - offsetof(struct handover, retry));
+	struct handover *h = container_of(timer, struct handover, retry);
 
 	h->paused = false;
 	handover_run(h, 0);
 }
 
-/* The event may be about an earlier channel that was closed in this very turn: ask before believing. */
-static bool channel_hung_up(const struct handover *h)
+/* Hears the receiver, and goes on with what that makes possible. */
+static void handover_hear(struct handover *h, struct handover_channel *channel)
 {
-	struct pollfd p = { .fd = h->channel.fd };
+	int error;
 
-	return poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR);
+	h->busy = true;
+	error = handover_attend(h, channel, channel_receive(channel));
+	h->busy = false;
+	h->blocked = false;
+	handover_run(h, error);
+}
+
+static void handover_look(struct timer *timer)
+{
+	struct handover *h = container_of(timer, struct handover, look);
+	struct handover_channel *channel = h->channel;
+
+	if (!channel || channel->known)
+		return;
+	handover_hear(h, channel);
+	if (h->channel == channel && !channel->known)
+		loop_timer(h->loop, &h->look, clock_monotonic_us() + LOOK_US);
 }
 
 static void handover_ready(struct watch *watch, uint32_t events)
 {
-	struct handover *h = (struct handover *)((char *)watch - offsetof(struct handover, channel));
-	int error = 0;
+	struct handover_channel *channel = container_of(watch, struct handover_channel, watch);
+	struct handover *h = channel->handover;
 
-	if (events & (EPOLLHUP | EPOLLERR) && channel_hung_up(h))
-		error = channel_broke(h, -EPIPE);
-	h->blocked = false;
-	handover_run(h, error);
+	if (channel->known && events == EPOLLOUT) {
+		h->blocked = false;
+		handover_run(h, 0);
+	} else {
+		handover_hear(h, channel);
+	}
 }
+
+/* ---- for the caller ---------------------------------------------------------------------------------------------- */
 
 struct handover *handover_new(struct loop *loop, const struct address *receiver, enum handover_format format)
 {
@@ -297,8 +407,8 @@ struct handover *handover_new(struct loop *loop, const struct address *receiver,
 	h->loop = loop;
 	h->receiver = *receiver;
 	h->format = format;
-	h->channel = (struct watch){ .fd = -1, .ready = handover_ready };
 	h->retry.fired = handover_retry;
+	h->look.fired = handover_look;
 	h->later.run = handover_later;
 	return h;
 }
@@ -307,39 +417,83 @@ void handover_free(struct handover *h)
 {
 	if (!h)
 		return;
-	channel_close(h);
 	loop_timer_stop(h->loop, &h->retry);
+	loop_timer_stop(h->loop, &h->look);
 	loop_cancel(h->loop, &h->later);
+	for (struct handover_channel *channel; (channel = h->channels); free(channel)) {
+		h->channels = channel->next;
+		channel_close(channel);
+		loop_cancel(h->loop, &channel->burial);
+	}
 	free(h);
 }
 
 void handover_send(struct handover *h, struct handover_request *request)
 {
 	request->handover = h;
-	request->next = NULL;
-	request->previous = h->last;
-	if (h->last)
-		h->last->next = request;
-	else
-		h->first = request;
-	h->last = request;
+	request->channel = NULL;
+	line_append(&h->waiting, request);
 	h->n_waiting++;
 	handover_run(h, 0);
 }
 
-void handover_cancel(struct handover_request *request)
+/* Takes back all that the receiver has not acknowledged yet on this channel. -EPROTO: it cannot be known what it has. */
+static int handover_cut_off(struct handover *h, struct handover_channel *channel)
+{
+	int error;
+
+	channel_shut(channel);
+	error = channel_receive(channel);
+	handover_settle(h, channel);
+	if (channel->watch.fd < 0)
+		return 0;
+	if (error == -EPROTO) {
+		handover_disown(h, channel);
+	} else {
+		handover_take_back(h, channel);
+		handover_drop(h, channel);
+	}
+	return error;
+}
+
+static bool handover_withdraw(struct handover *h, struct handover_request *request)
+{
+	struct handover_channel *channel = request->channel;
+	uint64_t number = request->number;
+	bool was_busy = h->busy;
+	int error;
+
+	h->busy = true;
+	request_remove(request);
+	error = channel_receive(channel);
+	if (error == 0 && channel->answers.announced && number > channel->answers.n_acknowledged)
+		error = handover_cut_off(h, channel);
+	else
+		(void)handover_attend(h, channel, error);
+	h->busy = was_busy;
+	if (error == -EPROTO || number <= channel->answers.n_acknowledged)
+		return false;
+	return channel->answers.announced || error == -ECONNRESET;
+}
+
+bool handover_cancel(struct handover_request *request)
 {
 	struct handover *h = request->handover;
-	bool begun;
+	bool mine = true;
 
 	if (!h)
-		return;
-	begun = request == h->first && h->sent > 0;
-	request_remove(request);
-	if (!begun)
-		return;
-	/* The receiver may have the socket, but not yet the message: cut off, it will drop both. */
-	channel_close(h);
-	if (h->first)
+		return true;
+	if (request->channel) {
+		mine = handover_withdraw(h, request);
+		h->blocked = false;
+	} else {
+		bool begun = request == h->waiting.first && h->channel && h->channel->sent;
+		request_remove(request);
+		/* The receiver may have the socket, but not yet the message: cut off, it will drop both. */
+		if (begun)
+			(void)handover_retire(h);
+	}
+	if (h->waiting.first && !h->blocked && !h->paused)
 		loop_defer(h->loop, &h->later);
+	return mine;
 }

@@ -1,12 +1,18 @@
 /* Passes a connection's socket to another process over a kept AF_UNIX stream (see include/usher/handover.h).
  * One channel a worker and receiver. What the receiver does not take at once waits in line, for as long as
- * the caller lets it; a channel that broke is opened again once before requests fail. */
+ * the caller lets it; a channel that broke is opened again once before requests fail.
+ *
+ * A receiver that acknowledges gets again, on the next channel, what it had not acknowledged when its channel broke. */
 #pragma once
 #include "facts.h"
 #include "loop.h"
 #include "target.h"
 
+/* How many may be sent and not acknowledged at a time; more wait. */
+#define HANDOVER_KEPT_MAX 128
+
 struct handover;
+struct handover_channel;
 
 /* NULL: no memory. */
 struct handover *handover_new(struct loop *loop, const struct address *receiver, enum handover_format format);
@@ -17,15 +23,22 @@ void handover_free(struct handover *handover);
 struct handover_request {
 	int fd;                    /* stays the caller's; may be closed once done with 0 */
 	const struct facts *facts; /* read when the message is sent */
-	/* Once, perhaps before handover_send() returns: 0 when the kernel has taken the message, or -errno
-	 * (-ENOENT, -ECONNREFUSED: nobody listens; -EPIPE, -ECONNRESET: broken twice). It may send and cancel
-	 * others. */
+	/* Once, perhaps before handover_send() returns: 0 when the receiver has acknowledged the message, or when the
+	 * kernel has taken it for one that does not acknowledge; or -errno (-ENOENT, -ECONNREFUSED: nobody listens;
+	 * -EPIPE, -ECONNRESET: broken twice; -EPROTO: the receiver broke the format and may have the socket or not: it
+	 * is for nobody else). It may send and cancel others. */
 	void (*done)(struct handover_request *request, int error);
 
-	struct handover *handover; /* NULL: not waiting */
+	unsigned n_sent; /* how often it went out; 0 to begin with */
+
+	struct handover *handover;        /* NULL: not waiting */
+	struct handover_channel *channel; /* on which it was sent; NULL: not sent yet */
+	uint64_t number;                  /* on that channel */
 	struct handover_request *next, *previous;
 };
 
 void handover_send(struct handover *handover, struct handover_request *request);
-/* The receiver does not get it, and `done` is not called. Harmless when not waiting. */
-void handover_cancel(struct handover_request *request);
+
+/* `done` is not called. True: the receiver does not have it, and if it still finds the message it will not use it.
+ * False: it has acknowledged it just now, or may have it without having to say so. Harmless when not waiting: true. */
+bool handover_cancel(struct handover_request *request);

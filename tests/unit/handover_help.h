@@ -106,6 +106,24 @@ static inline void assert_reads(int fd, const char *text)
 	assert_string_equal(buffer, text);
 }
 
+/* What a receiver that acknowledges says first, and then. */
+static inline void assert_hello(int channel)
+{
+	uint8_t bytes[8];
+
+	assert_int_equal(recv(channel, bytes, sizeof(bytes), MSG_DONTWAIT), sizeof(bytes));
+	assert_memory_equal(bytes, "USHR\1\1\0\10", 8);
+}
+
+static inline void assert_acknowledges(int channel, uint8_t n)
+{
+	const uint8_t expected[] = { 'U', 'S', 'H', 'R', 1, 2, 0, 16, 0, 0, 0, 0, 0, 0, 0, n };
+	uint8_t bytes[sizeof(expected)];
+
+	assert_int_equal(recv(channel, bytes, sizeof(bytes), MSG_DONTWAIT), sizeof(bytes));
+	assert_memory_equal(bytes, expected, sizeof(bytes));
+}
+
 static inline void assert_names(const struct usher_connection *c, const char *const names[7])
 {
 	assert_string_equal(c->service, names[0]);
