@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes connections that usher hands over, without libusher-handover: the wire format in thirty lines.
+"""Takes connections that usher hands over, without libusher-handover: the wire format in sixty lines.
 
 usage: receiver.py /path/of.sock
 
@@ -13,49 +13,99 @@ import threading
 
 NAMES = {2: "service", 3: "protocol", 4: "sni", 5: "alpn", 6: "host", 7: "client", 8: "local"}
 TCPMUX = struct.pack("=I", 0xDEADBEAF)
+HELLO = struct.pack("!4sBBH", b"USHR", 1, 1, 8)
+ACKNOWLEDGE = 2  # the flag
 
 
-def receive(channel):
-    """The next connection on a channel: its socket and a dict of attributes; None when the channel ends."""
-    # Offer a large buffer only at the start of a message: the kernel stops behind bytes that have a descriptor.
-    message, fds, _, _ = socket.recv_fds(channel, 1024, 16)
-    try:
-        if not message:
+class Channel:
+    """One of usher's connections to us, just accepted. usher opens one a worker and keeps it."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.announced = self.announce()
+        self.taken = 0
+
+    def announce(self):
+        """Says that we acknowledge, before anything is read: what we then die with unread is sent again."""
+        try:
+            self.sock.sendall(HELLO)
+            return True
+        except (BrokenPipeError, ConnectionResetError):
+            return False  # usher has gone, and leaves us what it had sent
+
+    def acknowledge(self):
+        self.taken += 1
+        self.sock.sendall(struct.pack("!4sBBHQ", b"USHR", 1, 2, 16, self.taken))
+
+    def receive(self):
+        """The next connection: its socket and a dict of attributes; None when the channel ends."""
+        # Offer a large buffer only at the start of a message: the kernel stops behind bytes that have a descriptor.
+        try:
+            message, fds, _, _ = socket.recv_fds(self.sock, 1024, 16)
+        except ConnectionResetError:  # an older usher, which has not read our hello
             return None
-        if message != TCPMUX:
-            while len(message) < 8 or len(message) < struct.unpack_from("!H", message, 6)[0]:
-                total = struct.unpack_from("!H", message, 6)[0] if len(message) >= 8 else 8
-                more = channel.recv(total - len(message))
-                if not more:
-                    raise ValueError("message cut off")
-                message += more
-            if message[:5] != b"USHR\x01" or len(message) != struct.unpack_from("!H", message, 6)[0]:
-                raise ValueError("not a handover message")
-        if len(fds) != 1:
-            raise ValueError("not one descriptor")
-        attributes, at = {}, 8
-        while at < len(message):
-            kind, length = struct.unpack_from("!HH", message, at)
-            value = message[at + 4 : at + 4 + length]
-            if kind == 1:
-                attributes["id"] = int.from_bytes(value, "big")
-            elif kind in NAMES:  # others are for receivers that know them
-                attributes[NAMES[kind]] = value.decode("latin-1")
-            at += 4 + length
-        return socket.socket(fileno=fds.pop()), attributes
-    finally:
-        for fd in fds:
-            os.close(fd)
+        try:
+            if not message:
+                return None
+            if message != TCPMUX:
+                message = self.rest(message)
+            if len(fds) != 1:
+                raise ValueError("not one descriptor")
+            attributes = attributes_of(message)
+            # From here on it is ours; if that cannot be said any more (BrokenPipeError), somebody else's.
+            if self.announced and len(message) >= 8 and message[5] & ACKNOWLEDGE:
+                self.acknowledge()
+            return socket.socket(fileno=fds.pop()), attributes
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def rest(self, message):
+        while len(message) < 8 or len(message) < struct.unpack_from("!H", message, 6)[0]:
+            total = struct.unpack_from("!H", message, 6)[0] if len(message) >= 8 else 8
+            more = self.sock.recv(total - len(message))
+            if not more:
+                raise ValueError("message cut off")
+            message += more
+        if message[:5] != b"USHR\x01" or len(message) != struct.unpack_from("!H", message, 6)[0]:
+            raise ValueError("not a handover message")
+        return message
 
 
-def serve(channel):
-    """Answers everything that comes on one channel (usher opens one a worker)."""
-    with channel:
-        while (taken := receive(channel)) is not None:
-            client, attributes = taken
-            with client:
-                client.setblocking(True)
-                client.sendall(f"connection {attributes.get('id', 0)} of service {attributes.get('service', '')}\n".encode())
+def attributes_of(message):
+    attributes, at = {}, 8
+    while at < len(message):
+        kind, length = struct.unpack_from("!HH", message, at)
+        value = message[at + 4 : at + 4 + length]
+        if kind == 1:
+            attributes["id"] = int.from_bytes(value, "big")
+        elif kind in NAMES:  # others are for receivers that know them
+            attributes[NAMES[kind]] = value.decode("latin-1")
+        at += 4 + length
+    return attributes
+
+
+def greet(client, attributes):
+    with client:
+        client.setblocking(True)
+        client.sendall(f"connection {attributes.get('id', 0)} of service {attributes.get('service', '')}\n".encode())
+
+
+def serve(sock):
+    """Answers everything that comes on one channel."""
+    with sock:
+        channel = Channel(sock)
+        while True:
+            try:
+                taken = channel.receive()
+            except BrokenPipeError:
+                break  # usher has taken back what was left on this channel
+            if taken is None:
+                break
+            try:
+                greet(*taken)
+            except OSError:
+                pass  # that client's affair
 
 
 def main():

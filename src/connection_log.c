@@ -90,6 +90,8 @@ void connection_log(const struct connection *connection, enum log_level level, e
 			record_text(&record, "to", backend);
 		record_ms(&record, "decided_ms", connection->decided_us - connection->accepted_us);
 	}
+	if (connection->phase == PHASE_HANDING_OVER && connection->handing.request.n_sent > 1)
+		record_number(&record, "sent", connection->handing.request.n_sent);
 	if (connection->phase == PHASE_RELAYING) {
 		record_number(&record, "bytes_up", connection->relay.up.bytes);
 		record_number(&record, "bytes_down", connection->relay.down.bytes);

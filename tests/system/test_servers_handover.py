@@ -1,20 +1,15 @@
 """Delivery by handover: the client's own socket goes to another process, in both formats, to this project's
 example receivers and to one of the test's own."""
 
-import importlib.util
 import os
-import queue
 import socket
 import subprocess
 import threading
 
 import pytest
 from harness import BUILD, SOURCE, end_process, read_all, read_exactly, slow, wait_for_server, wait_until
+from receivers import Receiver, SilentReceiver
 from servers import digest_of_file, digest_of_output, listening, make_file, output_of
-
-spec = importlib.util.spec_from_file_location("example_receiver", SOURCE / "examples/receiver.py")
-example = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(example)
 
 HANDOVER = """
 listen = [ "127.0.0.1:{port}", "[::1]:{port}" ];  workers = {workers};  connect_timeout = {connect_timeout};
@@ -23,49 +18,9 @@ services = ( { name = "web"; match = [ "http", "tls" ]; handover = "{path}";
 """
 
 
-class Receiver:
-    """Takes connections in threads and queues them: (socket, attributes)."""
-
-    def __init__(self, path):
-        self.path = path
-        self.taken = queue.Queue()
-        self.channels = []
-        self.listener = listening(path)
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                channel, _ = self.listener.accept()
-            except OSError:
-                return
-            self.channels.append(channel)
-            threading.Thread(target=self._receive, args=(channel,), daemon=True).start()
-
-    def _receive(self, channel):
-        try:
-            while (taken := example.receive(channel)) is not None:
-                self.taken.put(taken)
-        except (OSError, ValueError) as problem:
-            self.taken.put((None, repr(problem)))
-
-    def next(self):
-        client, attributes = self.taken.get(timeout=slow(10))
-        assert client is not None, attributes
-        return client, attributes
-
-    def close(self):
-        for sock in [self.listener, *self.channels]:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            sock.close()
-
-
-@pytest.fixture
-def receiver(place):
-    one = Receiver(place / "web.sock")
+@pytest.fixture(params=[Receiver, SilentReceiver])
+def receiver(place, request):
+    one = request.param(place / "web.sock")
     yield one
     one.close()
 

@@ -1,10 +1,32 @@
 /* What the worker's side of a handover keeps until it is acknowledged, against receivers of the test's own: some announce
  * themselves, some say nothing, some rubbish; some die. */
 #include "handover_world.h"
+#include <sys/syscall.h>
 
 struct raw {
 	int listener, channel;
 };
+
+/* Stands behind the recv() of usher's side: what the receiver does in the moment after it. */
+static struct raw *acknowledging;
+static size_t acknowledging_after;
+static ssize_t acknowledged;
+
+static void raw_acknowledge_now(struct raw *r, uint8_t n);
+
+ssize_t recv(int fd, void *buffer, size_t len, int flags)
+{
+	ssize_t n = syscall(SYS_recvfrom, fd, buffer, len, flags, NULL, NULL);
+
+	if (acknowledging && acknowledging_after-- == 0) {
+		int error = errno;
+
+		raw_acknowledge_now(acknowledging, 1);
+		acknowledging = NULL;
+		errno = error;
+	}
+	return n;
+}
 
 static int setup(void **state)
 {
@@ -53,6 +75,13 @@ static void raw_acknowledge(struct raw *r, uint8_t n)
 	const uint8_t bytes[] = { 'U', 'S', 'H', 'R', 1, 2, 0, 16, 0, 0, 0, 0, 0, 0, 0, n };
 
 	raw_say(r, bytes, sizeof(bytes));
+}
+
+static void raw_acknowledge_now(struct raw *r, uint8_t n)
+{
+	const uint8_t bytes[] = { 'U', 'S', 'H', 'R', 1, 2, 0, 16, 0, 0, 0, 0, 0, 0, 0, n };
+
+	acknowledged = send(r->channel, bytes, sizeof(bytes), MSG_NOSIGNAL);
 }
 
 /* The id of the next message, or 0: none there. */
@@ -517,6 +546,34 @@ static void what_was_acknowledged_cannot_be_taken_back(void **state)
 	raw_close(&r);
 }
 
+/* Between the last look at what it has said and the end of its channel there is no moment for an acknowledgement. */
+static void an_acknowledgement_in_the_last_moment_is_heard_or_fails(void **state)
+{
+	struct world *w = *state;
+
+	for (size_t when = 0; when < 2; when++) {
+		struct job job;
+		struct raw r;
+
+		raw_listen(w, &r);
+		job_send(w, &job, 1);
+		raw_accept(w, &r);
+		raw_hello(&r);
+		run_ms(w, 1);
+		acknowledging = &r;
+		acknowledging_after = when;
+		acknowledged = 0;
+		bool mine = handover_cancel(&job.request);
+		assert_int_equal(job.calls, 0);
+		assert_null(acknowledging); /* it was tried */
+		assert_int_equal(acknowledged, mine ? -1 : 16);
+		assert_int_equal(mine, when > 0);
+		raw_close(&r);
+		run_ms(w, 1);
+		world_handover(w, HANDOVER_USHER);
+	}
+}
+
 static void what_an_unknown_one_was_sent_cannot_be_taken_back(void **state)
 {
 	struct world *w = *state;
@@ -660,6 +717,7 @@ int main(void)
 		TEST(more_than_may_be_kept_waits),
 		TEST(what_is_taken_back_cannot_be_acknowledged),
 		TEST(what_was_acknowledged_cannot_be_taken_back),
+		TEST(an_acknowledgement_in_the_last_moment_is_heard_or_fails),
 		TEST(what_an_unknown_one_was_sent_cannot_be_taken_back),
 		TEST(the_next_is_expected_to_announce_itself),
 		TEST(in_tcpmux_format_nothing_is_kept_or_heard),
