@@ -192,6 +192,39 @@ static bool connection_answer_tcpmux(struct connection *connection)
 	return true;
 }
 
+static uint64_t connection_decide_due_us(const struct connection *connection)
+{
+	uint64_t decide_us = connection->worker->policy->decide_timeout_us; /* 0: wait for ever */
+	return decide_us ? connection->accepted_us + decide_us : UINT64_MAX;
+}
+
+/* From the first bytes on, what is searched for in them may take so long. */
+static void connection_limit_search(struct connection *connection)
+{
+	struct loop *loop = &connection->worker->loop;
+	uint64_t search_us = connection->worker->policy->search_timeout_us;
+
+	if (connection->search != SEARCH_DUE || !search_us)
+		return;
+	connection->search = SEARCH_ON;
+	if (loop->now_us + search_us >= connection_decide_due_us(connection) ||
+		loop_timer(loop, &connection->deadline, loop->now_us + search_us) < 0)
+		connection->search = SEARCH_OVER; /* the deadline comes first */
+}
+
+/* False: it was the deadline of the decision. */
+static bool connection_search_ends(struct connection *connection)
+{
+	uint64_t due_us = connection_decide_due_us(connection);
+
+	if (connection->search != SEARCH_ON)
+		return false;
+	connection->search = SEARCH_OVER;
+	if (due_us != UINT64_MAX)
+		loop_timer(&connection->worker->loop, &connection->deadline, due_us);
+	return true;
+}
+
 /* Looks at what has come. `last`: the deadline is here. */
 static void connection_examine(struct connection *connection, bool last)
 {
@@ -200,6 +233,7 @@ static void connection_examine(struct connection *connection, bool last)
 
 	switch (examine(connection, last, &service, &protocol)) {
 	case EXAMINED_WAIT:
+		connection_limit_search(connection);
 		break;
 	case EXAMINED_SERVICE:
 		connection_decided(connection, service, protocol);
@@ -265,7 +299,7 @@ static void connection_out_of_time(struct timer *timer)
 		connection_header_failed(connection, "late");
 		break;
 	case PHASE_DECIDING:
-		connection_examine(connection, true);
+		connection_examine(connection, !connection_search_ends(connection));
 		break;
 	case PHASE_CONNECTING:
 		dial_cancel(&connection->dial);

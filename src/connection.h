@@ -44,6 +44,9 @@ enum connection_end {
 	END_NO_MEMORY,
 };
 
+/* For what is searched for in the client's bytes: whether its time runs. */
+enum connection_search { SEARCH_NONE, SEARCH_DUE, SEARCH_ON, SEARCH_OVER };
+
 struct connection {
 	struct worker *worker;
 	struct connection *next, *previous; /* among those that live */
@@ -60,6 +63,7 @@ struct connection {
 	uint32_t asked;    /* bytes that the identifiers have seen; UINT32_MAX: more would not help */
 	uint64_t accepted_us, decided_us;
 	uint32_t client_events; /* all that were seen: edges are not repeated */
+	enum connection_search search;
 	struct timer deadline;  /* of the phase */
 	struct task burial;     /* frees it after the loop's turn */
 	int error;              /* of the delivery, -errno */

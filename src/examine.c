@@ -84,7 +84,10 @@ enum examined examine(struct connection *connection, bool last, uint32_t *ret_se
 		.serial = connection->id,
 		.named = connection->named + 1, /* none is 0 */
 		.may_be_named = may_be_named(connection),
+		.search_over = connection->search == SEARCH_OVER,
 	};
+	if (connection->search == SEARCH_NONE)
+		connection->search = SEARCH_DUE;
 	struct outcome outcome;
 	decider_decide(worker->policy->deciders[connection->decider], &evidence, worker->findings, &outcome);
 

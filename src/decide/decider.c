@@ -75,6 +75,8 @@ static enum verdict patterns_match(const struct protocol *protocol, const struct
 {
 	enum verdict verdict = VERDICT_NO;
 
+	if (evidence->len < protocol->at_least)
+		return VERDICT_MORE;
 	for (size_t i = 0; i < protocol->n_patterns; i++) {
 		enum verdict one = pattern_match(protocol->patterns[i], evidence);
 		if (one == VERDICT_YES)

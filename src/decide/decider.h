@@ -40,6 +40,7 @@ struct protocol {
 	size_t n_literals;
 	struct pattern *const *patterns;
 	size_t n_patterns;
+	size_t at_least; /* bytes that must have come before the patterns are asked */
 };
 
 struct rule {

@@ -19,6 +19,7 @@ struct evidence {
 	uint64_t serial;   /* of the connection: for a module that computes many names at once */
 	uint32_t named;    /* the protocol that an external identifier gave it, counted from 1; 0: none */
 	bool may_be_named; /* an identifier may yet do so */
+	bool search_over;  /* what is searched for and not among these bytes is not waited for */
 };
 
 /* What a probe can learn on the way; usher.conf(5) says which probe learns which and how each is written. */

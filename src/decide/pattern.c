@@ -5,7 +5,8 @@
  * without that, it would take the same steps with more bytes and come to the same answer, a limit hit on the
  * way included; so a match is YES and, if the pattern is anchored, no match is NO. An unanchored pattern that
  * did not match may match further back: MORE. With `within` bytes the subject is final: what HARD leaves open
- * is asked once more without partial matching.
+ * is asked once more without partial matching. So it is for an unanchored pattern once a search is over: then alone
+ * its NO may become a YES with more bytes.
  *
  * A greedy ".*" looks behind the last byte before it settles for less, which would make "^GET .*" wait for
  * nothing. Whether there is a match does not depend on greed as long as nothing in the pattern forbids to go
@@ -142,8 +143,9 @@ void pattern_free(struct pattern *pattern)
 
 enum verdict pattern_match(const struct pattern *pattern, const struct evidence *evidence)
 {
-	bool is_final = evidence->len >= pattern->within;
-	size_t len = is_final ? pattern->within : evidence->len;
+	bool is_whole = evidence->len >= pattern->within;
+	bool is_final = is_whole || (evidence->search_over && !pattern->is_anchored);
+	size_t len = is_whole ? pattern->within : evidence->len;
 
 	if (len == 0)
 		return VERDICT_MORE;

@@ -12,6 +12,6 @@ struct pattern;
 struct pattern *pattern_new(const char *regex, size_t within, char *error, size_t error_size);
 void pattern_free(struct pattern *pattern); /* accepts NULL */
 
-/* NO also when a limit was hit. Monotone in the bytes: YES only when more bytes cannot take the match
+/* NO also when a limit was hit, and of an unanchored pattern where the search is over. Monotone in the bytes: YES only when more bytes cannot take the match
  * back. */
 enum verdict pattern_match(const struct pattern *pattern, const struct evidence *evidence);

@@ -17,6 +17,7 @@ static const struct key top_keys[TOP_COUNT] = {
 	[TOP_GROUP] = { "group", KEY_STRING },
 	[TOP_WORKERS] = { "workers", KEY_WHOLE, 1, 256 }, /* default: as many as there are cores */
 	[TOP_DECIDE_TIMEOUT] = { "decide_timeout", KEY_SECONDS, 0, DAY, 3 },
+	[TOP_SEARCH_TIMEOUT] = { "search_timeout", KEY_SECONDS, 0, DAY, 0 },
 	[TOP_CONNECT_TIMEOUT] = { "connect_timeout", KEY_SECONDS, 0.01, 3600, 5 },
 	[TOP_IDLE_TIMEOUT] = { "idle_timeout", KEY_SECONDS, 0.01, 30 * DAY, 3600 },
 	[TOP_DRAIN_TIMEOUT] = { "drain_timeout", KEY_SECONDS, 0, DAY, 30 },
@@ -55,6 +56,7 @@ static const struct key protocol_keys[PROTOCOL_COUNT] = {
 	[PROTOCOL_BYTES] = { "bytes", KEY_STRINGS },
 	[PROTOCOL_REGEX] = { "regex", KEY_STRINGS },
 	[PROTOCOL_WITHIN] = { "within", KEY_WHOLE, 1, 32768, 1024 },
+	[PROTOCOL_AT_LEAST] = { "at_least", KEY_WHOLE, 1, 32768, 1 },
 };
 
 /* A group with `module` is not read by this table: its other keys are the module's own. */

@@ -37,6 +37,7 @@ enum top_key {
 	TOP_GROUP,
 	TOP_WORKERS,
 	TOP_DECIDE_TIMEOUT,
+	TOP_SEARCH_TIMEOUT,
 	TOP_CONNECT_TIMEOUT,
 	TOP_IDLE_TIMEOUT,
 	TOP_DRAIN_TIMEOUT,
@@ -66,7 +67,15 @@ enum listen_key {
 
 enum log_key { LOG_KEY_LEVEL, LOG_KEY_TO, LOG_KEY_FORMAT, LOG_KEY_FACILITY, LOG_KEY_COUNT };
 
-enum protocol_key { PROTOCOL_NAME, PROTOCOL_STRING, PROTOCOL_BYTES, PROTOCOL_REGEX, PROTOCOL_WITHIN, PROTOCOL_COUNT };
+enum protocol_key {
+	PROTOCOL_NAME,
+	PROTOCOL_STRING,
+	PROTOCOL_BYTES,
+	PROTOCOL_REGEX,
+	PROTOCOL_WITHIN,
+	PROTOCOL_AT_LEAST,
+	PROTOCOL_COUNT
+};
 
 /* Who may use a service, in a part of that section and of the policy of usher-access. */
 enum access_key {

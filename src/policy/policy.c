@@ -46,6 +46,7 @@ static void settings_compile(struct compiler *compiler, const struct values *top
 	struct policy *policy = compiler->policy;
 
 	policy->decide_timeout_us = seconds(top, TOP_DECIDE_TIMEOUT);
+	policy->search_timeout_us = seconds(top, TOP_SEARCH_TIMEOUT);
 	policy->connect_timeout_us = seconds(top, TOP_CONNECT_TIMEOUT);
 	policy->idle_timeout_us = seconds(top, TOP_IDLE_TIMEOUT);
 	policy->drain_timeout_us = seconds(top, TOP_DRAIN_TIMEOUT);

@@ -77,6 +77,7 @@ struct policy {
 	const char **names; /* host names of backends, for the resolver */
 	size_t n_names;
 
+	uint64_t search_timeout_us; /* 0: searches have until decide_timeout */
 	uint64_t decide_timeout_us, connect_timeout_us, idle_timeout_us, drain_timeout_us;
 	unsigned workers;
 	unsigned max_connections; /* in all workers together; 0: as many as descriptors allow */

@@ -264,7 +264,10 @@ static void print_rest(const struct policy *policy, FILE *to)
 		fputs("  silent                 waited for\n", to);
 	fprintf(to, "  %-22s %s\n", "matches nothing", service_text(policy, policy->on_unknown));
 
-	fprintf(to, "\nTimeouts  connect %s, idle %s, drain %s\n", duration(policy->connect_timeout_us, a),
+	fputs("\nTimeouts  ", to);
+	if (policy->search_timeout_us)
+		fprintf(to, "search %s, ", duration(policy->search_timeout_us, a));
+	fprintf(to, "connect %s, idle %s, drain %s\n", duration(policy->connect_timeout_us, a),
 		duration(policy->idle_timeout_us, b), duration(policy->drain_timeout_us, c));
 	fprintf(to, "Workers   %u, as %s%s", policy->workers, policy->user,
 		policy->drop_identity ? "" : " (who starts usher)");

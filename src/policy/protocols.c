@@ -144,8 +144,14 @@ static void protocol_compile(
 	if (!values.given[PROTOCOL_STRING] && !values.given[PROTOCOL_BYTES] && !values.given[PROTOCOL_REGEX])
 		compile_error(compiler, at, "protocol `%s' matches nothing, expected `string', `bytes' or `regex'",
 			protocol->name);
-	if (values.given[PROTOCOL_WITHIN] && !values.given[PROTOCOL_REGEX])
-		compile_error(compiler, at, "`within' of protocol `%s' goes with `regex' only", protocol->name);
+	protocol->at_least = (size_t)values_number(&values, PROTOCOL_AT_LEAST);
+	for (size_t key = PROTOCOL_WITHIN; key <= PROTOCOL_AT_LEAST; key++)
+		if (values.given[key] && !values.given[PROTOCOL_REGEX])
+			compile_error(compiler, at, "`%s' of protocol `%s' goes with `regex' only",
+				values.section->keys[key].name, protocol->name);
+	if (values.value[PROTOCOL_REGEX] && protocol->at_least > values_number(&values, PROTOCOL_WITHIN))
+		compile_error(compiler, at, "`at_least' of protocol `%s' is more than `within', %.0f bytes",
+			protocol->name, values_number(&values, PROTOCOL_WITHIN));
 }
 
 void protocols_compile(struct compiler *compiler, const struct setting *at)

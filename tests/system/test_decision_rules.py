@@ -516,6 +516,68 @@ def test_pieces_decide_as_the_whole_does(greeters, pieces):
         assert name_of(client)[0] == whole
 
 
+SEARCHES = (
+    '{ name = "jabber"; regex = "jabber"; }, { name = "long"; regex = "^l"; at_least = 6; }',
+    [("jabber", '"jabber"'), ("long", '"long"'), ("ssh", '"ssh"'), ("others", '"any"'), ("silent", None)],
+)
+
+
+def test_a_search_is_given_up_before_the_deadline(greeters):
+    one = greeters(*SEARCHES, timeout=3.0, rest='search_timeout = 0.4; on_silence = "silent";')
+    assert ask(one, b"a jabber")[0] == "jabber"
+    name, took = ask(one, b"hello there")
+    assert name == "others" and 0.35 < took < slow(1.5)
+    with one.connect() as client:
+        time.sleep(0.6)
+        begin = time.monotonic()
+        client.sendall(b"hello there")
+        assert name_of(client)[0] == "others"
+        assert time.monotonic() - begin > 0.35, "it begins with the first bytes"
+    with one.connect() as client:
+        client.sendall(b"hello ")
+        time.sleep(0.1)
+        client.sendall(b"jabber")
+        assert name_of(client)[0] == "jabber"
+
+
+def test_a_search_that_is_over_leaves_others_their_time(greeters):
+    one = greeters(*SEARCHES, timeout=1.5, rest='search_timeout = 0.2; on_silence = "silent";')
+    with one.connect() as client:
+        client.sendall(b"SS")  # which may still be ssh
+        time.sleep(0.7)
+        client.sendall(b"H-2.0-x\r\n")
+        assert name_of(client)[0] == "ssh"
+    with one.connect() as client:
+        client.sendall(b"l")  # too little for that expression
+        time.sleep(0.7)
+        client.sendall(b"onger")
+        assert name_of(client)[0] == "long"
+    name, took = ask(one, b"l")
+    assert name == "others" and 1.4 < took < slow(2.5), "at the deadline"
+    name, took = ask(one, b"")
+    assert name == "silent" and 1.4 < took < slow(2.5)
+
+
+def test_without_a_limit_a_search_has_until_the_deadline(greeters):
+    one = greeters(*SEARCHES, timeout=0.8, rest='on_silence = "silent";')
+    name, took = ask(one, b"hello there")
+    assert name == "others" and 0.75 < took < slow(2)
+
+
+def test_a_search_that_may_take_longer_than_the_decision(greeters):
+    one = greeters(*SEARCHES, timeout=0.5, rest='search_timeout = 60; on_silence = "silent";')
+    name, took = ask(one, b"hello there")
+    assert name == "others" and 0.45 < took < slow(2)
+    name, took = ask(one, b"")
+    assert name == "silent" and took < slow(2)
+
+
+def test_a_search_has_an_end_where_decisions_have_none(greeters):
+    one = greeters(*SEARCHES, timeout=0, rest='search_timeout = 0.3; on_silence = "silent";')
+    name, took = ask(one, b"hello there")
+    assert name == "others" and 0.25 < took < slow(2)
+
+
 def test_http2_authority(greeters):
     one = greeters(
         '{ name = "x"; string = "x"; }', [("right", '{ host = "right.example"; }'), ("web", '"http"')], 5.0

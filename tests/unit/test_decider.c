@@ -531,6 +531,24 @@ static void a_decision_allocates_nothing(void **state)
 	}
 }
 
+static void expressions_wait_for_so_many_bytes(void **state)
+{
+	struct protocol protocol = {
+		.name = "late", .patterns = patterns, .n_patterns = 1, .at_least = 4
+	}; /* ^A+1 */
+	static const struct {
+		const char *bytes;
+		enum verdict verdict;
+	} cases[] = { { "A1", VERDICT_MORE }, { "B", VERDICT_MORE }, { "A1x", VERDICT_MORE }, { "A1xx", VERDICT_YES },
+		{ "BBBB", VERDICT_NO }, { "AAAA", VERDICT_MORE } };
+
+	for (size_t i = 0; i < LEN(cases); i++) {
+		struct evidence evidence = { .bytes = (const uint8_t *)cases[i].bytes,
+			.len = strlen(cases[i].bytes) };
+		assert_int_equal(protocol_match(&protocol, &evidence, &findings), cases[i].verdict);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -543,6 +561,7 @@ int main(void)
 		cmocka_unit_test(own_protocols_ask_for_a_literal_and_a_pattern),
 		cmocka_unit_test(rules_that_are_none),
 		cmocka_unit_test(a_decision_allocates_nothing),
+		cmocka_unit_test(expressions_wait_for_so_many_bytes),
 	};
 	return cmocka_run_group_tests(tests, protocols_begin, protocols_end);
 }

@@ -151,6 +151,35 @@ static void random_patterns_hold_too(void **state)
 	}
 }
 
+static void when_the_search_is_over_what_was_not_found_is_not_there(void **state)
+{
+	static const struct {
+		const char *regex, *bytes;
+		enum verdict verdict;
+	} cases[] = {
+		{ "jabber", "hello", VERDICT_NO },
+		{ "jabber", "hello jab", VERDICT_NO },
+		{ "jabber", "hello jabber", VERDICT_YES },
+		{ "r$", "hello jabber",
+			VERDICT_YES }, /* the end of the bytes is the end, as for who waits no longer */
+		{ "^foo|bar", "hello", VERDICT_NO },
+		/* What is tied to the beginning is no search. */
+		{ "^hello.*x", "hello", VERDICT_MORE },
+		{ "^hello world", "hello", VERDICT_MORE },
+		{ "^hello world", "hallo", VERDICT_NO },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct pattern *pattern = compile(cases[i].regex, 1024);
+		struct evidence evidence = { .bytes = (const uint8_t *)cases[i].bytes,
+			.len = strlen(cases[i].bytes) };
+		evidence.search_over = true;
+		if (pattern_match(pattern, &evidence) != cases[i].verdict)
+			fail_msg("%s on \"%s\"", cases[i].regex, cases[i].bytes);
+		pattern_free(pattern);
+	}
+}
+
 static void hostile_bytes_hit_a_limit(void **state)
 {
 	static const char *const regexes[] = { "^(a+)+b", "^(a|aa)+$", "(a*)*b", "^(?:(?:a?){20}){20}b",
@@ -195,6 +224,7 @@ int main(void)
 		cmocka_unit_test(what_people_write),
 		cmocka_unit_test(what_is_said_of_a_prefix_holds_for_every_window),
 		cmocka_unit_test(random_patterns_hold_too),
+		cmocka_unit_test(when_the_search_is_over_what_was_not_found_is_not_there),
 		cmocka_unit_test(hostile_bytes_hit_a_limit),
 		cmocka_unit_test(errors_say_where_and_what),
 	};
