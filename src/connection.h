@@ -64,11 +64,11 @@ struct connection {
 	uint64_t accepted_us, decided_us;
 	uint32_t client_events; /* all that were seen: edges are not repeated */
 	enum connection_search search;
-	struct timer deadline;  /* of the phase */
-	struct task burial;     /* frees it after the loop's turn */
-	int error;              /* of the delivery, -errno */
-	const char *refused;    /* the rule of access that did, or what is wrong with the proxy's header */
-	bool owes_greeting;     /* TCPMUX: its line was taken and not answered yet */
+	struct timer deadline; /* of the phase */
+	struct task burial;    /* frees it after the loop's turn */
+	int error;             /* of the delivery, -errno */
+	const char *refused;   /* the rule of access that did, or what is wrong with the proxy's header */
+	bool owes_greeting;    /* TCPMUX: its line was taken and not answered yet */
 	struct limits_ticket ticket;
 	uint32_t listener_place; /* among the limits, or LIMITS_NONE */
 	char *names;             /* sni, alpn and host, NUL after each; NULL with none */
