@@ -87,6 +87,65 @@ def test_names_of_a_module_are_protocols(modules):
     assert protocols == ["xssh", "xssh", "ssh", "xecho", None]
 
 
+# ---- attributes
+
+
+def test_a_host_that_a_module_learns_is_matched(modules):
+    one = modules(
+        [(XPROTOCOL, "")],
+        [
+            ("requests", '{ protocol = "http"; host = "shop.example"; }'),
+            ("shop", '{ host = "shop.example"; }'),
+            ("mine", '{ protocol = "xecho"; host = [ "*.mine.example", "mine.example" ]; }'),
+            ("theirs", '{ host = "*.example"; }'),
+            ("rest", '"xecho"'),
+        ],
+    )
+    for name, service in (("shop.example", "shop"), ("Shop.Example.", "shop"), ("a.mine.example", "mine"),
+                          ("mine.example", "mine"), ("a.shop.example", "theirs"), ("elsewhere", "rest")):
+        line = b"xecho " + name.encode() + b"\r\n"
+        assert ask(one, line) == service, name
+        assert ask(one, *bytewise(line)) == service, f"{name}, a byte at a time"
+        found = one.wait_connections(2, service=service, host=name.lower().rstrip("."))
+        assert {line["protocol"] for line in found} == {"xecho"}
+    # What the built-in probe learns is the same attribute.
+    for host, service in (("shop.example", "requests"), ("a.mine.example", "theirs"), ("elsewhere", "other")):
+        request = b"GET / HTTP/1.1\r\nHost: " + host.encode() + b"\r\n\r\n"
+        assert ask(one, request) == service
+        assert ask(one, *bytewise(request)) == service
+    # The name is not whole yet, so nobody can tell.
+    with one.connect() as client:
+        client.sendall(b"xecho shop.example")
+        client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+
+
+def test_a_server_name_and_a_protocol_that_a_module_learns_are_matched(modules):
+    one = modules(
+        [(odd("sound"), "")],
+        [
+            ("tls", '{ protocol = "tls"; sni = "both.example"; }'),
+            ("set", '{ protocol = "set"; sni = "both.example"; }'),
+            ("named", '{ sni = "*.named.example"; }'),
+            ("h2", '{ alpn = "h2"; }'),
+            ("rest", '"set"'),
+        ],
+    )
+    assert ask(one, b"1yboth.example") == "set"
+    assert ask(one, b"1ya.named.example") == "named"
+    assert ask(one, b"2yh2") == "h2"
+    assert ask(one, b"2yhttp/1.1") == "rest"
+    assert ask(one, b"1yelse.example") == "rest"
+    assert ask(one, b"1y-not a name-") == "other", "the probe says no"
+    assert ask(one, client_hello("both.example")) == "tls"
+    assert ask(one, client_hello("a.named.example")) == "named"
+    lines = one.wait_connections(8)
+    assert [line.get("sni") for line in lines] == [
+        "both.example", "a.named.example", None, None, "else.example", None, "both.example", "a.named.example"]
+    assert [line.get("alpn") for line in lines[2:4]] == ["h2", "http/1.1"]
+
+
 def test_check_names_what_is_wrong_with_a_module(place):
     def complaint(entry):
         file = place / "usher.conf"
