@@ -13,6 +13,7 @@ Needs root, for the namespaces. README.md beside this file tells what a recipe m
 
 import argparse
 import contextlib
+import fcntl
 import fnmatch
 import json
 import os
@@ -281,40 +282,44 @@ def lines_of(root, recipe, tag, flows):
             "client": root.client(recipe), "command": recipe.command.strip()}
         if recipe.greeting or recipe.answer:
             line["answered"] = [recipe.greeting, *recipe.answer] if recipe.greeting else recipe.answer
-        yield line | {"segments": [segment.hex() for segment in segments]}
+        yield line | {"segments": [without_release(segment).hex() for segment in segments]}
 
 
 def load(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def save(path, lines):
-    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in sorted(lines, key=lambda line: line["id"])))
+def kept_in(label):
+    return HERE / ("strangers.jsonl" if label == "unknown" else f"{label}.jsonl")
 
 
-def complain_of_leaks(line):
-    """What would tell of the machine that it was made on."""
-    data = b"".join(map(bytes.fromhex, line["segments"]))
-    for word in (os.uname().release.encode(), b"/var/tmp", b"/work", *(["/root"] if line["protocol"] != "unknown" else [])):
-        if (word if isinstance(word, bytes) else word.encode()) in data:
-            print(f"  {line['id']}: has {word!r} in its bytes")
+def keep(path, line):
+    """Puts the flow among the kept, in the place of what had its id. Returns the id of another that has the very same bytes:
+    once is enough."""
+    with open(path, "a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        others = [other for other in load(path) if other["id"] != line["id"]]
+        same = next((other["id"] for other in others if content(other) == content(line)), None)
+        lines = others if same else [*others, line]
+        file.truncate(0)
+        file.writelines(json.dumps(each, ensure_ascii=False) + "\n" for each in sorted(lines, key=lambda each: each["id"]))
+    return same
 
 
-def same_bytes(line, others):
-    """The id of another flow with the very same bytes: once is enough."""
-    joined = "".join(line["segments"]) if line["transport"] == "tcp" else line["segments"]
-    for other in others:
-        theirs = "".join(other["segments"]) if other["transport"] == "tcp" else other["segments"]
-        if other["id"] != line["id"] and (other["transport"], theirs) == (line["transport"], joined):
-            return other["id"]
-    return None
+def content(line):
+    """Of a stream the bytes, however they were cut; of datagrams each."""
+    return line["transport"], "".join(line["segments"]) if line["transport"] == "tcp" else line["segments"]
+
+
+def without_release(segment):
+    """Some clients tell the kernel's release: that of the recording machine gives way to another of the same length."""
+    release = os.uname().release.encode()
+    return segment.replace(release, (b"6.1.0-" + b"44".rjust(len(release) - 12, b"0") + b"-amd64")[: len(release)])
 
 
 def run_recipes(root, protocols, tag, only):
     root.enter()
     for protocol in protocols:
-        path = HERE / f"{protocol}.jsonl"
-        kept = {line["id"]: line for line in load(path)}
         for recipe in read_recipes(protocol):
             if not fnmatch.fnmatch(recipe.name, only):
                 continue
@@ -324,15 +329,10 @@ def run_recipes(root, protocols, tag, only):
                 continue
             flows, said = record(root, recipe)
             if not flows:
-                print(f"{protocol} {recipe.name}: sent nothing; said: {said[-500:].strip()!r}")
+                print(f"{protocol} {recipe.name}: sent nothing; said: {said[-500:].strip()!r}", flush=True)
             for line in lines_of(root, recipe, tag, flows):
-                complain_of_leaks(line)
-                same = same_bytes(line, kept.values())
-                kept.pop(line["id"], None)
-                if not same:
-                    kept[line["id"]] = line
-                print(f"{protocol} {describe(line)}{f' as {same}' if same else ''}", flush=True)
-        save(path, kept.values())
+                same = keep(kept_in(line["protocol"]), line)
+                print(f"{line['protocol']} {describe(line)}{f' as {same}' if same else ''}", flush=True)
 
 
 def describe(line):
