@@ -14,7 +14,6 @@
 #include "log.h"
 #include "message.h"
 #include "proxied.h"
-#include "proxy_header.h"
 #include "worker.h"
 #include <assert.h>
 #include <errno.h>
@@ -58,11 +57,26 @@ static struct connection *connection_alloc(struct worker *worker)
 	return connection;
 }
 
+/* Of the phase, and counted from accept in each. */
+static int connection_start_deadline(struct connection *connection)
+{
+	const struct policy *policy = connection->worker->policy;
+	uint64_t patience_us = policy->decide_timeout_us; /* 0: wait for ever */
+
+	if (connection->phase == PHASE_PROXIED)
+		patience_us = PROXIED_DEADLINE_US;
+	else if (policy->listeners[connection->decider].banner_service != SERVICE_NONE)
+		patience_us = policy->banner_timeout_us;
+	loop_timer_stop(&connection->worker->loop, &connection->deadline);
+	return patience_us
+		? loop_timer(&connection->worker->loop, &connection->deadline, connection->accepted_us + patience_us)
+		: 0;
+}
+
 static void connection_begin(struct connection *connection, int fd)
 {
 	struct worker *worker = connection->worker;
 	enum proxied_by by = proxied_by(&worker->policy->listeners[connection->decider], &connection->client);
-	uint64_t patience_us = worker->policy->decide_timeout_us; /* 0: wait for ever */
 	struct relay *relay = &connection->relay;
 
 	connection->id = atomic_fetch_add_explicit(&worker->shared->next_connection, 1, memory_order_relaxed);
@@ -76,18 +90,13 @@ static void connection_begin(struct connection *connection, int fd)
 	relay->client.in = (struct watch){ .fd = -1, .ready = connection_client_ready };
 	relay->client.out.fd = relay->server.in.fd = relay->server.out.fd = -1;
 
-	connection->phase = PHASE_DECIDING;
-	if (by == PROXIED_BY_TRUSTED) {
-		connection->phase = PHASE_PROXIED;
-		patience_us = PROXIED_DEADLINE_US;
-	}
+	connection->phase = by == PROXIED_BY_TRUSTED ? PHASE_PROXIED : PHASE_DECIDING;
 	if (loop_watch(&worker->loop, &relay->client.in, fd, RELAY_EVENTS) < 0) {
 		fd_reset(fd);
 		connection_end(connection, END_NO_MEMORY);
 	} else if (by == PROXIED_BY_STRANGER) {
 		connection_header_failed(connection, "source");
-	} else if (patience_us &&
-		loop_timer(&worker->loop, &connection->deadline, connection->accepted_us + patience_us) < 0) {
+	} else if (connection_start_deadline(connection) < 0) {
 		connection_end(connection, END_NO_MEMORY);
 	}
 }
@@ -131,20 +140,14 @@ static void connection_header_failed(struct connection *connection, const char *
 	connection_end(connection, END_PROXY_HEADER);
 }
 
-/* The header is gone from the socket: from here on it is a connection like any other, of the client that was named. Its deadline
- * has been running since accept. */
+/* The header is gone from the socket: from here on it is a connection like any other, of the client that was named. */
 static void connection_announced(struct connection *connection)
 {
-	struct loop *loop = &connection->worker->loop;
-	uint64_t decide_us = connection->worker->policy->decide_timeout_us;
-	bool late = decide_us && connection->accepted_us + decide_us <= loop->now_us;
-
 	connection->phase = PHASE_DECIDING;
-	loop_timer_stop(loop, &connection->deadline);
-	if (decide_us && !late && loop_timer(loop, &connection->deadline, connection->accepted_us + decide_us) < 0)
+	if (connection_start_deadline(connection) < 0)
 		connection_end(connection, END_NO_MEMORY);
 	else
-		connection_examine(connection, late);
+		connection_examine(connection, false);
 }
 
 static void connection_take_header(struct connection *connection)
@@ -225,12 +228,53 @@ static bool connection_search_ends(struct connection *connection)
 	return true;
 }
 
+/* What an answer to a banner can mean. Whatever is nobody else's is for who said it. */
+static void connection_examine_answer(struct connection *connection, bool last)
+{
+	uint32_t service, protocol;
+
+	switch (examine(connection, last, &service, &protocol)) {
+	case EXAMINED_WAIT:
+		break;
+	case EXAMINED_SERVICE:
+		if (service == connection->banner->service) {
+			connection->protocol = protocol;
+			connection_stay(connection);
+			break;
+		}
+		connection->skips_banner = true;
+		connection->skipped = connection->banner->kind;
+		connection_decided(connection, service, protocol);
+		break;
+	case EXAMINED_UNKNOWN:
+	case EXAMINED_SILENT:
+	case EXAMINED_GONE:
+		connection_stay(connection);
+		break;
+	case EXAMINED_RESET:
+		connection_end(connection, END_CLIENT_RESET);
+		break;
+	}
+}
+
+void connection_bannered(struct connection *connection)
+{
+	connection_examine_answer(connection, false);
+}
+
 /* Looks at what has come. `last`: the deadline is here. */
 static void connection_examine(struct connection *connection, bool last)
 {
 	const struct listener_policy *listener = &connection->worker->policy->listeners[connection->decider];
 	uint32_t service, protocol;
 
+	if (connection->banner && connection->banner->shown) {
+		if (connection->banner->known)
+			connection_examine_answer(connection, last);
+		else if (last)
+			connection_stay(connection);
+		return;
+	}
 	switch (examine(connection, last, &service, &protocol)) {
 	case EXAMINED_WAIT:
 		connection_limit_search(connection);
@@ -291,6 +335,28 @@ static void connection_client_ready(struct watch *watch, uint32_t events)
 static void connection_delivery_failed(struct connection *connection, int error);
 static void connection_handing_timer(struct connection *connection);
 
+/* Time to show a silent client a banner, or for good. */
+static void connection_deciding_timer(struct connection *connection)
+{
+	const struct worker *worker = connection->worker;
+	uint64_t decide_us = worker->policy->decide_timeout_us;
+	uint8_t byte;
+
+	if (connection_search_ends(connection)) {
+		connection_examine(connection, false);
+		return;
+	}
+	if (connection->was_silent || worker->policy->listeners[connection->decider].banner_service == SERVICE_NONE) {
+		connection_examine(connection, true);
+		return;
+	}
+	connection->was_silent = true;
+	if (decide_us)
+		loop_timer(&connection->worker->loop, &connection->deadline, connection->accepted_us + decide_us);
+	if (recv(connection_socket(connection), &byte, 1, MSG_PEEK) < 0)
+		banner_begin(connection);
+}
+
 static void connection_out_of_time(struct timer *timer)
 {
 	struct connection *connection = container_of(timer, struct connection, deadline);
@@ -299,7 +365,7 @@ static void connection_out_of_time(struct timer *timer)
 		connection_header_failed(connection, "late");
 		break;
 	case PHASE_DECIDING:
-		connection_examine(connection, !connection_search_ends(connection));
+		connection_deciding_timer(connection);
 		break;
 	case PHASE_CONNECTING:
 		dial_cancel(&connection->dial);
@@ -329,6 +395,7 @@ static void connection_greet(struct connection *connection, const char *why)
 
 static void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol)
 {
+	banner_end(connection);
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
 	identification_cancel(connection->identification);
 	connection->identification = NULL;
@@ -413,16 +480,6 @@ void connection_admitted(struct worker *worker, uint64_t id, bool admitted)
 
 static void connection_relay_done(struct relay *relay, enum relay_end end);
 
-/* What a backend is told of the client before it hears the client itself; to each connection anew. */
-static void connection_announce(struct connection *connection)
-{
-	const struct target *target = &connection_service(connection)->target;
-	uint8_t *to = connection->worker->peeked;
-
-	if (target->delivery == DELIVERY_CONNECT && target->connect.send_proxy)
-		relay_preface(&connection->relay, to, proxied_announce(connection, target->connect.send_proxy, to));
-}
-
 static void connection_relay(struct connection *connection, uint32_t server_events)
 {
 	struct worker *worker = connection->worker;
@@ -435,7 +492,6 @@ static void connection_relay(struct connection *connection, uint32_t server_even
 	relay->pool = worker->relay_pool;
 	relay->idle_us = worker->policy->idle_timeout_us;
 	relay->done = connection_relay_done;
-	connection_announce(connection);
 	relay_start(relay, connection->client_events, server_events);
 }
 
@@ -451,16 +507,55 @@ static void connection_relay_done(struct relay *relay, enum relay_end end)
 	connection_end(container_of(relay, struct connection, relay), ends[end]);
 }
 
+void connection_stay(struct connection *connection)
+{
+	size_t shown;
+
+	identification_cancel(connection->identification);
+	connection->identification = NULL;
+	connection->decided_us = clock_monotonic_us();
+	connection->service = connection->banner->service;
+	uint32_t events = banner_leave(connection, &shown);
+	connection_relay(connection, events);
+	connection->relay.down.bytes += shown;
+}
+
+/* The backend's own banner, in place of which the client has seen another's. */
+static void connection_skip_banner(struct connection *connection, uint32_t events)
+{
+	connection->server_events |= events;
+	switch (banner_skip(connection->relay.server.in.fd, connection->skipped)) {
+	case BANNER_SKIPPED:
+		connection_relay(connection, connection->server_events);
+		break;
+	case BANNER_AWAITED:
+		break;
+	case BANNER_UNLIKE:
+		dial_cancel(&connection->dial);
+		connection_delivery_failed(connection, -EPROTO);
+		break;
+	}
+}
+
 static void connection_server_ready(struct watch *watch, uint32_t events)
 {
-	dial_ready(&container_of(watch, struct connection, relay.server.in)->dial, events);
+	struct connection *connection = container_of(watch, struct connection, relay.server.in);
+	if (connection->dialled)
+		connection_skip_banner(connection, events);
+	else
+		dial_ready(&connection->dial, events);
 }
 
 static void connection_dialled(struct dial *dial, int error, uint32_t events)
 {
 	struct connection *connection = container_of(dial, struct connection, dial);
+	connection->dialled = error == 0;
+	if (error == 0)
+		proxied_announce(connection, &connection_service(connection)->target);
 	if (error < 0)
 		connection_delivery_failed(connection, error);
+	else if (connection->skips_banner)
+		connection_skip_banner(connection, events);
 	else
 		connection_relay(connection, events);
 }
@@ -471,6 +566,8 @@ static void connection_connect(struct connection *connection, const struct targe
 	uint64_t due_us = worker->loop.now_us + worker->policy->connect_timeout_us;
 
 	connection->phase = PHASE_CONNECTING;
+	connection->dialled = false;
+	connection->server_events = 0;
 	connection->relay.server.kind = SIDE_SOCKET;
 	connection->relay.server.in.ready = connection_server_ready;
 	connection->dial = (struct dial){
@@ -677,6 +774,7 @@ static void connection_delivery_failed(struct connection *connection, int error)
 	uint32_t fallback = connection_service(connection)->fallback;
 
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
+	relay_preface(&connection->relay, NULL, 0);
 	if (fallback == SERVICE_NONE) {
 		connection_greet(connection, "not available");
 		if (connection->phase == PHASE_HANDING_OVER && connection->handing.request.n_sent)
@@ -730,6 +828,7 @@ static void connection_release(struct connection *connection, enum connection_en
 	switch (connection->phase) {
 	case PHASE_DECIDING:
 		identification_cancel(connection->identification);
+		banner_end(connection);
 		break;
 	case PHASE_RELAYING:
 		relay_close(
@@ -746,6 +845,7 @@ static void connection_release(struct connection *connection, enum connection_en
 	}
 	if (!reset && (end == END_REJECTED || end == END_REFUSED || end == END_NO_SERVICE || end == END_PROXY_HEADER))
 		connection_discard_input(connection);
+	relay_preface(&connection->relay, NULL, 0);
 	connection_close_client(connection, reset);
 	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.in));
 	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.out));

@@ -1,5 +1,6 @@
 /* A connection's journey: evidence, decision, delivery, end. */
 #pragma once
+#include "banner.h"
 #include "dial.h"
 #include "facts.h"
 #include "handover.h"
@@ -10,6 +11,7 @@
 #include "spawner.h"
 #include <stdbool.h>
 
+struct banner;
 struct listener;
 struct service;
 struct worker;
@@ -64,11 +66,17 @@ struct connection {
 	uint64_t accepted_us, decided_us;
 	uint32_t client_events; /* all that were seen: edges are not repeated */
 	enum connection_search search;
-	struct timer deadline; /* of the phase */
-	struct task burial;    /* frees it after the loop's turn */
-	int error;             /* of the delivery, -errno */
-	const char *refused;   /* the rule of access that did, or what is wrong with the proxy's header */
-	bool owes_greeting;    /* TCPMUX: its line was taken and not answered yet */
+	uint32_t server_events; /* likewise, where its banner is skipped */
+	bool dialled;           /* the backend is connected to */
+	struct timer deadline;  /* of the phase */
+	struct task burial;     /* frees it after the loop's turn */
+	int error;              /* of the delivery, -errno */
+	const char *refused;    /* the rule of access that did, or what is wrong with the proxy's header */
+	struct banner *banner;  /* that a silent client is shown while it is being told apart; NULL */
+	bool was_silent;        /* and has had its chance of one */
+	bool skips_banner;      /* the client has seen one of this kind: the backend's own is left out */
+	enum server_banner skipped;
+	bool owes_greeting; /* TCPMUX: its line was taken and not answered yet */
 	struct limits_ticket ticket;
 	uint32_t listener_place; /* among the limits, or LIMITS_NONE */
 	char *names;             /* sni, alpn and host, NUL after each; NULL with none */
@@ -107,6 +115,12 @@ void connection_adopt(struct worker *worker, int fd, const struct address *clien
 
 /* The identifiers have answered (identify.h). */
 void connection_identified(void *context, uint32_t protocol, bool more_could_help);
+
+/* The client was shown a whole banner that others say as well: its answer decides. */
+void connection_bannered(struct connection *connection);
+
+/* It was shown one, and there is nobody else whom it could have come for. */
+void connection_stay(struct connection *connection);
 
 /* The access program of a connection has decided. */
 void connection_admitted(struct worker *worker, uint64_t id, bool admitted);

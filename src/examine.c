@@ -66,6 +66,17 @@ static enum examined conclude(
 	return closed ? EXAMINED_GONE : EXAMINED_SILENT;
 }
 
+/* Who was shown a banner is somebody's who says the like. */
+static const struct decider *examine_decider(const struct connection *connection)
+{
+	const struct policy *policy = connection->worker->policy;
+	const struct banner *banner = connection->banner;
+
+	if (banner && banner->known)
+		return policy->listeners[connection->decider].banner_deciders[banner->kind];
+	return policy->deciders[connection->decider];
+}
+
 enum examined examine(struct connection *connection, bool last, uint32_t *ret_service, uint32_t *ret_protocol)
 {
 	struct worker *worker = connection->worker;
@@ -89,7 +100,7 @@ enum examined examine(struct connection *connection, bool last, uint32_t *ret_se
 	if (connection->search == SEARCH_NONE)
 		connection->search = SEARCH_DUE;
 	struct outcome outcome;
-	decider_decide(worker->policy->deciders[connection->decider], &evidence, worker->findings, &outcome);
+	decider_decide(examine_decider(connection), &evidence, worker->findings, &outcome);
 
 	bool settled = outcome.more == SERVICE_NONE;
 	bool full = n == EVIDENCE_MAX;

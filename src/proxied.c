@@ -100,7 +100,7 @@ struct address proxied_local(const struct connection *connection)
 }
 
 /* The application protocol is told where the client offered one alone: which of several it will be, the server decides. */
-size_t proxied_announce(const struct connection *connection, unsigned version, uint8_t *to)
+static size_t proxied_write(const struct connection *connection, unsigned version, uint8_t *to)
 {
 	const struct proxied *proxied = connection->proxied;
 	const struct proxy_header header = {
@@ -115,4 +115,18 @@ size_t proxied_announce(const struct connection *connection, unsigned version, u
 		.id = connection->id,
 	};
 	return proxy_header_write(to, version, &header, &additions);
+}
+
+void proxied_announce(struct connection *connection, const struct target *target)
+{
+	struct worker *worker = connection->worker;
+	uint8_t *header = worker->peeked;
+
+	if (!target->connect.send_proxy)
+		return;
+	size_t len = proxied_write(connection, target->connect.send_proxy, header);
+	ssize_t n = send(connection->relay.server.in.fd, header, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	size_t sent = n > 0 ? (size_t)n : 0; /* the relay meets the same error, and knows what to do */
+	connection->relay.pool = worker->relay_pool;
+	relay_preface(&connection->relay, header + sent, len - sent);
 }

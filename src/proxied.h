@@ -7,6 +7,7 @@
 
 struct connection;
 struct listener_policy;
+struct target;
 
 /* How long the header may take from accept on: time for a segment to be lost and sent again (section 2 of the specification). */
 #define PROXIED_DEADLINE_US 5000000
@@ -39,5 +40,6 @@ enum proxied_taken proxied_take(struct connection *connection);
 /* The address that the client connected to. len 0: it cannot be known. */
 struct address proxied_local(const struct connection *connection);
 
-/* Writes the header for a backend into `to` (PROXY_HEADER_WRITE_MAX bytes) and returns its length. */
-size_t proxied_announce(const struct connection *connection, unsigned version, uint8_t *to);
+/* The backend is connected to: where it wants a header it gets one, before anything else. What it does not take at once goes
+ * with the relay. */
+void proxied_announce(struct connection *connection, const struct target *target);

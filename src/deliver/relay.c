@@ -399,8 +399,10 @@ static void relay_program_input_ready(struct watch *watch, uint32_t events)
 
 void relay_preface(struct relay *relay, const uint8_t *bytes, size_t len)
 {
-	assert(len > 0 && len <= RELAY_BUFFER_SIZE);
-	relay->preface = relay_pool_take_buffer(relay->pool);
+	assert(len <= RELAY_BUFFER_SIZE);
+	if (relay->preface)
+		relay_pool_give_buffer(relay->pool, relay->preface);
+	relay->preface = len ? relay_pool_take_buffer(relay->pool) : NULL;
 	relay->preface_len = (uint32_t)len;
 	if (relay->preface)
 		memcpy(relay->preface, bytes, len);
@@ -429,6 +431,8 @@ void relay_start(struct relay *relay, uint32_t client_events, uint32_t server_ev
 	if ((relay->preface_len && !relay->preface) ||
 		loop_timer(relay->loop, &relay->idle, relay->moved_us + relay->idle_us) < 0)
 		relay_finish(relay, RELAY_NO_MEMORY);
+	relay->preface = NULL;
+	relay->preface_len = 0;
 	relay_run(relay);
 }
 

@@ -74,8 +74,9 @@ struct relay {
 	bool lingering; /* only waiting for the client to stop sending */
 };
 
-/* Before relay_start(), with `pool` set: what the server gets before all that the client sends, at most RELAY_BUFFER_SIZE bytes.
- * They do not count among the client's. Without memory the relay ends with RELAY_NO_MEMORY. */
+/* Before relay_start(), with `pool` set: what the server gets before all that the client sends, at most RELAY_BUFFER_SIZE bytes,
+ * in place of what was set before; with 0 nothing. They do not count among the client's. Without memory the relay will end
+ * with RELAY_NO_MEMORY. */
 void relay_preface(struct relay *relay, const uint8_t *bytes, size_t len);
 
 /* Both sides are connected, non-blocking and watched with RELAY_EVENTS, and the caller has set everything above `client`

@@ -85,5 +85,8 @@ struct identity {
 const struct identity *identity_find(
 	struct compiler *compiler, const struct setting *user, const struct setting *group);
 
+/* From rules without an error. */
+void deciders_compile(struct compiler *compiler);
+
 /* Warns of what can never happen: services that an earlier one takes everything from. */
 void overlap_warn(struct compiler *compiler);

@@ -18,6 +18,7 @@ static const struct key top_keys[TOP_COUNT] = {
 	[TOP_WORKERS] = { "workers", KEY_WHOLE, 1, 256 }, /* default: as many as there are cores */
 	[TOP_DECIDE_TIMEOUT] = { "decide_timeout", KEY_SECONDS, 0, DAY, 3 },
 	[TOP_SEARCH_TIMEOUT] = { "search_timeout", KEY_SECONDS, 0, DAY, 0 },
+	[TOP_BANNER_TIMEOUT] = { "banner_timeout", KEY_SECONDS, 0.01, DAY, 0.5 },
 	[TOP_CONNECT_TIMEOUT] = { "connect_timeout", KEY_SECONDS, 0.01, 3600, 5 },
 	[TOP_IDLE_TIMEOUT] = { "idle_timeout", KEY_SECONDS, 0.01, 30 * DAY, 3600 },
 	[TOP_DRAIN_TIMEOUT] = { "drain_timeout", KEY_SECONDS, 0, DAY, 30 },
@@ -82,6 +83,7 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_GROUP] = { "group", KEY_STRING },
 	[SERVICE_REJECT] = { "reject", KEY_CHOICE, .choices = "close reset" },
 	[SERVICE_FALLBACK] = { "fallback", KEY_STRING },
+	[SERVICE_BANNER] = { "banner", KEY_BOOL },
 	[SERVICE_KEEPALIVE] = { "keepalive", KEY_SWITCH, 1, KEEPALIVE_MAX },
 	[SERVICE_LOG_LEVEL] = { "log_level", KEY_CHOICE, .choices = "notice info debug", .preset = 1 },
 	[SERVICE_ACCESS + ACCESS_ALLOW] = { "allow", KEY_STRINGS },

@@ -47,6 +47,7 @@ static void settings_compile(struct compiler *compiler, const struct values *top
 
 	policy->decide_timeout_us = seconds(top, TOP_DECIDE_TIMEOUT);
 	policy->search_timeout_us = seconds(top, TOP_SEARCH_TIMEOUT);
+	policy->banner_timeout_us = seconds(top, TOP_BANNER_TIMEOUT);
 	policy->connect_timeout_us = seconds(top, TOP_CONNECT_TIMEOUT);
 	policy->idle_timeout_us = seconds(top, TOP_IDLE_TIMEOUT);
 	policy->drain_timeout_us = seconds(top, TOP_DRAIN_TIMEOUT);
@@ -96,59 +97,6 @@ static void log_compile(struct compiler *compiler, const struct setting *at)
 		log_sink_compile(compiler, values.value[LOG_KEY_TO]);
 	policy->log.facility = facilities[values_choice(&values, LOG_KEY_FACILITY)];
 	policy->log.timestamps = policy->log_sink == SINK_STDERR || policy->log_sink == SINK_FILE;
-}
-
-/* Deciders. */
-
-static bool draft_applies(const struct draft *draft, uint32_t listener)
-{
-	for (size_t i = 0; i < draft->n_listeners; i++)
-		if (draft->listeners[i] == listener)
-			return true;
-	return draft->n_listeners == 0;
-}
-
-static struct decider *decider_compile(struct compiler *compiler, struct rule *rules, size_t n_rules)
-{
-	struct policy *policy = compiler->policy;
-	struct decider *decider = NULL;
-	int error = decider_new(&decider, policy->protocols, policy->n_protocols, rules, n_rules);
-
-	if (error) {
-		compile_error(compiler, NULL, "the services cannot be compiled: %s", strerror(-error));
-		return NULL;
-	}
-	policy->owned_deciders[policy->n_owned_deciders++] = decider;
-	return decider;
-}
-
-/* One for all listeners, unless some rule asks where the connection came in. */
-static void deciders_compile(struct compiler *compiler)
-{
-	struct policy *policy = compiler->policy;
-	struct rule *rules = calloc(compiler->n_drafts + 1, sizeof(*rules));
-	bool shared = true;
-
-	if (!rules)
-		abort();
-	for (size_t i = 0; i < compiler->n_drafts; i++)
-		shared = shared && compiler->drafts[i].n_listeners == 0;
-	policy->deciders = arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->deciders));
-	policy->owned_deciders = arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->owned_deciders));
-	for (uint32_t l = 0; l < policy->n_listeners; l++) {
-		size_t n_rules = 0;
-		if (shared && l > 0) {
-			policy->deciders[l] = policy->deciders[0];
-			continue;
-		}
-		for (size_t i = 0; i < compiler->n_drafts; i++)
-			if (draft_applies(&compiler->drafts[i], l))
-				rules[n_rules++] = compiler->drafts[i].rule;
-		policy->deciders[l] = decider_compile(compiler, rules, n_rules);
-		if (!policy->deciders[l])
-			break;
-	}
-	free(rules);
 }
 
 static void top_compile(struct compiler *compiler)

@@ -7,6 +7,7 @@
 #include "decider.h"
 #include "log.h"
 #include "module.h"
+#include "server_banner.h"
 #include "target.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +21,9 @@ struct listener_policy {
 	bool freebind;                   /* the address need not be there yet */
 	unsigned max_connections;        /* that came in here, in all workers together; 0: no limit */
 	uint32_t on_silence, on_unknown; /* SERVICE_NONE: close */
+	uint32_t banner_service;         /* whose banner a silent client is shown; SERVICE_NONE */
+	/* Between whom its answer decides, by what kind of banner it was; NULL: nobody but this service. */
+	const struct decider *banner_deciders[SERVER_BANNER_KINDS];
 	unsigned line;
 
 	/* Whose connections begin with a PROXY header; NULL: nobody's. */
@@ -37,6 +41,7 @@ struct service {
 	const struct access *access; /* NULL: nothing restricts it */
 	const struct program *asks;  /* the access program, run as the workers' user; NULL: none */
 	enum log_level log_level;    /* of the line of a connection that it served */
+	bool has_banner;             /* its server speaks first; silent clients are shown what it says */
 	uint32_t fallback;           /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
 };
 
@@ -78,6 +83,7 @@ struct policy {
 	size_t n_names;
 
 	uint64_t search_timeout_us; /* 0: searches have until decide_timeout */
+	uint64_t banner_timeout_us; /* of silence */
 	uint64_t decide_timeout_us, connect_timeout_us, idle_timeout_us, drain_timeout_us;
 	unsigned workers;
 	unsigned max_connections; /* in all workers together; 0: as many as descriptors allow */

@@ -147,6 +147,8 @@ static void print_listeners(const struct policy *policy, FILE *to)
 			fprintf(to, "  silent: %s", service_text(policy, listener->on_silence));
 		if (listener->on_unknown != policy->on_unknown)
 			fprintf(to, "  matches nothing: %s", service_text(policy, listener->on_unknown));
+		if (listener->banner_service != SERVICE_NONE)
+			fprintf(to, "  banner: %s", service_text(policy, listener->banner_service));
 		if (listener->proxies)
 			fprintf(to, "  PROXY headers from %s, others %s", listener->proxies_text,
 				listener->plain_others ? "plain" : "refused");
@@ -250,6 +252,14 @@ static const char *duration(uint64_t us, char buf[32])
 	return buf;
 }
 
+static bool shows_banner(const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_listeners; i++)
+		if (policy->listeners[i].banner_service != SERVICE_NONE)
+			return true;
+	return false;
+}
+
 static void print_rest(const struct policy *policy, FILE *to)
 {
 	static const char *const sinks[] = { "stderr", "syslog", "journal" };
@@ -257,6 +267,8 @@ static void print_rest(const struct policy *policy, FILE *to)
 	char a[32], b[32], c[32];
 
 	fputs("\nOtherwise\n", to);
+	if (shows_banner(policy))
+		fprintf(to, "  silent for %-11s shown a banner\n", duration(policy->banner_timeout_us, a));
 	if (policy->decide_timeout_us)
 		fprintf(to, "  silent for %-11s %s\n", duration(policy->decide_timeout_us, a),
 			service_text(policy, policy->on_silence));

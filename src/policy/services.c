@@ -53,6 +53,27 @@ static void service_name(struct compiler *compiler, uint32_t number, const struc
 			reader_place(compiler->reader, compiler->service_at[first], at));
 }
 
+/* What is shown to a client cannot be taken back: only usher's own connection to a backend can be given up again. */
+static void banner_compile(struct compiler *compiler, struct service *service, const struct values *values)
+{
+	const struct policy *policy = compiler->policy;
+	const struct setting *at = values->value[SERVICE_BANNER];
+
+	service->has_banner = values_switch(values, SERVICE_BANNER, 0, 1) != 0;
+	if (!service->has_banner)
+		return;
+	if (!values->given[SERVICE_CONNECT])
+		compile_error(compiler, at, "`banner' of service `%s' goes with `connect' only", service->name);
+	if (values->given[SERVICE_ACCESS + ACCESS_PROGRAM])
+		compile_error(
+			compiler, at, "`banner' of service `%s' does not go with an `access' program", service->name);
+	if (policy->decide_timeout_us && policy->banner_timeout_us >= policy->decide_timeout_us)
+		compile_error(compiler, at,
+			"`banner' of service `%s' never comes, expected a `banner_timeout' shorter than "
+			"`decide_timeout' (%g s)",
+			service->name, (double)policy->decide_timeout_us / 1e6);
+}
+
 static void service_compile(struct compiler *compiler, uint32_t number, const struct values *values)
 {
 	struct service *service = &compiler->policy->services[number];
@@ -63,6 +84,7 @@ static void service_compile(struct compiler *compiler, uint32_t number, const st
 		match_compile(compiler, number, values->value[SERVICE_MATCH]);
 	delivery_compile(compiler, number, values);
 	access_compile(compiler, number, values);
+	banner_compile(compiler, service, values);
 	static const enum log_level levels[] = { LEVEL_NOTICE, LEVEL_INFO, LEVEL_DEBUG };
 	service->log_level = levels[values_choice(values, SERVICE_LOG_LEVEL)];
 	service->fallback = service_reference(compiler, values, SERVICE_FALLBACK);
@@ -99,6 +121,8 @@ static void reachable_check(struct compiler *compiler, const struct values *all)
 	for (uint32_t i = 0; i < policy->n_services; i++)
 		if (policy->services[i].fallback != SERVICE_NONE)
 			led_to[policy->services[i].fallback] = true;
+	for (uint32_t i = 0; i < policy->n_services; i++)
+		led_to[i] |= policy->services[i].has_banner;
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		if (policy->listeners[i].on_silence != SERVICE_NONE)
 			led_to[policy->listeners[i].on_silence] = true;
@@ -108,7 +132,7 @@ static void reachable_check(struct compiler *compiler, const struct values *all)
 	for (uint32_t i = 0; i < policy->n_services; i++)
 		if (!all[i].given[SERVICE_MATCH] && !led_to[i])
 			compile_error(compiler, all[i].group,
-				"service `%s' has no `match', and no `on_silence', `on_unknown' or "
+				"service `%s' has no `match' or `banner', and no `on_silence', `on_unknown' or "
 				"`fallback' leads to it",
 				policy->services[i].name);
 }

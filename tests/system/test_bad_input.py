@@ -251,7 +251,7 @@ CASES = {
     "no match and nothing leads to it": (
         good('match = "http"; ', ""),
         5,
-        "service `web' has no `match', and no `on_silence'",
+        "service `web' has no `match' or `banner', and no `on_silence'",
     ),
     "wildcard in the middle": (
         good('match = "http"', 'match = { sni = "a.*.b"; }'),

@@ -1,0 +1,187 @@
+/* Shows a silent client what a server says first.
+ *
+ *     silent for banner_timeout -> dial -> what it says, as it comes, to the client
+ *         of no known kind, or nobody else says so      connection_stay()
+ *         whole, and others say so too                  connection_examine() goes on, between these
+ *
+ * What was shown cannot be taken back, so from the first byte on the connection stays with this service unless the client's
+ * answer is another's. Refuses to be slow: a backend that cannot be reached, or says nothing by the deadline, changes nothing.
+ * Owns itself and the backend's socket, through the relay's watch, until it is left to the relay. */
+#include "banner.h"
+#include "connection.h"
+#include "fd.h"
+#include "proxied.h"
+#include "worker.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+
+static const struct listener_policy *banner_listener(const struct connection *connection)
+{
+	return &connection->worker->policy->listeners[connection->decider];
+}
+
+/* What the server said is known now, or will not be: is there anybody else who says so? */
+static void banner_judge(struct banner *banner)
+{
+	size_t len;
+
+	switch (server_banner_read(banner->said, banner->len, &banner->kind, &len)) {
+	case VERDICT_MORE:
+		break;
+	case VERDICT_NO:
+		connection_stay(banner->connection);
+		break;
+	case VERDICT_YES:
+		banner->known = true;
+		if (banner_listener(banner->connection)->banner_deciders[banner->kind])
+			connection_bannered(banner->connection);
+		else
+			connection_stay(banner->connection);
+		break;
+	}
+}
+
+/* Only what the client takes is consumed: the relay finds the rest where it is. */
+static ssize_t banner_relay(struct banner *banner)
+{
+	int server = banner->connection->relay.server.in.fd, client = connection_socket(banner->connection);
+	uint8_t *at = banner->said + banner->len;
+
+	ssize_t n = recv(server, at, SERVER_BANNER_MAX - banner->len, MSG_PEEK);
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	ssize_t sent = send(client, at, (size_t)n, MSG_NOSIGNAL);
+	if (sent < 0)
+		return -EPIPE;
+	return recv(server, at, (size_t)sent, 0);
+}
+
+static void banner_read(struct banner *banner)
+{
+	struct connection *connection = banner->connection;
+	ssize_t n = banner_relay(banner);
+
+	if (n == -EAGAIN || n == -EINTR)
+		return;
+	if (n <= 0 && banner->shown) {
+		connection_stay(connection); /* the relay sees the same, and knows what to do */
+	} else if (n <= 0) {
+		banner_end(connection);
+	} else {
+		banner->shown = true;
+		banner->len += (size_t)n;
+		banner_judge(banner);
+	}
+}
+
+static void banner_server_ready(struct watch *watch, uint32_t events)
+{
+	struct connection *connection = container_of(watch, struct connection, relay.server.in);
+	struct banner *banner = connection->banner;
+
+	banner->server_events |= events;
+	if (!banner->connected)
+		dial_ready(&banner->dial, events);
+	else if (!banner->known && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		banner_read(banner);
+}
+
+static const struct target *banner_target(const struct banner *banner)
+{
+	return &banner->connection->worker->policy->services[banner->service].target;
+}
+
+static void banner_dialled(struct dial *dial, int error, uint32_t events)
+{
+	struct banner *banner = container_of(dial, struct banner, dial);
+
+	banner->connected = error == 0;
+	banner->server_events |= events;
+	if (error == 0)
+		proxied_announce(banner->connection, banner_target(banner));
+	if (error < 0)
+		banner_end(banner->connection);
+	else if (events & EPOLLIN)
+		banner_read(banner);
+}
+
+static bool banner_enter(struct connection *connection, const struct service *service)
+{
+	struct worker *worker = connection->worker;
+
+	return !access_judge(service->access, &connection->client, time(NULL)) &&
+		!limits_enter(worker->shared->limits, worker->slot, service->access, limits_service(service->name),
+			&connection->client, worker->loop.now_us, &connection->ticket);
+}
+
+void banner_begin(struct connection *connection)
+{
+	struct worker *worker = connection->worker;
+	uint32_t number = banner_listener(connection)->banner_service;
+	const struct service *service = &worker->policy->services[number];
+	struct banner *banner = calloc(1, sizeof(*banner));
+
+	if (!banner || !banner_enter(connection, service)) {
+		free(banner);
+		return;
+	}
+	connection->banner = banner;
+	connection->relay.server.kind = SIDE_SOCKET;
+	connection->relay.server.in.ready = banner_server_ready;
+	banner->connection = connection;
+	banner->service = number;
+	banner->dial = (struct dial){
+		.loop = &worker->loop,
+		.resolved = worker->resolved,
+		.backends = service->target.connect.backends,
+		.n_backends = service->target.connect.n_backends,
+		.keepalive_s = service->target.connect.keepalive_s,
+		.due_us = worker->loop.now_us + worker->policy->connect_timeout_us,
+		.socket = &connection->relay.server.in,
+		.done = banner_dialled,
+	};
+	dial_start(&banner->dial);
+}
+
+void banner_end(struct connection *connection)
+{
+	struct worker *worker = connection->worker;
+
+	if (!connection->banner)
+		return;
+	dial_cancel(&connection->banner->dial);
+	relay_preface(&connection->relay, NULL, 0);
+	limits_leave(worker->shared->limits, worker->slot, &connection->ticket);
+	free(connection->banner);
+	connection->banner = NULL;
+}
+
+uint32_t banner_leave(struct connection *connection, size_t *ret_shown)
+{
+	struct banner *banner = connection->banner;
+	uint32_t events = banner->server_events;
+
+	*ret_shown = banner->len;
+	free(connection->banner);
+	connection->banner = NULL;
+	return events;
+}
+
+enum banner_skipped banner_skip(int fd, enum server_banner kind)
+{
+	uint8_t said[SERVER_BANNER_MAX];
+	enum server_banner found;
+	size_t len = 0;
+
+	ssize_t n = recv(fd, said, sizeof(said), MSG_PEEK);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return BANNER_AWAITED;
+	enum verdict verdict = n > 0 ? server_banner_read(said, (size_t)n, &found, &len) : VERDICT_NO;
+	if (verdict == VERDICT_MORE)
+		return BANNER_AWAITED;
+	if (verdict == VERDICT_NO || found != kind || recv(fd, said, len, 0) != (ssize_t)len)
+		return BANNER_UNLIKE;
+	return BANNER_SKIPPED;
+}

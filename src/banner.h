@@ -1,0 +1,34 @@
+/* A silent client is shown what the server of a service says first: the backend is connected to and what it says goes to the
+ * client, while the client is still to be told apart by what it answers. */
+#pragma once
+#include "dial.h"
+#include "server_banner.h"
+
+struct connection;
+
+struct banner {
+	struct connection *connection;
+	struct dial dial;
+	uint32_t service;
+	uint32_t server_events; /* all that were seen: edges are not repeated */
+	bool connected;
+	bool shown;              /* the client has got some of it */
+	bool known;              /* it is whole, and of this kind */
+	enum server_banner kind; /* once known */
+	size_t len;
+	uint8_t said[SERVER_BANNER_MAX];
+};
+
+/* The client has said nothing for long. Does nothing where the service may not have it, or there is no memory. */
+void banner_begin(struct connection *connection);
+
+/* Closes the backend and forgets it. Harmless where there is none. */
+void banner_end(struct connection *connection);
+
+/* Forgets it, but leaves the backend's socket in the relay, watched. Returns the events that were seen there, and how many
+ * bytes of its server the client has got. */
+uint32_t banner_leave(struct connection *connection, size_t *ret_shown);
+
+/* A server whose own banner is of this kind, and which the client must not see a second time. */
+enum banner_skipped { BANNER_SKIPPED, BANNER_AWAITED, BANNER_UNLIKE };
+enum banner_skipped banner_skip(int fd, enum server_banner kind);

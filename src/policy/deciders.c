@@ -1,0 +1,143 @@
+/* The compiled rules of each listener, and what is left of them once a server's banner was shown.
+ *
+ * Refuses nothing that was not complained about before. The deciders are the policy's own. */
+#include "compile.h"
+#include <stdlib.h>
+#include <string.h>
+
+static bool draft_applies(const struct draft *draft, uint32_t listener)
+{
+	for (size_t i = 0; i < draft->n_listeners; i++)
+		if (draft->listeners[i] == listener)
+			return true;
+	return draft->n_listeners == 0;
+}
+
+static struct decider *decider_compile(struct compiler *compiler, struct rule *rules, size_t n_rules)
+{
+	struct policy *policy = compiler->policy;
+	struct decider *decider = NULL;
+	int error = decider_new(&decider, policy->protocols, policy->n_protocols, rules, n_rules);
+
+	if (error) {
+		compile_error(compiler, NULL, "the services cannot be compiled: %s", strerror(-error));
+		return NULL;
+	}
+	policy->owned_deciders[policy->n_owned_deciders++] = decider;
+	return decider;
+}
+
+/* One for all listeners, unless some rule asks where the connection came in. */
+static void listeners_decide(struct compiler *compiler, struct rule *rules)
+{
+	struct policy *policy = compiler->policy;
+	bool shared = true;
+
+	for (size_t i = 0; i < compiler->n_drafts; i++)
+		shared = shared && compiler->drafts[i].n_listeners == 0;
+	policy->deciders = arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->deciders));
+	for (uint32_t l = 0; l < policy->n_listeners; l++) {
+		size_t n_rules = 0;
+		if (shared && l > 0) {
+			policy->deciders[l] = policy->deciders[0];
+			continue;
+		}
+		for (size_t i = 0; i < compiler->n_drafts; i++)
+			if (draft_applies(&compiler->drafts[i], l))
+				rules[n_rules++] = compiler->drafts[i].rule;
+		policy->deciders[l] = decider_compile(compiler, rules, n_rules);
+		if (!policy->deciders[l])
+			break;
+	}
+}
+
+/* ---- After a banner ---------------------------------------------------------------------- */
+
+/* The first service that shows its banner to who came in here. */
+static uint32_t banner_service(const struct compiler *compiler, uint32_t listener)
+{
+	const struct policy *policy = compiler->policy;
+
+	for (uint32_t i = 0; i < policy->n_services; i++) {
+		bool applies = policy->services[i].has_banner && !*policy->services[i].match;
+		for (size_t k = 0; k < compiler->n_drafts && policy->services[i].has_banner && !applies; k++)
+			applies = compiler->drafts[k].rule.service == i &&
+				draft_applies(&compiler->drafts[k], listener);
+		if (applies)
+			return i;
+	}
+	return SERVICE_NONE;
+}
+
+/* A built-in protocol's server has said this, or may have: of one's own protocols nothing is known but that the service has
+ * a banner. */
+static bool banner_fits(const struct policy *policy, uint32_t service, uint32_t protocol, enum server_banner kind)
+{
+	const struct protocol *known = &policy->protocols[protocol];
+
+	if (known->probe)
+		return server_banner_fits(kind, known->name);
+	return policy->services[service].has_banner;
+}
+
+/* The rule with those of its protocols that fit; false: none does. Another service's own banner can be left out only where
+ * usher connects to it. */
+static bool banner_rule(struct compiler *compiler, const struct rule *rule, enum server_banner kind, struct rule *ret)
+{
+	const struct policy *policy = compiler->policy;
+	uint32_t *protocols = arena_alloc(compiler->arena, rule->n_protocols * sizeof(*protocols));
+
+	*ret = *rule;
+	ret->protocols = protocols;
+	ret->n_protocols = 0;
+	if (policy->services[rule->service].target.delivery != DELIVERY_CONNECT)
+		return false;
+	for (size_t i = 0; i < rule->n_protocols; i++)
+		if (banner_fits(policy, rule->service, rule->protocols[i], kind))
+			protocols[ret->n_protocols++] = rule->protocols[i];
+	return ret->n_protocols > 0;
+}
+
+/* NULL: there is nothing to choose between. */
+static const struct decider *banner_decider(
+	struct compiler *compiler, struct rule *rules, uint32_t listener, enum server_banner kind)
+{
+	uint32_t service = compiler->policy->listeners[listener].banner_service;
+	bool choice = false;
+	size_t n = 0;
+
+	for (size_t i = 0; i < compiler->n_drafts; i++) {
+		const struct draft *draft = &compiler->drafts[i];
+		if (!draft_applies(draft, listener) || !banner_rule(compiler, &draft->rule, kind, &rules[n]))
+			continue;
+		choice |= rules[n++].service != service;
+	}
+	return choice ? decider_compile(compiler, rules, n) : NULL;
+}
+
+static void banners_decide(struct compiler *compiler, struct rule *rules)
+{
+	for (uint32_t l = 0; l < compiler->policy->n_listeners; l++) {
+		struct listener_policy *listener = &compiler->policy->listeners[l];
+		listener->banner_service = banner_service(compiler, l);
+		if (listener->banner_service == SERVICE_NONE)
+			continue;
+		for (int kind = 0; kind < SERVER_BANNER_KINDS; kind++)
+			listener->banner_deciders[kind] =
+				banner_decider(compiler, rules, l, (enum server_banner)kind);
+	}
+}
+
+void deciders_compile(struct compiler *compiler)
+{
+	struct policy *policy = compiler->policy;
+	struct rule *rules = calloc(compiler->n_drafts + 1, sizeof(*rules));
+	size_t most = policy->n_listeners * (1 + SERVER_BANNER_KINDS);
+
+	if (!rules)
+		abort();
+	policy->owned_deciders = arena_alloc(compiler->arena, most * sizeof(*policy->owned_deciders));
+	listeners_decide(compiler, rules);
+	banners_decide(compiler, rules);
+	free(rules);
+}
