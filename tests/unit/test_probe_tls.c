@@ -315,8 +315,8 @@ static void record_headers(void **state)
 		{ "\x16\3\1\0\0", 5, VERDICT_NO },
 		{ "\x16\3\1\0\1\1\x16\3\1\0\1\0", 12, VERDICT_MORE },
 		{ "\x16\3\1\0\1\1\x17", 7, VERDICT_NO },
-		{ "\x16\3\1\0\x64\1\0\0\x40", 9, VERDICT_NO }, /* runs past the hello */
-		{ "\x14\3\3\0\1\1", 6, VERDICT_NO },           /* of sessions that are under way */
+		{ "\x16\3\1\0\x64\1\0\0\x40", 9, VERDICT_MORE }, /* another message behind the hello */
+		{ "\x14\3\3\0\1\1", 6, VERDICT_NO },             /* of sessions that are under way */
 		{ "\x15\3\3\0\2\1\0", 7, VERDICT_NO },
 		{ "\x17\3\3\0\x45", 5, VERDICT_NO },
 		{ "\x18\3\3\0\3\1\x40\0", 8, VERDICT_NO },
@@ -340,9 +340,21 @@ static void broken_records_behind_yes_settle_the_rest(void **state)
 	assert_int_equal(run(wire, at + 1), VERDICT_YES);
 	assert_string_equal(value(ATTRIBUTE_SNI), "a");
 	assert_string_equal(value(ATTRIBUTE_ALPN), "");
-	memcpy(wire + at, "\x16\3\3\0\5", 5); /* one byte past the end */
-	assert_int_equal(run(wire, at + 5), VERDICT_YES);
-	assert_string_equal(value(ATTRIBUTE_ALPN), "");
+}
+
+static void what_is_behind_the_hello_in_its_record_is_not_looked_at(void **state)
+{
+	hello_begin();
+	server_name("a");
+	extension(16, "\0\3\2h2", 5);
+	hello_end();
+	memcpy(message + message_len, "\1\0\0\x31\3\3 and the rest of another", 29);
+	for (size_t n = 1; n < message_len + 40; n++) {
+		size_t len = records_cut(wire, sizeof(wire), message, message_len + 29, n);
+		assert_int_equal(run(wire, len), VERDICT_YES);
+		assert_string_equal(value(ATTRIBUTE_SNI), "a");
+		assert_string_equal(value(ATTRIBUTE_ALPN), "h2");
+	}
 }
 
 static void any_records_say_the_same(void **state)
@@ -615,6 +627,7 @@ int main(void)
 		cmocka_unit_test(lengths_that_disagree),
 		cmocka_unit_test(record_headers),
 		cmocka_unit_test(broken_records_behind_yes_settle_the_rest),
+		cmocka_unit_test(what_is_behind_the_hello_in_its_record_is_not_looked_at),
 		cmocka_unit_test(any_records_say_the_same),
 		cmocka_unit_test(hellos_as_large_as_the_evidence),
 		cmocka_unit_test(versions),

@@ -10,9 +10,9 @@
  *     8x LL  01  03 0x  NN ciphers  SS session id  CC challenge  ciphers[NN] session[SS] challenge[CC]
  *                                                ^ YES: the lengths add up
  *
- * Refuses: empty records, a record that runs past the end of the hello (RFC 8446 5.1: it must end with it), records of
- * other types, which no connection begins with. Owns no memory; a hello in several records is put together in the
- * scratch. */
+ * A record that runs past the end of the hello (RFC 5246 6.2.1 lets several messages be in one, RFC 8446 5.1 does not) is
+ * the server's business. Refuses: empty records, records of other types, which no connection begins with. Owns no memory;
+ * a hello in several records is put together in the scratch. */
 #include "hello.h"
 #include "look.h"
 #include "probe.h"
@@ -55,25 +55,18 @@ static enum verdict record_header(const uint8_t *bytes, size_t len, size_t *ret_
 	return *ret_len > 0 && *ret_len <= RECORD_LEN_MAX ? VERDICT_YES : VERDICT_NO;
 }
 
-/* Takes the bytes of one record, of `record_len` in all, into the message. */
-static void message_append(struct message *message, const uint8_t *bytes, size_t len, size_t record_len)
+/* Takes the bytes of one record into the message, as far as they belong to it. */
+static void message_append(struct message *message, const uint8_t *bytes, size_t len)
 {
 	size_t start = message->len;
 
-	if (message->total > 0 && start + record_len > message->total) {
-		message->broken = true;
-		return;
-	}
 	if (message->copy)
 		memcpy(message->copy + start, bytes, len);
 	message->len += len;
-	if (message->total > 0 || message->len < MESSAGE_HEADER_LEN)
-		return;
-	message->total = MESSAGE_HEADER_LEN + (size_t)look_be24(message->bytes + 1);
-	if (start + record_len > message->total) {
-		message->len = MESSAGE_HEADER_LEN;
-		message->broken = true;
-	}
+	if (message->total == 0 && message->len >= MESSAGE_HEADER_LEN)
+		message->total = MESSAGE_HEADER_LEN + (size_t)look_be24(message->bytes + 1);
+	if (message->total > 0 && message->len > message->total)
+		message->len = message->total;
 }
 
 /* Before the second record: what the first one held must be followed by it. `room` is for all that can come. */
@@ -107,7 +100,7 @@ static void message_read(struct message *message, const uint8_t *bytes, size_t l
 			return;
 		at += RECORD_HEADER_LEN;
 		size_t here = len - at < record_len ? len - at : record_len;
-		message_append(message, bytes + at, here, record_len);
+		message_append(message, bytes + at, here);
 		at += here;
 		if (here < record_len)
 			return;
