@@ -58,7 +58,7 @@ int asks_begin(struct asks *asks, const struct program *program, const char *ser
 	if (error == 0) {
 		*ask = (struct ask){ .asks = asks, .asker = asker, .serial = serial };
 		ask->deadline.fired = ask_out_of_time;
-		error = program_start(program, service, request, null, fds, &ask->pid);
+		error = program_start(program, service, request, null, fds, &ask->pid, NULL);
 	}
 	fd_close(null);
 	if (error < 0) {

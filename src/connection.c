@@ -619,6 +619,12 @@ static void connection_handed_over(struct handover_request *request, int error)
 		connection_delivery_failed(connection, error);
 }
 
+/* Before the receiver can say anything. */
+static void connection_goes_over(struct handover_request *request)
+{
+	connection_greet(container_of(request, struct connection, handing.request), NULL);
+}
+
 static void connection_handing_timer(struct connection *connection)
 {
 	if (!connection->handing.request.handover && connection->worker->loop.now_us < connection->handing.due_us) {
@@ -637,7 +643,6 @@ static void connection_hand_over(struct connection *connection)
 	struct worker *worker = connection->worker;
 	int fd = connection_socket(connection);
 
-	connection_greet(connection, NULL);
 	connection->phase = PHASE_HANDING_OVER;
 	connection->handing.local = proxied_local(connection);
 	connection->handing.facts = (struct facts){
@@ -653,6 +658,7 @@ static void connection_hand_over(struct connection *connection)
 	connection->handing.request = (struct handover_request){
 		.fd = fd,
 		.facts = &connection->handing.facts,
+		.going = connection_goes_over,
 		.done = connection_handed_over,
 	};
 	connection->handing.due_us = worker->loop.now_us + worker->policy->connect_timeout_us;
@@ -689,14 +695,14 @@ static void connection_fill_spawn(struct spawn_request *request, struct message 
 	const struct connection *connection = container_of(request, struct connection, spawning);
 	connection_fill_message(connection, message);
 	message->program = PROGRAM_SERVICE;
-	if (connection_service(connection)->target.exec.stdio == STDIO_SOCKET)
+	if (connection_service(connection)->target.exec.stdio == STDIO_SOCKET) {
 		*ret_fd = connection_socket(connection);
+		message->greeted = connection->owes_greeting;
+	}
 }
 
 static void connection_spawn(struct connection *connection)
 {
-	if (connection_service(connection)->target.exec.stdio == STDIO_SOCKET)
-		connection_greet(connection, NULL);
 	connection->phase = PHASE_SPAWNING;
 	connection->spawning = (struct spawn_request){ .fill = connection_fill_spawn, .started = connection_spawned };
 	spawner_ask(&connection->worker->spawner, &connection->spawning);
@@ -720,6 +726,8 @@ static void connection_spawned(struct spawn_request *request, const struct messa
 	struct relay_side *server = &connection->relay.server;
 	enum stdio stdio = connection_service(connection)->target.exec.stdio;
 
+	if (answer->greeted)
+		connection->owes_greeting = false;
 	if (answer->error == -EACCES && answer->refused[0]) {
 		connection_refuse(connection, limit_name(answer->refused));
 		return;

@@ -183,7 +183,7 @@ static int service_start(struct generation *generation, const struct service *se
 		strncpy(answer->refused, limit, sizeof(answer->refused) - 1);
 		return -EACCES;
 	}
-	int error = program_start(&service->target.exec, service->name, request, client, fds, &pid);
+	int error = program_start(&service->target.exec, service->name, request, client, fds, &pid, &answer->greeted);
 	if (error < 0)
 		return error;
 	log_debug("connection %lu: %s is process %d", (unsigned long)request->connection,
@@ -196,7 +196,7 @@ static int identifier_start(
 	struct worker_process *worker, const struct program *program, const struct message *request, int fds[2])
 {
 	pid_t pid = 0;
-	int error = program_start(program, NULL, request, -1, fds, &pid);
+	int error = program_start(program, NULL, request, -1, fds, &pid, NULL);
 	return error < 0 ? error : child_add(worker, pid, request);
 }
 

@@ -39,7 +39,7 @@ static void greeting_say(int fd, const char *text, size_t len)
 
 void greeting_accept(int fd)
 {
-	greeting_say(fd, "+\r\n", 3);
+	greeting_say(fd, GREETING_ACCEPT, strlen(GREETING_ACCEPT));
 }
 
 void greeting_refuse(int fd, const char *why)

@@ -14,6 +14,8 @@ bool greeting_is_spoken(const struct policy *policy);
 /* Takes the first line off the socket. 0 or -errno. */
 int greeting_take_line(int fd);
 
+#define GREETING_ACCEPT "+\r\n"
+
 /* "+" goes out before anything of the server's does. The socket's buffer is empty: it takes a line. */
 void greeting_accept(int fd);
 

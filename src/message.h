@@ -4,6 +4,7 @@
  * of its own, and for nothing else. Programs are named by their place in the policy; a command line never crosses. */
 #pragma once
 #include "address.h"
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -32,6 +33,7 @@ struct message {
 	uint32_t index;               /* of it in the policy */
 	int32_t error;                /* 0 or -errno */
 	int32_t status;
+	bool greeted;                 /* of a request: TCPMUX's + is due before the program's output; of its answer: it was sent */
 	uint64_t serial;     /* of the request, within its worker */
 	uint64_t connection; /* for the log */
 	struct address client;

@@ -2,6 +2,7 @@
  * word: names are checked for their characters here, but a worker that was taken over can name any address. */
 #include "program.h"
 #include "fd.h"
+#include "greeting.h"
 #include "spawn.h"
 #include <ctype.h>
 #include <errno.h>
@@ -165,7 +166,7 @@ static int stdio_open(struct stdio_ends *ends, const struct program *program, in
 }
 
 int program_start(const struct program *program, const char *service, const struct message *request, int client,
-	int ret_fds[2], pid_t *ret_pid)
+	int ret_fds[2], pid_t *ret_pid, bool *ret_greeted)
 {
 	struct environment environment = { 0 };
 	struct stdio_ends ends = { 0 };
@@ -187,6 +188,8 @@ int program_start(const struct program *program, const char *service, const stru
 			.gid = program->gid,
 			.groups = program->groups,
 			.n_groups = program->n_groups,
+			.greeting = ret_greeted && ends.same && request->greeted ? GREETING_ACCEPT : NULL,
+			.ret_greeted = ret_greeted,
 		},
 		ret_pid);
 	if (!ends.same) {

@@ -7,7 +7,9 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -57,12 +59,25 @@ static void child_reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static int child_greet(const struct spawn *spawn)
+{
+	if (!spawn->greeting)
+		return 0;
+	if (syscall(SYS_faccessat2, AT_FDCWD, spawn->argv[0], X_OK, AT_EACCESS) < 0 && errno != ENOSYS)
+		return -1;
+	/* A client that does not take it any more will be noticed by the program. */
+	(void)send(1, spawn->greeting, strlen(spawn->greeting), MSG_DONTWAIT | MSG_NOSIGNAL);
+	*spawn->ret_greeted = true;
+	return 0;
+}
+
 static void __attribute__((noreturn)) child_run(const struct spawn *spawn, volatile int *ret_error)
 {
 	child_reset_signals();
 	fd_restore_limit();
 	if (setsid() >= 0 && child_place_stdio(spawn) == 0 && (!spawn->terminal || ioctl(0, TIOCSCTTY, 0) == 0) &&
-		child_take_identity(spawn) == 0 && (!spawn->directory || chdir(spawn->directory) == 0))
+		child_take_identity(spawn) == 0 && (!spawn->directory || chdir(spawn->directory) == 0) &&
+		child_greet(spawn) == 0)
 		execve(spawn->argv[0], spawn->argv, spawn->env);
 	*ret_error = -errno;
 	_exit(127);

@@ -15,6 +15,10 @@ struct spawn {
 	gid_t gid;
 	const gid_t *groups;
 	size_t n_groups;
+	/* NULL: none. Sent on `out`, a socket, when nothing but the execution itself can fail any more: before the program's
+	 * own output, and not at all for one that is not there. */
+	const char *greeting;
+	bool *ret_greeted; /* beside a greeting: set where it was sent */
 };
 
 /* 0 and the pid, or -errno of what failed: nothing was started then. The caller reaps. */

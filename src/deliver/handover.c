@@ -304,6 +304,8 @@ static int handover_step(struct handover *h)
 		h->blocked = true;
 		return 0;
 	}
+	if (h->waiting.first->going && !h->channel->sent)
+		h->waiting.first->going(h->waiting.first);
 	error = channel_send(h->channel, h->waiting.first);
 	switch (error) {
 	case 0:
