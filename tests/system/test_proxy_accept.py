@@ -293,7 +293,7 @@ def test_a_handover_tells_the_named_client(usher, place):
     with one.connect() as client:
         client.sendall(V2 + b"GET / HTTP/1.0\r\n\r\n")
         channel, _ = listener.accept()
-        taken, attributes = example_receiver.receive(channel)
+        taken, attributes = example_receiver.Channel(channel).receive()
         with listener, channel, taken:
             assert (attributes["client"], attributes["local"]) == ("192.0.2.7:52044", "198.51.100.1:443")
             assert taken.getpeername() == client.getsockname()

@@ -212,6 +212,43 @@ def test_a_silent_client_of_on_silence_is_announced_too(usher, backend):
         assert read_exactly(server, 6) == b"EHLO\r\n"
 
 
+SPEAKERS = """
+listen = ( "127.0.0.1:{port}", { address = "127.0.0.1:{port_proxied}"; accept_proxy = "127.0.0.1"; } );
+banner_timeout = 0.1;
+protocols = ( { name = "mail"; string = "EHLO "; }, { name = "files"; string = "USER "; } );
+services = ( { name = "mail"; match = "mail"; connect = "127.0.0.1:{mail}"; send_proxy = 1; banner = true; },
+             { name = "files"; match = "files"; connect = "127.0.0.1:{files}"; send_proxy = 2; banner = true; } );
+"""
+
+
+@pytest.mark.parametrize("proxied", [False, True], ids=["by itself", "by a proxy"])
+@pytest.mark.parametrize("answer", [b"EHLO me\r\n", b"USER me\r\n"])
+def test_servers_that_speak_first_hear_of_the_client_first(usher, backend, answer, proxied):
+    """The one whose greeting a silent client is shown, and the other one, whom the client's answer turns out to be for."""
+    with Backend() as other:
+        one = usher(SPEAKERS, mail=backend.port, files=other.port)
+        with one.connect(one.ports["port_proxied" if proxied else "port"]) as client:
+            source = CLIENT if proxied else client.getsockname()
+            client.sendall(proxy_header.v1(CLIENT, LOCAL) if proxied else b"")
+            with backend.accept() as server:
+                header = proxy_header.take(server)
+                assert (header.version, header.source) == (1, source)
+                server.sendall(b"220 mail.example ready\r\n")
+                assert read_exactly(client, 24) == b"220 mail.example ready\r\n"
+                client.sendall(answer)
+                if answer.startswith(b"EHLO"):
+                    assert read_exactly(server, len(answer)) == answer
+            if answer.startswith(b"USER"):
+                with other.accept() as server:
+                    header = proxy_header.take(server)
+                    assert (header.version, header.source) == (2, source)
+                    server.sendall(b"220 files.example ready\r\n")
+                    assert read_exactly(server, len(answer)) == answer
+                    server.sendall(b"331 password\r\n")
+                    assert read_exactly(client, 14) == b"331 password\r\n"
+    assert one.wait_connections(1)[0]["bytes_up"] == str(len(answer))
+
+
 def test_each_backend_that_is_tried_gets_one_header(start, place):
     """Two are dead; who answers gets it once."""
     with Backend() as good:
