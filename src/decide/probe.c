@@ -18,6 +18,10 @@ const struct probe probes[] = {
 	{ "redis", .stream = probe_redis },
 	{ "postgres", .stream = probe_postgres, .attributes = 1U << ATTRIBUTE_USER | 1U << ATTRIBUTE_DATABASE },
 	{ "rdp", .stream = probe_rdp, .attributes = 1U << ATTRIBUTE_COOKIE },
+	{ "sip", .stream = probe_sip, .datagram = probe_sip_datagram },
+	{ "rtsp", .stream = probe_rtsp },
+	{ "stun", .stream = probe_stun, .datagram = probe_stun_datagram },
+	{ "dns", .stream = probe_dns, .datagram = probe_dns_datagram },
 	{ "tcpmux", .stream = probe_tcpmux, .attributes = 1U << ATTRIBUTE_SERVICE },
 	{ "any", .stream = probe_any, .datagram = probe_any },
 };

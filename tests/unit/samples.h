@@ -302,5 +302,19 @@ static const struct sample {
 	{ "rdp_bare", BYTES("\x03\x00\x00\x0b\x06\xe0\x00\x00\x00\x00\x00"), "rdp", { NULL } },
 	{ "rdp_token", BYTES("\x03\x00\x00""72\xe0\x00\x00\x00\x00\x00""Cookie: msts=3640205228.15629.0000\r\n\x01\x00\x08\x00"
 		"\x03\x00\x00\x00"), "rdp", { NULL } },
+	{ "dns_dig", BYTES("\x00""5\xa9\xe9\x01 \x00\x01\x00\x00\x00\x00\x00\x01\x04shop\x07""example\x00\x00\x1c\x00\x01"
+		"\x00\x00)\x04\xd0\x00\x00\x00\x00\x00\x0c\x00\n\x00\x08""1\x15\xf9\xa7\xd8\xea\xba\x86"), "dns", { NULL } },
+	{ "dns_nsupdate", BYTES("\x00""0\xc2,(\x00\x00\x01\x00\x00\x00\x01\x00\x00\x04shop\x07""example\x00\x00\x06\x00\x01\x01""a"
+		"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00<\x00\x04\xc0\x00\x02\x01"), "dns", { NULL } },
+	{ "dns_udp_dig", BYTES("\xe1\x91\x01 \x00\x01\x00\x00\x00\x00\x00\x01\x04shop\x07""example\x00\x00\x01\x00\x01\x00\x00)"
+		"\x04\xd0\x00\x00\x00\x00\x00\x0c\x00\n\x00\x08""e\xe3\x07""6e\xaa!\x97"), "dns", { NULL }, true },
+	{ "sip_options", BYTES("OPTIONS sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.2:5060;branch=z9hG4bK1\r\nMax-Forw"
+		"ards: 70\r\n"), "sip", { NULL } },
+	{ "sip_udp_register", BYTES("REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK1\r\n\r\n"), "sip", { NULL }, true },
+	{ "rtsp_options", BYTES("OPTIONS rtsp://192.0.2.1:8554/live RTSP/1.0\r\nCSeq: 2\r\nUser-Agent: LibVLC/3.0.18\r\n\r\n"), "rtsp", { NULL } },
+	{ "stun_binding", BYTES("\x00\x01\x00\x00!\x12\xa4""B\x01\x02\x03\x04\x05\x06\x07\x08\x09\n\x0b\x0c"), "stun", { NULL } },
+	{ "stun_udp_turn_allocate", BYTES("\x00\x03\x00\x08!\x12\xa4""B\x01\x02\x03\x04\x05\x06\x07\x08\x09\n\x0b\x0c\x00\x19\x00\x04\x11"
+		"\x00\x00\x00"), "stun", { NULL }, true },
+	{ "redis_inline", BYTES("\r\nset test 1\r\n"), "redis", { NULL } },
 };
 #define N_SAMPLES (sizeof(samples) / sizeof(samples[0]))

@@ -69,8 +69,16 @@ static inline enum verdict look_masked(
 	return VERDICT_YES;
 }
 
+/* The end of a line: LF alone or with a CR before it. */
+static inline enum verdict look_line_end(const uint8_t *bytes, size_t len)
+{
+	if (len > 0 && bytes[0] == '\n')
+		return VERDICT_YES;
+	return look_literal(bytes, len, "\r\n", 2);
+}
+
 struct look_entry {
-	const char *text; /* in lower case */
+	const char *text; /* in lower case; a line feed at its end stands for the end of a line in either form */
 	size_t len;
 };
 
@@ -86,7 +94,10 @@ static inline enum verdict look_words(
 	enum verdict verdict = VERDICT_NO;
 
 	for (size_t i = 0; i < n_words; i++) {
-		enum verdict one = look_word(bytes, len, words[i].text, words[i].len);
+		size_t n = words[i].len, is_line = words[i].text[n - 1] == '\n';
+		enum verdict one = look_word(bytes, len, words[i].text, n - is_line);
+		if (one == VERDICT_YES && is_line)
+			one = look_line_end(bytes + n - 1, len - n + 1);
 		if (one == VERDICT_YES)
 			return one;
 		if (one == VERDICT_MORE)

@@ -1,0 +1,244 @@
+/* DNS by the client's first message, RFC 1035 4.1 and 4.2.2: a query of any type (also AXFR, IXFR, with EDNS), a NOTIFY
+ * (RFC 1996), an UPDATE (RFC 2136), an inverse query, a STATUS, also without a question.
+ *
+ *     LL LL | id id | flags | qd qd | an an | ns ns | ar ar | 3 www 7 example 0 | type | class | records
+ *     TCP             0xxxxA0x 0xxx0000      one question       1..63 bytes each          ^ YES
+ *     only            QR op AA TC RD, RA Z AD CD rcode          255 in all
+ *
+ * There is no magic number, so everything has to agree: a query (AA: only a NOTIFY), without error, not truncated, with one
+ * question and the counts of records that its kind has; a name of labels without pointers, a type, a class that exists;
+ * the length, which ends with the question if no records follow and has room for them if some do. YES with the class.
+ *
+ * Multicast DNS, LLMNR and NetBIOS names have the same header and are refused where it shows: NetBIOS by its 32 letters A
+ * to P, mDNS by a QU bit, several questions, or by id and flags of zero for a name under "local" or "arpa", LLMNR by flags
+ * of zero and a single label, without EDNS. Others look like DNS and are taken for it.
+ *
+ * Over TCP a message of more than MESSAGE_LEN_MAX bytes is refused, as are the few lengths that are the beginning of a
+ * SOCKS request: nobody waits for a twelfth byte that does not come. Owns no memory. */
+#include "finding.h"
+#include "look.h"
+#include "probe.h"
+
+enum {
+	LENGTH_LEN = 2,
+	HEADER_LEN = 12,
+	QUESTION_LEN_MIN = 1 + 4, /* the root's */
+	MESSAGE_LEN_MAX = 8191,
+	LABEL_MAX = 63,
+	NAME_LEN_MAX = 255,
+	RECORD_LEN_MIN = 11,
+	RECORD_REST_LEN = 6, /* of a record behind the class: time to live, length */
+	OPCODE_QUERY = 0,
+	OPCODE_IQUERY = 1,
+	OPCODE_STATUS = 2,
+	OPCODE_NOTIFY = 4,
+	OPCODE_UPDATE = 5,
+	FLAG_RESPONSE = 0x80,
+	FLAG_AUTHORITATIVE = 0x04,
+	FLAG_TRUNCATED = 0x02,
+	FLAGS_LOW_BAD = 0x8f, /* recursion available, the response code */
+	TYPE_SOA = 6,
+	TYPE_NIMLOC = 32, /* NetBIOS: NB */
+	TYPE_SRV = 33,    /* NetBIOS: NBSTAT */
+	TYPE_OPT = 41,
+	TYPE_TKEY = 249,
+	TYPE_IXFR = 251,
+	CLASS_IN = 1,
+	CLASS_CHAOS = 3,
+	CLASS_HESIOD = 4,
+	CLASS_ANY = 255,
+	NETBIOS_NAME_LEN = 32,
+};
+
+struct message {
+	const uint8_t *bytes;
+	size_t len;   /* of them there are so many, */
+	size_t total; /* and there will be so many */
+	uint32_t opcode, questions, answers, authorities, additionals;
+};
+
+struct question {
+	size_t end; /* behind the class */
+	size_t labels;
+	size_t last; /* where the last label begins, with its length */
+	uint32_t type, class;
+};
+
+/* Counts as the kind of message has them; those that depend on the type are looked at with the question. */
+static bool counts_match(const struct message *message)
+{
+	uint32_t records = message->answers + message->authorities + message->additionals;
+
+	if (message->total < HEADER_LEN + (message->questions ? QUESTION_LEN_MIN : 0) + records * RECORD_LEN_MIN)
+		return false;
+	switch (message->opcode) {
+	case OPCODE_QUERY:
+		/* without a question it asks for a server's cookie, RFC 7873 5.4 */
+		return message->answers <= message->questions && message->authorities <= message->questions &&
+			message->additionals + message->questions > 0 && message->additionals <= 3;
+	case OPCODE_IQUERY:
+		return message->questions == 0 && message->answers == 1 && records == 1;
+	case OPCODE_STATUS:
+		return records == message->additionals && records <= message->questions &&
+			(message->questions == 1 || message->total == HEADER_LEN);
+	case OPCODE_NOTIFY:
+		return message->questions == 1 && message->answers <= 1 && message->authorities == 0 &&
+			message->additionals <= 3;
+	default:
+		return message->questions == 1; /* an update's records are many */
+	}
+}
+
+/* OPCODES has a bit for each that is. */
+#define OPCODES                                                                                                      \
+	(1U << OPCODE_QUERY | 1U << OPCODE_IQUERY | 1U << OPCODE_STATUS | 1U << OPCODE_NOTIFY | 1U << OPCODE_UPDATE)
+
+static enum verdict header_read(struct message *message)
+{
+	const uint8_t *bytes = message->bytes;
+	size_t len = message->len;
+
+	if (len > 2) {
+		message->opcode = bytes[2] >> 3 & 15;
+		if (bytes[2] & (FLAG_RESPONSE | FLAG_TRUNCATED) || !(OPCODES >> message->opcode & 1))
+			return VERDICT_NO;
+		if (bytes[2] & FLAG_AUTHORITATIVE && message->opcode != OPCODE_NOTIFY)
+			return VERDICT_NO;
+	}
+	if ((len > 3 && bytes[3] & FLAGS_LOW_BAD) || (len > 4 && bytes[4] != 0) || (len > 5 && bytes[5] > 1))
+		return VERDICT_NO;
+	if (len > 6 && message->opcode != OPCODE_UPDATE && bytes[6] != 0)
+		return VERDICT_NO;
+	if (len < HEADER_LEN)
+		return VERDICT_MORE;
+	message->questions = look_be16(bytes + 4);
+	message->answers = look_be16(bytes + 6);
+	message->authorities = look_be16(bytes + 8);
+	message->additionals = look_be16(bytes + 10);
+	return counts_match(message) ? VERDICT_YES : VERDICT_NO;
+}
+
+static enum verdict question_read(const struct message *message, struct question *ret)
+{
+	size_t at = HEADER_LEN, label_len;
+
+	*ret = (struct question){ 0 };
+	do {
+		if (at == message->len)
+			return at == message->total ? VERDICT_NO : VERDICT_MORE;
+		label_len = message->bytes[at];
+		if (label_len > LABEL_MAX || at + 1 + label_len - HEADER_LEN > NAME_LEN_MAX ||
+			at + 1 + label_len + 4 > message->total)
+			return VERDICT_NO;
+		if (at + 1 + label_len > message->len)
+			return VERDICT_MORE;
+		if (label_len > 0) {
+			ret->last = at;
+			ret->labels++;
+		}
+		at += 1 + label_len;
+	} while (label_len > 0);
+	ret->end = at + 4;
+	if (ret->end > message->len)
+		return VERDICT_MORE;
+	ret->type = look_be16(message->bytes + at);
+	ret->class = look_be16(message->bytes + at + 2);
+	return VERDICT_YES;
+}
+
+static bool question_matches(const struct message *message, const struct question *question)
+{
+	uint32_t records = message->answers + message->authorities + message->additionals;
+
+	if (message->questions == 0 && message->opcode == OPCODE_QUERY)
+		return question->type == TYPE_OPT && question->labels == 0;
+	if (question->type == 0 ||
+		(question->class != CLASS_IN && question->class != CLASS_CHAOS && question->class != CLASS_HESIOD &&
+			question->class != CLASS_ANY))
+		return false;
+	if (message->opcode == OPCODE_UPDATE && question->type != TYPE_SOA)
+		return false;
+	if (message->opcode == OPCODE_QUERY && message->answers > 0 && question->type != TYPE_TKEY)
+		return false;
+	if (message->opcode == OPCODE_QUERY && message->authorities > 0 && question->type != TYPE_IXFR)
+		return false;
+	size_t room = message->total - question->end;
+	if (message->questions == 0)
+		return room >= RECORD_REST_LEN;
+	return records > 0 ? room >= records * RECORD_LEN_MIN : room == 0;
+}
+
+/* Half bytes as letters, RFC 1001 14.1. */
+static bool is_netbios(const struct message *message, const struct question *question)
+{
+	const uint8_t *name = message->bytes + HEADER_LEN;
+
+	if ((question->type != TYPE_NIMLOC && question->type != TYPE_SRV) || name[0] != NETBIOS_NAME_LEN)
+		return false;
+	for (size_t i = 1; i <= NETBIOS_NAME_LEN; i++)
+		if (name[i] < 'A' || name[i] > 'P')
+			return false;
+	return true;
+}
+
+/* RFC 4795 2.1.1, RFC 6762 18. */
+static bool is_multicast(const struct message *message, const struct question *question)
+{
+	const uint8_t *bytes = message->bytes, *last = bytes + question->last;
+
+	if (bytes[2] != 0 || bytes[3] != 0 || question->labels == 0)
+		return false;
+	if (question->labels == 1 && message->additionals == 0)
+		return true;
+	return bytes[0] == 0 && bytes[1] == 0 &&
+		(look_word(last, last[0] + 1U, "\5local", 6) == VERDICT_YES ||
+			look_word(last, last[0] + 1U, "\4arpa", 5) == VERDICT_YES);
+}
+
+static enum verdict message_match(struct message *message, bool is_datagram)
+{
+	struct question question;
+
+	enum verdict verdict = header_read(message);
+	if (verdict == VERDICT_YES && message->total == HEADER_LEN)
+		return VERDICT_YES;
+	if (verdict == VERDICT_YES)
+		verdict = question_read(message, &question);
+	if (verdict != VERDICT_YES)
+		return verdict;
+	if (!question_matches(message, &question) || is_netbios(message, &question))
+		return VERDICT_NO;
+	return is_datagram && is_multicast(message, &question) ? VERDICT_NO : VERDICT_YES;
+}
+
+/* SOCKS 4 is 04 01 or 04 02, SOCKS 5 is 05 and how many methods follow; such a client then waits. */
+static bool is_socks(const uint8_t *bytes)
+{
+	return (bytes[0] == 4 && (bytes[1] == 1 || bytes[1] == 2)) ||
+		(bytes[0] == 5 && bytes[1] >= 1 && bytes[1] <= 8);
+}
+
+enum verdict probe_dns(const struct evidence *evidence, struct findings *findings)
+{
+	size_t len = evidence_len(evidence);
+	const uint8_t *bytes = evidence->bytes;
+
+	if (len > 0 && bytes[0] > MESSAGE_LEN_MAX >> 8)
+		return VERDICT_NO;
+	if (len < LENGTH_LEN)
+		return VERDICT_MORE;
+	struct message message = { .bytes = bytes + LENGTH_LEN, .len = len - LENGTH_LEN, .total = look_be16(bytes) };
+	if (message.total < HEADER_LEN || is_socks(bytes))
+		return VERDICT_NO;
+	if (message.len > message.total)
+		message.len = message.total;
+	return message_match(&message, false);
+}
+
+enum verdict probe_dns_datagram(const struct evidence *evidence, struct findings *findings)
+{
+	size_t len = evidence_len(evidence);
+	struct message message = { .bytes = evidence->bytes, .len = len, .total = len };
+
+	return len < HEADER_LEN ? VERDICT_NO : message_match(&message, true);
+}

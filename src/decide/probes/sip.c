@@ -1,0 +1,62 @@
+/* SIP by its first line, RFC 3261 7.1 and 7.2, over TCP and in datagrams.
+ *
+ *     *8CRLF  INVITE sip:bob@example.com SIP/2.0\r\n       any method; any scheme: sip, sips, tel, urn
+ *                                              ^ YES
+ *     SIP/2.0 200 OK\r\n                                   an answer, of a client that is a server as well
+ *                ^ YES
+ *
+ * Empty lines before it keep a connection alive (RFC 5626 4.4.1). Refuses the keep-alive alone, which is anybody's, and a
+ * target without a scheme, which is HTTP's or RTSP's. Owns no memory. */
+#include "finding.h"
+#include "look.h"
+#include "probe.h"
+#include "request_line.h"
+
+#define SCHEME_MAX 32
+#define VERSION    "sip/2.0"
+
+static bool is_letter(uint8_t c)
+{
+	return look_lower(c) >= 'a' && look_lower(c) <= 'z';
+}
+
+/* RFC 3986 3.1, with its colon. */
+static enum verdict scheme_match(const uint8_t *bytes, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && n < SCHEME_MAX &&
+		(is_letter(bytes[n]) ||
+			(n > 0 &&
+				((bytes[n] >= '0' && bytes[n] <= '9') || bytes[n] == '+' || bytes[n] == '-' ||
+					bytes[n] == '.'))))
+		n++;
+	if (n == len && n < SCHEME_MAX)
+		return VERDICT_MORE;
+	return n > 0 && n < SCHEME_MAX && bytes[n] == ':' ? VERDICT_YES : VERDICT_NO;
+}
+
+static enum verdict request_match(const uint8_t *bytes, size_t len)
+{
+	size_t target;
+
+	enum verdict verdict = request_method_skip(bytes, len, &target);
+	if (verdict == VERDICT_YES)
+		verdict = scheme_match(bytes + target, len - target);
+	return verdict == VERDICT_YES ? request_target_match(bytes, len, target, VERSION) : verdict;
+}
+
+enum verdict probe_sip(const struct evidence *evidence, struct findings *findings)
+{
+	size_t len = evidence_len(evidence);
+
+	if (len == 0)
+		return VERDICT_MORE;
+	enum verdict verdict = response_match(evidence->bytes, len, VERSION);
+	return verdict == VERDICT_NO ? request_match(evidence->bytes, len) : verdict;
+}
+
+enum verdict probe_sip_datagram(const struct evidence *evidence, struct findings *findings)
+{
+	return probe_sip(evidence, findings) == VERDICT_YES ? VERDICT_YES : VERDICT_NO;
+}

@@ -1,0 +1,79 @@
+/* STUN and TURN, RFC 8489 5 and RFC 8656, over TCP and in datagrams; the older RFC 3489 in datagrams.
+ *
+ *     00 mm mm mm ... | LL LL | 21 12 a4 42 | transaction id[12] | type LL LL value, filled up to 4 bytes | ...
+ *     request or        length  magic       ^ YES
+ *     indication        / 4
+ *
+ * Over TCP YES with the magic cookie; in a datagram the length must be the datagram's. RFC 3489 has no cookie: there the
+ * attributes must fill the length, and one of them must be known that only it has or begins with (CHANGE-REQUEST, or the
+ * cookie that the first TURN had in place of one). A request of RFC 3489 without attributes cannot be told from noise.
+ *
+ * Refuses answers, methods that do not exist, and messages in a frame (RFC 4571), as ICE has them over TCP. Owns no
+ * memory. */
+#include "finding.h"
+#include "look.h"
+#include "probe.h"
+
+enum {
+	HEADER_LEN = 20,
+	LENGTH_MAX = 2048,
+	METHOD_MAX = 0x00c, /* ConnectionAttempt; all of RFC 8489, 8656 and 6062 lie below */
+	ATTRIBUTE_CHANGE_REQUEST = 0x0003,
+	ATTRIBUTE_OLD_COOKIE = 0x000f,
+};
+
+#define COOKIE     0x2112a442U
+#define OLD_COOKIE 0x72c64bc6U
+
+static enum verdict header_match(const uint8_t *bytes, size_t len)
+{
+	if (len > 0 && bytes[0] != 0)
+		return VERDICT_NO; /* no class and no method of ours has a bit here */
+	if (len > 1) {
+		uint32_t type = bytes[1];
+		uint32_t method = (type & 0x0f) | (type & 0xe0) >> 1;
+		if (method == 0 || method > METHOD_MAX)
+			return VERDICT_NO;
+	}
+	if ((len > 2 && bytes[2] > LENGTH_MAX >> 8) || (len > 3 && bytes[3] & 3))
+		return VERDICT_NO;
+	return len < 4 ? VERDICT_MORE : VERDICT_YES;
+}
+
+enum verdict probe_stun(const struct evidence *evidence, struct findings *findings)
+{
+	size_t len = evidence_len(evidence);
+
+	enum verdict verdict = header_match(evidence->bytes, len);
+	return verdict == VERDICT_YES ? look_literal(evidence->bytes + 4, len - 4, "\x21\x12\xa4\x42", 4) : verdict;
+}
+
+/* The attributes of a message without the cookie: do they prove what it is? */
+static bool old_attributes_prove(const uint8_t *at, const uint8_t *end)
+{
+	bool is_proven = false;
+
+	while (end - at >= 4) {
+		uint32_t type = look_be16(at), len = look_be16(at + 2);
+		if (type == 0 || len > (size_t)(end - at - 4))
+			return false;
+		if (type == ATTRIBUTE_CHANGE_REQUEST && len == 4 && (look_be32(at + 4) & ~6U) == 0)
+			is_proven = true;
+		if (type == ATTRIBUTE_OLD_COOKIE && len == 4 && look_be32(at + 4) == OLD_COOKIE)
+			is_proven = true;
+		at += 4 + ((len + 3) & ~3U);
+	}
+	return is_proven && at == end;
+}
+
+enum verdict probe_stun_datagram(const struct evidence *evidence, struct findings *findings)
+{
+	size_t len = evidence_len(evidence);
+	const uint8_t *bytes = evidence->bytes;
+
+	if (len < HEADER_LEN || header_match(bytes, len) != VERDICT_YES || look_be16(bytes + 2) != len - HEADER_LEN)
+		return VERDICT_NO;
+	if (look_be32(bytes + 4) == COOKIE)
+		return VERDICT_YES;
+	return old_attributes_prove(bytes + HEADER_LEN, bytes + len) ? VERDICT_YES : VERDICT_NO;
+}

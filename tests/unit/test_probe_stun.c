@@ -1,0 +1,61 @@
+/* STUN and TURN with the magic cookie, and the older messages that prove themselves without. */
+#include "probe_cases.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define COOKIE "\x21\x12\xa4\x42"
+#define ID     "\1\2\3\4\5\6\7\x08\x09\x0a\x0b\x0c"
+
+static void over_tcp(void **state)
+{
+	static const struct probe_case cases[] = {
+		CASE_YES("\0\1\0\0" COOKIE ID, 8, ""),
+		CASE_YES("\0\3\0\x24" COOKIE ID, 8, ""),
+		CASE_YES("\0\x11\0\x08" COOKIE ID, 8, ""),
+		CASE_MORE("\0\1\0\0\x21\x12\xa4"),
+		/* an answer; no method; a method that does not exist; a length that is odd, or too much; no cookie */
+		CASE_NO("\1\1\0\0" COOKIE, 1),
+		CASE_NO("\0\0\0\0" COOKIE, 2),
+		CASE_NO("\0\x0d\0\0" COOKIE, 2),
+		CASE_NO("\0\1\0\2" COOKIE, 4),
+		CASE_NO("\0\1\x20\0" COOKIE, 3),
+		CASE_NO("\0\1\0\0\1\2\3\4" ID, 5),
+		/* in a frame, RFC 4571 */
+		CASE_NO("\0\x14\0\1\0\0" COOKIE ID, 4),
+	};
+	CASES_CHECK("stun", cases);
+}
+
+static void datagrams(void **state)
+{
+	static const struct probe_case cases[] = {
+		CASE_YES("\0\1\0\0" COOKIE ID, 0, ""),
+		CASE_YES("\0\3\0\x08" COOKIE ID "\0\x19\0\4\x11\0\0\0", 0, ""),
+		/* RFC 3489 with CHANGE-REQUEST; the first TURN's cookie */
+		CASE_YES("\0\1\0\x08\1\2\3\4" ID "\0\3\0\4\0\0\0\6", 0, ""),
+		CASE_YES("\0\3\0\x10\1\2\3\4" ID "\0\x0f\0\4\x72\xc6\x4b\xc6\0\6\0\2ab\0\0", 0, ""),
+		/* the length is not the datagram's */
+		CASE_NO("\0\1\0\4" COOKIE ID, 0),
+		CASE_NO("\0\1\0\0" COOKIE "\1\2\3", 0),
+		/* without a cookie: no attribute, none that proves it, one that runs past the end, an odd value */
+		CASE_NO("\0\1\0\0\1\2\3\4" ID, 0),
+		CASE_NO("\0\1\0\x08\1\2\3\4" ID "\0\6\0\4abcd", 0),
+		CASE_NO("\0\1\0\x08\1\2\3\4" ID "\0\3\0\5\0\0\0\6", 0),
+		CASE_NO("\0\1\0\x08\1\2\3\4" ID "\0\3\0\4\0\0\0\7", 0),
+		CASE_NO("\0\1\0\x08\1\2\3\4" ID "\0\0\0\4\0\0\0\6", 0),
+		CASE_NO("\0\1\0\x0c\1\2\3\4" ID "\0\3\0\4\0\0\0\6\0\6\0\4", 0),
+	};
+	DATAGRAMS_CHECK("stun", cases);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(over_tcp),
+		cmocka_unit_test(datagrams),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
