@@ -262,6 +262,17 @@ static void an_extension_twice_ends_the_reading(void **state)
 	assert_string_equal(value(ATTRIBUTE_ALPN), "");
 }
 
+static void a_version_that_does_not_exist_yet(void **state)
+{
+	hello_begin();
+	server_name("a");
+	hello_end();
+	message[5] = 7;
+	assert_int_equal(hello_run(), VERDICT_YES);
+	assert_string_equal(value(ATTRIBUTE_SNI), "a");
+	assert_string_equal(value(ATTRIBUTE_VERSION), "");
+}
+
 static void lengths_that_disagree(void **state)
 {
 	static const struct {
@@ -273,7 +284,6 @@ static void lengths_that_disagree(void **state)
 		{ 1, 3, VERDICT_NO },  /* a hello larger than any */
 		{ 3, 40, VERDICT_NO }, /* one shorter than any */
 		{ 4, 2, VERDICT_NO },  /* versions */
-		{ 5, 5, VERDICT_NO },
 		{ SESSION_ID, 33, VERDICT_YES }, /* behind what YES depends on */
 		{ CIPHERS + 1, 0, VERDICT_YES },
 		{ CIPHERS + 1, 3, VERDICT_YES },
@@ -624,6 +634,7 @@ int main(void)
 		cmocka_unit_test(alpn_lists),
 		cmocka_unit_test(of_many_alpn_names_the_first_sixteen),
 		cmocka_unit_test(an_extension_twice_ends_the_reading),
+		cmocka_unit_test(a_version_that_does_not_exist_yet),
 		cmocka_unit_test(lengths_that_disagree),
 		cmocka_unit_test(record_headers),
 		cmocka_unit_test(broken_records_behind_yes_settle_the_rest),

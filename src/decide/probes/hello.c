@@ -1,10 +1,11 @@
 /* A TLS ClientHello: RFC 8446 4.1.2, RFC 5246 7.4.1.2, RFC 6101 5.6.1.2; server name RFC 6066 3, ALPN RFC 7301 3.1,
  * versions RFC 8446 4.2.1, GREASE RFC 8701.
  *
- *     03 0x  random[32]  n sid[n]  NN ciphers[NN]  n comp[n]  NN extensions[NN]
+ *     03 xx  random[32]  n sid[n]  NN ciphers[NN]  n comp[n]  NN extensions[NN]
  *         ^ YES
  *
- * The length of the message and the version, behind headers that agree with them, leave no room for a stranger. What
+ * The length of the message and the version, behind headers that agree with them, leave no room for a stranger. A
+ * version that does not exist yet asks for the highest that the server has (RFC 5246 E.1). What
  * goes wrong after that leaves YES standing (more bytes never take it back) and settles what is not known yet as
  * absent. Everything is read strictly from front to back and each attribute settles when its extension has been
  * passed, so the answer of n bytes never depends on a byte behind them; ja4 is about the whole hello.
@@ -30,7 +31,7 @@ enum verdict hello_match(const struct hello *hello)
 {
 	if (hello->total < HELLO_LEN_MIN || hello->total > HELLO_LEN_MAX)
 		return VERDICT_NO;
-	if ((hello->len > 0 && hello->bytes[0] != 3) || (hello->len > 1 && hello->bytes[1] > 4))
+	if (hello->len > 0 && hello->bytes[0] != 3)
 		return VERDICT_NO;
 	return hello->len < 2 ? VERDICT_MORE : VERDICT_YES;
 }
