@@ -5,7 +5,7 @@
 #include <string.h>
 
 const struct probe probes[] = {
-	{ "ssh", .stream = probe_ssh },
+	{ "ssh", .stream = probe_ssh, .attributes = 1U << ATTRIBUTE_VERSION },
 	{ "http", .stream = probe_http, .attributes = 1U << ATTRIBUTE_HOST },
 	{ "tls",
 		.stream = probe_tls,

@@ -250,7 +250,7 @@ static const struct sample {
 	const char *value[ATTRIBUTE_COUNT]; /* several with spaces between; NULL: absent */
 	bool is_datagram;
 } samples[] = {
-	{ "ssh_openssh", ssh_openssh, sizeof(ssh_openssh), "ssh", { NULL, NULL, NULL } },
+	{ "ssh_openssh", ssh_openssh, sizeof(ssh_openssh), "ssh", { [ATTRIBUTE_VERSION] = "2.0" } },
 	{ "http_curl", http_curl, sizeof(http_curl), "http", { NULL, NULL, "web.example" } },
 	{ "http_curl_proxy", http_curl_proxy, sizeof(http_curl_proxy), "http", { NULL, NULL, "www.example.org" } },
 	{ "http_curl_connect", http_curl_connect, sizeof(http_curl_connect), "http", { NULL, NULL, "secure.example.org" } },
