@@ -6,10 +6,12 @@
 
 const struct probe probes[] = {
 	{ "ssh", .stream = probe_ssh, .attributes = 1U << ATTRIBUTE_VERSION },
-	{ "http", .stream = probe_http, .attributes = 1U << ATTRIBUTE_HOST },
-	{ "tls",
-		.stream = probe_tls,
-		.attributes = 1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN | 1U << ATTRIBUTE_VERSION | 1U << ATTRIBUTE_JA4 },
+	{ "http", .stream = probe_http,
+		.attributes = 1U << ATTRIBUTE_HOST | 1U << ATTRIBUTE_PATH | 1U << ATTRIBUTE_UPGRADE |
+			1U << ATTRIBUTE_VERSION },
+	{ "tls", .stream = probe_tls,
+		.attributes =
+			1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN | 1U << ATTRIBUTE_VERSION | 1U << ATTRIBUTE_JA4 },
 	{ "openvpn", .stream = probe_openvpn, .datagram = probe_openvpn_datagram },
 	{ "socks4", .stream = probe_socks4 },
 	{ "socks5", .stream = probe_socks5 },

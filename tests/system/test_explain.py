@@ -35,7 +35,7 @@ def test_an_answer_has_exactly_its_keys():
     (answer,) = batch([flow(SSH, id="x", other=[1])])
     assert list(answer) == ["id", "transport", "service", "protocol", "attributes", "decided_at", "bytes", "verdict", "why"]
     assert {key: answer[key] for key in answer if key != "why"} == {
-        "id": "x", "transport": "tcp", "service": None, "protocol": "ssh", "attributes": {}, "decided_at": 9, "bytes": len(SSH),
+        "id": "x", "transport": "tcp", "service": None, "protocol": "ssh", "attributes": {"version": "2.0"}, "decided_at": 8, "bytes": len(SSH),
         "verdict": "yes"}
 
 

@@ -14,7 +14,7 @@ struct answer {
 	struct {
 		bool settled;
 		size_t len;
-		uint8_t values[FINDING_VALUES_MAX * 256]; /* each behind its length */
+		uint8_t values[FINDING_VALUES_MAX * 256]; /* each behind its length; of a long one the beginning */
 	} attribute[ATTRIBUTE_COUNT];
 };
 
@@ -27,10 +27,13 @@ static void answer_keep(struct answer *ret, enum verdict verdict, const struct f
 		ret->attribute[i].len = 0;
 		for (size_t k = 0; k < finding->count; k++) {
 			uint8_t *at = ret->attribute[i].values + ret->attribute[i].len;
-			if (finding->value[k].len == 0 || finding->value[k].len > 255)
+			size_t len = finding->value[k].len;
+			if (len == 0 || len > 2048)
 				abort();
-			*at = (uint8_t)finding->value[k].len;
+			*at = (uint8_t)(len > 255 ? 255 : len);
 			memcpy(at + 1, finding->value[k].at, *at);
+			for (size_t more = 255; more < len; more++) /* and all the rest in its last byte */
+				at[255] = (uint8_t)(at[255] * 31 + finding->value[k].at[more]);
 			ret->attribute[i].len += 1 + *at;
 		}
 	}

@@ -251,33 +251,67 @@ static const struct sample {
 	bool is_datagram;
 } samples[] = {
 	{ "ssh_openssh", ssh_openssh, sizeof(ssh_openssh), "ssh", { [ATTRIBUTE_VERSION] = "2.0" } },
-	{ "http_curl", http_curl, sizeof(http_curl), "http", { NULL, NULL, "web.example" } },
-	{ "http_curl_proxy", http_curl_proxy, sizeof(http_curl_proxy), "http", { NULL, NULL, "www.example.org" } },
-	{ "http_curl_connect", http_curl_connect, sizeof(http_curl_connect), "http", { NULL, NULL, "secure.example.org" } },
-	{ "http_wget", http_wget, sizeof(http_wget), "http", { NULL, NULL, "localhost" } },
-	{ "http_curl_upgrade", http_curl_upgrade, sizeof(http_curl_upgrade), "http", { NULL, NULL, "shop.example" } },
-	{ "http2_curl", http2_curl, sizeof(http2_curl), "http", { NULL, NULL, "shop.example" } },
-	{ "http2_curl_post", http2_curl_post, sizeof(http2_curl_post), "http", { NULL, NULL, "shop.example" } },
-	{ "tls_openssl", tls_openssl, sizeof(tls_openssl), "tls", { "shop.example", "h2 http/1.1", [ATTRIBUTE_VERSION] = "1.3",
+	{ "http_curl", http_curl, sizeof(http_curl), "http",
+		{ NULL, NULL, "web.example", [ATTRIBUTE_PATH] = "/a", [ATTRIBUTE_VERSION] = "1.1" } },
+	{ "http_curl_proxy", http_curl_proxy, sizeof(http_curl_proxy), "http",
+		{ NULL, NULL, "www.example.org", [ATTRIBUTE_PATH] = "/x", [ATTRIBUTE_VERSION] = "1.1" } },
+	{ "http_curl_connect", http_curl_connect, sizeof(http_curl_connect), "http",
+		{ NULL, NULL, "secure.example.org", [ATTRIBUTE_VERSION] = "1.1" } },
+	{ "http_wget", http_wget, sizeof(http_wget), "http",
+		{ NULL, NULL, "localhost", [ATTRIBUTE_PATH] = "/index.html", [ATTRIBUTE_VERSION] = "1.1" } },
+	{ "http_curl_upgrade", http_curl_upgrade, sizeof(http_curl_upgrade), "http",
+		{ NULL, NULL, "shop.example", [ATTRIBUTE_PATH] = "/up", [ATTRIBUTE_UPGRADE] = "h2c",
+		[ATTRIBUTE_VERSION] = "1.1" } },
+	{ "http_websocket", BYTES("GET /chat\x3froom=1 HTTP/1.1\x0d\x0aHost: 127.0.0.1:33927\x0d\x0aUpgrade: we"
+		"bsocket\x0d\x0a""Connection: Upgrade\x0d\x0aSec-WebSocket-Key: 1GiGOK6bKdQmFwtzK7Rhwg==\x0d"
+		"\x0aSec-WebSocket-Version: 13\x0d\x0aSec-WebSocket-Extensions: permessage-deflate; client_max_"
+		"window_bits\x0d\x0aSec-WebSocket-Protocol: chat\x0d\x0aUser-Agent: Python/3.11 websockets/10.4"
+		"\x0d\x0a\x0d\x0a"), "http",
+		{ NULL, NULL, "127.0.0.1", [ATTRIBUTE_PATH] = "/chat", [ATTRIBUTE_UPGRADE] = "websocket",
+		[ATTRIBUTE_VERSION] = "1.1" } },
+	{ "http_0_9", BYTES("GET /index.html\x0d\x0a"), "http",
+		{ [ATTRIBUTE_PATH] = "/index.html", [ATTRIBUTE_VERSION] = "0.9" } },
+	{ "http2_curl", http2_curl, sizeof(http2_curl), "http",
+		{ NULL, NULL, "shop.example", [ATTRIBUTE_PATH] = "/basket", [ATTRIBUTE_VERSION] = "2" } },
+	{ "http2_curl_post", http2_curl_post, sizeof(http2_curl_post), "http",
+		{ NULL, NULL, "shop.example", [ATTRIBUTE_PATH] = "/basket", [ATTRIBUTE_VERSION] = "2" } },
+	{ "tls_openssl", tls_openssl, sizeof(tls_openssl), "tls", { "shop.example", "h2 http/1.1",
+		[ATTRIBUTE_VERSION] = "1.3",
 		[ATTRIBUTE_JA4] = "t13d3111h2_e8f1e7e78f70_1f22a2ca17c4" } },
-	{ "tls_openssl_bare", tls_openssl_bare, sizeof(tls_openssl_bare), "tls", { NULL, NULL, [ATTRIBUTE_VERSION] = "1.3",
+	{ "tls_openssl_bare", tls_openssl_bare, sizeof(tls_openssl_bare), "tls", { NULL, NULL,
+		[ATTRIBUTE_VERSION] = "1.3",
 		[ATTRIBUTE_JA4] = "t13i310900_e8f1e7e78f70_1f22a2ca17c4" } },
-	{ "tls_openssl_12", tls_openssl_12, sizeof(tls_openssl_12), "tls", { "old.example", NULL, [ATTRIBUTE_VERSION] = "1.2",
+	{ "tls_openssl_12", tls_openssl_12, sizeof(tls_openssl_12), "tls", { "old.example", NULL,
+		[ATTRIBUTE_VERSION] = "1.2",
 		[ATTRIBUTE_JA4] = "t12d280700_d943125447b4_e7e480e5a997" } },
 	{ "tls_curl", tls_curl, sizeof(tls_curl), "tls", { "shop.example", "h2 http/1.1", [ATTRIBUTE_VERSION] = "1.3",
 		[ATTRIBUTE_JA4] = "t13d3112h2_e8f1e7e78f70_b26ce05bbdd6" } },
 	{ "tls_wget", tls_wget, sizeof(tls_wget), "tls", { "localhost", NULL, [ATTRIBUTE_VERSION] = "1.3",
 		[ATTRIBUTE_JA4] = "t13d291300_723694b0fccc_899037bd0b8c" } },
-	{ "tls_python", tls_python, sizeof(tls_python), "tls", { "db.example", "postgresql", [ATTRIBUTE_VERSION] = "1.3",
+	{ "tls_python", tls_python, sizeof(tls_python), "tls", { "db.example", "postgresql",
+		[ATTRIBUTE_VERSION] = "1.3",
 		[ATTRIBUTE_JA4] = "t13d1812pl_85036bcba153_d41ae481755e" } },
 	{ "openvpn_plain", BYTES("\x00\x0e""8]\x0b""cq\xcb\xe8o%\x00\x00\x00\x00\x00"), "openvpn", { NULL } },
-	{ "openvpn_tls_auth", BYTES("\x00*8\xd9\xc4,\x5c\xdf\xe3\x06\x97\xac\x13~\xef\x0c\x81;\x84\xebV\x1f\xfe\xce\x93\xb4lB\xdb\xcc\xfb\x00\x00\x00\x01k\x02M\x18\x00\x00\x00\x00\x00"), "openvpn", { NULL } },
-	{ "openvpn_tls_auth_sha256", BYTES("\x00""68l!\x85\xc4\xf5Vu (\x0b:\x11\xc0\xf8\xc8\x0d\xfe\x81\xaa*\x13\xf4\xe7\x08\x1b\xcc\xc5m\x97\xff\xa7\x16\x12o$}\xe1\xdf""5\xe4\x00\x00\x00\x01k\x02M\x1e\x00\x00\x00\x00\x00"), "openvpn", { NULL } },
-	{ "openvpn_tls_auth_sha512", BYTES("\x00V8\xd6\x5c\xca[\xa1\xd7[\x88(\x1f!$\xbe\x90\xcf\xb7\xd0""2\xcb>\x1bq\xfbo\xd5\xaa\xec\xf7\xdc\x90\xdd""8\xa8\xab`\xe7\x3fR\x00W\xd2\x87\xd8\xe5:R\xb7\x92.S\xff$3\xa0\xe2\xa5\xb2\xfa\xb3\xbc\x10\x22S\xde\x82r\x94\xae\x1fH\xc7\xae\x00\x00\x00\x01k\x02M#\x00\x00\x00\x00\x00"), "openvpn", { NULL } },
-	{ "openvpn_tls_crypt", BYTES("\x00""68\x10U3\xf5\xde\x94\xb2\x9e\x00\x00\x00\x01k\x02M)\xe9\x8d`m\x01\x00\xd8\xb5\x9d\xf0""C\xa6z\x0b]y i\x9fi\xd4|(\x9b\x03\xf9\xa1x\x1b\x17q\x01\xb9\xe2U\xdf\xb6"), "openvpn", { NULL } },
-	{ "openvpn_udp_plain", BYTES("8TIg\xd6l\xc0\x0a\xc3\x00\x00\x00\x00\x00"), "openvpn", { NULL }, .is_datagram = true },
-	{ "openvpn_udp_tls_auth", BYTES("8\x0b\x92\x1a\x03""f\xbf\xebY\x85\x08\xf6\xb7\xce\xbf\xa9\xdb\xe5\x09%0\xeaR\xae.w\xees\xe2\x00\x00\x00\x01k\x02MT\x00\x00\x00\x00\x00"), "openvpn", { NULL }, .is_datagram = true },
-	{ "openvpn_udp_tls_crypt", BYTES("8*\xf2\x1b\xca""7F\x17-\x00\x00\x00\x01k\x02Mb\xe6>\x87\x0c\xb7\x8fo\xd8""B\xde\xe8N\xe5\xb1\x0e\xc3\xeeTO\x9bv\x89\x99\x18\x9bO\xed""D\xbc(\xecq\xa5\xff\xdc\x7f\xae"), "openvpn", { NULL }, .is_datagram = true },
+	{ "openvpn_tls_auth", BYTES("\x00*8\xd9\xc4,\x5c\xdf\xe3\x06\x97\xac\x13~\xef\x0c\x81;\x84\xebV\x1f\xfe"
+		"\xce\x93\xb4lB\xdb\xcc\xfb\x00\x00\x00\x01k\x02M\x18\x00\x00\x00\x00\x00"), "openvpn", { NULL } },
+	{ "openvpn_tls_auth_sha256", BYTES("\x00""68l!\x85\xc4\xf5Vu (\x0b:\x11\xc0\xf8\xc8\x0d\xfe\x81\xaa*"
+		"\x13\xf4\xe7\x08\x1b\xcc\xc5m\x97\xff\xa7\x16\x12o$}\xe1\xdf""5\xe4\x00\x00\x00\x01k\x02M\x1e"
+		"\x00\x00\x00\x00\x00"), "openvpn", { NULL } },
+	{ "openvpn_tls_auth_sha512", BYTES("\x00V8\xd6\x5c\xca[\xa1\xd7[\x88(\x1f!$\xbe\x90\xcf\xb7\xd0""2\xcb>"
+		"\x1bq\xfbo\xd5\xaa\xec\xf7\xdc\x90\xdd""8\xa8\xab`\xe7\x3fR\x00W\xd2\x87\xd8\xe5:R\xb7\x92.S"
+		"\xff$3\xa0\xe2\xa5\xb2\xfa\xb3\xbc\x10\x22S\xde\x82r\x94\xae\x1fH\xc7\xae\x00\x00\x00\x01k\x02"
+		"M#\x00\x00\x00\x00\x00"), "openvpn", { NULL } },
+	{ "openvpn_tls_crypt", BYTES("\x00""68\x10U3\xf5\xde\x94\xb2\x9e\x00\x00\x00\x01k\x02M)\xe9\x8d`m\x01"
+		"\x00\xd8\xb5\x9d\xf0""C\xa6z\x0b]y i\x9fi\xd4|(\x9b\x03\xf9\xa1x\x1b\x17q\x01\xb9\xe2U\xdf\xb6"), "openvpn",
+		{ NULL } },
+	{ "openvpn_udp_plain", BYTES("8TIg\xd6l\xc0\x0a\xc3\x00\x00\x00\x00\x00"), "openvpn",
+		{ NULL }, .is_datagram = true },
+	{ "openvpn_udp_tls_auth", BYTES("8\x0b\x92\x1a\x03""f\xbf\xebY\x85\x08\xf6\xb7\xce\xbf\xa9\xdb\xe5\x09%"
+		"0\xeaR\xae.w\xees\xe2\x00\x00\x00\x01k\x02MT\x00\x00\x00\x00\x00"), "openvpn",
+		{ NULL }, .is_datagram = true },
+	{ "openvpn_udp_tls_crypt", BYTES("8*\xf2\x1b\xca""7F\x17-\x00\x00\x00\x01k\x02Mb\xe6>\x87\x0c\xb7\x8fo"
+		"\xd8""B\xde\xe8N\xe5\xb1\x0e\xc3\xeeTO\x9bv\x89\x99\x18\x9bO\xed""D\xbc(\xecq\xa5\xff\xdc\x7f"
+		"\xae"), "openvpn", { NULL }, .is_datagram = true },
 	{ "socks4_curl", BYTES("\x04\x01\x00Q\x7f\x00\x00\x01\x00"), "socks4", { NULL } },
 	{ "socks4_curl_user", BYTES("\x04\x01\x00Q\x7f\x00\x00\x01joe\x00"), "socks4", { NULL } },
 	{ "socks4a_curl", BYTES("\x04\x01\x00Q\x00\x00\x00\x01\x00web.example\x00"), "socks4", { NULL } },
@@ -288,8 +322,10 @@ static const struct sample {
 		"ber:client' xmlns:stream='http://etherx.jabber.org/streams'>"), "xmpp", { [ATTRIBUTE_HOST] = "chat.example.com" } },
 	{ "xmpp_server", BYTES("<stream:stream xmlns:db=\"jabber:server:dialback\" xmlns:stream=\"http://etherx.jabber.org/strea"
 		"ms\" version=\"1.0\" xmlns=\"jabber:server\" from=\"a.example\" to=\"b.example\">"), "xmpp", { [ATTRIBUTE_HOST] = "b.example" } },
-	{ "mqtt_mosquitto_31", BYTES("\x10\x12\x00\x06MQIsdp\x03\x02\x00<\x00\x04""dev1"), "mqtt", { [ATTRIBUTE_VERSION] = "3.1" } },
-	{ "mqtt_mosquitto_311", BYTES("\x10\x1f\x00\x04MQTT\x04\xc2\x00<\x00\x04""dev1\x00\x05""alice\x00\x06secret"), "mqtt", { [ATTRIBUTE_VERSION] = "3.1.1", [ATTRIBUTE_USER] = "alice" } },
+	{ "mqtt_mosquitto_31", BYTES("\x10\x12\x00\x06MQIsdp\x03\x02\x00<\x00\x04""dev1"), "mqtt",
+		{ [ATTRIBUTE_VERSION] = "3.1" } },
+	{ "mqtt_mosquitto_311", BYTES("\x10\x1f\x00\x04MQTT\x04\xc2\x00<\x00\x04""dev1\x00\x05""alice\x00\x06se"
+		"cret"), "mqtt", { [ATTRIBUTE_VERSION] = "3.1.1", [ATTRIBUTE_USER] = "alice" } },
 	{ "mqtt_mosquitto_5", BYTES("\x10,\x00\x04MQTT\x05\xc6\x00<\x03!\x00\x14\x00\x04""dev1\x00\x00\x01w\x00\x03""bye\x00\x05""ali"
 		"ce\x00\x06secret"), "mqtt", { [ATTRIBUTE_VERSION] = "5", [ATTRIBUTE_USER] = "alice" } },
 	{ "redis_cli", BYTES("*3\r\n$3\r\nset\r\n$1\r\na\r\n$1\r\nb\r\n"), "redis", { NULL } },

@@ -21,18 +21,37 @@ static enum verdict run_text(const char *text)
 	return run(text, strlen(text));
 }
 
-/* NULL: not settled; "": absent. */
+/* NULL: not settled; "": absent; several with spaces between. */
+static const char *value(enum attribute attribute)
+{
+	static char text[FINDING_VALUES_MAX * 256];
+	const uint8_t *values = answer.attribute[attribute].values;
+	size_t n = 0;
+
+	if (!answer.attribute[attribute].settled)
+		return NULL;
+	for (size_t at = 0; at < answer.attribute[attribute].len; at += 1 + values[at]) {
+		if (n > 0)
+			text[n++] = ' ';
+		memcpy(text + n, values + at + 1, values[at]);
+		n += values[at];
+	}
+	text[n] = 0;
+	return text;
+}
+
 static const char *host(void)
 {
-	static char text[256];
+	return value(ATTRIBUTE_HOST);
+}
 
-	if (!answer.attribute[ATTRIBUTE_HOST].settled)
-		return NULL;
-	size_t len = answer.attribute[ATTRIBUTE_HOST].len;
-	if (len > 0)
-		memcpy(text, answer.attribute[ATTRIBUTE_HOST].values + 1, len - 1);
-	text[len > 0 ? len - 1 : 0] = 0;
-	return text;
+/* "?": not settled. */
+static void expect(enum attribute attribute, const char *expected, const char *text)
+{
+	const char *got = value(attribute);
+
+	if (strcmp(got ? got : "?", expected) != 0)
+		fail_msg("%s: %s is `%s', not `%s'", text, attribute_names[attribute], got ? got : "?", expected);
 }
 
 static void request_lines(void **state)
@@ -42,41 +61,67 @@ static void request_lines(void **state)
 		enum verdict verdict;
 	} cases[] = {
 		{ "GET / HTTP/1.1", VERDICT_YES },
-		{ "GET / HTTP/1.0\r\n", VERDICT_YES },
-		{ "GET / HTTP/1.", VERDICT_MORE },
-		{ "GET /", VERDICT_MORE },
-		{ "GET", VERDICT_MORE },
-		{ "PROPFIND /dav HTTP/1.1", VERDICT_YES },
+		{ "GET /", VERDICT_YES }, /* nothing else begins so */
+		{ "GET ", VERDICT_MORE },
+		{ "GET http:/", VERDICT_MORE },
+		{ "GET http://", VERDICT_YES },
+		{ "GET HTTPS://", VERDICT_YES },
+		{ "POST /", VERDICT_YES },
+		{ "DELETE /x", VERDICT_YES },
+		{ "get /", VERDICT_MORE },     /* nor does memcached */
+		{ "OPTIONS /", VERDICT_MORE }, /* but RTSP does */
+		{ "PROPFIND /dav HTTP/", VERDICT_MORE },
+		{ "PROPFIND /dav HTTP/1", VERDICT_YES },
 		{ "m-search~! * HTTP/1.1", VERDICT_YES },
 		{ "BASELINE-CONTROL /a HTTP/1.1", VERDICT_YES },
 		{ "A /x HTTP/1.9", VERDICT_YES },
 		{ "abcdefghijklmnopqrstuvwxyz012345 / HTTP/1.1", VERDICT_YES },
 		{ "abcdefghijklmnopqrstuvwxyz0123456", VERDICT_NO },
 		{ "CONNECT a.example:443 HTTP/1.1", VERDICT_YES },
-		{ "GET /\xc3\xa4 HTTP/1.1", VERDICT_YES },
+		{ "CONNECT a.example:443", VERDICT_MORE },
+		{ "SEARCH /\xc3\xa4 HTTP/1.1", VERDICT_YES },
 		{ "\r\nGET / HTTP/1.1", VERDICT_YES },
-		{ "\r\n\r\n\r\n\r\nGET / HTTP/1.1", VERDICT_YES },
+		{ "\r\n\n\r\n\nGET / HTTP/1.1", VERDICT_YES },
 		{ "\r\n\r\n\r\n\r\n\r\n", VERDICT_NO },
 		{ "\r", VERDICT_MORE },
 		{ "\r\r", VERDICT_NO },
-		{ "GET /old\r\n", VERDICT_YES },
-		{ "GET /old\n", VERDICT_YES },
-		{ "GET /old\r", VERDICT_MORE },
-		{ "GET /old\rx", VERDICT_NO },
+		/* what clients should not send */
+		{ "SEARCH  \t /a HTTP/1.1", VERDICT_YES },
+		{ "SEARCH\t/a\tHTTP/1.1", VERDICT_YES },
+		{ "SEARCH /a   HTTP/1.1", VERDICT_YES },
+		{ "SEARCH /a b HTTP c HTTP/x  HTTP/1.1", VERDICT_YES },
+		{ "SEARCH /a b", VERDICT_MORE },
+		{ "SEARCH http://a.example/a b HTTP/1.1", VERDICT_YES },
+		{ "SEARCH /a http/1.1", VERDICT_YES },
+		{ "SEARCH a HTTP/1.1", VERDICT_YES },
+		{ "SEARCH /a HTTP/2", VERDICT_YES },
+		{ "SEARCH /a HTTP/3.0", VERDICT_YES },
+		{ "GET old HTTP/1.0", VERDICT_YES },
+		/* others */
 		{ "GET old\r\n", VERDICT_NO },
-		{ "POST /old\r\n", VERDICT_NO },
+		{ "get /old\r\n", VERDICT_NO },
+		{ "LIST /a b\r\n", VERDICT_NO },
+		{ "LIST /a\x01", VERDICT_NO },
+		{ "LIST /a \x01", VERDICT_NO },
+		{ "LIST /a\x7f", VERDICT_NO },
+		{ "OPTIONS / RTSP/1.0\r\n", VERDICT_NO },
 		{ "OPTIONS rtsp://cam/ RTSP/1.0\r\n", VERDICT_NO },
+		{ "OPTIONS rtsp://cam/ R", VERDICT_NO },
 		{ "DESCRIBE rtsp://cam/ RTSP/1.0\r\n", VERDICT_NO },
 		{ "INVITE sip:a@b SIP/2.0\r\n", VERDICT_NO },
-		{ "GET  / HTTP/1.1", VERDICT_NO },
-		{ "GET / HTTP/2.0", VERDICT_NO },
-		{ "GET / HTTP/1.x", VERDICT_NO },
-		{ "GET / http/1.1", VERDICT_NO },
+		{ "REQMOD icap://a/b ICAP/1.0\r\n", VERDICT_NO },
+		{ "GNUTELLA CONNECT/0.6\r\n", VERDICT_NO },
+		{ "CONNECT {", VERDICT_NO }, /* NATS */
+		{ "SEARCH / HTTP/x\r\n", VERDICT_NO },
 		{ " GET / HTTP/1.1", VERDICT_NO },
 		{ "G(T / HTTP/1.1", VERDICT_NO },
 		{ "EHLO there\r\n", VERDICT_NO },
 		{ "HELO\r\n", VERDICT_NO },
+		{ "USER a b c :d\r\n", VERDICT_NO },
+		{ "0 name 17.7\n", VERDICT_NO },
+		{ "RFB 003.008\n", VERDICT_NO },
 		{ "SSH-2.0-x\r\n", VERDICT_NO },
+		{ "HTTP/1.1 200 OK\r\n", VERDICT_NO },
 		{ "PRI * HTTP/2.0\r\n\r\nSM\r\n\r", VERDICT_MORE },
 		{ "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", VERDICT_YES },
 		{ "PRI * HTTP/2.0\r\n\r\nXX", VERDICT_NO },
@@ -88,7 +133,11 @@ static void request_lines(void **state)
 		if (run_text(cases[i].text) != cases[i].verdict)
 			fail_msg("%s: %d", cases[i].text, answer.verdict);
 	}
-	assert_int_equal(run("GET /\0 HTTP/1.1", 15), VERDICT_NO);
+	assert_int_equal(run("LIST /\0 HTTP/1.1", 16), VERDICT_NO);
+	char blanks[100] = "LIST";
+	memset(blanks + 4, ' ', 80);
+	assert_int_equal(run(blanks, 4 + 64), VERDICT_MORE);
+	assert_int_equal(run(blanks, 4 + 65), VERDICT_NO);
 }
 
 static void host_fields(void **state)
@@ -134,7 +183,10 @@ static void host_fields(void **state)
 		{ "GET / HTTP/1.1\r\nnonsense\r\n", "" },
 		{ "GET / HTTP/1.1\r\n: a\r\n", "" },
 		{ "GET / HTTP/1.1\r\nX: a\rHost: b\r\n", "" },
-		{ "GET / HTTP/1.1 \r\nHost: a\r\n\r\n", "" },
+		{ "GET / HTTP/1.1 \t\r\nHost: a\r\n\r\n", "a" },
+		{ "GET / http/1.1\r\nHost: a\r\n\r\n", "a" },
+		{ "GET / HTTP/1.x\r\nHost: a\r\n\r\n", "" },
+		{ "GET / HTTP/1\r\nHost: a\r\n\r\n", "a" },
 		{ "GET / HTTP/1.12\r\nHost: a\r\n\r\n", "" },
 		{ "GET / HTTP/1.1\rHost: a\r\n\r\n", "" },
 		{ "GET / HTTP/1.1\r\nHostess: a\r\nX-Host: b\r\nHost: c\r\n\r\n", "c" },
@@ -158,6 +210,96 @@ static void host_fields(void **state)
 		const char *got = host();
 		if ((got == NULL) != (cases[i].host == NULL) || (got && strcmp(got, cases[i].host) != 0))
 			fail_msg("%s: %s", cases[i].text, got ? got : "(not settled)");
+	}
+}
+
+static void paths_and_versions(void **state)
+{
+	static const struct {
+		const char *text, *path, *version;
+	} cases[] = {
+		{ "GET /a/b HTTP/1.1\r\n", "/a/b", "1.1" },
+		{ "GET /a/b HTTP/1.1", "/a/b", "?" },
+		{ "GET /a/b HTTP/1.1\r", "/a/b", "1.1" },
+		{ "GET /a/b HTTP/1.12\r\n", "/a/b", "" },
+		{ "GET /a/b HTTP/1.x\r\n", "/a/b", "" },
+		{ "GET /a/b HTTP/1.\r\n", "/a/b", "" },
+		{ "GET /a/b HTTP/10\r\n", "/a/b", "" },
+		{ "GET /a/b HTTP/1.0 \r\n", "/a/b", "1.0" },
+		{ "GET /a/b HTTP/1\n", "/a/b", "1" },
+		{ "GET /a/b HTTP/2.0\n", "/a/b", "2.0" },
+		{ "GET /a/b", "?", "?" },
+		{ "GET /A/b?c=/d#e HTTP/1.1", "/A/b", "?" },
+		{ "GET /a#b?c HTTP/1.1", "/a", "?" },
+		{ "GET / HTTP/1.1", "/", "?" },
+		{ "GET //a HTTP/1.1", "//a", "?" },
+		{ "GET ?a HTTP/1.1", "", "?" },
+		{ "GET index.html HTTP/1.1", "index.html", "?" },
+		{ "OPTIONS * HTTP/1.1", "*", "?" },
+		{ "GET http://a.example/b/c?d HTTP/1.1", "/b/c", "?" },
+		{ "GET http://a.example HTTP/1.1", "/", "?" },
+		{ "GET http://a.example?d HTTP/1.1", "/", "?" },
+		{ "CONNECT a.example:443 HTTP/1.1\r\n", "", "1.1" },
+		{ "GET /a b\tc HTTP/1.1", "/a%20b%09c", "?" },
+		{ "GET /\xc3\xa4/%C3%A4 HTTP/1.1", "/%C3%A4/%C3%A4", "?" },
+		/* HTTP/0.9 */
+		{ "GET /old\r\n", "/old", "0.9" },
+		{ "GET /old\n", "/old", "0.9" },
+		{ "GET /old \r\n", "/old", "0.9" },
+		{ "GET /old page\r\n", "/old%20page", "0.9" },
+		{ "GET /old\r", "?", "?" },
+		{ "GET /old\rx", "", "" },
+		{ "GET /old\x01", "", "" },
+		{ "GET /old page\x7f", "", "" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(run_text(cases[i].text), VERDICT_YES);
+		expect(ATTRIBUTE_PATH, cases[i].path, cases[i].text);
+		expect(ATTRIBUTE_VERSION, cases[i].version, cases[i].text);
+	}
+}
+
+static void a_path_of_2048_bytes_and_no_longer(void **state)
+{
+	static char text[3000] = "GET /";
+
+	for (size_t len = 2047; len <= 2049; len++) {
+		memset(text + 5, 'a', 2900);
+		strcpy(text + 4 + len, " HTTP/1.1\r\n");
+		assert_int_equal(run_text(text), VERDICT_YES);
+		assert_int_equal(answer.attribute[ATTRIBUTE_PATH].len > 0, len <= 2048);
+		text[100] = '\xff'; /* three bytes when it is written out */
+		assert_int_equal(run_text(text), VERDICT_YES);
+		assert_int_equal(answer.attribute[ATTRIBUTE_PATH].len > 0, len <= 2046);
+	}
+}
+
+static void upgrades(void **state)
+{
+	static const struct {
+		const char *fields, *upgrade;
+	} cases[] = {
+		{ "Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "websocket" },
+		{ "Host: a\r\nuPGRADE:\tWebSocket \r\n\r\n", "websocket" },
+		{ "Upgrade: websocket\r\n", "?" },
+		{ "Upgrade: h2c, , TLS/1.0,websocket\n\n", "h2c tls/1.0 websocket" },
+		{ "Upgrade: h2c\r\nUpgrade: websocket\r\n\r\n", "h2c websocket" },
+		{ "Upgrade: h2c,\r\n websocket\r\n\r\n", "h2c websocket" },
+		{ "Upgrade: a b, c\x01, d;e, ok\r\n\r\n", "ok" },
+		{ "Upgrade:\r\n\r\n", "" },
+		{ "\r\n", "" },
+		{ "Upgrade: websocket\r\nnonsense\r\n", "" },
+		{ "Upgrade: websocket\r\nHost: a\r\nHost: b\r\n\r\n", "" },
+		{ "Upgraded: x\r\nXUpgrade: y\r\n\r\n", "" },
+		{ "Upgrade: 1,2,3,4,5,6,7,8,9,a,b,c,d,e,f,g,h\r\n\r\n", "1 2 3 4 5 6 7 8 9 a b c d e f g" },
+	};
+	char text[300];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), "GET /chat HTTP/1.1\r\n%s", cases[i].fields);
+		assert_int_equal(run_text(text), VERDICT_YES);
+		expect(ATTRIBUTE_UPGRADE, cases[i].upgrade, text);
 	}
 }
 
@@ -214,6 +356,9 @@ static size_t field(uint8_t *dst, const char *name, const char *value)
 static const char *h2_host(void)
 {
 	assert_int_equal(run(h2, h2_len), VERDICT_YES);
+	expect(ATTRIBUTE_VERSION, "2", "the preface");
+	expect(ATTRIBUTE_UPGRADE, "", "the preface");
+	assert_true(answer.attribute[ATTRIBUTE_HOST].settled == answer.attribute[ATTRIBUTE_PATH].settled);
 	return host();
 }
 
@@ -319,8 +464,11 @@ static void http2_that_is_no_http2(void **state)
 static void http2_says_its_host_once(void **state)
 {
 	static const struct {
-		const char *field[3], *value[3], *host;
+		const char *field[3], *value[3], *host, *path;
 	} cases[] = {
+		{ { ":path", ":authority" }, { "/a/b?c", "a.example" }, "a.example", "/a/b" },
+		{ { ":path", ":path" }, { "/a", "/a" }, "", "" },
+		{ { ":path", ":path", ":authority" }, { "/a", "/a", "a.example" }, "", "" },
 		{ { ":authority" }, { "a.example:443" }, "a.example" },
 		{ { "host" }, { "b.example" }, "b.example" },
 		{ { ":authority", "host" }, { "a.example", "A.example" }, "a.example" },
@@ -329,7 +477,7 @@ static void http2_says_its_host_once(void **state)
 		{ { ":authority", ":authority" }, { "a.example", "a.example" }, "" },
 		{ { ":authority" }, { "a example" }, "" },
 		{ { ":authority" }, { "" }, "" },
-		{ { ":path" }, { "/" }, "" },
+		{ { ":path" }, { "/" }, "", "/" },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -340,6 +488,7 @@ static void http2_says_its_host_once(void **state)
 		h2_begin();
 		h2_frame(HEADERS, END_HEADERS, 1, block, len);
 		assert_string_equal(h2_host(), cases[i].host);
+		expect(ATTRIBUTE_PATH, cases[i].path ? cases[i].path : "", cases[i].host);
 	}
 }
 
@@ -369,6 +518,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(request_lines),
 		cmocka_unit_test(host_fields),
+		cmocka_unit_test(paths_and_versions),
+		cmocka_unit_test(a_path_of_2048_bytes_and_no_longer),
+		cmocka_unit_test(upgrades),
 		cmocka_unit_test(a_host_of_255_bytes_and_no_longer),
 		cmocka_unit_test(http2_frames),
 		cmocka_unit_test(http2_that_is_no_http2),

@@ -1,15 +1,17 @@
-/* The host that the first request of an HTTP/2 connection names: frames of RFC 9113 4.1 up to the first
+/* The host and the path that the first request of an HTTP/2 connection names: frames of RFC 9113 4.1 up to the first
  * header block, which libnghttp2 inflates (RFC 7541).
  *
  *     SETTINGS  [WINDOW_UPDATE PRIORITY PING ...]  HEADERS  [CONTINUATION ...]
  *     LL LL LL | type | flags | stream id[4] | [pad length] [priority[5]] fragment [padding]
  *
- * Refuses (the host settles as absent): a first frame that is not SETTINGS, frames larger than any peer may
+ * Refuses (both settle as absent): a first frame that is not SETTINGS, frames larger than any peer may
  * send before the server's settings, frames that have no place before or within the first header block,
- * blocks that do not inflate, more than one :authority, or a host field that differs from it (RFC
- * 9113 8.3.1). Memory: the inflater lives in a static pool of fixed size for the time of one call; a header
+ * blocks that do not inflate, more than one :authority or :path, or a host field that differs from
+ * :authority (RFC 9113 8.3.1). Memory: the inflater lives in a static pool of fixed size for the time of one call; a header
  * block that needs more is refused. A process runs one decision at a time. */
 #include "http2.h"
+
+#include "http_target.h"
 
 #include <nghttp2/nghttp2.h>
 #include <string.h>
@@ -165,14 +167,41 @@ static bool said_again(struct said *said, const uint8_t *value, size_t len)
 	return true;
 }
 
+/* What the first request says. */
+struct said_all {
+	struct said authority, host;
+	uint8_t path[PATH_LEN_MAX];
+	size_t path_len;
+	bool has_path;
+};
+
 static bool field_is(const nghttp2_nv *field, const char *name)
 {
 	return field->namelen == strlen(name) && memcmp(field->name, name, field->namelen) == 0;
 }
 
+/* false: it makes the request invalid. A path that is too long is left out. */
+static bool field_take(struct said_all *said, const nghttp2_nv *field)
+{
+	if (field_is(field, ":authority"))
+		return !said->authority.seen && said_again(&said->authority, field->value, field->valuelen);
+	if (field_is(field, "host"))
+		return said_again(&said->host, field->value, field->valuelen);
+	if (!field_is(field, ":path"))
+		return true;
+	if (said->has_path)
+		return false;
+	said->has_path = true;
+	if (field->valuelen <= sizeof(said->path)) {
+		memcpy(said->path, field->value, field->valuelen);
+		said->path_len = field->valuelen;
+	}
+	return true;
+}
+
 /* Inflates one fragment; a field may begin in one and end in the next. */
-static bool fragment_inflate(nghttp2_hd_inflater *inflater, const uint8_t *in, size_t len, bool last,
-	struct said *authority, struct said *host)
+static bool fragment_inflate(
+	nghttp2_hd_inflater *inflater, const uint8_t *in, size_t len, bool last, struct said_all *said)
 {
 	for (;;) {
 		nghttp2_nv field;
@@ -182,14 +211,8 @@ static bool fragment_inflate(nghttp2_hd_inflater *inflater, const uint8_t *in, s
 			return false;
 		in += n;
 		len -= (size_t)n;
-		if (flags & NGHTTP2_HD_INFLATE_EMIT) {
-			if (field_is(&field, ":authority")) {
-				if (authority->seen || !said_again(authority, field.value, field.valuelen))
-					return false;
-			} else if (field_is(&field, "host") && !said_again(host, field.value, field.valuelen)) {
-				return false;
-			}
-		}
+		if (flags & NGHTTP2_HD_INFLATE_EMIT && !field_take(said, &field))
+			return false;
 		if (flags & NGHTTP2_HD_INFLATE_FINAL)
 			return true;
 		if (!(flags & NGHTTP2_HD_INFLATE_EMIT) && len == 0)
@@ -198,8 +221,8 @@ static bool fragment_inflate(nghttp2_hd_inflater *inflater, const uint8_t *in, s
 }
 
 /* The block that begins with `headers` and goes on at `at`; all of it is there. */
-static bool block_inflate(const struct frame *headers, const uint8_t *bytes, size_t len, size_t at,
-	struct said *authority, struct said *host)
+static bool block_inflate(
+	const struct frame *headers, const uint8_t *bytes, size_t len, size_t at, struct said_all *said)
 {
 	nghttp2_mem memory = { NULL, pool_malloc, pool_free, pool_calloc, pool_realloc };
 	nghttp2_hd_inflater *inflater;
@@ -211,7 +234,7 @@ static bool block_inflate(const struct frame *headers, const uint8_t *bytes, siz
 		return false;
 	for (;;) {
 		bool last = frame.flags & NGHTTP2_FLAG_END_HEADERS;
-		ok = fragment_inflate(inflater, frame.payload, frame.len, last, authority, host);
+		ok = fragment_inflate(inflater, frame.payload, frame.len, last, said);
 		if (!ok || last)
 			break;
 		if (continuation_read(&frame, headers->stream, bytes, len, &at) != 0) {
@@ -223,9 +246,19 @@ static bool block_inflate(const struct frame *headers, const uint8_t *bytes, siz
 	return ok;
 }
 
-void http2_host_read(const uint8_t *frames, size_t len, struct findings *findings)
+static void said_settle(struct findings *findings, struct said_all *said)
 {
-	struct said authority = { 0 }, host = { 0 };
+	const struct said *host = said->authority.seen ? &said->authority : &said->host;
+
+	if (said->authority.seen && said->host.seen && !said_again(&said->authority, said->host.name, said->host.len))
+		return;
+	finding_settle(findings, ATTRIBUTE_HOST, host->name, host->len);
+	target_path_settle(findings, said->path, said->path_len);
+}
+
+void http2_request_read(const uint8_t *frames, size_t len, struct findings *findings)
+{
+	struct said_all said;
 	struct frame headers, last;
 	size_t at = 0, block_at;
 
@@ -237,9 +270,11 @@ void http2_host_read(const uint8_t *frames, size_t len, struct findings *finding
 		r = continuation_read(&last, headers.stream, frames, len, &at);
 	if (r > 0)
 		return;
-	bool ok = r == 0 && block_inflate(&headers, frames, len, block_at, &authority, &host);
-	if (ok && authority.seen && host.seen)
-		ok = said_again(&authority, host.name, host.len);
-	const struct said *found = authority.seen ? &authority : &host;
-	finding_settle(findings, ATTRIBUTE_HOST, found->name, ok && found->seen ? found->len : 0);
+	said.authority = said.host = (struct said){ 0 };
+	said.path_len = 0;
+	said.has_path = false;
+	if (r == 0 && block_inflate(&headers, frames, len, block_at, &said))
+		said_settle(findings, &said);
+	finding_close(findings, ATTRIBUTE_HOST);
+	finding_close(findings, ATTRIBUTE_PATH);
 }

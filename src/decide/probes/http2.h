@@ -1,10 +1,10 @@
-/* HTTP/2 as far as the host of the first request, RFC 9113. For the HTTP probe only. */
+/* HTTP/2 as far as the host and the path of the first request, RFC 9113. For the HTTP probe only. */
 #pragma once
 #include "finding.h"
 
 #define HTTP2_PREFACE     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" /* RFC 9113 3.4 */
 #define HTTP2_PREFACE_LEN (sizeof(HTTP2_PREFACE) - 1)
 
-/* Reads the frames behind the preface and settles the attribute `host` once the first header block is whole,
- * or once none can follow. */
-void http2_host_read(const uint8_t *frames, size_t len, struct findings *findings);
+/* Reads the frames behind the preface and settles the attributes `host` and `path` once the first header block is
+ * whole, or once none can follow. */
+void http2_request_read(const uint8_t *frames, size_t len, struct findings *findings);
