@@ -95,20 +95,25 @@ static enum verdict external_judge(const struct evidence *evidence, uint32_t num
 	return evidence->may_be_named ? VERDICT_MORE : VERDICT_NO;
 }
 
-/* The evidence has bytes. Patterns run only where a literal said YES. */
+/* Patterns run only where a literal said YES. */
+static enum verdict own_run(const struct protocol *protocol, const struct evidence *evidence)
+{
+	enum verdict verdict = protocol->n_literals > 0 ? literals_match(protocol, evidence) : VERDICT_YES;
+
+	if (verdict == VERDICT_YES && (protocol->n_patterns > 0 || protocol->n_literals == 0))
+		verdict = patterns_match(protocol, evidence);
+	return verdict == VERDICT_MORE && evidence->is_datagram ? VERDICT_NO : verdict;
+}
+
+/* The evidence has bytes. */
 static enum verdict protocol_run(
 	const struct protocol *protocol, const struct evidence *evidence, struct findings *findings)
 {
-	enum verdict verdict;
-
 	if (protocol->probe)
 		return probe_run(protocol->probe, evidence, findings);
 	if (protocol->module)
 		return evidence->is_datagram ? VERDICT_NO : module_probe_run(protocol->module, evidence, findings);
-	if (protocol->n_literals == 0)
-		return patterns_match(protocol, evidence);
-	verdict = literals_match(protocol, evidence);
-	return verdict == VERDICT_YES && protocol->n_patterns > 0 ? patterns_match(protocol, evidence) : verdict;
+	return own_run(protocol, evidence);
 }
 
 enum verdict protocol_match(
@@ -164,14 +169,23 @@ static const struct finding *finding_get(struct decision *decision, int attribut
 	return &decision->findings->attribute[attribute];
 }
 
+enum name_kind attribute_name_kind(enum attribute attribute)
+{
+	const uint32_t hosts =
+		1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_HOST | 1U << ATTRIBUTE_SERVICE | 1U << ATTRIBUTE_UPGRADE;
+
+	return hosts >> attribute & 1 ? NAME_HOST : NAME_TEXT;
+}
+
 static enum verdict names_judge(struct decision *decision, const struct condition *condition)
 {
 	bool settled;
 	const struct finding *finding = finding_get(decision, condition->attribute, &settled);
+	enum name_kind kind = attribute_name_kind((enum attribute)condition->attribute);
 
 	for (uint8_t i = 0; i < finding->count; i++)
 		for (size_t k = 0; k < condition->count; k++)
-			if (name_matches(condition->names[k], finding->value[i].at, finding->value[i].len))
+			if (name_matches(kind, condition->names[k], finding->value[i].at, finding->value[i].len))
 				return VERDICT_YES;
 	return settled ? VERDICT_NO : VERDICT_MORE;
 }
@@ -385,6 +399,8 @@ static void outcome_find(const struct decider *decider, const struct evidence *e
 
 	findings_reset(findings);
 	decision_run(&decision);
+	if (evidence->is_datagram)
+		decision.more = SERVICE_NONE; /* no more will come */
 	*ret = (struct outcome){
 		.yes = decision.yes,
 		.more = decision.more < decision.yes ? decision.more : SERVICE_NONE,

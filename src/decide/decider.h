@@ -15,6 +15,7 @@
  *   - a decision allocates nothing. It uses scratch in the decider: one decision at a time. */
 #pragma once
 #include "evidence.h"
+#include "names.h"
 #include "pattern.h"
 #include "probe.h"
 
@@ -52,6 +53,9 @@ struct rule {
 		size_t count;
 	} attribute[ATTRIBUTE_COUNT];
 };
+
+/* Hosts, and what else is the same in any case, or text. */
+enum name_kind attribute_name_kind(enum attribute attribute);
 
 struct decider;
 

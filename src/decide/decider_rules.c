@@ -284,7 +284,8 @@ static int rule_file(struct decider_rules *ret, const struct rule *rule, uint32_
 	int anchor = ret->rules[number].anchor;
 	int r = 0;
 
-	if (!ret->attribute[anchor].names && !(ret->attribute[anchor].names = names_new()))
+	if (!ret->attribute[anchor].names &&
+		!(ret->attribute[anchor].names = names_new(attribute_name_kind((enum attribute)anchor))))
 		return -ENOMEM;
 	ret->attribute[anchor].service = lower(ret->attribute[anchor].service, rule->service);
 	for (size_t i = 0; r == 0 && i < rule->attribute[anchor].count; i++)
@@ -299,7 +300,7 @@ static int condition_check(const struct condition *condition)
 
 	if (condition->attribute == PROTOCOL_CONDITION)
 		return 0;
-	struct names *names = names_new();
+	struct names *names = names_new(attribute_name_kind((enum attribute)condition->attribute));
 	if (!names)
 		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < condition->count; i++)

@@ -1,6 +1,7 @@
-/* Host-like names in an open hash table. A wildcard is filed under its suffix, so a lookup costs one step for
- * the name and one for each of its dots, however many names there are. The hash runs from the last byte to
- * the first: all suffixes come out of one pass.
+/* Names in an open hash table. A wildcard label is filed under its suffix, a glob that is a prefix under that, so a lookup
+ * costs one step for the name, one for each of its dots and one for each length that a prefix has, however many names there
+ * are. The hash of names and suffixes runs from the last byte to the first: all suffixes come out of one pass; that of prefixes
+ * runs the other way.
  *
  * Refuses names that no client could say. The table is the operator's, so no client can make it collide. Owns
  * copies of the names and their numbers. */
@@ -10,24 +11,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_MAX_LEN  255
-#define SLOTS_MIN     16 /* a power of two */
-#define HASH_SEED     UINT32_C(0x811c9dc5)
-#define WILDCARD_SALT UINT32_C(0x9e3779b9)
+#define NAME_MAX_LEN 255
+#define SLOTS_MIN    16 /* a power of two */
+#define HASH_SEED    UINT32_C(0x811c9dc5)
+
+/* How a name is filed. */
+enum form { FORM_EXACT, FORM_SUFFIX, FORM_PREFIX, FORM_GLOB };
+
+static const uint32_t form_salts[] = {
+	[FORM_EXACT] = 0, [FORM_SUFFIX] = UINT32_C(0x9e3779b9), [FORM_PREFIX] = UINT32_C(0x7f4a7c15)
+};
 
 struct entry {
 	uint32_t hash;
 	uint8_t len; /* 0: the slot is free */
-	bool is_wildcard;
+	uint8_t form;
 	uint32_t count, room;
-	uint8_t *name; /* lower case, a wildcard without its "*." */
+	uint8_t *name; /* folded; a suffix without its "*.", a prefix without its "*"; a glob with a NUL behind it */
 	uint32_t *numbers;
 };
 
 struct names {
+	enum name_kind kind;
 	struct entry *slots;
 	size_t n_slots, n_used;
-	bool has_wildcards;
+	bool has_suffixes;
+	uint32_t prefix_lens[(NAME_MAX_LEN + 32) / 32]; /* bit set */
+	struct entry *globs;                            /* those of no other form */
+	size_t n_globs;
 };
 
 static uint8_t to_lower(uint8_t c)
@@ -41,10 +52,9 @@ static uint32_t hash_step(uint32_t hash, uint8_t c)
 	return (hash ^ c) * UINT32_C(0x01000193);
 }
 
-static uint32_t hash_finish(uint32_t hash, bool is_wildcard)
+static uint32_t hash_finish(uint32_t hash, enum form form)
 {
-	if (is_wildcard)
-		hash ^= WILDCARD_SALT;
+	hash ^= form_salts[form];
 	hash ^= hash >> 15;
 	hash *= UINT32_C(0x2c1b3c6d);
 	return hash ^ hash >> 13;
@@ -52,24 +62,25 @@ static uint32_t hash_finish(uint32_t hash, bool is_wildcard)
 
 /* The slot that holds the name or the free one where it belongs. */
 static struct entry *slot_find(
-	const struct names *names, uint32_t hash, const uint8_t *name, size_t len, bool is_wildcard)
+	const struct names *names, uint32_t hash, const uint8_t *name, size_t len, enum form form)
 {
 	for (size_t i = hash;; i++) {
 		struct entry *entry = &names->slots[i & (names->n_slots - 1)];
 		if (entry->len == 0)
 			return entry;
-		if (entry->hash == hash && entry->len == len && entry->is_wildcard == is_wildcard &&
+		if (entry->hash == hash && entry->len == len && entry->form == form &&
 			memcmp(entry->name, name, len) == 0)
 			return entry;
 	}
 }
 
-struct names *names_new(void)
+struct names *names_new(enum name_kind kind)
 {
 	struct names *names = calloc(1, sizeof(*names));
 
 	if (!names)
 		return NULL;
+	names->kind = kind;
 	names->n_slots = SLOTS_MIN;
 	names->slots = calloc(names->n_slots, sizeof(*names->slots));
 	if (!names->slots) {
@@ -87,6 +98,11 @@ void names_free(struct names *names)
 		free(names->slots[i].name);
 		free(names->slots[i].numbers);
 	}
+	for (size_t i = 0; i < names->n_globs; i++) {
+		free(names->globs[i].name);
+		free(names->globs[i].numbers);
+	}
+	free(names->globs);
 	free(names->slots);
 	free(names);
 }
@@ -101,7 +117,7 @@ static int names_grow(struct names *names)
 	for (size_t i = 0; i < names->n_slots; i++) {
 		const struct entry *entry = &names->slots[i];
 		if (entry->len > 0)
-			*slot_find(&grown, entry->hash, entry->name, entry->len, entry->is_wildcard) = *entry;
+			*slot_find(&grown, entry->hash, entry->name, entry->len, entry->form) = *entry;
 	}
 	free(names->slots);
 	names->slots = grown.slots;
@@ -125,94 +141,288 @@ static int entry_add(struct entry *entry, uint32_t number)
 	return 0;
 }
 
+/* ---- Globs -------------------------------------------------------------------------------- */
+
+bool name_is_glob(enum name_kind kind, const char *pattern)
+{
+	bool is_address = kind == NAME_HOST && pattern[0] == '[' && strchr(pattern, ':');
+
+	return !is_address && strpbrk(pattern, "*?[\\");
+}
+
+/* Behind the set's bracket; NULL: it has none. A bracket that comes first is one of the set. */
+static const char *set_end(const char *set)
+{
+	const char *at = set + 1;
+
+	if (*at == '!')
+		at++;
+	if (*at == ']')
+		at++;
+	at = strchr(at, ']');
+	return at ? at + 1 : NULL;
+}
+
+static bool set_has(const char *set, const char *end, uint8_t c, enum name_kind kind)
+{
+	const char *at = set + 1;
+	bool negated = *at == '!', found = false;
+
+	for (at += negated; at < end - 1; at++) {
+		uint8_t low = (uint8_t)*at, high = low;
+		if (at[1] == '-' && at + 2 < end - 1) {
+			high = (uint8_t)at[2];
+			at += 2;
+		}
+		found |= c >= low && c <= high;
+		if (kind == NAME_HOST && c >= 'a' && c <= 'z')
+			found |= c - 'a' + 'A' >= low && c - 'a' + 'A' <= high;
+	}
+	return found != negated;
+}
+
+static uint8_t name_fold(enum name_kind kind, uint8_t c)
+{
+	return kind == NAME_HOST ? to_lower(c) : c;
+}
+
+/* One step of the pattern that takes one byte; NULL: it does not take this one. */
+static const char *glob_step(enum name_kind kind, const char *pattern, uint8_t c)
+{
+	c = name_fold(kind, c);
+	if (*pattern == '?')
+		return pattern + 1;
+	if (*pattern == '[') {
+		const char *end = set_end(pattern);
+		return end && set_has(pattern, end, c, kind) ? end : NULL;
+	}
+	if (*pattern == '\\')
+		pattern++;
+	return *pattern && name_fold(kind, (uint8_t)*pattern) == c ? pattern + 1 : NULL;
+}
+
+/* What a `*` takes is tried shortest first; only the last one needs to be tried again. */
+static bool glob_match(enum name_kind kind, const char *pattern, const uint8_t *name, size_t len)
+{
+	const char *star = NULL;
+	size_t at = 0, star_at = 0;
+
+	for (;;) {
+		if (*pattern == '*') {
+			star = ++pattern;
+			star_at = at;
+			continue;
+		}
+		if (at == len && !*pattern)
+			return true;
+		const char *next = at < len ? glob_step(kind, pattern, name[at]) : NULL;
+		if (next) {
+			pattern = next;
+			at++;
+		} else if (star && star_at < len) {
+			pattern = star;
+			at = ++star_at;
+		} else {
+			return false;
+		}
+	}
+}
+
+/* Sets have ends, and a backslash has something behind it. */
+static bool glob_is_whole(const char *pattern)
+{
+	for (const char *at = pattern; *at; at++) {
+		if (*at == '\\' && !*++at)
+			return false;
+		if (*at != '[')
+			continue;
+		at = set_end(at);
+		if (!at--)
+			return false;
+	}
+	return true;
+}
+
+bool name_is_whole(enum name_kind kind, const char *pattern)
+{
+	return !name_is_glob(kind, pattern) || glob_is_whole(pattern);
+}
+
+static enum form form_find(enum name_kind kind, const char *name, size_t len)
+{
+	if (!name_is_glob(kind, name))
+		return FORM_EXACT;
+	if (kind == NAME_HOST && name[0] == '*' && name[1] == '.' && !name_is_glob(kind, name + 1))
+		return FORM_SUFFIX;
+	return len > 1 && strcspn(name, "*?[\\") == len - 1 && name[len - 1] == '*' ? FORM_PREFIX : FORM_GLOB;
+}
+
+/* ---- Insertion ---------------------------------------------------------------------------- */
+
+static int entry_name(struct entry *entry, const uint8_t *name, size_t len)
+{
+	entry->name = calloc(1, len + 1);
+	if (!entry->name)
+		return -ENOMEM;
+	memcpy(entry->name, name, len);
+	entry->len = (uint8_t)len;
+	return 0;
+}
+
+static int glob_insert(struct names *names, const char *name, size_t len, uint32_t number)
+{
+	for (size_t i = 0; i < names->n_globs; i++)
+		if (strcmp((const char *)names->globs[i].name, name) == 0)
+			return entry_add(&names->globs[i], number);
+	if ((names->n_globs & (names->n_globs - 1)) == 0) { /* full at 0 and every power of two */
+		struct entry *more =
+			reallocarray(names->globs, names->n_globs ? 2 * names->n_globs : 1, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		names->globs = more;
+	}
+	struct entry *entry = &names->globs[names->n_globs];
+	*entry = (struct entry){ .form = FORM_GLOB };
+	if (entry_name(entry, (const uint8_t *)name, len) != 0)
+		return -ENOMEM;
+	names->n_globs++;
+	return entry_add(entry, number);
+}
+
+static uint32_t hash_forward(const uint8_t *name, size_t len)
+{
+	uint32_t hash = HASH_SEED;
+
+	for (size_t i = 0; i < len; i++)
+		hash = hash_step(hash, name[i]);
+	return hash;
+}
+
 int names_insert(struct names *names, const char *name, uint32_t number)
 {
-	bool is_wildcard = name[0] == '*' && name[1] == '.';
 	size_t len = strlen(name);
+	enum form form = form_find(names->kind, name, len);
 	uint8_t folded[NAME_MAX_LEN];
 	uint32_t hash = HASH_SEED;
 
-	if (len > NAME_MAX_LEN)
+	if (len == 0 || len > NAME_MAX_LEN || !name_is_whole(names->kind, name))
 		return -EINVAL;
-	if (is_wildcard) {
+	if (form == FORM_GLOB)
+		return glob_insert(names, name, len, number);
+	if (form == FORM_SUFFIX)
 		name += 2;
-		len -= 2;
-	}
-	if (len == 0 || strchr(name, '*'))
+	len -= form == FORM_SUFFIX ? 2 : form == FORM_PREFIX ? 1 : 0;
+	if (len == 0)
 		return -EINVAL;
 	for (size_t i = len; i-- > 0;) {
-		folded[i] = to_lower((uint8_t)name[i]);
+		folded[i] = name_fold(names->kind, (uint8_t)name[i]);
 		hash = hash_step(hash, folded[i]);
 	}
-	hash = hash_finish(hash, is_wildcard);
+	hash = hash_finish(form == FORM_PREFIX ? hash_forward(folded, len) : hash, form);
 	/* At most half full: a miss ends after a step or two. */
 	if ((names->n_used + 1) * 2 > names->n_slots && names_grow(names) != 0)
 		return -ENOMEM;
-	struct entry *entry = slot_find(names, hash, folded, len, is_wildcard);
+	struct entry *entry = slot_find(names, hash, folded, len, form);
 	if (entry->len == 0) {
-		struct entry fresh = { .hash = hash, .len = (uint8_t)len, .is_wildcard = is_wildcard };
-		fresh.name = malloc(len);
-		if (!fresh.name)
+		struct entry fresh = { .hash = hash, .form = (uint8_t)form };
+		if (entry_name(&fresh, folded, len) != 0)
 			return -ENOMEM;
-		memcpy(fresh.name, folded, len);
 		*entry = fresh;
 		names->n_used++;
-		names->has_wildcards |= is_wildcard;
+		names->has_suffixes |= form == FORM_SUFFIX;
+		if (form == FORM_PREFIX)
+			names->prefix_lens[len / 32] |= UINT32_C(1) << len % 32;
 	}
 	return entry_add(entry, number);
 }
 
-void names_lookup(const struct names *names, const uint8_t *name, size_t len,
-	void (*found)(void *context, const uint32_t *numbers, size_t count), void *context)
+/* ---- Looking up --------------------------------------------------------------------------- */
+
+typedef void found_function(void *context, const uint32_t *numbers, size_t count);
+
+static void exact_and_suffixes_lookup(
+	const struct names *names, const uint8_t *folded, size_t len, found_function *found, void *context)
 {
-	uint8_t folded[NAME_MAX_LEN];
 	struct {
 		uint32_t hash;
 		uint8_t at;
 	} suffix[NAME_MAX_LEN];
 	size_t n_suffixes = 0;
 	uint32_t hash = HASH_SEED;
-	const struct entry *entry;
 
-	if (len == 0 || len > NAME_MAX_LEN)
-		return;
 	for (size_t i = len; i-- > 0;) {
-		if (name[i] == '.' && i > 0 && i + 1 < len) {
+		if (folded[i] == '.' && i > 0 && i + 1 < len) {
 			suffix[n_suffixes].hash = hash;
 			suffix[n_suffixes++].at = (uint8_t)(i + 1);
 		}
-		folded[i] = to_lower(name[i]);
 		hash = hash_step(hash, folded[i]);
 	}
-	entry = slot_find(names, hash_finish(hash, false), folded, len, false);
+	const struct entry *entry = slot_find(names, hash_finish(hash, FORM_EXACT), folded, len, FORM_EXACT);
 	if (entry->count > 0)
 		found(context, entry->numbers, entry->count);
-	for (size_t i = names->has_wildcards ? n_suffixes : 0; i-- > 0;) {
+	for (size_t i = names->has_suffixes ? n_suffixes : 0; i-- > 0;) {
 		size_t at = suffix[i].at;
-		entry = slot_find(names, hash_finish(suffix[i].hash, true), folded + at, len - at, true);
+		entry = slot_find(
+			names, hash_finish(suffix[i].hash, FORM_SUFFIX), folded + at, len - at, FORM_SUFFIX);
 		if (entry->count > 0)
 			found(context, entry->numbers, entry->count);
 	}
 }
 
-static bool folds_equal(const char *pattern, const uint8_t *name, size_t len)
+static void prefixes_lookup(
+	const struct names *names, const uint8_t *folded, size_t len, found_function *found, void *context)
 {
-	for (size_t i = 0; i < len; i++)
-		if (to_lower((uint8_t)pattern[i]) != to_lower(name[i]))
-			return false;
-	return true;
+	uint32_t hash = HASH_SEED;
+
+	for (size_t i = 1; i <= len; i++) {
+		hash = hash_step(hash, folded[i - 1]);
+		if (!(names->prefix_lens[i / 32] >> i % 32 & 1))
+			continue;
+		const struct entry *entry = slot_find(names, hash_finish(hash, FORM_PREFIX), folded, i, FORM_PREFIX);
+		if (entry->count > 0)
+			found(context, entry->numbers, entry->count);
+	}
 }
 
-bool name_matches(const char *pattern, const uint8_t *name, size_t len)
+static bool has_prefixes(const struct names *names)
+{
+	uint32_t any = 0;
+
+	for (size_t i = 0; i < sizeof(names->prefix_lens) / sizeof(names->prefix_lens[0]); i++)
+		any |= names->prefix_lens[i];
+	return any != 0;
+}
+
+void names_lookup(const struct names *names, const uint8_t *name, size_t len, found_function *found, void *context)
+{
+	uint8_t folded[NAME_MAX_LEN];
+	size_t kept = len < NAME_MAX_LEN ? len : NAME_MAX_LEN; /* a longer value still has its prefixes */
+
+	if (len == 0)
+		return;
+	for (size_t i = 0; i < kept; i++)
+		folded[i] = name_fold(names->kind, name[i]);
+	if (len <= NAME_MAX_LEN)
+		exact_and_suffixes_lookup(names, folded, len, found, context);
+	if (has_prefixes(names))
+		prefixes_lookup(names, folded, kept, found, context);
+	for (size_t i = 0; i < names->n_globs; i++)
+		if (glob_match(names->kind, (const char *)names->globs[i].name, name, len))
+			found(context, names->globs[i].numbers, names->globs[i].count);
+}
+
+bool name_matches(enum name_kind kind, const char *pattern, const uint8_t *name, size_t len)
 {
 	size_t pattern_len = strlen(pattern);
 
-	if (pattern[0] != '*' || pattern[1] != '.')
-		return pattern_len == len && folds_equal(pattern, name, len);
-	/* ".example.org" and at least one byte to the left of it. */
-	pattern++;
-	pattern_len--;
-	if (pattern_len < 2 || len <= pattern_len)
+	if (!name_is_glob(kind, pattern)) {
+		for (size_t i = 0; i < len && len == pattern_len; i++)
+			if (name_fold(kind, (uint8_t)pattern[i]) != name_fold(kind, name[i]))
+				return false;
+		return len == pattern_len;
+	}
+	/* A label has at least one byte: "*.example.org" is no ".example.org". */
+	if (form_find(kind, pattern, pattern_len) == FORM_SUFFIX && len < pattern_len)
 		return false;
-	return folds_equal(pattern, name + len - pattern_len, pattern_len);
+	return glob_match(kind, pattern, name, len);
 }

@@ -1,161 +1,193 @@
-/* User's regular expressions on a stream that is still coming in.
+/* Patterns of a user's own protocol, put together from simple ones.
  *
- * Why the answers are monotone. With PCRE2_PARTIAL_HARD the matcher stops at the first moment at which it
- * would look behind the last byte, with any alternative, assertion or repetition. If it comes to an answer
- * without that, it would take the same steps with more bytes and come to the same answer, a limit hit on the
- * way included; so a match is YES and, if the pattern is anchored, no match is NO. An unanchored pattern that
- * did not match may match further back: MORE. With `within` bytes the subject is final: what HARD leaves open
- * is asked once more without partial matching. So it is for an unanchored pattern once a search is over: then alone
- * its NO may become a YES with more bytes.
- *
- * A greedy ".*" looks behind the last byte before it settles for less, which would make "^GET .*" wait for
- * nothing. Whether there is a match does not depend on greed as long as nothing in the pattern forbids to go
- * back, so such patterns are compiled ungreedy.
- *
- * Refuses UTF modes. Memory: one match block and one JIT stack for the whole process, made with the first
- * pattern and freed with the last; matching allocates nothing where JIT is available. One thread. */
-#define PCRE2_CODE_UNIT_WIDTH 8
+ * Refuses to look further than it was told to: each has a number of bytes past which it says YES or NO. Owns copies of what
+ * it is made of, and the patterns that it was put together from. */
 #include "pattern.h"
 
-#include <pcre2.h>
-#include <stdio.h>
+#include "regex.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#define JIT_STACK_SIZE     (256 * 1024)
-#define MATCH_LIMIT_BASE   4096 /* steps back that a match may take, whatever the size of its window */
-#define MATCH_LIMIT_FACTOR 32   /* and for each byte of the window */
-#define DEPTH_LIMIT        1000
-#define HEAP_LIMIT_KIB     1024
+enum pattern_kind { PATTERN_REGEX, PATTERN_TEXT, PATTERN_FIELD, PATTERN_ANY, PATTERN_ALL };
 
 struct pattern {
-	pcre2_code *code;
-	size_t within;
-	bool is_anchored;
+	enum pattern_kind kind;
+	union {
+		struct regex *regex;
+		struct {
+			uint8_t *bytes, *mask; /* the mask only of a field */
+			size_t len;
+			size_t within, at;
+		};
+		struct {
+			struct pattern **patterns;
+			size_t n_patterns;
+		};
+	};
 };
 
-/* What all patterns share. */
-static struct {
-	size_t n_users;
-	pcre2_match_context *context;
-	pcre2_jit_stack *jit_stack;
-	pcre2_match_data *match;
-} shared;
-
-static void shared_release(void)
+static struct pattern *pattern_new(enum pattern_kind kind)
 {
-	if (--shared.n_users > 0)
-		return;
-	pcre2_match_data_free(shared.match);
-	pcre2_match_context_free(shared.context);
-	pcre2_jit_stack_free(shared.jit_stack);
-	shared.match = NULL;
-	shared.context = NULL;
-	shared.jit_stack = NULL;
-}
-
-static bool shared_acquire(void)
-{
-	if (shared.n_users++ > 0)
-		return true;
-	shared.context = pcre2_match_context_create(NULL);
-	/* Which bytes match is of no interest, only that they do: one pair of offsets is enough. */
-	shared.match = pcre2_match_data_create(1, NULL);
-	/* Its full size from the start: a stack that grows maps memory in the middle of a match. */
-	shared.jit_stack = pcre2_jit_stack_create(JIT_STACK_SIZE, JIT_STACK_SIZE, NULL);
-	if (!shared.context || !shared.match) {
-		shared_release();
-		return false;
-	}
-	pcre2_set_depth_limit(shared.context, DEPTH_LIMIT);
-	pcre2_set_heap_limit(shared.context, HEAP_LIMIT_KIB);
-	if (shared.jit_stack)
-		pcre2_jit_stack_assign(shared.context, NULL, shared.jit_stack);
-	return true;
-}
-
-/* What follows "(?": ":", or options that leave the search alone, as in "(?i)" and "(?i:". */
-static bool is_plain_group(const char *at)
-{
-	at += strspn(at, "imsn-");
-	return *at == ':' || *at == ')';
-}
-
-/* Whether a match can be searched for in any order: nothing in it is atomic, looks around, recurses or is a
- * verb. When in doubt the answer is no, which costs nothing but later answers. */
-static bool order_is_free(const char *regex)
-{
-	for (const char *at = regex; *at; at++) {
-		if (*at == '\\' && at[1]) {
-			if (at[1] == 'Q' || at[1] == 'K')
-				return false;
-			at++;
-		} else if (*at == '(' && (at[1] == '*' || (at[1] == '?' && !is_plain_group(at + 2)))) {
-			return false;
-		} else if (*at == '+' && at > regex && strchr("+*?}", at[-1])) {
-			return false;
-		} else if (*at == '?' && at > regex && strchr("+*?}", at[-1])) {
-			return false; /* ungreedy already; it would become greedy */
-		}
-	}
-	return true;
-}
-
-struct pattern *pattern_new(const char *regex, size_t within, char *error, size_t error_size)
-{
-	uint32_t options = PCRE2_DOTALL | PCRE2_NEVER_UTF | PCRE2_NEVER_UCP;
-	int code = PCRE2_ERROR_NOMEMORY;
-	PCRE2_SIZE offset = 0;
-	PCRE2_UCHAR message[256];
-	uint32_t all_options;
-
 	struct pattern *pattern = calloc(1, sizeof(*pattern));
-	if (!pattern || !shared_acquire())
-		goto out;
-	if (order_is_free(regex))
-		options |= PCRE2_UNGREEDY;
-	pattern->code = pcre2_compile((PCRE2_SPTR)regex, PCRE2_ZERO_TERMINATED, options, &code, &offset, NULL);
-	if (!pattern->code) {
-		shared_release();
-		goto out;
-	}
-	pattern->within = within < EVIDENCE_MAX ? within : EVIDENCE_MAX;
-	pcre2_pattern_info(pattern->code, PCRE2_INFO_ALLOPTIONS, &all_options);
-	pattern->is_anchored = all_options & PCRE2_ANCHORED;
-	/* Where it fails (no JIT on this machine) matching is slower and the same otherwise. */
-	pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
+
+	if (pattern)
+		pattern->kind = kind;
 	return pattern;
-out:
-	pcre2_get_error_message(code, message, sizeof(message));
-	snprintf(error, error_size, "at offset %zu: %s", (size_t)offset, (const char *)message);
-	free(pattern);
+}
+
+struct pattern *pattern_regex_new(const char *regex, size_t within, char *error, size_t error_size)
+{
+	struct regex *compiled = regex_new(regex, within, error, error_size);
+	struct pattern *pattern = compiled ? pattern_new(PATTERN_REGEX) : NULL;
+
+	if (!pattern) {
+		regex_free(compiled);
+		return NULL;
+	}
+	pattern->regex = compiled;
+	return pattern;
+}
+
+static uint8_t *bytes_copy(const uint8_t *bytes, size_t len)
+{
+	uint8_t *copy = malloc(len);
+
+	if (copy && bytes)
+		memcpy(copy, bytes, len);
+	else if (copy)
+		memset(copy, 0xff, len);
+	return copy;
+}
+
+struct pattern *pattern_text_new(const uint8_t *bytes, size_t len, size_t within)
+{
+	struct pattern *pattern = pattern_new(PATTERN_TEXT);
+
+	if (!pattern)
+		return NULL;
+	pattern->bytes = bytes_copy(bytes, len);
+	pattern->len = len;
+	pattern->within = within;
+	if (pattern->bytes)
+		return pattern;
+	pattern_free(pattern);
 	return NULL;
+}
+
+struct pattern *pattern_field_new(const uint8_t *bytes, const uint8_t *mask, size_t len, size_t at)
+{
+	struct pattern *pattern = pattern_new(PATTERN_FIELD);
+
+	if (!pattern)
+		return NULL;
+	pattern->bytes = bytes_copy(bytes, len);
+	pattern->mask = bytes_copy(mask, len);
+	pattern->len = len;
+	pattern->at = at;
+	if (pattern->bytes && pattern->mask)
+		return pattern;
+	pattern_free(pattern);
+	return NULL;
+}
+
+static struct pattern *pattern_put_together(enum pattern_kind kind, struct pattern *const *patterns, size_t n)
+{
+	struct pattern *pattern = pattern_new(kind);
+	bool whole = pattern && (pattern->patterns = calloc(n + 1, sizeof(struct pattern *)));
+
+	for (size_t i = 0; i < n; i++) {
+		whole = whole && patterns[i];
+		if (pattern && pattern->patterns)
+			pattern->patterns[pattern->n_patterns++] = patterns[i];
+		else
+			pattern_free(patterns[i]);
+	}
+	if (whole)
+		return pattern;
+	pattern_free(pattern);
+	return NULL;
+}
+
+struct pattern *pattern_any_new(struct pattern *const *patterns, size_t n)
+{
+	return pattern_put_together(PATTERN_ANY, patterns, n);
+}
+
+struct pattern *pattern_all_new(struct pattern *const *patterns, size_t n)
+{
+	return pattern_put_together(PATTERN_ALL, patterns, n);
 }
 
 void pattern_free(struct pattern *pattern)
 {
 	if (!pattern)
 		return;
-	pcre2_code_free(pattern->code);
+	switch (pattern->kind) {
+	case PATTERN_REGEX:
+		regex_free(pattern->regex);
+		break;
+	case PATTERN_TEXT:
+	case PATTERN_FIELD:
+		free(pattern->bytes);
+		free(pattern->mask);
+		break;
+	case PATTERN_ANY:
+	case PATTERN_ALL:
+		for (size_t i = 0; i < pattern->n_patterns; i++)
+			pattern_free(pattern->patterns[i]);
+		free(pattern->patterns);
+		break;
+	}
 	free(pattern);
-	shared_release();
+}
+
+static enum verdict text_match(const struct pattern *pattern, const struct evidence *evidence)
+{
+	size_t len = evidence->len < pattern->within ? evidence->len : pattern->within;
+
+	if (memmem(evidence->bytes, len, pattern->bytes, pattern->len))
+		return VERDICT_YES;
+	return len == pattern->within || evidence->search_over ? VERDICT_NO : VERDICT_MORE;
+}
+
+static enum verdict field_match(const struct pattern *pattern, const struct evidence *evidence)
+{
+	for (size_t i = 0; i < pattern->len; i++) {
+		if (pattern->at + i >= evidence->len)
+			return VERDICT_MORE;
+		if ((evidence->bytes[pattern->at + i] ^ pattern->bytes[i]) & pattern->mask[i])
+			return VERDICT_NO;
+	}
+	return VERDICT_YES;
+}
+
+/* The verdicts are in order: NO, MORE, YES. Any-of says the greatest, all-of the least. */
+static enum verdict list_match(const struct pattern *pattern, const struct evidence *evidence)
+{
+	enum verdict last = pattern->kind == PATTERN_ANY ? VERDICT_YES : VERDICT_NO;
+	enum verdict verdict = pattern->kind == PATTERN_ANY ? VERDICT_NO : VERDICT_YES;
+
+	for (size_t i = 0; i < pattern->n_patterns && verdict != last; i++) {
+		enum verdict one = pattern_match(pattern->patterns[i], evidence);
+		if (pattern->kind == PATTERN_ANY ? one > verdict : one < verdict)
+			verdict = one;
+	}
+	return verdict;
 }
 
 enum verdict pattern_match(const struct pattern *pattern, const struct evidence *evidence)
 {
-	bool is_whole = evidence->len >= pattern->within;
-	bool is_final = is_whole || (evidence->search_over && !pattern->is_anchored);
-	size_t len = is_whole ? pattern->within : evidence->len;
-
-	if (len == 0)
-		return VERDICT_MORE;
-	pcre2_set_match_limit(shared.context, MATCH_LIMIT_BASE + MATCH_LIMIT_FACTOR * (uint32_t)pattern->within);
-	int r = pcre2_match(pattern->code, evidence->bytes, len, 0, PCRE2_PARTIAL_HARD, shared.match, shared.context);
-	if (r == PCRE2_ERROR_PARTIAL && is_final)
-		r = pcre2_match(pattern->code, evidence->bytes, len, 0, 0, shared.match, shared.context);
-	if (r >= 0)
-		return VERDICT_YES;
-	if (r == PCRE2_ERROR_PARTIAL)
-		return VERDICT_MORE;
-	return r == PCRE2_ERROR_NOMATCH && !is_final && !pattern->is_anchored ? VERDICT_MORE : VERDICT_NO;
+	switch (pattern->kind) {
+	case PATTERN_REGEX:
+		return regex_match(pattern->regex, evidence);
+	case PATTERN_TEXT:
+		return text_match(pattern, evidence);
+	case PATTERN_FIELD:
+		return field_match(pattern, evidence);
+	case PATTERN_ANY:
+	case PATTERN_ALL:
+		return list_match(pattern, evidence);
+	}
+	return VERDICT_NO;
 }

@@ -1,17 +1,24 @@
-/* A user's regular expression: PCRE2, compiled once with JIT, matched with partial matching so that "more
- * bytes could still make it match" is an answer, and under match, depth and heap limits so that hostile bytes
- * cannot make it run away. */
+/* What a user's own protocol looks like beyond a literal at its first byte: an expression, a text anywhere, bytes at an
+ * offset under a mask, and any-of and all-of these. Three-valued and monotone as every matcher; within bounds that are known
+ * before the first byte comes. */
 #pragma once
 #include "evidence.h"
 
 struct pattern;
 
-/* `within`: only the first so many bytes are looked at (1..EVIDENCE_MAX). Bytes are bytes (no UTF), `.`
- * matches newline. NULL on failure, with a message in `error` ("at offset 7: missing
- * closing parenthesis"). */
-struct pattern *pattern_new(const char *regex, size_t within, char *error, size_t error_size);
+/* A regular expression, as regex_new() takes it and with its errors. */
+struct pattern *pattern_regex_new(const char *regex, size_t within, char *error, size_t error_size);
+
+/* These bytes anywhere within the first so many (len..EVIDENCE_MAX). NULL: no memory, as below. */
+struct pattern *pattern_text_new(const uint8_t *bytes, size_t len, size_t within);
+
+/* At this offset the bytes are these, in the bits of the mask; NULL: in all. at + len <= EVIDENCE_MAX. */
+struct pattern *pattern_field_new(const uint8_t *bytes, const uint8_t *mask, size_t len, size_t at);
+
+/* Any of them, or all of them. Takes the patterns over, also where it fails; where one of them is NULL it fails. */
+struct pattern *pattern_any_new(struct pattern *const *patterns, size_t n);
+struct pattern *pattern_all_new(struct pattern *const *patterns, size_t n);
+
 void pattern_free(struct pattern *pattern); /* accepts NULL */
 
-/* NO also when a limit was hit, and of an unanchored pattern where the search is over. Monotone in the bytes: YES only when more bytes cannot take the match
- * back. */
 enum verdict pattern_match(const struct pattern *pattern, const struct evidence *evidence);

@@ -109,39 +109,38 @@ static const char *service_fault(const char *name, size_t len)
 	return len > 63 ? "is too long, expected at most 63 bytes" : NULL;
 }
 
-/* Why a client can never send this name; NULL: it can. */
-static const char *name_fault(const char *name, enum attribute attribute)
+/* A name, or a glob of names. */
+static const char *host_fault(const char *name, enum attribute attribute)
 {
 	size_t len = strlen(name);
+	bool is_glob = name_is_glob(NAME_HOST, name);
 
-	if (!len)
-		return "is empty";
-	if (attribute == ATTRIBUTE_SERVICE)
-		return service_fault(name, len);
-	if (attribute == ATTRIBUTE_ALPN)
-		return len > 255            ? "is too long, expected at most 255 bytes"
-			: strchr(name, '*') ? "has a `*', expected the whole name"
-					    : NULL;
-	if (attribute == ATTRIBUTE_HOST && name[0] == '[' && name[len - 1] == ']')
+	if (attribute == ATTRIBUTE_HOST && name[0] == '[' && name[len - 1] == ']' && strchr(name, ':'))
 		return NULL;
-	if (strncmp(name, "*.", 2) == 0) {
-		name += 2;
-		len -= 2;
-	}
-	if (!len || len > 253)
+	if (len > 253)
 		return "is no host name, expected 1 to 253 bytes";
-	if (strchr(name, '*'))
-		return "has a `*' in the middle, expected it only as the whole first label: "
-		       "\"*.example.org\"";
 	if (strchr(name, ':'))
 		return "has a port, expected the name alone";
 	if (name[0] == '.' || name[len - 1] == '.' || strstr(name, ".."))
 		return "has an empty label, expected no dot at either end and no two in a row";
 	for (const char *c = name; *c; c++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *c))
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *c) &&
+			!(is_glob && strchr("*?[]!", *c)))
 			return "is no host name, expected letters, digits, `-', `_' and `.' (an "
 			       "international name in its xn-- form)";
 	return NULL;
+}
+
+/* Why a client can never send this name; NULL: it can. */
+static const char *name_fault(const char *name, enum attribute attribute)
+{
+	if (!*name)
+		return "is empty";
+	if (attribute == ATTRIBUTE_SERVICE)
+		return service_fault(name, strlen(name));
+	if (attribute == ATTRIBUTE_SNI || attribute == ATTRIBUTE_HOST)
+		return host_fault(name, attribute);
+	return strlen(name) > 255 ? "is too long, expected at most 255 bytes" : NULL;
 }
 
 static void attribute_compile(
@@ -157,6 +156,13 @@ static void attribute_compile(
 		if (fault) {
 			compile_error(
 				compiler, item, "%s `%s' %s", attribute_names[attribute], setting_text(item), fault);
+			draft->broken = true;
+			continue;
+		}
+		if (!name_is_whole(attribute_name_kind(attribute), setting_text(item))) {
+			compile_error(compiler, item,
+				"%s `%s' is no glob, expected `]' behind `[' and a byte behind `\\'",
+				attribute_names[attribute], setting_text(item));
 			draft->broken = true;
 			continue;
 		}
@@ -193,7 +199,7 @@ static void group_compile(struct compiler *compiler, uint32_t service, const str
 	if (given)
 		return;
 	draft->broken = true;
-	compile_error(compiler, at, "%s, expected `protocol', `identified', `sni', `alpn', `host' or `service'%s",
+	compile_error(compiler, at, "%s, expected `protocol', `identified' or what a protocol tells, such as `sni'%s",
 		values.given[MATCH_LISTENER] ? "a `listener' alone does not tell a service" : "an empty `match'",
 		values.given[MATCH_LISTENER] ? " beside it" : "");
 }

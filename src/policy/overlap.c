@@ -118,7 +118,9 @@ static uint32_t names_taker(const struct overlap *overlap, const struct rule *ru
 	for (size_t i = 0; i < rule->attribute[attribute].count; i++) {
 		const char *name = rule->attribute[attribute].names[i];
 		uint32_t taker = NOBODY;
-		names_lookup(names, (const uint8_t *)name, strlen(name), names_found, &taker);
+		/* A wildcard label is looked up like a name: what covers "*.x" covers all that it stands for. */
+		if (strcspn(name, "?[\\") == strlen(name) && !strchr(name + (strncmp(name, "*.", 2) == 0), '*'))
+			names_lookup(names, (const uint8_t *)name, strlen(name), names_found, &taker);
 		if (taker == NOBODY)
 			return NOBODY;
 		if (taker > last)
@@ -217,7 +219,7 @@ static void take_names(struct overlap *overlap, const struct rule *rule, uint32_
 {
 	struct names **names = &overlap->names[probe][attribute];
 
-	if (!*names && !(*names = names_new()))
+	if (!*names && !(*names = names_new(attribute_name_kind((enum attribute)attribute))))
 		abort();
 	for (size_t i = 0; i < rule->attribute[attribute].count; i++) {
 		const char *name = rule->attribute[attribute].names[i];

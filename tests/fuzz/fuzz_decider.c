@@ -44,7 +44,7 @@ static void start(void)
 	char error[100];
 
 	for (size_t i = 0; i < LEN(regexes); i++)
-		patterns[i] = pattern_new(regexes[i], 256, error, sizeof(error));
+		patterns[i] = pattern_regex_new(regexes[i], 256, error, sizeof(error));
 	for (size_t i = 0; i < 3; i++)
 		protocols[i] = (struct protocol){ .name = probes[i].name, .probe = &probes[i] };
 	protocols[3] = (struct protocol){ .name = "irc", .literals = literals, .n_literals = 2 };

@@ -66,7 +66,7 @@ static int protocols_begin(void **state)
 	char error[100];
 
 	for (size_t i = 0; i < LEN(regexes); i++)
-		patterns[i] = pattern_new(regexes[i], 6, error, sizeof(error));
+		patterns[i] = pattern_regex_new(regexes[i], 6, error, sizeof(error));
 	for (size_t i = 0; i < n_probes; i++)
 		protocols[n_protocols++] = (struct protocol){ .name = probes[i].name, .probe = &probes[i] };
 	own("a", 0, 1, 0, 0);
@@ -120,7 +120,8 @@ static enum verdict plain_attribute(const struct rule *rule, int attribute, cons
 			verdict = either(verdict, VERDICT_MORE);
 		for (size_t i = 0; i < finding->count; i++)
 			for (size_t k = 0; k < rule->attribute[attribute].count; k++)
-				if (name_matches(rule->attribute[attribute].names[k], finding->value[i].at,
+				if (name_matches(attribute_name_kind((enum attribute)attribute),
+					    rule->attribute[attribute].names[k], finding->value[i].at,
 					    finding->value[i].len))
 					verdict = VERDICT_YES;
 	}

@@ -14,7 +14,7 @@
 static struct pattern *compile(const char *regex, size_t within)
 {
 	char error[200];
-	struct pattern *pattern = pattern_new(regex, within, error, sizeof(error));
+	struct pattern *pattern = pattern_regex_new(regex, within, error, sizeof(error));
 
 	if (!pattern)
 		fail_msg("%s: %s", regex, error);
@@ -143,7 +143,7 @@ static void random_patterns_hold_too(void **state)
 			if (seed >> 62 == 0)
 				break;
 		}
-		struct pattern *pattern = pattern_new(regex, WINDOW, error, sizeof(error));
+		struct pattern *pattern = pattern_regex_new(regex, WINDOW, error, sizeof(error));
 		if (!pattern)
 			continue;
 		walk(pattern, regex, text, 0);
@@ -210,10 +210,10 @@ static void errors_say_where_and_what(void **state)
 {
 	char error[200];
 
-	assert_null(pattern_new("^(abc", 64, error, sizeof(error)));
+	assert_null(pattern_regex_new("^(abc", 64, error, sizeof(error)));
 	assert_string_equal(error, "at offset 5: missing closing parenthesis");
-	assert_null(pattern_new("(*UTF)a", 64, error, sizeof(error)));
-	assert_null(pattern_new("a[", 64, error, 5));
+	assert_null(pattern_regex_new("(*UTF)a", 64, error, sizeof(error)));
+	assert_null(pattern_regex_new("a[", 64, error, 5));
 	assert_string_equal(error, "at o");
 	pattern_free(NULL);
 }
