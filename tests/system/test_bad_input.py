@@ -168,7 +168,7 @@ CASES = {
     "protocol that matches nothing": (
         good('string = "go"; ', ""),
         2,
-        "protocol `go' matches nothing, expected `string', `bytes' or `regex'",
+        "protocol `go' matches nothing, expected `string', `bytes', `contains' or `regex'",
     ),
     "listener twice": (
         good('"127.0.0.1:40001" ]', '"127.0.0.1:40001",\n "127.0.0.1:40001" ]'),
@@ -253,10 +253,10 @@ CASES = {
         5,
         "service `web' has no `match' or `banner', and no `on_silence'",
     ),
-    "wildcard in the middle": (
-        good('match = "http"', 'match = { sni = "a.*.b"; }'),
+    "glob without an end": (
+        good('match = "http"', 'match = { sni = "a.[b"; }'),
         5,
-        "sni `a.*.b' has a `*' in the middle",
+        "sni `a.[b' is no glob, expected `]' behind `['",
     ),
     "host with a port": (good('match = "http"', 'match = { host = "a:80"; }'), 5, "host `a:80' has a port"),
     "host that is none": (

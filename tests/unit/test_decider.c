@@ -462,7 +462,7 @@ static void own_protocols_ask_for_a_literal_and_a_pattern(void **state)
 
 static void rules_that_are_none(void **state)
 {
-	static const char *const bad_name[] = { "a.*.example" };
+	static const char *const bad_name[] = { "a.[.example" };
 	static const uint32_t far[] = { 1000 };
 	static const struct literal empty = { (const uint8_t *)"", 0 };
 	const struct protocol bad_protocol = { .literals = &empty, .n_literals = 1 };

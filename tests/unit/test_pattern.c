@@ -218,6 +218,99 @@ static void errors_say_where_and_what(void **state)
 	pattern_free(NULL);
 }
 
+/* --- The other kinds ------------------------------------------------------------------- */
+
+static enum verdict of(const struct pattern *pattern, const char *bytes, size_t len)
+{
+	return pattern_match(pattern, &(struct evidence){ .bytes = (const uint8_t *)bytes, .len = len });
+}
+
+static struct pattern *text(const char *bytes, size_t within)
+{
+	return pattern_text_new((const uint8_t *)bytes, strlen(bytes), within);
+}
+
+static struct pattern *field(const char *bytes, const char *mask, size_t len, size_t at)
+{
+	return pattern_field_new((const uint8_t *)bytes, (const uint8_t *)mask, len, at);
+}
+
+static void a_text_is_found_anywhere_within(void **state)
+{
+	struct pattern *pattern = text("bc", 5);
+
+	assert_int_equal(of(pattern, "bcx", 1), VERDICT_MORE);
+	assert_int_equal(of(pattern, "bcx", 2), VERDICT_YES);
+	assert_int_equal(of(pattern, "aaabc", 4), VERDICT_MORE);
+	assert_int_equal(of(pattern, "aaabc", 5), VERDICT_YES);
+	assert_int_equal(of(pattern, "aaaabc", 5), VERDICT_NO);
+	assert_int_equal(of(pattern, "aaaabc", 6), VERDICT_NO);
+	pattern_free(pattern);
+}
+
+static void a_field_is_compared_in_the_bits_of_its_mask(void **state)
+{
+	struct pattern *all = field("\x12\0", NULL, 2, 1), *some = field("\x10\xff", "\xf0\x01", 2, 1);
+
+	assert_int_equal(of(all, "?", 1), VERDICT_MORE);
+	assert_int_equal(of(all, "?\x12", 2), VERDICT_MORE);
+	assert_int_equal(of(all, "?\x12\0", 3), VERDICT_YES);
+	assert_int_equal(of(all, "?\x13", 2), VERDICT_NO);
+	assert_int_equal(of(all, "?\x12x!", 4), VERDICT_NO);
+	assert_int_equal(of(some, "?\x1f\x03", 3), VERDICT_YES);
+	assert_int_equal(of(some, "?\x1f\x02", 3), VERDICT_NO);
+	assert_int_equal(of(some, "?\x2f", 2), VERDICT_NO);
+	pattern_free(all);
+	pattern_free(some);
+}
+
+static void any_and_all_are_three_valued(void **state)
+{
+	struct pattern *one[] = { text("a", 4), field("x", NULL, 1, 2) };
+	struct pattern *two[] = { text("a", 4), field("x", NULL, 1, 2) };
+	struct pattern *any = pattern_any_new(one, 2), *all = pattern_all_new(two, 2);
+
+	assert_int_equal(of(any, "b", 1), VERDICT_MORE);
+	assert_int_equal(of(any, "ba", 2), VERDICT_YES);
+	assert_int_equal(of(any, "bbx", 3), VERDICT_YES);
+	assert_int_equal(of(any, "bbbb", 4), VERDICT_NO);
+	assert_int_equal(of(all, "ba", 2), VERDICT_MORE);
+	assert_int_equal(of(all, "bax", 3), VERDICT_YES);
+	assert_int_equal(of(all, "bab", 3), VERDICT_NO);
+	assert_int_equal(of(all, "bbx", 3), VERDICT_MORE);
+	assert_int_equal(of(all, "bbxb", 4), VERDICT_NO);
+	pattern_free(any);
+	pattern_free(all);
+	struct pattern *broken[] = { text("a", 4), NULL };
+	assert_null(pattern_all_new(broken, 2));
+	pattern_free(NULL);
+}
+
+static void random_ones_never_take_an_answer_back(void **state)
+{
+	for (int round = 0; round < 3000; round++) {
+		char bytes[4][3], stream[12];
+		for (int i = 0; i < 12; i++) {
+			bytes[i / 3][i % 3] = (char)('a' + rand() % 2);
+			stream[i] = (char)('a' + rand() % 2);
+		}
+		struct pattern *inner[] = { pattern_text_new((uint8_t *)bytes[0], 3, 3 + (size_t)rand() % 9),
+			field(bytes[1], "\1\0\1", 3, (size_t)rand() % 9) };
+		struct pattern *outer[] = { rand() % 2 ? pattern_any_new(inner, 2) : pattern_all_new(inner, 2),
+			field(bytes[2], NULL, 2, (size_t)rand() % 9) };
+		struct pattern *pattern = rand() % 2 ? pattern_any_new(outer, 2) : pattern_all_new(outer, 2);
+		enum verdict before = VERDICT_MORE;
+		for (size_t len = 1; len <= sizeof(stream); len++) {
+			enum verdict verdict = of(pattern, stream, len);
+			if (before != VERDICT_MORE)
+				assert_int_equal(verdict, before);
+			before = verdict;
+		}
+		assert_int_not_equal(before, VERDICT_MORE);
+		pattern_free(pattern);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +320,10 @@ int main(void)
 		cmocka_unit_test(when_the_search_is_over_what_was_not_found_is_not_there),
 		cmocka_unit_test(hostile_bytes_hit_a_limit),
 		cmocka_unit_test(errors_say_where_and_what),
+		cmocka_unit_test(a_text_is_found_anywhere_within),
+		cmocka_unit_test(a_field_is_compared_in_the_bits_of_its_mask),
+		cmocka_unit_test(any_and_all_are_three_valued),
+		cmocka_unit_test(random_ones_never_take_an_answer_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
