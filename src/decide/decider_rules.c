@@ -13,8 +13,10 @@
 #include <string.h>
 
 /* The most telling attribute first: it becomes the anchor of a rule that has several. */
-static const enum attribute anchor_order[ATTRIBUTE_COUNT] = { ATTRIBUTE_SNI, ATTRIBUTE_HOST, ATTRIBUTE_SERVICE,
-	ATTRIBUTE_ALPN };
+static const enum attribute anchor_order[] = { ATTRIBUTE_SNI, ATTRIBUTE_HOST, ATTRIBUTE_SERVICE, ATTRIBUTE_DATABASE,
+	ATTRIBUTE_USER, ATTRIBUTE_COOKIE, ATTRIBUTE_JA4, ATTRIBUTE_PATH, ATTRIBUTE_ALPN, ATTRIBUTE_UPGRADE,
+	ATTRIBUTE_VERSION };
+_Static_assert(sizeof(anchor_order) / sizeof(anchor_order[0]) == ATTRIBUTE_COUNT, "each attribute can be the anchor");
 
 static uint32_t lower(uint32_t a, uint32_t b)
 {

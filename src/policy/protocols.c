@@ -243,10 +243,12 @@ static void protocol_check(struct compiler *compiler, const struct protocol *pro
 		compile_error(compiler, values->group,
 			"`within' of protocol `%s' goes with `regex' and `contains' only", protocol->name);
 	if (given[PROTOCOL_AT_LEAST] && !given[PROTOCOL_REGEX])
-		compile_error(compiler, values->group, "`at_least' of protocol `%s' goes with `regex' only", protocol->name);
+		compile_error(compiler, values->group, "`at_least' of protocol `%s' goes with `regex' only",
+			protocol->name);
 	if (given[PROTOCOL_REGEX] && protocol->at_least > values_number(values, PROTOCOL_WITHIN))
-		compile_error(compiler, values->group, "`at_least' of protocol `%s' is more than `within', %.0f bytes",
-			protocol->name, values_number(values, PROTOCOL_WITHIN));
+		compile_error(compiler, values->group,
+			"`at_least' of protocol `%s' is more than `within', %.0f bytes", protocol->name,
+			values_number(values, PROTOCOL_WITHIN));
 	if (given[PROTOCOL_AT] && !has_literals)
 		compile_error(compiler, values->group, "`at' of protocol `%s' goes with `string' and `bytes' only",
 			protocol->name);

@@ -340,7 +340,7 @@ CASES = {
     "within without regex": (
         good('string = "go";', 'string = "go"; within = 9;'),
         2,
-        "`within' of protocol `go' goes with `regex' only",
+        "`within' of protocol `go' goes with `regex' and `contains' only",
     ),
     "unknown user": (good() + 'user = "no-such-user";', 7, "unknown user `no-such-user'"),
     "unknown user of a program": (

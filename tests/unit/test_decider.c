@@ -185,6 +185,8 @@ static const char *const names[ATTRIBUTE_COUNT][6] = {
 	{ "h2", "http/1.1", "postgresql", "*.1", "h3", "imap" },
 	{ "web.example", "*.Example", "shop.example", "*.example.org", "localhost", "none.example" },
 	{ "echo", "*.x", "HELP", "a.b", "ab1", "none.example" },
+	[ATTRIBUTE_PATH] = { "/", "/shop/*", "*", "/x?", "/a", "none" },
+	[ATTRIBUTE_VERSION] = { "1.3", "1.*", "1.[12]", "2", "4", "none" },
 };
 
 #define N_RULES_MAX 20
