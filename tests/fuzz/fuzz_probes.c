@@ -5,7 +5,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define DENSE 256
+#define DENSE 64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -69,6 +69,27 @@ static void the_cookie_settles_with_its_line(void **state)
 	CASES_CHECK("rdp", cases);
 }
 
+#define BLOB "\0\0\0\0\0\0\2\0\0\0\0\0\0\0"
+
+static void preconnection_packets(void **state)
+{
+	static const struct probe_case cases[] = {
+		CASE_YES("\x10\0\0\0\0\0\0\0\1\0\0\0\7\0\0\0", 12, "cookie?"),
+		CASE_YES("\x16\0" BLOB "\2\0a\0\0\0" CR("\x24", "\x1f") "Cookie: mstshash=alice\r\n", 18,
+			"cookie=alice"),
+		CASE_YES("\x16\0" BLOB "\2\0a\0\0\0\x16\3\1", 18, ""),
+		CASE_MORE("\x16\0" BLOB "\2"),
+		CASE_NO("\x16\0" BLOB "\3\0", 18),
+		CASE_NO("\x14\0\0\0\0\0\0\0\1\0\0\0\7", 12),
+		CASE_NO("\x10\0\0\0\0\0\0\0\3\0\0\0\7", 9),
+		CASE_NO("\x10\0\0\0\1\0\0\0\1\0\0\0\7", 5),
+		CASE_NO("\x14\5", 2),
+		CASE_NO("\x0e\0", 2),
+		CASE_NO("\5\1\0", 1),
+	};
+	CASES_CHECK("rdp", cases);
+}
+
 static void beginnings(void **state)
 {
 	static const struct probe_case cases[] = {
@@ -124,6 +145,7 @@ int main(void)
 		cmocka_unit_test(connection_requests),
 		cmocka_unit_test(preconnection_pdus),
 		cmocka_unit_test(the_cookie_settles_with_its_line),
+		cmocka_unit_test(preconnection_packets),
 		cmocka_unit_test(beginnings),
 		cmocka_unit_test(strangers),
 	};

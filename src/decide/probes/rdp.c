@@ -4,14 +4,13 @@
  *           whole   whole - 5              or a routing token, or      negotiation request       correlation info,
  *           length                         nothing                     or nothing                with flag 08
  *
+ *     LL LL 00 00 | 00 00 00 00 | 01 00 00 00 | id            before it, with some gateways: MS-RDPEPS 2.2.1
+ *     whole         flags         02 00 00 00 | id | CC CC | UTF-16, CCCC units
+ *
  * YES with "Cookie: msts" (mstshash, or a routing token), with the requested protocols of a negotiation request, at the
  * end of another routing token that these follow, or, where there is neither (the oldest clients), with the class if the
- * source reference is zero. The parts must fill the lengths exactly; those agree. `cookie` is the value of mstshash.
- *
- * A preconnection PDU (MS-RDPEPS 2.2.1) may stand in front; Hyper-V's clients name their machine in it:
- *
- *     size[4] 00000000 01000000 id[4]                       little-endian, 16 bytes
- *     size[4] 00000000 02000000 id[4] cc cc text[cc * 2]    18 and the text, in UTF-16
+ * source reference is zero; or with the version of a preconnection packet, the second with its count. The parts must fill
+ * the lengths exactly; those agree. `cookie` is the value of mstshash.
  *
  * Other users of TPKT and X.224 (S7, MMS, X.400) name their TSAP in the request and so are refused; H.323 does not begin
  * with a Connection Request. One that sends the bare request cannot be told from an old RDP client. Owns no memory. */
@@ -27,9 +26,8 @@ enum {
 	NEGOTIATION_LEN = 8,
 	CORRELATION_LEN = 36,
 	FLAG_CORRELATION = 0x08,
-	PRECONNECTION_LEN = 16,
-	PRECONNECTION_TEXT = 18,
-	PRECONNECTION_MAX = 512,
+	PRECONNECTION_LEN = 12, /* without what its version adds */
+	PRECONNECTION_LEN_MAX = PRECONNECTION_LEN + 6 + 2 * 512,
 };
 
 #define MSTS     "Cookie: msts"
@@ -109,46 +107,54 @@ static void cookie_settle(struct findings *findings, const uint8_t *bytes, size_
 	finding_settle_text(findings, ATTRIBUTE_COOKIE, bytes + start, end ? (size_t)(end - bytes) - start : 0);
 }
 
-static enum verdict preconnection_skip(const uint8_t *bytes, size_t len, size_t *ret_at)
+static enum verdict request_match(const uint8_t *bytes, size_t len, struct findings *findings)
 {
-	static const uint8_t want[12] = { 0 };
-	static const uint8_t mask[12] = { 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfc, 0xff, 0xff, 0xff };
+	size_t total = 0;
 
-	*ret_at = 0;
-	if (len == 0 || bytes[0] == 3)
-		return len == 0 ? VERDICT_MORE : VERDICT_YES;
-	enum verdict verdict = look_masked(bytes, len, want, mask, sizeof(want));
-	if (verdict == VERDICT_NO || len < 2)
-		return verdict;
-	size_t size = look_le16(bytes);
-	if (size < PRECONNECTION_LEN || size > PRECONNECTION_MAX || verdict == VERDICT_MORE)
-		return size < PRECONNECTION_LEN || size > PRECONNECTION_MAX ? VERDICT_NO : VERDICT_MORE;
-	bool has_text = bytes[8] == 2;
-	if ((bytes[8] != 1 && !has_text) || (has_text ? size < PRECONNECTION_TEXT : size != PRECONNECTION_LEN))
-		return VERDICT_NO;
-	if (has_text && len >= PRECONNECTION_TEXT &&
-		look_le16(bytes + PRECONNECTION_LEN) * 2 + PRECONNECTION_TEXT != size)
-		return VERDICT_NO;
-	*ret_at = size;
-	return len > size ? VERDICT_YES : VERDICT_MORE;
-}
-
-enum verdict probe_rdp(const struct evidence *evidence, struct findings *findings)
-{
-	const uint8_t *bytes = evidence->bytes;
-	size_t len = evidence_len(evidence), total = 0, at;
-
-	enum verdict verdict = preconnection_skip(bytes, len, &at);
-	if (verdict != VERDICT_YES)
-		return verdict;
-	bytes += at;
-	len -= at;
-	verdict = header_match(bytes, len, &total);
+	enum verdict verdict = header_match(bytes, len, &total);
 	if (verdict != VERDICT_YES)
 		return verdict;
 	size_t room = total - HEADER_LEN, n = len - HEADER_LEN < room ? len - HEADER_LEN : room;
 	verdict = variable_match(bytes + HEADER_LEN, n, room, look_be16(bytes + 8) == 0);
 	if (verdict == VERDICT_YES)
 		cookie_settle(findings, bytes + HEADER_LEN, n, room);
+	return verdict;
+}
+
+/* YES: `ret_len` bytes of it are before what else there is. */
+static enum verdict preconnection_match(const uint8_t *bytes, size_t len, size_t *ret_len)
+{
+	static const uint8_t want[PRECONNECTION_LEN] = { 0 };
+	static const uint8_t mask[PRECONNECTION_LEN] = { 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff,
+		0xff };
+
+	if (len > 1 && (look_le16(bytes) < PRECONNECTION_LEN + 4 || look_le16(bytes) > PRECONNECTION_LEN_MAX))
+		return VERDICT_NO;
+	if (len > 8 && bytes[8] != 1 && bytes[8] != 2)
+		return VERDICT_NO;
+	enum verdict verdict = look_masked(bytes, len, want, mask, PRECONNECTION_LEN);
+	if (verdict != VERDICT_YES)
+		return verdict;
+	*ret_len = look_le16(bytes);
+	if (bytes[8] == 1)
+		return *ret_len == PRECONNECTION_LEN + 4 ? VERDICT_YES : VERDICT_NO;
+	if (len < PRECONNECTION_LEN + 6)
+		return VERDICT_MORE;
+	return *ret_len == PRECONNECTION_LEN + 6 + 2 * look_le16(bytes + PRECONNECTION_LEN + 4) ? VERDICT_YES
+												: VERDICT_NO;
+}
+
+enum verdict probe_rdp(const struct evidence *evidence, struct findings *findings)
+{
+	const uint8_t *bytes = evidence->bytes;
+	size_t len = evidence_len(evidence), at;
+
+	if (len == 0)
+		return VERDICT_MORE;
+	if (bytes[0] == 3)
+		return request_match(bytes, len, findings);
+	enum verdict verdict = preconnection_match(bytes, len, &at);
+	if (verdict == VERDICT_YES && len > at && request_match(bytes + at, len - at, findings) == VERDICT_NO)
+		finding_settle(findings, ATTRIBUTE_COOKIE, NULL, 0);
 	return verdict;
 }
