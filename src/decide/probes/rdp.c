@@ -138,6 +138,8 @@ static enum verdict preconnection_match(const uint8_t *bytes, size_t len, size_t
 	*ret_len = look_le16(bytes);
 	if (bytes[8] == 1)
 		return *ret_len == PRECONNECTION_LEN + 4 ? VERDICT_YES : VERDICT_NO;
+	if (*ret_len < PRECONNECTION_LEN + 6)
+		return VERDICT_NO;
 	if (len < PRECONNECTION_LEN + 6)
 		return VERDICT_MORE;
 	return *ret_len == PRECONNECTION_LEN + 6 + 2 * look_le16(bytes + PRECONNECTION_LEN + 4) ? VERDICT_YES
