@@ -70,7 +70,7 @@ def read_recipes(protocol):
         for name, command in flows.items():
             own = command if isinstance(command, dict) else {"command": command}
             label = common.get("protocol", protocol)
-            recipes.append(Recipe(f"{section}-{name}", label, {**common, **settings, **own}))
+            recipes.append(Recipe(f"{protocol}-{section}-{name}", label, {**common, **settings, **own}))
     return recipes
 
 
@@ -112,7 +112,8 @@ class Listener:
                 if flow is None:
                     flow = Flow(self.recipe, None, source, self.socket)
                     self.flows.append(flow)
-                flow.take(data)
+                if data:
+                    flow.take(data)
         for flow in self.flows:
             flow.answer_if_due()
 
