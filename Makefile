@@ -5,6 +5,7 @@
 #   make bench      measure against peers       make fuzz           every fuzzer for SECONDS=60 each
 #   make lint       static checks               make format         clang-format in place
 #   make install    DESTDIR= prefix=/usr/local  make uninstall      the same two
+#   make accuracy   usher and sslh on the corpus of real clients: a confusion matrix
 #   make deb        Debian packages in build/deb  make test-deb     install, upgrade and purge them in a system of their own
 prefix ?= /usr/local
 DESTDIR ?=
@@ -13,7 +14,7 @@ PYTHON ?= /usr/bin/python3
 BUILD ?= build
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all run test test-unit test-system test-sanitize bench bench-identifiers fuzz lint format install uninstall deb test-deb clean packages-%
+.PHONY: all run test test-unit test-system test-sanitize bench bench-identifiers accuracy fuzz lint format install uninstall deb test-deb clean packages-%
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -57,6 +58,11 @@ bench-identifiers: packages-build
 	@test -e build-bench/build.ninja || meson setup build-bench -Dbuildtype=release >/dev/null
 	@$(MAKE) --no-print-directory BUILD=build-bench all
 	BUILD=build-bench $(PYTHON) bench/identifiers.py
+
+# Who is what, by usher and by sslh, on tests/corpus. README's table: make accuracy ACCURACY="--readme README.md".
+accuracy: packages-build packages-accuracy
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tests/accuracy/accuracy.py --usher $(BUILD)/src/usher $(ACCURACY)
 
 fuzz: packages-build packages-test
 	@test -e build-fuzz/build.ninja || CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null

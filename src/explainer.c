@@ -27,6 +27,12 @@ struct explainer {
 };
 
 /* Services have the numbers of their protocols. */
+/* What takes anything, or any word on a line of its own, says nothing of what it is. */
+static bool names_protocol(const struct probe *probe)
+{
+	return probe->stream != probe_any && probe->stream != probe_tcpmux;
+}
+
 static int built_in_compile(struct explainer *explainer)
 {
 	struct rule *rules = calloc(n_probes, sizeof(*rules));
@@ -40,7 +46,7 @@ static int built_in_compile(struct explainer *explainer)
 	for (uint32_t i = 0; i < n_probes; i++) {
 		explainer->own_protocols[i] = (struct protocol){ .name = probes[i].name, .probe = &probes[i] };
 		numbers[i] = i;
-		if (probes[i].stream != probe_any)
+		if (names_protocol(&probes[i]))
 			rules[n_rules++] = (struct rule){ .service = i, .protocols = &numbers[i], .n_protocols = 1 };
 	}
 	r = decider_new(&explainer->own_decider, explainer->own_protocols, n_probes, rules, n_rules);

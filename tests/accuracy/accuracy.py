@@ -5,7 +5,7 @@ Each recorded flow goes through `usher explain --batch` without a configuration,
 TCP flow over a socket, segment by segment, to a real sslh-select that has a listener for each protocol it knows. The table has
 a row for each real protocol; what is wrong is named. Right is: its name, or for what the program has no probe for, no name.
 
-    accuracy.py [--usher FILE] [--sslh COMMAND] [--readme FILE]
+    accuracy.py [--usher FILE] [--sslh COMMAND]... [--readme FILE]
 
 --readme writes the table between its two marks in that file
 """
@@ -214,11 +214,11 @@ def write_readme(path, text):
 def main():
     parser = argparse.ArgumentParser(description="usher and sslh on the corpus: a confusion matrix.")
     parser.add_argument("--usher", default=os.environ.get("USHER", "build/src/usher"))
-    parser.add_argument("--sslh", default="sslh-select", help="the command, '' to leave it out")
+    parser.add_argument("--sslh", action="append", help="the command, with `chroot DIRECTORY' before it for another Debian's; once for each")
     parser.add_argument("--readme", type=pathlib.Path)
     args = parser.parse_args()
     flows = read_corpus()
-    programs = [Usher(args.usher)] + ([Sslh(shlex.split(args.sslh))] if args.sslh else [])
+    programs = [Usher(args.usher), *(Sslh(shlex.split(command)) for command in args.sslh or ["sslh-select"])]
     lines, shares = table(programs, flows)
     text = "\n".join(lines) + "\n\n" + "\n".join(f"- {line}" for line in shares) + "\n"
     print(text, end="")
