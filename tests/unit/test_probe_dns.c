@@ -57,11 +57,10 @@ static void strangers_over_tcp(void **state)
 		/* a Cassandra client's OPTIONS, version 4 and 5 */
 		CASE_NO("\4\0\0\0\5\0\0\0\0", 5),
 		CASE_NO("\5\0\0\0\5\0\0\0\0", 5),
-		/* an answer, truncated, an opcode that is none, recursion available, an error */
+		/* an answer, truncated, an opcode that is none, an error */
 		CASE_NO("\0\x1d\x12\x34\x81\0", 5),
 		CASE_NO("\0\x1d\x12\x34\3\0", 5),
 		CASE_NO("\0\x1d\x12\x34\x18\0", 5),
-		CASE_NO("\0\x1d\x12\x34\1\x80", 6),
 		CASE_NO("\0\x1d\x12\x34\1\1", 6),
 		/* no question and nothing else; two; an answer; an authority; four additional records */
 		CASE_NO("\0\x1d\x12\x34\1\0\0\0\0\0\0\0\0\0", 14),
@@ -119,10 +118,16 @@ static void datagrams(void **state)
 		CASE_YES("\x12\x34\1\0\0\1\0\0\0\0\0\0\5local\0\0\1\0\1", 0, ""),
 		CASE_YES("\x12\x34\0\0\0\1\0\0\0\0\0\0\1x\5local\0\0\1\0\1", 0, ""),
 		CASE_YES("\0\0\x10\0\0\0\0\0\0\0\0\0", 0, ""),
-		/* an SRV record of 32 letters that are no half bytes */
-		CASE_YES("\x12\x34\1\0\0\1\0\0\0\0\0\0 ABCDEFGHIJKLMNOPABCDEFGHIJKLMNOQ\0\0\x21\0\1", 0, ""),
+		/* recursion available, copied from an answer */
+		CASE_YES("\x12\x34\1\x80\0\1\0\0\0\0\0\0" EXAMPLE "\0\1\0\1", 0, ""),
+		/* an SRV record of 32 letters, of which a quarter are no half bytes */
+		CASE_YES("\x12\x34\1\0\0\1\0\0\0\0\0\0 ABCDEFGHIJKLMNOPABCDEFGQRSTUVWXY\0\0\x21\0\1", 0, ""),
+		CASE_YES("\x12\x34\1\0\0\1\0\0\0\0\0\0 abcdefghijklmnopabcdefghijklmnop\0\0\1\0\1", 0, ""),
 		/* NetBIOS: a name, a status, a registration; LLMNR; mDNS: a QU bit, two questions, a name, a reverse one */
 		CASE_NO("\x45\x72\1\x10\0\1\0\0\0\0\0\0 ABACFPFPENFDECFCEPFHFDEFFPFPACAB\0\0\x20\0\1", 0),
+		CASE_NO("\x45\x72\1\x10\0\1\0\0\0\0\0\0 EFEDEJFPEEEPENkBEJEOSACACAC\xf5"
+			"ACABM\0\x71\x20\0\1",
+			0),
 		CASE_NO("\x80\xf0\0\x10\0\1\0\0\0\0\0\0 CKAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\0\0\x21\0\1", 0),
 		CASE_NO("\x89\x2e\x29\x10\0\1\0\0\0\0\0\1 "
 			"EEEKFADJDFFDDAEKCACACACACACACAAA\0\0\x20\0\1\xc0\x0c\0\x20\0\1",

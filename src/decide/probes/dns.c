@@ -10,7 +10,7 @@
  * the length, which ends with the question if no records follow and has room for them if some do. YES with the class.
  *
  * Multicast DNS, LLMNR and NetBIOS names have the same header and are refused where it shows: NetBIOS by its 32 letters A
- * to P, mDNS by a QU bit, several questions, or by id and flags of zero for a name under "local" or "arpa", LLMNR by flags
+ * to P (most of them: they are often broken), mDNS by a QU bit, several questions, or by id and flags of zero for a name under "local" or "arpa", LLMNR by flags
  * of zero and a single label, without EDNS. Others look like DNS and are taken for it.
  *
  * Over TCP a message of more than MESSAGE_LEN_MAX bytes is refused, as are the few lengths that are the beginning of a
@@ -36,7 +36,7 @@ enum {
 	FLAG_RESPONSE = 0x80,
 	FLAG_AUTHORITATIVE = 0x04,
 	FLAG_TRUNCATED = 0x02,
-	FLAGS_LOW_BAD = 0x8f, /* recursion available, the response code */
+	FLAGS_LOW_BAD = 0x0f, /* the response code; some clients copy "recursion available" into their queries */
 	TYPE_SOA = 6,
 	TYPE_NIMLOC = 32, /* NetBIOS: NB */
 	TYPE_SRV = 33,    /* NetBIOS: NBSTAT */
@@ -172,13 +172,14 @@ static bool question_matches(const struct message *message, const struct questio
 static bool is_netbios(const struct message *message, const struct question *question)
 {
 	const uint8_t *name = message->bytes + HEADER_LEN;
+	bool is_its_type = question->type == TYPE_NIMLOC || question->type == TYPE_SRV;
+	int letters = 0;
 
-	if ((question->type != TYPE_NIMLOC && question->type != TYPE_SRV) || name[0] != NETBIOS_NAME_LEN)
+	if (name[0] != NETBIOS_NAME_LEN)
 		return false;
 	for (size_t i = 1; i <= NETBIOS_NAME_LEN; i++)
-		if (name[i] < 'A' || name[i] > 'P')
-			return false;
-	return true;
+		letters += name[i] >= 'A' && name[i] <= 'P';
+	return letters >= NETBIOS_NAME_LEN - (is_its_type ? 8 : 4);
 }
 
 /* RFC 4795 2.1.1, RFC 6762 18. */
