@@ -140,6 +140,7 @@ static void compile(struct policy *policy, struct reader *reader, const struct p
 
 	top_compile(&compiler);
 	overlap_warn(&compiler);
+	ambiguity_warn(&compiler);
 	if (complaints->errors == errors)
 		deciders_compile(&compiler);
 

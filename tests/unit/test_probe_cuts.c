@@ -1,5 +1,6 @@
 /* The hellos of real clients, whole, cut and damaged, under every probe. */
 #include "cuts.h"
+#include "probe_example.h"
 #include "samples.h"
 
 #include <setjmp.h>
@@ -53,6 +54,41 @@ static void real_clients_are_told_apart(void **state)
 				assert_int_equal(findings.settled >> a & 1, probes[k].attributes >> a & 1);
 			}
 		}
+	}
+}
+
+static bool is_meant(const char *protocol, const struct probe *probe)
+{
+	return strcmp(protocol, probe->name) == 0 || probe->stream == probe_any;
+}
+
+/* A word on a line of its own is what TCPMUX wants, and others have such words: `usher check` warns. */
+static bool is_shared(const struct probe_example *example, const struct probe *probe)
+{
+	const uint8_t *end = memchr(example->bytes, '\n', example->len);
+
+	return probe->stream == probe_tcpmux && end && !memchr(example->bytes, ' ', (size_t)(end - example->bytes));
+}
+
+static void examples_are_their_own(void **state)
+{
+	static struct findings findings;
+
+	for (size_t k = 0; k < n_probes; k++) {
+		bool has_one = !probes[k].stream || probes[k].stream == probe_any;
+		for (size_t i = 0; i < n_probe_examples; i++) {
+			const struct probe_example *example = &probe_examples[i];
+			struct evidence evidence = { .bytes = example->bytes, .len = example->len };
+			findings_reset(&findings);
+			enum verdict verdict = probe_run(&probes[k], &evidence, &findings);
+			bool is_it = is_meant(example->protocol, &probes[k]);
+			has_one |= is_it;
+			if (is_it != (verdict == VERDICT_YES) &&
+				!(verdict == VERDICT_YES && is_shared(example, &probes[k])))
+				fail_msg("%s: example %zu (%s) is %d", probes[k].name, i, example->protocol, verdict);
+		}
+		if (!has_one)
+			fail_msg("%s has no example in probe_example.c", probes[k].name);
 	}
 }
 
@@ -147,6 +183,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(real_clients_are_told_apart),
+		cmocka_unit_test(examples_are_their_own),
 		cmocka_unit_test(every_cut_gives_the_same_answer),
 		cmocka_unit_test(datagrams_are_answered_at_once),
 		cmocka_unit_test(damaged_hellos_never_take_an_answer_back),

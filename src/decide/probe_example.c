@@ -1,0 +1,42 @@
+/* Bytes that a client of the protocol may begin with and that its probe says YES to; not many more than that takes. */
+#include "probe_example.h"
+
+#define EXAMPLE(protocol, text)                                                                                      \
+	{                                                                                                            \
+		protocol, (const uint8_t *)(text), sizeof(text) - 1                                                  \
+	}
+
+const struct probe_example probe_examples[] = {
+	EXAMPLE("ssh", "SSH-2.0-x\r\n"),
+	EXAMPLE("ssh", "SSH-1.5-x\n"),
+	EXAMPLE("http", "GET / HTTP/1.1\r\n"),
+	EXAMPLE("http", "OPTIONS * HTTP/1.1\r\n"),
+	EXAMPLE("http", "CONNECT a:1 HTTP/1.1\r\n"),
+	EXAMPLE("http", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+	EXAMPLE("tls",
+		"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03"
+		"0123456789abcdef0123456789abcdef\x00\x00\x02\x13\x01\x01\x00"),
+	EXAMPLE("openvpn",
+		"\x00\x0e\x38"
+		"12345678\x00\x00\x00\x00\x00"),
+	EXAMPLE("socks4", "\x04\x01\x00\x50\x7f\x00\x00\x01\x00"),
+	EXAMPLE("socks5", "\x05\x01\x00"),
+	EXAMPLE("xmpp",
+		"<stream:stream to='a' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"),
+	EXAMPLE("mqtt", "\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"),
+	EXAMPLE("redis", "*1\r\n$4\r\nPING\r\n"),
+	EXAMPLE("redis", "PING\r\n"),
+	EXAMPLE("postgres", "\x00\x00\x00\x08\x04\xd2\x16\x2f"),
+	EXAMPLE("postgres",
+		"\x00\x00\x00\x10\x00\x03\x00\x00user\x00"
+		"a\x00\x00"),
+	EXAMPLE("rdp", "\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00"),
+	EXAMPLE("sip", "OPTIONS sip:a SIP/2.0\r\n"),
+	EXAMPLE("rtsp", "OPTIONS * RTSP/1.0\r\n"),
+	EXAMPLE("stun",
+		"\x00\x01\x00\x00\x21\x12\xa4\x42"
+		"123456789012"),
+	EXAMPLE("dns", "\x00\x11\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01"),
+	EXAMPLE("tcpmux", "HELP\r\n"),
+};
+const size_t n_probe_examples = sizeof(probe_examples) / sizeof(probe_examples[0]);
