@@ -14,6 +14,7 @@
 #include "log.h"
 #include "message.h"
 #include "proxied.h"
+#include "receivers.h"
 #include "worker.h"
 #include <assert.h>
 #include <errno.h>
@@ -589,7 +590,7 @@ static void connection_connect(struct connection *connection, const struct targe
 static void connection_send_over(struct connection *connection)
 {
 	loop_timer(&connection->worker->loop, &connection->deadline, connection->handing.due_us);
-	handover_send(connection->worker->handovers[connection->service], &connection->handing.request);
+	handover_send(receivers_of(connection->worker->receivers, connection->service), &connection->handing.request);
 }
 
 /* A receiver that is being started again is not there for a moment, or its socket does not have its mode yet. Who has

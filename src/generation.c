@@ -8,6 +8,7 @@
 #include "message.h"
 #include "program.h"
 #include "program_table.h"
+#include "receivers.h"
 #include "resolver.h"
 #include "worker.h"
 #include <errno.h>
@@ -200,6 +201,23 @@ static int identifier_start(
 	return error < 0 ? error : child_add(worker, pid, request);
 }
 
+static int receiver_open(const struct policy *policy, const struct message *request, int fds[2])
+{
+	fds[0] = receiver_connect(&policy->services[request->index].target.handover.address);
+	return fds[0] < 0 ? fds[0] : 0;
+}
+
+/* Of a worker's own policy, or it is not to be believed. */
+static bool request_is_sound(const struct policy *policy, const struct message *request)
+{
+	const struct service *service;
+
+	if (request->program == PROGRAM_RECEIVER)
+		return request->index < policy->n_services &&
+			policy->services[request->index].target.delivery == DELIVERY_HANDOVER;
+	return requested_program(policy, request, &service) != NULL;
+}
+
 /* `error`: the request came without its descriptor. Every request has its answer: they are told apart by their order. */
 static void worker_process_spawn(struct worker_process *worker, const struct message *request, int client, int error)
 {
@@ -209,12 +227,14 @@ static void worker_process_spawn(struct worker_process *worker, const struct mes
 	const struct program *program = requested_program(generation->policy, request, &service);
 	int fds[2] = { -1, -1 };
 
-	if (!program) {
+	if (!request_is_sound(generation->policy, request)) {
 		log_error("worker %d asked for what its policy does not have, and is ended", worker->pid);
 		kill(worker->pid, SIGKILL);
 		return;
 	}
-	if (error == 0 && request->program == PROGRAM_IDENTIFIER)
+	if (error == 0 && request->program == PROGRAM_RECEIVER)
+		answer.error = receiver_open(generation->policy, request, fds);
+	else if (error == 0 && request->program == PROGRAM_IDENTIFIER)
 		answer.error = identifier_start(worker, program, request, fds);
 	else if (error == 0 && request->program == PROGRAM_ACCESS)
 		answer.error = asks_begin(generation->asks, program, service->name, request, worker, request->serial);

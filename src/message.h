@@ -1,7 +1,8 @@
 /* What the master and a worker say to each other, over a SOCK_SEQPACKET pair (ipc.h).
  *
  * The master trusts no field: a worker that was taken over can ask for a program of its policy to be run, on a descriptor
- * of its own, and for nothing else. Programs are named by their place in the policy; a command line never crosses. */
+ * of its own, and for a channel to a receiver of its policy, and for nothing else. Programs and receivers are named by
+ * their place in the policy; a command line or a path never crosses. */
 #pragma once
 #include "address.h"
 #include <stdbool.h>
@@ -24,6 +25,7 @@ enum message_kind {
 enum message_program {
 	PROGRAM_SERVICE,
 	PROGRAM_IDENTIFIER,
+	PROGRAM_RECEIVER, /* none: a channel to the receiver of the service's handovers, where the worker may not connect */
 	PROGRAM_ACCESS, /* the service's access program: answered at once with whether it runs, and later with its verdict */
 };
 
@@ -33,8 +35,8 @@ struct message {
 	uint32_t index;               /* of it in the policy */
 	int32_t error;                /* 0 or -errno */
 	int32_t status;
-	bool greeted;                 /* of a request: TCPMUX's + is due before the program's output; of its answer: it was sent */
-	uint64_t serial;     /* of the request, within its worker */
+	bool greeted;    /* of a request: TCPMUX's + is due before the program's output; of its answer: it was sent */
+	uint64_t serial; /* of the request, within its worker */
 	uint64_t connection; /* for the log */
 	struct address client;
 	struct address local;

@@ -10,6 +10,7 @@
 #include "message.h"
 #include "module.h"
 #include "process.h"
+#include "receivers.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -130,25 +131,6 @@ static int worker_close_others(const struct worker_start *start)
 	return error;
 }
 
-static int worker_open_handovers(struct worker *worker)
-{
-	const struct policy *policy = worker->policy;
-
-	worker->handovers = calloc(policy->n_services ? policy->n_services : 1, sizeof(*worker->handovers));
-	if (!worker->handovers)
-		return -ENOMEM;
-	for (size_t i = 0; i < policy->n_services; i++) {
-		const struct target *target = &policy->services[i].target;
-		if (target->delivery != DELIVERY_HANDOVER)
-			continue;
-		worker->handovers[i] =
-			handover_new(&worker->loop, &target->handover.address, target->handover.format);
-		if (!worker->handovers[i])
-			return -ENOMEM;
-	}
-	return 0;
-}
-
 /* The client's socket and the backend's, or a program's two pipes. */
 static unsigned fds_per_connection(const struct policy *policy)
 {
@@ -189,7 +171,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 	if (error == 0)
 		error = loop_watch(&worker->loop, &worker->channel, start->channel, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error == 0)
-		error = worker_open_handovers(worker);
+		error = receivers_new(&worker->receivers, &worker->loop, &worker->spawner, start->policy);
 	if (error == 0 && start->policy->n_identifiers)
 		error = identifiers_new(&worker->identifiers, &worker->loop, &worker->spawner, start->policy);
 	return error;
@@ -254,14 +236,12 @@ static void worker_fini(struct worker *worker)
 {
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
-	for (size_t i = 0; worker->handovers && i < worker->policy->n_services; i++)
-		handover_free(worker->handovers[i]);
 	for (struct connection *next; worker->spare; worker->spare = next) {
 		next = worker->spare->next;
 		free(worker->spare);
 	}
 	identifiers_free(worker->identifiers);
-	free(worker->handovers);
+	receivers_free(worker->receivers);
 	free(worker->listeners);
 	free(worker->peeked);
 	free(worker->findings);

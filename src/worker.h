@@ -2,7 +2,6 @@
  * delivers; it never forks, never opens a file, never waits. */
 #pragma once
 #include "decider.h"
-#include "handover.h"
 #include "loop.h"
 #include "policy.h"
 #include "relay.h"
@@ -35,6 +34,7 @@ int worker_run(const struct worker_start *start);
 
 struct connection;
 struct identifiers;
+struct receivers;
 struct listener;
 
 struct worker {
@@ -57,7 +57,7 @@ struct worker {
 	struct spawner spawner;
 	struct connection *asking;       /* whose access programs have not answered yet */
 	struct identifiers *identifiers; /* NULL: the policy has none */
-	struct handover **handovers;     /* one a service that hands over */
+	struct receivers *receivers;     /* of handovers */
 	struct relay_pool *relay_pool;
 	struct findings *findings;
 	uint8_t *peeked; /* EVIDENCE_MAX bytes; holds nothing between two calls */

@@ -32,6 +32,8 @@ struct handover {
 	enum handover_format format;
 	struct handover_channel *channel;  /* for what is sent now; NULL: to be opened */
 	struct handover_channel *channels; /* all, also those that are ending or closed */
+	int (*opener)(void *context);      /* NULL: none */
+	void *opener_context;
 	struct timer retry, look;
 	struct task later;
 	struct handover_line waiting;
@@ -40,6 +42,7 @@ struct handover {
 	bool paused;   /* until the timer */
 	bool reopened; /* since a message last went through: the next break is final */
 	bool wary;     /* the last receiver acknowledged: the next one is told little until it does */
+	bool opening;  /* the opener was asked */
 	bool busy;     /* in handover_run(): what is added or cancelled by a `done` only changes the line */
 };
 
@@ -131,12 +134,9 @@ static void handover_drop(struct handover *h, struct handover_channel *channel)
 	h->blocked = false;
 }
 
-static int handover_open(struct handover *h)
+/* Takes over `fd`. */
+static int handover_use(struct handover *h, int fd)
 {
-	int fd = channel_connect(&h->receiver);
-	if (fd < 0)
-		return fd;
-
 	struct handover_channel *channel;
 	int error = channel_new(h->loop, fd, h->format, &channel);
 	if (error < 0) {
@@ -151,6 +151,19 @@ static int handover_open(struct handover *h)
 	if (channel->known)
 		return 0;
 	return loop_timer(h->loop, &h->look, channel->opened_us + LOOK_US);
+}
+
+static int handover_open(struct handover *h)
+{
+	int fd = h->opening ? -EACCES : channel_connect(&h->receiver);
+	int error;
+
+	if (fd == -EACCES && h->opener) {
+		error = h->opening ? 0 : h->opener(h->opener_context);
+		h->opening = h->blocked = error == 0;
+		return error;
+	}
+	return fd < 0 ? fd : handover_use(h, fd);
 }
 
 /* Back to the head of the line, in their order. */
@@ -413,6 +426,22 @@ struct handover *handover_new(struct loop *loop, const struct address *receiver,
 	h->look.fired = handover_look;
 	h->later.run = handover_later;
 	return h;
+}
+
+void handover_set_opener(struct handover *h, int (*open)(void *context), void *context)
+{
+	h->opener = open;
+	h->opener_context = context;
+}
+
+void handover_opened(struct handover *h, int fd)
+{
+	int error = fd < 0 ? fd : handover_use(h, fd);
+
+	h->opening = h->blocked = false;
+	if (error == -EAGAIN)
+		error = handover_pause(h);
+	handover_run(h, error);
 }
 
 void handover_free(struct handover *h)

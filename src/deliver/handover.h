@@ -17,6 +17,11 @@ struct handover_channel;
 /* NULL: no memory. */
 struct handover *handover_new(struct loop *loop, const struct address *receiver, enum handover_format format);
 
+/* How a channel is had where this process may not connect (-EACCES): `open` is called, and 0 from it means that
+ * handover_opened() will follow, not from within. */
+void handover_set_opener(struct handover *handover, int (*open)(void *context), void *context);
+void handover_opened(struct handover *handover, int fd); /* connected, to be taken over; or -errno */
+
 /* Accepts NULL; requests must be gone. From a task or outside the loop: an event may still be queued. */
 void handover_free(struct handover *handover);
 

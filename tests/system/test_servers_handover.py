@@ -5,9 +5,10 @@ import os
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
-from harness import BUILD, SOURCE, end_process, read_all, read_exactly, slow, wait_for_server, wait_until
+from harness import BUILD, IS_ROOT, SOURCE, end_process, read_all, read_exactly, slow, wait_for_server, wait_until
 from receivers import Receiver, SilentReceiver
 from servers import digest_of_file, digest_of_output, listening, make_file, output_of
 
@@ -216,6 +217,64 @@ def test_the_example_receivers_greet(handing, background, place, program, format
     assert greeting, "it says what it knows"
     if format == "usher":
         assert b"web" in greeting
+
+
+as_root = pytest.mark.skipif(not IS_ROOT, reason="only root's master may connect where its workers may not")
+
+
+@as_root
+@pytest.mark.parametrize("format", ["usher", "tcpmux"])
+@pytest.mark.parametrize("mode", [0o755, 0o600])
+def test_a_socket_of_roots_own_is_opened_by_the_master(handing, receiver, format, mode):
+    """Receivers of tcpmux leave their sockets to the umask."""
+    receiver.path.chmod(mode)
+    one = handing(format, workers=2)
+    for _ in range(50):
+        with one.connect() as client:
+            client.sendall(REQUEST)
+            taken, _ = receiver.next()
+            with taken:
+                assert read_exactly(taken, len(REQUEST)) == REQUEST
+                taken.sendall(b"served")
+            assert read_all(client) == b"served"
+    assert len(receiver.channels) <= 2, "a channel of a worker's is kept, whoever opened it"
+    one.wait_connections(50, end="handed-over")
+
+
+@as_root
+def test_a_folder_of_roots_own_is_entered_by_the_master(handing, place):
+    (place / "own").mkdir(mode=0o700)
+    (place / "web.sock").symlink_to("own/web.sock")
+    one = handing(connect_timeout=slow(0.3), workers=1)
+    hidden = Receiver(place / "own/web.sock")
+    # A link could lead anywhere, by whoever may write to its folder: the master does not follow it.
+    with one.connect() as client:
+        client.sendall(REQUEST)
+        assert one.wait_connections(1)[0].items() >= {"end": "delivery-failed", "error": "Permission denied"}.items()
+    (place / "web.sock").unlink()
+    one.reload(one.config.replace("{path}", "{dir}/own/web.sock").replace("{dir}", str(place)))
+    with one.connect() as client:
+        client.sendall(REQUEST)
+        taken, _ = hidden.next()
+        taken.close()
+    one.wait_connections(1, end="handed-over")
+    hidden.close()
+
+
+@as_root
+def test_what_the_master_cannot_open_either_is_waited_for(handing, place):
+    """In no folder yet that the workers may enter."""
+    (place / "own").mkdir(mode=0o700)
+    one = handing(workers=1, connect_timeout=slow(5))
+    one.reload(one.config.replace("{path}", f"{place}/own/web.sock"))
+    with one.connect() as client:
+        client.sendall(REQUEST)
+        time.sleep(0.3)
+        late = Receiver(place / "own/web.sock")
+        taken, _ = late.next()
+        taken.close()
+    one.wait_connections(1, end="handed-over")
+    late.close()
 
 
 def test_a_receiver_that_starts_again_loses_no_connection(handing, place):

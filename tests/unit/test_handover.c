@@ -445,6 +445,92 @@ static void done_may_send_and_cancel(void **state)
 	assert_passes(w, &jobs[1]);
 }
 
+/* ---- where this process may not connect ---- */
+
+struct opener {
+	int asked, answer;
+};
+
+static int opener_open(void *context)
+{
+	struct opener *opener = context;
+
+	opener->asked++;
+	return opener->answer;
+}
+
+/* Root may connect to everything: as somebody else, then, for as long as that matters. */
+static void socket_forbid(struct world *w, bool forbidden)
+{
+	if (!forbidden && getuid() == 0)
+		assert_int_equal(seteuid(0), 0);
+	assert_int_equal(chmod(w->place.path, forbidden ? 0 : 0600), 0);
+	assert_int_equal(chmod(w->place.directory, 0755), 0);
+	if (forbidden && getuid() == 0)
+		assert_int_equal(seteuid(65534), 0);
+}
+
+static void who_may_not_connect_asks_once_for_a_channel(void **state)
+{
+	struct world *w = *state;
+	struct opener opener = { 0 };
+	struct job jobs[4];
+
+	handover_set_opener(w->handover, opener_open, &opener);
+	socket_forbid(w, true);
+	jobs_send(w, jobs, 3, 1);
+	run_ms(w, 5);
+	assert_int_equal(opener.asked, 1);
+	for (size_t i = 0; i < 3; i++)
+		assert_waits(&jobs[i]);
+	assert_true(handover_cancel(&jobs[1].request));
+	socket_forbid(w, false);
+	handover_opened(w->handover, channel_to(w->place.path));
+	assert_passes(w, &jobs[0]);
+	assert_passes(w, &jobs[2]);
+	assert_int_equal(opener.asked, 1);
+	/* A channel that comes when nobody waits any more is kept for the next. */
+	usher_close(w->receiver);
+	run_ms(w, 5);
+	assert_int_equal(usher_listen(w->place.path, 0600, &w->receiver), 0);
+	socket_forbid(w, true);
+	job_send(w, &jobs[0], 4);
+	assert_int_equal(opener.asked, 2);
+	assert_true(handover_cancel(&jobs[0].request));
+	socket_forbid(w, false);
+	handover_opened(w->handover, channel_to(w->place.path));
+	job_send(w, &jobs[0], 5);
+	assert_passes(w, &jobs[0]);
+	assert_int_equal(opener.asked, 2);
+}
+
+static void what_the_opener_cannot_do_fails(void **state)
+{
+	struct world *w = *state;
+	struct opener opener = { .answer = -EACCES };
+	struct job jobs[2];
+
+	socket_forbid(w, true);
+	job_send(w, &jobs[0], 1); /* there is none */
+	assert_done(&jobs[0], -EACCES);
+	handover_set_opener(w->handover, opener_open, &opener);
+	job_send(w, &jobs[0], 2);
+	assert_done(&jobs[0], -EACCES);
+	opener.answer = 0;
+	jobs_send(w, jobs, 2, 3);
+	handover_opened(w->handover, -ECONNREFUSED);
+	assert_done(&jobs[0], -ECONNREFUSED);
+	assert_done(&jobs[1], -ECONNREFUSED);
+	job_send(w, &jobs[0], 5);
+	handover_opened(w->handover, -EAGAIN); /* its queue is full: again, in a while */
+	run_ms(w, 30);
+	assert_waits(&jobs[0]);
+	assert_int_equal(opener.asked, 4);
+	socket_forbid(w, false);
+	handover_opened(w->handover, channel_to(w->place.path));
+	assert_passes(w, &jobs[0]);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, world_teardown)
 
 int main(void)
@@ -466,6 +552,8 @@ int main(void)
 		TEST(too_many_descriptors_under_way_is_waited_for),
 		TEST(an_error_of_one_request_is_not_the_others),
 		TEST(done_may_send_and_cancel),
+		TEST(who_may_not_connect_asks_once_for_a_channel),
+		TEST(what_the_opener_cannot_do_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,107 @@
+/* A worker's channels to receivers. It connects by itself; where it has no right to (-EACCES), and only then, it asks the
+ * master, whose rights the operator gave usher when starting it. Nothing of a client passes through the master here: what
+ * comes back is an empty channel. Owns the handovers and the requests for them. */
+#include "receivers.h"
+#include "fd.h"
+#include "handover_channel.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct receiver {
+	struct handover *handover; /* NULL: the service does not hand over */
+	struct spawner *spawner;
+	uint32_t service;
+	struct spawn_request opening;
+};
+
+struct receivers {
+	size_t n;
+	struct receiver receiver[]; /* one a service */
+};
+
+static void receiver_fill(struct spawn_request *request, struct message *message, int *ret_fd)
+{
+	message->program = PROGRAM_RECEIVER;
+	message->index = container_of(request, struct receiver, opening)->service;
+}
+
+static void receiver_opened(struct spawn_request *request, const struct message *answer, int fds[2])
+{
+	struct receiver *receiver = container_of(request, struct receiver, opening);
+	int fd = answer->error < 0 ? answer->error : fds[0];
+
+	if (answer->error == 0)
+		fds[0] = -1;
+	handover_opened(receiver->handover, fd);
+}
+
+static int receiver_open(void *context)
+{
+	struct receiver *receiver = context;
+
+	if (spawner_is_orphaned(receiver->spawner))
+		return -EACCES;
+	receiver->opening = (struct spawn_request){ .fill = receiver_fill, .started = receiver_opened };
+	spawner_ask(receiver->spawner, &receiver->opening);
+	return 0;
+}
+
+int receivers_new(struct receivers **ret, struct loop *loop, struct spawner *spawner, const struct policy *policy)
+{
+	struct receivers *receivers =
+		calloc(1, sizeof(*receivers) + policy->n_services * sizeof(receivers->receiver[0]));
+
+	*ret = receivers;
+	if (!receivers)
+		return -ENOMEM;
+	receivers->n = policy->n_services;
+	for (uint32_t i = 0; i < policy->n_services; i++) {
+		const struct target *target = &policy->services[i].target;
+		struct receiver *receiver = &receivers->receiver[i];
+		if (target->delivery != DELIVERY_HANDOVER)
+			continue;
+		receiver->spawner = spawner;
+		receiver->service = i;
+		receiver->handover = handover_new(loop, &target->handover.address, target->handover.format);
+		if (!receiver->handover)
+			return -ENOMEM;
+		handover_set_opener(receiver->handover, receiver_open, receiver);
+	}
+	return 0;
+}
+
+void receivers_free(struct receivers *receivers)
+{
+	for (size_t i = 0; receivers && i < receivers->n; i++)
+		handover_free(receivers->receiver[i].handover);
+	free(receivers);
+}
+
+struct handover *receivers_of(const struct receivers *receivers, uint32_t service)
+{
+	return receivers->receiver[service].handover;
+}
+
+int receiver_connect(const struct address *receiver)
+{
+	struct address place = { .len = sizeof(place.un), .un.sun_family = AF_UNIX };
+	char path[sizeof(receiver->un.sun_path) + 1] = "";
+	struct stat st;
+
+	memcpy(path, receiver->un.sun_path, sizeof(receiver->un.sun_path));
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int error = fstat(fd, &st) < 0 ? -errno : S_ISSOCK(st.st_mode) ? 0 : -EACCES;
+	if (error == 0) {
+		snprintf(place.un.sun_path, sizeof(place.un.sun_path), "/proc/self/fd/%d", fd);
+		error = channel_connect(&place);
+	}
+	fd_close(fd);
+	return error;
+}
