@@ -187,6 +187,16 @@ static void *allocate(size_t n, size_t size)
 	return at;
 }
 
+static void service_add(struct mux *mux, uint32_t protocol)
+{
+	struct rule *rule = &mux->rules[mux->n];
+
+	rule->service = (uint32_t)mux->n;
+	mux->numbers[mux->n] = protocol;
+	rule->protocols = &mux->numbers[mux->n++];
+	rule->n_protocols = 1;
+}
+
 /* Before the services of the protocols, some that ask for what probes learn and find it not. */
 static void mux_init(struct mux *mux, bool is_reverse)
 {
@@ -210,14 +220,11 @@ static void mux_init(struct mux *mux, bool is_reverse)
 		mux->protocols[i] = (struct protocol){ .name = probes[i].name, .probe = &probes[i] };
 	for (size_t i = 0; i < n_probes; i++) {
 		uint32_t number = (uint32_t)(is_reverse ? n_probes - 1 - i : i);
-		if (strcmp(probes[number].name, "any") == 0)
-			continue; /* it would spare the others the work */
-		struct rule *rule = &mux->rules[mux->n];
-		rule->service = (uint32_t)mux->n;
-		mux->numbers[mux->n] = number;
-		rule->protocols = &mux->numbers[mux->n++];
-		rule->n_protocols = 1;
+		if (strcmp(probes[number].name, "tcpmux") != 0 && strcmp(probes[number].name, "any") != 0)
+			service_add(mux, number);
 	}
+	/* Any word on a line of its own is a name of its. `any` would spare the others the work. */
+	service_add(mux, (uint32_t)(probe_find("tcpmux") - probes));
 	if (decider_new(&mux->decider, mux->protocols, n_probes, mux->rules, mux->n) != 0)
 		abort();
 }

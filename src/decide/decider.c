@@ -123,12 +123,21 @@ enum verdict protocol_match(
 	return evidence->len > 0 ? protocol_run(protocol, evidence, findings) : VERDICT_MORE;
 }
 
+/* Can what begins so be anything but NO to whom the set belongs? */
+static bool first_byte_fits(const struct evidence *evidence, const struct byte_set *set)
+{
+	return !set || evidence->is_datagram || byte_set_has(set, evidence->bytes[0]);
+}
+
 static enum verdict protocol_judge(struct decision *decision, uint32_t number)
 {
 	const struct protocol *protocol = &decision->rules->protocols[number];
 	struct memo *memo = &decision->rules->protocol_memo[number];
 
-	if (memo->decision != decision->number) {
+	if (memo->decision != decision->number &&
+		!first_byte_fits(decision->evidence, decision->rules->first[number])) {
+		*memo = (struct memo){ .decision = decision->number, .verdict = VERDICT_NO, .settled = UINT32_MAX };
+	} else if (memo->decision != decision->number) {
 		memo->verdict = protocol->is_external
 			? external_judge(decision->evidence, number + 1)
 			: protocol_run(protocol, decision->evidence, decision->findings);
@@ -304,10 +313,9 @@ static void source_take(struct decision *decision, const struct source *source)
 
 	decision_take(decision, protocol_judge(decision, source->protocol), rules->protocol_service[source->protocol],
 		source->protocol);
-	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
-		if (rules->attribute[i].service < decision->yes &&
-			rules->attribute[i].providers.protocols[0] == source->protocol)
-			attribute_take(decision, i);
+	for (uint32_t left = source->attributes; left; left &= left - 1)
+		if (rules->attribute[__builtin_ctz(left)].service < decision->yes)
+			attribute_take(decision, __builtin_ctz(left));
 }
 
 static void plain_literal_take(void *context, uint32_t rank)
@@ -337,7 +345,8 @@ static void gated_consider(void *context, uint32_t rank)
 	const struct literal_use *use = &search->rules->literals[rank];
 
 	for (uint32_t i = 0; i < use->n_gated; i++) {
-		struct source one = { use->gated[i], search->rules->protocol_service[use->gated[i]] };
+		struct source one = { .protocol = use->gated[i],
+			.service = search->rules->protocol_service[use->gated[i]] };
 		if (!search->any && !source_precedes(&search->after, &one))
 			continue;
 		if (source_precedes(&one, &search->next))
@@ -351,7 +360,7 @@ static void gated_consider(void *context, uint32_t rank)
 static void gated_next(const struct decision *decision, struct gated_search *search)
 {
 	search->after = search->next;
-	search->next = (struct source){ PROTOCOL_NONE, SERVICE_NONE };
+	search->next = (struct source){ .protocol = PROTOCOL_NONE, .service = SERVICE_NONE };
 	if (decision->rules->has_gated)
 		trie_walk(decision->rules->trie, decision->evidence->bytes, decision->evidence->len, gated_consider,
 			search);
@@ -373,6 +382,8 @@ static void decision_run(struct decision *decision)
 	gated_next(decision, &gated);
 	for (;;) {
 		const struct source *next = &gated.next;
+		while (at < rules->n_sources && !first_byte_fits(decision->evidence, rules->sources[at].first))
+			at++;
 		bool is_gated = at == rules->n_sources || !source_precedes(&rules->sources[at], next);
 		if (!is_gated)
 			next = &rules->sources[at++];

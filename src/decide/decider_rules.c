@@ -380,22 +380,58 @@ static int source_compare(const void *a, const void *b)
 	return r != 0 ? r : compare_u32(x->protocol, y->protocol);
 }
 
+/* Of a protocol, and of all that learn the attributes that have their turn with it; NULL: any. */
+static const struct byte_set *source_first(const struct decider_rules *rules, const struct source *source)
+{
+	struct byte_set *set = arena_alloc(rules->arena, sizeof(*set));
+
+	if (!rules->first[source->protocol])
+		return NULL;
+	*set = *rules->first[source->protocol];
+	for (uint32_t left = source->attributes; left; left &= left - 1) {
+		const struct attribute_providers *providers = &rules->attribute[__builtin_ctz(left)].providers;
+		for (size_t i = 0; i < providers->n; i++) {
+			const struct byte_set *other = rules->first[providers->protocols[i]];
+			if (!other)
+				return NULL;
+			for (size_t k = 0; k < sizeof(set->bits) / sizeof(set->bits[0]); k++)
+				set->bits[k] |= other->bits[k];
+		}
+	}
+	return set;
+}
+
 static void sources_order(struct decider_rules *rules)
 {
 	rules->sources = arena_alloc(rules->arena, (rules->n_protocols + 1) * sizeof(*rules->sources));
 	for (uint32_t i = 0; i < rules->n_protocols; i++) {
-		uint32_t service = rules->protocol_service[i];
-		for (int k = 0; k < ATTRIBUTE_COUNT; k++)
-			if (rules->attribute[k].providers.protocols[0] == i)
-				service = lower(service, rules->attribute[k].service);
+		struct source source = { .protocol = i, .service = rules->protocol_service[i] };
+		for (int k = 0; k < ATTRIBUTE_COUNT; k++) {
+			if (rules->attribute[k].providers.protocols[0] != i ||
+				rules->attribute[k].service == SERVICE_NONE)
+				continue;
+			source.service = lower(source.service, rules->attribute[k].service);
+			source.attributes |= 1U << k;
+		}
 		const struct protocol *protocol = &rules->protocols[i];
 		if (protocol->n_literals > 0 && !protocol->probe)
 			continue; /* the trie brings it up */
 		rules->has_external |= protocol->is_external;
-		if (service != SERVICE_NONE)
-			rules->sources[rules->n_sources++] = (struct source){ i, service };
+		if (source.service == SERVICE_NONE)
+			continue;
+		source.first = source_first(rules, &source);
+		rules->sources[rules->n_sources++] = source;
 	}
 	qsort(rules->sources, rules->n_sources, sizeof(*rules->sources), source_compare);
+}
+
+static void first_bytes_find(struct decider_rules *rules)
+{
+	rules->first = arena_alloc(rules->arena, (rules->n_protocols + 1) * sizeof(*rules->first));
+	for (size_t i = 0; i < rules->n_protocols; i++) {
+		const struct probe *probe = rules->protocols[i].probe;
+		rules->first[i] = probe ? probe_first_bytes(probe) : NULL;
+	}
 }
 
 static bool protocol_learns(const struct protocol *protocol, int attribute)
@@ -432,6 +468,7 @@ int decider_rules_init(struct decider_rules *ret, const struct protocol *protoco
 		providers_find(ret, i);
 		ret->attribute[i].service = SERVICE_NONE;
 	}
+	first_bytes_find(ret);
 	protocol_services_find(ret, rules, n_rules);
 	r = literals_compile(ret);
 	if (r == 0)

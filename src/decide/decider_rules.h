@@ -41,6 +41,12 @@ struct literal_use {
 struct source {
 	uint32_t protocol;
 	uint32_t service; /* the first that it could decide; the sources are in this order */
+	/* Bit set of the attributes with rules anchored there whose first provider this is: they have their turn with
+	 * it. */
+	uint32_t attributes;
+	/* With another first byte neither the protocol nor any that learns one of these attributes says anything but
+	 * NO. NULL: any byte may be. */
+	const struct byte_set *first;
 };
 
 /* What was found of a protocol or a condition in the decision with this number. */
@@ -62,7 +68,8 @@ struct decider_rules {
 	size_t n_protocols;
 	uint32_t first_service; /* of all; SERVICE_NONE */
 
-	uint32_t *protocol_service; /* the first service with a rule of protocols only that has it;
+	const struct byte_set **first; /* of each protocol, as probe_first_bytes() has it */
+	uint32_t *protocol_service;    /* the first service with a rule of protocols only that has it;
 	                               SERVICE_NONE */
 
 	struct trie *trie; /* NULL: no literals; ranks are indices into `literals` */

@@ -68,3 +68,33 @@ enum verdict probe_run(const struct probe *probe, const struct evidence *evidenc
 		findings->settled &= ~probe->attributes;
 	return verdict;
 }
+
+/* Asks each probe about each byte, once for the process. */
+static void first_bytes_find(struct byte_set *sets)
+{
+	struct findings findings;
+
+	findings.wanted = 0;
+	for (size_t i = 0; i < n_probes; i++) {
+		for (unsigned byte = 0; byte < 256; byte++) {
+			uint8_t bytes[] = { (uint8_t)byte };
+			struct evidence evidence = { .bytes = bytes, .len = 1 };
+			findings_reset(&findings);
+			if (probe_run(&probes[i], &evidence, &findings) != VERDICT_NO)
+				sets[i].bits[byte / 64] |= UINT64_C(1) << byte % 64;
+		}
+	}
+}
+
+const struct byte_set *probe_first_bytes(const struct probe *probe)
+{
+	static struct byte_set sets[sizeof(probes) / sizeof(probes[0])];
+	static bool are_known;
+
+	if (probe < probes || probe >= probes + n_probes)
+		return NULL;
+	if (!are_known)
+		first_bytes_find(sets);
+	are_known = true;
+	return &sets[probe - probes];
+}

@@ -21,6 +21,19 @@ const struct probe *probe_find(const char *name); /* NULL: no such */
  * says NO has settled all that it can learn, one that says MORE nothing. Probes need not see to that themselves. */
 enum verdict probe_run(const struct probe *probe, const struct evidence *evidence, struct findings *findings);
 
+/* The bytes that a stream may begin with for the probe to say anything but NO. What says NO of one byte says so of all
+ * that begin with it. */
+struct byte_set {
+	uint64_t bits[256 / 64];
+};
+
+static inline bool byte_set_has(const struct byte_set *set, uint8_t byte)
+{
+	return set->bits[byte / 64] >> byte % 64 & 1;
+}
+
+const struct byte_set *probe_first_bytes(const struct probe *probe); /* NULL: not a built-in one, so any */
+
 probe_function probe_ssh, probe_http, probe_tls, probe_tcpmux, probe_any;
 probe_function probe_openvpn, probe_openvpn_datagram;
 probe_function probe_socks4, probe_socks5;
