@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const bool token_bytes[256] = { ['a' ... 'z'] = true,
+const bool token_bytes[256] = { ['a' ... 'z'] = true,
 	['A' ... 'Z'] = true,
 	['0' ... '9'] = true,
 	['!'] = true,
@@ -26,11 +26,6 @@ static const bool token_bytes[256] = { ['a' ... 'z'] = true,
 	['`'] = true,
 	['|'] = true,
 	['~'] = true };
-
-bool is_token(uint8_t byte)
-{
-	return token_bytes[byte];
-}
 
 /* The fields as they come together from their lines. */
 struct reader {

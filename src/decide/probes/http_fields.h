@@ -13,8 +13,13 @@ struct fields {
 	} upgrade[FINDING_VALUES_MAX];
 };
 
+extern const bool token_bytes[256];
+
 /* A character of a token, RFC 9110 5.6.2. */
-bool is_token(uint8_t byte);
+static inline bool is_token(uint8_t byte)
+{
+	return token_bytes[byte];
+}
 
 /* Reads from the first field's line. MORE: the fields have not ended, and nothing is known. NO: they are not sound. */
 enum verdict fields_read(struct fields *ret, const uint8_t *line, const uint8_t *end);

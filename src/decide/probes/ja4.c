@@ -58,11 +58,13 @@ static bool list_fill(struct list *list, const uint8_t *bytes, size_t len)
 	return true;
 }
 
-/* Shell's: short lists, and the C library's would allocate for long ones. */
+/* Shell's: the lists are short, and the C library's would allocate for long ones. */
 static void list_sort(struct list *list)
 {
-	for (size_t gap = list->n > 32 ? 57 : 1; gap > 0; gap /= 7) {
-		for (size_t i = gap; i < list->n; i++) {
+	static const size_t gaps[] = { 132, 57, 23, 10, 4, 1 };
+
+	for (size_t k = 0; k < sizeof(gaps) / sizeof(gaps[0]); k++) {
+		for (size_t gap = gaps[k], i = gap; i < list->n; i++) {
 			uint16_t value = list->value[i];
 			size_t to = i;
 			for (; to >= gap && list->value[to - gap] > value; to -= gap)
@@ -107,6 +109,10 @@ static bool extensions_find(struct found *found, const uint8_t *bytes, size_t le
 {
 	size_t data_len;
 
+	found->alpn = found->algorithms = found->versions = NULL;
+	found->alpn_len = found->algorithms_len = found->versions_len = 0;
+	found->has_name = false;
+	found->n = found->types.n = 0;
 	for (size_t at = 0; at + 4 <= len; at += 4 + data_len) {
 		uint32_t type = look_be16(bytes + at);
 		const uint8_t *data = bytes + at + 4;
@@ -189,7 +195,7 @@ static void alpn_write(uint8_t dst[2], const uint8_t *data, size_t len)
 
 bool ja4_write(uint8_t dst[JA4_LEN], const struct ja4_hello *hello)
 {
-	struct found found = { 0 };
+	struct found found;
 	struct list list; /* of ciphers, then of signature algorithms */
 	uint8_t text[2 * 5 * LIST_MAX];
 
