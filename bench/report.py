@@ -5,6 +5,7 @@ import statistics
 import figures
 
 DECISION_LIMIT = 2.0  # a decision among 10,000 services may cost this many times one among 10
+PROBES_LIMIT = 2000  # ns that one over 1 KB with every built-in probe in use may cost, median
 
 
 class Results:
@@ -143,3 +144,27 @@ def decision_verdict(lines):
     listed = ", ".join(f"{kind} {value:.2f}" for kind, value in slow.items())
     return (f"*** TOO SLOW *** a decision among 10,000 services costs more than {DECISION_LIMIT:.0f} times "
             f"one among 10: {listed}\n")
+
+
+def probes_median(lines):
+    """(how many probes, ns), or None where it was not measured."""
+    return next(((line["probes"], line["ns"]) for line in lines if line["evidence"] == "all"), None)
+
+
+def probes_are_fast(lines):
+    median = probes_median(lines)
+    return median is not None and median[1] <= PROBES_LIMIT
+
+
+def probes_table(lines):
+    cases = {(line["evidence"], line["order"], line["ja4"]): line["ns"] for line in lines if line["evidence"] != "all"}
+    ways = [("table", False), ("table", True), ("reverse", False), ("reverse", True)]
+    rows = [[evidence] + [f"{cases[evidence, *way]:,}" for way in ways] for evidence in dict.fromkeys(case[0] for case in cases)]
+    head = ["ns a decision over 1 KB"] + [f"{order} order{', JA4' if ja4 else ''}" for order, ja4 in ways]
+    return table("What a decision costs with every built-in probe in use:", head, rows)
+
+
+def probes_verdict(lines):
+    probes, ns = probes_median(lines)
+    held = "Held" if ns <= PROBES_LIMIT else "*** TOO SLOW ***"
+    return f"{held}: with {probes} probes in use the median is {ns:,} ns, at most {PROBES_LIMIT:,} are wanted.\n"

@@ -110,9 +110,9 @@ def play_rounds(bench, arguments):
     return results
 
 
-def measure_decisions(build):
-    """The lines of decide_bench; none when it is not there or fails, so that the rest is still reported."""
-    program = build / "bench" / "decide_bench"
+def measure_decisions(build, name):
+    """The lines of one of the two programs; none when it is not there or fails, so that the rest is still reported."""
+    program = build / "bench" / name
     if not program.exists():
         return []
     done = subprocess.run([program], stdout=subprocess.PIPE, text=True, check=False)
@@ -126,7 +126,7 @@ def title(arguments, cores):
             f"{network.described()}; Linux {platform.release()}. Ratios travel, absolute figures do not.")
 
 
-def print_report(results, decisions, heading, chosen):
+def print_report(results, decisions, probes, heading, chosen):
     print(report.figures_table(results, heading))
     print(report.legend(chosen))
     for text in (report.ratios_table(results), report.spread_line(results), report.failures_text(results)):
@@ -137,12 +137,17 @@ def print_report(results, decisions, heading, chosen):
         print(report.decision_verdict(decisions))
     else:
         print("What a decision costs: NOT MEASURED, bench/decide_bench is not built or failed.")
+    if probes:
+        print(report.probes_table(probes))
+        print(report.probes_verdict(probes))
+    else:
+        print("What a decision costs with every probe: NOT MEASURED, bench/probe_bench is not built or failed.")
 
 
-def succeeded(results, decisions):
+def succeeded(results, decisions, probes):
     ours = [failure for failure in results.failures if failure["contender"].startswith("usher")]
     ratios = report.decision_ratios(decisions).values()
-    return not ours and bool(ratios) and max(ratios) <= report.DECISION_LIMIT
+    return not ours and bool(ratios) and max(ratios) <= report.DECISION_LIMIT and report.probes_are_fast(probes)
 
 
 def main():
@@ -157,13 +162,14 @@ def main():
         bench = figures.Bench(ground, arguments.build / "bench", arguments.seconds)
         with ground.server():
             results = play_rounds(bench, arguments)
-    decisions = measure_decisions(arguments.build)
+    decisions = measure_decisions(arguments.build, "decide_bench")
+    probes = measure_decisions(arguments.build, "probe_bench")
     heading = title(arguments, cores)
-    print_report(results, decisions, heading, arguments.contenders)
-    everything = {"conditions": heading, **results.as_json(), "decisions": decisions}
+    print_report(results, decisions, probes, heading, arguments.contenders)
+    everything = {"conditions": heading, **results.as_json(), "decisions": decisions, "probes": probes}
     arguments.out.write_text(json.dumps(everything, indent=1) + "\n")
     print(f"All rounds: {arguments.out}")
-    return 0 if succeeded(results, decisions) else 1
+    return 0 if succeeded(results, decisions, probes) else 1
 
 
 if __name__ == "__main__":
