@@ -205,8 +205,8 @@ static int demo_write(FILE *to)
 		"protocols = ( { name = \"echo\"; string = \"echo\"; } );\n"
 		"\n"
 		"services = (\n"
-		"  { name = \"page\"; match = \"http\"; exec = [ \"%s\", \"demo\", \"page\" ]; },\n"
-		"  { name = \"echo\"; match = \"echo\"; exec = [ \"%s\", \"demo\", \"echo\" ]; },\n",
+		"  { name = \"echo\"; match = \"echo\"; exec = [ \"%s\", \"demo\", \"echo\" ]; },\n"
+		"  { name = \"page\"; match = \"http\"; exec = [ \"%s\", \"demo\", \"page\" ]; },\n",
 		demo.port, demo.usher, demo.usher);
 	if (demo.directory[0])
 		fprintf(to,
