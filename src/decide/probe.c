@@ -19,7 +19,7 @@ const struct probe probes[] = {
 	{ "mqtt", .stream = probe_mqtt, .attributes = 1U << ATTRIBUTE_VERSION | 1U << ATTRIBUTE_USER },
 	{ "redis", .stream = probe_redis },
 	{ "postgres", .stream = probe_postgres, .attributes = 1U << ATTRIBUTE_USER | 1U << ATTRIBUTE_DATABASE },
-	{ "rdp", .stream = probe_rdp, .attributes = 1U << ATTRIBUTE_COOKIE },
+	{ "rdp", .stream = probe_rdp, .datagram = probe_rdp_datagram, .attributes = 1U << ATTRIBUTE_COOKIE },
 	{ "sip", .stream = probe_sip, .datagram = probe_sip_datagram },
 	{ "rtsp", .stream = probe_rtsp },
 	{ "stun", .stream = probe_stun, .datagram = probe_stun_datagram },

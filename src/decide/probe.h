@@ -37,6 +37,7 @@ const struct byte_set *probe_first_bytes(const struct probe *probe); /* NULL: no
 probe_function probe_ssh, probe_http, probe_tls, probe_tcpmux, probe_any;
 probe_function probe_openvpn, probe_openvpn_datagram;
 probe_function probe_socks4, probe_socks5;
-probe_function probe_xmpp, probe_mqtt, probe_redis, probe_postgres, probe_rdp;
+probe_function probe_xmpp, probe_mqtt, probe_redis, probe_postgres;
+probe_function probe_rdp, probe_rdp_datagram;
 probe_function probe_sip, probe_sip_datagram, probe_rtsp, probe_stun, probe_stun_datagram;
 probe_function probe_dns, probe_dns_datagram;

@@ -122,6 +122,9 @@ static void encrypted_with_tls_crypt(void **state)
 	assert_int_equal(packet_run(), VERDICT_NO);
 	memcpy(packet + 11, "\xf\0\0\0", 4);
 	assert_int_equal(packet_run(), VERDICT_NO);
+	memcpy(packet + 11, "\0\0\0\1", 4);
+	packet[2] = 0x08; /* version 1 is older */
+	assert_int_equal(packet_run(), VERDICT_NO);
 }
 
 static void encrypted_with_a_key_of_the_client(void **state)

@@ -121,6 +121,26 @@ static void strangers(void **state)
 	CASES_CHECK("rdp", cases);
 }
 
+/* MS-RDPEUDP 2.2.2.1, 2.2.2.5, 3.1.5.1.1 */
+static void datagrams(void **state)
+{
+#define SYN(flags, mtus) "\xff\xff\xff\xff\x00\x40" flags "\x12\x34\x56\x78" mtus
+#define MTUS             "\x04\xd0\x04\xd0"
+	static const struct probe_case cases[] = {
+		CASE_YES(SYN("\x00\x01", MTUS), 0, ""),
+		CASE_YES(SYN("\x02\x01", "\x04\x6c\x04\x6c") "\x00\x00\x00", 0, ""),
+		CASE_YES(SYN("\x18\x01", MTUS) CORRELATION, 0, ""),
+		CASE_NO(SYN("\x00\x05", MTUS), 0), /* acknowledges */
+		CASE_NO(SYN("\x10\x00", MTUS), 0), /* no SYN */
+		CASE_NO(SYN("\x00\x01", "\x04\xd1\x04\xd0"), 0),
+		CASE_NO(SYN("\x00\x01", "\x04\xd0\x04\x6b"), 0),
+		CASE_NO(SYN("\x00\x01", "\x04\xd0\x04"), 0),
+		CASE_NO("\xff\xff\xff\xfe\x00\x40\x00\x01\x12\x34\x56\x78" MTUS, 0),
+		CASE_NO(CR("\x13", "\x0e") NEG, 0),
+	};
+	DATAGRAMS_CHECK("rdp", cases);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -129,6 +149,7 @@ int main(void)
 		cmocka_unit_test(preconnection_packets),
 		cmocka_unit_test(beginnings),
 		cmocka_unit_test(strangers),
+		cmocka_unit_test(datagrams),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,7 +103,8 @@ static enum verdict packet_match(const uint8_t *bytes, size_t len, size_t packet
 		return VERDICT_NO;
 	if (len >= SESSION_END && !session_is_likely(bytes + 1))
 		return VERDICT_NO;
-	if (bytes[0] != RESET_CLIENT_V3 && packet_len != CRYPT_LEN)
+	/* Version 1 is older than tls-crypt. */
+	if (bytes[0] == RESET_CLIENT_V1 || (bytes[0] == RESET_CLIENT_V2 && packet_len != CRYPT_LEN))
 		return open_match(bytes, len, packet_len);
 	if (len < SESSION_END + 4)
 		return VERDICT_MORE;

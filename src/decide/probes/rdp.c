@@ -12,6 +12,12 @@
  * source reference is zero; or with the version of a preconnection packet, the second with its count. The parts must fill
  * the lengths exactly; those agree. `cookie` is the value of mstshash.
  *
+ * Over UDP a client begins with the SYN datagram of MS-RDPEUDP 3.1.5.1.1, a larger one filled up with zeros:
+ *
+ *     ff ff ff ff | window[2] | flags[2] | sequence[4] | mtu[2] mtu[2] | what the flags say
+ *                               SYN, without others but      1132..1232
+ *                               lossy, correlation id, version
+ *
  * Other users of TPKT and X.224 (S7, MMS, X.400) name their TSAP in the request and so are refused; H.323 does not begin
  * with a Connection Request. One that sends the bare request cannot be told from an old RDP client. Owns no memory. */
 #include "finding.h"
@@ -26,6 +32,11 @@ enum {
 	NEGOTIATION_LEN = 8,
 	CORRELATION_LEN = 36,
 	FLAG_CORRELATION = 0x08,
+	SYN_LEN = 16,
+	FLAG_SYN = 0x0001,
+	FLAGS_OF_SYN = 0x0001 | 0x0200 | 0x0800 | 0x1000,
+	MTU_MIN = 1132,
+	MTU_MAX = 1232,
 	PRECONNECTION_LEN = 12, /* without what its version adds */
 	PRECONNECTION_LEN_MAX = PRECONNECTION_LEN + 6 + 2 * 512,
 };
@@ -159,4 +170,19 @@ enum verdict probe_rdp(const struct evidence *evidence, struct findings *finding
 	if (verdict == VERDICT_YES && len > at && request_match(bytes + at, len - at, findings) == VERDICT_NO)
 		finding_settle(findings, ATTRIBUTE_COOKIE, NULL, 0);
 	return verdict;
+}
+
+enum verdict probe_rdp_datagram(const struct evidence *evidence, struct findings *findings)
+{
+	const uint8_t *bytes = evidence->bytes;
+
+	if (evidence->len < SYN_LEN || evidence->len > MTU_MAX || look_be32(bytes) != UINT32_MAX)
+		return VERDICT_NO;
+	uint32_t flags = look_be16(bytes + 6), up = look_be16(bytes + 12), down = look_be16(bytes + 14);
+	if (!(flags & FLAG_SYN) || flags & ~FLAGS_OF_SYN)
+		return VERDICT_NO;
+	if (up < MTU_MIN || up > MTU_MAX || down < MTU_MIN || down > MTU_MAX)
+		return VERDICT_NO;
+	finding_settle(findings, ATTRIBUTE_COOKIE, NULL, 0);
+	return VERDICT_YES;
 }
