@@ -17,7 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SSHD "/usr/sbin/sshd"
+#define SSHD      "/usr/sbin/sshd"
+#define DIRECTORY "/tmp/usher-demo-XXXXXX"
 
 struct demo {
 	char usher[512];    /* this program */
@@ -158,7 +159,7 @@ static void prepare_ssh(void)
 	if (access(SSHD, X_OK) < 0 || !self)
 		return;
 	demo.login = strdup(self->pw_name);
-	strcpy(demo.directory, "/tmp/usher-demo-XXXXXX");
+	strcpy(demo.directory, DIRECTORY);
 	if (!demo.login || !mkdtemp(demo.directory)) {
 		demo.directory[0] = '\0';
 		return;
@@ -210,6 +211,7 @@ static int demo_write(FILE *to)
 		demo.port, demo.usher, demo.usher);
 	if (demo.directory[0])
 		fprintf(to,
+			"  # Its keys are made when the demonstration starts, in a folder that goes when it ends.\n"
 			"  { name = \"ssh\"; match = \"ssh\"; exec = [ \"" SSHD
 			"\", \"-i\", \"-f\", \"/dev/null\", \"-h\", \"%s/host_key\",\n"
 			"      \"-o\", \"AuthorizedKeysFile=%s/key.pub\", \"-o\", \"StrictModes=no\", "
@@ -304,7 +306,10 @@ int command_demo(int argc, char **argv)
 		return 1;
 	}
 	demo.usher[n] = '\0';
-	if (print)
+	if (print) {
+		if (access(SSHD, X_OK) == 0)
+			strcpy(demo.directory, DIRECTORY);
 		return demo_write(stdout) < 0;
+	}
 	return demo_serve();
 }

@@ -70,6 +70,8 @@ int main(int argc, char **argv)
 	const struct command *foreign = command_by_own_name(argv[0]);
 	if (foreign)
 		return foreign->run(argc, argv);
+	static char own_name[] = "usher"; /* by which getopt() complains */
+	argv[0] = own_name;
 	if (argc < 2 || (argv[1][0] == '-' && argv[1][1] != '-'))
 		return command_run(argc, argv);
 	if (strcmp(argv[1], "--help") == 0)
@@ -77,8 +79,11 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--version") == 0)
 		return print_version();
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		if (strcmp(argv[1], commands[i].name) == 0)
+		if (strcmp(argv[1], commands[i].name) == 0) {
+			if (!commands[i].foreign)
+				argv[1] = own_name;
 			return commands[i].run(argc - 1, argv + 1);
+		}
 	fprintf(stderr, "usher: unknown command `%s'\n\n", argv[1]);
 	return print_usage(stderr);
 }

@@ -128,6 +128,21 @@ def test_print_is_a_configuration_that_check_accepts(place):
         assert re.search(r"page +http", checked.stdout)
 
 
+def test_print_is_what_serves(demo, usher):
+    """But for the end of the name of the folder with the keys."""
+    one = demo()
+    port = free_port()
+    printed = run_usher("demo", "-p", port, "--print").stdout
+    found = re.search(r"ssh -F (\S+)/ssh_config", one.text)
+    assert bool(found) == ('name = "ssh"' in printed)
+    if not found:
+        pytest.skip("no sshd here")
+    second = usher(printed.replace("/tmp/usher-demo-XXXXXX", found.group(1)), serving=False)
+    second.wait_log("serving: ")
+    done = paste(f"ssh -F {found.group(1)}/ssh_config -p {port} demo 'echo hello from sshd'")
+    assert done.returncode == 0 and done.stdout == "hello from sshd\n", done
+
+
 def test_print_is_a_configuration_that_serves(usher):
     port = free_port()
     one = usher(run_usher("demo", "-p", port, "--print").stdout, serving=False)

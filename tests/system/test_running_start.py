@@ -538,7 +538,9 @@ def test_the_hard_limit_of_descriptors_is_used(usher):
 
 def test_usage_errors():
     for args, wanted in (
-        (["run", "-x"], "usage"),
+        (["run", "-x"], "usher: invalid option -- 'x'\nusage"),
+        (["-x"], "usher: invalid option -- 'x'\nusage"),
+        (["check", "-x"], "usher: invalid option -- 'x'\nusage"),
         (["run", "more"], "usage"),
         (["-d", "-i"], "usage"),
         (["nonsense"], "unknown command"),
