@@ -101,7 +101,7 @@ bool explain_line(struct explainer *explainer, const char *line, size_t len, FIL
 	if (wrong) {
 		write_error(label ? label : "", wrong, to);
 	} else {
-		explanation_write_json(explainer_end(explainer, false), label, to);
+		explanation_write_json(explainer_end(explainer, EXPLAIN_OPEN), label, to);
 		putc('\n', to);
 	}
 	free(label);

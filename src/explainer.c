@@ -11,8 +11,10 @@
 
 struct explainer {
 	const struct policy *policy; /* NULL: only the built-in probes */
+	size_t listener;
 	uint32_t on_unknown, on_silence;
 	const struct protocol *protocols;
+	size_t n_protocols;
 	const struct decider *decider;
 	struct protocol *own_protocols; /* without a policy, and so the decider */
 	struct decider *own_decider;
@@ -41,6 +43,7 @@ static int built_in_compile(struct explainer *explainer)
 	int r = -ENOMEM;
 
 	explainer->protocols = explainer->own_protocols = calloc(n_probes, sizeof(*explainer->own_protocols));
+	explainer->n_protocols = n_probes;
 	if (!rules || !numbers || !explainer->own_protocols)
 		goto out;
 	for (uint32_t i = 0; i < n_probes; i++) {
@@ -66,11 +69,14 @@ int explainer_new(struct explainer **ret, const struct policy *policy, size_t li
 		return -ENOMEM;
 	explainer->findings.wanted = UINT32_MAX;
 	explainer->policy = policy;
+	explainer->on_unknown = explainer->on_silence = SERVICE_NONE;
 	if (policy) {
+		explainer->listener = listener;
 		explainer->protocols = policy->protocols;
+		explainer->n_protocols = policy->n_protocols;
 		explainer->decider = policy->deciders[listener];
-		explainer->on_unknown = policy->on_unknown;
-		explainer->on_silence = policy->on_silence;
+		explainer->on_unknown = policy->listeners[listener].on_unknown;
+		explainer->on_silence = policy->listeners[listener].on_silence;
 	} else {
 		r = built_in_compile(explainer);
 	}
@@ -88,6 +94,22 @@ void explainer_free(struct explainer *explainer)
 	decider_free(explainer->own_decider);
 	free(explainer->own_protocols);
 	free(explainer);
+}
+
+const struct policy *explainer_policy(const struct explainer *explainer)
+{
+	return explainer->policy;
+}
+
+size_t explainer_listener(const struct explainer *explainer)
+{
+	return explainer->listener;
+}
+
+const struct protocol *explainer_protocols(const struct explainer *explainer, size_t *ret_n)
+{
+	*ret_n = explainer->n_protocols;
+	return explainer->protocols;
 }
 
 /* --- Deciding -------------------------------------------------------------------------- */
@@ -183,40 +205,48 @@ static const char *service_name(const struct explainer *explainer, uint32_t serv
 	return explainer->policy ? explainer->policy->services[service].name : explainer->protocols[service].name;
 }
 
-static void __attribute__((format(printf, 2, 3))) why_add(struct explanation *explanation, const char *format, ...)
+void explainer_note(struct explainer *explainer, const char *format, ...)
 {
-	size_t used = strlen(explanation->why);
+	char *why = explainer->explanation.why;
+	size_t used = strlen(why);
 	va_list arguments;
 
 	va_start(arguments, format);
-	vsnprintf(explanation->why + used, sizeof(explanation->why) - used, format, arguments);
+	vsnprintf(why + used, EXPLAIN_WHY_MAX - used, format, arguments);
 	va_end(arguments);
 }
 
-static void why_yes(struct explainer *explainer, bool closed)
+/* It has said YES, and one before it has not said NO. */
+static void why_held(struct explainer *explainer, enum explain_end how)
 {
-	struct explanation *explanation = &explainer->explanation;
 	const char *yes = service_name(explainer, explainer->outcome.yes);
 
-	if (explanation->is_datagram) {
-		why_add(explanation, "`%s' says YES to the datagram", yes);
-	} else if (explainer->is_settled && explainer->before.yes == explainer->outcome.yes) {
-		why_add(explanation, "`%s' has said YES before, and `%s' in front of it says NO with byte %zu", yes,
-			service_name(explainer, explainer->before.more), explanation->decided_at);
-	} else if (explainer->is_settled) {
-		why_add(explanation, "`%s' says YES with byte %zu", yes, explanation->decided_at);
-	} else {
-		why_add(explanation, "`%s' says YES, and `%s' in front of it waits for more: ", yes,
-			service_name(explainer, explainer->outcome.more));
-		if (explanation->decided_at != EXPLAIN_NEVER)
-			why_add(explanation, "which counts as NO with %d bytes", EVIDENCE_MAX);
-		else if (closed)
-			why_add(explanation, "the client has closed, so `%s' gets it at once", yes);
-		else if (explainer->policy && explainer->policy->decide_timeout_us == 0)
-			why_add(explanation, "without a `decide_timeout' for ever");
-		else
-			why_add(explanation, "`%s' gets it at the deadline", yes);
-	}
+	explainer_note(explainer, "`%s' says YES, and `%s' in front of it waits for more: ", yes,
+		service_name(explainer, explainer->outcome.more));
+	if (explainer->explanation.decided_at != EXPLAIN_NEVER)
+		explainer_note(explainer, "that counts as NO with %d bytes", EVIDENCE_MAX);
+	else if (how == EXPLAIN_CLOSED)
+		explainer_note(explainer, "the client has closed, so `%s' gets it at once", yes);
+	else if (explainer->policy && explainer->policy->decide_timeout_us == 0)
+		explainer_note(explainer, "without a `decide_timeout' for ever");
+	else
+		explainer_note(explainer, "`%s' gets it at the deadline", yes);
+}
+
+static void why_yes(struct explainer *explainer, enum explain_end how)
+{
+	const char *yes = service_name(explainer, explainer->outcome.yes);
+	size_t at = explainer->explanation.decided_at;
+
+	if (explainer->explanation.is_datagram)
+		explainer_note(explainer, "`%s' says YES to the datagram", yes);
+	else if (!explainer->is_settled)
+		why_held(explainer, how);
+	else if (explainer->before.yes == explainer->outcome.yes)
+		explainer_note(explainer, "`%s' has said YES before, and `%s' in front of it says NO with byte %zu",
+			yes, service_name(explainer, explainer->before.more), at);
+	else
+		explainer_note(explainer, "`%s' says YES with byte %zu", yes, at);
 }
 
 static void why_otherwise(struct explainer *explainer, const char *key, uint32_t service)
@@ -224,42 +254,41 @@ static void why_otherwise(struct explainer *explainer, const char *key, uint32_t
 	if (!explainer->policy)
 		return;
 	if (service == SERVICE_NONE)
-		why_add(&explainer->explanation, "; without `%s' it is closed", key);
+		explainer_note(explainer, "; without `%s' it is closed", key);
 	else
-		why_add(&explainer->explanation, "; `%s' is `%s'", key, service_name(explainer, service));
+		explainer_note(explainer, "; `%s' is `%s'", key, service_name(explainer, service));
 }
 
 static void why_no(struct explainer *explainer)
 {
-	struct explanation *explanation = &explainer->explanation;
 	const char *who = explainer->policy ? "service" : "protocol";
+	size_t at = explainer->explanation.decided_at;
 
-	if (explanation->is_datagram)
-		why_add(explanation, "every %s says NO to the datagram", who);
+	if (explainer->explanation.is_datagram)
+		explainer_note(explainer, "every %s says NO to the datagram", who);
 	else if (!explainer->is_settled)
-		why_add(explanation, "`%s' waits for more, which counts as NO with %d bytes",
+		explainer_note(explainer, "`%s' waits for more, which counts as NO with %d bytes",
 			service_name(explainer, explainer->outcome.more), EVIDENCE_MAX);
-	else if (explanation->decided_at == 1 || explainer->before.more == SERVICE_NONE)
-		why_add(explanation, "every %s says NO with byte %zu", who, explanation->decided_at);
+	else if (at == 1 || explainer->before.more == SERVICE_NONE)
+		explainer_note(explainer, "every %s says NO with byte %zu", who, at);
 	else
-		why_add(explanation, "every %s says NO, `%s' with byte %zu as one of the last", who,
-			service_name(explainer, explainer->before.more), explanation->decided_at);
+		explainer_note(explainer, "every %s says NO, `%s' as one of the last with byte %zu", who,
+			service_name(explainer, explainer->before.more), at);
 	why_otherwise(explainer, "on_unknown", explainer->on_unknown);
 }
 
-static void why_more(struct explainer *explainer, bool closed)
+static void why_more(struct explainer *explainer, enum explain_end how)
 {
-	struct explanation *explanation = &explainer->explanation;
-
-	if (explanation->len == 0)
-		why_add(explanation, "there are no bytes");
+	if (explainer->explanation.len == 0)
+		explainer_note(explainer, "there are no bytes");
 	else
-		why_add(explanation, "the bytes end, and `%s' waits for more",
+		explainer_note(explainer, "the bytes end, and `%s' waits for more",
 			service_name(explainer, explainer->outcome.more));
-	if (closed)
-		why_add(explanation, "; the client has closed, so nobody gets it");
+	if (how != EXPLAIN_OPEN)
+		explainer_note(explainer, "; the client has %s, so nobody gets it",
+			how == EXPLAIN_CLOSED ? "closed" : "reset it");
 	else if (explainer->policy && explainer->policy->decide_timeout_us == 0)
-		why_add(explanation, "; without a `decide_timeout' for ever");
+		explainer_note(explainer, "; without a `decide_timeout' for ever");
 	else
 		why_otherwise(explainer, "on_silence", explainer->on_silence);
 }
@@ -267,17 +296,19 @@ static void why_more(struct explainer *explainer, bool closed)
 /* Would an identifier be asked? It is not: nobody but a running usher may. */
 static void why_identifiers(struct explainer *explainer)
 {
-	struct explanation *explanation = &explainer->explanation;
+	const struct explanation *explanation = &explainer->explanation;
 	size_t len = explanation->decided_at != EXPLAIN_NEVER ? explanation->decided_at : explanation->len;
 	struct outcome outcome;
 
 	if (!explainer->policy || explainer->policy->n_identifiers == 0 || len == 0)
 		return;
 	decide(explainer, len, true, &outcome);
-	if (outcome.more != SERVICE_NONE && outcome.more < explainer->outcome.yes)
-		why_add(explanation, "; first an identifier would be asked, and could name it for `%s'",
+	if (outcome.more < explainer->outcome.yes && outcome.more != explainer->outcome.more)
+		explainer_note(explainer, "; first an identifier would be asked, and could name it for `%s'",
 			service_name(explainer, outcome.more));
 }
+
+/* --- The end --------------------------------------------------------------------------- */
 
 static void take_name(struct explainer *explainer, uint32_t service)
 {
@@ -285,28 +316,27 @@ static void take_name(struct explainer *explainer, uint32_t service)
 		explainer->explanation.service = explainer->policy->services[service].name;
 }
 
-const struct explanation *explainer_end(struct explainer *explainer, bool closed)
+const struct explanation *explainer_end(struct explainer *explainer, enum explain_end how)
 {
 	struct explanation *explanation = &explainer->explanation;
 	const struct outcome *outcome = &explainer->outcome;
-	bool is_final = explanation->decided_at != EXPLAIN_NEVER;
 	struct outcome whole;
 
-	if (outcome->yes != SERVICE_NONE) {
+	if (outcome->yes != SERVICE_NONE && (explainer->is_settled || how != EXPLAIN_RESET)) {
 		explanation->verdict = VERDICT_YES;
 		take_name(explainer, outcome->yes);
 		if (outcome->protocol != PROTOCOL_NONE)
 			explanation->protocol = explainer->protocols[outcome->protocol].name;
-		why_yes(explainer, closed);
-	} else if (is_final) {
+		why_yes(explainer, how);
+	} else if (explanation->decided_at != EXPLAIN_NEVER) {
 		explanation->verdict = VERDICT_NO;
 		take_name(explainer, explainer->on_unknown);
 		why_no(explainer);
 	} else {
 		explanation->verdict = VERDICT_MORE;
-		if (!closed)
+		if (how == EXPLAIN_OPEN)
 			take_name(explainer, explainer->on_silence);
-		why_more(explainer, closed);
+		why_more(explainer, how);
 	}
 	why_identifiers(explainer);
 	findings_reset(&explainer->findings);

@@ -27,11 +27,24 @@ struct explainer;
 int explainer_new(struct explainer **ret, const struct policy *policy, size_t listener);
 void explainer_free(struct explainer *explainer); /* accepts NULL */
 
+enum explain_end {
+	EXPLAIN_OPEN,   /* the client may have sent more, later */
+	EXPLAIN_CLOSED, /* it closed behind these bytes */
+	EXPLAIN_RESET,
+};
+
 /* One flow: begin, then each segment or datagram as it would arrive, then end. The first datagram with bytes in it decides.
- * The explanation is the explainer's, until it begins again. `closed`: no more bytes can come. */
+ * The explanation is the explainer's, until it begins again. */
 void explainer_begin(struct explainer *explainer, bool is_datagram);
 void explainer_feed(struct explainer *explainer, const void *bytes, size_t len);
-const struct explanation *explainer_end(struct explainer *explainer, bool closed);
+const struct explanation *explainer_end(struct explainer *explainer, enum explain_end how);
+/* A further half of the sentence, after the end. */
+void explainer_note(struct explainer *explainer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What it asks, for who wants to ask one by one. */
+const struct policy *explainer_policy(const struct explainer *explainer); /* NULL: none */
+size_t explainer_listener(const struct explainer *explainer);
+const struct protocol *explainer_protocols(const struct explainer *explainer, size_t *ret_n);
 
 /* The explanation as an object of JSON, all ASCII, in one line without its end. `label` is what stands before the other members,
  * such as "\"id\": 7, ". */

@@ -27,6 +27,16 @@ static struct decider *decider_compile(struct compiler *compiler, struct rule *r
 	return decider;
 }
 
+static void rules_keep(struct compiler *compiler, uint32_t listener, const struct rule *rules, size_t n_rules)
+{
+	struct policy *policy = compiler->policy;
+
+	if (!policy->rule_lists)
+		policy->rule_lists = arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->rule_lists));
+	policy->rule_lists[listener] =
+		(struct rule_list){ arena_memdup(compiler->arena, rules, n_rules * sizeof(*rules)), n_rules };
+}
+
 /* One for all listeners, unless some rule asks where the connection came in. */
 static void listeners_decide(struct compiler *compiler, struct rule *rules)
 {
@@ -40,11 +50,15 @@ static void listeners_decide(struct compiler *compiler, struct rule *rules)
 		size_t n_rules = 0;
 		if (shared && l > 0) {
 			policy->deciders[l] = policy->deciders[0];
+			if (policy->rule_lists)
+				policy->rule_lists[l] = policy->rule_lists[0];
 			continue;
 		}
 		for (size_t i = 0; i < compiler->n_drafts; i++)
 			if (draft_applies(&compiler->drafts[i], l))
 				rules[n_rules++] = compiler->drafts[i].rule;
+		if (compiler->options->keep_rules)
+			rules_keep(compiler, l, rules, n_rules);
 		policy->deciders[l] = decider_compile(compiler, rules, n_rules);
 		if (!policy->deciders[l])
 			break;

@@ -56,6 +56,12 @@ struct identifier {
 
 enum log_sink { SINK_STDERR, SINK_SYSLOG, SINK_JOURNAL, SINK_FILE };
 
+/* What a listener's decider was made of, for who asks the services one by one. */
+struct rule_list {
+	const struct rule *rules;
+	size_t n_rules;
+};
+
 struct policy {
 	const char *file;
 
@@ -77,6 +83,7 @@ struct policy {
 	struct service *services; /* in file order */
 	size_t n_services;
 	const struct decider **deciders; /* one a listener; may be the same */
+	struct rule_list *rule_lists;    /* likewise; NULL unless the options ask for them */
 	uint32_t on_silence, on_unknown; /* of listeners that do not say otherwise */
 
 	const char **names; /* host names of backends, for the resolver */
@@ -105,7 +112,8 @@ struct policy {
 };
 
 struct policy_options {
-	uint16_t port; /* overrides that of every IP listener; 0: as configured */
+	uint16_t port;   /* overrides that of every IP listener; 0: as configured */
+	bool keep_rules; /* fill rule_lists */
 };
 
 /* Reads and compiles. 0 and a policy, or -EINVAL with at least one error among the complaints. Warnings

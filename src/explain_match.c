@@ -1,0 +1,124 @@
+/* Asks matchers one by one, at ever other lengths: a verdict is never taken back, so the byte that brought it is found by halves. A
+ * service is asked through a decider of its rules alone.
+ *
+ * Refuses to ask identifiers. Owns the findings that the answers leave behind, which are nobody's business. */
+#include "explain_match.h"
+
+#include "module.h"
+
+#include <errno.h>
+
+static struct findings findings;
+
+/* The question to one matcher. */
+struct question {
+	const struct explanation *explanation;
+	const struct protocol *protocol; /* or */
+	const struct decider *decider;
+};
+
+static enum verdict ask(const struct question *question, size_t len)
+{
+	static uint64_t serial = UINT64_MAX; /* far from those of the explainer's own looks */
+	struct outcome outcome;
+	struct evidence evidence = {
+		.bytes = question->explanation->bytes,
+		.len = len,
+		.is_datagram = question->explanation->is_datagram,
+		.serial = serial--,
+	};
+
+	if (question->protocol)
+		return protocol_match(question->protocol, &evidence, &findings);
+	decider_decide(question->decider, &evidence, &findings, &outcome);
+	if (outcome.more != SERVICE_NONE)
+		return VERDICT_MORE;
+	return outcome.yes != SERVICE_NONE ? VERDICT_YES : VERDICT_NO;
+}
+
+static void question_answer(const struct question *question, struct matched *ret)
+{
+	size_t open = 0, settled = question->explanation->len;
+
+	*ret = (struct matched){ VERDICT_MORE, 0 };
+	if (settled == 0)
+		return;
+	ret->verdict = ask(question, settled);
+	if (ret->verdict == VERDICT_MORE)
+		return;
+	while (!question->explanation->is_datagram && settled - open > 1) {
+		size_t middle = open + (settled - open) / 2;
+		if (ask(question, middle) == VERDICT_MORE)
+			open = middle;
+		else
+			settled = middle;
+	}
+	ret->at = settled;
+}
+
+void explain_match_protocol(
+	const struct explanation *explanation, const struct protocol *protocol, struct matched *ret)
+{
+	question_answer(&(struct question){ .explanation = explanation, .protocol = protocol }, ret);
+}
+
+int explain_match_service(const struct explainer *explainer, const struct explanation *explanation, uint32_t service,
+	struct matched *ret)
+{
+	const struct policy *policy = explainer_policy(explainer);
+	const struct rule_list *list = &policy->rule_lists[explainer_listener(explainer)];
+	struct question question = { .explanation = explanation };
+	struct decider *decider;
+	size_t first = 0, end;
+
+	while (first < list->n_rules && list->rules[first].service != service)
+		first++;
+	for (end = first; end < list->n_rules && list->rules[end].service == service;)
+		end++;
+	if (first == end)
+		return -ENOENT;
+	int r = decider_new(&decider, policy->protocols, policy->n_protocols, list->rules + first, end - first);
+	if (r < 0)
+		return r;
+	question.decider = decider;
+	question_answer(&question, ret);
+	decider_free(decider);
+	return 0;
+}
+
+static bool protocol_learns(const struct protocol *protocol, uint32_t attributes)
+{
+	uint32_t learns = protocol->probe ? protocol->probe->attributes
+		: protocol->module        ? protocol->module->attributes
+					  : 0;
+
+	return learns & attributes;
+}
+
+static void rule_asks(const struct rule *rule, const struct protocol *protocols, size_t n_protocols, bool *ret)
+{
+	uint32_t attributes = 0;
+
+	for (size_t i = 0; i < rule->n_protocols; i++)
+		ret[rule->protocols[i]] = true;
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
+		if (rule->attribute[i].count > 0)
+			attributes |= 1U << i;
+	for (size_t i = 0; i < n_protocols && attributes; i++)
+		ret[i] |= protocol_learns(&protocols[i], attributes);
+}
+
+void explain_protocols_asked(const struct explainer *explainer, bool *ret)
+{
+	const struct policy *policy = explainer_policy(explainer);
+	size_t n;
+	const struct protocol *protocols = explainer_protocols(explainer, &n);
+
+	for (size_t i = 0; i < n; i++)
+		ret[i] = !policy && protocols[i].probe->stream != probe_any;
+	if (!policy)
+		return;
+	const struct rule_list *list = &policy->rule_lists[explainer_listener(explainer)];
+	for (size_t i = 0; i < list->n_rules; i++)
+		rule_asks(&list->rules[i], protocols, n, ret);
+}
