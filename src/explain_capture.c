@@ -208,7 +208,15 @@ static void head_print(const struct columns *columns, const struct page *page)
 	fprintf(page->to, "   #       %-*s  %-*s  ", columns->client, "client", columns->server, "server");
 	if (columns->service)
 		fprintf(page->to, "%-*s  ", columns->service, "service");
-	fprintf(page->to, "%-*s  settled at  learned\n", columns->protocol, "protocol");
+	fprintf(page->to, "%-*s  settled at   learned\n", columns->protocol, "protocol");
+}
+
+static bool has_attributes(const struct findings *findings)
+{
+	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
+		if (findings->attribute[i].count > 0)
+			return true;
+	return false;
 }
 
 static void row_print(const struct explanation *explanation, const struct flow *flow, size_t number,
@@ -224,14 +232,14 @@ static void row_print(const struct explanation *explanation, const struct flow *
 	if (explanation->decided_at != EXPLAIN_NEVER)
 		snprintf(settled, sizeof(settled), "%zu", explanation->decided_at);
 	snprintf(of, sizeof(of), "%s/%zu", settled, explanation->len);
-	fprintf(page->to, "%-*s  %-10s  ", columns->protocol, explanation->protocol ? explanation->protocol : "-",
-		of);
-	attributes_print(explanation->findings, page);
-	if (flow->is_midstream)
-		fputs("  (begins in the middle)", page->to);
-	else if (flow->was_answered && flow->answered == 0)
-		fputs("  (the server spoke first)", page->to);
-	fprintf(page->to, "%s\n", flow->is_cut ? "  (cut by the capture)" : "");
+	const char *note = flow->is_midstream               ? "  (begins in the middle)"
+		: flow->was_answered && flow->answered == 0 ? "  (the server spoke first)"
+							    : "";
+	bool is_short = !*note && !flow->is_cut && !has_attributes(explanation->findings);
+	fprintf(page->to, "%-*s  %-*s", columns->protocol, explanation->protocol ? explanation->protocol : "-",
+		is_short ? 0 : 10, of);
+	attributes_print(explanation->findings, "  ", page);
+	fprintf(page->to, "%s%s\n", note, flow->is_cut ? "  (cut by the capture)" : "");
 }
 
 static void left_out_print(const struct capture *capture, FILE *to)
