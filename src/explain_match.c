@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-static struct findings findings;
+static struct findings findings = { .wanted = UINT32_MAX };
 
 /* The question to one matcher. */
 struct question {
@@ -108,17 +108,24 @@ static void rule_asks(const struct rule *rule, const struct protocol *protocols,
 		ret[i] |= protocol_learns(&protocols[i], attributes);
 }
 
-void explain_protocols_asked(const struct explainer *explainer, bool *ret)
+static bool is_spoken(const struct protocol *protocol, bool is_datagram)
+{
+	if (protocol->probe)
+		return is_datagram ? protocol->probe->datagram : protocol->probe->stream;
+	return !(protocol->module && is_datagram);
+}
+
+void explain_protocols_asked(const struct explainer *explainer, bool is_datagram, bool *ret)
 {
 	const struct policy *policy = explainer_policy(explainer);
 	size_t n;
 	const struct protocol *protocols = explainer_protocols(explainer, &n);
+	const struct rule_list *list = policy ? &policy->rule_lists[explainer_listener(explainer)] : NULL;
 
 	for (size_t i = 0; i < n; i++)
-		ret[i] = !policy && protocols[i].probe->stream != probe_any;
-	if (!policy)
-		return;
-	const struct rule_list *list = &policy->rule_lists[explainer_listener(explainer)];
-	for (size_t i = 0; i < list->n_rules; i++)
+		ret[i] = !policy && explainer_asks_probe(protocols[i].probe);
+	for (size_t i = 0; list && i < list->n_rules; i++)
 		rule_asks(&list->rules[i], protocols, n, ret);
+	for (size_t i = 0; i < n; i++)
+		ret[i] &= is_spoken(&protocols[i], is_datagram);
 }

@@ -8,9 +8,9 @@ struct matched {
 	size_t at;
 };
 
-/* Which of the protocols are asked at all: without a configuration all but `any', else those that the listener's services name
- * or need. `ret` has room for all of them. */
-void explain_protocols_asked(const struct explainer *explainer, bool *ret);
+/* Which of the protocols are asked at all: of those that are spoken over this transport, without a configuration all but `any',
+ * else those that the listener's services name or need. `ret` has room for all of them. */
+void explain_protocols_asked(const struct explainer *explainer, bool is_datagram, bool *ret);
 
 void explain_match_protocol(
 	const struct explanation *explanation, const struct protocol *protocol, struct matched *ret);

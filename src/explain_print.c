@@ -102,7 +102,7 @@ static void service_print(const struct explanation *explanation, const struct pa
 	label_print(page, "service");
 	styled(page, explanation->service ? STYLE_GOOD : STYLE_STRONG, "%s",
 		explanation->service ? explanation->service : "none");
-	fprintf(page->to, "%s\n", explanation->service ? ways[explanation->verdict] : "");
+	fprintf(page->to, "%s\n", explanation->service ? way : "");
 }
 
 static void settled_print(const struct explanation *explanation, const struct page *page)
@@ -242,7 +242,7 @@ static bool answers_init(
 		answers_fini(ret);
 		return false;
 	}
-	explain_protocols_asked(explainer, ret->asked);
+	explain_protocols_asked(explainer, explanation->is_datagram, ret->asked);
 	for (size_t i = 0; i < ret->n; i++)
 		if (ret->asked[i] && !ret->protocols[i].is_external)
 			explain_match_protocol(explanation, &ret->protocols[i], &ret->matched[i]);

@@ -12,7 +12,7 @@
 struct explainer {
 	const struct policy *policy; /* NULL: only the built-in probes */
 	size_t listener;
-	uint32_t on_unknown, on_silence;
+	uint32_t on_unknown, on_silence, banner_service;
 	const struct protocol *protocols;
 	size_t n_protocols;
 	const struct decider *decider;
@@ -21,6 +21,7 @@ struct explainer {
 	uint64_t serial;
 
 	bool is_settled;
+	bool search_over;       /* for the looks from here on */
 	struct outcome outcome; /* at `decided_at`, or of all bytes */
 	struct outcome before;  /* with one byte less */
 	struct findings findings;
@@ -28,13 +29,12 @@ struct explainer {
 	uint8_t bytes[EVIDENCE_MAX];
 };
 
-/* Services have the numbers of their protocols. */
-/* What takes anything, or any word on a line of its own, says nothing of what it is. */
-static bool names_protocol(const struct probe *probe)
+bool explainer_asks_probe(const struct probe *probe)
 {
 	return probe->stream != probe_any && probe->stream != probe_tcpmux;
 }
 
+/* Services have the numbers of their protocols. */
 static int built_in_compile(struct explainer *explainer)
 {
 	struct rule *rules = calloc(n_probes, sizeof(*rules));
@@ -49,7 +49,7 @@ static int built_in_compile(struct explainer *explainer)
 	for (uint32_t i = 0; i < n_probes; i++) {
 		explainer->own_protocols[i] = (struct protocol){ .name = probes[i].name, .probe = &probes[i] };
 		numbers[i] = i;
-		if (names_protocol(&probes[i]))
+		if (explainer_asks_probe(&probes[i]))
 			rules[n_rules++] = (struct rule){ .service = i, .protocols = &numbers[i], .n_protocols = 1 };
 	}
 	r = decider_new(&explainer->own_decider, explainer->own_protocols, n_probes, rules, n_rules);
@@ -69,7 +69,7 @@ int explainer_new(struct explainer **ret, const struct policy *policy, size_t li
 		return -ENOMEM;
 	explainer->findings.wanted = UINT32_MAX;
 	explainer->policy = policy;
-	explainer->on_unknown = explainer->on_silence = SERVICE_NONE;
+	explainer->on_unknown = explainer->on_silence = explainer->banner_service = SERVICE_NONE;
 	if (policy) {
 		explainer->listener = listener;
 		explainer->protocols = policy->protocols;
@@ -77,6 +77,7 @@ int explainer_new(struct explainer **ret, const struct policy *policy, size_t li
 		explainer->decider = policy->deciders[listener];
 		explainer->on_unknown = policy->listeners[listener].on_unknown;
 		explainer->on_silence = policy->listeners[listener].on_silence;
+		explainer->banner_service = policy->listeners[listener].banner_service;
 	} else {
 		r = built_in_compile(explainer);
 	}
@@ -123,6 +124,7 @@ static void decide(struct explainer *explainer, size_t len, bool may_be_named, s
 		.is_datagram = explainer->explanation.is_datagram,
 		.serial = ++explainer->serial,
 		.may_be_named = may_be_named,
+		.search_over = explainer->search_over,
 	};
 
 	decider_decide(explainer->decider, &evidence, &explainer->findings, ret);
@@ -180,7 +182,7 @@ static void datagram_take(struct explainer *explainer, const void *bytes, size_t
 
 void explainer_begin(struct explainer *explainer, bool is_datagram)
 {
-	explainer->is_settled = false;
+	explainer->is_settled = explainer->search_over = false;
 	explainer->explanation = (struct explanation){
 		.is_datagram = is_datagram,
 		.decided_at = EXPLAIN_NEVER,
@@ -240,6 +242,9 @@ static void why_yes(struct explainer *explainer, enum explain_end how)
 
 	if (explainer->explanation.is_datagram)
 		explainer_note(explainer, "`%s' says YES to the datagram", yes);
+	else if (explainer->search_over)
+		explainer_note(explainer,
+			"`%s' says YES, and has it once `search_timeout' has ended a search in front of it", yes);
 	else if (!explainer->is_settled)
 		why_held(explainer, how);
 	else if (explainer->before.yes == explainer->outcome.yes)
@@ -266,6 +271,8 @@ static void why_no(struct explainer *explainer)
 
 	if (explainer->explanation.is_datagram)
 		explainer_note(explainer, "every %s says NO to the datagram", who);
+	else if (explainer->search_over)
+		explainer_note(explainer, "every %s says NO, once `search_timeout' has ended a search", who);
 	else if (!explainer->is_settled)
 		explainer_note(explainer, "`%s' waits for more, which counts as NO with %d bytes",
 			service_name(explainer, explainer->outcome.more), EVIDENCE_MAX);
@@ -279,12 +286,17 @@ static void why_no(struct explainer *explainer)
 
 static void why_more(struct explainer *explainer, enum explain_end how)
 {
-	if (explainer->explanation.len == 0)
+	bool is_silent = explainer->explanation.len == 0;
+
+	if (is_silent)
 		explainer_note(explainer, "there are no bytes");
 	else
 		explainer_note(explainer, "the bytes end, and `%s' waits for more",
 			service_name(explainer, explainer->outcome.more));
-	if (how != EXPLAIN_OPEN)
+	if (how == EXPLAIN_OPEN && is_silent && explainer->banner_service != SERVICE_NONE)
+		explainer_note(explainer, "; `%s' shows its `banner', and keeps it unless an answer is another's",
+			service_name(explainer, explainer->banner_service));
+	else if (how != EXPLAIN_OPEN)
 		explainer_note(explainer, "; the client has %s, so nobody gets it",
 			how == EXPLAIN_CLOSED ? "closed" : "reset it");
 	else if (explainer->policy && explainer->policy->decide_timeout_us == 0)
@@ -316,26 +328,53 @@ static void take_name(struct explainer *explainer, uint32_t service)
 		explainer->explanation.service = explainer->policy->services[service].name;
 }
 
+/* What is searched for among the bytes may have a time of its own, after which it is not there. */
+static void search_end(struct explainer *explainer)
+{
+	const struct policy *policy = explainer->policy;
+	struct outcome outcome;
+
+	if (!policy || policy->search_timeout_us == 0 ||
+		(policy->decide_timeout_us != 0 && policy->search_timeout_us >= policy->decide_timeout_us))
+		return;
+	explainer->search_over = true;
+	decide(explainer, explainer->explanation.len, false, &outcome);
+	explainer->search_over = outcome.more == SERVICE_NONE;
+	if (explainer->search_over)
+		explainer->outcome = outcome;
+}
+
+/* Who gets a client that has said nothing, or not enough. */
+static uint32_t silence_service(const struct explainer *explainer)
+{
+	bool is_silent = explainer->explanation.len == 0;
+
+	return is_silent && explainer->banner_service != SERVICE_NONE ? explainer->banner_service
+								      : explainer->on_silence;
+}
+
 const struct explanation *explainer_end(struct explainer *explainer, enum explain_end how)
 {
 	struct explanation *explanation = &explainer->explanation;
 	const struct outcome *outcome = &explainer->outcome;
 	struct outcome whole;
 
+	if (explanation->decided_at == EXPLAIN_NEVER && how == EXPLAIN_OPEN && explanation->len > 0)
+		search_end(explainer);
 	if (outcome->yes != SERVICE_NONE && (explainer->is_settled || how != EXPLAIN_RESET)) {
 		explanation->verdict = VERDICT_YES;
 		take_name(explainer, outcome->yes);
 		if (outcome->protocol != PROTOCOL_NONE)
 			explanation->protocol = explainer->protocols[outcome->protocol].name;
 		why_yes(explainer, how);
-	} else if (explanation->decided_at != EXPLAIN_NEVER) {
+	} else if (explanation->decided_at != EXPLAIN_NEVER || explainer->search_over) {
 		explanation->verdict = VERDICT_NO;
 		take_name(explainer, explainer->on_unknown);
 		why_no(explainer);
 	} else {
 		explanation->verdict = VERDICT_MORE;
 		if (how == EXPLAIN_OPEN)
-			take_name(explainer, explainer->on_silence);
+			take_name(explainer, silence_service(explainer));
 		why_more(explainer, how);
 	}
 	why_identifiers(explainer);

@@ -22,8 +22,8 @@ struct explanation {
 
 struct explainer;
 
-/* By the services of a policy's listener, as its own worker would decide, or with `policy` NULL by every built-in probe but
- * `any', in their order. The policy must outlive it, and its modules be bound. 0 or -errno. */
+/* By the services of a policy's listener, as its own worker would decide, or with `policy` NULL by the built-in
+ * probes, in their order. The policy must outlive it, and its modules be bound. 0 or -errno. */
 int explainer_new(struct explainer **ret, const struct policy *policy, size_t listener);
 void explainer_free(struct explainer *explainer); /* accepts NULL */
 
@@ -45,6 +45,8 @@ void explainer_note(struct explainer *explainer, const char *format, ...) __attr
 const struct policy *explainer_policy(const struct explainer *explainer); /* NULL: none */
 size_t explainer_listener(const struct explainer *explainer);
 const struct protocol *explainer_protocols(const struct explainer *explainer, size_t *ret_n);
+/* What takes anything, or any word on a line of its own, says nothing of what it is: it is not asked without a policy. */
+bool explainer_asks_probe(const struct probe *probe);
 
 /* The explanation as an object of JSON, all ASCII, in one line without its end. `label` is what stands before the other members,
  * such as "\"id\": 7, ". */

@@ -15,7 +15,10 @@ static const struct command {
 	{ "check", command_check,
 		"check [-c FILE]                       compile the configuration, print its routing table" },
 	{ "explain", command_explain,
-		"explain [-c FILE] --batch FILE        say which service takes which bytes, and why" },
+		"explain [-c FILE] [--listener ADDRESS] [--json] [--udp] [--hex] [--flow NUMBER] [--batch FILE] "
+		"[FILE]\n"
+		"                                              which service takes these bytes, and why; without -c "
+		"which protocol" },
 	{ "demo", command_demo, "demo [-p PORT] [--print]              serve a demonstration on 127.0.0.1:8080" },
 	{ "tcpmux", command_tcpmux, "tcpmux [ARGUMENT ...]                 as tcpmux, with its configuration", true },
 	{ "portsplit", command_portsplit,
@@ -43,7 +46,7 @@ static int print_usage(FILE *to)
 static int print_version(void)
 {
 	puts("usher " VERSION);
-	puts("built with: libconfig, pcre2, nghttp2, libcrypto, c-ares, libcap, jansson"
+	puts("built with: libconfig, pcre2, nghttp2, libcrypto, c-ares, libcap, jansson, libpcap"
 #ifdef HAVE_LIBSYSTEMD
 	     ", libsystemd"
 #endif
