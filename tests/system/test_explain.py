@@ -186,6 +186,30 @@ def test_what_only_the_deadline_settles(config):
     assert (closed["service"], closed["decided_at"]) == ("long", 12)
 
 
+def test_a_search_ends_before_the_deadline(place):
+    text = CONFIG.replace("protocols = (", 'search_timeout = 1.0; protocols = ( { name = "far"; contains = "far"; },')
+    text = text.replace("services = (", 'services = ( { name = "far"; match = "far"; connect = "127.0.0.1:7"; },')
+    (place / "usher.conf").write_text(text)
+    found, ended, unknown, waits = batch([flow(b"\0 so far"), flow(SSH), flow(b"\0\0"), flow(b"SSH-")], "-c", place / "usher.conf")
+    assert (found["service"], found["decided_at"]) == ("far", 8)
+    assert (ended["service"], ended["verdict"], ended["decided_at"]) == ("ssh", "yes", None)
+    assert "once `search_timeout' has ended a search in front of it" in ended["why"]
+    assert (unknown["service"], unknown["verdict"], unknown["decided_at"]) == ("web", "no", None)
+    assert "once `search_timeout' has ended a search; `on_unknown' is `web'" in unknown["why"]
+    assert (waits["service"], waits["verdict"], waits["decided_at"]) == ("ssh", "more", None)
+    (place / "usher.conf").write_text(text.replace("search_timeout = 1.0", "search_timeout = 3.0"))
+    ended, unknown = batch([flow(SSH), flow(b"\0\0")], "-c", place / "usher.conf")
+    assert "at the deadline" in ended["why"] and (unknown["service"], unknown["verdict"]) == ("ssh", "more")
+
+
+def test_silent_clients_are_shown_a_banner(place):
+    text = CONFIG.replace('connect = "127.0.0.1:3";', 'connect = "127.0.0.1:3"; banner = true;')
+    (place / "usher.conf").write_text(text)
+    (answer,) = batch([flow()], "-c", place / "usher.conf")
+    assert (answer["service"], answer["verdict"]) == ("web", "more")
+    assert "`web' shows its `banner'" in answer["why"]
+
+
 def test_another_listener_may_decide_otherwise(config):
     plain = HTTP.replace(b"shop", b"blog")
     for text in ("[::1]:8443", "[0:0::1]:8443"):
