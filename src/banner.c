@@ -138,6 +138,8 @@ void banner_begin(struct connection *connection)
 		.backends = service->target.connect.backends,
 		.n_backends = service->target.connect.n_backends,
 		.keepalive_s = service->target.connect.keepalive_s,
+		.from = service->target.connect.transparent ? &connection->client : NULL,
+		.stock = worker->stock,
 		.due_us = worker->loop.now_us + worker->policy->connect_timeout_us,
 		.socket = &connection->relay.server.in,
 		.done = banner_dialled,

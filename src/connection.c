@@ -577,6 +577,8 @@ static void connection_connect(struct connection *connection, const struct targe
 		.backends = target->connect.backends,
 		.n_backends = target->connect.n_backends,
 		.keepalive_s = target->connect.keepalive_s,
+		.from = target->connect.transparent ? &connection->client : NULL,
+		.stock = worker->stock,
 		.due_us = due_us,
 		.socket = &connection->relay.server.in,
 		.done = connection_dialled,

@@ -10,6 +10,7 @@
 #include "program_table.h"
 #include "receivers.h"
 #include "resolver.h"
+#include "transparent.h"
 #include "worker.h"
 #include <errno.h>
 #include <poll.h>
@@ -154,6 +155,12 @@ static void children_kill(const struct generation *generation, const struct work
 
 /* ---- requests of a worker ------------------------------------------------------------------------------------------- */
 
+static void worker_process_accuse(const struct worker_process *worker)
+{
+	log_error("worker %d asked for what its policy does not have, and is ended", worker->pid);
+	kill(worker->pid, SIGKILL);
+}
+
 /* The program that is asked for, and the service whose it is (NULL: none); NULL: the policy has none there. */
 static const struct program *requested_program(
 	const struct policy *policy, const struct message *request, const struct service **ret_service)
@@ -228,8 +235,7 @@ static void worker_process_spawn(struct worker_process *worker, const struct mes
 	int fds[2] = { -1, -1 };
 
 	if (!request_is_sound(generation->policy, request)) {
-		log_error("worker %d asked for what its policy does not have, and is ended", worker->pid);
-		kill(worker->pid, SIGKILL);
+		worker_process_accuse(worker);
 		return;
 	}
 	if (error == 0 && request->program == PROGRAM_RECEIVER)
@@ -249,6 +255,31 @@ void generation_answered(void *asker, uint64_t serial, bool admitted)
 {
 	const struct message answer = { .kind = MESSAGE_ANSWER, .serial = serial, .error = admitted ? 0 : -EACCES };
 	worker_process_tell(asker, &answer);
+}
+
+/* As many as fit beside one message. */
+static void worker_process_supply(struct worker_process *worker, const struct message *request)
+{
+	struct message answer = { .kind = MESSAGE_SOCKETS, .index = request->index };
+	int fds[IPC_FDS_MAX];
+	size_t n = 0;
+
+	if (!worker->generation->policy->transparent || (request->index != AF_INET && request->index != AF_INET6)) {
+		worker_process_accuse(worker);
+		return;
+	}
+	for (int fd; n < IPC_FDS_MAX && answer.error == 0;) {
+		fd = transparent_open((sa_family_t)request->index);
+		if (fd >= 0)
+			fds[n++] = fd;
+		else if (n == 0)
+			answer.error = fd;
+		else
+			break;
+	}
+	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, n);
+	while (n > 0)
+		fd_close(fds[--n]);
 }
 
 static void worker_process_is_ready(struct worker_process *worker)
@@ -285,6 +316,8 @@ static void worker_process_receive(struct watch *watch, uint32_t events)
 			return; /* nothing there, or the worker is gone: its end will be reaped */
 		if (message.kind == MESSAGE_READY)
 			worker_process_is_ready(worker);
+		else if (message.kind == MESSAGE_WANT_SOCKETS)
+			worker_process_supply(worker, &message);
 		else if (message.kind == MESSAGE_SPAWN)
 			worker_process_spawn(worker, &message, fds[0], n == -EMFILE ? -EMFILE : 0);
 		for (int i = 0; i < IPC_FDS_MAX; i++)

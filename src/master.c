@@ -11,6 +11,7 @@
 #include "process.h"
 #include "program_table.h"
 #include "sockets.h"
+#include "transparent.h"
 #include "worker.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -195,6 +196,7 @@ static void master_generation_ready(struct generation *generation)
 		sockets_close_others(&master->sockets, generation->policy);
 	if (before)
 		master_rewrite_pid_file(master, generation->policy);
+	transparent_check(generation->policy);
 	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
 		generation->policy->n_listeners, generation->policy->n_services);
 	master_notify("READY=1");

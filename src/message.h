@@ -1,8 +1,9 @@
 /* What the master and a worker say to each other, over a SOCK_SEQPACKET pair (ipc.h).
  *
  * The master trusts no field: a worker that was taken over can ask for a program of its policy to be run, on a descriptor
- * of its own, and for a channel to a receiver of its policy, and for nothing else. Programs and receivers are named by
- * their place in the policy; a command line or a path never crosses. */
+ * of its own, for a channel to a receiver of its policy, and under a policy with a transparent service for sockets that may
+ * speak from any address; and for nothing else. Programs and receivers are named by their place in the policy; a command
+ * line or a path never crosses. */
 #pragma once
 #include "address.h"
 #include <stdbool.h>
@@ -11,15 +12,17 @@
 
 enum message_kind {
 	/* worker to master */
-	MESSAGE_READY, /* it serves */
-	MESSAGE_SPAWN, /* run a program; with the client's socket where its stdio is the socket */
+	MESSAGE_READY,        /* it serves */
+	MESSAGE_WANT_SOCKETS, /* that may speak from any address, of the family `index`: for transparent services */
+	MESSAGE_SPAWN,        /* run a program; with the client's socket where its stdio is the socket */
 	/* master to worker */
 	MESSAGE_SPAWNED, /* the answers, in the order of the requests: `error`, and for pipes the program's output and input,
 	                    for a terminal its other end */
 	MESSAGE_ANSWER, /* an access program has decided on `serial`: `error` 0 admits */
 	MESSAGE_EXITED, /* an identifier that runs once has ended: `serial` of its request, `status` as waitpid() gives it */
-	MESSAGE_DRAIN, /* accept no more, finish what there is, end */
-	MESSAGE_STOP,  /* end now */
+	MESSAGE_SOCKETS, /* that were wanted: `error`, or some of the family `index` */
+	MESSAGE_DRAIN,   /* accept no more, finish what there is, end */
+	MESSAGE_STOP,    /* end now */
 };
 
 enum message_program {

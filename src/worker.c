@@ -55,9 +55,30 @@ static void worker_orphaned(struct worker *worker)
 {
 	fd_close(loop_unwatch(&worker->loop, &worker->channel));
 	spawner_orphaned(&worker->spawner);
+	stock_end(worker->stock);
 	while (worker->asking)
 		connection_admitted(worker, worker->asking->id, false);
 	worker_drain(worker);
+}
+
+static int worker_ask_for_sockets(void *context, sa_family_t family)
+{
+	const struct worker *worker = context;
+	const struct message message = { .kind = MESSAGE_WANT_SOCKETS, .index = family };
+	return ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0);
+}
+
+static void worker_take_sockets(struct worker *worker, const struct message *message, int fds[IPC_FDS_MAX])
+{
+	size_t n = 0;
+
+	if (!worker->stock || (message->index != AF_INET && message->index != AF_INET6))
+		return;
+	while (n < IPC_FDS_MAX && fds[n] >= 0)
+		n++;
+	stock_supply(worker->stock, (sa_family_t)message->index, fds, n, message->error);
+	for (size_t i = 0; i < n; i++)
+		fds[i] = -1;
 }
 
 static void worker_receive(struct worker *worker)
@@ -80,6 +101,8 @@ static void worker_receive(struct worker *worker)
 			connection_admitted(worker, message.serial, message.error == 0);
 		else if (message.kind == MESSAGE_EXITED)
 			identifiers_exited(worker->identifiers, message.serial, message.status);
+		else if (message.kind == MESSAGE_SOCKETS)
+			worker_take_sockets(worker, &message, fds);
 		else if (message.kind == MESSAGE_DRAIN)
 			worker_drain(worker);
 		else if (message.kind == MESSAGE_STOP)
@@ -94,6 +117,8 @@ static void worker_channel_ready(struct watch *watch, uint32_t events)
 	struct worker *worker = container_of(watch, struct worker, channel);
 	if (events & EPOLLOUT)
 		spawner_send(&worker->spawner);
+	if (events & EPOLLOUT && worker->stock)
+		stock_fill(worker->stock);
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		worker_receive(worker);
 }
@@ -172,6 +197,10 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 		error = loop_watch(&worker->loop, &worker->channel, start->channel, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error == 0)
 		error = receivers_new(&worker->receivers, &worker->loop, &worker->spawner, start->policy);
+	if (error == 0 && start->policy->transparent) {
+		worker->stock = stock_new(worker_ask_for_sockets, worker);
+		error = worker->stock ? 0 : -ENOMEM;
+	}
 	if (error == 0 && start->policy->n_identifiers)
 		error = identifiers_new(&worker->identifiers, &worker->loop, &worker->spawner, start->policy);
 	return error;
@@ -245,6 +274,7 @@ static void worker_fini(struct worker *worker)
 	free(worker->listeners);
 	free(worker->peeked);
 	free(worker->findings);
+	stock_free(worker->stock);
 	relay_pool_free(worker->relay_pool);
 	fd_close(loop_unwatch(&worker->loop, &worker->channel));
 	loop_fini(&worker->loop);

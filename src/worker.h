@@ -8,6 +8,7 @@
 #include "resolved.h"
 #include "shared_limits.h"
 #include "spawner.h"
+#include "stock.h"
 #include <stdatomic.h>
 
 /* Shared by all workers of all generations. */
@@ -58,6 +59,7 @@ struct worker {
 	struct connection *asking;       /* whose access programs have not answered yet */
 	struct identifiers *identifiers; /* NULL: the policy has none */
 	struct receivers *receivers;     /* of handovers */
+	struct stock *stock;             /* NULL: the policy has no transparent service */
 	struct relay_pool *relay_pool;
 	struct findings *findings;
 	uint8_t *peeked; /* EVIDENCE_MAX bytes; holds nothing between two calls */

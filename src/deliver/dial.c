@@ -26,14 +26,31 @@ static void dial_finish(struct dial *dial, int error, uint32_t events)
 	dial->done(dial, error, events);
 }
 
-/* -EINPROGRESS: under way, dial_ready() will hear of it. 0: connected at once, as UNIX sockets do. */
-static int dial_try(struct dial *dial, const struct address *to)
+/* The port that the client has may be taken here, by the client's own socket where it is on this machine, or not be ours to
+ * take (below 1024). Then the kernel finds one once it knows where to. */
+static int dial_bind(struct dial *dial, int fd)
 {
-	int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
+	struct address from = address_unmapped(dial->from);
+
+	fd_set_option(fd, SOL_SOCKET, SO_REUSEADDR,
+		1); /* after a connection from there that has ended, or to another server */
+	if (!dial->any_port && bind(fd, &from.sa, from.len) == 0)
+		return 0;
+	if (!dial->any_port && errno != EADDRINUSE && errno != EACCES)
 		return -errno;
+	dial->any_port = true;
+	address_set_port(&from, 0);
+	fd_set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+	return bind(fd, &from.sa, from.len) < 0 ? -errno : 0;
+}
+
+/* Takes over the socket. -EINPROGRESS: under way, dial_ready() will hear of it. 0: connected at once, as UNIX sockets do. */
+static int dial_connect(struct dial *dial, int fd, const struct address *to)
+{
 	dial_set_options(fd, to->sa.sa_family, dial->keepalive_s);
-	int error = connect(fd, &to->sa, to->len) < 0 ? -errno : 0;
+	int error = dial->from ? dial_bind(dial, fd) : 0;
+	if (error == 0)
+		error = connect(fd, &to->sa, to->len) < 0 ? -errno : 0;
 	if (error == 0 || error == -EINPROGRESS) {
 		int r = loop_watch(dial->loop, dial->socket, fd, EVERY_EVENT);
 		if (r == 0)
@@ -42,6 +59,40 @@ static int dial_try(struct dial *dial, const struct address *to)
 	}
 	fd_close(fd);
 	return error;
+}
+
+/* -EINPROGRESS: dial_supplied() will hear of it. */
+static int dial_take(struct dial *dial, const struct address *to)
+{
+	struct address from = address_unmapped(dial->from);
+
+	if (from.len == 0 || from.sa.sa_family != to->sa.sa_family || !address_is_ip(to))
+		return -EAFNOSUPPORT;
+	return stock_take(dial->stock, to->sa.sa_family, &dial->waiter);
+}
+
+/* Takes over the socket. As dial_connect(). */
+static int dial_use(struct dial *dial, int fd, const struct address *to)
+{
+	int error = dial_connect(dial, fd, to);
+
+	if (error != -EADDRNOTAVAIL || !dial->from || dial->any_port)
+		return error;
+	dial->any_port = true; /* that very connection is there already, and the socket is bound for good */
+	fd = dial_take(dial, to);
+	return fd < 0 ? fd : dial_connect(dial, fd, to);
+}
+
+static int dial_try(struct dial *dial, const struct address *to)
+{
+	int fd;
+
+	dial->any_port = false;
+	if (dial->from)
+		fd = dial_take(dial, to);
+	else if ((fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0)
+		fd = -errno;
+	return fd < 0 ? fd : dial_use(dial, fd, to);
 }
 
 /* The address that is to be tried now, and how many the backend has from there on; 0: it has no further one. */
@@ -59,7 +110,7 @@ static size_t dial_current(struct dial *dial, struct address *ret)
 	}
 	if (dial->address >= n)
 		return 0;
-	*ret = known[dial->address];
+	*ret = dial->from ? address_unmapped(&known[dial->address]) : known[dial->address];
 	return n - dial->address;
 }
 
@@ -106,6 +157,7 @@ static void dial_from_start(struct dial *dial)
 
 static void dial_next_address(struct dial *dial, int error)
 {
+	stock_cancel(&dial->waiter);
 	fd_close(loop_unwatch(dial->loop, dial->socket));
 	dial->error = error;
 	dial->address++;
@@ -115,15 +167,34 @@ static void dial_next_address(struct dial *dial, int error)
 static void dial_out_of_patience(struct timer *timer)
 {
 	struct dial *dial = container_of(timer, struct dial, patience);
-	if (dial->socket->fd >= 0)
+	if (dial->socket->fd >= 0 || dial->waiter.shelf)
 		dial_next_address(dial, -ETIMEDOUT);
 	else
 		dial_from_start(dial);
 }
 
+static void dial_supplied(struct stock_waiter *waiter, int fd)
+{
+	struct dial *dial = container_of(waiter, struct dial, waiter);
+	struct address to;
+	int error = fd;
+
+	if (fd >= 0 && dial_current(dial, &to) > 0) {
+		error = dial_use(dial, fd, &to);
+	} else if (fd >= 0) { /* names have changed meanwhile */
+		fd_close(fd);
+		error = -EHOSTUNREACH;
+	}
+	if (error == 0)
+		dial_finish(dial, 0, EPOLLOUT);
+	else if (error != -EINPROGRESS)
+		dial_next_address(dial, error);
+}
+
 void dial_start(struct dial *dial)
 {
 	dial->error = 0;
+	dial->waiter = (struct stock_waiter){ .ready = dial_supplied };
 	dial->patience = (struct timer){ .fired = dial_out_of_patience };
 	dial_from_start(dial);
 }
@@ -148,5 +219,6 @@ void dial_ready(struct dial *dial, uint32_t events)
 void dial_cancel(struct dial *dial)
 {
 	loop_timer_stop(dial->loop, &dial->patience);
+	stock_cancel(&dial->waiter);
 	fd_close(loop_unwatch(dial->loop, dial->socket));
 }

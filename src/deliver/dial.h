@@ -4,6 +4,7 @@
 #pragma once
 #include "loop.h"
 #include "resolved.h"
+#include "stock.h"
 #include "target.h"
 
 struct dial {
@@ -12,7 +13,10 @@ struct dial {
 	const struct backend *backends;
 	size_t n_backends;
 	int keepalive_s; /* of target.h */
-	uint64_t due_us; /* the caller's deadline: every address gets an equal share of what is left */
+	const struct address
+		*from;       /* to come from, by its port where that is free; NULL: whatever the kernel takes */
+	struct stock *stock; /* of sockets that may; unused without `from` */
+	uint64_t due_us;     /* the caller's deadline: every address gets an equal share of what is left */
 	/* The caller's: watches the socket while it connects and from then on. What it sees goes to dial_ready(). */
 	struct watch *socket;
 	/* Once, perhaps before dial_start() returns: 0 with the epoll events that came with the connection, the socket being
@@ -23,6 +27,8 @@ struct dial {
 	size_t address; /* of a name with several */
 	bool try_again; /* some backend may yet be there in a moment */
 	int error;
+	bool any_port; /* the one of `from` is taken */
+	struct stock_waiter waiter;
 	struct timer patience; /* with the address that is being tried, or until the list is tried again */
 };
 

@@ -43,7 +43,8 @@ struct target {
 		struct {
 			const struct backend *backends; /* tried in order */
 			size_t n_backends;
-			int keepalive_s; /* of the connections to them */
+			int keepalive_s;     /* of the connections to them */
+			bool transparent;    /* they see the client's address in place of this machine's */
 			unsigned send_proxy; /* the version of the PROXY header that they get first; 0: none */
 		} connect;
 		struct {

@@ -153,6 +153,46 @@ static void backend_compile(struct compiler *compiler, struct backend *backend, 
 	}
 }
 
+static bool backends_have(const struct target *target, sa_family_t family)
+{
+	for (size_t i = 0; i < target->connect.n_backends; i++) {
+		struct address backend = address_unmapped(&target->connect.backends[i].address);
+		/* What addresses a name has, is not known. */
+		if (target->connect.backends[i].name != BACKEND_NO_NAME || backend.sa.sa_family == family)
+			return true;
+	}
+	return false;
+}
+
+/* Speaking from the client's address takes a backend of the client's family. Who a proxy names may be of any. */
+static void transparent_check(struct compiler *compiler, const struct values *values, const struct target *target)
+{
+	const struct policy *policy = compiler->policy;
+	const struct setting *at = values->value[SERVICE_TRANSPARENT];
+
+	compiler->policy->transparent = true;
+	for (size_t i = 0; i < target->connect.n_backends; i++)
+		if (target->connect.backends[i].address.len &&
+			target->connect.backends[i].address.sa.sa_family == AF_UNIX)
+			compile_error(compiler, at,
+				"`transparent' with backend `%s', which has no addresses: expected only with "
+				"backends of IP",
+				target->connect.backends[i].text);
+	for (size_t i = 0; i < policy->n_listeners; i++) {
+		const struct listener_policy *listener = &policy->listeners[i];
+		sa_family_t family = listener->address.sa.sa_family;
+		if (listener->proxies || backends_have(target, family))
+			continue;
+		reader_warn(compiler->reader, at,
+			"clients of listener `%s' %s cannot be taken to this transparent service, which has no "
+			"backend of that kind",
+			listener->text,
+			family == AF_UNIX            ? "(UNIX)"
+				: family == AF_INET6 ? "(IPv6)"
+						     : "(IPv4)");
+	}
+}
+
 static void connect_compile(struct compiler *compiler, const struct values *values, struct target *target)
 {
 	const struct setting *at = values->value[SERVICE_CONNECT];
@@ -166,6 +206,9 @@ static void connect_compile(struct compiler *compiler, const struct values *valu
 	target->connect.send_proxy = (unsigned)values_number(values, SERVICE_SEND_PROXY);
 	for (size_t i = 0; i < count; i++)
 		backend_compile(compiler, &backends[i], setting_item(at, i));
+	target->connect.transparent = values_switch(values, SERVICE_TRANSPARENT, 0, 1) != 0;
+	if (target->connect.transparent)
+		transparent_check(compiler, values, target);
 }
 
 static void handover_compile(struct compiler *compiler, const struct values *values, struct target *target)
@@ -194,6 +237,7 @@ static const struct {
 	enum service_key key, owner;
 } belongs[] = {
 	{ SERVICE_SEND_PROXY, SERVICE_CONNECT },
+	{ SERVICE_TRANSPARENT, SERVICE_CONNECT },
 	{ SERVICE_FORMAT, SERVICE_HANDOVER },
 	{ SERVICE_STDIO, SERVICE_EXEC },
 	{ SERVICE_USER, SERVICE_EXEC },

@@ -78,6 +78,7 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_MATCH] = { "match", KEY_MIXED },
 	[SERVICE_CONNECT] = { "connect", KEY_STRINGS },
 	[SERVICE_SEND_PROXY] = { "send_proxy", KEY_WHOLE, 1, 2, 0 },
+	[SERVICE_TRANSPARENT] = { "transparent", KEY_BOOL },
 	[SERVICE_HANDOVER] = { "handover", KEY_STRING },
 	[SERVICE_FORMAT] = { "format", KEY_CHOICE, .choices = "usher tcpmux" },
 	[SERVICE_EXEC] = { "exec", KEY_STRINGS },

@@ -89,6 +89,8 @@ struct policy {
 	const char **names; /* host names of backends, for the resolver */
 	size_t n_names;
 
+	bool transparent; /* some service is */
+
 	uint64_t search_timeout_us; /* 0: searches have until decide_timeout */
 	uint64_t banner_timeout_us; /* of silence */
 	uint64_t decide_timeout_us, connect_timeout_us, idle_timeout_us, drain_timeout_us;

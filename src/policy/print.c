@@ -26,6 +26,8 @@ static char *target_backends(struct arena *arena, const struct target *target)
 	for (size_t i = 0; i < target->connect.n_backends; i++)
 		text = arena_printf(
 			arena, "%s%s%s", text ? text : "", text ? ", " : "", target->connect.backends[i].text);
+	if (target->connect.transparent)
+		text = arena_printf(arena, "%s (transparent)", text);
 	if (target->connect.send_proxy)
 		text = arena_printf(arena, "%s (PROXY v%u)", text, target->connect.send_proxy);
 	return text;
@@ -285,6 +287,8 @@ static void print_rest(const struct policy *policy, FILE *to)
 		policy->drop_identity ? "" : " (who starts usher)");
 	if (policy->max_connections)
 		fprintf(to, ", at most %u connections in all", policy->max_connections);
+	if (policy->transparent)
+		fputs("\nMaster    needs root, CAP_NET_ADMIN or CAP_NET_RAW for its transparent services", to);
 	fprintf(to, "\nLog       %s and above, to %s, as %s\n", levels[policy->log.level],
 		policy->log_sink == SINK_FILE ? policy->log_file : sinks[policy->log_sink],
 		policy->log.format == LOG_JSON ? "JSON" : "text");

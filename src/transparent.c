@@ -1,0 +1,30 @@
+/* Makes sockets for transparent services. Binds and connects nothing: whose address it will be, a worker says. */
+#include "transparent.h"
+#include "fd.h"
+#include "log.h"
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+int transparent_open(sa_family_t family)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	int error = family == AF_INET6 ? fd_set_option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+				       : fd_set_option(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+	if (error < 0)
+		fd_close(fd);
+	return error < 0 ? error : fd;
+}
+
+void transparent_check(const struct policy *policy)
+{
+	if (!policy->transparent)
+		return;
+	int fd = transparent_open(AF_INET);
+	if (fd < 0)
+		log_error("transparent services will fail: %s%s", strerrordesc_np(-fd),
+			fd == -EPERM ? "; usher needs root, CAP_NET_ADMIN or CAP_NET_RAW for them" : "");
+	fd_close(fd < 0 ? -1 : fd);
+}
