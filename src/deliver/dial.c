@@ -138,7 +138,8 @@ static void dial_advance(struct dial *dial)
 				dial_finish(dial, 0, EPOLLOUT);
 				return;
 			}
-			dial->error = error;
+			if (error != -EAFNOSUPPORT || dial->error == 0) /* passed over: others say more */
+				dial->error = error;
 			if (error == -EAGAIN)
 				dial->try_again = true;
 		}

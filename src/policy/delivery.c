@@ -164,37 +164,55 @@ static bool backends_have(const struct target *target, sa_family_t family)
 	return false;
 }
 
+/* Unless all of its rules are for others. */
+static bool service_serves(const struct compiler *compiler, uint32_t service, uint32_t listener)
+{
+	bool rules = false;
+
+	for (size_t i = 0; i < compiler->n_drafts; i++) {
+		const struct draft *draft = &compiler->drafts[i];
+		bool here = draft->n_listeners == 0;
+		if (draft->rule.service != service)
+			continue;
+		for (size_t k = 0; k < draft->n_listeners && !here; k++)
+			here = draft->listeners[k] == listener;
+		if (here)
+			return true;
+		rules = true;
+	}
+	return !rules;
+}
+
 /* Speaking from the client's address takes a backend of the client's family. Who a proxy names may be of any. */
-static void transparent_check(struct compiler *compiler, const struct values *values, const struct target *target)
+static void transparent_check(struct compiler *compiler, uint32_t service, const struct setting *at)
 {
 	const struct policy *policy = compiler->policy;
-	const struct setting *at = values->value[SERVICE_TRANSPARENT];
+	const struct target *target = &policy->services[service].target;
 
 	compiler->policy->transparent = true;
 	for (size_t i = 0; i < target->connect.n_backends; i++)
-		if (target->connect.backends[i].address.len &&
-			target->connect.backends[i].address.sa.sa_family == AF_UNIX)
+		if (target->connect.backends[i].address.sa.sa_family == AF_UNIX)
 			compile_error(compiler, at,
-				"`transparent' with backend `%s', which has no addresses: expected only with "
-				"backends of IP",
+				"`transparent' with backend `%s', expected it with IP addresses only: a UNIX socket "
+				"has none to show",
 				target->connect.backends[i].text);
-	for (size_t i = 0; i < policy->n_listeners; i++) {
+	for (uint32_t i = 0; i < policy->n_listeners; i++) {
 		const struct listener_policy *listener = &policy->listeners[i];
 		sa_family_t family = listener->address.sa.sa_family;
-		if (listener->proxies || backends_have(target, family))
+		if (listener->proxies || backends_have(target, family) || !service_serves(compiler, service, i))
 			continue;
 		reader_warn(compiler->reader, at,
-			"clients of listener `%s' %s cannot be taken to this transparent service, which has no "
-			"backend of that kind",
-			listener->text,
-			family == AF_UNIX            ? "(UNIX)"
-				: family == AF_INET6 ? "(IPv6)"
-						     : "(IPv4)");
+			"clients of listener `%s' cannot be shown to service `%s', which has no backend %s",
+			listener->text, policy->services[service].name,
+			family == AF_INET            ? "of IPv4"
+				: family == AF_INET6 ? "of IPv6"
+						     : "that could see them");
 	}
 }
 
-static void connect_compile(struct compiler *compiler, const struct values *values, struct target *target)
+static void connect_compile(struct compiler *compiler, uint32_t service, const struct values *values)
 {
+	struct target *target = &compiler->policy->services[service].target;
 	const struct setting *at = values->value[SERVICE_CONNECT];
 	size_t count = setting_count(at);
 	struct backend *backends = arena_alloc(compiler->arena, count * sizeof(*backends));
@@ -208,7 +226,7 @@ static void connect_compile(struct compiler *compiler, const struct values *valu
 		backend_compile(compiler, &backends[i], setting_item(at, i));
 	target->connect.transparent = values_switch(values, SERVICE_TRANSPARENT, 0, 1) != 0;
 	if (target->connect.transparent)
-		transparent_check(compiler, values, target);
+		transparent_check(compiler, service, values->value[SERVICE_TRANSPARENT]);
 }
 
 static void handover_compile(struct compiler *compiler, const struct values *values, struct target *target)
@@ -279,7 +297,7 @@ void delivery_compile(struct compiler *compiler, uint32_t service, const struct 
 	belongings_check(compiler, values);
 
 	if (values->value[SERVICE_CONNECT])
-		connect_compile(compiler, values, target);
+		connect_compile(compiler, service, values);
 	if (values->value[SERVICE_HANDOVER])
 		handover_compile(compiler, values, target);
 	if (values->value[SERVICE_EXEC]) {
