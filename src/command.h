@@ -7,6 +7,7 @@ int command_explain(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_tcpmux(int argc, char **argv);
 int command_portsplit(int argc, char **argv);
+int command_sslh(int argc, char **argv);
 
 /* The configuration that is used when none is named. */
 #define DEFAULT_FILE SYSCONFDIR "/usher/usher.conf"

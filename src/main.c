@@ -9,7 +9,8 @@ static const struct command {
 	const char *name;
 	int (*run)(int argc, char **argv);
 	const char *usage;
-	bool foreign; /* another program's name: usher acts as that program where it is called so */
+	bool foreign;        /* another program's name: usher acts as that program where it is called so */
+	const char *aliases; /* further names of that program, with a blank behind each; NULL: none */
 } commands[] = {
 	{ "run", command_run, "[run] [-c FILE] [-d] [-i] [-p PORT]   serve (the default)" },
 	{ "check", command_check,
@@ -23,6 +24,8 @@ static const struct command {
 	{ "tcpmux", command_tcpmux, "tcpmux [ARGUMENT ...]                 as tcpmux, with its configuration", true },
 	{ "portsplit", command_portsplit,
 		"portsplit FILE                        as portsplit, with its configuration", true },
+	{ "sslh", command_sslh, "sslh [ARGUMENT ...]                   as sslh, with its configuration", true,
+		"sslh-select sslh-ev sslh-fork " },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -54,6 +57,16 @@ static int print_version(void)
 	return 0;
 }
 
+static bool command_has_alias(const struct command *command, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = command->aliases; at && *at; at += strcspn(at, " ") + 1)
+		if (strcspn(at, " ") == len && strncmp(at, name, len) == 0)
+			return true;
+	return false;
+}
+
 /* By a symbolic link of another program's name; NULL: by our own, or any other. */
 static const struct command *command_by_own_name(const char *path)
 {
@@ -61,7 +74,8 @@ static const struct command *command_by_own_name(const char *path)
 	const char *name = slash ? slash + 1 : path;
 
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		if (commands[i].foreign && strcmp(name, commands[i].name) == 0)
+		if (commands[i].foreign &&
+			(strcmp(name, commands[i].name) == 0 || command_has_alias(&commands[i], name)))
 			return &commands[i];
 	return NULL;
 }

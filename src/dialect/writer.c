@@ -105,7 +105,7 @@ void writer_setting(struct writer *writer, const char *key, const char *text)
 	writer_put(writer, ';');
 }
 
-void writer_path(struct writer *writer, const char *key, const char *path)
+char *writer_absolute(const char *path)
 {
 	char *folder = path[0] == '/' ? NULL : getcwd(NULL, 0), *absolute = NULL;
 
@@ -113,9 +113,16 @@ void writer_path(struct writer *writer, const char *key, const char *path)
 		path += 2;
 	if (asprintf(&absolute, "%s%s%s", folder ? folder : "", folder ? "/" : "", path) < 0)
 		abort();
+	free(folder);
+	return absolute;
+}
+
+void writer_path(struct writer *writer, const char *key, const char *path)
+{
+	char *absolute = writer_absolute(path);
+
 	writer_setting(writer, key, absolute);
 	free(absolute);
-	free(folder);
 }
 
 bool writer_can_quote(const uint8_t *bytes, size_t len)

@@ -25,6 +25,7 @@ void writer_setting(struct writer *writer, const char *key, const char *text);
 
 /* A path: taken from the current folder where it is not absolute, so that it stays what it was. */
 void writer_path(struct writer *writer, const char *key, const char *path);
+char *writer_absolute(const char *path); /* the same path, to be freed */
 
 /* Can it stand in a string? A NUL byte cannot: libconfig would leave it out. */
 bool writer_can_quote(const uint8_t *bytes, size_t len);

@@ -1,0 +1,432 @@
+/* sslh's list of protocols, as usher's services.
+ *
+ * Entries keep their order. sslh asks them all again whenever bytes come and takes the first that says yes; usher does the
+ * same, save that an entry which needs more bytes is waited for, until the timeout. What all refuse gets the last entry,
+ * `on_unknown'; who is silent that of `on-timeout', `on_silence'.
+ *
+ * Refuses probes that sslh does not have, ports that are none, regular expressions (through the policy) that PCRE refuses.
+ * Leaves out, with a warning, UDP and entries that an earlier one takes everything from. */
+#include "reader.h"
+#include "sslh_write.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define WITHIN          8192 /* bytes that expressions look at: as many as sslh reads at once */
+#define AT_LEAST_MAX    32768
+#define SEARCH_TIMEOUT  "0.3" /* seconds: sslh's expressions do not wait for what they did not find */
+#define NAME_BYTES      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-"
+#define NAME_LEN_MAX    40 /* of a service, so that a suffix fits behind */
+#define NONE            SIZE_MAX
+#define CONNECTIONS_MAX 10000000
+
+enum probe_kind { BUILT_IN, EXPRESSION, ANYTHING, UDP_ONLY };
+
+/* sslh's probes; of usher's protocols the one that is meant. */
+static const struct probe_name {
+	const char *name, *protocol;
+	enum probe_kind kind;
+} probe_names[] = {
+	{ "ssh", "ssh", BUILT_IN },
+	{ "tls", "tls", BUILT_IN },
+	{ "sni_alpn", "tls", BUILT_IN },
+	{ "http", "http", BUILT_IN },
+	{ "openvpn", "openvpn", BUILT_IN },
+	{ "tinc", "tinc", BUILT_IN },
+	{ "xmpp", "xmpp", BUILT_IN },
+	{ "adb", "adb", BUILT_IN },
+	{ "socks5", "socks5", BUILT_IN },
+	{ "syslog", "syslog", BUILT_IN },
+	{ "msrdp", "rdp", BUILT_IN },
+	{ "regex", NULL, EXPRESSION },
+	{ "anyprot", NULL, ANYTHING },
+	{ "timeout", NULL, ANYTHING },
+	{ "wireguard", NULL, UDP_ONLY },
+	{ "teamspeak", NULL, UDP_ONLY },
+};
+
+struct entry {
+	const struct sslh_protocol *from;
+	const struct probe_name *probe;
+	const struct setting *expressions; /* NULL: none */
+	char *name;                        /* of the service */
+	bool takes_all;
+};
+
+struct services {
+	const struct sslh_translation *translation;
+	struct entry *entries;
+	size_t n;
+	size_t silence, unknown; /* which entry; NONE */
+	bool searches;           /* some expression is one */
+};
+
+/* ---- entries ----------------------------------------------------------------------------------------------------------- */
+
+static const struct probe_name *probe_find(const struct sslh_protocol *from)
+{
+	const char *name = sslh_probe_name(from->name.text);
+
+	if (from->probe && setting_count(from->probe) && !setting_text(from->probe)) /* up to 1.17 */
+		name = "regex";
+	for (size_t i = 0; i < sizeof(probe_names) / sizeof(probe_names[0]); i++)
+		if (strcmp(probe_names[i].name, name) == 0)
+			return &probe_names[i];
+	return NULL;
+}
+
+static bool name_is_taken(const struct services *services, const char *name)
+{
+	for (size_t i = 0; i < services->n; i++)
+		if (strcmp(services->entries[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* sslh has many of the same name, and old ones may be called anything. */
+static char *name_make(const struct services *services, const char *from)
+{
+	char *base = strndup(from, NAME_LEN_MAX), *name;
+
+	if (!base)
+		abort();
+	for (char *c = base; *c; c++)
+		if (!strchr(NAME_BYTES, *c))
+			*c = '_';
+	if (!(name = strdup(*base ? base : "_")))
+		abort();
+	for (unsigned n = 2; name_is_taken(services, name); n++) {
+		free(name);
+		if (asprintf(&name, "%s-%u", base, n) < 0)
+			abort();
+	}
+	free(base);
+	return name;
+}
+
+/* An expression without a byte in it matches whatever there is. */
+static bool takes_all(const struct entry *entry)
+{
+	if (entry->probe->kind == ANYTHING)
+		return true;
+	for (size_t i = 0; i < setting_count(entry->expressions); i++) {
+		const char *text = setting_text(setting_item(entry->expressions, i));
+		if (text && !*text && entry->from->minlength.value <= 1)
+			return true;
+	}
+	return false;
+}
+
+static bool entry_is_served(const struct sslh_translation *translation, const struct sslh_protocol *from)
+{
+	const struct probe_name *probe;
+
+	if (!from->name.text || !from->host.text || (!from->port.text && !from->is_unix.value))
+		return false; /* complained of */
+	probe = probe_find(from);
+	if (!probe) {
+		sslh_refuse(translation, from->name.line,
+			"`%s' is no probe of sslh, expected one such as \"ssh\", \"tls\", \"regex\" or \"anyprot\"",
+			from->name.text);
+		return false;
+	}
+	if (from->is_udp.value || probe->kind == UDP_ONLY) {
+		sslh_warn(translation, from->line, "`%s' is left out: usher does not serve UDP yet", from->name.text);
+		return false;
+	}
+	return true;
+}
+
+static void belongings_warn(const struct sslh_translation *translation, const struct entry *entry)
+{
+	const struct sslh_protocol *from = entry->from;
+	bool tls = entry->probe->protocol && strcmp(entry->probe->protocol, "tls") == 0;
+
+	if (!tls && (from->sni_hostnames || from->alpn_protocols))
+		sslh_warn(translation, from->line,
+			"`sni_hostnames' and `alpn_protocols' of `%s' are left out: they are for `tls'",
+			from->name.text);
+	if (entry->probe->kind != EXPRESSION && from->regex_patterns)
+		sslh_warn(translation, from->line, "`regex_patterns' of `%s' are left out: they are for `regex'",
+			from->name.text);
+	if (entry->probe->kind == EXPRESSION && setting_count(entry->expressions) == 0)
+		sslh_warn(translation, from->line, "`%s' without `regex_patterns' matches nothing", from->name.text);
+	if (entry->probe->kind != EXPRESSION && from->minlength.value > 1)
+		sslh_warn(translation, from->minlength.line,
+			"`minlength' of `%s' is left out: its probe knows by itself when "
+			"it has seen enough",
+			from->name.text);
+}
+
+static void entries_collect(struct services *services)
+{
+	const struct sslh_config *config = services->translation->config;
+
+	services->entries = calloc(config->n_protocols + 1, sizeof(*services->entries));
+	if (!services->entries)
+		abort();
+	for (size_t i = 0; i < config->n_protocols; i++) {
+		const struct sslh_protocol *from = &config->protocols[i];
+		struct entry *entry = &services->entries[services->n];
+		if (!entry_is_served(services->translation, from))
+			continue;
+		const struct probe_name *probe = probe_find(from);
+		bool old = from->probe && setting_count(from->probe) && !setting_text(from->probe);
+		*entry = (struct entry){ .from = from, .probe = probe, .expressions = old ? from->probe : NULL };
+		if (probe->kind == EXPRESSION && !old)
+			entry->expressions = from->regex_patterns;
+		entry->name = name_make(services, from->name.text);
+		entry->takes_all = takes_all(entry);
+		services->searches = services->searches || probe->kind == EXPRESSION;
+		belongings_warn(services->translation, entry);
+		services->n++;
+	}
+}
+
+/* By the names that sslh's users gave; the first entry where there is none of that name. */
+static size_t silence_find(const struct services *services)
+{
+	const struct sslh_text *on_timeout = &services->translation->config->on_timeout;
+	const char *name = on_timeout->text ? on_timeout->text : "ssh";
+
+	for (size_t i = 0; i < services->n; i++)
+		if (strcmp(sslh_probe_name(services->entries[i].from->name.text), sslh_probe_name(name)) == 0)
+			return i;
+	if (on_timeout->text && services->n)
+		sslh_warn(services->translation, on_timeout->line,
+			"`on-timeout' is \"%s\", which is no entry: the first one, `%s', gets silent clients", name,
+			services->entries[0].name);
+	return services->n ? 0 : NONE;
+}
+
+/* ---- protocols of their own ---------------------------------------------------------------------------------------------- */
+
+/* To sslh `.' is no newline. */
+static void write_expression(struct writer *writer, const char *text)
+{
+	char *whole;
+
+	if (asprintf(&whole, "%s%s", strchr(text, '.') && strncmp(text, "(*", 2) != 0 ? "(?-s)" : "", text) < 0)
+		abort();
+	writer_string(writer, whole);
+	free(whole);
+}
+
+static void write_expressions(const struct services *services)
+{
+	struct writer *writer = services->translation->writer;
+	const char *before = "protocols = (";
+
+	for (size_t i = 0; i < services->n; i++) {
+		const struct entry *entry = &services->entries[i];
+		long at_least = entry->from->minlength.value;
+		if (entry->takes_all || setting_count(entry->expressions) == 0)
+			continue;
+		writer_raw(writer, "%s\n", before);
+		writer_from(writer, entry->from->line);
+		writer_raw(writer, "\t{ name = \"%s-pattern\"; regex = [ ", entry->name);
+		for (size_t k = 0; k < setting_count(entry->expressions); k++) {
+			const struct setting *at = setting_item(entry->expressions, k);
+			writer_from(writer, setting_line(at));
+			writer_raw(writer, "%s", k ? ", " : "");
+			write_expression(writer, setting_text(at) ? setting_text(at) : "");
+			if (!setting_text(at))
+				sslh_refuse(
+					services->translation, setting_line(at), "an expression that is no string");
+		}
+		writer_raw(writer, " ]; within = %d;", WITHIN);
+		if (at_least > 1)
+			writer_raw(writer, " at_least = %ld;", at_least < AT_LEAST_MAX ? at_least : AT_LEAST_MAX);
+		writer_raw(writer, " }");
+		writer_from(writer, 0);
+		before = ",";
+	}
+	if (*before == ',')
+		writer_raw(writer, "\n);\n");
+	if (services->searches)
+		writer_raw(writer, "search_timeout = " SEARCH_TIMEOUT ";\n");
+}
+
+/* ---- services ------------------------------------------------------------------------------------------------------------ */
+
+static void write_names(
+	const struct sslh_translation *translation, const char *key, const char *from_key, const struct setting *list)
+{
+	struct writer *writer = translation->writer;
+	size_t count = list ? setting_count(list) : 0;
+
+	if (!count)
+		return;
+	writer_raw(writer, " %s = [ ", key);
+	for (size_t i = 0; i < count; i++) {
+		const struct setting *at = setting_item(list, i);
+		writer_from(writer, setting_line(at));
+		writer_raw(writer, "%s", i ? ", " : "");
+		writer_string(writer, setting_text(at) ? setting_text(at) : "");
+		if (!setting_text(at))
+			sslh_refuse(
+				translation, setting_line(at), "`%s' holds something else than strings", from_key);
+	}
+	writer_raw(writer, " ];");
+}
+
+static void write_match(const struct sslh_translation *translation, const struct entry *entry)
+{
+	const struct sslh_protocol *from = entry->from;
+	struct writer *writer = translation->writer;
+	bool tls = entry->probe->protocol && strcmp(entry->probe->protocol, "tls") == 0;
+	bool named = (from->sni_hostnames && setting_count(from->sni_hostnames)) ||
+		(from->alpn_protocols && setting_count(from->alpn_protocols));
+
+	if (entry->takes_all) {
+		writer_raw(writer, " match = \"any\";");
+	} else if (entry->probe->kind == EXPRESSION) {
+		writer_raw(writer, " match = \"%s-pattern\";", entry->name);
+	} else if (tls && named) {
+		writer_raw(writer, " match = { protocol = \"tls\";");
+		write_names(translation, "sni", "sni_hostnames", from->sni_hostnames);
+		write_names(translation, "alpn", "alpn_protocols", from->alpn_protocols);
+		writer_raw(writer, " };");
+	} else {
+		writer_raw(writer, " match = \"%s\";", entry->probe->protocol);
+	}
+}
+
+static void write_backend(const struct sslh_translation *translation, const struct sslh_protocol *from)
+{
+	const char *host = from->host.text;
+	unsigned port = from->is_unix.value ? 0 : sslh_port(from->port.text);
+	char *text, *path = from->is_unix.value ? writer_absolute(host) : NULL;
+	size_t len = strlen(host);
+	bool bare_v6 = host[0] != '[' && strchr(host, ':');
+
+	if (!from->is_unix.value && !port)
+		sslh_refuse(translation, from->port.line,
+			"port `%s' of `%s', expected 1 to 65535 or a name of services(5)", from->port.text,
+			from->name.text);
+	if (!len)
+		sslh_refuse(translation, from->host.line, "an empty host of `%s'", from->name.text);
+	int made = path ? asprintf(&text, "unix:%s", path)
+			: asprintf(&text, bare_v6 ? "[%s]:%u" : "%s:%u", host, port ? port : 1);
+	if (made < 0)
+		abort();
+	writer_from(translation->writer, from->line);
+	writer_raw(translation->writer, " ");
+	writer_setting(translation->writer, "connect", text);
+	free(text);
+	free(path);
+}
+
+/* Whoever made the configuration may not have said that the file's rules are to be kept; but they were. */
+static void write_access(const struct sslh_translation *translation, const struct sslh_protocol *from)
+{
+	const struct sslh_options *options = translation->options;
+	struct writer *writer = translation->writer;
+
+	if (!from->service.text || !options->has_rules)
+		return;
+	if (!options->asks_rules) {
+		sslh_warn(translation, from->service.line,
+			"`service' of `%s' is left out: hosts.allow and hosts.deny are not asked, because this usher "
+			"was "
+			"built without libwrap",
+			from->name.text);
+		return;
+	}
+	writer_from(writer, from->service.line);
+	writer_raw(writer, " access = [ ");
+	writer_string(writer, options->asks_rules);
+	writer_raw(writer, ", ");
+	writer_string(writer, from->service.text);
+	writer_raw(writer, " ];");
+}
+
+static void write_options(const struct sslh_translation *translation, const struct sslh_protocol *from)
+{
+	struct writer *writer = translation->writer;
+	long most = from->max_connections.value;
+
+	if (from->keepalive.given && !from->keepalive.value)
+		writer_raw(writer, " keepalive = false;");
+	if (from->log_level.given && from->log_level.value < 1)
+		writer_raw(writer, " log_level = \"debug\";");
+	if (most > 0)
+		writer_raw(writer, " max_connections = %ld;", most < CONNECTIONS_MAX ? most : CONNECTIONS_MAX);
+	if ((translation->config->transparent.value || from->transparent.value) && !from->is_unix.value)
+		writer_raw(writer, " transparent = true;");
+	if (from->proxyprotocol.value == 1 || from->proxyprotocol.value == 2)
+		writer_raw(writer, " send_proxy = %ld;", from->proxyprotocol.value);
+	else if (from->proxyprotocol.value)
+		sslh_refuse(translation, from->proxyprotocol.line,
+			"`proxyprotocol' of `%s' is %ld, expected 0, 1 or 2", from->name.text,
+			from->proxyprotocol.value);
+	write_access(translation, from);
+}
+
+/* Is it led to at all? Behind one that takes everything only by its place. */
+static bool entry_counts(const struct services *services, size_t i, bool all_taken)
+{
+	if (!all_taken || i == services->silence)
+		return true;
+	sslh_warn(services->translation, services->entries[i].from->line,
+		"`%s' is left out: nothing can reach it, because an entry before it takes everything",
+		services->entries[i].from->name.text);
+	return false;
+}
+
+static void write_entries(struct services *services)
+{
+	const struct sslh_translation *translation = services->translation;
+	struct writer *writer = translation->writer;
+	const char *before = "services = (";
+	bool all_taken = false;
+
+	for (size_t i = 0; i < services->n; i++) {
+		const struct entry *entry = &services->entries[i];
+		/* sslh does not ask a last `anyprot' while another may still say yes. */
+		bool rest = i + 1 == services->n && strcmp(entry->probe->name, "anyprot") == 0;
+		bool nothing = entry->probe->kind == EXPRESSION && setting_count(entry->expressions) == 0;
+		if (!entry_counts(services, i, all_taken)) {
+			services->unknown = NONE;
+			continue;
+		}
+		services->unknown = all_taken ? NONE : i;
+		writer_raw(writer, "%s\n", before);
+		writer_from(writer, entry->from->line);
+		writer_raw(writer, "\t{ ");
+		writer_setting(writer, "name", entry->name);
+		if (!all_taken && !rest && !nothing)
+			write_match(translation, entry);
+		write_backend(translation, entry->from);
+		write_options(translation, entry->from);
+		writer_raw(writer, " }");
+		writer_from(writer, 0);
+		all_taken = all_taken || (entry->takes_all && !rest);
+		before = ",";
+	}
+	writer_raw(writer, "\n);\n");
+}
+
+void sslh_write_services(const struct sslh_translation *translation)
+{
+	struct services services = { .translation = translation, .unknown = NONE };
+
+	entries_collect(&services);
+	services.silence = silence_find(&services);
+	if (services.n == 0) {
+		sslh_refuse(translation, 0,
+			"no protocol to serve, expected `protocols' in the file or options such as --ssh HOST:PORT");
+	} else {
+		write_expressions(&services);
+		write_entries(&services);
+	}
+	if (services.silence != NONE) {
+		writer_from(translation->writer, translation->config->on_timeout.line);
+		writer_raw(translation->writer, "on_silence = \"%s\";\n", services.entries[services.silence].name);
+		writer_from(translation->writer, 0);
+	}
+	if (services.unknown != NONE)
+		writer_raw(translation->writer, "on_unknown = \"%s\";\n", services.entries[services.unknown].name);
+	for (size_t i = 0; i < services.n; i++)
+		free(services.entries[i].name);
+	free(services.entries);
+}

@@ -1,0 +1,25 @@
+/* What the files that write native text from sslh's configuration share. */
+#pragma once
+#include "sslh_config.h"
+#include "writer.h"
+
+struct sslh_translation {
+	const struct sslh_config *config;
+	const struct sslh_options *options;
+	const char *file; /* for complaints */
+	bool foreground, inetd;
+	struct writer *writer;
+	struct complaints *complaints;
+};
+
+/* A complaint about a line of the file; 0: about the command line. */
+void sslh_complain(const struct sslh_translation *translation, enum complaint_kind kind, unsigned line,
+	const char *format, ...) __attribute__((format(printf, 4, 5)));
+#define sslh_refuse(translation, line, ...) sslh_complain(translation, COMPLAINT_ERROR, line, __VA_ARGS__)
+#define sslh_warn(translation, line, ...)   sslh_complain(translation, COMPLAINT_WARNING, line, __VA_ARGS__)
+
+/* A port's number, also of a name in services(5). 0: it is none. */
+unsigned sslh_port(const char *text);
+
+void sslh_write_log(const struct sslh_translation *translation);
+void sslh_write_services(const struct sslh_translation *translation);

@@ -1,0 +1,107 @@
+/* usher sslh: serve under sslh's configuration file and command line. */
+#include "sslh.h"
+#include "address.h"
+#include "command.h"
+#include "foreign.h"
+#include "master.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#ifdef HAVE_LIBSYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+static int translate(const void *options, struct native *ret, const char *file, struct complaints *complaints)
+{
+	return sslh_translate(ret, options, complaints);
+}
+
+/* Sockets that systemd hands over take the place of all that is configured, as with sslh. */
+static const char **handed_addresses(size_t *ret_count)
+{
+	const char **texts = NULL;
+
+	*ret_count = 0;
+#ifdef HAVE_LIBSYSTEMD
+	int n = sd_listen_fds(0);
+	texts = calloc(n > 0 ? (size_t)n : 1, sizeof(*texts));
+	for (int i = 0; texts && i < n; i++) {
+		struct address address = { .len = sizeof(address.un) };
+		char text[ADDRESS_TEXT_MAX];
+		if (sd_is_socket(SD_LISTEN_FDS_START + i, AF_UNSPEC, SOCK_STREAM, 1) <= 0 ||
+			getsockname(SD_LISTEN_FDS_START + i, &address.sa, &address.len) < 0)
+			continue;
+		char *copy = strdup(address_format(&address, text));
+		if (!copy)
+			abort();
+		texts[(*ret_count)++] = copy;
+	}
+#endif
+	return texts;
+}
+
+/* Has any line of the file something to say? */
+static bool file_has_rules(const char *path)
+{
+	FILE *from = fopen(path, "re");
+	char *line = NULL;
+	size_t size = 0;
+	bool found = false;
+
+	while (from && !found && getline(&line, &size, from) > 0) {
+		const char *at = line + strspn(line, " \t\r\n");
+		found = *at && *at != '#';
+	}
+	free(line);
+	if (from)
+		fclose(from);
+	return found;
+}
+
+static int serve(const struct sslh_options *options)
+{
+	struct native text = { 0 };
+	struct sslh_mode mode;
+	const struct foreign foreign = {
+		.file = options->file ? options->file : "the command line",
+		.translate = translate,
+		.options = options,
+		.text = &text,
+	};
+
+	if (options->print)
+		return foreign_print(&foreign);
+	sslh_mode_read(&mode, options);
+	int status = master_run(&(struct master_options){
+		.load = foreign_load,
+		.context = &foreign,
+		.daemon = !mode.foreground && !mode.inetd,
+		.inetd = mode.inetd,
+	});
+	native_fini(&text);
+	return status;
+}
+
+int command_sslh(int argc, char **argv)
+{
+	struct sslh_options options;
+	int status = 0;
+
+	if (sslh_options_read(&options, argc, argv) < 0)
+		return 2;
+	const char **handed = handed_addresses(&options.n_handed);
+	options.handed = handed;
+	options.has_rules = file_has_rules("/etc/hosts.allow") || file_has_rules("/etc/hosts.deny");
+	if (options.help)
+		sslh_usage(stdout);
+	else if (options.version)
+		puts("usher " VERSION ", as sslh");
+	else
+		status = serve(&options);
+	for (size_t i = 0; i < options.n_handed; i++)
+		free((char *)handed[i]);
+	free(handed);
+	sslh_options_fini(&options);
+	return status;
+}
