@@ -342,6 +342,7 @@ static void __attribute__((noreturn)) worker_process_run(const struct worker_pro
 		.slot = worker->slot,
 		.connection = generation->connection,
 		.quiet = generation->quiet,
+		.may_be_left = generation->leaves_workers,
 	}));
 }
 

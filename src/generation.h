@@ -39,6 +39,7 @@ struct generation {
 	int log_fd;
 	int connection; /* inetd: taken over; -1: listen */
 	bool quiet;     /* descriptors 0, 1 and 2 are somebody else's */
+	bool leaves_workers;
 
 	struct resolved *resolved;
 	pid_t resolver;

@@ -53,6 +53,9 @@ static int print_version(void)
 #ifdef HAVE_LIBSYSTEMD
 	     ", libsystemd"
 #endif
+#ifdef LIBWRAP_PROGRAM
+	     ", libwrap"
+#endif
 	);
 	return 0;
 }

@@ -35,6 +35,9 @@
 /* After workers were told to stop: how long until they are killed. */
 #define KILL_US 2000000
 
+/* After workers were told that they are on their own: how long until they are. */
+#define LEAVE_US 50000
+
 #define LOGGER_WAIT_MS    1000
 #define LOGGER_RESTART_US 100000
 
@@ -61,6 +64,7 @@ struct master {
 	char *pid_file;
 	bool ending;  /* drains or stops */
 	bool stopped; /* told to end now */
+	bool left;    /* without its workers */
 	struct timer deadline, logger_restart;
 	int status; /* to exit with */
 };
@@ -260,6 +264,7 @@ static int master_start_generation(struct master *master, struct policy *policy)
 		.log_fd = master->next_logger.pipe_fd >= 0 ? master->next_logger.pipe_fd : master->logger.pipe_fd,
 		.connection = master->connection,
 		.quiet = master->options->inetd || master->options->daemon,
+		.leaves_workers = master->options->leaves_workers,
 		.programs = master->programs,
 		.asks = &master->asks,
 		.slots = master->slots,
@@ -426,9 +431,37 @@ static void master_drain(struct master *master)
 	loop_timer(&master->loop, &master->deadline, master->loop.now_us + most_us);
 }
 
+/* They serve what there is without a master. It is gone a moment later: whoever starts it again at once finds the ports free. */
+static void master_leave(struct master *master)
+{
+	master->ending = true;
+	master->left = true;
+	master_notify("STOPPING=1");
+	log_notice("ending: open connections go on without a master");
+	sockets_close_others(&master->sockets, NULL);
+	for (struct generation *generation = master->all; generation; generation = generation->next)
+		generation_drain(generation);
+	master_sweep(master);
+	loop_timer(&master->loop, &master->deadline, master->loop.now_us + LEAVE_US);
+}
+
+static void master_terminate(struct master *master)
+{
+	if (master->left)
+		return;
+	if (master->options->leaves_workers && master->serving && !master->ending)
+		master_leave(master);
+	else
+		master_drain(master);
+}
+
 static void master_deadline(struct timer *timer)
 {
-	master_stop(container_of(timer, struct master, deadline));
+	struct master *master = container_of(timer, struct master, deadline);
+	if (master->left)
+		loop_stop(&master->loop);
+	else
+		master_stop(master);
 }
 
 static void master_reopen_log(struct master *master)
@@ -462,7 +495,7 @@ static void master_signal(struct watch *watch, uint32_t events)
 				master_reopen_log(master);
 			break;
 		case SIGTERM:
-			master_drain(master);
+			master_terminate(master);
 			break;
 		case SIGINT:
 			master_stop(master);
@@ -609,7 +642,7 @@ static void master_end_logger(struct master *master)
 	pid_t pid = master->logger.pid;
 
 	logger_close(&master->logger);
-	if (pid <= 0)
+	if (pid <= 0 || master->left) /* it writes what the workers will say */
 		return;
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd end = { .fd = fd, .events = POLLIN };

@@ -14,6 +14,9 @@ struct master_options {
 	void (*serving)(const struct policy *policy);
 	/* A signal that means the same as SIGHUP; 0: none. */
 	int reload_signal;
+	/* At SIGTERM it ends at once and leaves its workers behind, who end with their last connection or at a SIGTERM of their
+	 * own; else it waits for them. */
+	bool leaves_workers;
 	/* What SIGUSR1 asks for instead of opening the log again, once it serves. NULL: it opens the log again. */
 	void (*tell)(const void *context);
 };

@@ -4,6 +4,7 @@
 #include "command.h"
 #include "foreign.h"
 #include "master.h"
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -59,6 +60,24 @@ static bool file_has_rules(const char *path)
 	return found;
 }
 
+/* Where it is installed, or beside this program, which may be one that was only built. NULL: it was not built. */
+static const char *libwrap_program(void)
+{
+#ifdef LIBWRAP_PROGRAM
+	static char beside[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", beside, sizeof(beside) - sizeof("usher-libwrap"));
+	char *slash = len > 0 ? memrchr(beside, '/', (size_t)len) : NULL;
+
+	if (slash && access(LIBWRAP_PROGRAM, X_OK) < 0) {
+		strcpy(slash + 1, "usher-libwrap");
+		return beside;
+	}
+	return LIBWRAP_PROGRAM;
+#else
+	return NULL;
+#endif
+}
+
 static int serve(const struct sslh_options *options)
 {
 	struct native text = { 0 };
@@ -78,6 +97,7 @@ static int serve(const struct sslh_options *options)
 		.context = &foreign,
 		.daemon = !mode.foreground && !mode.inetd,
 		.inetd = mode.inetd,
+		.leaves_workers = !mode.inetd,
 	});
 	native_fini(&text);
 	return status;
@@ -93,6 +113,7 @@ int command_sslh(int argc, char **argv)
 	const char **handed = handed_addresses(&options.n_handed);
 	options.handed = handed;
 	options.has_rules = file_has_rules("/etc/hosts.allow") || file_has_rules("/etc/hosts.deny");
+	options.asks_rules = libwrap_program();
 	if (options.help)
 		sslh_usage(stdout);
 	else if (options.version)

@@ -126,11 +126,13 @@ static void worker_channel_ready(struct watch *watch, uint32_t events)
 /* ---- birth --------------------------------------------------------------------------------------------------------- */
 
 /* The terminal's signals go to the whole group; what ends a worker is the master's word. */
-static void worker_set_signals(void)
+static void worker_set_signals(bool may_be_left)
 {
 	const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGCHLD };
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
+	if (may_be_left)
+		signal(SIGTERM, SIG_DFL);
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -285,7 +287,7 @@ int worker_run(const struct worker_start *start)
 	const struct policy *policy = start->policy;
 	struct worker worker;
 
-	worker_set_signals();
+	worker_set_signals(start->may_be_left);
 	process_rename("usher: worker");
 	if (start->quiet)
 		process_silence();

@@ -25,9 +25,10 @@ struct worker_start {
 	int log_fd;
 	struct resolved *resolved; /* NULL: the policy has no names */
 	struct shared *shared;
-	unsigned slot;  /* its own, among all workers of all generations */
-	int connection; /* inetd: serve this one connection and end; -1: listen */
-	bool quiet;     /* descriptors 0, 1 and 2 are somebody else's */
+	unsigned slot;    /* its own, among all workers of all generations */
+	int connection;   /* inetd: serve this one connection and end; -1: listen */
+	bool quiet;       /* descriptors 0, 1 and 2 are somebody else's */
+	bool may_be_left; /* by a master that ends before it does: SIGTERM ends it */
 };
 
 /* The whole life of the process. Returns its exit status. */

@@ -5,8 +5,8 @@
  * without that, it would take the same steps with more bytes and come to the same answer, a limit hit on the
  * way included; so a match is YES and, if the pattern is anchored, no match is NO. An unanchored pattern that
  * did not match may match further back: MORE. With `within` bytes the subject is final: what HARD leaves open
- * is asked once more without partial matching. So it is for an unanchored pattern once a search is over: then alone
- * its NO may become a YES with more bytes.
+ * is asked once more without partial matching. So it is once a search is over: `$' is satisfied then, and an unanchored
+ * pattern that is not found says NO, which more bytes may take back.
  *
  * A greedy ".*" looks behind the last byte before it settles for less, which would make "^GET .*" wait for
  * nothing. Whether there is a match does not depend on greed as long as nothing in the pattern forbids to go
@@ -144,18 +144,18 @@ void regex_free(struct regex *regex)
 enum verdict regex_match(const struct regex *regex, const struct evidence *evidence)
 {
 	bool is_whole = evidence->len >= regex->within;
-	bool is_final = is_whole || (evidence->search_over && !regex->is_anchored);
 	size_t len = is_whole ? regex->within : evidence->len;
 
 	if (len == 0)
 		return VERDICT_MORE;
 	pcre2_set_match_limit(shared.context, MATCH_LIMIT_BASE + MATCH_LIMIT_FACTOR * (uint32_t)regex->within);
 	int r = pcre2_match(regex->code, evidence->bytes, len, 0, PCRE2_PARTIAL_HARD, shared.match, shared.context);
-	if (r == PCRE2_ERROR_PARTIAL && is_final)
+	bool is_open = r == PCRE2_ERROR_PARTIAL || (r == PCRE2_ERROR_NOMATCH && !regex->is_anchored);
+	if (r == PCRE2_ERROR_PARTIAL && (is_whole || evidence->search_over))
 		r = pcre2_match(regex->code, evidence->bytes, len, 0, 0, shared.match, shared.context);
 	if (r >= 0)
 		return VERDICT_YES;
-	if (r == PCRE2_ERROR_PARTIAL)
-		return VERDICT_MORE;
-	return r == PCRE2_ERROR_NOMATCH && !is_final && !regex->is_anchored ? VERDICT_MORE : VERDICT_NO;
+	if (is_whole || (evidence->search_over && !regex->is_anchored))
+		return VERDICT_NO;
+	return is_open ? VERDICT_MORE : VERDICT_NO;
 }

@@ -340,6 +340,16 @@ static void write_access(const struct sslh_translation *translation, const struc
 	writer_raw(writer, " ];");
 }
 
+static bool some_listener_is_proxied(const struct sslh_translation *translation)
+{
+	const struct sslh_config *config = translation->config;
+
+	for (size_t i = 0; i < config->n_listens; i++)
+		if (config->listens[i].proxyprotocol.value && !config->listens[i].is_udp.value)
+			return !translation->inetd && !translation->options->n_handed;
+	return false;
+}
+
 static void write_options(const struct sslh_translation *translation, const struct sslh_protocol *from)
 {
 	struct writer *writer = translation->writer;
@@ -355,6 +365,8 @@ static void write_options(const struct sslh_translation *translation, const stru
 		writer_raw(writer, " transparent = true;");
 	if (from->proxyprotocol.value == 1 || from->proxyprotocol.value == 2)
 		writer_raw(writer, " send_proxy = %ld;", from->proxyprotocol.value);
+	else if (!from->proxyprotocol.given && some_listener_is_proxied(translation))
+		writer_raw(writer, " send_proxy = 2;"); /* what came in goes on */
 	else if (from->proxyprotocol.value)
 		sslh_refuse(translation, from->proxyprotocol.line,
 			"`proxyprotocol' of `%s' is %ld, expected 0, 1 or 2", from->name.text,

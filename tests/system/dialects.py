@@ -1,5 +1,5 @@
-"""usher under another program's configuration: as that program (`usher tcpmux`, `usher portsplit`, a symbolic link of that
-name) and as usher itself under what `--print` printed. Both must behave the same, so most tests run twice."""
+"""usher under another program's configuration: as that program (`usher tcpmux`, `usher portsplit`, `usher sslh`, a symbolic link
+of that name) and as usher itself under what `--print` printed. Both must behave the same, so most tests run twice."""
 
 import subprocess
 
@@ -9,8 +9,14 @@ from harness import BINARY, SANITIZER_OPTIONS, Usher, run_usher, wait_until
 WAYS = pytest.mark.parametrize("way", ["dialect", "printed"])
 
 
+def file_arguments(dialect, file, args=()):
+    if dialect == "tcpmux":
+        return ["-c", file, *args]
+    return [f"-F{file}", "-f", *args] if dialect == "sslh" else [file]
+
+
 class Foreign(Usher):
-    """`dialect` is tcpmux or portsplit; `way` is "dialect", "printed" (natively, under what --print says) or "link" (by a
+    """`dialect` is tcpmux, portsplit or sslh; `way` is "dialect", "printed" (natively, under what --print says) or "link" (by a
     symbolic link of the program's name). It runs in its own directory, where the configuration's relative paths lead."""
 
     def __init__(self, dialect, config, way="dialect", **options):
@@ -31,7 +37,7 @@ class Foreign(Usher):
 
     def arguments(self):
         args = [self.text(arg) for arg in self.args]
-        return ["-c", self.dialect + ".conf", *args] if self.dialect == "tcpmux" else [self.dialect + ".conf"]
+        return file_arguments(self.dialect, self.dialect + ".conf", args)
 
     def run(self, *more):
         """The dialect itself, for what ends by itself."""
@@ -86,7 +92,6 @@ def complaints_of(place, dialect, text, *args):
     """Exit status and complaints of a configuration that does not serve; FILE stands for its name."""
     file = place / (dialect + ".conf")
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    arguments = ["-c", file, *args] if dialect == "tcpmux" else [file]
-    done = run_usher(dialect, *arguments, cwd=place)
+    done = run_usher(dialect, *file_arguments(dialect, file, args), cwd=place)
     assert done.stdout == ""
     return done.returncode, done.stderr.replace(str(file), "FILE").splitlines()

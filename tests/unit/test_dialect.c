@@ -4,6 +4,7 @@
 #include "policy.h"
 #include "portsplit.h"
 #include "reader.h"
+#include "sslh.h"
 #include "tcpmux.h"
 #include "writer.h"
 #include <errno.h>
@@ -286,6 +287,130 @@ static void inetd_needs_no_port(void **state)
 	complaints_fini(&complaints);
 }
 
+/* ---- sslh ------------------------------------------------------------------------------------------------ */
+
+#define SSLH_LISTEN "listen: ( { host: \"127.0.0.1\"; port: \"443\"; } );\n"
+
+static struct native from_sslh(const char *text, const struct sslh_options *options, size_t warnings)
+{
+	struct complaints complaints = { 0 };
+	struct native native = { 0 };
+
+	if (sslh_translate_text(&native, text, text ? strlen(text) : 0, options, &complaints) < 0 ||
+		complaints.count != warnings) {
+		complaints_print(&complaints, stderr);
+		fail();
+	}
+	complaints_fini(&complaints);
+	return native;
+}
+
+static void an_sslh_file_means_what_it_says(void **state)
+{
+	static const char text[] = "timeout: 2;\n" SSLH_LISTEN "protocols: (\n"
+				   "{ name: \"ssh\"; host: \"::1\"; port: \"ssh\"; },\n"
+				   "{ name: \"regex\"; host: \"h\"; port: 80; regex_patterns: [ \"^a.c\", "
+				   "\"^\\x00\\x41\" ]; minlength: 3; },\n"
+				   "{ name: \"tls\"; host: \"/s\"; is_unix: true; max_connections: 7; },\n"
+				   "{ name: \"anyprot\"; host: \"192.0.2.1\"; port: \"1\"; log_level: 0; } );\n"
+				   "on-timeout: \"regex\";\n";
+	struct sslh_options options = { .file = "f" };
+	struct native native = from_sslh(text, &options, 1);
+	struct policy *policy = compiled(&native);
+	bool more;
+
+	assert_int_equal(policy->n_services, 4);
+	assert_int_equal(policy->decide_timeout_us, 2000000);
+	assert_string_equal(policy->services[policy->on_silence].name, "regex");
+	assert_string_equal(policy->services[policy->on_unknown].name, "anyprot");
+	assert_string_equal(policy->services[0].target.connect.backends[0].text, "[::1]:22");
+	assert_string_equal(policy->services[2].target.connect.backends[0].text, "unix:/s");
+	assert_int_equal(policy->services[2].access->max_connections, 7);
+	assert_int_equal(policy->services[3].log_level, LEVEL_DEBUG);
+	assert_string_equal(taken_by(policy, "SSH-2.0-x\r\n", 11, &more), "ssh");
+	assert_string_equal(taken_by(policy, "abc", 3, &more), "regex");
+	assert_string_equal(taken_by(policy, "a\nc", 3, &more), ""); /* to sslh a dot is no newline */
+	assert_false(more);
+	assert_string_equal(taken_by(policy, "\0A", 2, &more), "");
+	assert_true(more);
+	assert_string_equal(taken_by(policy, "\0AB", 3, &more), "regex");
+	assert_int_equal(native_line(&native, policy->listeners[0].line), 2);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(native_line(&native, policy->services[i].line), 4 + i);
+	policy_free(policy);
+	native_fini(&native);
+}
+
+static void sslh_needs_no_file(void **state)
+{
+	struct sslh_argument arguments[] = { { "anyprot", "a:1" }, { "listen", "[::1]:443" }, { "ssl", "b:2" },
+		{ "ssh", "c:3" }, { "timeout", "0" } };
+	struct sslh_options options = { .arguments = arguments, .n_arguments = 5 };
+	struct native native = from_sslh(NULL, &options, 0);
+	struct policy *policy = compiled(&native);
+
+	assert_string_equal(policy->listeners[0].text, "[::1]:443");
+	assert_int_equal(policy->decide_timeout_us, 1000);
+	assert_string_equal(policy->services[0].name, "ssl");
+	assert_string_equal(policy->services[1].name, "ssh");
+	assert_string_equal(policy->services[2].name, "anyprot");
+	assert_int_equal(policy->on_silence, 1);
+	assert_int_equal(policy->on_unknown, 2);
+	policy_free(policy);
+	native_fini(&native);
+}
+
+static void sockets_that_were_handed_over_take_the_place_of_others(void **state)
+{
+	static const char *const handed[] = { "127.0.0.1:7", "unix:/run/x" };
+	struct sslh_options options = { .file = "f", .handed = handed, .n_handed = 2 };
+	struct native native = from_sslh("listen: ( { host: \"nohost.invalid\"; port: \"x\"; } );\n"
+					 "protocols: ( { name: \"ssh\"; host: \"h\"; port: \"22\"; } );",
+		&options, 0);
+	struct policy *policy = compiled(&native);
+
+	assert_int_equal(policy->n_listeners, 2);
+	assert_string_equal(policy->listeners[0].text, "127.0.0.1:7");
+	policy_free(policy);
+	native_fini(&native);
+}
+
+static void how_sslh_is_to_run_is_said_by_the_file_and_by_the_command_line(void **state)
+{
+	struct sslh_argument arguments[] = { { "foreground", "1" }, { "background", "1" }, { "inetd", "1" } };
+	struct sslh_options options = { .file = "/no/such", .arguments = arguments };
+	struct sslh_mode mode;
+
+	sslh_mode_read(&mode, &options);
+	assert_false(mode.foreground || mode.inetd);
+	options.n_arguments = 1;
+	sslh_mode_read(&mode, &options);
+	assert_true(mode.foreground && !mode.inetd);
+	options.n_arguments = 3;
+	sslh_mode_read(&mode, &options);
+	assert_true(!mode.foreground && mode.inetd);
+}
+
+/* Strings keep what looks like a comment, comments what looks like a string; lines stay where they are. */
+static void zeros_of_expressions_are_kept_and_nothing_else_changes(void **state)
+{
+	static const char text[] = "# \" \\x00\n/* \"\n*/// \"\n" SSLH_LISTEN
+				   "protocols: ( { name: \"regex\"; host: \"h\"; port: \"1\";\n"
+				   "regex_patterns: [ \"^# // /* \\\\x00 \\\"\\x00\", \"^\\x001\" ]; },\n"
+				   "{ name: \"timeout\"; host: \"h\"; port: \"2\"; } );";
+	struct sslh_options options = { .file = "f" };
+	struct native native = from_sslh(text, &options, 1);
+	struct policy *policy = compiled(&native);
+	bool more;
+
+	assert_string_equal(taken_by(policy, "\0001", 2, &more), "regex");
+	assert_string_equal(taken_by(policy, "# // / \0 \"\0", 11, &more), "regex");
+	assert_string_equal(taken_by(policy, "# // / \0 \"0", 11, &more), "timeout");
+	assert_int_equal(native_line(&native, policy->services[1].line), 7);
+	policy_free(policy);
+	native_fini(&native);
+}
+
 static void a_file_that_is_not_there_is_an_error(void **state)
 {
 	struct complaints complaints = { 0 };
@@ -295,7 +420,8 @@ static void a_file_that_is_not_there_is_an_error(void **state)
 	assert_int_equal(portsplit_translate(&native, "/no/such", &complaints), -EINVAL);
 	assert_int_equal(tcpmux_translate(&native, "/no/such", &options, &complaints), -EINVAL);
 	assert_int_equal(portsplit_translate(&native, "/", &complaints), -EINVAL);
-	assert_int_equal(complaints.errors, 3);
+	assert_int_equal(sslh_translate(&native, &(struct sslh_options){ .file = "/no/such" }, &complaints), -EINVAL);
+	assert_int_equal(complaints.errors, 4);
 	complaints_fini(&complaints);
 }
 
@@ -311,6 +437,11 @@ int main(void)
 		cmocka_unit_test(tcpmux_tests_go_before_ours),
 		cmocka_unit_test(the_command_line_goes_before_the_file),
 		cmocka_unit_test(inetd_needs_no_port),
+		cmocka_unit_test(an_sslh_file_means_what_it_says),
+		cmocka_unit_test(sslh_needs_no_file),
+		cmocka_unit_test(sockets_that_were_handed_over_take_the_place_of_others),
+		cmocka_unit_test(how_sslh_is_to_run_is_said_by_the_file_and_by_the_command_line),
+		cmocka_unit_test(zeros_of_expressions_are_kept_and_nothing_else_changes),
 		cmocka_unit_test(a_file_that_is_not_there_is_an_error),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,6 +165,9 @@ static void when_the_search_is_over_what_was_not_found_is_not_there(void **state
 		{ "^foo|bar", "hello", VERDICT_NO },
 		/* What is tied to the beginning is no search. */
 		{ "^hello.*x", "hello", VERDICT_MORE },
+		{ "^hello$", "hello", VERDICT_YES },
+		{ "^hello$", "hell", VERDICT_MORE },
+		{ "^hello$", "hello!", VERDICT_NO },
 		{ "^hello world", "hello", VERDICT_MORE },
 		{ "^hello world", "hallo", VERDICT_NO },
 	};
