@@ -13,6 +13,7 @@
 #include "handover.h"
 #include "fd.h"
 #include "handover_channel.h"
+#include "handover_line.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -46,42 +47,7 @@ struct handover {
 	bool busy;     /* in handover_run(): what is added or cancelled by a `done` only changes the line */
 };
 
-/* ---- lines ------------------------------------------------------------------------------------------------------- */
-
-static void line_append(struct handover_line *line, struct handover_request *request)
-{
-	request->next = NULL;
-	request->previous = line->last;
-	if (line->last)
-		line->last->next = request;
-	else
-		line->first = request;
-	line->last = request;
-}
-
-static void line_prepend(struct handover_line *line, struct handover_request *request)
-{
-	request->previous = NULL;
-	request->next = line->first;
-	if (line->first)
-		line->first->previous = request;
-	else
-		line->last = request;
-	line->first = request;
-}
-
-static void line_remove(struct handover_line *line, struct handover_request *request)
-{
-	if (request->previous)
-		request->previous->next = request->next;
-	else
-		line->first = request->next;
-	if (request->next)
-		request->next->previous = request->previous;
-	else
-		line->last = request->previous;
-	request->next = request->previous = NULL;
-}
+/* ---- requests ------------------------------------------------------------------------------------------------------- */
 
 static void request_remove(struct handover_request *request)
 {

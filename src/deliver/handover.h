@@ -26,8 +26,8 @@ void handover_opened(struct handover *handover, int fd); /* connected, to be tak
 void handover_free(struct handover *handover);
 
 struct handover_request {
-	int fd;                    /* stays the caller's; may be closed once done with 0 */
-	const struct facts *facts; /* read when the message is sent */
+	int fd;                                          /* stays the caller's; may be closed once done with 0 */
+	const struct facts *facts;                       /* read when the message is sent */
 	void (*going)(struct handover_request *request); /* before each time that it goes out; NULL */
 	/* Once, perhaps before handover_send() returns: 0 when the receiver has acknowledged the message, or when the
 	 * kernel has taken it for one that does not acknowledge; or -errno (-ENOENT, -ECONNREFUSED: nobody listens;

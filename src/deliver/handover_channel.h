@@ -1,12 +1,9 @@
 /* One channel to a receiver: an AF_UNIX stream on which messages go out and, in the format `usher`, answers come back. */
 #pragma once
 #include "handover.h"
+#include "handover_line.h"
 #include "handover_message.h"
 #include "loop.h"
-
-struct handover_line {
-	struct handover_request *first, *last;
-};
 
 struct handover_channel {
 	struct loop *loop;

@@ -21,7 +21,7 @@
 #define CHANNELS_MAX 4
 #define READ_MAX     512
 
-enum fate { OPEN, DONE, FAILED, BROKEN, TAKEN_BACK, LEFT };
+enum fate { OPEN, CANCELLED, DONE, FAILED, BROKEN, TAKEN_BACK, LEFT };
 
 struct job {
 	struct handover_request request;
@@ -44,7 +44,8 @@ static struct handover *handover;
 static struct job jobs[JOBS_MAX];
 static size_t n_jobs;
 static struct channel channels[CHANNELS_MAX];
-static uint64_t now_us; /* 0: the real time */
+static unsigned mischief; /* what a request that ends does to the others */
+static uint64_t now_us;   /* 0: the real time */
 
 int clock_gettime(clockid_t clock, struct timespec *ret)
 {
@@ -88,6 +89,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 /* ---- usher ------------------------------------------------------------------------------------------------------- */
 
+static void job_send(void);
+static void job_cancel(struct job *job);
+
 static void job_done(struct handover_request *request, int error)
 {
 	struct job *job = container_of(request, struct job, request);
@@ -95,6 +99,10 @@ static void job_done(struct handover_request *request, int error)
 	require(job->fate == OPEN);
 	job->fate = error == 0 ? DONE : error == -EPROTO ? BROKEN : FAILED;
 	require(job->fate != FAILED || !job->owned);
+	if (mischief & 1)
+		job_cancel(&jobs[(job->facts.id * 7 + mischief) % n_jobs]);
+	if (mischief & 2)
+		job_send();
 }
 
 static void job_send(void)
@@ -112,8 +120,8 @@ static void job_cancel(struct job *job)
 {
 	if (job->fate != OPEN)
 		return;
+	job->fate = CANCELLED; /* no `done` any more, though those of others may be called from within */
 	bool mine = handover_cancel(&job->request);
-	require(job->fate == OPEN); /* done was not called */
 	job->fate = mine ? TAKEN_BACK : LEFT;
 	require(!mine || !job->owned);
 }
@@ -258,6 +266,9 @@ static void step(unsigned what, unsigned with, const uint8_t *more, size_t n_mor
 		close(listener);
 		listener_open();
 		break;
+	case 14:
+		mischief = with;
+		break;
 	default:
 		now_us += with * 10000;
 		turn();
@@ -281,6 +292,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	now_us = 1000000;
 	n_jobs = 0;
+	mischief = 0;
 	listener_open();
 	for (size_t i = 0; i < CHANNELS_MAX; i++)
 		channels[i] = (struct channel){ .fd = -1 };
@@ -290,6 +302,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t at = 0; at + 2 <= size; at += 2)
 		step(data[at], data[at + 1], data + at + 2, size - at - 2);
 	turn();
+	mischief = 0;
 	for (size_t i = 0; i < n_jobs; i++) {
 		job_cancel(&jobs[i]);
 		require(!jobs[i].owned || jobs[i].fate == DONE || jobs[i].fate == LEFT || jobs[i].fate == BROKEN);
