@@ -31,6 +31,7 @@ import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
 HOME = "/home/alice"
+NPM = "opt/npm"
 SILENCE = 0.3
 ENOUGH = 16384
 HOSTS = """127.0.0.1 localhost client.example.com client
@@ -189,6 +190,9 @@ class Root:
             ["dpkg-query", f"--admindir={path}/var/lib/dpkg", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\n"],
             check=True, capture_output=True, text=True).stdout
         self.versions = {line.split()[0]: line.split()[1] for line in listing.splitlines() if line.endswith(" installed")}
+        modules = path / NPM / "node_modules"
+        for file in [*modules.glob("*/package.json"), *modules.glob("@*/*/package.json")]:
+            self.versions[f"npm:{file.parent.relative_to(modules)}"] = json.loads(file.read_text()).get("version", "")
 
     def enter(self):
         """Inside the new namespaces: nothing of the machine but ROOT is to be seen by a client."""
@@ -220,7 +224,8 @@ class Root:
             (home / name).write_text(fill(text, values))
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/games", "HOME": HOME, "USER": "alice", "LOGNAME": "alice",
-            "LANG": "C.UTF-8", "TERM": "xterm", **{name: fill(value, values) for name, value in recipe.env.items()}}
+            "LANG": "C.UTF-8", "TERM": "xterm", "NODE_PATH": f"/{NPM}/node_modules",
+            **{name: fill(value, values) for name, value in recipe.env.items()}}
         steps = fill(f"{recipe.setup}\n{recipe.command}", values)
         return subprocess.Popen(
             ["unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={self.path}/proc", "chroot", self.path,
@@ -356,7 +361,8 @@ def main():
     protocols = args.protocols or sorted(path.stem for path in (HERE / "recipes").glob("*.toml"))
     if args.packages:
         recipes = [recipe for protocol in protocols for recipe in read_recipes(protocol)]
-        print(*sorted({name for recipe in recipes for name in [*recipe.package, *recipe.install]}), sep="\n")
+        names = {name for recipe in recipes for name in [*recipe.package, *recipe.install]}
+        print(*sorted(name for name in names if not name.startswith("npm:")), sep="\n")
     elif args.show:
         for protocol in protocols:
             for line in load(HERE / f"{protocol}.jsonl"):
