@@ -8,6 +8,7 @@ import ctypes
 import itertools
 import os
 import pathlib
+import shutil
 import subprocess
 import threading
 
@@ -34,12 +35,17 @@ def why_not():
     return None
 
 
+HOSTS = "127.0.0.1 localhost both.example\n::1 localhost both.example\n"
+
+
 class Network:
-    """net.client, net.usher and net.server are the names of the namespaces."""
+    """net.client, net.usher and net.server are the names of the namespaces. On usher's, both.example is the loopback address
+    of either family."""
 
     def __init__(self):
         number = next(_numbers)
         self.client, self.usher, self.server = (f"usher-{os.getpid()}-{number}-{name}" for name in ("c", "u", "s"))
+        self.files = pathlib.Path("/etc/netns") / self.usher
 
     def __enter__(self):
         try:
@@ -52,8 +58,12 @@ class Network:
     def __exit__(self, *_):
         for name in (self.client, self.usher, self.server):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+        shutil.rmtree(self.files, ignore_errors=True)
 
     def _build(self):
+        # What `ip netns exec' puts in the place of /etc/hosts.
+        self.files.mkdir(parents=True)
+        (self.files / "hosts").write_text(HOSTS)
         for name in (self.client, self.usher, self.server):
             self.host("ip", "netns", "add", name)
             self.ip(name, "link set lo up")

@@ -3,6 +3,7 @@ the manual shows. Needs root; says so where it is not."""
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -420,6 +421,46 @@ def test_routes_that_are_missing_are_a_timeout(start, net):
             client.sendall(b"go")
             assert how_it_ends(client) == "reset"  # with its bytes unread
         assert one.wait_connections(1)[0]["error"] == "Connection timed out"
+
+
+@needs_namespaces
+def test_names_have_the_addresses_of_both_families(start, net):
+    """Of which each client is shown to the one of its own."""
+    with Backend(net, net.usher, LOOPBACK[4]) as four, Backend(net, net.usher, LOOPBACK[6]) as six:
+        one = config_for(start, "both.example:4431")
+        for family, backend in ((4, four), (6, six)):
+            with connect_from(net, family, one.port) as client:
+                client.sendall(b"go")
+                server, peer = backend.accept()
+                with server:
+                    assert peer == client.getsockname()[:2]
+
+
+@needs_namespaces
+def test_a_worker_that_gets_no_sockets_waits_no_longer_than_for_a_backend(start, net):
+    """The master does not answer for a while: who waits too long has failed, who came late is served after all."""
+    with Backend(net, net.server, SERVER[4]) as backend:
+        one = config_for(start, backend.text, workers=1, connect_timeout=0.6)
+        os.kill(one.pid, signal.SIGSTOP)
+        try:
+            early = connect_from(net, 4, one.port)
+            early.sendall(b"go")
+            gone = connect_from(net, 4, one.port)
+            gone.sendall(b"go")
+            time.sleep(0.1)
+            reset(gone)
+            assert how_it_ends(early) == "reset"
+            late = connect_from(net, 4, one.port)
+            late.sendall(b"go")
+            time.sleep(0.1)
+        finally:
+            os.kill(one.pid, signal.SIGCONT)
+        server, peer = backend.accept()
+        assert peer == late.getsockname()
+        for sock in (early, late, server):
+            sock.close()
+        ends = [(line["end"], line.get("error")) for line in one.wait_connections(3)]
+    assert ends[:2] == [("delivery-failed", "Connection timed out"), ("client-reset", None)]
 
 
 # ---- who may
