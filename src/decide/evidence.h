@@ -15,6 +15,7 @@ enum verdict { VERDICT_NO, VERDICT_MORE, VERDICT_YES };
 struct evidence {
 	const uint8_t *bytes;
 	size_t len;
+	uint8_t greeting;  /* 1 + enum server_banner: what the client has been told; 0: nothing */
 	bool is_datagram;  /* the bytes are one datagram and whole, not the beginning of a stream */
 	uint64_t serial;   /* of the connection: for a module that computes many names at once */
 	uint32_t named;    /* the protocol that an external identifier gave it, counted from 1; 0: none */

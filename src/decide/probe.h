@@ -41,3 +41,6 @@ probe_function probe_xmpp, probe_mqtt, probe_redis, probe_postgres;
 probe_function probe_rdp, probe_rdp_datagram;
 probe_function probe_sip, probe_sip_datagram, probe_rtsp, probe_stun, probe_stun_datagram;
 probe_function probe_dns, probe_dns_datagram;
+probe_function probe_smtp, probe_imap, probe_pop3, probe_ftp, probe_irc;
+probe_function probe_mysql, probe_mongodb, probe_memcached, probe_cassandra, probe_kafka, probe_amqp, probe_nats,
+	probe_ldap, probe_smb;

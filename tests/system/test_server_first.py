@@ -119,6 +119,35 @@ def test_an_answer_of_another_service_goes_there_without_a_second_banner(speaker
     assert all(bytes(heard) == b"" for heard in mail.heard) and mail.accepted == 2
 
 
+@pytest.mark.parametrize("first, second, greeting, answer, taken", [
+    ("smtp", "ftp", b"220 ready\r\n", b"USER alice\r\n", "second"),
+    ("smtp", "ftp", b"220 ready\r\n", b"AUTH TLS\r\n", "second"),
+    ("ftp", "smtp", b"220 ready\r\n", b"EHLO me\r\n", "second"),
+    ("ftp", "smtp", b"220 ready\r\n", b"USER alice\r\n", "first"),
+    ("pop3", "imap", b"+OK ready\r\n", b"USER alice\r\n", "first"),
+])
+def test_built_in_protocols_know_what_the_client_was_told(usher, first, second, greeting, answer, taken):
+    servers = [Speaker(name, greeting) for name in ("first", "second")]
+    one = usher("""
+listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = 3;  banner_timeout = 0.2;
+services = ( { name = "first"; match = "{one}"; connect = "{here}"; banner = true; },
+             { name = "second"; match = "{other}"; connect = "{there}"; banner = true; } );
+""", one=first, here=servers[0].address, other=second, there=servers[1].address)
+    with one.connect() as client:
+        assert read_line(client) == greeting
+        client.sendall(answer)
+        assert read_line(client) == taken.encode() + b": " + answer
+    (line,) = one.wait_connections(1)
+    assert line["service"] == taken
+    # Before anybody has said anything, the same words are nobody's.
+    if answer.startswith(b"USER"):
+        with one.connect() as client:
+            client.sendall(answer)
+            assert client.recv(100) == b""
+    for server in servers:
+        server.close()
+
+
 def test_an_answer_in_pieces_is_decided_as_the_whole(speakers):
     one, web, mail, files = speakers()
     with one.connect() as client:

@@ -47,6 +47,9 @@ static bool answer_equal(const struct answer *a, const struct answer *b, int att
 		0;
 }
 
+/* What all of them have been told before. */
+static uint8_t cuts_greeting;
+
 /* Runs the probe over a copy that ends where the evidence does, so that a sanitizer sees every byte read
  * behind it. */
 static void answer_make(
@@ -61,7 +64,9 @@ static void answer_make(
 		memcpy(copy, bytes, len);
 	findings_reset(&findings);
 	findings.wanted = UINT32_MAX;
-	struct evidence evidence = { .bytes = copy, .len = len, .is_datagram = is_datagram };
+	struct evidence evidence = {
+		.bytes = copy, .len = len, .is_datagram = is_datagram, .greeting = cuts_greeting
+	};
 	enum verdict verdict = probe_run(probe, &evidence, &findings);
 	if (findings.scratch_used > sizeof(findings.scratch))
 		abort();

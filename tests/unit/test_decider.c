@@ -198,6 +198,18 @@ struct set {
 	size_t n;
 };
 
+/* The first probes and their samples, and those that are not built in, are drawn more often than all the others, or hardly
+ * any rule would match. */
+#define N_FIRST_PROBES  3
+#define N_FIRST_SAMPLES 14
+
+static uint32_t protocol_draw(void)
+{
+	if (draw(2) == 0)
+		return (uint32_t)n_probes + draw(n_protocols - (uint32_t)n_probes);
+	return draw(draw(2) == 0 ? N_FIRST_PROBES : (uint32_t)n_probes);
+}
+
 static void rule_draw(struct set *set, size_t at, uint32_t service)
 {
 	struct rule *rule = &set->rules[at];
@@ -206,7 +218,7 @@ static void rule_draw(struct set *set, size_t at, uint32_t service)
 	if (draw(2) == 0)
 		rule->n_protocols = draw(3) + 1;
 	for (size_t i = 0; i < rule->n_protocols; i++)
-		set->protocols[at][i] = draw(n_protocols);
+		set->protocols[at][i] = protocol_draw();
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
 		rule->attribute[i].names = set->names[at][i];
 		if (names[i][0] && draw(4) == 0)
@@ -217,7 +229,7 @@ static void rule_draw(struct set *set, size_t at, uint32_t service)
 	if (rule->n_protocols == 0 &&
 		rule->attribute[0].count + rule->attribute[1].count + rule->attribute[2].count == 0) {
 		rule->n_protocols = 1;
-		set->protocols[at][0] = draw(n_protocols);
+		set->protocols[at][0] = protocol_draw();
 	}
 }
 
@@ -242,7 +254,7 @@ static size_t evidence_draw(uint8_t *bytes, size_t room)
 			bytes[i] = (uint8_t) "AB1"[draw(3)];
 		return len;
 	}
-	const struct sample *sample = &samples[draw(N_SAMPLES)];
+	const struct sample *sample = &samples[draw(draw(2) == 0 ? N_FIRST_SAMPLES : N_SAMPLES)];
 	len = draw(3) == 0 ? sample->len : draw((uint32_t)sample->len);
 	len = len < room ? len : room;
 	memcpy(bytes, sample->bytes, len);

@@ -22,12 +22,12 @@ static void queries_over_tcp(void **state)
 		CASE_YES("\0\x30\xc2\x2c\x28\0\0\1\0\0\0\1\0\0\4shop\7example\0\0\6\0\1\1"
 			 "a\xc0\x0c\0\1\0\1\0\0\0\x3c",
 			32, ""),
-		/* the root's; version.bind; a notify with its SOA; a TKEY in the answer; an inverse query; nmap's status */
+		/* the root's; version.bind; a notify with its SOA; a TKEY in the answer; flags of answers; nmap's status */
 		CASE_YES("\0\x11\x12\x34\1\0\0\1\0\0\0\0\0\0\0\0\2\0\1", 19, ""),
 		CASE_YES("\0\x1e\0\6\1\0\0\1\0\0\0\0\0\0\7version\4bind\0\0\x10\0\3", 32, ""),
 		CASE_YES("\0\x40\x12\x34\x24\0\0\1\0\1\0\0\0\0" EXAMPLE "\0\6\0\1\xc0\x0c\0\6\0\1", 31, ""),
 		CASE_YES("\7\xd0\x12\x34\0\0\0\1\0\1\0\0\0\0" EXAMPLE "\0\xf9\0\xff", 31, ""),
-		CASE_YES("\0\x1b\x12\x34\x09\0\0\0\0\1\0\0\0\0\0\0\1\0\1\0\0\0\0\0\4\1\2\3\4", 19, ""),
+		CASE_YES("\0\x11\x12\x34\7\xf0\0\1\0\0\0\0\0\0\0\0\2\0\1", 19, ""),
 		CASE_YES("\0\x0c\0\0\x10\0\0\0\0\0\0\0\0\0", 14, ""),
 		/* a second one behind it */
 		CASE_YES("\0\x11\x12\x34\1\0\0\1\0\0\0\0\0\0\0\0\2\0\1\0\x11", 19, ""),
@@ -43,7 +43,7 @@ static void strangers_over_tcp(void **state)
 {
 	static const struct probe_case cases[] = {
 		/* OpenVPN, PostgreSQL, SOCKS, TLS, SMB, RDP, MQTT, text */
-		CASE_NO("\0\x0e\x38\1\2\3\4\5\6\7\x08\0\0\0\0\0", 5),
+		CASE_NO("\0\x0e\x38\1\2\3\4\5\6\7\x08\0\0\0\0\0", 6),
 		CASE_NO("\0\x2a\x38\xd9\xc4\x2c\x5c\xdf\xe3\6", 5),
 		CASE_NO("\0\0\0\x08\4\xd2\x16\x2f", 2),
 		CASE_NO("\5\1\0", 2),
@@ -55,11 +55,11 @@ static void strangers_over_tcp(void **state)
 		CASE_NO("GET / HTTP/1.1\r\n", 1),
 		CASE_NO("\x80\x46\1\3\1\0\x2d", 1),
 		/* a Cassandra client's OPTIONS, version 4 and 5 */
-		CASE_NO("\4\0\0\0\5\0\0\0\0", 5),
-		CASE_NO("\5\0\0\0\5\0\0\0\0", 5),
-		/* an answer, truncated, an opcode that is none, an error */
+		CASE_NO("\4\0\0\0\5\0\0\0\0", 8),
+		CASE_NO("\5\0\0\0\5\0\0\0\0", 8),
+		/* an answer, inverse queries and opcodes that are none, an error */
 		CASE_NO("\0\x1d\x12\x34\x81\0", 5),
-		CASE_NO("\0\x1d\x12\x34\3\0", 5),
+		CASE_NO("\0\x1d\x12\x34\x09\0", 5),
 		CASE_NO("\0\x1d\x12\x34\x18\0", 5),
 		CASE_NO("\0\x1d\x12\x34\1\1", 6),
 		/* no question and nothing else; two; an answer; an authority; four additional records */

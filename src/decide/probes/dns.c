@@ -1,17 +1,18 @@
 /* DNS by the client's first message, RFC 1035 4.1 and 4.2.2: a query of any type (also AXFR, IXFR, with EDNS), a NOTIFY
- * (RFC 1996), an UPDATE (RFC 2136), an inverse query, a STATUS, also without a question.
+ * (RFC 1996), an UPDATE (RFC 2136), a STATUS, also without a question.
  *
  *     LL LL | id id | flags | qd qd | an an | ns ns | ar ar | 3 www 7 example 0 | type | class | records
- *     TCP             0xxxxA0x 0xxx0000      one question       1..63 bytes each          ^ YES
+ *     TCP             0xxxxxxx xxxx0000      one question       1..63 bytes each          ^ YES
  *     only            QR op AA TC RD, RA Z AD CD rcode          255 in all
  *
- * There is no magic number, so everything has to agree: a query (AA: only a NOTIFY), without error, not truncated, with one
- * question and the counts of records that its kind has; a name of labels without pointers, a type, a class that exists;
- * the length, which ends with the question if no records follow and has room for them if some do. YES with the class.
+ * There is no magic number, so everything has to agree: a query, without error, with one question and the counts of records
+ * that its kind has; a name of labels without pointers, a type, a class that exists; the length, which ends with the
+ * question if no records follow and has room for them if some do. YES with the class.
  *
  * Multicast DNS, LLMNR and NetBIOS names have the same header and are refused where it shows: NetBIOS by its 32 letters A
- * to P (most of them: they are often broken), mDNS by a QU bit, several questions, or by id and flags of zero for a name under "local" or "arpa", LLMNR by flags
- * of zero and a single label, without EDNS. Others look like DNS and are taken for it.
+ * to P (most of them: they are often broken), mDNS by a QU bit, several questions, or by id and flags of zero for a name
+ * under "local" or "arpa", LLMNR by flags of zero and a single label, without EDNS. Others look like DNS and are taken for
+ * it.
  *
  * Over TCP a message of more than MESSAGE_LEN_MAX bytes is refused, as are the few lengths that are the beginning of a
  * SOCKS request: nobody waits for a twelfth byte that does not come. Owns no memory. */
@@ -29,14 +30,14 @@ enum {
 	RECORD_LEN_MIN = 11,
 	RECORD_REST_LEN = 6, /* of a record behind the class: time to live, length */
 	OPCODE_QUERY = 0,
-	OPCODE_IQUERY = 1,
 	OPCODE_STATUS = 2,
 	OPCODE_NOTIFY = 4,
 	OPCODE_UPDATE = 5,
 	FLAG_RESPONSE = 0x80,
 	FLAG_AUTHORITATIVE = 0x04,
 	FLAG_TRUNCATED = 0x02,
-	FLAGS_LOW_BAD = 0x0f, /* the response code; some clients copy "recursion available" into their queries */
+	FLAG_AVAILABLE = 0x80, /* of recursion; as the two before it of no meaning here, but some set it */
+	CODE_MASK = 0x0f,
 	TYPE_SOA = 6,
 	TYPE_NIMLOC = 32, /* NetBIOS: NB */
 	TYPE_SRV = 33,    /* NetBIOS: NBSTAT */
@@ -76,8 +77,6 @@ static bool counts_match(const struct message *message)
 		/* without a question it asks for a server's cookie, RFC 7873 5.4 */
 		return message->answers <= message->questions && message->authorities <= message->questions &&
 			message->additionals + message->questions > 0 && message->additionals <= 3;
-	case OPCODE_IQUERY:
-		return message->questions == 0 && message->answers == 1 && records == 1;
 	case OPCODE_STATUS:
 		return records == message->additionals && records <= message->questions &&
 			(message->questions == 1 || message->total == HEADER_LEN);
@@ -90,8 +89,7 @@ static bool counts_match(const struct message *message)
 }
 
 /* OPCODES has a bit for each that is. */
-#define OPCODES                                                                                                      \
-	(1U << OPCODE_QUERY | 1U << OPCODE_IQUERY | 1U << OPCODE_STATUS | 1U << OPCODE_NOTIFY | 1U << OPCODE_UPDATE)
+#define OPCODES (1U << OPCODE_QUERY | 1U << OPCODE_STATUS | 1U << OPCODE_NOTIFY | 1U << OPCODE_UPDATE)
 
 static enum verdict header_read(struct message *message)
 {
@@ -100,12 +98,13 @@ static enum verdict header_read(struct message *message)
 
 	if (len > 2) {
 		message->opcode = bytes[2] >> 3 & 15;
-		if (bytes[2] & (FLAG_RESPONSE | FLAG_TRUNCATED) || !(OPCODES >> message->opcode & 1))
-			return VERDICT_NO;
-		if (bytes[2] & FLAG_AUTHORITATIVE && message->opcode != OPCODE_NOTIFY)
+		if (bytes[2] & FLAG_RESPONSE || !(OPCODES >> message->opcode & 1))
 			return VERDICT_NO;
 	}
-	if ((len > 3 && bytes[3] & FLAGS_LOW_BAD) || (len > 4 && bytes[4] != 0) || (len > 5 && bytes[5] > 1))
+	if ((len > 3 && bytes[3] & CODE_MASK) || (len > 4 && bytes[4] != 0) || (len > 5 && bytes[5] > 1))
+		return VERDICT_NO;
+	if (len > 5 && bytes[5] == 0 &&
+		(bytes[2] & (FLAG_AUTHORITATIVE | FLAG_TRUNCATED) || bytes[3] & FLAG_AVAILABLE))
 		return VERDICT_NO;
 	if (len > 6 && message->opcode != OPCODE_UPDATE && bytes[6] != 0)
 		return VERDICT_NO;

@@ -105,10 +105,11 @@ static const struct command commands[] = {
 };
 /* clang-format on */
 
-/* The words behind a command, from the byte behind it on. Quotes are of no account: they may only hide spaces. */
+/* The words behind a command, from the byte behind it on. One in quotes may have spaces in it. */
 static enum verdict words_match(const struct command *command, const uint8_t *bytes, size_t len)
 {
 	size_t words = 0;
+	uint8_t quote = 0;
 
 	for (size_t i = 0; i < len && i < LINE_MAX_LEN; i++) {
 		if (bytes[i] == '\n')
@@ -119,8 +120,13 @@ static enum verdict words_match(const struct command *command, const uint8_t *by
 		}
 		if (bytes[i] < ' ' || bytes[i] == 0x7f)
 			return VERDICT_NO;
+		if (quote) {
+			quote = bytes[i] == quote && bytes[i - 1] != '\\' ? 0 : quote;
+			continue;
+		}
 		if (bytes[i] == ' ' || bytes[i - 1] != ' ')
 			continue;
+		quote = bytes[i] == '"' || bytes[i] == '\'' ? bytes[i] : 0;
 		/* a path or the like: a request of another protocol's */
 		if (bytes[i] == '/' || words == command->words_max)
 			return VERDICT_NO;
