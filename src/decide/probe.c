@@ -2,6 +2,8 @@
  * tries them when there is no configuration. Owns no memory. */
 #include "probe.h"
 
+#include "server_banner.h"
+
 #include <string.h>
 
 const struct probe probes[] = {
@@ -83,21 +85,26 @@ enum verdict probe_run(const struct probe *probe, const struct evidence *evidenc
 	return verdict;
 }
 
-/* Asks each probe about each byte, once for the process. */
-static void first_bytes_find(struct byte_set *sets)
+static void first_bytes_add(struct byte_set *set, const struct probe *probe, uint8_t greeting)
 {
 	struct findings findings;
 
 	findings.wanted = 0;
-	for (size_t i = 0; i < n_probes; i++) {
-		for (unsigned byte = 0; byte < 256; byte++) {
-			uint8_t bytes[] = { (uint8_t)byte };
-			struct evidence evidence = { .bytes = bytes, .len = 1 };
-			findings_reset(&findings);
-			if (probe_run(&probes[i], &evidence, &findings) != VERDICT_NO)
-				sets[i].bits[byte / 64] |= UINT64_C(1) << byte % 64;
-		}
+	for (unsigned byte = 0; byte < 256; byte++) {
+		uint8_t bytes[] = { (uint8_t)byte };
+		struct evidence evidence = { .bytes = bytes, .len = 1, .greeting = greeting };
+		findings_reset(&findings);
+		if (probe_run(probe, &evidence, &findings) != VERDICT_NO)
+			set->bits[byte / 64] |= UINT64_C(1) << byte % 64;
 	}
+}
+
+/* Asks each probe about each byte, whatever the client has been told before, once for the process. */
+static void first_bytes_find(struct byte_set *sets)
+{
+	for (size_t i = 0; i < n_probes; i++)
+		for (uint8_t greeting = 0; greeting <= SERVER_BANNER_KINDS; greeting++)
+			first_bytes_add(&sets[i], &probes[i], greeting);
 }
 
 const struct byte_set *probe_first_bytes(const struct probe *probe)
