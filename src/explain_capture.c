@@ -1,11 +1,12 @@
 /* Reads a capture with libpcap, puts its flows together, and explains each. libpcap opens no device here: it is given an open file.
  *
  * Refuses link types that packet.h does not know, and stops where flows or bytes become too many; what was read until then is
- * explained. Owns the flows. */
+ * explained. Owns the flows and the fragments. */
 #include "explain_capture.h"
 
 #include "address.h"
 #include "flows.h"
+#include "fragments.h"
 
 #include <errno.h>
 #include <pcap/pcap.h>
@@ -15,7 +16,8 @@ struct capture {
 	pcap_t *pcap;
 	enum packet_link link;
 	struct flows *flows;
-	size_t n_packets, n_fragments, n_others, n_broken;
+	struct fragments *fragments;
+	size_t n_packets, n_others, n_broken;
 };
 
 bool capture_begins(const uint8_t *bytes)
@@ -71,12 +73,14 @@ static int packet_take(struct capture *capture, const struct pcap_pkthdr *head, 
 	uint64_t time_us = (uint64_t)head->ts.tv_sec * 1000000 + (uint64_t)head->ts.tv_usec;
 
 	capture->n_packets++;
-	switch (packet_parse(&packet, capture->link, bytes, head->caplen, head->len)) {
+	enum packet_kind kind = packet_parse(&packet, capture->link, bytes, head->caplen, head->len);
+	if (kind == PACKET_FRAGMENT)
+		kind = fragments_take(capture->fragments, &packet, time_us);
+	switch (kind) {
 	case PACKET_TCP:
 	case PACKET_UDP:
 		return flows_take(capture->flows, &packet, time_us);
 	case PACKET_FRAGMENT:
-		capture->n_fragments++;
 		break;
 	case PACKET_OTHER:
 		capture->n_others++;
@@ -246,8 +250,9 @@ static void left_out_print(const struct capture *capture, FILE *to)
 {
 	if (capture->n_others > 0)
 		fprintf(to, "%zu packets were neither TCP nor UDP over IP.\n", capture->n_others);
-	if (capture->n_fragments > 0)
-		fprintf(to, "%zu fragments of packets were left out.\n", capture->n_fragments);
+	if (fragments_left(capture->fragments) > 0)
+		fprintf(to, "%zu fragments of packets that are not whole were left out.\n",
+			fragments_left(capture->fragments));
 	if (capture->n_broken > 0)
 		fprintf(to, "%zu packets were broken, or cut inside their headers.\n", capture->n_broken);
 }
@@ -300,7 +305,8 @@ int explain_capture(struct explainer *explainer, FILE *from, const char *name, c
 		goto out;
 	}
 	capture.flows = flows_new(CAPTURE_FLOWS_MAX, CAPTURE_BYTES_MAX);
-	if (!capture.flows) {
+	capture.fragments = fragments_new();
+	if (!capture.flows || !capture.fragments) {
 		fprintf(stderr, "usher: %s\n", strerror(ENOMEM));
 		goto out;
 	}
@@ -314,6 +320,7 @@ int explain_capture(struct explainer *explainer, FILE *from, const char *name, c
 		left_out_print(&capture, options->json ? stderr : page->to);
 out:
 	flows_free(capture.flows);
+	fragments_free(capture.fragments);
 	pcap_close(capture.pcap);
 	return status;
 }

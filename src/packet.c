@@ -2,8 +2,8 @@
  *
  *     link header | tags | IPv4 or IPv6 | extension headers | TCP or UDP | payload | padding
  *
- * Refuses to read past what was captured and to believe a length that goes past what was sent; puts no fragments together and looks
- * into no tunnels. Owns no memory. */
+ * Refuses to read past what was captured and to believe a length that goes past what was sent; looks into no tunnels and tells
+ * fragments, but does not put them together. Owns no memory. */
 #include "packet.h"
 
 #include <netinet/in.h>
@@ -116,6 +116,19 @@ static void map_address(uint8_t ret[16], const uint8_t *address)
 	memcpy(ret + 12, address, 4);
 }
 
+static enum packet_kind fragment_parse(
+	struct packet *ret, const struct cursor *cursor, uint8_t protocol, uint32_t id, uint16_t offset, bool more)
+{
+	ret->fragment.protocol = protocol;
+	ret->fragment.id = id;
+	ret->fragment.offset = offset;
+	ret->fragment.more = more;
+	ret->payload = cursor->at;
+	ret->captured = cursor->captured;
+	ret->len = cursor->len;
+	return PACKET_FRAGMENT;
+}
+
 static enum packet_kind ip4_parse(struct packet *ret, struct cursor *cursor)
 {
 	const struct cursor whole = *cursor;
@@ -129,15 +142,17 @@ static enum packet_kind ip4_parse(struct packet *ret, struct cursor *cursor)
 	if (head_len < 20 || len < head_len || !take(cursor, head_len - 20))
 		return PACKET_BROKEN;
 	trim(cursor, len - head_len);
-	if (be16(head + 6) & 0x3fff) /* more fragments, or not the first */
-		return PACKET_FRAGMENT;
 	map_address(ret->from.address, head + 12);
 	map_address(ret->to.address, head + 16);
+	uint16_t field = be16(head + 6);
+	if (field & 0x3fff) /* more fragments, or not the first */
+		return fragment_parse(
+			ret, cursor, head[9], be16(head + 4), (uint16_t)(field << 3), (field & 0x2000) != 0);
 	return transport_parse(ret, cursor, head[9]);
 }
 
 /* Past the extension headers; *protocol is that of what follows. */
-static enum packet_kind extensions_skip(struct cursor *cursor, uint8_t *protocol)
+static enum packet_kind extensions_skip(struct packet *ret, struct cursor *cursor, uint8_t *protocol)
 {
 	for (;;) {
 		size_t len;
@@ -151,7 +166,8 @@ static enum packet_kind extensions_skip(struct cursor *cursor, uint8_t *protocol
 			return PACKET_BROKEN;
 		if (*protocol == IPPROTO_FRAGMENT) {
 			if (be16(head + 2) & 0xfff9) /* an offset, or more to come */
-				return PACKET_FRAGMENT;
+				return fragment_parse(ret, cursor, head[0], be32(head + 4), be16(head + 2) & 0xfff8,
+					(head[3] & 1) != 0);
 			len = 0;
 		} else if (*protocol == IP6_AUTHENTICATION_AH) {
 			if (head[1] == 0)
@@ -177,7 +193,7 @@ static enum packet_kind ip6_parse(struct packet *ret, struct cursor *cursor)
 	uint8_t protocol = head[6];
 	memcpy(ret->from.address, head + 8, 16);
 	memcpy(ret->to.address, head + 24, 16);
-	enum packet_kind kind = extensions_skip(cursor, &protocol);
+	enum packet_kind kind = extensions_skip(ret, cursor, &protocol);
 	return kind == PACKET_TCP ? transport_parse(ret, cursor, protocol) : kind;
 }
 
@@ -240,6 +256,14 @@ static enum packet_kind link_parse(struct packet *ret, struct cursor *cursor, si
 	const uint8_t *head = take(cursor, head_len);
 
 	return head ? ethertype_parse(ret, cursor, be16(head + type_at)) : PACKET_BROKEN;
+}
+
+enum packet_kind packet_parse_whole(struct packet *ret, uint8_t protocol, const uint8_t *bytes, size_t len)
+{
+	struct cursor cursor = { bytes, len, len };
+	enum packet_kind kind = extensions_skip(ret, &cursor, &protocol);
+
+	return kind == PACKET_TCP ? transport_parse(ret, &cursor, protocol) : kind;
 }
 
 enum packet_kind packet_parse(

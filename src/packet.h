@@ -19,7 +19,7 @@ enum packet_link {
 enum packet_kind {
 	PACKET_TCP,
 	PACKET_UDP,
-	PACKET_FRAGMENT, /* a piece of an IP packet, and not the whole */
+	PACKET_FRAGMENT, /* a piece of an IP packet, and not the whole; see fragments.h */
 	PACKET_OTHER,    /* something else than TCP or UDP over IP */
 	PACKET_BROKEN,   /* its lengths do not agree, or the capture has cut it inside its headers */
 };
@@ -39,6 +39,12 @@ struct packet {
 	bool is_udp;
 	uint8_t flags; /* TCP_* */
 	uint32_t sequence, acknowledged;
+	struct {
+		uint32_t id;
+		size_t offset; /* in bytes */
+		bool more;     /* come behind it */
+		uint8_t protocol;
+	} fragment;             /* of PACKET_FRAGMENT, which has addresses without ports */
 	const uint8_t *payload; /* into the packet */
 	size_t len;             /* as it was sent */
 	size_t captured;        /* of it; less where the capture cut the packet */
@@ -48,3 +54,6 @@ struct packet {
  * 8200), TCP (RFC 9293), UDP (RFC 768). Checksums are not looked at: captures have them before the card fills them in. */
 enum packet_kind packet_parse(
 	struct packet *ret, enum packet_link link, const uint8_t *bytes, size_t captured, size_t len);
+
+/* The same of what is behind the IP headers, `len` bytes of `protocol`; the addresses are in `ret` already. */
+enum packet_kind packet_parse_whole(struct packet *ret, uint8_t protocol, const uint8_t *bytes, size_t len);

@@ -5,6 +5,7 @@
  *                 else pieces: place (2 bytes), length (1), flags (1), each filled with its number */
 #include "evidence.h"
 #include "flows.h"
+#include "fragments.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -32,6 +33,9 @@ static enum packet_kind parse(
 
 static void packets_take(struct flows *flows, enum packet_link link, const uint8_t *data, size_t size)
 {
+	struct fragments *fragments = fragments_new();
+
+	require(fragments);
 	for (size_t at = 0; size - at > 3;) {
 		size_t len = (size_t)data[at] << 8 | data[at + 1], cut = data[at + 2];
 		struct packet packet;
@@ -41,12 +45,15 @@ static void packets_take(struct flows *flows, enum packet_link link, const uint8
 			len = size - at;
 		enum packet_kind kind = parse(&packet, link, data + at, len, cut, &copy);
 		at += len;
+		if (kind == PACKET_FRAGMENT)
+			kind = fragments_take(fragments, &packet, at);
 		if (kind == PACKET_TCP || kind == PACKET_UDP) {
 			int r = flows_take(flows, &packet, at * 10000000);
 			require(r == 0 || r == -E2BIG);
 		}
 		free(copy);
 	}
+	fragments_free(fragments);
 }
 
 static void flows_check(const struct flows *flows)

@@ -491,6 +491,20 @@ def test_a_table_of_flows_and_all_about_one(place, config):
     assert (result.returncode, result.stdout) == (1, "") and "no such flow" in result.stderr
 
 
+def test_fragments_are_put_together(place):
+    query = bytes.fromhex("1234010000010000000000010377777707657861") + b"mple\3com\0\0\x10\0\1" + bytes.fromhex("000029100000000000") + b"\5\xd0" + bytes(1488)
+    whole = udp(CLIENT, SERVER, query)
+    pieces = []
+    for at, end, field in ((0, 1480, 0x2000), (1480, len(whole) - 20, 1480 // 8)):
+        piece = bytearray(whole[:20] + whole[20 + at:20 + end])
+        piece[2:4] = len(piece).to_bytes(2, "big")
+        piece[6:8] = field.to_bytes(2, "big")
+        pieces.append(ethernet(bytes(piece)))
+    for order in pieces, pieces[::-1]:
+        answers = capture(place, pcap(order, ETHERNET))
+        assert [(answer["protocol"], answer["bytes"]) for answer in answers] == [("dns", len(query))]
+
+
 def test_what_is_no_flow_is_counted(place):
     fragment = bytearray(udp(CLIENT, SERVER, b"x" * 20))
     fragment[6:8] = b"\x20\0"
@@ -499,7 +513,7 @@ def test_what_is_no_flow_is_counted(place):
     (place / "seen").write_bytes(pcap(packets, ETHERNET))
     result = run_usher("explain", "--json", place / "seen")
     assert result.returncode == 0 and len(result.stdout.splitlines()) == 1
-    assert result.stderr.splitlines() == ["1 packets were neither TCP nor UDP over IP.", "2 fragments of packets were left out.",
+    assert result.stderr.splitlines() == ["1 packets were neither TCP nor UDP over IP.", "2 fragments of packets that are not whole were left out.",
                                           "1 packets were broken, or cut inside their headers."]
 
 

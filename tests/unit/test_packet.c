@@ -224,6 +224,12 @@ static void test_fragments_are_told(void **state)
 		put_ip4(&wire, 36, fields[i], 17, 0);
 		put_udp(&wire, 16, "question");
 		assert_int_equal(parse(&packet, LINK_IP, &wire), PACKET_FRAGMENT);
+		assert_int_equal(packet.fragment.id, 7);
+		assert_int_equal(packet.fragment.protocol, 17);
+		assert_int_equal(packet.fragment.more, i < 2);
+		assert_int_equal(packet.fragment.offset, i > 0 ? 0x80 : 0);
+		assert_int_equal(packet.len, 16);
+		assert_int_equal(packet.from.address[15], 1);
 	}
 	struct wire wire = { .len = 0 };
 	put_ip4(&wire, 36, 0x4000, 17, 0); /* must not be fragmented */
@@ -234,6 +240,11 @@ static void test_fragments_are_told(void **state)
 	put(&wire, "\x11\0\0\1\0\0\0\7", 8);
 	put_udp(&wire, 16, "question");
 	assert_int_equal(parse(&packet, LINK_IP, &wire), PACKET_FRAGMENT);
+	assert_int_equal(packet.fragment.id, 7);
+	assert_int_equal(packet.fragment.protocol, 17);
+	assert_true(packet.fragment.more);
+	assert_int_equal(packet.fragment.offset, 0);
+	assert_int_equal(packet.len, 16);
 }
 
 static void test_lengths_that_do_not_agree_are_refused(void **state)
