@@ -103,7 +103,7 @@ static void version_5(void **state)
 		EXAMPLE("\5\1\4", VERDICT_NO),   /* not assigned */
 		EXAMPLE("\5\1\n", VERDICT_NO),
 		EXAMPLE("\5\1\x7f", VERDICT_NO),
-		EXAMPLE("\5\1\xff", VERDICT_NO),
+		EXAMPLE("\5\1\xff", VERDICT_YES),
 		EXAMPLE("\4\1", VERDICT_NO),
 	};
 

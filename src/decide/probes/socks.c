@@ -91,10 +91,10 @@ enum verdict probe_socks4(const struct evidence *evidence, struct findings *find
 	return text_skip(bytes, len, &at, 1, is_domain_byte);
 }
 
-/* IANA's registry of SOCKS methods; 255 is the server's "none of them". */
+/* IANA's registry of SOCKS methods: assigned, private, and 255, the server's "none of them", which scanners offer. */
 static bool method_exists(uint8_t method)
 {
-	return method <= 3 || (method >= 5 && method <= 9) || (method >= 0x80 && method < 0xff);
+	return method <= 3 || (method >= 5 && method <= 9) || method >= 0x80;
 }
 
 enum verdict probe_socks5(const struct evidence *evidence, struct findings *findings)
