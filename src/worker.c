@@ -185,7 +185,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 		.slot = start->slot,
 		.channel = { .fd = -1, .ready = worker_channel_ready },
 		.relay_pool = relay_pool_new(),
-		.findings = malloc(sizeof(*worker->findings)),
+		.findings = calloc(1, sizeof(*worker->findings)),
 		.peeked = malloc(EVIDENCE_MAX),
 		.listeners = calloc(
 			start->policy->n_listeners ? start->policy->n_listeners : 1, sizeof(*worker->listeners)),

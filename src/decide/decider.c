@@ -408,8 +408,11 @@ static void outcome_find(const struct decider *decider, const struct evidence *e
 		.protocol = PROTOCOL_NONE,
 	};
 
+	uint32_t wanted = findings->wanted;
 	findings_reset(findings);
+	findings->wanted |= decider->rules.wanted;
 	decision_run(&decision);
+	findings->wanted = wanted;
 	if (evidence->is_datagram)
 		decision.more = SERVICE_NONE; /* no more will come */
 	*ret = (struct outcome){

@@ -28,12 +28,16 @@ static int compare_u32(uint32_t a, uint32_t b)
 	return (a > b) - (a < b);
 }
 
-static bool has_attributes(const struct rule *rule)
+/* Bit set of the attributes that any of the rules asks for. */
+static uint32_t attributes_asked(const struct rule *rules, size_t n_rules)
 {
-	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
-		if (rule->attribute[i].count > 0)
-			return true;
-	return false;
+	uint32_t asked = 0;
+
+	for (size_t i = 0; i < n_rules; i++)
+		for (int k = 0; k < ATTRIBUTE_COUNT; k++)
+			if (rules[i].attribute[k].count > 0)
+				asked |= 1U << k;
+	return asked;
 }
 
 static int rules_check(const struct protocol *protocols, size_t n_protocols, const struct rule *rules, size_t n_rules)
@@ -45,7 +49,7 @@ static int rules_check(const struct protocol *protocols, size_t n_protocols, con
 	for (size_t i = 0; i < n_rules; i++) {
 		if (rules[i].service == SERVICE_NONE || (i > 0 && rules[i].service < rules[i - 1].service))
 			return -EINVAL;
-		if (rules[i].n_protocols == 0 && !has_attributes(&rules[i]))
+		if (rules[i].n_protocols == 0 && attributes_asked(&rules[i], 1) == 0)
 			return -EINVAL;
 		for (size_t k = 0; k < rules[i].n_protocols; k++)
 			if (rules[i].protocols[k] >= n_protocols)
@@ -62,7 +66,7 @@ static void protocol_services_find(struct decider_rules *ret, const struct rule 
 	for (size_t i = 0; i < ret->n_protocols; i++)
 		ret->protocol_service[i] = SERVICE_NONE;
 	for (size_t i = 0; i < n_rules; i++) {
-		if (has_attributes(&rules[i]))
+		if (attributes_asked(&rules[i], 1) != 0)
 			continue;
 		for (size_t k = 0; k < rules[i].n_protocols; k++) {
 			uint32_t *service = &ret->protocol_service[rules[i].protocols[k]];
@@ -354,7 +358,7 @@ static int attribute_rules_compile(struct decider_rules *ret, const struct rule 
 	ret->rules = arena_alloc(ret->arena, (n_rules + 1) * sizeof(*ret->rules));
 	struct asked *asked = arena_alloc(ret->arena, (n_rules + 1) * (ATTRIBUTE_COUNT + 1) * sizeof(*asked));
 	for (size_t i = 0; r == 0 && i < n_rules; i++) {
-		if (!has_attributes(&rules[i]))
+		if (attributes_asked(&rules[i], 1) == 0)
 			continue;
 		n_asked += rule_split(&ret->rules[ret->n_rules], &rules[i], asked + n_asked);
 		r = rule_file(ret, &rules[i], (uint32_t)ret->n_rules++);
@@ -394,8 +398,7 @@ static const struct byte_set *source_first(const struct decider_rules *rules, co
 			const struct byte_set *other = rules->first[providers->protocols[i]];
 			if (!other)
 				return NULL;
-			for (size_t k = 0; k < sizeof(set->bits) / sizeof(set->bits[0]); k++)
-				set->bits[k] |= other->bits[k];
+			byte_set_add(set, other);
 		}
 	}
 	return set;
@@ -468,6 +471,7 @@ int decider_rules_init(struct decider_rules *ret, const struct protocol *protoco
 		providers_find(ret, i);
 		ret->attribute[i].service = SERVICE_NONE;
 	}
+	ret->wanted = attributes_asked(rules, n_rules);
 	first_bytes_find(ret);
 	protocol_services_find(ret, rules, n_rules);
 	r = literals_compile(ret);

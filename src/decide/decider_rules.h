@@ -76,6 +76,7 @@ struct decider_rules {
 	struct literal_use *literals;
 	bool has_gated;
 	bool has_external;
+	uint32_t wanted; /* bit set of the attributes that any rule asks for */
 
 	struct source *sources;
 	size_t n_sources;

@@ -55,8 +55,10 @@ struct finding {
 struct findings {
 	struct finding attribute[ATTRIBUTE_COUNT];
 	uint32_t settled; /* bit set of 1 << enum attribute: the probe that ran last finds no further value of it */
-	uint32_t wanted;  /* likewise: what costs much (ja4) is found only if it is in here. The caller's to set */
-	uint64_t serial;  /* of the evidence that they are about: no two states of any have the same */
+	/* Likewise: what costs much (ja4) is found only if it is in here, or if a service asks for it. The caller's to
+	 * set. */
+	uint32_t wanted;
+	uint64_t serial; /* of the evidence that they are about: no two states of any have the same */
 	size_t scratch_used;
 	uint8_t scratch[EVIDENCE_MAX + 4096]; /* a hello put together from its records, a lower-cased host */
 };

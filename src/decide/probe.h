@@ -32,6 +32,12 @@ static inline bool byte_set_has(const struct byte_set *set, uint8_t byte)
 	return set->bits[byte / 64] >> byte % 64 & 1;
 }
 
+static inline void byte_set_add(struct byte_set *set, const struct byte_set *other)
+{
+	for (size_t i = 0; i < sizeof(set->bits) / sizeof(set->bits[0]); i++)
+		set->bits[i] |= other->bits[i];
+}
+
 const struct byte_set *probe_first_bytes(const struct probe *probe); /* NULL: not a built-in one, so any */
 
 probe_function probe_ssh, probe_http, probe_tls, probe_tcpmux, probe_any;

@@ -192,6 +192,20 @@ def test_version_and_fingerprint_of_tls_clients(command, version):
     assert (answer["attributes"]["version"], answer["attributes"]["ja4"]) == (version, ja4(hello))
 
 
+def test_a_client_goes_by_its_fingerprint_and_its_version(usher):
+    plain, old = [*S_CLIENT, "-noservername"], [*S_CLIENT, "-tls1_2"]
+    one = usher("""
+listen = "127.0.0.1:{port}";
+services = (
+  { name = "known"; match = { ja4 = "{ja4}"; }; reject = "close"; },
+  { name = "old"; match = { protocol = "tls"; version = "1.2"; }; reject = "close"; },
+  { name = "rest"; match = "tls"; reject = "close"; } );
+""", ja4=ja4(first_bytes(plain)))
+    for command in (plain, old, [*S_CLIENT, "-servername", "a.example"]):
+        run([word.replace("{port}", str(one.port)) for word in command])
+    assert [line["service"] for line in one.wait_connections(3)] == ["known", "old", "rest"]
+
+
 def test_a_websocket_goes_by_what_it_upgrades_to_and_by_its_path(usher):
     one = usher(CONFIG, vpn=free_port(), socks=free_port())
     request = b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n"
