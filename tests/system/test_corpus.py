@@ -1,6 +1,9 @@
 """What real clients sent first (tests/corpus) gets its name, or none where that is said here; never another's."""
 
+import json
 import pathlib
+import random
+import subprocess
 import sys
 
 import harness
@@ -65,13 +68,53 @@ def test_what_is_said_to_be_untold_is_so(judged):
         assert ids and all(answers[name] is None for name in ids), start
 
 
-@pytest.mark.parametrize("size", [1, 7, 1460])
-def test_the_answer_is_the_same_however_it_was_cut(judged, size):
-    flows, _, answers = judged
-    streams = [flow for flow in flows if flow["transport"] == "tcp"]
-    cut = []
-    for flow in streams:
-        text = "".join(flow["segments"])
-        cut.append(flow | {"segments": [text[at : at + 2 * size] for at in range(0, len(text), 2 * size)]})
-    again = accuracy.Usher(harness.BINARY).answers(cut)
-    assert {name: answers[name] for name in again} == again
+def mutants(flows):
+    """Of each stream itself and some that differ from it a little, or go on as another."""
+    dice = random.Random(4711)
+    streams = [bytes.fromhex("".join(flow["segments"])) for flow in flows if flow["transport"] == "tcp"]
+    for data in streams:
+        yield data
+        at = dice.randrange(min(len(data), 80))
+        yield data[:at] + bytes([dice.randrange(256)]) + data[at + 1 :]
+        yield data[:at] + bytes([data[at] ^ 1 << dice.randrange(8)]) + data[at + 1 :]
+        yield data[: dice.randrange(len(data)) + 1]
+        yield data[:at] + data[at + 1 :]
+        yield data[:at] + dice.choice(streams)
+
+
+def cuts(data, dice):
+    yield [data]
+    yield [data[at : at + 1] for at in range(len(data))] if len(data) <= 600 else [data[:1], data[1:]]
+    places = sorted(dice.sample(range(len(data) + 1), min(4, len(data))))
+    yield [data[begin:end] for begin, end in zip([0, *places], [*places, len(data)]) if begin < end]
+
+
+def test_the_outcome_is_the_same_however_it_was_cut_and_is_never_taken_back(judged):
+    """Of the corpus and of random mutations of it: any cut gives the same answer, settled by the same byte; that many bytes are
+    enough for it, one less is not."""
+    flows, _, _ = judged
+    dice = random.Random(4712)
+    lines, wanted = [], []
+    bodies = list(mutants(flows))
+    wholes = explain([[body] for body in bodies])
+    for body, whole in zip(bodies, wholes):
+        settled = whole["decided_at"]
+        for cut in cuts(body, dice):
+            lines.append(cut)
+            wanted.append((whole["protocol"], settled, body))
+        if settled:
+            lines.append([body[:settled]])
+            wanted.append((whole["protocol"], settled, body))
+            lines.append([body[: settled - 1]])
+            wanted.append((None, None, body))
+    for answer, line, (protocol, settled, body) in zip(explain(lines), lines, wanted):
+        if settled is None and len(b"".join(line)) < len(body):
+            assert answer["decided_at"] is None, (answer, body[:200].hex())
+        else:
+            assert (answer["protocol"], answer["decided_at"]) == (protocol, settled), (answer, body[:200].hex())
+
+
+def explain(streams):
+    text = "".join(json.dumps({"transport": "tcp", "segments": [part.hex() for part in parts if part]}) + "\n" for parts in streams)
+    result = subprocess.run([harness.BINARY, "explain", "--batch", "-"], input=text, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in result.stdout.splitlines()]
