@@ -1,5 +1,5 @@
-/* A connection's PROXY headers, the one that comes in and the one that goes out. Believes those alone whom the listener's
- * policy names. What it keeps of a header is the connection's, and freed with it. */
+/* A connection's PROXY headers, the one that comes in and the one that goes out. Believes those alone whom the
+ * listener's policy names. What it keeps of a header is the connection's, and freed with it. */
 #include "proxied.h"
 #include "connection.h"
 #include "policy.h"
@@ -99,7 +99,8 @@ struct address proxied_local(const struct connection *connection)
 	return local;
 }
 
-/* The application protocol is told where the client offered one alone: which of several it will be, the server decides. */
+/* The application protocol is told where the client offered one alone: which of several it will be, the server
+ * decides. */
 static size_t proxied_write(const struct connection *connection, unsigned version, uint8_t *to)
 {
 	const struct proxied *proxied = connection->proxied;

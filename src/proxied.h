@@ -1,5 +1,5 @@
-/* Who a proxy in front says that its client is: the PROXY header (proxy_header.h) is taken off the connection before anything
- * else of it is looked at, and one goes first to a backend that wants it. */
+/* Who a proxy in front says that its client is: the PROXY header (proxy_header.h) is taken off the connection
+ * before anything else of it is looked at, and one goes first to a backend that wants it. */
 #pragma once
 #include "address.h"
 #include <stddef.h>
@@ -9,7 +9,8 @@ struct connection;
 struct listener_policy;
 struct target;
 
-/* How long the header may take from accept on: time for a segment to be lost and sent again (section 2 of the specification). */
+/* How long the header may take from accept on: time for a segment to be lost and sent again (section 2 of the
+ * specification). */
 #define PROXIED_DEADLINE_US 5000000
 
 /* What came in, where it named somebody. The connection's client is the one that it named. */
@@ -40,6 +41,6 @@ enum proxied_taken proxied_take(struct connection *connection);
 /* The address that the client connected to. len 0: it cannot be known. */
 struct address proxied_local(const struct connection *connection);
 
-/* The backend is connected to: where it wants a header it gets one, before anything else. What it does not take at once goes
- * with the relay. */
+/* The backend is connected to: where it wants a header it gets one, before anything else. What it does not take at
+ * once goes with the relay. */
 void proxied_announce(struct connection *connection, const struct target *target);

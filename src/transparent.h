@@ -1,10 +1,11 @@
-/* The master's part of transparent services: it makes the sockets that may speak from a client's address (deliver/stock.h). */
+/* The master's part of transparent services: it makes the sockets that may speak from a client's address
+ * (deliver/stock.h). */
 #pragma once
 #include "policy.h"
 #include <sys/socket.h>
 
-/* An unbound, non-blocking TCP socket that may be bound to any address, or -errno (-EPERM: that needs root, CAP_NET_ADMIN or
- * CAP_NET_RAW). */
+/* An unbound, non-blocking TCP socket that may be bound to any address, or -errno (-EPERM: that needs root,
+ * CAP_NET_ADMIN or CAP_NET_RAW). */
 int transparent_open(sa_family_t family);
 
 /* Says so in the log where the policy needs what this process may not do. */

@@ -13,10 +13,10 @@ struct dial {
 	const struct backend *backends;
 	size_t n_backends;
 	int keepalive_s; /* of target.h */
-	const struct address
-		*from;       /* to come from, by its port where that is free; NULL: whatever the kernel takes */
-	struct stock *stock; /* of sockets that may; unused without `from` */
-	uint64_t due_us;     /* the caller's deadline: every address gets an equal share of what is left */
+	/* To come from, by its port where that is free, with a socket out of `stock`. NULL: whatever the kernel takes. */
+	const struct address *from;
+	struct stock *stock;
+	uint64_t due_us; /* the caller's deadline: every address gets an equal share of what is left */
 	/* The caller's: watches the socket while it connects and from then on. What it sees goes to dial_ready(). */
 	struct watch *socket;
 	/* Once, perhaps before dial_start() returns: 0 with the epoll events that came with the connection, the socket being

@@ -1,5 +1,5 @@
-/* Writes PROXY headers. Says only what it is given; refuses nothing, since there is a form for addresses that cannot be
- * told. Owns nothing. */
+/* Writes PROXY headers. Says only what it is given; refuses nothing, since there is a form for addresses that
+ * cannot be told. Owns nothing. */
 #include "proxy_header.h"
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -36,7 +36,7 @@ static void address_in6(const struct address *address, uint8_t ret[16])
 	memcpy(ret + 12, &address->in.sin_addr, 4);
 }
 
-/* ---- version 1 ------------------------------------------------------------------------------------------------------ */
+/* ---- version 1 ------------------------------------------------------------------------------------------------- */
 
 /* inet_ntop() writes the end of a v4-mapped address with dots, which the specification does not have. */
 static void format_in6(const struct address *address, char ret[INET6_ADDRSTRLEN])
@@ -73,7 +73,7 @@ static size_t line_write(uint8_t *to, const struct address *source, const struct
 	return (size_t)len;
 }
 
-/* ---- version 2 ------------------------------------------------------------------------------------------------------ */
+/* ---- version 2 ------------------------------------------------------------------------------------------------- */
 
 static size_t put_ports(uint8_t *to, const struct address *source, const struct address *destination)
 {

@@ -1,5 +1,6 @@
 /* The header with which a proxy tells a server who its client is: "The PROXY protocol, Versions 1 & 2" (HAProxy
- * Technologies, 2020/03/05), sections 2.1 and 2.2. Both versions, as bytes from and to; nothing here touches a socket.
+ * Technologies, 2020/03/05), sections 2.1 and 2.2. Both versions, as bytes from and to; nothing here touches a
+ * socket.
  *
  *   version 1   "PROXY TCP4 192.0.2.7 198.51.100.1 52044 443\r\n", at most 107 bytes
  *   version 2   12 signature   1 version and command   1 family and protocol   2 length of all that follows
@@ -22,8 +23,8 @@ enum proxy_tlv_type {
 };
 
 struct proxy_header {
-	/* len 0, both: the header names nobody (LOCAL, UNKNOWN, UNSPEC), and the connection's own addresses count. IPv4
-	 * addresses that are written as v4-mapped IPv6 ones have become IPv4 addresses. */
+	/* len 0, both: the header names nobody (LOCAL, UNKNOWN, UNSPEC), and the connection's own addresses count.
+	 * IPv4 addresses that are written as v4-mapped IPv6 ones have become IPv4 addresses. */
 	struct address source, destination;
 	/* Well-formed; they lie in the bytes that were read. */
 	const uint8_t *tlvs;
@@ -35,10 +36,10 @@ struct proxy_header {
  *   -EPROTO    with one that breaks the specification
  *   -EMSGSIZE  with one of more than PROXY_HEADER_MAX bytes
  *   -EBADMSG   with one whose checksum is wrong
- * What was said once is said for every longer input. Not tolerated: a line that ends in CR or LF alone, zeros in front of
- * numbers, other blanks than one space; versions but 2, commands, families and protocols that are not assigned; TLVs that
- * do not fill their place exactly. Version 2's LOCAL is skipped whole, and so is a family or protocol that is not
- * specified; a UDP client is a client like any other. */
+ * What was said once is said for every longer input. Not tolerated: a line that ends in CR or LF alone, zeros in
+ * front of numbers, other blanks than one space; versions but 2, commands, families and protocols that are not
+ * assigned; TLVs that do not fill their place exactly. Version 2's LOCAL is skipped whole, and so is a family or
+ * protocol that is not specified; a UDP client is a client like any other. */
 ssize_t proxy_header_read(const uint8_t *bytes, size_t len, struct proxy_header *ret);
 
 struct proxy_tlv {
@@ -60,8 +61,9 @@ struct proxy_additions {
 
 #define PROXY_HEADER_WRITE_MAX (16 + 216 + PROXY_HEADER_MAX + 3 * (3 + 255))
 
-/* Writes a header for `version` 1 or 2 and returns its length, at most PROXY_HEADER_WRITE_MAX. Version 1 says UNKNOWN of
- * all but IP addresses, version 2 UNSPEC of none; one IPv4 and one IPv6 address become two IPv6 ones (RFC 4291 2.5.5.2).
- * TLVs of the header go out as they came, but for checksum and padding. A text of more than 255 bytes is left out. */
+/* Writes a header for `version` 1 or 2 and returns its length, at most PROXY_HEADER_WRITE_MAX. Version 1 says
+ * UNKNOWN of all but IP addresses, version 2 UNSPEC of none; one IPv4 and one IPv6 address become two IPv6 ones
+ * (RFC 4291 2.5.5.2). TLVs of the header go out as they came, but for checksum and padding. A text of more than
+ * 255 bytes is left out. */
 size_t proxy_header_write(
 	uint8_t *to, unsigned version, const struct proxy_header *header, const struct proxy_additions *additions);

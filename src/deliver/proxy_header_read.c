@@ -1,5 +1,5 @@
-/* Reads PROXY headers. Pure: what comes in may be anything that a stranger sends, of any length. Refuses to guess: what is
- * neither version is told apart from what is one and is broken. Owns nothing. */
+/* Reads PROXY headers. Pure: what comes in may be anything that a stranger sends, of any length. Refuses to guess:
+ * what is neither version is told apart from what is one and is broken. Owns nothing. */
 #include "proxy_header.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,7 +30,7 @@ static bool begins(const uint8_t *bytes, size_t len, const void *with, size_t wi
 	return memcmp(bytes, with, smaller(len, with_len)) == 0;
 }
 
-/* ---- version 1 ------------------------------------------------------------------------------------------------------ */
+/* ---- version 1 ------------------------------------------------------------------------------------------------- */
 
 struct field {
 	const uint8_t *at;
@@ -133,7 +133,7 @@ static ssize_t line_read(const uint8_t *bytes, size_t len, struct proxy_header *
 	return end + 2;
 }
 
-/* ---- version 2 ------------------------------------------------------------------------------------------------------ */
+/* ---- version 2 ------------------------------------------------------------------------------------------------- */
 
 enum { COMMAND_LOCAL, COMMAND_PROXY };
 enum { FAMILY_UNSPEC, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX };
@@ -264,7 +264,8 @@ static ssize_t binary_read(const uint8_t *bytes, size_t len, struct proxy_header
 		return -EPROTO;
 	if (len < total)
 		return 0;
-	/* Of these the addresses are to be ignored; where those end that one half of the byte promises, nobody says. */
+	/* Of these the addresses are to be ignored; where those end that one half of the byte promises, nobody
+	 * says. */
 	if (local || (bytes[AT_FAMILY] != 0 && (family == FAMILY_UNSPEC || (bytes[AT_FAMILY] & 15) == 0)))
 		return (ssize_t)total;
 	const uint8_t *tlvs = bytes + AT_ADDRESSES + addresses_len[family];
@@ -287,7 +288,7 @@ ssize_t proxy_header_read(const uint8_t *bytes, size_t len, struct proxy_header 
 	return -ENOMSG;
 }
 
-/* ---- TLVs ----------------------------------------------------------------------------------------------------------- */
+/* ---- TLVs ------------------------------------------------------------------------------------------------------ */
 
 bool proxy_tlv_next(const uint8_t **at, size_t *left, struct proxy_tlv *ret)
 {

@@ -1,5 +1,6 @@
-/* Keeps a few sockets of each family, and asks for more before they run out. Asks for nothing until a first one is taken, and
- * for no more than are kept and waited for. Owns the sockets in stock; waiters are embedded in what waits. */
+/* Keeps a few sockets of each family, and asks for more before they run out. Asks for nothing until a first one is
+ * taken, and for no more than are kept and waited for. Owns the sockets in stock; waiters are embedded in what
+ * waits. */
 #include "stock.h"
 #include "fd.h"
 #include <assert.h>

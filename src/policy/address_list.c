@@ -1,6 +1,7 @@
 /* Lists of addresses and networks, also in files.
  *
- * Refuses what is no address, told with the line of the file where it stands in one. Everything is in the policy's arena. */
+ * Refuses what is no address, told with the line of the file where it stands in one. Everything is in the policy's
+ * arena. */
 #include "address_list.h"
 #include <errno.h>
 #include <stdio.h>

@@ -10,8 +10,8 @@ struct address_list {
 	const char *text;  /* as written, for people */
 };
 
-/* Entries of files (`file:/path') are read now. `with_unix': "unix:" may stand for the clients of UNIX sockets. False: something
- * was complained about. */
+/* Entries of files (`file:/path') are read now. `with_unix': "unix:" may stand for the clients of UNIX sockets.
+ * False: something was complained about. */
 bool address_list_read(struct reader *reader, struct arena *arena, const struct setting *at, bool with_unix,
 	struct address_list *ret);
 

@@ -1,5 +1,5 @@
-/* What proxy_header_read() promises, checked at every cut of some bytes: each look is at a copy that ends where they do, and
- * what was said once is said of every longer prefix. For the unit test and the fuzz target alike. */
+/* What proxy_header_read() promises, checked at every cut of some bytes: each look is at a copy that ends where
+ * they do, and what was said once is said of every longer prefix. For the unit test and the fuzz target alike. */
 #pragma once
 #include "proxy_header.h"
 

@@ -163,7 +163,7 @@ static void other_protocols_are_no_header_from_the_byte_that_shows_it(void **sta
 	}
 }
 
-/* ---- version 2 ------------------------------------------------------------------------------------------------------ */
+/* ---- version 2 ------------------------------------------------------------------------------------------------- */
 
 struct bytes {
 	uint8_t at[20000];
@@ -443,7 +443,7 @@ static void a_checksum_is_checked(void **state)
 	assert_int_equal(proxy_cuts(b.at, b.len), -EPROTO);
 }
 
-/* ---- written -------------------------------------------------------------------------------------------------------- */
+/* ---- written --------------------------------------------------------------------------------------------------- */
 
 static struct proxy_header header_of(const char *source, const char *destination)
 {

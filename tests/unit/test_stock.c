@@ -1,5 +1,5 @@
-/* The stock of sockets that somebody else makes: who waits and in which order, how many are asked for, and what errors do.
- * The sockets here are any descriptors. After each test the process has as many as before. */
+/* The stock of sockets that somebody else makes: who waits and in which order, how many are asked for, and what
+ * errors do. The sockets here are any descriptors. After each test the process has as many as before. */
 #include "loop.h"
 #include "stock.h"
 
