@@ -14,7 +14,7 @@ import subprocess
 import pytest
 from captures import (ACK, ETHERNET, NULL, PPP, PPP_ETHER, SLL, SLL2, SYN, WIFI, conversation, ethernet, pcap, pcapng, tcp,
                       udp)
-from harness import BINARY, BUILD, IS_ROOT, SANITIZER_OPTIONS, SLOWNESS, run_usher, slow
+from harness import BINARY, BUILD, IS_ROOT, SANITIZER_OPTIONS, SLOWNESS, SOURCE, run_usher, slow
 from peers import client_hello
 
 SSH = b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"
@@ -155,6 +155,30 @@ def test_however_the_bytes_are_cut_the_answer_is_the_same(config):
             answers = batch(cuts, *arguments)
             assert len(answers) == len(cuts)
             assert all(answer == answers[0] for answer in answers)
+
+
+def test_real_clients_are_told_the_same_however_they_are_cut():
+    """All of tests/corpus: whole, byte by byte, in random pieces, and as far as they settled it."""
+    streams = []
+    for file in sorted((SOURCE / "tests/corpus").glob("*.jsonl")):
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        streams += [bytes.fromhex("".join(line["segments"])) for line in lines if line["transport"] == "tcp"]
+    assert len(streams) > 1000
+    chance = random.Random(2)
+    whole = batch([flow(data) for data in streams])
+    assert batch([flow(*(data[i:i + 1] for i in range(min(len(data), 1000))), data[1000:]) for data in streams]) == whole
+    cuts = [sorted(chance.choices(range(len(data) + 1), k=5)) for data in streams]
+    assert batch([flow(*(data[a:b] for a, b in zip([0, *cut], [*cut, None]))) for data, cut in zip(streams, cuts)]) == whole
+    settled = [(data, answer) for data, answer in zip(streams, whole) if answer["decided_at"]]
+    assert len(settled) > 0.9 * len(streams)
+    for less in (0, 1):
+        parts = batch([flow(data[:answer["decided_at"] - less]) for data, answer in settled])
+        for (_, answer), part in zip(settled, parts):
+            if less:
+                assert part["decided_at"] is None
+            else:
+                assert [part[key] for key in ("protocol", "decided_at", "verdict", "why")] == [
+                    answer[key] for key in ("protocol", "decided_at", "verdict", "why")]
 
 
 def test_the_byte_that_settles_it_is_the_first_that_does(config):
