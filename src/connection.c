@@ -213,7 +213,7 @@ static void connection_limit_search(struct connection *connection)
 	connection->search = SEARCH_ON;
 	if (loop->now_us + search_us >= connection_decide_due_us(connection) ||
 		loop_timer(loop, &connection->deadline, loop->now_us + search_us) < 0)
-		connection->search = SEARCH_OVER; /* the deadline comes first */
+		connection->search = SEARCH_NONE; /* the deadline comes first */
 }
 
 /* False: it was the deadline of the decision. */

@@ -572,6 +572,15 @@ def test_a_search_that_may_take_longer_than_the_decision(greeters):
     assert name == "silent" and took < slow(2)
 
 
+def test_a_search_that_may_take_longer_goes_on_as_bytes_come(greeters):
+    one = greeters(*SEARCHES, timeout=3.0, rest='search_timeout = 60; on_silence = "silent";')
+    with one.connect() as client:
+        for piece in (b"hello ", b"there ", b"jabber"):
+            client.sendall(piece)
+            time.sleep(0.2)
+        assert name_of(client)[0] == "jabber"
+
+
 def test_a_search_has_an_end_where_decisions_have_none(greeters):
     one = greeters(*SEARCHES, timeout=0, rest='search_timeout = 0.3; on_silence = "silent";')
     name, took = ask(one, b"hello there")
