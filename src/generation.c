@@ -269,7 +269,7 @@ static void worker_process_supply(struct worker_process *worker, const struct me
 		return;
 	}
 	for (int fd; n < IPC_FDS_MAX && answer.error == 0;) {
-		fd = transparent_open((sa_family_t)request->index);
+		fd = transparent_open(worker->generation->policy, (sa_family_t)request->index);
 		if (fd >= 0)
 			fds[n++] = fd;
 		else if (n == 0)

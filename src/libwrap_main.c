@@ -1,8 +1,9 @@
-/* usher-libwrap SERVICE: an access program that asks hosts.allow and hosts.deny, as servers with libwrap do (hosts_access(5)),
- * about the client that its environment names. Exit status 0: they admit it.
+/* usher-libwrap SERVICE: an access program that asks hosts.allow and hosts.deny, as servers with libwrap do
+ * (hosts_access(5)), about the client that its environment names. Exit status 0: they admit it.
  *
- * Whatever is wrong refuses. Rules may run commands and even become one (hosts_options(5)): they are asked in a child, whose
- * word counts only if it comes back. Names of clients are looked up where a rule asks for them, and not otherwise. */
+ * Whatever is wrong refuses. Rules may run commands and even become one (hosts_options(5)): they are asked in a
+ * child, whose word counts only if it comes back. Names of clients are looked up where a rule asks for them, and
+ * not otherwise. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>

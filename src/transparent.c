@@ -5,12 +5,19 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/fsuid.h>
 
-int transparent_open(sa_family_t family)
+int transparent_open(const struct policy *policy, sa_family_t family)
 {
+	/* A socket's owner is who its maker is to the file system; capabilities for the network stay. */
+	int self = policy->drop_identity ? setfsuid(policy->uid) : -1;
 	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
+	int made = fd < 0 ? -errno : 0;
+
+	if (policy->drop_identity)
+		setfsuid((uid_t)self);
+	if (made < 0)
+		return made;
 	int error = family == AF_INET6 ? fd_set_option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
 				       : fd_set_option(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
 	if (error < 0)
@@ -22,7 +29,7 @@ void transparent_check(const struct policy *policy)
 {
 	if (!policy->transparent)
 		return;
-	int fd = transparent_open(AF_INET);
+	int fd = transparent_open(policy, AF_INET);
 	if (fd < 0)
 		log_error("transparent services will fail: %s%s", strerrordesc_np(-fd),
 			fd == -EPERM ? "; usher needs root, CAP_NET_ADMIN or CAP_NET_RAW for them" : "");

@@ -5,8 +5,9 @@
 #include <sys/socket.h>
 
 /* An unbound, non-blocking TCP socket that may be bound to any address, or -errno (-EPERM: that needs root,
- * CAP_NET_ADMIN or CAP_NET_RAW). */
-int transparent_open(sa_family_t family);
+ * CAP_NET_ADMIN or CAP_NET_RAW). It counts as the workers' user's, as if they had made it: rules of a firewall may
+ * ask for a socket's owner. */
+int transparent_open(const struct policy *policy, sa_family_t family);
 
 /* Says so in the log where the policy needs what this process may not do. */
 void transparent_check(const struct policy *policy);

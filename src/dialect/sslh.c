@@ -5,9 +5,10 @@
  *     user, pidfile     user, pid_file               (the last)   on_unknown
  *     verbose*, logfile, syslog_facility    log
  *
- * Refuses what sslh refuses at its start too: files that sslh_file_read() complains of, addresses to listen on that nobody
- * knows, ports that are none. A backend's name that nobody knows is looked up again while usher serves. What only the
- * policy can tell (its own listeners, users that are not there) the policy tells. UDP is left out with a warning. */
+ * Refuses what sslh refuses at its start too: files that sslh_file_read() complains of, addresses to listen on that
+ * nobody knows, ports that are none. A backend's name that nobody knows is looked up again while usher serves. What
+ * only the policy can tell (its own listeners, users that are not there) the policy tells. UDP is left out with a
+ * warning. */
 #include "sslh.h"
 #include "sslh_write.h"
 #include <arpa/inet.h>
@@ -44,7 +45,7 @@ unsigned sslh_port(const char *text)
 	return service ? ntohs((uint16_t)service->s_port) : 0;
 }
 
-/* ---- listeners --------------------------------------------------------------------------------------------------------- */
+/* ---- listeners ----------------------------------------------------------------------------------------------- */
 
 /* Of one entry: what stands behind each of its addresses. */
 static void write_listener(const struct sslh_translation *translation, const struct sslh_listen *listen,
@@ -214,7 +215,7 @@ static void write_listeners(const struct sslh_translation *translation)
 		sslh_refuse(translation, 0, "nowhere to listen, expected `listen' in the file or -p HOST:PORT");
 }
 
-/* ---- globals ----------------------------------------------------------------------------------------------------------- */
+/* ---- globals ------------------------------------------------------------------------------------------------- */
 
 static void write_timeouts(const struct sslh_translation *translation)
 {
@@ -266,7 +267,7 @@ static void translate(const struct sslh_translation *translation)
 	sslh_write_services(translation);
 }
 
-/* ---- all of it --------------------------------------------------------------------------------------------------------- */
+/* ---- all of it ----------------------------------------------------------------------------------------------- */
 
 static void config_read(struct sslh_config *config, const char *text, size_t len, const struct sslh_options *options,
 	struct complaints *complaints)

@@ -1,6 +1,6 @@
-/* What the command line says, put into the configuration: it goes before the file. Addresses to listen on are added to the
- * file's; a protocol that the file has is replaced where it stands, any other comes behind the file's, in the order of the
- * command line, --anyprot last of all.
+/* What the command line says, put into the configuration: it goes before the file. Addresses to listen on are added
+ * to the file's; a protocol that the file has is replaced where it stands, any other comes behind the file's, in
+ * the order of the command line, --anyprot last of all.
  *
  * Refuses "host:port" without a host or a port, and numbers that are none. Owns the parts of arguments through the
  * configuration. */

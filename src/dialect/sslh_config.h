@@ -1,5 +1,5 @@
-/* sslh's configuration, read from its file and its command line: what they say, not yet what it means to usher. For the
- * files sslh*.c only. */
+/* sslh's configuration, read from its file and its command line: what they say, not yet what it means to usher. For
+ * the files sslh*.c only. */
 #pragma once
 #include "complaint.h"
 #include "sslh.h"

@@ -1,8 +1,8 @@
 /* Where sslh's messages go and how many of them there are, as usher's `log'.
  *
- * sslh has eleven classes of messages and for each a sum of 1 (standard error), 2 (syslog) and 4 (the log file); usher has
- * levels and one place. The classes of errors are in every level; connections make it "info"; what follows connections on
- * their way makes it "debug". Refuses a facility that syslog does not know. */
+ * sslh has eleven classes of messages and for each a sum of 1 (standard error), 2 (syslog) and 4 (the log file);
+ * usher has levels and one place. The classes of errors are in every level; connections make it "info"; what
+ * follows connections on their way makes it "debug". Refuses a facility that syslog does not know. */
 #include "sslh_write.h"
 #include <string.h>
 

@@ -1,5 +1,6 @@
-/* sslh's command line, of all its versions at once: options with one dash and with two, with `-' and `_' in their names, cut
- * short where that is unambiguous; -v with and without a number; -F with a file behind it or behind a space, or none.
+/* sslh's command line, of all its versions at once: options with one dash and with two, with `-' and `_' in their
+ * names, cut short where that is unambiguous; -v with and without a number; -F with a file behind it or behind a
+ * space, or none.
  *
  * Refuses options that no sslh has. What they say is put into the configuration behind what the file says. */
 #include "sslh_config.h"

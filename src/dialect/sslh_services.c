@@ -1,11 +1,11 @@
 /* sslh's list of protocols, as usher's services.
  *
- * Entries keep their order. sslh asks them all again whenever bytes come and takes the first that says yes; usher does the
- * same, save that an entry which needs more bytes is waited for, until the timeout. What all refuse gets the last entry,
- * `on_unknown'; who is silent that of `on-timeout', `on_silence'.
+ * Entries keep their order. sslh asks them all again whenever bytes come and takes the first that says yes; usher
+ * does the same, save that an entry which needs more bytes is waited for, until the timeout. What all refuse gets
+ * the last entry, `on_unknown'; who is silent that of `on-timeout', `on_silence'.
  *
- * Refuses probes that sslh does not have, ports that are none, regular expressions (through the policy) that PCRE refuses.
- * Leaves out, with a warning, UDP and entries that an earlier one takes everything from. */
+ * Refuses probes that sslh does not have, ports that are none, regular expressions (through the policy) that PCRE
+ * refuses. Leaves out, with a warning, UDP and entries that an earlier one takes everything from. */
 #include "reader.h"
 #include "sslh_write.h"
 #include <stdlib.h>
@@ -60,7 +60,7 @@ struct services {
 	bool searches;           /* some expression is one */
 };
 
-/* ---- entries ----------------------------------------------------------------------------------------------------------- */
+/* ---- entries ------------------------------------------------------------------------------------------------- */
 
 static const struct probe_name *probe_find(const struct sslh_protocol *from)
 {
@@ -198,7 +198,7 @@ static size_t silence_find(const struct services *services)
 	return services->n ? 0 : NONE;
 }
 
-/* ---- protocols of their own ---------------------------------------------------------------------------------------------- */
+/* ---- protocols of their own ---------------------------------------------------------------------------------- */
 
 /* To sslh `.' is no newline. */
 static void write_expression(struct writer *writer, const char *text)
@@ -246,7 +246,7 @@ static void write_expressions(const struct services *services)
 		writer_raw(writer, "search_timeout = " SEARCH_TIMEOUT ";\n");
 }
 
-/* ---- services ------------------------------------------------------------------------------------------------------------ */
+/* ---- services ------------------------------------------------------------------------------------------------ */
 
 static void write_names(
 	const struct sslh_translation *translation, const char *key, const char *from_key, const struct setting *list)

@@ -1,5 +1,6 @@
-/* An sslh configuration of any bytes, under one of a few command lines: it is translated or complained of, and what it becomes
- * has a form that the policy's reader takes, whatever its values are worth. Text that includes files is left out. */
+/* An sslh configuration of any bytes, under one of a few command lines: it is translated or complained of, and what
+ * it becomes has a form that the policy's reader takes, whatever its values are worth. Text that includes files is
+ * left out. */
 #include "native.h"
 #include "reader.h"
 #include "sslh.h"

@@ -12,8 +12,9 @@ import socket
 import subprocess
 import time
 
+import namespaces
 import pytest
-from dialects import complaints_of, fixture_of
+from dialects import Foreign, complaints_of, fixture_of
 from harness import (BINARY, BUILD, IS_ROOT, SANITIZER_OPTIONS, Seen, children, connect, count_fds, end_process, free_port,
                      process_stat, read_all, read_exactly, run_usher, slow, wait_until)
 from peers import Backend, HandedUsher
@@ -137,6 +138,45 @@ protocols: (
     assert re.findall(r'name = "(\w+)"', text) == ["ssh"] and "51820" not in text
     status, complaints = complaints_of(place, "sslh", 'listen: ( { host: "127.0.0.1"; port: "1"; is_udp: true; } );\n' + SSH)
     assert status == 2 and any("nowhere to listen" in line for line in complaints)
+
+
+# ---- transparent
+
+
+def test_transparent_for_all_and_for_one(place):
+    entries = '''protocols: ( { name: "ssh"; host: "a"; port: "1"; }, { name: "tls"; host: "a"; port: "2"; transparent: true; },
+  { name: "http"; host: "/run/x"; is_unix: true; port: ""; } );'''
+    for text, args, expected in (("", [], {"tls"}), ("transparent: true;", [], {"ssh", "tls"}),
+                                 ("transparent: false;", ["--transparent"], {"ssh", "tls"})):
+        found, complaints = printed(place, text + HERE + entries, *args)
+        assert set(re.findall(r'name = "(\w+)".*transparent = true', found)) == expected
+        assert complaints == []
+
+
+@pytest.mark.skipif(namespaces.why_not() is not None, reason="needs network namespaces")
+def test_the_server_sees_the_clients_address(place):
+    with namespaces.Network() as net:
+        # As sslh's documents have it: what the server answers comes back to this machine by a table of its own.
+        net.run(net.usher, "sh", "-ec", "ip rule add iif eth1 ipproto tcp sport 4431 lookup 100; "
+                "ip route add local default dev lo table 100")
+        one = Foreign("sslh", 'listen: ( { host: "0.0.0.0"; port: "{port}"; } );\nprotocols: ( { name: "ssh"; '
+                      f'host: "{namespaces.SERVER[4]}"; port: "4431"; transparent: true; }} );\n')
+        one.wrapper = lambda command: net.inside(net.usher, "/usr/bin/env", "-C", str(one.dir), *command)
+        try:
+            with net.call(net.server, listening, (namespaces.SERVER[4], 4431)) as listener:
+                one.start()
+                with net.call(net.client, connect, (namespaces.USHER[4], one.port)) as client:
+                    client.sendall(SAYS["ssh"])
+                    listener.settimeout(slow(10))
+                    server, peer = listener.accept()
+                    with server:
+                        assert peer == client.getsockname() and peer[0] == namespaces.CLIENT[4]
+                        assert read_exactly(server, len(SAYS["ssh"])) == SAYS["ssh"]
+                        server.sendall(b"and back")
+                        assert read_exactly(client, 8) == b"and back"
+            one.stop()
+        finally:
+            one.clean()
 
 
 # ---- PROXY headers
@@ -312,6 +352,29 @@ def test_who_runs_it(place):
     found, complaints = printed(place, 'user: "nobody";\npidfile: "sub/pid";\nchroot: "/var/empty";\n' + HERE + SSH)
     assert 'user = "nobody";' in found and f'pid_file = "{place}/sub/pid";' in found
     assert complaints == ["FILE:3: warning: `chroot' is left out: usher's workers have no privileges and open no files"]
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="takes rights away from itself")
+def test_under_what_debians_unit_allows(echoes, place):
+    """Not as root, one capability, no new privileges, no memory that is both written and executed (which PCRE2's compiler wants)."""
+    (a,) = echoes("a")
+    port = free_port()
+    (place / "c.cfg").write_text(listen().replace("{port}", str(port)) + protocols(
+        entry("regex", a, 'regex_patterns: [ "^SSH-[12]" ];'), entry("anyprot", a)))
+    limits = "import ctypes, os, sys; ctypes.CDLL(None).prctl(65, 1, 0, 0, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    capability = "-all,+net_bind_service"
+    process = subprocess.Popen(
+        ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--inh-caps", capability, "--ambient-caps", capability,
+         "--bounding-set", capability + ",+setgid,+setuid", "--securebits", "+noroot,+noroot_locked", "--no-new-privs",
+         "/usr/bin/python3", "-c", limits, BINARY, "sslh", "--foreground", "--user", "nobody", f"-F{place}/c.cfg"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **SANITIZER_OPTIONS})
+    try:
+        wait_until(lambda: Foreign._listens(port) or process.poll() is not None, 10, "it to listen")
+        with connect(port) as client:
+            client.sendall(SAYS["ssh"])
+            assert name_of(client) == "a"
+    finally:
+        assert end_process(process) == 0
 
 
 # ---- the end

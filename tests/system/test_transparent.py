@@ -413,6 +413,22 @@ def test_workers_have_no_capabilities(start, net):
 
 
 @needs_namespaces
+def test_the_sockets_count_as_the_workers_users(start, net):
+    """Rules of a firewall that go by a socket's owner, as those in sslh's documents do, find it."""
+    with Backend(net, net.server, SERVER[4]) as backend:
+        one = config_for(start, backend.text)
+        with connect_from(net, 4, one.port) as client:
+            client.sendall(b"go")
+            server, _ = backend.accept()
+            with server:
+                (worker, *_) = one.workers
+                uid = re.search(r"^Uid:\s+(\d+)", open(f"/proc/{worker}/status", encoding="ascii").read(), re.M).group(1)
+                listed = subprocess.run(net.inside(net.usher, "ss", "-Htne", "dst", f"{SERVER[4]}:{backend.port}"),
+                                        capture_output=True, text=True, check=True).stdout
+                assert uid != "0" and f"uid:{uid} " in listed
+
+
+@needs_namespaces
 def test_routes_that_are_missing_are_a_timeout(start, net):
     """The manual's rules are for another port."""
     with Backend(net, net.server, SERVER[4], port=4432) as backend:
