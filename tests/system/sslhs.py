@@ -6,7 +6,7 @@ import time
 
 import harness
 import pytest
-from harness import end_process, free_port, slow, wait_until
+from harness import end_process, free_port, wait_until
 from peers import client_hello
 from servers import Echo
 
@@ -113,7 +113,7 @@ def ask(one, data, pieces=1, pause=0.01):
 
 def quiet(took):
     """Decided at once, not at a timeout of a second."""
-    return took < slow(0.9)
+    return took < 0.95
 
 
 # ---- configurations
