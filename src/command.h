@@ -4,6 +4,9 @@
 int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_explain(int argc, char **argv);
+int command_control(int argc, char **argv); /* status, sessions, drain, reload: argv[0] says which */
+int command_close(int argc, char **argv);
+int command_log(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_tcpmux(int argc, char **argv);
 int command_portsplit(int argc, char **argv);

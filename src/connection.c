@@ -4,6 +4,7 @@
  * A connection is made in connection_new() and ends in connection_end(), once, with a reason, a log line and its memory
  * given back after the loop's turn. It owns its client's socket, through the relay's watch, from accept to the end. */
 #include "connection.h"
+#include "account.h"
 #include "decider.h"
 #include "examine.h"
 #include "fd.h"
@@ -116,6 +117,7 @@ void connection_new(struct worker *worker, const struct listener *listener, int 
 	connection->listener = listener->policy->text;
 	connection->decider = listener->number;
 	connection->listener_place = listener_place;
+	account_accepted(connection, listener);
 	connection_begin(connection, fd);
 }
 
@@ -402,6 +404,8 @@ static void connection_decided(struct connection *connection, uint32_t service, 
 	connection->identification = NULL;
 	connection->decided_us = clock_monotonic_us();
 	connection->service = service;
+	if (service != SERVICE_NONE)
+		account_service(connection, service);
 	connection->protocol = protocol;
 	if (greeting_is_due(connection->worker->policy, protocol))
 		connection->owes_greeting = greeting_take_line(connection_socket(connection)) == 0;
@@ -516,6 +520,7 @@ void connection_stay(struct connection *connection)
 	connection->identification = NULL;
 	connection->decided_us = clock_monotonic_us();
 	connection->service = connection->banner->service;
+	account_service(connection, connection->service);
 	uint32_t events = banner_leave(connection, &shown);
 	connection_relay(connection, events);
 	connection->relay.down.bytes += shown;
@@ -784,6 +789,7 @@ static void connection_delivery_failed(struct connection *connection, int error)
 {
 	uint32_t fallback = connection_service(connection)->fallback;
 
+	account_failed(connection);
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
 	relay_preface(&connection->relay, NULL, 0);
 	if (fallback == SERVICE_NONE) {
@@ -802,6 +808,7 @@ static void connection_delivery_failed(struct connection *connection, int error)
 		fd_set_nonblocking(connection_socket(connection), true);
 	limits_leave(connection->worker->shared->limits, connection->worker->slot, &connection->ticket);
 	connection->service = fallback;
+	account_service(connection, fallback);
 	connection_enter(connection);
 }
 
@@ -867,6 +874,7 @@ static void connection_end(struct connection *connection, enum connection_end en
 	struct worker *worker = connection->worker;
 
 	assert(connection->phase != PHASE_ENDED);
+	account_end(connection, end);
 	/* Before the log says so: who reads there that a place is free may come at once. */
 	limits_leave(worker->shared->limits, worker->slot, &connection->ticket);
 	limits_leave_listener(worker->shared->limits, worker->slot, &connection->listener_place);
@@ -887,6 +895,7 @@ static void connection_bury(struct task *task)
 	struct worker *worker = connection->worker;
 
 	free(connection->names);
+	report_ended(connection);
 	free(connection->proxied);
 	if (connection->previous)
 		connection->previous->next = connection->next;
@@ -901,11 +910,11 @@ static void connection_bury(struct task *task)
 }
 
 /* A program that was asked for may be on its way: its answer must find the connection, and ends it. */
-void connection_stop(struct connection *connection)
+void connection_stop(struct connection *connection, enum connection_end end)
 {
 	bool awaited = connection->phase == PHASE_SPAWNING || connection->phase == PHASE_ASKING;
 	if (connection->phase == PHASE_HANDING_OVER && !handover_cancel(&connection->handing.request))
 		connection_end(connection, END_HANDED_OVER);
 	else if (connection->phase != PHASE_ENDED && !awaited)
-		connection_end(connection, END_SHUTDOWN);
+		connection_end(connection, end);
 }

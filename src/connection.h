@@ -12,6 +12,8 @@
 #include <stdbool.h>
 
 struct banner;
+struct counter;
+struct kept;
 struct listener;
 struct service;
 struct worker;
@@ -44,7 +46,11 @@ enum connection_end {
 	END_DELIVERY_FAILED,
 	END_SHUTDOWN,
 	END_NO_MEMORY,
+	END_CLOSED, /* by the operator */
+	END_COUNT
 };
+
+extern const char *const connection_end_names[END_COUNT]; /* as in the log: "finished" */
 
 /* For what is searched for in the client's bytes: whether its time runs. */
 enum connection_search { SEARCH_NONE, SEARCH_DUE, SEARCH_ON, SEARCH_OVER };
@@ -78,8 +84,10 @@ struct connection {
 	enum server_banner skipped;
 	bool owes_greeting; /* TCPMUX: its line was taken and not answered yet */
 	struct limits_ticket ticket;
-	uint32_t listener_place; /* among the limits, or LIMITS_NONE */
-	char *names;             /* sni, alpn and host, NUL after each; NULL with none */
+	struct kept *kept;                 /* its first bytes, where the policy wants them kept; NULL */
+	struct counter *came_in, *counted; /* of the listener, of the service; NULL: none */
+	uint32_t listener_place;           /* among the limits, or LIMITS_NONE */
+	char *names;                       /* sni, alpn and host, NUL after each; NULL with none */
 	const char *sni, *alpn, *host;
 	bool offers_one_alpn;
 
@@ -125,5 +133,5 @@ void connection_stay(struct connection *connection);
 /* The access program of a connection has decided. */
 void connection_admitted(struct worker *worker, uint64_t id, bool admitted);
 
-/* Ends it now, whatever it does. */
-void connection_stop(struct connection *connection);
+/* Ends it now, whatever it does, unless a program is being started for it. */
+void connection_stop(struct connection *connection, enum connection_end end);

@@ -22,7 +22,7 @@ const char *connection_protocol(const struct connection *connection)
 	return connection->worker->policy->protocols[connection->protocol].name;
 }
 
-static const char *const end_names[] = {
+const char *const connection_end_names[END_COUNT] = {
 	[END_FINISHED] = "finished",
 	[END_CLIENT_GONE] = "client-gone",
 	[END_CLIENT_RESET] = "client-reset",
@@ -37,6 +37,7 @@ static const char *const end_names[] = {
 	[END_DELIVERY_FAILED] = "delivery-failed",
 	[END_SHUTDOWN] = "shutdown",
 	[END_NO_MEMORY] = "no-memory",
+	[END_CLOSED] = "closed",
 };
 
 static const char *connection_backend(const struct connection *connection)
@@ -97,7 +98,7 @@ void connection_log(const struct connection *connection, enum log_level level, e
 		record_number(&record, "bytes_down", connection->relay.down.bytes);
 	}
 	record_ms(&record, "total_ms", clock_monotonic_us() - connection->accepted_us);
-	record_text(&record, "end", end_names[end]);
+	record_text(&record, "end", connection_end_names[end]);
 	if (connection->refused)
 		record_text(&record, "rule", connection->refused);
 	if (connection->error)

@@ -111,5 +111,6 @@ enum examined examine(struct connection *connection, bool last, uint32_t *ret_se
 	if (!settled && !last && (connection->identification || !(closed || full)))
 		return EXAMINED_WAIT;
 	keep_names(connection, worker->findings);
+	report_keep(connection, evidence.bytes, evidence.len);
 	return conclude(&outcome, settled || full, closed, ret_service, ret_protocol);
 }

@@ -2,6 +2,7 @@
  * programs. Owns the policy, the table of resolved names and the master's ends of the channels. */
 #include "generation.h"
 #include "ask.h"
+#include "counters.h"
 #include "fd.h"
 #include "ipc.h"
 #include "log.h"
@@ -18,6 +19,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -318,11 +320,40 @@ static void worker_process_receive(struct watch *watch, uint32_t events)
 			worker_process_is_ready(worker);
 		else if (message.kind == MESSAGE_WANT_SOCKETS)
 			worker_process_supply(worker, &message);
+		else if (message.kind == MESSAGE_REPORTED)
+			worker->generation->reported(worker->generation, message.serial, message.error);
 		else if (message.kind == MESSAGE_SPAWN)
 			worker_process_spawn(worker, &message, fds[0], n == -EMFILE ? -EMFILE : 0);
 		for (int i = 0; i < IPC_FDS_MAX; i++)
 			fd_close(fds[i]);
 	}
+}
+
+unsigned generation_report(struct generation *generation, const struct message *request, int *files, unsigned room)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < generation->n_workers && n < room; i++) {
+		struct worker_process *worker = &generation->workers[i];
+		if (!worker->ready || worker->channel.fd < 0)
+			continue;
+		files[n] = memfd_create("usher-report", MFD_CLOEXEC);
+		if (files[n] < 0)
+			break;
+		if (ipc_send(worker->channel.fd, request, sizeof(*request), &files[n], 1) == 0)
+			n++;
+		else
+			fd_close(files[n]);
+	}
+	return n;
+}
+
+void generation_log_level(struct generation *generation, unsigned level)
+{
+	const struct message message = { .kind = MESSAGE_LOG, .status = (int32_t)level };
+
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		worker_process_tell(&generation->workers[i], &message);
 }
 
 /* ---- the life of a worker -------------------------------------------------------------------------------------------- */
@@ -362,6 +393,7 @@ static int slot_take(struct generation *generation, unsigned *ret)
 static void slot_give(struct generation *generation, unsigned slot)
 {
 	limits_forget(generation->shared->limits, slot);
+	counters_forget_open(generation->shared->counters, slot);
 	atomic_store(&generation->shared->running[slot], 0);
 	generation->slots[slot] = false;
 }

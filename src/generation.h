@@ -59,6 +59,7 @@ struct generation {
 	void *context;
 	void (*ready)(struct generation *generation);
 	void (*failed)(struct generation *generation);
+	void (*reported)(struct generation *generation, uint64_t serial, int error); /* a worker answers a report */
 };
 
 /* Takes over the policy and the array `listening`; forks the workers, in state STARTING. The caller has set loop, shared, policy, listening,
@@ -69,6 +70,11 @@ int generation_start(struct generation *generation);
 void generation_drain(struct generation *generation);
 void generation_stop(struct generation *generation);
 void generation_kill(struct generation *generation);
+
+/* Asks each worker that serves, with a file of its own, until `room` files are made. Returns how many were. */
+unsigned generation_report(struct generation *generation, const struct message *request, int *files, unsigned room);
+
+void generation_log_level(struct generation *generation, unsigned level);
 
 /* An access program has decided; `asker` is who it was begun for. */
 void generation_answered(void *asker, uint64_t serial, bool admitted);

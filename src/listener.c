@@ -1,6 +1,7 @@
 /* Accepting. Owns its copy of the listening socket; the socket itself is the master's and outlives this worker. */
 #include "listener.h"
 #include "connection.h"
+#include "counters.h"
 #include "fd.h"
 #include "log.h"
 #include "worker.h"
@@ -21,6 +22,16 @@ static void listener_tell(struct listener *listener, const char *what)
 	listener->told_us = now_us;
 	log_warning("%s: %s (%u times)", listener->policy->text, what, listener->shed);
 	listener->shed = 0;
+}
+
+/* One more that was refused as it came in. */
+static void listener_shed(struct listener *listener, const char *limit, const char *what)
+{
+	struct worker *worker = listener->worker;
+
+	counter_add(&counter_get(worker->shared->counters, worker->slot, COUNTER_LIMIT, limit)->total, 1);
+	counter_add(&listener->counter->failed, 1);
+	listener_tell(listener, what);
 }
 
 static void listener_pause(struct listener *listener)
@@ -78,12 +89,13 @@ static bool listener_accept_one(struct listener *listener)
 	struct worker *worker = listener->worker;
 	if (worker->n_connections >= worker->max_connections) {
 		fd_reset(fd);
-		listener_tell(listener, "as many connections as there are descriptors for, one more refused");
+		listener_shed(listener, "descriptors",
+			"as many connections as there are descriptors for, one more refused");
 		return true;
 	}
 	if (limits_enter_all(worker->shared->limits, worker->slot, worker->policy->max_connections)) {
 		fd_close(fd);
-		listener_tell(listener, "max_connections reached, connection closed");
+		listener_shed(listener, "max_connections", "max_connections reached, connection closed");
 		return true;
 	}
 	uint32_t place = LIMITS_NONE;
@@ -92,7 +104,8 @@ static bool listener_accept_one(struct listener *listener)
 			listener->policy->max_connections, &place)) {
 		limits_leave_all(worker->shared->limits, worker->slot);
 		fd_close(fd);
-		listener_tell(listener, "max_connections of this listener reached, connection closed");
+		listener_shed(listener, "listener_max_connections",
+			"max_connections of this listener reached, connection closed");
 		return true;
 	}
 	connection_new(listener->worker, listener, fd, &client, place);
@@ -121,6 +134,8 @@ static void listener_ready(struct watch *watch, uint32_t events)
 int listener_start(struct listener *listener)
 {
 	listener->watch = (struct watch){ .fd = -1, .ready = listener_ready };
+	listener->counter = counter_get(
+		listener->worker->shared->counters, listener->worker->slot, COUNTER_LISTENER, listener->policy->text);
 	listener->resume = (struct timer){ .fired = listener_resume };
 	listener->limits_key = limits_service(listener->policy->text);
 	return listener_watch(listener);

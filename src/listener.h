@@ -11,6 +11,7 @@ struct listener {
 	const struct listener_policy *policy;
 	size_t number;
 	uint64_t limits_key; /* its name there */
+	struct counter *counter;
 	int fd;              /* the listening socket, also while it is not watched */
 	struct timer resume; /* out of descriptors: until accepting is tried again */
 	uint64_t told_us;    /* when that was last logged */

@@ -20,6 +20,12 @@ static const struct command {
 		"[FILE]\n"
 		"                                              which service takes these bytes, and why; without -c "
 		"which protocol" },
+	{ "status", command_control, "status [-s SOCKET | -c FILE] [--json]   what the running one does; likewise:" },
+	{ "sessions", command_control, "sessions                              its connections" },
+	{ "close", command_close, "close ID                              end one of them" },
+	{ "reload", command_control, "reload                                take a changed configuration" },
+	{ "drain", command_control, "drain                                 end, when all connections have" },
+	{ "log", command_log, "log LEVEL                             log from this level on, until a reload" },
 	{ "demo", command_demo, "demo [-p PORT] [--print]              serve a demonstration on 127.0.0.1:8080" },
 	{ "tcpmux", command_tcpmux, "tcpmux [ARGUMENT ...]                 as tcpmux, with its configuration", true },
 	{ "portsplit", command_portsplit,

@@ -2,6 +2,8 @@
  * the listening sockets, the logger and the pid file. */
 #include "master.h"
 #include "ask.h"
+#include "control.h"
+#include "counters.h"
 #include "fd.h"
 #include "generation.h"
 #include "log.h"
@@ -12,6 +14,7 @@
 #include "program_table.h"
 #include "sockets.h"
 #include "transparent.h"
+#include "status.h"
 #include "worker.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -59,6 +62,8 @@ struct master {
 
 	bool reload_again;
 	struct task reload;
+	struct control *control;
+	time_t since;
 
 	int ready_fd; /* of the process that started a daemon */
 	char *pid_file;
@@ -184,6 +189,23 @@ static void master_reload_again(struct master *master)
 	master->reload_again = false;
 }
 
+/* Without it usher serves all the same. */
+static void master_control_listen(struct master *master, const struct policy *policy)
+{
+	int error = master->options->inetd ? 0 : control_listen(master->control, policy);
+
+	if (error == -EADDRINUSE)
+		log_error("control socket %s: another usher answers there", policy->control);
+	else if (error < 0)
+		log_error("control socket %s: %s", policy->control, strerrordesc_np(-error));
+}
+
+static void master_reported(struct generation *generation, uint64_t serial, int error)
+{
+	const struct master *master = generation->context;
+	control_reported(master->control, serial, error);
+}
+
 static void master_generation_ready(struct generation *generation)
 {
 	struct master *master = generation->context;
@@ -201,9 +223,11 @@ static void master_generation_ready(struct generation *generation)
 	if (before)
 		master_rewrite_pid_file(master, generation->policy);
 	transparent_check(generation->policy);
+	master_control_listen(master, generation->policy);
 	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
 		generation->policy->n_listeners, generation->policy->n_services);
 	master_notify("READY=1");
+	control_reloaded(master->control, NULL);
 	master_reload_again(master);
 	if (before)
 		return;
@@ -221,6 +245,7 @@ static void master_generation_failed(struct generation *generation)
 	master_forget_coming(master);
 	if (master->serving) {
 		log_error("the new workers do not start: the old ones go on");
+		control_reloaded(master->control, "the new workers do not start: the old ones go on");
 		master_notify("READY=1");
 		master_reload_again(master);
 	} else {
@@ -271,6 +296,7 @@ static int master_start_generation(struct master *master, struct policy *policy)
 		.context = master,
 		.ready = master_generation_ready,
 		.failed = master_generation_failed,
+		.reported = master_reported,
 		.burial = { .run = generation_bury },
 	};
 	int error = 0;
@@ -344,9 +370,14 @@ static void master_reap(struct master *master)
 
 /* ---- signals ---------------------------------------------------------------------------------------------------------- */
 
+/* Also for whoever asked for the reload. */
 static void log_complaint(void *context, const struct complaint *complaint, const char *line)
 {
+	FILE *errors = context;
+
 	log_message(complaint->kind == COMPLAINT_ERROR ? LEVEL_ERROR : LEVEL_WARNING, "%s", line);
+	if (errors && complaint->kind == COMPLAINT_ERROR)
+		fprintf(errors, "%s%s", ftell(errors) ? "\n" : "", line);
 }
 
 /* A reload may send the log elsewhere. On failure the policy is freed. */
@@ -372,6 +403,8 @@ static void master_reload(struct master *master)
 {
 	struct complaints complaints = { 0 };
 	struct policy *policy;
+	char *errors = NULL;
+	size_t errors_len = 0;
 
 	if (master->ending || master->options->inetd)
 		return;
@@ -381,16 +414,21 @@ static void master_reload(struct master *master)
 	}
 	master_notify("RELOADING=1");
 	int error = master->options->load(master->options->context, &policy, &complaints);
-	complaints_each(&complaints, log_complaint, NULL);
+	FILE *to = open_memstream(&errors, &errors_len);
+	complaints_each(&complaints, log_complaint, to);
 	complaints_fini(&complaints);
+	if (to)
+		fclose(to);
 	if (error == 0)
 		error = master_start_next_logger(master, policy);
 	if (error == 0)
 		error = master_start_generation(master, policy);
 	if (error < 0) {
 		log_error("reload refused: the running configuration stays");
+		control_reloaded(master->control, errors && *errors ? errors : "the new workers cannot be started");
 		master_notify("READY=1");
 	}
+	free(errors);
 }
 
 static void master_reload_task(struct task *task)
@@ -522,6 +560,60 @@ static int master_watch_signals(struct master *master)
 	return fd < 0 ? -errno : loop_watch(&master->loop, &master->signals, fd, EPOLLIN);
 }
 
+/* ---- the control socket -------------------------------------------------------------------------------------------------- */
+
+static void control_status(void *context, FILE *to)
+{
+	const struct master *master = context;
+
+	status_write(&(struct status){ master->all, master->serving, master->coming, master->shared, master->since,
+			     master->ending },
+		to);
+}
+
+static unsigned control_report(void *context, const struct message *request, int *files)
+{
+	struct master *master = context;
+	unsigned n = 0;
+
+	for (struct generation *generation = master->all; generation; generation = generation->next)
+		n += generation_report(generation, request, files + n, CONTROL_PARTS_MAX - n);
+	return n;
+}
+
+static void control_drain(void *context)
+{
+	master_drain(context);
+}
+
+static int control_reload(void *context)
+{
+	struct master *master = context;
+
+	if (master->ending)
+		return -ESHUTDOWN;
+	loop_defer(&master->loop, &master->reload);
+	return 0;
+}
+
+static void control_log_level(void *context, unsigned level)
+{
+	struct master *master = context;
+
+	log_notice("log level %u, by the control socket", level);
+	log_set_level((enum log_level)level);
+	for (struct generation *generation = master->all; generation; generation = generation->next)
+		generation_log_level(generation, level);
+}
+
+static const struct control_hooks control_hooks = {
+	.status = control_status,
+	.report = control_report,
+	.drain = control_drain,
+	.reload = control_reload,
+	.log_level = control_log_level,
+};
+
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
 
 static int master_write_pid_file(struct master *master, const struct policy *policy)
@@ -606,10 +698,15 @@ static int master_prepare(struct master *master)
 	if (!master->programs)
 		return -ENOMEM;
 	int made = limits_new(&master->shared->limits);
+	if (made == 0)
+		made = counters_new(&master->shared->counters);
 	if (made < 0)
 		return made;
 	fd_raise_limit();
 	int error = loop_init(&master->loop);
+	master->since = time(NULL);
+	if (error == 0)
+		error = control_new(&master->control, &master->loop, &control_hooks, master);
 	master->asks = (struct asks){ .loop = &master->loop, .answered = master_answered };
 	if (error == 0 && master->options->daemon)
 		error = process_daemonize(&master->ready_fd);
@@ -660,9 +757,11 @@ static void master_fini(struct master *master)
 		generation_free(master->all);
 		master->all = next;
 	}
+	control_free(master->control);
 	asks_fini(&master->asks);
 	program_table_free(master->programs);
 	limits_free(master->shared->limits);
+	counters_free(master->shared->counters);
 	pidfile_remove(master->pid_file);
 	free(master->pid_file);
 	fd_close(loop_unwatch(&master->loop, &master->signals));

@@ -12,6 +12,7 @@
 
 enum message_kind {
 	/* worker to master */
+	MESSAGE_REPORTED,     /* what MESSAGE_REPORT with this `serial` asked for is written, or done: `error` 0 */
 	MESSAGE_READY,        /* it serves */
 	MESSAGE_WANT_SOCKETS, /* that may speak from any address, of the family `index`: for transparent services */
 	MESSAGE_SPAWN,        /* run a program; with the client's socket where its stdio is the socket */
@@ -20,6 +21,8 @@ enum message_kind {
 	                    for a terminal its other end */
 	MESSAGE_ANSWER, /* an access program has decided on `serial`: `error` 0 admits */
 	MESSAGE_EXITED, /* an identifier that runs once has ended: `serial` of its request, `status` as waitpid() gives it */
+	MESSAGE_LOG,     /* log from the level in `status` on */
+	MESSAGE_REPORT,  /* of the kind in `report`, about `connection`, into the file that comes with it */
 	MESSAGE_SOCKETS, /* that were wanted: `error`, or some of the family `index` */
 	MESSAGE_DRAIN,   /* accept no more, finish what there is, end */
 	MESSAGE_STOP,    /* end now */
@@ -32,8 +35,15 @@ enum message_program {
 	PROGRAM_ACCESS, /* the service's access program: answered at once with whether it runs, and later with its verdict */
 };
 
+enum message_report {
+	REPORT_SESSIONS, /* a line of JSON for each live connection */
+	REPORT_EVIDENCE, /* one for this connection, live or recent, with its first bytes */
+	REPORT_CLOSE,    /* it is closed */
+};
+
 struct message {
 	enum message_kind kind;
+	enum message_report report;
 	enum message_program program; /* whose: a service's, or an identifier */
 	uint32_t index;               /* of it in the policy */
 	int32_t error;                /* 0 or -errno */

@@ -45,7 +45,7 @@ static void worker_stop(struct worker *worker)
 	worker->stopping = true;
 	worker_drain(worker);
 	for (struct connection *connection = worker->connections; connection; connection = connection->next)
-		connection_stop(connection);
+		connection_stop(connection, END_SHUTDOWN);
 }
 
 /* ---- the line to the master ---------------------------------------------------------------------------------------- */
@@ -103,6 +103,10 @@ static void worker_receive(struct worker *worker)
 			identifiers_exited(worker->identifiers, message.serial, message.status);
 		else if (message.kind == MESSAGE_SOCKETS)
 			worker_take_sockets(worker, &message, fds);
+		else if (message.kind == MESSAGE_LOG)
+			log_set_level((enum log_level)message.status);
+		else if (message.kind == MESSAGE_REPORT)
+			report_answer(worker, &message, fds[0]);
 		else if (message.kind == MESSAGE_DRAIN)
 			worker_drain(worker);
 		else if (message.kind == MESSAGE_STOP)
@@ -189,10 +193,12 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 		.peeked = malloc(EVIDENCE_MAX),
 		.listeners = calloc(
 			start->policy->n_listeners ? start->policy->n_listeners : 1, sizeof(*worker->listeners)),
+		.service_counters = calloc(start->policy->n_services + 1, sizeof(*worker->service_counters)),
 		.max_connections = worker_capacity(start->policy),
 	};
 	spawner_init(&worker->spawner, start->channel);
-	if (!worker->relay_pool || !worker->findings || !worker->peeked || !worker->listeners)
+	if (!worker->relay_pool || !worker->findings || !worker->peeked || !worker->listeners ||
+		!worker->service_counters)
 		return -ENOMEM;
 	int error = loop_init(&worker->loop);
 	if (error == 0)
@@ -274,6 +280,8 @@ static void worker_fini(struct worker *worker)
 	identifiers_free(worker->identifiers);
 	receivers_free(worker->receivers);
 	free(worker->listeners);
+	free(worker->service_counters);
+	report_forget_all(worker);
 	free(worker->peeked);
 	free(worker->findings);
 	stock_free(worker->stock);

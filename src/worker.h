@@ -5,6 +5,7 @@
 #include "loop.h"
 #include "policy.h"
 #include "relay.h"
+#include "report.h"
 #include "resolved.h"
 #include "shared_limits.h"
 #include "spawner.h"
@@ -16,6 +17,7 @@ struct shared {
 	_Atomic uint64_t next_connection;
 	_Atomic uint32_t running[LIMITS_SLOTS_MAX]; /* the module's function that a worker is in: module_hooks */
 	struct limits *limits;
+	struct counters *counters;
 };
 
 struct worker_start {
@@ -62,6 +64,9 @@ struct worker {
 	struct receivers *receivers;     /* of handovers */
 	struct stock *stock;             /* NULL: the policy has no transparent service */
 	struct relay_pool *relay_pool;
+	struct kept *recent[REPORT_RECENT]; /* evidence of connections that have ended */
+	uint64_t n_recent;
+	struct counter **service_counters; /* one a service; NULL: not looked up yet */
 	struct findings *findings;
 	uint8_t *peeked; /* EVIDENCE_MAX bytes; holds nothing between two calls */
 };

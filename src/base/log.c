@@ -71,6 +71,11 @@ void log_setup(int fd, const struct log_settings *settings)
 	errno = saved;
 }
 
+void log_set_level(enum log_level level)
+{
+	state.settings.level = level;
+}
+
 bool log_wants(enum log_level level)
 {
 	return level <= state.settings.level;

@@ -24,6 +24,7 @@ struct log_settings {
 /* One for the process. `fd` is the pipe's write end, or 2 before there is a logger: then "<N>" is left out. The process
  * ignores SIGPIPE: a logger that died must not take it along. Every function here leaves errno as it was. */
 void log_setup(int fd, const struct log_settings *settings);
+void log_set_level(enum log_level level); /* until the next log_setup() */
 bool log_wants(enum log_level level);
 uint64_t log_dropped(void);
 

@@ -24,6 +24,8 @@ static const struct key top_keys[TOP_COUNT] = {
 	[TOP_DRAIN_TIMEOUT] = { "drain_timeout", KEY_SECONDS, 0, DAY, 30 },
 	[TOP_MAX_CONNECTIONS] = { "max_connections", KEY_WHOLE, 0, 10000000, 0 },
 	[TOP_PID_FILE] = { "pid_file", KEY_STRING },
+	[TOP_CONTROL] = { "control", KEY_MIXED },
+	[TOP_KEEP_EVIDENCE] = { "keep_evidence", KEY_WHOLE, 0, 4096, 0 },
 	[TOP_LOG] = { "log", KEY_GROUP },
 	[TOP_PROTOCOLS] = { "protocols", KEY_GROUPS },
 	[TOP_IDENTIFIERS] = { "identifiers", KEY_GROUPS },
@@ -42,6 +44,12 @@ static const struct key listen_keys[LISTEN_COUNT] = {
 	[LISTEN_ON_UNKNOWN] = { "on_unknown", KEY_STRING },
 	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS },
 	[LISTEN_OTHERS] = { "others", KEY_CHOICE, .choices = "refuse plain" },
+};
+
+static const struct key control_keys[CONTROL_COUNT] = {
+	[CONTROL_PATH] = { "path", KEY_STRING },
+	[CONTROL_MODE] = { "mode", KEY_MODE },
+	[CONTROL_GROUP] = { "group", KEY_STRING },
 };
 
 static const struct key log_keys[LOG_KEY_COUNT] = {
@@ -123,6 +131,7 @@ const struct section sections[SECTION_COUNT] = {
 	[SECTION_TOP] = { "the configuration", top_keys, TOP_COUNT },
 	[SECTION_LISTEN] = { "a listener", listen_keys, LISTEN_COUNT },
 	[SECTION_LOG] = { "log", log_keys, LOG_KEY_COUNT },
+	[SECTION_CONTROL] = { "control", control_keys, CONTROL_COUNT },
 	[SECTION_PROTOCOL] = { "a protocol", protocol_keys, PROTOCOL_COUNT },
 	[SECTION_IDENTIFIER] = { "an identifier", identifier_keys, IDENTIFIER_COUNT },
 	[SECTION_SERVICE] = { "a service", service_keys, SERVICE_COUNT },

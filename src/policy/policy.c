@@ -5,6 +5,7 @@
 #include "policy.h"
 #include "compile.h"
 #include <errno.h>
+#include <grp.h>
 #include <math.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -53,7 +54,39 @@ static void settings_compile(struct compiler *compiler, const struct values *top
 	policy->drain_timeout_us = seconds(top, TOP_DRAIN_TIMEOUT);
 	policy->workers = top->value[TOP_WORKERS] ? (unsigned)values_number(top, TOP_WORKERS) : workers_preset();
 	policy->max_connections = (unsigned)values_number(top, TOP_MAX_CONNECTIONS);
+	policy->keep_evidence = (size_t)values_number(top, TOP_KEEP_EVIDENCE);
 	policy->pid_file = absolute_path(compiler, top, TOP_PID_FILE);
+}
+
+/* A path, or a group with one. */
+static void control_compile(struct compiler *compiler, const struct setting *at)
+{
+	struct policy *policy = compiler->policy;
+	struct values values = { .section = &sections[SECTION_CONTROL] };
+	unsigned mode = 0600;
+
+	if (!at)
+		return;
+	if (setting_is_group(at))
+		values_read(compiler->reader, &values, at, &sections[SECTION_CONTROL]);
+	else
+		values.value[CONTROL_PATH] = at;
+	policy->control = absolute_path(compiler, &values, CONTROL_PATH);
+	if (!values.value[CONTROL_PATH] || !values_text(&values, CONTROL_PATH))
+		compile_error(compiler, at, "`control' without `path', expected path = \"/run/usher/control.sock\"");
+	else if (policy->control && strlen(policy->control) > 107)
+		compile_error(compiler, at, "path of `control' is too long, expected at most 107 bytes");
+	const char *group = values_text(&values, CONTROL_GROUP);
+	const struct group *found = group ? getgrnam(group) : NULL;
+	if (group && !found)
+		compile_error(compiler, values.value[CONTROL_GROUP], "unknown group `%s'", group);
+	if (found) {
+		policy->control_has_group = true;
+		policy->control_gid = found->gr_gid;
+		mode = 0660;
+	}
+	values_mode(&values, CONTROL_MODE, &mode);
+	policy->control_mode = (mode_t)mode;
 }
 
 static void log_sink_compile(struct compiler *compiler, const struct setting *at)
@@ -113,6 +146,7 @@ static void top_compile(struct compiler *compiler)
 			");");
 	settings_compile(compiler, &top);
 	log_compile(compiler, top.value[TOP_LOG]);
+	control_compile(compiler, top.value[TOP_CONTROL]);
 	identity_compile(compiler, &top);
 	listeners_compile(compiler, top.value[TOP_LISTEN]);
 	protocols_compile(compiler, top.value[TOP_PROTOCOLS]);

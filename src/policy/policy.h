@@ -104,6 +104,12 @@ struct policy {
 
 	const char *pid_file; /* NULL: none */
 
+	const char *control; /* path of the control socket; NULL: none */
+	mode_t control_mode;
+	bool control_has_group; /* whose members may also change things */
+	gid_t control_gid;
+	size_t keep_evidence; /* first bytes of each connection that are kept for people */
+
 	enum log_sink log_sink;
 	const char *log_file;
 	struct log_settings log;

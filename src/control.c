@@ -1,0 +1,532 @@
+/* Serves the control socket in the master's loop. A client's life: its line is read, the answer is made (at once, or when workers
+ * have reported or a reload is over), written, and the connection closed.
+ *
+ * Refuses whoever may not change things (SO_PEERCRED, SO_PEERGROUPS) to do so; who may connect at all is said by the mode of the
+ * socket. One descriptor is kept in reserve, so that there is an answer when all others are used up. Owns the socket, its path
+ * and its clients. */
+#include "control.h"
+#include "escape.h"
+#include "fd.h"
+#include "log.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define GROUPS_MAX 256
+
+enum client_state { CLIENT_FREE, CLIENT_READING, CLIENT_REPORTS, CLIENT_RELOADING, CLIENT_WRITING };
+
+struct client {
+	struct control *control;
+	enum client_state state;
+	struct watch watch;
+	struct timer patience;
+	bool may_change;
+	char line[CONTROL_LINE_MAX];
+	size_t line_len;
+	struct control_request request;
+
+	uint64_t serial; /* of the report that it waits for */
+	int parts[CONTROL_PARTS_MAX];
+	unsigned n_parts, n_answered;
+	int part_error; /* the best that a worker said */
+
+	char *answer;
+	size_t answer_len, answer_at;
+};
+
+struct control {
+	struct loop *loop;
+	const struct control_hooks *hooks;
+	void *context;
+	struct watch listener;
+	char *path; /* of the socket that is there; NULL: none */
+	bool has_group;
+	gid_t gid;
+	int reserve;
+	uint64_t next_serial;
+	struct client clients[CONTROL_CLIENTS];
+};
+
+static void client_ready(struct watch *watch, uint32_t events);
+static void client_out_of_patience(struct timer *timer);
+
+static void parts_close(struct client *client)
+{
+	for (unsigned i = 0; i < client->n_parts; i++)
+		client->parts[i] = fd_close(client->parts[i]);
+	client->n_parts = 0;
+}
+
+static void client_close(struct client *client)
+{
+	loop_timer_stop(client->control->loop, &client->patience);
+	fd_close(loop_unwatch(client->control->loop, &client->watch));
+	parts_close(client);
+	free(client->answer);
+	client->answer = NULL;
+	client->state = CLIENT_FREE;
+}
+
+/* ---- answers ---------------------------------------------------------------------------------------------------------- */
+
+static void client_write(struct client *client)
+{
+	while (client->answer_at < client->answer_len) {
+		ssize_t n = send(client->watch.fd, client->answer + client->answer_at,
+			client->answer_len - client->answer_at, MSG_NOSIGNAL);
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n <= 0)
+			break;
+		client->answer_at += (size_t)n;
+	}
+	client_close(client);
+}
+
+/* Takes the text over. */
+static void client_answer(struct client *client, char *text, size_t len)
+{
+	struct loop *loop = client->control->loop;
+
+	client->state = CLIENT_WRITING;
+	client->answer = text;
+	client->answer_len = text ? len : 0;
+	client->answer_at = 0;
+	loop_timer(loop, &client->patience, loop->now_us + CONTROL_PATIENCE_US);
+	client_write(client);
+}
+
+static void client_answer_error(struct client *client, const char *why)
+{
+	char escaped[4096], *text = NULL;
+
+	escape_json(escaped, sizeof(escaped), why, strlen(why));
+	int len = asprintf(&text, "{\"error\": \"%s\"}\n", escaped);
+	client_answer(client, len < 0 ? NULL : text, len < 0 ? 0 : (size_t)len);
+}
+
+static void client_answer_done(struct client *client, const char *what)
+{
+	char *text = NULL;
+	int len = asprintf(&text, "{\"done\": \"%s\"}\n", what);
+
+	client_answer(client, len < 0 ? NULL : text, len < 0 ? 0 : (size_t)len);
+}
+
+static void client_status(struct client *client)
+{
+	struct control *control = client->control;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *to = open_memstream(&text, &len);
+
+	if (!to) {
+		client_answer_error(client, "out of memory");
+		return;
+	}
+	control->hooks->status(control->context, to);
+	fclose(to);
+	client_answer(client, text, len);
+}
+
+/* ---- what workers report ------------------------------------------------------------------------------------------------ */
+
+static void part_copy(int fd, FILE *to)
+{
+	char buffer[65536];
+	off_t at = 0;
+
+	for (ssize_t n; (n = pread(fd, buffer, sizeof(buffer), at)) > 0; at += n)
+		fwrite(buffer, 1, (size_t)n, to);
+}
+
+static const char *report_failure(const struct client *client)
+{
+	if (client->n_answered < client->n_parts)
+		return "a worker did not answer within two seconds";
+	switch (client->part_error) {
+	case -ENOENT:
+		return "there is no such connection";
+	case -EBUSY:
+		return "a program is being started for that connection: try again";
+	case -EOPNOTSUPP:
+		return "no evidence is kept, expected `keep_evidence' in the configuration";
+	default:
+		return strerrordesc_np(-client->part_error);
+	}
+}
+
+/* All have answered, or were waited for long enough. */
+static void client_reports_over(struct client *client)
+{
+	bool is_about_one = client->request.word != CONTROL_SESSIONS;
+	char *text = NULL;
+	size_t len = 0;
+
+	if (is_about_one && client->part_error != 0) {
+		client_answer_error(client, report_failure(client));
+		return;
+	}
+	if (client->request.word == CONTROL_CLOSE) {
+		client_answer_done(client, "closed");
+		return;
+	}
+	FILE *to = open_memstream(&text, &len);
+	if (!to) {
+		client_answer_error(client, "out of memory");
+		return;
+	}
+	for (unsigned i = 0; i < client->n_parts; i++)
+		part_copy(client->parts[i], to);
+	if (client->n_answered < client->n_parts)
+		fprintf(to, "{\"error\": \"%s\"}\n", report_failure(client));
+	fclose(to);
+	client_answer(client, text, len);
+}
+
+static void client_ask_workers(struct client *client)
+{
+	static const enum message_report reports[] = {
+		[CONTROL_SESSIONS] = REPORT_SESSIONS,
+		[CONTROL_EVIDENCE] = REPORT_EVIDENCE,
+		[CONTROL_CLOSE] = REPORT_CLOSE,
+	};
+	struct control *control = client->control;
+	struct message message = {
+		.kind = MESSAGE_REPORT,
+		.report = reports[client->request.word],
+		.serial = client->serial = ++control->next_serial,
+		.connection = client->request.id,
+	};
+
+	client->state = CLIENT_REPORTS;
+	client->n_answered = 0;
+	client->part_error = -ENOENT;
+	client->n_parts = control->hooks->report(control->context, &message, client->parts);
+	if (client->n_parts == 0)
+		client_reports_over(client);
+	else
+		loop_timer(control->loop, &client->patience, control->loop->now_us + CONTROL_REPORT_US);
+}
+
+void control_reported(struct control *control, uint64_t serial, int error)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+		struct client *client = &control->clients[i];
+		if (client->state != CLIENT_REPORTS || client->serial != serial)
+			continue;
+		client->n_answered++;
+		if (error == 0 || (client->part_error == -ENOENT && error != -ENOENT))
+			client->part_error = error;
+		if (client->n_answered == client->n_parts ||
+			(error == 0 && client->request.word != CONTROL_SESSIONS)) {
+			client->n_answered = client->n_parts;
+			client_reports_over(client);
+		}
+		return;
+	}
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------------------- */
+
+static void client_reload(struct client *client)
+{
+	struct control *control = client->control;
+
+	client->state = CLIENT_RELOADING; /* its answer may come before the hook is back */
+	loop_timer_stop(control->loop, &client->patience);
+	int error = control->hooks->reload(control->context);
+	if (error < 0 && client->state == CLIENT_RELOADING)
+		client_answer_error(client, "usher is ending");
+}
+
+void control_reloaded(struct control *control, const char *complaints)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+		struct client *client = &control->clients[i];
+		if (client->state != CLIENT_RELOADING)
+			continue;
+		if (complaints)
+			client_answer_error(client, complaints);
+		else
+			client_answer_done(client, "reloaded");
+	}
+}
+
+static void client_serve(struct client *client)
+{
+	struct control *control = client->control;
+	const char *why;
+
+	if (control_parse(client->line, client->line_len, &client->request, &why) < 0) {
+		client_answer_error(client, why);
+		return;
+	}
+	bool reads = client->request.word <= CONTROL_EVIDENCE;
+	if (!reads && !client->may_change) {
+		client_answer_error(
+			client, "only root, the user that started usher, and the group of `control' may do that");
+		return;
+	}
+	switch (client->request.word) {
+	case CONTROL_STATUS:
+		client_status(client);
+		break;
+	case CONTROL_SESSIONS:
+	case CONTROL_EVIDENCE:
+	case CONTROL_CLOSE:
+		client_ask_workers(client);
+		break;
+	case CONTROL_DRAIN:
+		client_answer_done(client, "draining");
+		control->hooks->drain(control->context);
+		break;
+	case CONTROL_RELOAD:
+		client_reload(client);
+		break;
+	case CONTROL_LOG:
+		control->hooks->log_level(control->context, client->request.level);
+		client_answer_done(client, "log level set");
+		break;
+	case CONTROL_UNKNOWN:
+		break;
+	}
+}
+
+static void client_read(struct client *client)
+{
+	size_t room = sizeof(client->line) - client->line_len;
+	ssize_t n = recv(client->watch.fd, client->line + client->line_len, room, 0);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		client_close(client);
+		return;
+	}
+	char *end = memchr(client->line + client->line_len, '\n', (size_t)n);
+	client->line_len += (size_t)n;
+	if (end) {
+		client->line_len = (size_t)(end - client->line);
+		client_serve(client);
+	} else if (client->line_len == sizeof(client->line)) {
+		client_answer_error(client, "the request is too long, expected a line of at most 511 bytes");
+	}
+}
+
+static void client_ready(struct watch *watch, uint32_t events)
+{
+	struct client *client = container_of(watch, struct client, watch);
+
+	if (client->state == CLIENT_READING)
+		client_read(client);
+	else if (client->state == CLIENT_WRITING)
+		client_write(client);
+	else if (events & (EPOLLHUP | EPOLLERR))
+		client_close(client);
+}
+
+static void client_out_of_patience(struct timer *timer)
+{
+	struct client *client = container_of(timer, struct client, patience);
+
+	if (client->state == CLIENT_REPORTS)
+		client_reports_over(client);
+	else
+		client_close(client);
+}
+
+/* ---- who comes -------------------------------------------------------------------------------------------------------------- */
+
+static bool peer_may_change(const struct control *control, int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	gid_t groups[GROUPS_MAX];
+	socklen_t groups_len = sizeof(groups);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	if (peer.uid == 0 || peer.uid == geteuid())
+		return true;
+	if (!control->has_group)
+		return false;
+	if (peer.gid == control->gid)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &groups_len) < 0)
+		return false;
+	for (size_t i = 0; i < groups_len / sizeof(gid_t); i++)
+		if (groups[i] == control->gid)
+			return true;
+	return false;
+}
+
+static void control_serve(struct control *control, int fd)
+{
+	struct client *client = NULL;
+
+	for (size_t i = 0; i < CONTROL_CLIENTS && !client; i++)
+		if (control->clients[i].state == CLIENT_FREE)
+			client = &control->clients[i];
+	if (!client) {
+		static const char busy[] = "{\"error\": \"as many are served here as there may be: try again\"}\n";
+		(void)!send(fd, busy, sizeof(busy) - 1, MSG_NOSIGNAL);
+		fd_close(fd);
+		return;
+	}
+	*client = (struct client){
+		.control = control,
+		.state = CLIENT_READING,
+		.watch = { .fd = -1, .ready = client_ready },
+		.patience = { .fired = client_out_of_patience },
+		.may_change = peer_may_change(control, fd),
+	};
+	if (loop_watch(control->loop, &client->watch, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) {
+		fd_close(fd);
+		client->state = CLIENT_FREE;
+		return;
+	}
+	loop_timer(control->loop, &client->patience, control->loop->now_us + CONTROL_PATIENCE_US);
+}
+
+/* With every descriptor in use the one in reserve is given up for as long as it takes to answer. */
+static int control_accept(struct control *control)
+{
+	int fd = accept4(control->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd >= 0 || (errno != EMFILE && errno != ENFILE) || control->reserve < 0)
+		return fd;
+	control->reserve = fd_close(control->reserve);
+	return accept4(control->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static void control_ready(struct watch *watch, uint32_t events)
+{
+	struct control *control = container_of(watch, struct control, listener);
+
+	for (int fd; (fd = control_accept(control)) >= 0;)
+		control_serve(control, fd);
+	if (control->reserve < 0)
+		control->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* ---- the socket ------------------------------------------------------------------------------------------------------------- */
+
+static void control_close(struct control *control)
+{
+	if (control->path)
+		unlink(control->path);
+	free(control->path);
+	control->path = NULL;
+	fd_close(loop_unwatch(control->loop, &control->listener));
+}
+
+/* One that nobody answers at is what a killed usher left. */
+static bool is_served(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool served =
+		fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN);
+
+	fd_close(fd);
+	return served;
+}
+
+/* In the folder that is made for it where there is none, as /run is emptied when the machine starts. */
+static void folder_make(const char *path)
+{
+	char folder[108];
+	const char *slash = strrchr(path, '/');
+
+	snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
+	if (slash > path)
+		mkdir(folder, 0755);
+}
+
+static int control_bind(const struct policy *policy, const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int error = 0;
+
+	if (fd < 0)
+		return -errno;
+	mode_t before = umask(0177); /* nobody comes in between bind and chmod */
+	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+		error = -errno;
+	umask(before);
+	if (error == 0 && policy->control_has_group && chown(address->sun_path, (uid_t)-1, policy->control_gid) < 0)
+		error = -errno;
+	if (error == 0 && chmod(address->sun_path, policy->control_mode) < 0)
+		error = -errno;
+	if (error == 0 && listen(fd, CONTROL_CLIENTS) < 0)
+		error = -errno;
+	if (error == 0)
+		return fd;
+	fd_close(fd);
+	return error;
+}
+
+int control_listen(struct control *control, const struct policy *policy)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	control->has_group = policy->control_has_group;
+	control->gid = policy->control_gid;
+	if (control->path && policy->control && strcmp(control->path, policy->control) == 0)
+		return chmod(control->path, policy->control_mode) < 0 ? -errno : 0;
+	control_close(control);
+	if (!policy->control)
+		return 0;
+	folder_make(policy->control);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", policy->control);
+	if (is_served(&address))
+		return -EADDRINUSE;
+	struct stat there;
+	if (lstat(policy->control, &there) == 0 && (!S_ISSOCK(there.st_mode) || unlink(policy->control) < 0))
+		return -EEXIST;
+	int fd = control_bind(policy, &address);
+	if (fd < 0)
+		return fd;
+	control->path = strdup(policy->control);
+	int error = loop_watch(control->loop, &control->listener, fd, EPOLLIN);
+	if (error < 0)
+		fd_close(fd);
+	return error;
+}
+
+int control_new(struct control **ret, struct loop *loop, const struct control_hooks *hooks, void *context)
+{
+	struct control *control = calloc(1, sizeof(*control));
+
+	if (!control)
+		return -ENOMEM;
+	control->loop = loop;
+	control->hooks = hooks;
+	control->context = context;
+	control->listener = (struct watch){ .fd = -1, .ready = control_ready };
+	control->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+		control->clients[i] = (struct client){ .control = control, .watch.fd = -1 };
+	*ret = control;
+	return 0;
+}
+
+void control_free(struct control *control)
+{
+	if (!control)
+		return;
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+		if (control->clients[i].state != CLIENT_FREE)
+			client_close(&control->clients[i]);
+	control_close(control);
+	fd_close(control->reserve);
+	free(control);
+}

@@ -1,0 +1,60 @@
+/* The control socket: the master's, for people and their programs. A client sends one line of words and gets lines of JSON; the
+ * end of the stream ends the answer. usher(8), "The control socket", says which words there are.
+ *
+ * Bounded: CONTROL_CLIENTS at a time, CONTROL_LINE_MAX bytes of request, CONTROL_PATIENCE_US for all of it. Nobody who stalls
+ * here keeps anybody waiting. */
+#pragma once
+#include "loop.h"
+#include "message.h"
+#include "policy.h"
+#include <stdio.h>
+
+#define CONTROL_CLIENTS     16
+#define CONTROL_LINE_MAX    512
+#define CONTROL_PATIENCE_US 5000000
+#define CONTROL_REPORT_US   2000000 /* for workers to write what they were asked for */
+#define CONTROL_PARTS_MAX   64      /* workers that are asked at a time */
+
+enum control_word {
+	CONTROL_STATUS,
+	CONTROL_SESSIONS,
+	CONTROL_EVIDENCE,
+	CONTROL_CLOSE,
+	CONTROL_DRAIN,
+	CONTROL_RELOAD,
+	CONTROL_LOG,
+	CONTROL_UNKNOWN,
+};
+
+struct control_request {
+	enum control_word word;
+	uint64_t id;    /* of evidence, close */
+	unsigned level; /* of log */
+};
+
+/* A line without its end. 0; -EINVAL with a sentence in *ret_why. */
+int control_parse(const char *line, size_t len, struct control_request *ret, const char **ret_why);
+
+/* What the master does for it. */
+struct control_hooks {
+	void (*status)(void *context, FILE *to);
+	/* Asks every worker, each with a file of its own; returns how many were asked, at most CONTROL_PARTS_MAX. */
+	unsigned (*report)(void *context, const struct message *request, int *files);
+	void (*drain)(void *context);
+	int (*reload)(void *context); /* 0: it has begun, control_reloaded() says how it went; or -errno */
+	void (*log_level)(void *context, unsigned level);
+};
+
+struct control;
+
+int control_new(struct control **ret, struct loop *loop, const struct control_hooks *hooks, void *context);
+void control_free(struct control *control); /* accepts NULL */
+
+/* Listens where this policy says; again after each reload. 0 or -errno: -EADDRINUSE, another usher answers there. */
+int control_listen(struct control *control, const struct policy *policy);
+
+/* A worker has answered the report with this serial. */
+void control_reported(struct control *control, uint64_t serial, int error);
+
+/* The reload is over; `complaints` says what was wrong (lines), NULL: nothing, it serves. */
+void control_reloaded(struct control *control, const char *complaints);

@@ -1,0 +1,12 @@
+/* Asking a running usher. */
+#pragma once
+#include <stddef.h>
+
+#define DEFAULT_CONTROL "/run/usher/control.sock"
+
+/* The socket's path: `socket` itself, else that of the configuration in `file`, else the usual one; either may be NULL. 0, or
+ * -errno after a message. */
+int control_path(const char *socket, const char *file, char *ret, size_t size);
+
+/* The whole answer to one request, to be freed; NULL after a message. */
+char *control_ask(const char *path, const char *request);

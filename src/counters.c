@@ -1,0 +1,119 @@
+/* Counters by name, in shared memory without a lock.
+ *
+ *	slot of a worker: [ counter counter counter ... ]   written by that worker alone, and by the master once it is dead
+ *
+ * A name is looked for from the place that its hash says; a slot never forgets one, so that its place stays. Names are the
+ * operator's and usher's own: 64 bits of hash are taken for the name itself. Refuses nothing: where all places are taken the
+ * last one counts for all others. */
+#include "counters.h"
+#include "shared_limits.h"
+#include <errno.h>
+#include <sys/mman.h>
+
+struct counters {
+	struct counter slots[LIMITS_SLOTS_MAX][COUNTERS_ENTRIES];
+	_Atomic uint32_t n_slots; /* slots that were ever used are below */
+};
+
+int counters_new(struct counters **ret)
+{
+	struct counters *counters = mmap(
+		NULL, sizeof(*counters), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (counters == MAP_FAILED)
+		return -errno;
+	*ret = counters;
+	return 0;
+}
+
+void counters_free(struct counters *counters)
+{
+	if (counters)
+		munmap(counters, sizeof(*counters));
+}
+
+/* Never 0. */
+static uint64_t counter_key(enum counter_kind kind, const char *name)
+{
+	uint64_t key = (limits_service(name) + (uint64_t)kind + 1) * 0x9e3779b97f4a7c15ULL;
+	return key ? key : 1;
+}
+
+static void slot_use(struct counters *counters, unsigned slot)
+{
+	uint32_t n = atomic_load_explicit(&counters->n_slots, memory_order_relaxed);
+
+	while (n <= slot && !atomic_compare_exchange_weak(&counters->n_slots, &n, slot + 1))
+		;
+}
+
+struct counter *counter_get(struct counters *counters, unsigned slot, enum counter_kind kind, const char *name)
+{
+	struct counter *own = counters->slots[slot];
+	uint64_t key = counter_key(kind, name);
+
+	slot_use(counters, slot);
+	for (size_t i = 0; i < COUNTERS_ENTRIES - 1; i++) {
+		struct counter *counter = &own[(key >> 32 ^ key ^ i) % (COUNTERS_ENTRIES - 1)];
+		uint64_t there = atomic_load_explicit(&counter->key, memory_order_relaxed);
+		if (there == key)
+			return counter;
+		if (there != 0)
+			continue;
+		atomic_store_explicit(&counter->key, key, memory_order_relaxed);
+		return counter;
+	}
+	return &own[COUNTERS_ENTRIES - 1];
+}
+
+void counter_add(_Atomic uint64_t *value, uint64_t n)
+{
+	atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+void counter_open(struct counter *counter)
+{
+	uint32_t open = atomic_load_explicit(&counter->open, memory_order_relaxed);
+	atomic_store_explicit(&counter->open, open + 1, memory_order_relaxed);
+	counter_add(&counter->total, 1);
+}
+
+void counter_close(struct counter *counter)
+{
+	uint32_t open = atomic_load_explicit(&counter->open, memory_order_relaxed);
+	atomic_store_explicit(&counter->open, open - 1, memory_order_relaxed);
+}
+
+void counters_forget_open(struct counters *counters, unsigned slot)
+{
+	for (size_t i = 0; i < COUNTERS_ENTRIES; i++)
+		if (atomic_load_explicit(&counters->slots[slot][i].open, memory_order_relaxed))
+			atomic_store(&counters->slots[slot][i].open, 0);
+}
+
+static void counted_add(struct counted *sum, const struct counter *counter)
+{
+	sum->total += atomic_load_explicit(&counter->total, memory_order_relaxed);
+	sum->failed += atomic_load_explicit(&counter->failed, memory_order_relaxed);
+	sum->bytes_up += atomic_load_explicit(&counter->bytes_up, memory_order_relaxed);
+	sum->bytes_down += atomic_load_explicit(&counter->bytes_down, memory_order_relaxed);
+	sum->open += atomic_load_explicit(&counter->open, memory_order_relaxed);
+}
+
+void counters_sum(const struct counters *counters, enum counter_kind kind, const char *name, struct counted *ret)
+{
+	uint64_t key = counter_key(kind, name);
+
+	*ret = (struct counted){ 0 };
+	for (uint32_t slot = 0; slot < atomic_load(&counters->n_slots); slot++) {
+		for (size_t i = 0; i < COUNTERS_ENTRIES - 1; i++) {
+			const struct counter *counter =
+				&counters->slots[slot][(key >> 32 ^ key ^ i) % (COUNTERS_ENTRIES - 1)];
+			uint64_t there = atomic_load_explicit(&counter->key, memory_order_relaxed);
+			if (there == key)
+				counted_add(ret, counter);
+			if (there == key || there == 0)
+				break;
+		}
+	}
+}

@@ -1,0 +1,50 @@
+/* What has been counted since usher was started, over all workers of all generations: one anonymous shared mapping, made by
+ * the master before the first fork. Each worker writes a part of its own, without locks; a sum is what all parts say at that
+ * moment. Totals outlive the worker that counted them; what it had open does not.
+ *
+ * Counters have names. Fixed size: past COUNTERS_ENTRIES names a worker counts the rest together, under no name. */
+#pragma once
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define COUNTERS_ENTRIES 4096
+
+/* Names are unique among their kind. */
+enum counter_kind {
+	COUNTER_LISTENER, /* connections that came in there */
+	COUNTER_SERVICE,  /* that were decided for it; failed: its delivery did */
+	COUNTER_END,      /* that ended so, as the log says it */
+	COUNTER_RULE,     /* that were refused by this rule of access, as the log says it */
+	COUNTER_LIMIT,    /* that were shed as they came in: descriptors, max_connections, listener_max_connections */
+};
+
+struct counter {
+	_Atomic uint64_t key;
+	_Atomic uint64_t total, failed, bytes_up, bytes_down;
+	_Atomic uint32_t open;
+};
+
+/* A sum over all workers. */
+struct counted {
+	uint64_t total, failed, bytes_up, bytes_down, open;
+};
+
+struct counters;
+
+/* 0 or -errno. Address space for every slot; memory only for what is used. */
+int counters_new(struct counters **ret);
+void counters_free(struct counters *counters); /* accepts NULL */
+
+/* This worker's own; never NULL, and always the same for the same name. */
+struct counter *counter_get(struct counters *counters, unsigned slot, enum counter_kind kind, const char *name);
+
+/* The owner's ways to count; plain loads and stores, nobody else writes. */
+void counter_add(_Atomic uint64_t *value, uint64_t n);
+void counter_open(struct counter *counter);
+void counter_close(struct counter *counter);
+
+/* The master's, when the worker that had the slot has ended, before another gets it. */
+void counters_forget_open(struct counters *counters, unsigned slot);
+
+void counters_sum(const struct counters *counters, enum counter_kind kind, const char *name, struct counted *ret);

@@ -1,0 +1,126 @@
+/* Writes the state of a running usher. Reads counters that workers write at the same time: each number is right, their sums are of
+ * no one moment. Owns nothing. */
+#include "status.h"
+#include "connection.h"
+#include "counters.h"
+#include "escape.h"
+#include "fd.h"
+#include "shared_limits.h"
+#include "worker.h"
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Every rule and limit that can refuse somebody, by the name that the log has. */
+static const char *const rules[] = { "deny", "allow", "hours", "max_connections", "per_source", "rate", "sources",
+	"access", "max_startups", "max_startups_per_source", "back-off" };
+static const char *const limits[] = { "descriptors", "max_connections", "listener_max_connections" };
+
+static const char *const state_names[] = {
+	[GENERATION_STARTING] = "starting", [GENERATION_SERVING] = "serving", [GENERATION_RETIRING] = "retiring"
+};
+
+static void write_text(FILE *to, const char *text)
+{
+	char escaped[1024];
+
+	escape_json(escaped, sizeof(escaped), text, strlen(text));
+	fprintf(to, "\"%s\"", escaped);
+}
+
+static void write_generation(const struct generation *generation, FILE *to)
+{
+	bool first = true;
+
+	fprintf(to, "{\"state\": \"%s\", \"file\": ", state_names[generation->state]);
+	write_text(to, generation->policy->file);
+	fputs(", \"workers\": [", to);
+	for (unsigned i = 0; i < generation->n_workers; i++) {
+		const struct worker_process *worker = &generation->workers[i];
+		if (!worker->pid)
+			continue;
+		fprintf(to, "%s{\"pid\": %d, \"ready\": %s}", first ? "" : ", ", (int)worker->pid,
+			worker->ready ? "true" : "false");
+		first = false;
+	}
+	fputs("]}", to);
+}
+
+static void write_generations(const struct status *status, FILE *to)
+{
+	bool first = true;
+
+	fputs(", \"generations\": [", to);
+	for (const struct generation *generation = status->all; generation; generation = generation->next) {
+		fputs(first ? "" : ", ", to);
+		write_generation(generation, to);
+		first = false;
+	}
+	fputs("]", to);
+}
+
+static void write_listeners(const struct status *status, const struct policy *policy, FILE *to)
+{
+	fputs(", \"listeners\": [", to);
+	for (size_t i = 0; i < policy->n_listeners; i++) {
+		struct counted counted;
+		counters_sum(status->shared->counters, COUNTER_LISTENER, policy->listeners[i].text, &counted);
+		fprintf(to, "%s{\"address\": ", i ? ", " : "");
+		write_text(to, policy->listeners[i].text);
+		fprintf(to, ", \"open\": %" PRIu64 ", \"accepted\": %" PRIu64 ", \"shed\": %" PRIu64 "}",
+			counted.open, counted.total, counted.failed);
+	}
+	fputs("]", to);
+}
+
+static void write_services(const struct status *status, const struct policy *policy, FILE *to)
+{
+	fputs(", \"services\": [", to);
+	for (size_t i = 0; i < policy->n_services; i++) {
+		struct counted counted;
+		counters_sum(status->shared->counters, COUNTER_SERVICE, policy->services[i].name, &counted);
+		fprintf(to, "%s{\"name\": ", i ? ", " : "");
+		write_text(to, policy->services[i].name);
+		fprintf(to,
+			", \"open\": %" PRIu64 ", \"total\": %" PRIu64 ", \"failed\": %" PRIu64
+			", \"bytes_up\": %" PRIu64 ", \"bytes_down\": %" PRIu64 "}",
+			counted.open, counted.total, counted.failed, counted.bytes_up, counted.bytes_down);
+	}
+	fputs("]", to);
+}
+
+static void write_totals(const struct status *status, enum counter_kind kind, const char *key,
+	const char *const *names, size_t n, FILE *to)
+{
+	fprintf(to, ", \"%s\": {", key);
+	for (size_t i = 0; i < n; i++) {
+		struct counted counted;
+		counters_sum(status->shared->counters, kind, names[i], &counted);
+		fprintf(to, "%s\"%s\": %" PRIu64, i ? ", " : "", names[i], counted.total);
+	}
+	fputs("}", to);
+}
+
+void status_write(const struct status *status, FILE *to)
+{
+	const struct generation *serving = status->serving ? status->serving : status->coming;
+
+	fprintf(to,
+		"{\"version\": \"" VERSION "\", \"pid\": %d, \"since\": %jd, \"state\": \"%s\", \"connections\": %u",
+		(int)getpid(), (intmax_t)status->since,
+		status->ending           ? "ending"
+			: status->coming ? "reloading"
+					 : "serving",
+		limits_live_all(status->shared->limits));
+	write_generations(status, to);
+	if (serving) {
+		fprintf(to, ", \"max_connections\": %u, \"descriptors\": %lu", serving->policy->max_connections,
+			fd_raise_limit());
+		write_listeners(status, serving->policy, to);
+		write_services(status, serving->policy, to);
+	}
+	write_totals(status, COUNTER_END, "ended", connection_end_names, END_COUNT, to);
+	write_totals(status, COUNTER_RULE, "refused", rules, sizeof(rules) / sizeof(rules[0]), to);
+	write_totals(status, COUNTER_LIMIT, "shed", limits, sizeof(limits) / sizeof(limits[0]), to);
+	fputs("}\n", to);
+}

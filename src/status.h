@@ -1,0 +1,13 @@
+/* What `usher status` says, as one object of JSON: usher(8) explains every key. */
+#pragma once
+#include "generation.h"
+#include <stdio.h>
+
+struct status {
+	const struct generation *all, *serving, *coming; /* NULL: none */
+	const struct shared *shared;
+	time_t since;
+	bool ending;
+};
+
+void status_write(const struct status *status, FILE *to);
