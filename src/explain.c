@@ -1,6 +1,7 @@
 /* usher explain: which service would take these bytes, and why. This file knows the command line and opens what it names; the
  * others read strangers' bytes once the privileges are gone. */
 #include "command.h"
+#include "explain_asked.h"
 #include "explain_batch.h"
 #include "explain_capture.h"
 #include "module.h"
@@ -18,6 +19,9 @@
 struct explain {
 	const char *config;   /* NULL: none */
 	const char *listener; /* NULL: the first */
+	const char *id;       /* of a connection of the running usher; NULL: none */
+	const char *socket;   /* its control socket; NULL: the configuration's, or the usual one */
+	struct asked *asked;
 	bool json, hex, udp;
 	size_t flow;       /* 0: all */
 	const char *input; /* "-": standard input */
@@ -34,7 +38,8 @@ static int usage(void)
 	fputs("usage: usher explain [-c FILE] [--listener ADDRESS] [--json] [--udp] FILE\n"
 	      "       usher explain [-c FILE] [--listener ADDRESS] [--json] [--udp] --hex DIGITS ...\n"
 	      "       usher explain [-c FILE] [--listener ADDRESS] [--json] [--flow NUMBER] CAPTURE\n"
-	      "       usher explain [-c FILE] [--listener ADDRESS] --batch FILE\n",
+	      "       usher explain [-c FILE] [--listener ADDRESS] --batch FILE\n"
+	      "       usher explain [-c FILE] [-s SOCKET] [--json] --id ID\n",
 		stderr);
 	return 2;
 }
@@ -69,6 +74,12 @@ static bool option_take(struct explain *explain, int option)
 		return explain->hex = true;
 	case 'u':
 		return explain->udp = true;
+	case 'i':
+		explain->id = optarg;
+		return true;
+	case 's':
+		explain->socket = optarg;
+		return true;
 	default:
 		return false;
 	}
@@ -81,6 +92,7 @@ static bool options_read(struct explain *ret, int argc, char **argv)
 		{ "batch", required_argument, NULL, 'b' },
 		{ "flow", required_argument, NULL, 'f' },
 		{ "hex", no_argument, NULL, 'x' },
+		{ "id", required_argument, NULL, 'i' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "listener", required_argument, NULL, 'l' },
 		{ "udp", no_argument, NULL, 'u' },
@@ -88,10 +100,12 @@ static bool options_read(struct explain *ret, int argc, char **argv)
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "c:", longs, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, "c:s:", longs, NULL)) != -1)
 		if (!option_take(ret, option))
 			return false;
-	if (ret->listener && !ret->config)
+	if (ret->id)
+		return optind == argc && !ret->batch && !ret->hex && !ret->udp && !ret->flow && !ret->listener;
+	if ((ret->listener && !ret->config) || ret->socket)
 		return false;
 	if (ret->batch)
 		return optind == argc && !ret->hex && !ret->udp && !ret->flow;
@@ -305,13 +319,36 @@ static int batch_explain(const struct explain *explain)
 	return r != 0;
 }
 
+/* The bytes are the running usher's, and so are configuration and listener where none are named. 0 or the exit status. */
+static int connection_ask(struct explain *explain)
+{
+	int status = explain_asked_new(&explain->asked, explain->id, explain->socket, explain->config);
+
+	if (status != 0)
+		return status;
+	if (!explain->config)
+		explain->config = explain->asked->file;
+	explain->listener = explain->asked->listener;
+	explain->words = explain->asked->words;
+	explain->hex = true;
+	if (!explain->json)
+		printf("Connection %s came in on %s and is %s; decided for %s%s%s.\n\n", explain->id,
+			explain->asked->listener, explain->asked->phase,
+			explain->asked->service ? explain->asked->service : "nobody",
+			explain->asked->protocol ? " as " : "",
+			explain->asked->protocol ? explain->asked->protocol : "");
+	return 0;
+}
+
 int command_explain(int argc, char **argv)
 {
 	struct explain explain = { 0 };
 
 	if (!options_read(&explain, argc, argv))
 		return usage();
-	int status = explain_prepare(&explain);
+	int status = explain.id ? connection_ask(&explain) : 0;
+	if (status == 0)
+		status = explain_prepare(&explain);
 	if (status == 0 && explain.batch)
 		status = batch_explain(&explain);
 	else if (status == 0)
@@ -324,5 +361,6 @@ int command_explain(int argc, char **argv)
 		fclose(explain.from);
 	explainer_free(explain.explainer);
 	policy_free(explain.policy);
+	explain_asked_free(explain.asked);
 	return status;
 }

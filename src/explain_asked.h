@@ -1,0 +1,13 @@
+/* The first bytes of a connection of the running usher, over its control socket. */
+#pragma once
+
+struct asked {
+	const char *file, *listener, *phase;
+	const char *service, *protocol; /* that it was decided for; NULL: none */
+	char *words[2];                 /* the bytes in hex, and NULL */
+	void *answer;                   /* of the socket, which owns all of it */
+};
+
+/* `socket` or the configuration `file` say where, else the usual place. 0, or the exit status after a message. */
+int explain_asked_new(struct asked **ret, const char *id, const char *socket, const char *file);
+void explain_asked_free(struct asked *asked); /* accepts NULL */
