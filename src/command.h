@@ -4,7 +4,10 @@
 int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_explain(int argc, char **argv);
-int command_control(int argc, char **argv); /* status, sessions, drain, reload: argv[0] says which */
+int command_status(int argc, char **argv);
+int command_sessions(int argc, char **argv);
+int command_reload(int argc, char **argv);
+int command_drain(int argc, char **argv);
 int command_close(int argc, char **argv);
 int command_log(int argc, char **argv);
 int command_demo(int argc, char **argv);

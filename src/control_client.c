@@ -257,36 +257,51 @@ static int options_read(struct options *ret, int argc, char **argv, bool wants_a
 	return 0;
 }
 
-static int command_ask(int argc, char **argv, const char *argument)
+static int command_ask(const char *word, int argc, char **argv, const char *argument)
 {
 	struct options options = { 0 };
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)], request[512];
 
 	if (options_read(&options, argc, argv, argument != NULL) < 0)
-		return usage(argv[0], argument);
+		return usage(word, argument);
 	if (control_path(options.socket, options.file, path, sizeof(path)) < 0)
 		return 2;
-	snprintf(request, sizeof(request), "%s%s%s", argv[0], options.argument ? " " : "",
+	snprintf(request, sizeof(request), "%s%s%s", word, options.argument ? " " : "",
 		options.argument ? options.argument : "");
 	char *answer = control_ask(path, request);
 	if (!answer)
 		return 1;
-	int status = print_answer(argv[0], answer, options.json);
+	int status = print_answer(word, answer, options.json);
 	free(answer);
 	return status;
 }
 
-int command_control(int argc, char **argv)
+int command_status(int argc, char **argv)
 {
-	return command_ask(argc, argv, NULL);
+	return command_ask("status", argc, argv, NULL);
+}
+
+int command_sessions(int argc, char **argv)
+{
+	return command_ask("sessions", argc, argv, NULL);
+}
+
+int command_reload(int argc, char **argv)
+{
+	return command_ask("reload", argc, argv, NULL);
+}
+
+int command_drain(int argc, char **argv)
+{
+	return command_ask("drain", argc, argv, NULL);
 }
 
 int command_close(int argc, char **argv)
 {
-	return command_ask(argc, argv, "ID");
+	return command_ask("close", argc, argv, "ID");
 }
 
 int command_log(int argc, char **argv)
 {
-	return command_ask(argc, argv, "LEVEL");
+	return command_ask("log", argc, argv, "LEVEL");
 }

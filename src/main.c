@@ -17,15 +17,18 @@ static const struct command {
 		"check [-c FILE]                       compile the configuration, print its routing table" },
 	{ "explain", command_explain,
 		"explain [-c FILE] [--listener ADDRESS] [--json] [--udp] [--hex] [--flow NUMBER] [--batch FILE] "
+		"[--id NUMBER] "
 		"[FILE]\n"
 		"                                              which service takes these bytes, and why; without -c "
 		"which protocol" },
-	{ "status", command_control, "status [-s SOCKET | -c FILE] [--json]   what the running one does; likewise:" },
-	{ "sessions", command_control, "sessions                              its connections" },
-	{ "close", command_close, "close ID                              end one of them" },
-	{ "reload", command_control, "reload                                take a changed configuration" },
-	{ "drain", command_control, "drain                                 end, when all connections have" },
-	{ "log", command_log, "log LEVEL                             log from this level on, until a reload" },
+	{ "status", command_status, "status [-s SOCKET] [-c FILE] [--json]      what the running usher does" },
+	{ "sessions", command_sessions, "sessions [-s SOCKET] [-c FILE] [--json]    its connections" },
+	{ "close", command_close, "close [-s SOCKET] [-c FILE] ID             end one of them" },
+	{ "reload", command_reload,
+		"reload [-s SOCKET] [-c FILE]               have it read its configuration again" },
+	{ "drain", command_drain,
+		"drain [-s SOCKET] [-c FILE]                have it end when its connections have" },
+	{ "log", command_log, "log [-s SOCKET] [-c FILE] LEVEL            have it log from this level on" },
 	{ "demo", command_demo, "demo [-p PORT] [--print]              serve a demonstration on 127.0.0.1:8080" },
 	{ "tcpmux", command_tcpmux, "tcpmux [ARGUMENT ...]                 as tcpmux, with its configuration", true },
 	{ "portsplit", command_portsplit,
