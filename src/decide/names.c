@@ -237,8 +237,9 @@ static bool glob_is_whole(const char *pattern)
 		if (*at != '[')
 			continue;
 		at = set_end(at);
-		if (!at--)
+		if (!at)
 			return false;
+		at--;
 	}
 	return true;
 }

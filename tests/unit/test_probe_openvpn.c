@@ -161,7 +161,8 @@ static void strangers(void **state)
 		{ "\x16\3\1\2", 4 },                          /* TLS */
 		{ "\0\x1d\x38\x01\1\0\0\1\0\0\0\0\0\0", 14 }, /* DNS: no such length */
 		{ "\0\x2a\x12\x34\1\0\0\1", 8 },              /* DNS of 42 bytes */
-		{ "\0\x2a\x38\x34\1\0\0\1\0\0\0\0\0\0\7example\3com\0\0\1\0\1.........", 44 }, /* with such an id */
+		{ "\0\x2a\x38\x34\1\0\0\1\0\0\0\0\0\0\7example\3com\0\0\1\0\1.............",
+			44 }, /* with such an id */
 		/* and of the length that tls-crypt has, where the rest could be an id, a time and what is secret */
 		{ "\0\x36\x38\x55\1\x20\0\1\0\0\0\0\0\1\4mail\7example\4test\0\0\xff\0\1", 36 },
 		{ "\0\0\0\x2f", 4 }, /* longer lengths */
