@@ -108,6 +108,8 @@ static void request_lines(void **state)
 		{ "OPTIONS rtsp://cam/ RTSP/1.0\r\n", VERDICT_NO },
 		{ "OPTIONS rtsp://cam/ R", VERDICT_NO },
 		{ "DESCRIBE rtsp://cam/ RTSP/1.0\r\n", VERDICT_NO },
+		{ "INVITE sip:", VERDICT_NO },
+		{ "INVITE sips:", VERDICT_NO },
 		{ "INVITE sip:a@b SIP/2.0\r\n", VERDICT_NO },
 		{ "REQMOD icap://a/b ICAP/1.0\r\n", VERDICT_NO },
 		{ "GNUTELLA CONNECT/0.6\r\n", VERDICT_NO },

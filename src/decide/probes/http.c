@@ -141,6 +141,9 @@ static enum verdict request_read(struct request *request, const uint8_t *bytes, 
 	request->is_certain = method_is_certain(request) && target_is_path(bytes + at, len - at);
 	if (bytes[at] < ' ' || bytes[at] == 0x7f || bytes[at] == '{') /* NATS says CONNECT { */
 		return VERDICT_NO;
+	if (look_word(bytes + at, len - at, "sip:", 4) == VERDICT_YES ||
+		look_word(bytes + at, len - at, "sips:", 5) == VERDICT_YES)
+		return VERDICT_NO; /* so that SIP need not wait for the version */
 	verdict = target_read(request, bytes, len, at);
 	/* Of HTTP/2 there is nothing but the preface. */
 	if (verdict == VERDICT_YES && bytes[request->version] == '2' && request->method_len == 3 &&

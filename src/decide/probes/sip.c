@@ -1,7 +1,7 @@
 /* SIP by its first line, RFC 3261 7.1 and 7.2, over TCP and in datagrams.
  *
  *     *8CRLF  INVITE sip:bob@example.com SIP/2.0\r\n       any method; any scheme: sip, sips, tel, urn
- *                                              ^ YES
+ *                       ^ YES                  ^ or here    the methods below with sip or sips; else
  *     SIP/2.0 200 OK\r\n                                   an answer, of a client that is a server as well
  *                ^ YES
  *
@@ -11,6 +11,8 @@
 #include "look.h"
 #include "probe.h"
 #include "request_line.h"
+
+#include <string.h>
 
 #define SCHEME_MAX 32
 #define VERSION    "sip/2.0"
@@ -36,6 +38,21 @@ static enum verdict scheme_match(const uint8_t *bytes, size_t len)
 	return n > 0 && n < SCHEME_MAX && bytes[n] == ':' ? VERDICT_YES : VERDICT_NO;
 }
 
+/* RFC 3261, 3262, 3265, 3311, 3428, 3515, 3903, 6086. bytes[0 .. len) end with the method, empty lines before it. */
+static bool method_is_known(const uint8_t *bytes, size_t len)
+{
+	static const char *const methods[] = { "INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK",
+		"SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "REFER", "MESSAGE", "UPDATE" };
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		size_t n = strlen(methods[i]);
+		if (len >= n && memcmp(bytes + len - n, methods[i], n) == 0 &&
+			(len == n || bytes[len - n - 1] == '\n'))
+			return true;
+	}
+	return false;
+}
+
 static enum verdict request_match(const uint8_t *bytes, size_t len)
 {
 	size_t target;
@@ -43,6 +60,11 @@ static enum verdict request_match(const uint8_t *bytes, size_t len)
 	enum verdict verdict = request_method_skip(bytes, len, &target);
 	if (verdict == VERDICT_YES)
 		verdict = scheme_match(bytes + target, len - target);
+	bool is_sip = verdict == VERDICT_YES &&
+		(look_word(bytes + target, len - target, "sip:", 4) == VERDICT_YES ||
+			look_word(bytes + target, len - target, "sips:", 5) == VERDICT_YES);
+	if (is_sip && method_is_known(bytes, target - 1))
+		return VERDICT_YES;
 	return verdict == VERDICT_YES ? request_target_match(bytes, len, target, VERSION) : verdict;
 }
 
