@@ -18,7 +18,6 @@ import accuracy  # noqa: E402
 UNTOLD = {
     "openvpn-tcp-static": "OpenVPN with a static key looks like noise behind a length word",
     "rdp-xfreerdp3-no-negotiation": "no connection request at all, the MCS Connect-Initial at once",
-    "redis-library-inline-set": "an inline command with arguments is any line of text",
 }
 
 
