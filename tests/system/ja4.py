@@ -34,9 +34,9 @@ class Reader:
 
 
 def handshake_of(records):
-    """What the records hold."""
+    """The message that the records begin with."""
     reader, message = Reader(records), b""
-    while reader.at < len(records):
+    while len(message) < 4 or len(message) < 4 + int.from_bytes(message[1:4], "big"):
         assert reader.take(1) == b"\x16"
         reader.take(2)
         message += reader.block(2)

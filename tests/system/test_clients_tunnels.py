@@ -2,6 +2,7 @@
 through usher."""
 
 import json
+import pathlib
 import socket
 import subprocess
 import threading
@@ -10,6 +11,8 @@ import pytest
 from harness import connect, end_process, free_port, read_exactly, run_usher, slow, wait_until
 from ja4 import ja4
 from servers import listening, run
+
+CORPUS = pathlib.Path(__file__).parents[1] / "corpus/tls.jsonl"
 
 CONFIG = """
 listen = "127.0.0.1:{port}";
@@ -190,6 +193,17 @@ def test_version_and_fingerprint_of_tls_clients(command, version):
     answer = explained(hello)
     assert answer["protocol"] == "tls"
     assert (answer["attributes"]["version"], answer["attributes"]["ja4"]) == (version, ja4(hello))
+
+
+def test_fingerprints_of_the_corpus():
+    """Of every client that was recorded; a hello in the format of SSL 2.0 has none."""
+    lines = CORPUS.read_text().splitlines()
+    hellos = [bytes.fromhex("".join(json.loads(line)["segments"])) for line in lines]
+    asked = "".join(json.dumps({"id": n, "transport": "tcp", "segments": [hello.hex()]}) + "\n" for n, hello in enumerate(hellos))
+    answers = [json.loads(line) for line in run_usher("explain", "--batch", "-", input=asked).stdout.splitlines()]
+    assert len(answers) == len(hellos) > 100
+    for hello, answer in zip(hellos, answers):
+        assert answer["attributes"].get("ja4") == (ja4(hello) if hello[0] == 0x16 else None)
 
 
 def test_a_client_goes_by_its_fingerprint_and_its_version(usher):
