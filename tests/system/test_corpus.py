@@ -17,7 +17,6 @@ import accuracy  # noqa: E402
 # What is what it says and cannot be told: the ids begin so. Each must really be without a name, or it does not belong here.
 UNTOLD = {
     "openvpn-tcp-static": "OpenVPN with a static key looks like noise behind a length word",
-    "rdp-xfreerdp3-no-negotiation": "no connection request at all, the MCS Connect-Initial at once",
 }
 
 

@@ -84,6 +84,19 @@ static void beginnings(void **state)
 	CASES_CHECK("rdp", cases);
 }
 
+static void a_session_without_a_request(void **state)
+{
+	static const struct probe_case cases[] = {
+		CASE_YES("\x03\x00\x01\xca\x02\xf0\x80\x7f\x65\x82\x01\xbe\x04\x01\x01", 9, ""),
+		CASE_YES("\x03\x00\x00\x8a\x02\xf0\x80\x7f\x65", 9, ""),
+		CASE_MORE("\x03\x00\x01\xca\x02\xf0\x80\x7f"),
+		CASE_NO("\x03\x00\x01\xca\x02\xf0\x80\x7f\x66", 9), /* the answer */
+		CASE_NO("\x03\x00\x00\x19\x02\xf0\x80\x32\x01", 5), /* S7 */
+		CASE_NO("\x03\x00\x10\x00\x02\xf0\x80\x7f\x65", 4),
+	};
+	CASES_CHECK("rdp", cases);
+}
+
 static void strangers(void **state)
 {
 	static const struct probe_case cases[] = {
@@ -99,7 +112,7 @@ static void strangers(void **state)
 		CASE_NO("\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x02" NEG, 11),
 		CASE_NO("\x03\x00\x00\x13\x0e\xe0\x00\x01\x00\x00\x00" NEG, 8),
 		CASE_NO("\x03\x00\x00\x0a\x05\xe0\x00\x00\x00\x00", 4),
-		CASE_NO("\x03\x00\x02\x00\xfb\xe0", 4),
+		CASE_NO("\x03\x00\x02\x00\xfb\xe0", 5),
 		CASE_NO("\x03\x00\x00\x13\x0e\xd0\x00\x00\x00\x00\x00" NEG, 6),
 		CASE_NO("\x03\x00\x00\x0b\x06\xe0\x00\x00\x12\x34\x00", 11),
 		/* negotiations that do not fill the packet, or are none */
@@ -148,6 +161,7 @@ int main(void)
 		cmocka_unit_test(the_cookie_settles_with_its_line),
 		cmocka_unit_test(preconnection_packets),
 		cmocka_unit_test(beginnings),
+		cmocka_unit_test(a_session_without_a_request),
 		cmocka_unit_test(strangers),
 		cmocka_unit_test(datagrams),
 	};

@@ -12,6 +12,9 @@
  * source reference is zero; or with the version of a preconnection packet, the second with its count. The parts must fill
  * the lengths exactly; those agree. `cookie` is the value of mstshash.
  *
+ * A client that is told not to negotiate (FreeRDP 3) leaves the request out and begins with what follows it, the MCS Connect
+ * Initial of MS-RDPBCGR 2.2.1.3: 03 00 LL LL | 02 f0 80 | 7f 65. YES with that tag.
+ *
  * Over UDP a client begins with the SYN datagram of MS-RDPEUDP 3.1.5.1.1, a larger one filled up with zeros:
  *
  *     ff ff ff ff | window[2] | flags[2] | sequence[4] | mtu[2] mtu[2] | what the flags say
@@ -32,6 +35,7 @@ enum {
 	NEGOTIATION_LEN = 8,
 	CORRELATION_LEN = 36,
 	FLAG_CORRELATION = 0x08,
+	INITIAL_LEN_MIN = 64,
 	SYN_LEN = 16,
 	FLAG_SYN = 0x0001,
 	FLAGS_OF_SYN = 0x0001 | 0x0200 | 0x0800 | 0x1000,
@@ -118,11 +122,26 @@ static void cookie_settle(struct findings *findings, const uint8_t *bytes, size_
 	finding_settle_text(findings, ATTRIBUTE_COOKIE, bytes + start, end ? (size_t)(end - bytes) - start : 0);
 }
 
+/* MCS Connect Initial. */
+static enum verdict initial_match(const uint8_t *bytes, size_t len)
+{
+	static const uint8_t want[] = { 3, 0, 0, 0, 2, 0xf0, 0x80, 0x7f, 0x65 };
+	static const uint8_t mask[] = { 0xff, 0xff, 0xf0, 0, 0xff, 0xff, 0xff, 0xff, 0xff };
+
+	if (len >= 4 && look_be16(bytes + 2) < INITIAL_LEN_MIN)
+		return VERDICT_NO;
+	return look_masked(bytes, len, want, mask, sizeof(want));
+}
+
 static enum verdict request_match(const uint8_t *bytes, size_t len, struct findings *findings)
 {
 	size_t total = 0;
 
 	enum verdict verdict = header_match(bytes, len, &total);
+	if (verdict == VERDICT_NO && (verdict = initial_match(bytes, len)) == VERDICT_YES) {
+		finding_settle(findings, ATTRIBUTE_COOKIE, NULL, 0);
+		return verdict;
+	}
 	if (verdict != VERDICT_YES)
 		return verdict;
 	size_t room = total - HEADER_LEN, n = len - HEADER_LEN < room ? len - HEADER_LEN : room;
