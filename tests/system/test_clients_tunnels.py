@@ -2,17 +2,16 @@
 through usher."""
 
 import json
-import pathlib
 import socket
 import subprocess
 import threading
 
 import pytest
-from harness import connect, end_process, free_port, read_exactly, run_usher, slow, wait_until
+from harness import SOURCE, connect, end_process, free_port, read_exactly, run_usher, slow, wait_until
 from ja4 import ja4
 from servers import listening, run
 
-CORPUS = pathlib.Path(__file__).parents[1] / "corpus/tls.jsonl"
+CORPUS = SOURCE / "tests/corpus/tls.jsonl"
 
 CONFIG = """
 listen = "127.0.0.1:{port}";

@@ -280,10 +280,10 @@ static void lengths_that_disagree(void **state)
 		uint8_t byte;
 		enum verdict verdict;
 	} cases[] = {
-		{ 0, 2, VERDICT_NO },  /* a ServerHello */
-		{ 1, 3, VERDICT_NO },  /* a hello larger than any */
-		{ 3, 40, VERDICT_NO }, /* one shorter than any */
-		{ 4, 2, VERDICT_NO },  /* versions */
+		{ 0, 2, VERDICT_NO },            /* a ServerHello */
+		{ 1, 3, VERDICT_NO },            /* a hello larger than any */
+		{ 3, 40, VERDICT_NO },           /* one shorter than any */
+		{ 4, 2, VERDICT_NO },            /* versions */
 		{ SESSION_ID, 33, VERDICT_YES }, /* behind what YES depends on */
 		{ CIPHERS + 1, 0, VERDICT_YES },
 		{ CIPHERS + 1, 3, VERDICT_YES },
