@@ -49,7 +49,7 @@ struct entry {
 	const struct probe_name *probe;
 	const struct setting *expressions; /* NULL: none */
 	char *name;                        /* of the service */
-	bool takes_all;
+	bool takes_all, takes_nothing;
 };
 
 struct services {
@@ -116,6 +116,24 @@ static bool takes_all(const struct entry *entry)
 	return false;
 }
 
+/* Names were asked for, and no client can send one of them. */
+static bool names_are_lost(const struct sslh_translation *translation, const struct setting *list, bool host)
+{
+	size_t count = list ? setting_count(list) : 0, lost = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct setting *at = setting_item(list, i);
+		const char *text = setting_text(at);
+		char *name = text ? sslh_name(text, host) : NULL;
+		if (!name)
+			sslh_warn(translation, setting_line(at), "`%s' is left out: no client can ask for it",
+				text ? text : "(no string)");
+		lost += !name;
+		free(name);
+	}
+	return count > 0 && lost == count;
+}
+
 static bool entry_is_served(const struct sslh_translation *translation, const struct sslh_protocol *from)
 {
 	const struct probe_name *probe;
@@ -136,25 +154,37 @@ static bool entry_is_served(const struct sslh_translation *translation, const st
 	return true;
 }
 
+static bool is_tls(const struct entry *entry)
+{
+	return entry->probe->protocol && strcmp(entry->probe->protocol, "tls") == 0;
+}
+
 static void belongings_warn(const struct sslh_translation *translation, const struct entry *entry)
 {
 	const struct sslh_protocol *from = entry->from;
-	bool tls = entry->probe->protocol && strcmp(entry->probe->protocol, "tls") == 0;
 
-	if (!tls && (from->sni_hostnames || from->alpn_protocols))
+	if (!is_tls(entry) && (from->sni_hostnames || from->alpn_protocols))
 		sslh_warn(translation, from->line,
 			"`sni_hostnames' and `alpn_protocols' of `%s' are left out: they are for `tls'",
 			from->name.text);
 	if (entry->probe->kind != EXPRESSION && from->regex_patterns)
 		sslh_warn(translation, from->line, "`regex_patterns' of `%s' are left out: they are for `regex'",
 			from->name.text);
-	if (entry->probe->kind == EXPRESSION && setting_count(entry->expressions) == 0)
-		sslh_warn(translation, from->line, "`%s' without `regex_patterns' matches nothing", from->name.text);
 	if (entry->probe->kind != EXPRESSION && from->minlength.value > 1)
 		sslh_warn(translation, from->minlength.line,
 			"`minlength' of `%s' is left out: its probe knows by itself when "
 			"it has seen enough",
 			from->name.text);
+}
+
+static bool takes_nothing(const struct sslh_translation *translation, const struct entry *entry)
+{
+	if (entry->probe->kind == EXPRESSION)
+		return setting_count(entry->expressions) == 0;
+	if (!is_tls(entry))
+		return false;
+	bool no_server = names_are_lost(translation, entry->from->sni_hostnames, true);
+	return names_are_lost(translation, entry->from->alpn_protocols, false) || no_server;
 }
 
 static void entries_collect(struct services *services)
@@ -176,6 +206,7 @@ static void entries_collect(struct services *services)
 			entry->expressions = from->regex_patterns;
 		entry->name = name_make(services, from->name.text);
 		entry->takes_all = takes_all(entry);
+		entry->takes_nothing = takes_nothing(services->translation, entry);
 		services->searches = services->searches || probe->kind == EXPRESSION;
 		belongings_warn(services->translation, entry);
 		services->n++;
@@ -249,22 +280,25 @@ static void write_expressions(const struct services *services)
 /* ---- services ------------------------------------------------------------------------------------------------ */
 
 static void write_names(
-	const struct sslh_translation *translation, const char *key, const char *from_key, const struct setting *list)
+	const struct sslh_translation *translation, const char *key, const struct setting *list, bool host)
 {
 	struct writer *writer = translation->writer;
 	size_t count = list ? setting_count(list) : 0;
+	const char *before = " = [ ";
 
 	if (!count)
 		return;
-	writer_raw(writer, " %s = [ ", key);
+	writer_raw(writer, " %s", key);
 	for (size_t i = 0; i < count; i++) {
 		const struct setting *at = setting_item(list, i);
+		char *name = setting_text(at) ? sslh_name(setting_text(at), host) : NULL;
+		if (!name)
+			continue;
 		writer_from(writer, setting_line(at));
-		writer_raw(writer, "%s", i ? ", " : "");
-		writer_string(writer, setting_text(at) ? setting_text(at) : "");
-		if (!setting_text(at))
-			sslh_refuse(
-				translation, setting_line(at), "`%s' holds something else than strings", from_key);
+		writer_raw(writer, "%s", before);
+		writer_string(writer, name);
+		free(name);
+		before = ", ";
 	}
 	writer_raw(writer, " ];");
 }
@@ -273,7 +307,6 @@ static void write_match(const struct sslh_translation *translation, const struct
 {
 	const struct sslh_protocol *from = entry->from;
 	struct writer *writer = translation->writer;
-	bool tls = entry->probe->protocol && strcmp(entry->probe->protocol, "tls") == 0;
 	bool named = (from->sni_hostnames && setting_count(from->sni_hostnames)) ||
 		(from->alpn_protocols && setting_count(from->alpn_protocols));
 
@@ -281,10 +314,10 @@ static void write_match(const struct sslh_translation *translation, const struct
 		writer_raw(writer, " match = \"any\";");
 	} else if (entry->probe->kind == EXPRESSION) {
 		writer_raw(writer, " match = \"%s-pattern\";", entry->name);
-	} else if (tls && named) {
+	} else if (is_tls(entry) && named) {
 		writer_raw(writer, " match = { protocol = \"tls\";");
-		write_names(translation, "sni", "sni_hostnames", from->sni_hostnames);
-		write_names(translation, "alpn", "alpn_protocols", from->alpn_protocols);
+		write_names(translation, "sni", from->sni_hostnames, true);
+		write_names(translation, "alpn", from->alpn_protocols, false);
 		writer_raw(writer, " };");
 	} else {
 		writer_raw(writer, " match = \"%s\";", entry->probe->protocol);
@@ -374,14 +407,16 @@ static void write_options(const struct sslh_translation *translation, const stru
 	write_access(translation, from);
 }
 
-/* Is it led to at all? Behind one that takes everything only by its place. */
+/* Is it led to at all? Where it takes nothing, or an entry before it everything, only by its place. */
 static bool entry_counts(const struct services *services, size_t i, bool all_taken)
 {
-	if (!all_taken || i == services->silence)
+	const struct entry *entry = &services->entries[i];
+	bool last = i + 1 == services->n;
+
+	if (i == services->silence || (!all_taken && (last || !entry->takes_nothing)))
 		return true;
-	sslh_warn(services->translation, services->entries[i].from->line,
-		"`%s' is left out: nothing can reach it, because an entry before it takes everything",
-		services->entries[i].from->name.text);
+	sslh_warn(services->translation, entry->from->line, "`%s' is left out: nothing can reach it, because %s",
+		entry->from->name.text, all_taken ? "an entry before it takes everything" : "it matches nothing");
 	return false;
 }
 
@@ -396,7 +431,6 @@ static void write_entries(struct services *services)
 		const struct entry *entry = &services->entries[i];
 		/* sslh does not ask a last `anyprot' while another may still say yes. */
 		bool rest = i + 1 == services->n && strcmp(entry->probe->name, "anyprot") == 0;
-		bool nothing = entry->probe->kind == EXPRESSION && setting_count(entry->expressions) == 0;
 		if (!entry_counts(services, i, all_taken)) {
 			services->unknown = NONE;
 			continue;
@@ -406,7 +440,7 @@ static void write_entries(struct services *services)
 		writer_from(writer, entry->from->line);
 		writer_raw(writer, "\t{ ");
 		writer_setting(writer, "name", entry->name);
-		if (!all_taken && !rest && !nothing)
+		if (!all_taken && !rest && !entry->takes_nothing)
 			write_match(translation, entry);
 		write_backend(translation, entry->from);
 		write_options(translation, entry->from);

@@ -21,5 +21,8 @@ void sslh_complain(const struct sslh_translation *translation, enum complaint_ki
 /* A port's number, also of a name in services(5). 0: it is none. */
 unsigned sslh_port(const char *text);
 
+/* The name or glob as usher has it, to be freed. NULL: no client can send it. */
+char *sslh_name(const char *name, bool is_host_name);
+
 void sslh_write_log(const struct sslh_translation *translation);
 void sslh_write_services(const struct sslh_translation *translation);

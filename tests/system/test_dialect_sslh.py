@@ -1,25 +1,19 @@
 """sslh's configurations and command lines: what usher makes of them beside what sslh itself does, and where sslh is known to be
 weak and usher must not be."""
 
-import contextlib
 import getpass
 import os
-import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import threading
-import time
 
 import pytest
-from dialects import WAYS, complaints_of, file_arguments, fixture_of
-from harness import (BINARY, IS_ROOT, SANITIZER_OPTIONS, children, connect, end_process, free_port, process_stat, read_all,
-                     read_exactly, run_usher, slow, wait_until)
-from peers import HandedUsher, client_hello, reset
-from servers import Echo, listening, output_of
+from dialects import fixture_of
+from harness import BINARY, SANITIZER_OPTIONS, connect, free_port, run_usher, slow, wait_until
+from peers import client_hello
+from servers import output_of
 from sslhs import HAVE_SSLH, SAYS, RealSslh, ask, at, echoes, entry, listen, name_of, protocols, quiet  # noqa: F401
 
 sslh = fixture_of("sslh")
@@ -79,7 +73,7 @@ def shape_probes(echoes):
 
 SHAPES = {"basic": shape_basic, "example": shape_example, "probes": shape_probes}
 
-# Where sslh 1.20 does something else than what its configuration says: its libconfig loses the \\x00 of this expression; and with
+# Where sslh 1.20 does something else than what its configuration says: its libconfig loses the \x00 of this expression; and with
 # less than fifty bytes it still hopes for xmpp until the time for silent clients is over.
 SSLH_ERRS = {("example", "openvpn"): "rest", ("basic", "socks5"): "ssh"}
 
@@ -166,6 +160,59 @@ def test_real_clients_see_the_same_through_usher(sslh, way, sshd, nginx, certifi
     with open(one.dir / "middle", "wb") as copy:
         copy.write(output_of(["curl", "-sS", f"http://127.0.0.1:{one.port}/middle"]))
     assert (one.dir / "middle").read_bytes() == middle[0].read_bytes()
+
+
+# ---- globs
+
+SERVERS = ["x.example", "a.x.example", "example", "b.c.acme.invalid", "acme.invalid", "c.acme.invalid", "mail1.x", "mail12.x", "a.q",
+           "d.q", "7.q"]
+PROTOCOLS = ["h2", "http/1.1", "http/1.0", "spdy/3"]
+GLOBS = [("sni_hostnames", glob) for glob in (
+    "*", "*.example", "*example", "*.*.acme.invalid", "mail?.x", "[a-c].q", "[!a-c].q", "[^a-c].q", "x.*", "?.example", "*.x*",
+    "[[:alpha:]].q", "[[:digit:]b-d].q", "x*mple", "*.*", "a.q", r"a\\.q", "[]a].q")] + [
+    ("alpn_protocols", glob) for glob in ("*", "http/*", "h?", "spdy/[1-3]", "*1.?", "h2")]
+
+
+def who_matches(one, key):
+    """Which of the names go to the entry that has the glob."""
+    if key == "sni_hostnames":
+        return {name for name in SERVERS if ask(one, client_hello(name))[0] == "a"}
+    return {name for name in PROTOCOLS if ask(one, client_hello(None, [name.encode()]))[0] == "a"}
+
+
+@needs_sslh
+@pytest.mark.parametrize("key, glob", GLOBS)
+def test_globs_take_what_sslhs_take(sslh, echoes, place, key, glob):
+    a, b = echoes("a", "b")
+    text = "timeout: 5;\n" + listen() + protocols(entry("tls", a, f'{key}: [ "{glob}" ];'), entry("anyprot", b))
+    with RealSslh(text, place) as real:
+        expected = who_matches(real, key)
+    assert who_matches(sslh(text), key) == expected
+    assert expected or glob in ("[]a].q",)
+
+
+def test_names_that_no_client_can_send_are_left_out_with_a_word(place):
+    """To sslh they are like any other, and never match."""
+    file = place / "a.cfg"
+    file.write_text("""listen: ( { host: "127.0.0.1"; port: "443"; } );
+protocols: ( { name: "ssh"; host: "h"; port: "1"; }, { name: "tls"; host: "h"; port: "2"; sni_hostnames: [ "good.example",
+ "dot.example.", "", "with:443", "[a", "ba\\d.example" ]; },
+ { name: "tls"; host: "h"; port: "3"; alpn_protocols: [ "" ]; },
+ { name: "regex"; host: "h"; port: "4"; },
+ { name: "anyprot"; host: "h"; port: "5"; } );
+""")
+    done = run_usher("sslh", "--print", f"-F{file}")
+    assert done.returncode == 0
+    assert re.findall(r'name = "(\S+)"', done.stdout) == ["ssh", "tls", "anyprot"]
+    assert 'sni = [ "good.example", "bad.example" ]' in done.stdout
+    assert done.stderr.replace(str(file), "FILE").splitlines() == [
+        "FILE:3: warning: `dot.example.' is left out: no client can ask for it",
+        "FILE:3: warning: `' is left out: no client can ask for it",
+        "FILE:3: warning: `with:443' is left out: no client can ask for it",
+        "FILE:3: warning: `[a' is left out: no client can ask for it",
+        "FILE:4: warning: `' is left out: no client can ask for it",
+        "FILE:4: warning: `tls' is left out: nothing can reach it, because it matches nothing",
+        "FILE:5: warning: `regex' is left out: nothing can reach it, because it matches nothing"]
 
 
 # ---- the command line

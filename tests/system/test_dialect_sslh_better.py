@@ -7,15 +7,13 @@ import random
 import re
 import signal
 import socket
-import subprocess
 import time
 
 import pytest
-from dialects import WAYS, complaints_of, fixture_of
-from harness import connect, dead_port, free_port, read_all, read_exactly, run_usher, slow, wait_until
+from dialects import complaints_of, fixture_of
+from harness import dead_port, free_port, read_all, read_exactly, run_usher, slow
 from peers import Backend, client_hello, exchange, how_it_ends, reset
-from servers import output_of
-from sslhs import HAVE_SSLH, SAYS, RealSslh, ask, echoes, entry, listen, name_of, protocols, quiet  # noqa: F401
+from sslhs import SAYS, ask, echoes, entry, listen, name_of, protocols, quiet  # noqa: F401
 
 sslh = fixture_of("sslh")
 

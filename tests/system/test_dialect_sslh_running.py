@@ -6,7 +6,6 @@ import getpass
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,11 +14,11 @@ import time
 import namespaces
 import pytest
 from dialects import Foreign, complaints_of, fixture_of
-from harness import (BINARY, BUILD, IS_ROOT, SANITIZER_OPTIONS, Seen, children, connect, count_fds, end_process, free_port,
+from harness import (BINARY, BUILD, IS_ROOT, SANITIZER_OPTIONS, children, connect, end_process, free_port,
                      process_stat, read_all, read_exactly, run_usher, slow, wait_until)
 from peers import Backend, HandedUsher
 from servers import listening
-from sslhs import HAVE_SSLH, SAYS, RealSslh, ask, at, echoes, entry, listen, name_of, protocols, quiet  # noqa: F401
+from sslhs import HAVE_SSLH, SAYS, ask, at, echoes, entry, listen, name_of, protocols, quiet  # noqa: F401
 
 sslh = fixture_of("sslh")
 
