@@ -6,6 +6,8 @@
 		protocol, (const uint8_t *)(text), sizeof(text) - 1                                                  \
 	}
 
+static const uint8_t rtmp[1537] = { 3 };
+
 const struct probe_example probe_examples[] = {
 	EXAMPLE("ssh", "SSH-2.0-x\r\n"),
 	EXAMPLE("ssh", "SSH-1.5-x\n"),
@@ -57,6 +59,33 @@ const struct probe_example probe_examples[] = {
 	EXAMPLE("pop3", "CAPA\r\n"),
 	EXAMPLE("ftp", "AUTH TLS\r\n"),
 	EXAMPLE("nats", "CONNECT {}\r\n"),
+	EXAMPLE("bittorrent",
+		"\x13"
+		"BitTorrent protocol"),
+	EXAMPLE("git", "0033git-upload-pack "),
+	EXAMPLE("rsync", "@RSYNCD: 3"),
+	EXAMPLE("vnc", "RFB 003.008\n"),
+	EXAMPLE("tinc", "0 a 17\n"),
+	EXAMPLE("adb",
+		"CNXN\x00\x00\x00\x01\x00\x10\x00\x00\x07\x00\x00\x00"
+		"2\x02\x00\x00\xbc\xb1\xa7\xb1"),
+	EXAMPLE("syslog", "<13>N"),
+	EXAMPLE("syslog", "95 <13>1"),
+	EXAMPLE("kerberos", "\x00\x00\x00qj\x81n0\x81k\xa1\x03\x02\x01\x05\xa2\x03\x02\x01\n"),
+	EXAMPLE("dicom",
+		"\x01\x00\x00\x00\x00\xcd\x00\x01\x00\x00"
+		"A               B               "),
+	EXAMPLE("minecraft",
+		"\x07\x00\x00\x01"
+		"ac\xdd\x01"),
+	EXAMPLE("minecraft", "\xfe\x01"),
+	EXAMPLE("winbox",
+		"#\x06"
+		"a\x00"
+		"0123456789abcdef0123456789abcdef\x01"),
+	EXAMPLE("winbox", "\x12\x01\x00\x10M2"),
+	EXAMPLE("modbus", "\x00\x01\x00\x00\x00\x06\x01\x03\x00\x00\x00\x01"),
+	{ "rtmp", rtmp, sizeof(rtmp) },
 	EXAMPLE("tcpmux", "HELP\r\n"),
 };
 const size_t n_probe_examples = sizeof(probe_examples) / sizeof(probe_examples[0]);

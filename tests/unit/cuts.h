@@ -107,6 +107,8 @@ static inline const char *cuts_check(const struct probe *probe, const uint8_t *b
 	static struct answer answers[2];
 	size_t step = 1 + len / dense, n = 0;
 
+	if (!probe->stream)
+		return NULL; /* of any stream it says NO */
 	answer_get(&answers[0], probe, bytes, 0);
 	if (answers[0].verdict != VERDICT_MORE)
 		return "no bytes, and not MORE";

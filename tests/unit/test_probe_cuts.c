@@ -30,11 +30,13 @@ static void values_print(char *dst, size_t size, const struct finding *finding)
 }
 
 /* What cannot be helped, as the manual says: any bytes at all; any word on a line of its own; the three bytes after which a
- * SOCKS 5 client waits. */
+ * SOCKS 5 client waits, and the two of an old Minecraft. */
 static bool overlap_is_known(const struct probe *probe, const struct sample *sample, enum verdict verdict)
 {
 	if (probe->stream == probe_any || probe->stream == probe_tcpmux)
 		return true;
+	if (strcmp(sample->name, "minecraft_old_ping") == 0)
+		return verdict == VERDICT_MORE && (probe->stream == probe_rdp || probe->stream == probe_mongodb);
 	return probe->stream == probe_mongodb && verdict == VERDICT_MORE && sample->len == 3 &&
 		strcmp(sample->protocol, "socks5") == 0;
 }

@@ -1,8 +1,8 @@
 /* A TLS ClientHello: RFC 8446 4.1.2, RFC 5246 7.4.1.2, RFC 6101 5.6.1.2; server name RFC 6066 3, ALPN RFC 7301 3.1,
  * versions RFC 8446 4.2.1, GREASE RFC 8701.
  *
- *     03 xx  random[32]  n sid[n]  NN ciphers[NN]  n comp[n]  NN extensions[NN]
- *         ^ YES
+ *     03 xx  random[32]  n sid[n]  [n cookie[n]]  NN ciphers[NN]  n comp[n]  NN extensions[NN]
+ *         ^ YES                    DTLS only
  *
  * The length of the message and the version, behind headers that agree with them, leave no room for a stranger. A
  * version that does not exist yet asks for the highest that the server has (RFC 5246 E.1). What
@@ -45,6 +45,18 @@ const char *version_text(uint32_t version)
 	return version >> 8 == 3 && (version & 0xff) < 5 ? texts[version & 0xff] : NULL;
 }
 
+/* DTLS counts downwards from 1.0 (RFC 6347 4.1); what it had before is the same. */
+static uint32_t version_read(const struct hello *hello, const uint8_t *at)
+{
+	uint32_t version = look_be16(at);
+
+	if (hello->transport != 'd')
+		return version;
+	if (version == 0xfeff || version == 0x0100)
+		return 0x0301;
+	return version == 0xfefd || version == 0xfefc ? 0x0303 + (0xfefd - version) : 0;
+}
+
 static void version_settle(struct findings *findings, uint32_t version)
 {
 	const char *text = version_text(version);
@@ -53,14 +65,18 @@ static void version_settle(struct findings *findings, uint32_t version)
 }
 
 /* The highest that exists; drafts and GREASE do not. */
-static void supported_versions_settle(struct findings *findings, const uint8_t *data, size_t len)
+static void supported_versions_settle(
+	struct findings *findings, const struct hello *hello, const uint8_t *data, size_t len)
 {
 	uint32_t highest = 0;
 
-	if (len >= 3 && data[0] == len - 1 && data[0] % 2 == 0)
-		for (size_t at = 1; at < len; at += 2)
-			if (version_text(look_be16(data + at)) && look_be16(data + at) > highest)
-				highest = look_be16(data + at);
+	if (len >= 3 && data[0] == len - 1 && data[0] % 2 == 0) {
+		for (size_t at = 1; at < len; at += 2) {
+			uint32_t version = version_read(hello, data + at);
+			if (version_text(version) && version > highest)
+				highest = version;
+		}
+	}
 	version_settle(findings, highest);
 }
 
@@ -103,7 +119,8 @@ static void alpn_settle(struct findings *findings, const uint8_t *data, size_t l
 }
 
 /* One that is all there. */
-static void extension_take(struct findings *findings, uint32_t type, const uint8_t *data, size_t len)
+static void extension_take(
+	struct findings *findings, const struct hello *hello, uint32_t type, const uint8_t *data, size_t len)
 {
 	switch (type) {
 	case EXTENSION_SERVER_NAME:
@@ -113,7 +130,7 @@ static void extension_take(struct findings *findings, uint32_t type, const uint8
 		alpn_settle(findings, data, len);
 		break;
 	case EXTENSION_SUPPORTED_VERSIONS:
-		supported_versions_settle(findings, data, len);
+		supported_versions_settle(findings, hello, data, len);
 		break;
 	default:
 		break;
@@ -145,7 +162,7 @@ static enum verdict extensions_read(struct findings *findings, const struct hell
 			seen |= UINT64_C(1) << type;
 		if (hello->len - at < len)
 			return VERDICT_MORE;
-		extension_take(findings, type, hello->bytes + at, len);
+		extension_take(findings, hello, type, hello->bytes + at, len);
 		at += len;
 	}
 	return VERDICT_YES;
@@ -166,7 +183,7 @@ static void rest_settle(struct findings *findings, const struct ja4_hello *ja4)
 static enum verdict parts_read(struct findings *findings, const struct hello *hello)
 {
 	const uint8_t *bytes = hello->bytes;
-	struct ja4_hello ja4 = { .transport = hello->transport, .version = (uint16_t)look_be16(bytes) };
+	struct ja4_hello ja4 = { .transport = hello->transport, .version = (uint16_t)version_read(hello, bytes) };
 	size_t at = RANDOM_END;
 
 	if (hello->len <= at)
@@ -174,6 +191,13 @@ static enum verdict parts_read(struct findings *findings, const struct hello *he
 	if (bytes[at] > SESSION_ID_MAX || hello->total - at - 1 < bytes[at] + 2U)
 		return VERDICT_NO;
 	at += 1 + bytes[at];
+	if (hello->transport == 'd') { /* a cookie, RFC 6347 4.2.1 */
+		if (hello->len <= at)
+			return VERDICT_MORE;
+		if (hello->total - at - 1 < bytes[at] + 2U)
+			return VERDICT_NO;
+		at += 1 + bytes[at];
+	}
 	if (hello->len < at + 2)
 		return VERDICT_MORE;
 	ja4.ciphers_len = look_be16(bytes + at);

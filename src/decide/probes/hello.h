@@ -7,7 +7,7 @@
 #define HELLO_ATTRIBUTES (1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN | 1U << ATTRIBUTE_VERSION | 1U << ATTRIBUTE_JA4)
 
 struct hello {
-	char transport;       /* as JA4 has it: 't' TCP, 'q' QUIC */
+	char transport;       /* as JA4 has it: 't' TCP, 'q' QUIC, 'd' DTLS */
 	const uint8_t *bytes; /* behind the header of the handshake message */
 	size_t len;           /* that are there */
 	size_t total;         /* that the header promises */
