@@ -138,13 +138,13 @@ static uint32_t rule_protocol_taker(const struct overlap *overlap, const struct 
 	return taker;
 }
 
-/* A rule without protocols is one of whatever can learn all that it asks for. */
+/* A rule without protocols is one of whatever can learn all that it asks for, over TCP as all listeners are. */
 static bool rule_has_protocol(const struct rule *rule, uint32_t protocol, size_t i)
 {
 	if (rule->n_protocols)
 		return rule->protocols[i] == protocol;
 	unsigned asked = rule_attributes(rule);
-	return (probes[protocol].attributes & asked) == asked;
+	return probes[protocol].stream && (probes[protocol].attributes & asked) == asked;
 }
 
 static size_t rule_width(const struct rule *rule)

@@ -36,7 +36,7 @@ static bool overlap_is_known(const struct probe *probe, const struct sample *sam
 	if (probe->stream == probe_any || probe->stream == probe_tcpmux)
 		return true;
 	if (strcmp(sample->name, "minecraft_old_ping") == 0)
-		return verdict == VERDICT_MORE && (probe->stream == probe_rdp || probe->stream == probe_mongodb);
+		return verdict == VERDICT_MORE;
 	return probe->stream == probe_mongodb && verdict == VERDICT_MORE && sample->len == 3 &&
 		strcmp(sample->protocol, "socks5") == 0;
 }
