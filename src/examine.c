@@ -92,7 +92,8 @@ enum examined examine(struct connection *connection, bool last, uint32_t *ret_se
 	struct evidence evidence = {
 		.bytes = worker->peeked,
 		.len = (size_t)n,
-		.greeting = connection->banner && connection->banner->known ? 1 + (uint8_t)connection->banner->kind : 0,
+		.greeting =
+			connection->banner && connection->banner->known ? 1 + (uint8_t)connection->banner->kind : 0,
 		.serial = connection->id,
 		.named = connection->named + 1, /* none is 0 */
 		.may_be_named = may_be_named(connection),

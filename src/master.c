@@ -13,8 +13,8 @@
 #include "process.h"
 #include "program_table.h"
 #include "sockets.h"
-#include "transparent.h"
 #include "status.h"
+#include "transparent.h"
 #include "worker.h"
 #include <errno.h>
 #include <fcntl.h>

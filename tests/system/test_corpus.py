@@ -42,7 +42,7 @@ def test_ids_are_unique_and_segments_are_there():
 def test_nothing_of_the_machine_is_in_the_bytes():
     for flow in accuracy.read_corpus():
         data = bytes.fromhex("".join(flow["segments"]))
-        assert not any(word in data + flow["command"].encode() for word in (b"/work/", b"/tmp/w/", b"/var/tmp/")), flow["id"]
+        assert not any(word in data + flow["command"].encode() for word in (b"/tmp/", b"/var/tmp/", b"/home/", b"/root/")), flow["id"]
 
 
 def test_no_flow_gets_a_name_that_is_not_its_own(judged):
