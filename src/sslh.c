@@ -13,11 +13,6 @@
 #include <systemd/sd-daemon.h>
 #endif
 
-static int translate(const void *options, struct native *ret, const char *file, struct complaints *complaints)
-{
-	return sslh_translate(ret, options, complaints);
-}
-
 /* Sockets that systemd hands over take the place of all that is configured, as with sslh. */
 static const char **handed_addresses(size_t *ret_count)
 {
@@ -78,6 +73,16 @@ static const char *libwrap_program(void)
 #endif
 }
 
+/* At each reading: rules may have come, or gone. */
+static int translate(const void *context, struct native *ret, const char *file, struct complaints *complaints)
+{
+	struct sslh_options options = *(const struct sslh_options *)context;
+
+	options.has_rules = file_has_rules("/etc/hosts.allow") || file_has_rules("/etc/hosts.deny");
+	options.asks_rules = libwrap_program();
+	return sslh_translate(ret, &options, complaints);
+}
+
 static int serve(const struct sslh_options *options)
 {
 	struct native text = { 0 };
@@ -112,8 +117,6 @@ int command_sslh(int argc, char **argv)
 		return 2;
 	const char **handed = handed_addresses(&options.n_handed);
 	options.handed = handed;
-	options.has_rules = file_has_rules("/etc/hosts.allow") || file_has_rules("/etc/hosts.deny");
-	options.asks_rules = libwrap_program();
 	if (options.help)
 		sslh_usage(stdout);
 	else if (options.version)

@@ -505,6 +505,42 @@ for data in ({SAYS["ssh"]!r}, {SAYS["http"]!r}):
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs a mount namespace")
+@pytest.mark.skipif(not (BUILD / "src/usher-libwrap").exists(), reason="built without libwrap")
+def test_rules_that_come_hold_after_a_reload(echoes, place):
+    (a,) = echoes("a")
+    port = free_port()
+    place.chmod(0o777)
+    script = place / "client.py"
+    script.write_text(f"""
+import os, signal, socket, subprocess, time
+def ask():
+    for _ in range(200):
+        try:
+            with socket.create_connection(("127.0.0.1", {port}), 10) as client:
+                client.sendall({SAYS["ssh"]!r})
+                return client.recv(1)
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        except ConnectionResetError:
+            return b""
+usher = subprocess.Popen([{str(BINARY)!r}, "sslh", "-f", "-p", "127.0.0.1:{port}", "--ssh", {at(a)!r}], stderr=open("{place}/log", "w"))
+print(ask())
+for rules, answer in (("ALL: ALL", b""), ("", b"a")):
+    open("/etc/hosts.deny", "w").write(rules)
+    usher.send_signal(signal.SIGHUP)
+    for _ in range(100):
+        if ask() == answer:
+            break
+        time.sleep(0.05)
+    print(ask())
+usher.send_signal(signal.SIGINT)
+usher.wait(10)
+""")
+    done = in_a_namespace(place, "", "", f"/usr/bin/python3 {script}")
+    assert done.stdout.split() == ["b'a'", "b''", "b'a'"], done.stderr + (place / "log").read_text()
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs a mount namespace")
 @pytest.mark.parametrize("allow, deny, asked", [("", "# nothing\n\n", False), ("", "ALL: 192.0.2.1", True)])
 def test_without_rules_nobody_is_asked(place, allow, deny, asked):
     done = in_a_namespace(place, allow, deny, f"{BINARY} sslh --print -p 127.0.0.1:1 --ssh a:1 --tls b:2")
