@@ -22,9 +22,11 @@ static void ldap(void **state)
 		CASE_YES("\x30\x81\x80\2\4\1\2\3\4\x60\x77\2\1\3\4\4cn=a", 16, ""),
 		CASE_MORE("\x30"),
 		CASE_MORE("\x30\x0c\2\1\1\x60\7\2\1\3"),
-		/* SNMP has a string there; Unbind first; an odd version; lengths that do not fit */
+		/* SNMP has a string there; Unbind with more behind it; Abandon first; an odd version; lengths that do not fit */
 		CASE_NO("\x30\x26\2\1\1\4\6public\xa0", 6),
-		CASE_NO("\x30\5\2\1\1\x42\0", 6),
+		CASE_YES("\x30\5\2\1\1\x42\0", 7, ""),
+		CASE_NO("\x30\7\2\1\1\x42\0", 7),
+		CASE_NO("\x30\5\2\1\1\x50\0", 6),
 		CASE_NO("\x30\x0c\2\1\1\x60\7\2\1\4", 10),
 		CASE_NO("\x30\x0c\2\1\1\x60\x08\2\1\3", 7),
 		CASE_NO("\x30\x0c\2\1\1\x60\7\2\1\3\4\3", 12),

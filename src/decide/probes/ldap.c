@@ -3,6 +3,7 @@
  *     30 LL | 02 n id | 60 LL 02 01 03 04 n name 80 ...     BindRequest: version 2 or 3, a name, simple or SASL
  *                       63 LL 04 n base 0a 01 scope ...     SearchRequest
  *                       77 LL 80 n oid ...                  ExtendedRequest: StartTLS
+ *                       42 00                             UnbindRequest, of a client that has changed its mind
  *     lengths may be long: 84 00 00 00 0c                            ^ YES
  *
  * YES with the first element of the operation; each length fits into the one around it. Refuses other operations first. SNMP's messages begin alike and have a string in the operation's place.
@@ -16,6 +17,7 @@ enum {
 	TAG_INTEGER = 0x02,
 	TAG_OCTETS = 0x04,
 	TAG_BIND = 0x60,
+	TAG_UNBIND = 0x42,
 	TAG_SEARCH = 0x63,
 	TAG_EXTENDED = 0x77,
 	TAG_OID = 0x80,
@@ -114,11 +116,13 @@ enum verdict probe_ldap(const struct evidence *evidence, struct findings *findin
 	if (reader.at == reader.len)
 		return VERDICT_MORE;
 	uint8_t tag = reader.bytes[reader.at];
-	if (tag != TAG_BIND && tag != TAG_SEARCH && tag != TAG_EXTENDED)
+	if (tag != TAG_BIND && tag != TAG_UNBIND && tag != TAG_SEARCH && tag != TAG_EXTENDED)
 		return VERDICT_NO;
 	verdict = element_read(&reader, tag, &operation);
 	if (verdict != VERDICT_YES)
 		return verdict;
+	if (tag == TAG_UNBIND)
+		return operation == 0 && reader.at == end ? VERDICT_YES : VERDICT_NO;
 	if (reader.at + operation > end || operation < 2)
 		return VERDICT_NO;
 	return operation_match(&reader, tag, reader.at + operation);
