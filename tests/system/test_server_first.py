@@ -287,3 +287,21 @@ def test_many_silent_clients_leave_nothing_behind(speakers):
         client.close()
     one.wait_connections(100, timeout=10)
     wait_until(lambda: one.fds() == before, 5.0, "no descriptor more than before")
+
+
+def test_ftp_and_smtp_share_a_port(usher):
+    mail, files = Speaker("mail", b"220 mail.example ESMTP\r\n"), Speaker("files", b"220-archive\r\n220 ready\r\n")
+    one = usher(
+        'listen = "127.0.0.1:{port}"; banner_timeout = 0.2;'
+        'services = ( { name = "mail"; match = "smtp"; connect = "{mail}"; banner = true; },'
+        '             { name = "files"; match = "ftp"; connect = "{files}"; } );',
+        mail=mail.address, files=files.address,
+    )
+    for answer, server in ((b"EHLO me.example\r\n", b"mail"), (b"USER alice\r\n", b"files"), (b"HELO me\r\n", b"mail"),
+                           (b"QUIT\r\n", b"mail")):
+        with one.connect() as client:
+            assert read_line(client) == b"220 mail.example ESMTP\r\n"
+            client.sendall(answer)
+            assert read_line(client) == server + b": " + answer
+    mail.close()
+    files.close()

@@ -112,7 +112,7 @@ static void one_that_does_not_answer_is_refused_after_two_seconds_and_killed(voi
 
 	assert_false(verdict("sleep 60"));
 	uint64_t took_us = clock_monotonic_us() - from_us;
-	assert_true(took_us >= ASK_TIMEOUT_US && took_us < ASK_TIMEOUT_US + 1000000);
+	assert_true(took_us >= ASK_TIMEOUT_US && took_us < 3 * ASK_TIMEOUT_US);
 	assert_int_equal(asks.count, 1); /* until it is reaped */
 	for (int i = 0; i < 200 && asks.count; i++) {
 		usleep(5000);
