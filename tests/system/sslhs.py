@@ -73,6 +73,8 @@ SAYS = {
     "tinc": b"0 client 17.7\n",
     "adb": adb_message(b"CNXN", b"host::\0"),
     "syslog": b"<34>1 2026-11-22T10:00:00Z host app - - - hello\n",
+    # TPKT, and an X.224 connection request with a cookie and a negotiation request.
+    "rdp": b"\x03\x00\x00\x2d\x28\xe0\x00\x00\x00\x00\x00Cookie: mstshash=someone\r\n\x01\x00\x08\x00\x0b\x00\x00\x00",
     "unknown": b"\x07\x77 nobody knows this protocol, and it is longer than fifty bytes \x07\x77",
     "silent": b"",
 }

@@ -61,14 +61,14 @@ syslog_facility: "auth";
 
 def shape_probes(echoes):
     """Every probe, and the last entry for the rest: there is no `anyprot'."""
-    ssh, socks5, http, openvpn, xmpp, foo, tls, last = echoes(
-        "ssh", "socks5", "http", "openvpn", "xmpp", "foo", "tls", "last")
+    ssh, socks5, http, tinc, openvpn, xmpp, adb, foo, tls, last = echoes(
+        "ssh", "socks5", "http", "tinc", "openvpn", "xmpp", "adb", "foo", "tls", "last")
     text = "timeout: 1; numeric: true;\n" + listen() + protocols(
-        entry("ssh", ssh), entry("socks5", socks5), entry("http", http), entry("openvpn", openvpn), entry("xmpp", xmpp),
-        entry("regex", foo, 'regex_patterns: [ "^foo", "^bar" ];'), entry("tls", tls), entry("regex", last,
+        entry("ssh", ssh), entry("socks5", socks5), entry("http", http), entry("tinc", tinc), entry("openvpn", openvpn),
+        entry("xmpp", xmpp), entry("adb", adb), entry("regex", foo, 'regex_patterns: [ "^foo", "^bar" ];'), entry("tls", tls), entry("regex", last,
                                                                                             'regex_patterns: [ "^last" ];'))
-    return text, {"ssh": "ssh", "socks5": "socks5", "http": "http", "openvpn": "openvpn", "xmpp": "xmpp", "tls": "tls",
-                  "tls other h2": "tls", "unknown": "last", "silent": "ssh"}
+    return text, {"ssh": "ssh", "socks5": "socks5", "http": "http", "tinc": "tinc", "openvpn": "openvpn", "xmpp": "xmpp",
+                  "adb": "adb", "tls": "tls", "tls other h2": "tls", "unknown": "last", "silent": "ssh"}
 
 
 SHAPES = {"basic": shape_basic, "example": shape_example, "probes": shape_probes}
@@ -98,6 +98,13 @@ def test_the_shapes_of_sslhs_own_files(sslh, shape, way, echoes):
     assert {who: name for who, (name, _) in found.items()} == expected
     late = {who for who, (_, took) in found.items() if not quiet(took)}
     assert late == {"silent"}
+
+
+def test_the_probes_that_came_later(sslh, echoes):
+    """Those of 1.21 and 2."""
+    syslog, rdp, rest = echoes("syslog", "rdp", "rest")
+    one = sslh(listen() + protocols(entry("syslog", syslog), entry("msrdp", rdp), entry("anyprot", rest)))
+    assert [ask(one, SAYS[who])[0] for who in ("syslog", "rdp", "unknown")] == ["syslog", "rdp", "rest"]
 
 
 # ---- real clients and servers
