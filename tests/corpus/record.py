@@ -137,7 +137,8 @@ class Flow:
         self.last = time.monotonic()
         self.answers = list(recipe.answer)
         if recipe.greeting:
-            connection.sendall(recipe.greeting.encode("latin-1"))
+            with contextlib.suppress(OSError):
+                connection.sendall(recipe.greeting.encode("latin-1"))
 
     def read(self, selector):
         try:

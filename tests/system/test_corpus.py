@@ -10,13 +10,18 @@ import harness
 import pytest
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(TESTS / "accuracy"))
+sys.path[:0] = [str(TESTS / "accuracy"), str(TESTS / "corpus")]
 
 import accuracy  # noqa: E402
+import record  # noqa: E402
 
 # What is what it says and cannot be told: the ids begin so. Each must really be without a name, or it does not belong here.
 UNTOLD = {
     "openvpn-tcp-static": "OpenVPN with a static key looks like noise behind a length word",
+    "ftp-client-curl": "USER may be POP3's too",
+    "ftp-client-inetutils": "USER may be POP3's too",
+    "pop3-client-python": "USER may be FTP's too",
+    "ldap-tools-sasl-plain": "nothing but a farewell",
 }
 
 
@@ -37,6 +42,16 @@ def test_ids_are_unique_and_segments_are_there():
     assert len(flows) > 1000
     assert len({flow["id"] for flow in flows}) == len(flows)
     assert all(flow["segments"] and all(flow["segments"]) for flow in flows)
+
+
+def test_each_flow_has_its_recipe():
+    recipes = {recipe.name: recipe for path in (TESTS / "corpus/recipes").glob("*.toml") for recipe in record.read_recipes(path.stem)}
+    for flow in accuracy.read_corpus():
+        name = flow["id"].rsplit("-", 1)[0]
+        if name not in recipes:
+            name = name.rsplit("-", 1)[0]
+            assert name in recipes and recipes[name].flows_kept > 1, flow["id"]
+        assert flow["protocol"] == recipes[name].protocol, flow["id"]
 
 
 def test_nothing_of_the_machine_is_in_the_bytes():
