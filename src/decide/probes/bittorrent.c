@@ -3,6 +3,7 @@
  *     13 "BitTorrent protocol"  reserved[8] hash[20] id[20]
  *                            ^ YES
  *     d1:a d2:id20: node[20] ... e ... 1:y 1:q e          the keys of a dictionary are sorted: a, q, ..., t, v, y
+ *           ^ 2:bsi1e before it, where libtorrent asks while it looks for its first nodes
  *     41 ext | id[2] time[4] | 00 00 00 00 | window[4] number[2] | 00 00 | extensions
  *     SYN, version 1           delay                               acknowledged
  *
@@ -24,8 +25,9 @@ enum {
 #define HANDSHAKE                                                                                                    \
 	"\x13"                                                                                                       \
 	"BitTorrent protocol"
-#define QUERY_BEGIN "d1:ad2:id20:"
-#define QUERY_END   "1:y1:qe"
+#define QUERY_BEGIN     "d1:ad2:id20:"
+#define BOOTSTRAP_BEGIN "d1:ad2:bsi1e2:id20:"
+#define QUERY_END       "1:y1:qe"
 
 enum verdict probe_bittorrent(const struct evidence *evidence, struct findings *findings)
 {
@@ -37,7 +39,8 @@ static bool query_match(const uint8_t *bytes, size_t len)
 	size_t end_len = sizeof(QUERY_END) - 1;
 
 	return len >= QUERY_LEN_MIN &&
-		look_literal(bytes, len, QUERY_BEGIN, sizeof(QUERY_BEGIN) - 1) == VERDICT_YES &&
+		(look_literal(bytes, len, QUERY_BEGIN, sizeof(QUERY_BEGIN) - 1) == VERDICT_YES ||
+			look_literal(bytes, len, BOOTSTRAP_BEGIN, sizeof(BOOTSTRAP_BEGIN) - 1) == VERDICT_YES) &&
 		look_literal(bytes + len - end_len, end_len, QUERY_END, end_len) == VERDICT_YES;
 }
 
