@@ -22,7 +22,6 @@ UNTOLD = {
     "ftp-client-inetutils": "USER may be POP3's too",
     "pop3-client-python": "USER may be FTP's too",
     "mysql-client-hydra": "nothing but a farewell",
-    "ldap-tools-sasl-plain": "nothing but a farewell",
 }
 
 
