@@ -233,9 +233,9 @@ CASES = {
     "unknown on_silence": (good() + 'on_silence = "nobody";', 7, "unknown service `nobody' in `on_silence'"),
     "unknown on_unknown": (good() + 'on_unknown = "nobody";', 7, "unknown service `nobody' in `on_unknown'"),
     "unknown protocol": (
-        good('match = "http"', 'match = "htp"'),
+        good('match = "http"', 'match = "htttp"'),
         5,
-        "unknown protocol `htp', did you mean `http'?",
+        "unknown protocol `htttp', did you mean `http'?",
     ),
     "unknown listener": (
         good('match = "http"', 'match = { protocol = "http"; listener = "1.2.3.4:5"; }'),

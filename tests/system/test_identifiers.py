@@ -110,6 +110,11 @@ OTHERS = (("other", None), ("silent", None))
 PROTOCOL = '{ name = "quick"; string = "quick"; }'
 
 
+def match_text(name):
+    """smtp and irc have probes of their own; what is asked for here is an identifier's word."""
+    return f'{{ identified = "{name}"; }}' if (name, name) in NAMES else f'"{name}"'
+
+
 def config_text(
     place,
     identifiers,
@@ -122,7 +127,7 @@ def config_text(
     """Services are pairs of a name and what it matches; an echo server of that name is behind each."""
     routes = ", ".join(
         f'{{ name = "{name}"; '
-        + (f'match = "{match}"; ' if match else "")
+        + (f"match = {match_text(match)}; " if match else "")
         + f'connect = "unix:{place}/{name}.sock"; }}'
         for name, match in services
     )
