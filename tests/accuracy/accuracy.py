@@ -28,6 +28,7 @@ CORPUS = pathlib.Path(__file__).resolve().parent.parent / "corpus"
 # sslh's options, and what the corpus calls that. socks4 has no probe in sslh.
 SSLH_NAMES = {"ssh": "ssh", "openvpn": "openvpn", "tinc": "tinc", "xmpp": "xmpp", "http": "http", "tls": "tls", "adb": "adb",
               "socks5": "socks5", "syslog": "syslog", "msrdp": "rdp", "anyprot": None}
+LOST = object()
 MARKS = "<!-- accuracy: begin -->\n", "<!-- accuracy: end -->\n"
 
 
@@ -39,6 +40,7 @@ class Usher:
     def __init__(self, binary):
         self.binary = binary
         self.name = "usher"
+        self.lost = 0
 
     def knows(self, label):
         """Whether it is a built-in protocol: a configuration that asks for it compiles."""
@@ -55,8 +57,8 @@ class Usher:
 class Sslh:
     """Listeners that say their name to whoever comes, and sslh before them: what a client hears is who it was given to."""
 
-    AT_ONCE = 32
-    TIMEOUT = 1
+    AT_ONCE = 64
+    WAIT = 20  # far longer than sslh waits for bytes before it gives a connection to `on-timeout'
 
     def __init__(self, command):
         self.command = command
@@ -68,6 +70,7 @@ class Sslh:
             sys.exit(f"{shlex.join(command)}: {said.strip() or 'no sslh'}")
         found = re.search(r"[0-9]+\.[0-9]+[0-9.]*", said)
         self.name = f"sslh {found.group(0)}" if found else "sslh"
+        self.lost = 0
 
     def knows(self, label):
         return label in {SSLH_NAMES[option] for option in self.options}
@@ -84,12 +87,13 @@ class Sslh:
             arguments += [f"--{option}", "127.0.0.1:%d" % servers[-1].sockets[0].getsockname()[1]]
         port = free_port()
         process = await asyncio.create_subprocess_exec(
-            *self.command, "-f", "-n", "-t", str(self.TIMEOUT), "--on-timeout", "anyprot", "-p", f"127.0.0.1:{port}", *arguments,
+            *self.command, "-f", "-n", "--on-timeout", "anyprot", "-p", f"127.0.0.1:{port}", *arguments,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             await until_served(port)
             room = asyncio.Semaphore(self.AT_ONCE)
             answers = await asyncio.gather(*(self.ask(room, port, flow) for flow in flows))
+            answers = [await self.ask(room, port, flow) if answer is LOST else answer for flow, answer in zip(flows, answers)]
             if process.returncode is not None:
                 sys.exit(f"{self.name} ended on its way with status {process.returncode}")
         finally:
@@ -98,7 +102,8 @@ class Sslh:
             await process.wait()
             for server in servers:
                 server.close()
-        return {flow["id"]: answer for flow, answer in zip(flows, answers)}
+        self.lost = answers.count(LOST)
+        return {flow["id"]: None if answer is LOST else answer for flow, answer in zip(flows, answers)}
 
     @staticmethod
     def greeter(name):
@@ -112,7 +117,8 @@ class Sslh:
         return greet
 
     async def ask(self, room, port, flow):
-        """The segments, with time between them to be read one by one."""
+        """The segments, with time between them to be read one by one. LOST where nobody got them: that says nothing of what
+        it was taken for, so it is asked again, alone."""
         async with room:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
@@ -120,12 +126,14 @@ class Sslh:
                     writer.write(bytes.fromhex(segment))
                     await writer.drain()
                     await asyncio.sleep(0.01)
-                name = await asyncio.wait_for(reader.readline(), self.TIMEOUT + 5)
-                return SSLH_NAMES[name.decode().strip()] if name else None
+                name = await asyncio.wait_for(reader.readline(), self.WAIT)
+                if name:
+                    return SSLH_NAMES[name.decode().strip()]
             except (OSError, asyncio.TimeoutError):
-                return None
+                pass
             finally:
                 writer.transport.abort()
+        return LOST
 
 
 def free_port():
@@ -202,7 +210,8 @@ def share(program, rows, known):
         return f"{100 * right / total:.2f} % right, {100 * unknown / total:.2f} % without a name, {100 * wrong / total:.2f} % wrong of {total}"
 
     own = [label for label in rows if known.get(label.removesuffix(" (UDP)"))]
-    return f"{program.name}: {of(list(rows))} flows; of the protocols that it has a probe for: {of(own)}."
+    lost = f" {program.lost} were given to nobody, twice." if program.lost else ""
+    return f"{program.name}: {of(list(rows))} flows; of the protocols that it has a probe for: {of(own)}.{lost}"
 
 
 def write_readme(path, text):
