@@ -203,11 +203,25 @@ class Root:
         for kind, source, place in (("proc", "proc", "proc"), ("sysfs", "sys", "sys"), ("tmpfs", "home", "home"),
                                     ("tmpfs", "tmp", "tmp"), ("tmpfs", "run", "run")):
             subprocess.run(["mount", "-t", kind, source, self.path / place], check=True)
-        subprocess.run(["mount", "--rbind", "/dev", self.path / "dev"], check=True)
+        self.make_devices()
         for name, text in (("hosts", HOSTS), ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")):
             (self.path / "tmp" / name).write_text(text)
             (self.path / "etc" / name).touch()
             subprocess.run(["mount", "--bind", self.path / "tmp" / name, self.path / "etc" / name], check=True)
+
+    def make_devices(self):
+        """The machine's own /dev has sockets, of the system's log for one."""
+        subprocess.run(["mount", "-t", "tmpfs", "dev", self.path / "dev"], check=True)
+        for name in ("null", "zero", "full", "random", "urandom", "tty", "net/tun"):
+            if os.path.exists(f"/dev/{name}"):
+                (self.path / "dev" / name).parent.mkdir(exist_ok=True)
+                (self.path / "dev" / name).touch()
+                subprocess.run(["mount", "--bind", f"/dev/{name}", self.path / "dev" / name], check=True)
+        for name in ("pts", "shm"):
+            (self.path / "dev" / name).mkdir()
+        subprocess.run(["mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666", "devpts", self.path / "dev/pts"], check=True)
+        for name, target in (("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+            (self.path / "dev" / name).symlink_to(target)
 
     def missing(self, recipe):
         missing = [name for name in [*recipe.package, *recipe.install] if name not in self.versions]
