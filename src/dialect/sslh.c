@@ -83,7 +83,8 @@ static void separate(const struct sslh_translation *translation, bool *first)
 	*first = false;
 }
 
-/* Addresses that any machine has need no leave to be bound before they are there. */
+/* Addresses that any machine has need no leave to be bound before they are there. ::1 is not one: where IPv6 is
+ * switched off, `localhost' may still stand for it. */
 static bool is_always_there(const struct sockaddr *address)
 {
 	if (address->sa_family == AF_INET) {
@@ -91,7 +92,7 @@ static bool is_always_there(const struct sockaddr *address)
 		return ip == INADDR_ANY || ip >> 24 == IN_LOOPBACKNET;
 	}
 	const struct in6_addr *ip = &((const struct sockaddr_in6 *)address)->sin6_addr;
-	return IN6_IS_ADDR_UNSPECIFIED(ip) || IN6_IS_ADDR_LOOPBACK(ip);
+	return IN6_IS_ADDR_UNSPECIFIED(ip);
 }
 
 static char *address_text(const struct sockaddr *address, unsigned port)

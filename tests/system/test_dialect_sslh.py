@@ -331,8 +331,8 @@ def test_listening_in_several_places():
     assert done.stdout.startswith("""# From a configuration of sslh, by `usher sslh --print'.
 listen = (
 	"127.0.0.1:443",
-	"[::1]:443",
-	"[::1]:444",
+	{ address = "[::1]:443"; freebind = true; },
+	{ address = "[::1]:444"; freebind = true; },
 	{ address = "192.0.2.1:443"; freebind = true; }
 );
 """)

@@ -67,6 +67,22 @@ def test_a_host_by_name_is_listened_on_at_all_its_addresses(sslh, echoes, family
         assert name_of(client) == "a"
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="needs a network namespace")
+def test_a_name_that_stands_for_an_address_of_ipv6_where_that_is_switched_off(place):
+    """As in many containers, whose /etc/hosts has ::1 all the same."""
+    if "::1" not in {info[4][0] for info in socket.getaddrinfo("localhost", 1, type=socket.SOCK_STREAM)}:
+        host = "::1"  # the same, written out
+    else:
+        host = "localhost"
+    (place / "c.cfg").write_text(f'listen: ( {{ host: "127.0.0.1"; port: "443"; }}, {{ host: "{host}"; port: "444"; }} );\n' + SSH)
+    done = subprocess.run(["unshare", "-n", "sh", "-ec", "ip link set lo up; sysctl -qw net.ipv6.conf.all.disable_ipv6=1; "
+                           f"{BINARY} sslh -f -F{place}/c.cfg 2>{place}/log & for try in $(seq 100); do "
+                           f"grep -q serving {place}/log && break; sleep 0.1; done; ss -Htln; kill -TERM $!; wait $!"],
+                          capture_output=True, text=True, timeout=slow(30), check=False, env={**os.environ, **SANITIZER_OPTIONS})
+    assert done.returncode == 0 and "127.0.0.1:443" in done.stdout and "[::1]:444" in done.stdout, (
+        done.stdout + done.stderr + (place / "log").read_text())
+
+
 def test_so_many_connections_of_a_listener_and_of_a_protocol(sslh, echoes):
     a, b = echoes("a", "b")
     one = sslh(listen("max_connections: 3;") + protocols(entry("ssh", a, "max_connections: 2;"), entry("http", b)))
