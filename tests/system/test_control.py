@@ -169,8 +169,15 @@ def test_drain_waits_for_who_is_there(controlled):
     one = controlled()
     client = enter(one)
     assert ask(one, b"drain") == [{"done": "draining"}]
-    with pytest.raises(OSError):
-        one.connect().close()
+
+    def is_closed():
+        try:
+            one.connect().close()
+        except OSError:
+            return True
+        return False
+
+    wait_until(is_closed, 5.0, "the port to be closed")
     client.sendall(b"still here")
     assert read_exactly(client, 10) == b"still here"
     client.close()
