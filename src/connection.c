@@ -875,15 +875,15 @@ static void connection_end(struct connection *connection, enum connection_end en
 
 	assert(connection->phase != PHASE_ENDED);
 	account_end(connection, end);
-	/* Before the log says so: who reads there that a place is free may come at once. */
 	limits_leave(worker->shared->limits, worker->slot, &connection->ticket);
 	limits_leave_listener(worker->shared->limits, worker->slot, &connection->listener_place);
 	limits_leave_all(worker->shared->limits, worker->slot);
+	loop_timer_stop(&worker->loop, &connection->deadline);
+	connection_release(connection, end);
+	/* Last: who reads there that a place or a descriptor is free may come at once. */
 	enum log_level level = connection_log_level(connection, end);
 	if (log_wants(level))
 		connection_log(connection, level, end);
-	loop_timer_stop(&worker->loop, &connection->deadline);
-	connection_release(connection, end);
 	connection->phase = PHASE_ENDED;
 	loop_defer(&worker->loop, &connection->burial);
 }
