@@ -84,6 +84,26 @@
  *
  * usher_accept() acknowledges a connection right before it returns it, and closes one that it could not acknowledge.
  *
+ * ## Datagrams
+ *
+ * A server whose processes share one listening socket may bind an AF_UNIX SOCK_DGRAM socket at the path, and have each of
+ * them receive from it: every message is one datagram, and comes to one process. (This library does not; libusher-accept,
+ * which usher-accept(1) preloads into such servers, does.) Only the format `usher` is sent so. There are two descriptors
+ * with a datagram, first the client's socket, then one end of a stream on which the receipt for it is to be written. There
+ * is no hello. The receipt is
+ *
+ *      0       4         5       6              8                              16
+ *     +-------+---------+-------+--------------+------------------------------+
+ *     | USHR  | 1       | 3     | 16           | the attribute NUMBER         |
+ *     +-------+---------+-------+--------------+------------------------------+
+ *
+ * in one send() (MSG_DONTWAIT, MSG_NOSIGNAL), after which the stream is closed. The one rule holds here too: before
+ * anything else is done with the client's socket; if it fails, the client's socket is closed untouched. Anything else
+ * that is written there costs all that usher sent on this channel: it is nobody else's then.
+ *
+ * A datagram that somebody read without a receipt within a tenth of a second, or that was lost with the socket, is sent
+ * again. The queue of such a socket is short (net.unix.max_dgram_qlen); more wait in usher.
+ *
  * ## Without this library
  *
  * At the start of a message, a recvmsg() with a larger buffer stops at its end because of the descriptor; but once a
@@ -109,6 +129,7 @@ extern "C" {
 
 #define USHER_ANSWER_HELLO           1
 #define USHER_ANSWER_ACKNOWLEDGEMENT 2
+#define USHER_ANSWER_RECEIPT         3
 #define USHER_ACKNOWLEDGEMENT_SIZE   16
 
 enum usher_attribute {
@@ -120,6 +141,7 @@ enum usher_attribute {
 	USHER_ATTRIBUTE_HOST = 6,     /* of an HTTP request */
 	USHER_ATTRIBUTE_CLIENT = 7,   /* "192.0.2.1:50000", "[2001:db8::1]:50000", "unix:/path", "unix:" (unnamed) */
 	USHER_ATTRIBUTE_LOCAL = 8,    /* that the client connected to */
+	USHER_ATTRIBUTE_NUMBER = 9,   /* of a datagram, for its receipt: 8 bytes, a number */
 };
 
 /* What came. Text is empty where the attribute is absent (in `tcpmux` all of it) and always ends with NUL.

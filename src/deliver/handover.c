@@ -44,6 +44,7 @@ struct handover {
 	bool reopened; /* since a message last went through: the next break is final */
 	bool wary;     /* the last receiver acknowledged: the next one is told little until it does */
 	bool opening;  /* the opener was asked */
+	bool looking;  /* the timer runs, for datagrams */
 	bool busy;     /* in handover_run(): what is added or cancelled by a `done` only changes the line */
 };
 
@@ -55,6 +56,7 @@ static void request_remove(struct handover_request *request)
 
 	if (request->channel) {
 		line_remove(&request->channel->kept, request);
+		request->channel->n_taken -= request->taken;
 		h->n_kept--;
 	} else {
 		line_remove(&h->waiting, request);
@@ -78,6 +80,7 @@ static void request_end(struct handover_request *request, int error)
 /* ---- channels ---------------------------------------------------------------------------------------------------- */
 
 static void handover_ready(struct watch *watch, uint32_t events);
+static void handover_receipts_ready(struct watch *watch, uint32_t events);
 
 static void channel_bury(struct task *task)
 {
@@ -111,6 +114,7 @@ static int handover_use(struct handover *h, int fd)
 	}
 	channel->handover = h;
 	channel->watch.ready = handover_ready;
+	channel->receipts.ready = handover_receipts_ready;
 	channel->burial.run = channel_bury;
 	channel->next = h->channels;
 	h->channels = h->channel = channel;
@@ -140,6 +144,7 @@ static void handover_take_back(struct handover *h, struct handover_channel *chan
 	while ((request = channel->kept.last)) {
 		line_remove(&channel->kept, request);
 		request->channel = NULL;
+		request->taken = false;
 		h->n_kept--;
 		line_prepend(&h->waiting, request);
 		h->n_waiting++;
@@ -153,8 +158,7 @@ static void handover_settle(struct handover *h, struct handover_channel *channel
 
 	if (channel->known && channel == h->channel)
 		h->wary = channel->answers.announced;
-	while ((request = channel->kept.first) &&
-		(channel_is_silent(channel) || request->number <= channel->answers.n_acknowledged)) {
+	while ((request = channel_settled(channel))) {
 		h->reopened = false;
 		request_end(request, 0);
 	}
@@ -216,12 +220,36 @@ static int handover_retire(struct handover *h)
 	return 0;
 }
 
+/* Takes back all that the receiver has not acknowledged yet on this channel. -EPROTO: it cannot be known what it has. */
+static int handover_cut_off(struct handover *h, struct handover_channel *channel)
+{
+	int error;
+
+	channel_shut(channel);
+	error = channel_receive(channel);
+	handover_settle(h, channel);
+	if (channel->watch.fd < 0)
+		return 0;
+	if (error == -EPROTO) {
+		handover_disown(h, channel);
+	} else {
+		handover_take_back(h, channel);
+		handover_drop(h, channel);
+	}
+	return error;
+}
+
 /* The receiver takes nothing more, or is gone. */
 static int handover_sending_broke(struct handover *h, int error)
 {
 	struct handover_channel *channel = h->channel;
-	int gone = handover_attend(h, channel, channel_receive(channel));
+	int gone;
 
+	if (channel->datagrams) {
+		(void)handover_cut_off(h, channel);
+		return handover_lost(h, error);
+	}
+	gone = handover_attend(h, channel, channel_receive(channel));
 	if (h->channel != channel)
 		return gone;
 	gone = handover_retire(h);
@@ -251,6 +279,11 @@ static bool handover_may_send(const struct handover *h)
 	return channel->n_sent == 0 && clock_monotonic_us() >= channel->opened_us + ANNOUNCEMENT_US;
 }
 
+static void handover_look_later(struct handover *h)
+{
+	h->looking = loop_timer(h->loop, &h->look, clock_monotonic_us() + LOOK_US) == 0;
+}
+
 /* The first in line has gone out. */
 static void handover_sent(struct handover *h)
 {
@@ -269,6 +302,8 @@ static void handover_sent(struct handover *h)
 	h->n_kept++;
 	request->channel = channel;
 	request->number = channel->n_sent;
+	if (channel->datagrams && !h->looking)
+		handover_look_later(h);
 }
 
 static int handover_step(struct handover *h)
@@ -297,6 +332,7 @@ static int handover_step(struct handover *h)
 		return handover_pause(h);
 	case -EPIPE:
 	case -ECONNRESET:
+	case -ECONNREFUSED: /* of a datagram */
 		return handover_sending_broke(h, error);
 	default:
 		if (h->channel->sent)
@@ -352,11 +388,29 @@ static void handover_hear(struct handover *h, struct handover_channel *channel)
 	handover_run(h, error);
 }
 
+/* What was lost with a process of the receiver's, or with its socket, is sent again. */
+static void handover_look_for_receipts(struct handover *h, struct handover_channel *channel)
+{
+	if (!channel->kept.first)
+		return;
+	if (!channel_is_overdue(channel)) {
+		handover_look_later(h);
+		return;
+	}
+	h->busy = true;
+	(void)handover_cut_off(h, channel);
+	h->busy = h->blocked = false;
+	handover_run(h, 0);
+}
+
 static void handover_look(struct timer *timer)
 {
 	struct handover *h = container_of(timer, struct handover, look);
 	struct handover_channel *channel = h->channel;
 
+	h->looking = false;
+	if (channel && channel->datagrams)
+		handover_look_for_receipts(h, channel);
 	if (!channel || channel->known)
 		return;
 	handover_hear(h, channel);
@@ -375,6 +429,13 @@ static void handover_ready(struct watch *watch, uint32_t events)
 	} else {
 		handover_hear(h, channel);
 	}
+}
+
+static void handover_receipts_ready(struct watch *watch, uint32_t events)
+{
+	struct handover_channel *channel = container_of(watch, struct handover_channel, receipts);
+
+	handover_hear(channel->handover, channel);
 }
 
 /* ---- for the caller ---------------------------------------------------------------------------------------------- */
@@ -434,41 +495,23 @@ void handover_send(struct handover *h, struct handover_request *request)
 	handover_run(h, 0);
 }
 
-/* Takes back all that the receiver has not acknowledged yet on this channel. -EPROTO: it cannot be known what it has. */
-static int handover_cut_off(struct handover *h, struct handover_channel *channel)
-{
-	int error;
-
-	channel_shut(channel);
-	error = channel_receive(channel);
-	handover_settle(h, channel);
-	if (channel->watch.fd < 0)
-		return 0;
-	if (error == -EPROTO) {
-		handover_disown(h, channel);
-	} else {
-		handover_take_back(h, channel);
-		handover_drop(h, channel);
-	}
-	return error;
-}
-
 static bool handover_withdraw(struct handover *h, struct handover_request *request)
 {
 	struct handover_channel *channel = request->channel;
-	uint64_t number = request->number;
 	bool was_busy = h->busy;
 	int error;
 
 	h->busy = true;
 	request_remove(request);
+	channel->withdrawn = request;
 	error = channel_receive(channel);
-	if (error == 0 && channel->answers.announced && number > channel->answers.n_acknowledged)
+	if (error == 0 && channel->answers.announced && !channel_is_taken(channel, request))
 		error = handover_cut_off(h, channel);
 	else
 		(void)handover_attend(h, channel, error);
+	channel->withdrawn = NULL;
 	h->busy = was_busy;
-	if (error == -EPROTO || number <= channel->answers.n_acknowledged)
+	if (error == -EPROTO || channel_is_taken(channel, request))
 		return false;
 	return channel->answers.announced || error == -ECONNRESET;
 }

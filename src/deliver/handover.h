@@ -1,4 +1,5 @@
-/* Passes a connection's socket to another process over a kept AF_UNIX stream (see include/usher/handover.h).
+/* Passes a connection's socket to another process over a kept AF_UNIX stream, or by datagrams to where several processes
+ * take them (see include/usher/handover.h).
  * One channel a worker and receiver. What the receiver does not take at once waits in line, for as long as
  * the caller lets it; a channel that broke is opened again once before requests fail.
  *
@@ -40,6 +41,7 @@ struct handover_request {
 	struct handover *handover;        /* NULL: not waiting */
 	struct handover_channel *channel; /* on which it was sent; NULL: not sent yet */
 	uint64_t number;                  /* on that channel */
+	bool taken;                       /* the receiver of a datagram said so */
 	struct handover_request *next, *previous;
 };
 

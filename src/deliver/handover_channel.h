@@ -1,4 +1,5 @@
-/* One channel to a receiver: an AF_UNIX stream on which messages go out and, in the format `usher`, answers come back. */
+/* One channel to a receiver: an AF_UNIX stream on which messages go out and, in the format `usher`, answers come back; or
+ * datagrams to a socket that the receiver's processes share, with a stream beside for their receipts. */
 #pragma once
 #include "handover.h"
 #include "handover_line.h"
@@ -8,9 +9,15 @@
 struct handover_channel {
 	struct loop *loop;
 	struct handover *handover;
-	struct handover_channel *next; /* among its handover's */
-	struct watch watch;            /* fd -1: closed */
-	struct task burial;            /* frees it after the loop's turn */
+	struct handover_channel *next;      /* among its handover's */
+	struct watch watch;                 /* fd -1: closed */
+	bool datagrams;                     /* what follows is for them alone */
+	struct watch receipts;              /* our end of the stream */
+	int receipts_end;                   /* the other: every message takes a copy along */
+	struct handover_request *withdrawn; /* not in `kept` any more, but a receipt for it still counts */
+	size_t n_taken;                     /* of `kept`: there is a receipt, and `done` was not called yet */
+	uint64_t newest_taken, oldest_seen;
+	struct task burial; /* frees it after the loop's turn */
 	enum handover_format format;
 	uint64_t opened_us;
 	struct handover_line kept; /* sent, in this order, and not acknowledged */
@@ -29,7 +36,8 @@ struct handover_channel {
 /* A connected descriptor, non-blocking, or -errno: -EAGAIN: the receiver's queue is full. */
 int channel_connect(const struct address *receiver);
 
-/* Takes `fd` over when it returns 0; `ready` and `buried` are the caller's, for its loop. */
+/* Takes `fd` over when it returns 0; `ready` (of `receipts` too) and `run` are the caller's, for its loop. -EPROTOTYPE:
+ * the receiver takes datagrams, which are not for `format`. */
 int channel_new(struct loop *loop, int fd, enum handover_format format, struct handover_channel **ret);
 void channel_close(struct handover_channel *channel); /* the memory stays the caller's to free */
 
@@ -44,6 +52,19 @@ static inline bool channel_is_silent(const struct handover_channel *channel)
 {
 	return channel->known && !channel->answers.announced;
 }
+
+/* The receiver has the request that was sent on this channel, and has said so. */
+static inline bool channel_is_taken(const struct handover_channel *channel, const struct handover_request *request)
+{
+	return channel->datagrams ? request->taken : request->number <= channel->answers.n_acknowledged;
+}
+
+/* The next one of `kept` that is the receiver's, or NULL. */
+struct handover_request *channel_settled(const struct handover_channel *channel);
+
+/* To be asked from time to time, of datagrams: the oldest one was there the last time, and was read since by somebody who
+ * died or hangs, or thrown away with the receiver's socket. */
+bool channel_is_overdue(struct handover_channel *channel);
 
 /* Nobody has the other end any more. */
 bool channel_hung_up(const struct handover_channel *channel);

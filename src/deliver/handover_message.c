@@ -30,6 +30,16 @@ static void message_add(struct writer *w, enum usher_attribute type, const void 
 	w->len += 4 + len;
 }
 
+static void message_add_number(struct writer *w, enum usher_attribute type, uint64_t number)
+{
+	uint8_t value[8];
+
+	for (size_t i = 0; i < sizeof(value); i++)
+		value[i] = (uint8_t)(number >> (56 - 8 * i));
+	if (number)
+		message_add(w, type, value, sizeof(value));
+}
+
 static void message_add_text(struct writer *w, enum usher_attribute type, const char *text)
 {
 	if (text && *text)
@@ -46,11 +56,10 @@ static void message_add_address(struct writer *w, enum usher_attribute type, con
 
 /* What a receiver is likeliest to need comes first: that is never left out for want of room. */
 size_t handover_message_write(
-	uint8_t message[USHER_MESSAGE_MAX], enum handover_format format, const struct facts *facts)
+	uint8_t message[USHER_MESSAGE_MAX], enum handover_format format, const struct facts *facts, uint64_t number)
 {
 	static const uint32_t magic = USHER_TCPMUX_MAGIC;
 	struct writer w = { .message = message, .len = USHER_HEADER_SIZE };
-	uint8_t id[8];
 
 	if (format == HANDOVER_TCPMUX) {
 		memcpy(message, &magic, sizeof(magic));
@@ -59,10 +68,8 @@ size_t handover_message_write(
 	memcpy(message, USHER_MAGIC, 4);
 	message[4] = USHER_VERSION;
 	message[5] = USHER_FLAG_ACKNOWLEDGE;
-	for (size_t i = 0; i < sizeof(id); i++)
-		id[i] = (uint8_t)(facts->id >> (56 - 8 * i));
-	if (facts->id)
-		message_add(&w, USHER_ATTRIBUTE_ID, id, sizeof(id));
+	message_add_number(&w, USHER_ATTRIBUTE_ID, facts->id);
+	message_add_number(&w, USHER_ATTRIBUTE_NUMBER, number);
 	message_add_text(&w, USHER_ATTRIBUTE_SERVICE, facts->service);
 	message_add_text(&w, USHER_ATTRIBUTE_PROTOCOL, facts->protocol);
 	message_add_text(&w, USHER_ATTRIBUTE_SNI, facts->sni);
@@ -79,12 +86,28 @@ static const uint8_t hello[USHER_HEADER_SIZE] = { 'U', 'S', 'H', 'R', USHER_VERS
 static const uint8_t acknowledgement[USHER_HEADER_SIZE] = { 'U', 'S', 'H', 'R', USHER_VERSION,
 	USHER_ANSWER_ACKNOWLEDGEMENT, 0, USHER_ACKNOWLEDGEMENT_SIZE };
 
-static int acknowledgement_read(struct handover_answers *answers, uint64_t n_sent)
+static uint64_t record_number(const uint8_t bytes[USHER_ACKNOWLEDGEMENT_SIZE])
 {
 	uint64_t n = 0;
 
 	for (size_t i = USHER_HEADER_SIZE; i < USHER_ACKNOWLEDGEMENT_SIZE; i++)
-		n = n << 8 | answers->bytes[i];
+		n = n << 8 | bytes[i];
+	return n;
+}
+
+int handover_receipt_read(const uint8_t bytes[USHER_ACKNOWLEDGEMENT_SIZE], uint64_t *ret_number)
+{
+	static const uint8_t receipt[USHER_HEADER_SIZE] = { 'U', 'S', 'H', 'R', USHER_VERSION, USHER_ANSWER_RECEIPT,
+		0, USHER_ACKNOWLEDGEMENT_SIZE };
+
+	*ret_number = record_number(bytes);
+	return memcmp(bytes, receipt, sizeof(receipt)) == 0 ? 0 : -EPROTO;
+}
+
+static int acknowledgement_read(struct handover_answers *answers, uint64_t n_sent)
+{
+	uint64_t n = record_number(answers->bytes);
+
 	if (n <= answers->n_acknowledged || n > n_sent)
 		return -EPROTO;
 	answers->n_acknowledged = n;
