@@ -11,6 +11,38 @@ void account_accepted(struct connection *connection, const struct listener *list
 	counter_open(connection->came_in);
 }
 
+static void account_close(struct counter **counter)
+{
+	if (*counter)
+		counter_close(*counter);
+	*counter = NULL;
+}
+
+static struct counter *account_open_again(
+	const struct connection *connection, enum counter_kind kind, const char *name)
+{
+	const struct worker *worker = connection->worker;
+	struct counter *counter = counter_get(worker->shared->counters, worker->slot, kind, name);
+
+	counter_open_again(counter);
+	return counter;
+}
+
+void account_arrived(struct connection *connection)
+{
+	const char *service = connection_service_name(connection);
+
+	connection->came_in = account_open_again(connection, COUNTER_LISTENER, connection->listener);
+	if (service)
+		connection->counted = account_open_again(connection, COUNTER_SERVICE, service);
+}
+
+void account_left(struct connection *connection)
+{
+	account_close(&connection->counted);
+	account_close(&connection->came_in);
+}
+
 static struct counter *service_counter(struct worker *worker, uint32_t service)
 {
 	struct counter **counter = &worker->service_counters[service];
@@ -21,16 +53,9 @@ static struct counter *service_counter(struct worker *worker, uint32_t service)
 	return *counter;
 }
 
-static void account_leave(struct connection *connection)
-{
-	if (connection->counted)
-		counter_close(connection->counted);
-	connection->counted = NULL;
-}
-
 void account_service(struct connection *connection, uint32_t service)
 {
-	account_leave(connection);
+	account_close(&connection->counted);
 	connection->counted = service_counter(connection->worker, service);
 	counter_open(connection->counted);
 }
@@ -57,8 +82,5 @@ void account_end(struct connection *connection, enum connection_end end)
 		counter_add(&connection->counted->bytes_up, connection->relay.up.bytes);
 		counter_add(&connection->counted->bytes_down, connection->relay.down.bytes);
 	}
-	account_leave(connection);
-	if (connection->came_in)
-		counter_close(connection->came_in);
-	connection->came_in = NULL;
+	account_left(connection);
 }

@@ -2,7 +2,7 @@
  *
  *     silent for banner_timeout -> dial -> what it says, as it comes, to the client
  *         of no known kind, or nobody else says so      connection_stay()
- *         whole, and others say so too                  connection_examine() goes on, between these
+ *         whole, and others say so too                  undecided_examine() goes on, between these
  *
  * What was shown cannot be taken back, so from the first byte on the connection stays with this service unless the client's
  * answer is another's. Refuses to be slow: a backend that cannot be reached, or says nothing by the deadline, changes nothing.
@@ -11,6 +11,7 @@
 #include "connection.h"
 #include "fd.h"
 #include "proxied.h"
+#include "undecided.h"
 #include "worker.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@ static void banner_judge(struct banner *banner)
 	case VERDICT_YES:
 		banner->known = true;
 		if (banner_listener(banner->connection)->banner_deciders[banner->kind])
-			connection_bannered(banner->connection);
+			undecided_bannered(banner->connection);
 		else
 			connection_stay(banner->connection);
 		break;

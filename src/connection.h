@@ -18,6 +18,7 @@ struct listener;
 struct service;
 struct worker;
 struct identification;
+struct past;
 struct proxied;
 
 enum connection_phase {
@@ -90,6 +91,8 @@ struct connection {
 	char *names;                       /* sni, alpn and host, NUL after each; NULL with none */
 	const char *sni, *alpn, *host;
 	bool offers_one_alpn;
+	struct past *past; /* decided by another worker: in place of service and protocol; NULL */
+	bool stays;        /* it cannot move to another worker */
 
 	struct relay relay; /* relay.client.in watches the client from accept on */
 	union {
@@ -111,6 +114,9 @@ struct connection {
 int connection_socket(const struct connection *connection);                    /* the client's */
 const struct service *connection_service(const struct connection *connection); /* only once decided for one */
 const char *connection_protocol(const struct connection *connection);          /* NULL: none decided */
+const char *connection_service_name(const struct connection *connection);      /* NULL: none decided */
+const char *connection_backend(const struct connection *connection);           /* for the log; NULL: none */
+enum delivery connection_delivery(const struct connection *connection);        /* only once decided for a service */
 enum log_level connection_log_level(const struct connection *connection, enum connection_end end);
 void connection_log(const struct connection *connection, enum log_level level, enum connection_end end);
 
@@ -121,17 +127,38 @@ void connection_new(struct worker *worker, const struct listener *listener, int 
 /* For inetd: the one connection that the process was started with. */
 void connection_adopt(struct worker *worker, int fd, const struct address *client);
 
-/* The identifiers have answered (identify.h). */
-void connection_identified(void *context, uint32_t protocol, bool more_could_help);
+/* From another worker, with the descriptors of its message by their places (-1: none), which are taken over. */
+struct migrant_parts;
+void connection_arrive(struct worker *worker, const struct migrant_parts *parts, int *fds);
 
-/* The client was shown a whole banner that others say as well: its answer decides. */
-void connection_bannered(struct connection *connection);
+/* It goes to another worker, which has its descriptors already: all is given back, nothing ends. */
+void connection_leave(struct connection *connection);
 
-/* It was shown one, and there is nobody else whom it could have come for. */
+/* ---- what comes back up ---- */
+
+/* undecided.c: it is for this service, by that protocol (SERVICE_NONE: for nobody; PROTOCOL_NONE: by none). */
+void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol);
+
+/* It was shown a banner, and there is nobody else whom it could have come for: its backend is connected to already. */
 void connection_stay(struct connection *connection);
 
 /* The access program of a connection has decided. */
 void connection_admitted(struct worker *worker, uint64_t id, bool admitted);
+
+/* delivery.c: its server is at the other side of the relay, which has seen these events there. */
+void connection_delivered(struct connection *connection, uint32_t server_events);
+
+/* -errno: its service cannot have it; the fallback may. */
+void connection_undelivered(struct connection *connection, int error);
+
+/* A rule of access, by its name, forbids it. */
+void connection_refuse(struct connection *connection, const char *rule);
+
+/* The answer that TCPMUX owes to its client, where it does: what is wrong, or with NULL nothing. */
+void connection_greet(struct connection *connection, const char *why);
+
+/* Once; gives everything back. */
+void connection_end(struct connection *connection, enum connection_end end);
 
 /* Ends it now, whatever it does, unless a program is being started for it. */
 void connection_stop(struct connection *connection, enum connection_end end);

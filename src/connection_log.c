@@ -1,6 +1,7 @@
 /* The one log line of a connection: who, what, where to, how much, how long, how it ended. usher(8) explains every key. */
 #include "connection.h"
 #include "log.h"
+#include "past.h"
 #include "proxied.h"
 #include "worker.h"
 #include <string.h>
@@ -15,8 +16,22 @@ int connection_socket(const struct connection *connection)
 	return connection->relay.client.in.fd;
 }
 
+const char *connection_service_name(const struct connection *connection)
+{
+	if (connection->past)
+		return connection->past->text[MIGRANT_SERVICE];
+	return connection->service == SERVICE_NONE ? NULL : connection_service(connection)->name;
+}
+
+enum delivery connection_delivery(const struct connection *connection)
+{
+	return connection->past ? connection->past->delivery : connection_service(connection)->target.delivery;
+}
+
 const char *connection_protocol(const struct connection *connection)
 {
+	if (connection->past)
+		return connection->past->text[MIGRANT_PROTOCOL];
 	if (connection->protocol == PROTOCOL_NONE)
 		return NULL;
 	return connection->worker->policy->protocols[connection->protocol].name;
@@ -40,8 +55,10 @@ const char *const connection_end_names[END_COUNT] = {
 	[END_CLOSED] = "closed",
 };
 
-static const char *connection_backend(const struct connection *connection)
+const char *connection_backend(const struct connection *connection)
 {
+	if (connection->past)
+		return connection->past->text[MIGRANT_BACKEND];
 	const struct target *target = &connection_service(connection)->target;
 	switch (target->delivery) {
 	case DELIVERY_CONNECT:
@@ -60,6 +77,8 @@ static const char *connection_backend(const struct connection *connection)
 /* A service may keep what went well quiet; whom it failed or refused is told of all the same. */
 enum log_level connection_log_level(const struct connection *connection, enum connection_end end)
 {
+	if (connection->past)
+		return connection->past->log_level;
 	if (connection->service == SERVICE_NONE || end == END_REFUSED || end == END_DELIVERY_FAILED)
 		return LEVEL_INFO;
 	return connection_service(connection)->log_level;
@@ -75,7 +94,7 @@ void connection_log(const struct connection *connection, enum log_level level, e
 	if (connection->proxied)
 		record_address(&record, "via", &connection->proxied->peer);
 	record_text(&record, "listener", connection->listener);
-	if (connection->protocol != PROTOCOL_NONE)
+	if (connection_protocol(connection))
 		record_text(&record, "protocol", connection_protocol(connection));
 	if (connection->sni)
 		record_text(&record, "sni", connection->sni);
@@ -83,10 +102,10 @@ void connection_log(const struct connection *connection, enum log_level level, e
 		record_text(&record, "alpn", connection->alpn);
 	if (connection->host)
 		record_text(&record, "host", connection->host);
-	if (connection->service != SERVICE_NONE) {
+	if (connection_service_name(connection)) {
 		const char *backend = connection_backend(connection);
-		record_text(&record, "service", connection_service(connection)->name);
-		record_text(&record, "delivery", delivery_names[connection_service(connection)->target.delivery]);
+		record_text(&record, "service", connection_service_name(connection));
+		record_text(&record, "delivery", delivery_names[connection_delivery(connection)]);
 		if (backend)
 			record_text(&record, "to", backend);
 		record_ms(&record, "decided_ms", connection->decided_us - connection->accepted_us);

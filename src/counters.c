@@ -71,10 +71,15 @@ void counter_add(_Atomic uint64_t *value, uint64_t n)
 	atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
-void counter_open(struct counter *counter)
+void counter_open_again(struct counter *counter)
 {
 	uint32_t open = atomic_load_explicit(&counter->open, memory_order_relaxed);
 	atomic_store_explicit(&counter->open, open + 1, memory_order_relaxed);
+}
+
+void counter_open(struct counter *counter)
+{
+	counter_open_again(counter);
 	counter_add(&counter->total, 1);
 }
 

@@ -43,6 +43,7 @@ struct counter *counter_get(struct counters *counters, unsigned slot, enum count
 void counter_add(_Atomic uint64_t *value, uint64_t n);
 void counter_open(struct counter *counter);
 void counter_close(struct counter *counter);
+void counter_open_again(struct counter *counter); /* counted in all already */
 
 /* The master's, when the worker that had the slot has ended, before another gets it. */
 void counters_forget_open(struct counters *counters, unsigned slot);

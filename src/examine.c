@@ -4,6 +4,7 @@
 #include "connection.h"
 #include "decider.h"
 #include "identify.h"
+#include "undecided.h"
 #include "worker.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -42,7 +43,7 @@ static void ask_identifiers(struct connection *connection, const struct evidence
 		return;
 	connection->asked = final ? UINT32_MAX : (uint32_t)evidence->len;
 	connection->identification =
-		identify(connection->worker->identifiers, evidence, final, connection_identified, connection);
+		identify(connection->worker->identifiers, evidence, final, undecided_identified, connection);
 	if (!connection->identification)
 		connection->asked = UINT32_MAX;
 }

@@ -7,6 +7,7 @@
 #include "ipc.h"
 #include "log.h"
 #include "message.h"
+#include "migrant.h"
 #include "program.h"
 #include "program_table.h"
 #include "receivers.h"
@@ -259,18 +260,18 @@ void generation_answered(void *asker, uint64_t serial, bool admitted)
 	worker_process_tell(asker, &answer);
 }
 
-/* As many as fit beside one message. */
+/* As many as a worker counts on (stock.c). */
 static void worker_process_supply(struct worker_process *worker, const struct message *request)
 {
 	struct message answer = { .kind = MESSAGE_SOCKETS, .index = request->index };
-	int fds[IPC_FDS_MAX];
+	int fds[STOCK_SUPPLY];
 	size_t n = 0;
 
 	if (!worker->generation->policy->transparent || (request->index != AF_INET && request->index != AF_INET6)) {
 		worker_process_accuse(worker);
 		return;
 	}
-	for (int fd; n < IPC_FDS_MAX && answer.error == 0;) {
+	for (int fd; n < STOCK_SUPPLY && answer.error == 0;) {
 		fd = transparent_open(worker->generation->policy, (sa_family_t)request->index);
 		if (fd >= 0)
 			fds[n++] = fd;
@@ -571,19 +572,61 @@ static void generation_end_resolver(const struct generation *generation)
 		kill(generation->resolver, SIGKILL);
 }
 
+static void generation_retire(struct generation *generation)
+{
+	generation->state = GENERATION_RETIRING;
+	loop_timer_stop(generation->loop, &generation->resolver_restart);
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		loop_timer_stop(generation->loop, &generation->workers[i].restart);
+}
+
 static void generation_tell(struct generation *generation, enum message_kind kind)
 {
 	const struct message message = { .kind = kind };
 
-	generation->state = GENERATION_RETIRING;
-	loop_timer_stop(generation->loop, &generation->resolver_restart);
+	generation_retire(generation);
 	for (unsigned i = 0; i < generation->n_workers; i++) {
 		struct worker_process *worker = &generation->workers[i];
-		loop_timer_stop(generation->loop, &worker->restart);
 		/* One that does not read is of no use any more; one whose end is closed is ending already. */
 		if (worker->pid && ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0) == -EAGAIN)
 			kill(worker->pid, SIGKILL);
 	}
+	generation_end_resolver(generation);
+}
+
+/* Big messages must fit in, whatever the system's default is. */
+static int migration_pair(int ends[2])
+{
+	int error = ipc_pair(ends);
+
+	for (int i = 0; i < 2 && error == 0; i++)
+		fd_set_option(ends[i], SOL_SOCKET, SO_SNDBUF, MIGRANT_MAX);
+	return error;
+}
+
+/* Where the channel does not reach both, the old one finishes what it has. */
+static void worker_process_migrate(struct worker_process *from, struct worker_process *to)
+{
+	const struct message migrate = { .kind = MESSAGE_MIGRATE }, adopt = { .kind = MESSAGE_ADOPT };
+	int ends[2] = { -1, -1 };
+
+	int error = to->pid ? migration_pair(ends) : -ESRCH;
+	if (error == 0)
+		error = ipc_send(to->channel.fd, &adopt, sizeof(adopt), &ends[0], 1);
+	if (error < 0)
+		ends[1] = fd_close(ends[1]);
+	if (ipc_send(from->channel.fd, &migrate, sizeof(migrate), &ends[1], ends[1] >= 0) == -EAGAIN)
+		kill(from->pid, SIGKILL);
+	fd_close(ends[0]);
+	fd_close(ends[1]);
+}
+
+void generation_migrate(struct generation *generation, struct generation *next)
+{
+	generation_retire(generation);
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		if (generation->workers[i].pid)
+			worker_process_migrate(&generation->workers[i], &next->workers[i % next->n_workers]);
 	generation_end_resolver(generation);
 }
 
@@ -599,10 +642,8 @@ void generation_stop(struct generation *generation)
 
 void generation_kill(struct generation *generation)
 {
-	generation->state = GENERATION_RETIRING;
-	loop_timer_stop(generation->loop, &generation->resolver_restart);
+	generation_retire(generation);
 	for (unsigned i = 0; i < generation->n_workers; i++) {
-		loop_timer_stop(generation->loop, &generation->workers[i].restart);
 		if (generation->workers[i].pid)
 			kill(generation->workers[i].pid, SIGKILL);
 	}

@@ -66,6 +66,9 @@ struct generation {
  * log_fd, connection, context, ready and failed. 0 or -errno; free it either way. */
 int generation_start(struct generation *generation);
 
+/* Accept no more, give every live connection to the workers of `next`, end. */
+void generation_migrate(struct generation *generation, struct generation *next);
+
 /* Accept no more, finish what there is, end; or end now. */
 void generation_drain(struct generation *generation);
 void generation_stop(struct generation *generation);

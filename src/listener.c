@@ -88,14 +88,14 @@ static bool listener_accept_one(struct listener *listener)
 		return listener_accept_failed(listener, errno);
 	struct worker *worker = listener->worker;
 	if (worker->n_connections >= worker->max_connections) {
-		fd_reset(fd);
 		listener_shed(listener, "descriptors",
 			"as many connections as there are descriptors for, one more refused");
+		fd_reset(fd);
 		return true;
 	}
 	if (limits_enter_all(worker->shared->limits, worker->slot, worker->policy->max_connections)) {
-		fd_close(fd);
 		listener_shed(listener, "max_connections", "max_connections reached, connection closed");
+		fd_close(fd);
 		return true;
 	}
 	uint32_t place = LIMITS_NONE;
@@ -103,9 +103,9 @@ static bool listener_accept_one(struct listener *listener)
 		limits_enter_listener(worker->shared->limits, worker->slot, listener->limits_key,
 			listener->policy->max_connections, &place)) {
 		limits_leave_all(worker->shared->limits, worker->slot);
-		fd_close(fd);
 		listener_shed(listener, "listener_max_connections",
 			"max_connections of this listener reached, connection closed");
+		fd_close(fd);
 		return true;
 	}
 	connection_new(listener->worker, listener, fd, &client, place);

@@ -215,8 +215,9 @@ static void master_generation_ready(struct generation *generation)
 	master->coming = NULL;
 	master_take_next_logger(master);
 	log_setup(master->logger.pipe_fd, &generation->policy->log);
-	if (before)
-		generation_drain(before);
+	for (struct generation *old = master->all; old; old = old->next)
+		if (old != generation)
+			generation_migrate(old, generation);
 	master_sweep(master);
 	if (!master->options->inetd)
 		sockets_close_others(&master->sockets, generation->policy);

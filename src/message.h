@@ -24,8 +24,10 @@ enum message_kind {
 	MESSAGE_LOG,     /* log from the level in `status` on */
 	MESSAGE_REPORT,  /* of the kind in `report`, about `connection`, into the file that comes with it */
 	MESSAGE_SOCKETS, /* that were wanted: `error`, or some of the family `index` */
-	MESSAGE_DRAIN,   /* accept no more, finish what there is, end */
-	MESSAGE_STOP,    /* end now */
+	MESSAGE_ADOPT,   /* the channel that comes with it: connections come there from the generation before */
+	MESSAGE_MIGRATE, /* accept no more; over the channel that comes with it connections go to the next generation; end */
+	MESSAGE_DRAIN, /* accept no more, finish what there is, end */
+	MESSAGE_STOP,  /* end now */
 };
 
 enum message_program {

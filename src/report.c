@@ -5,6 +5,7 @@
 #include "escape.h"
 #include "fd.h"
 #include "ipc.h"
+#include "past.h"
 #include "proxied.h"
 #include "worker.h"
 #include <errno.h>
@@ -21,7 +22,8 @@
 /* The first bytes of a connection, and who it was. */
 struct kept {
 	uint64_t id;
-	const char *listener, *service, *protocol; /* the policy's; NULL: none */
+	const char *listener, *service, *protocol; /* the policy's, or in `past`; NULL: none */
+	struct past *past;                         /* NULL: none */
 	size_t len;
 	uint8_t bytes[];
 };
@@ -58,11 +60,6 @@ static void write_address(FILE *to, const char *key, const struct address *addre
 	write_text(to, key, address->len ? address_format(address, text) : NULL);
 }
 
-static const char *service_name(const struct connection *connection)
-{
-	return connection->service == SERVICE_NONE ? NULL : connection_service(connection)->name;
-}
-
 static void write_session(FILE *to, const struct connection *connection)
 {
 	const struct worker *worker = connection->worker;
@@ -74,7 +71,7 @@ static void write_session(FILE *to, const struct connection *connection)
 	if (connection->proxied)
 		write_address(to, "via", &connection->proxied->peer);
 	write_text(to, "listener", connection->listener);
-	write_text(to, "service", service_name(connection));
+	write_text(to, "service", connection_service_name(connection));
 	write_text(to, "protocol", connection_protocol(connection));
 	write_text(to, "phase", phase_names[connection->phase]);
 	fprintf(to, ", \"age_s\": %.3f", (double)(now_us - connection->accepted_us) / 1e6);
@@ -110,6 +107,7 @@ static struct kept *kept_new(const struct connection *connection, const uint8_t 
 	kept->id = connection->id;
 	kept->listener = connection->listener;
 	kept->service = kept->protocol = NULL;
+	kept->past = NULL;
 	kept->len = len < most ? len : most;
 	memcpy(kept->bytes, bytes, kept->len);
 	return kept;
@@ -123,6 +121,19 @@ void report_keep(struct connection *connection, const uint8_t *bytes, size_t len
 	connection->kept = kept_new(connection, bytes, len);
 }
 
+const uint8_t *report_kept(const struct connection *connection, uint32_t *ret_len)
+{
+	*ret_len = connection->kept ? (uint32_t)connection->kept->len : 0;
+	return connection->kept ? connection->kept->bytes : NULL;
+}
+
+static void kept_free(struct kept *kept)
+{
+	if (kept)
+		free(kept->past);
+	free(kept);
+}
+
 void report_ended(struct connection *connection)
 {
 	struct worker *worker = connection->worker;
@@ -131,17 +142,19 @@ void report_ended(struct connection *connection)
 	if (!kept)
 		return;
 	connection->kept = NULL;
-	kept->service = service_name(connection);
+	kept->service = connection_service_name(connection);
 	kept->protocol = connection_protocol(connection);
+	kept->past = connection->past;
+	connection->past = NULL;
 	struct kept **place = &worker->recent[worker->n_recent++ % REPORT_RECENT];
-	free(*place);
+	kept_free(*place);
 	*place = kept;
 }
 
 void report_forget_all(struct worker *worker)
 {
 	for (size_t i = 0; i < REPORT_RECENT; i++)
-		free(worker->recent[i]);
+		kept_free(worker->recent[i]);
 }
 
 /* One that is not decided yet has what waits in its socket. */
@@ -155,7 +168,7 @@ static int report_live_evidence(struct connection *connection, FILE *to)
 	}
 	if (!connection->kept)
 		return -ENODATA;
-	connection->kept->service = service_name(connection);
+	connection->kept->service = connection_service_name(connection);
 	connection->kept->protocol = connection_protocol(connection);
 	write_evidence(to, worker, connection->kept, phase_names[connection->phase]);
 	return 0;

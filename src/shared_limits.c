@@ -269,6 +269,21 @@ const char *limits_enter(struct limits *limits, unsigned number, const struct ac
 	return refused;
 }
 
+void limits_enter_again(struct limits *limits, unsigned number, const struct access *access, uint64_t service,
+	const struct address *client, struct limits_ticket *ret)
+{
+	*ret = (struct limits_ticket){ LIMITS_NONE, LIMITS_NONE };
+	if (!access || access->program)
+		return;
+	struct slot *slot = limits_slot(limits, number);
+	uint64_t source = access_source(client);
+
+	if (access->max_connections)
+		slot_enter(limits, slot, limits_key(limits, service, 0, 0), UINT32_MAX, NULL, &ret->service);
+	if (access->per_source && source)
+		slot_enter(limits, slot, limits_key(limits, service, source, 0), UINT32_MAX, NULL, &ret->source);
+}
+
 void limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ticket)
 {
 	slot_leave(&limits->slots[slot], ticket->service);

@@ -40,6 +40,11 @@ uint64_t limits_service(const char *name);
 const char *limits_enter(struct limits *limits, unsigned slot, const struct access *access, uint64_t service,
 	const struct address *client, uint64_t now_us, struct limits_ticket *ret);
 
+/* For a connection that comes from another worker, where it was let in: counts the same, refuses nothing, and its source's rate is not
+ * charged again. */
+void limits_enter_again(struct limits *limits, unsigned slot, const struct access *access, uint64_t service,
+	const struct address *client, struct limits_ticket *ret);
+
 /* Once; clears the ticket. One that was never filled must be LIMITS_NONE twice. */
 void limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ticket);
 

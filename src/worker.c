@@ -2,8 +2,10 @@
  * after worker_run() has given up its privileges it opens nothing but sockets. */
 #include "worker.h"
 #include "connection.h"
+#include "emigration.h"
 #include "fd.h"
 #include "identify.h"
+#include "immigration.h"
 #include "ipc.h"
 #include "listener.h"
 #include "log.h"
@@ -22,7 +24,7 @@
 
 static void worker_end_if_done(struct worker *worker)
 {
-	if (worker->draining && worker->n_connections == 0)
+	if (worker->draining && worker->n_connections == 0 && !worker->immigrations)
 		loop_stop(&worker->loop);
 }
 
@@ -59,6 +61,22 @@ static void worker_orphaned(struct worker *worker)
 	while (worker->asking)
 		connection_admitted(worker, worker->asking->id, false);
 	worker_drain(worker);
+}
+
+/* The next generation serves: all goes there. */
+static void worker_migrate(struct worker *worker, int *channel)
+{
+	if (*channel >= 0)
+		emigration_begin(worker, *channel);
+	*channel = -1;
+	worker_drain(worker);
+}
+
+static void worker_adopt_from(struct worker *worker, int *channel)
+{
+	if (*channel >= 0)
+		immigration_begin(worker, *channel);
+	*channel = -1;
 }
 
 static int worker_ask_for_sockets(void *context, sa_family_t family)
@@ -107,6 +125,10 @@ static void worker_receive(struct worker *worker)
 			log_set_level((enum log_level)message.status);
 		else if (message.kind == MESSAGE_REPORT)
 			report_answer(worker, &message, fds[0]);
+		else if (message.kind == MESSAGE_MIGRATE)
+			worker_migrate(worker, &fds[0]);
+		else if (message.kind == MESSAGE_ADOPT)
+			worker_adopt_from(worker, &fds[0]);
 		else if (message.kind == MESSAGE_DRAIN)
 			worker_drain(worker);
 		else if (message.kind == MESSAGE_STOP)
@@ -277,6 +299,8 @@ static void worker_fini(struct worker *worker)
 		next = worker->spare->next;
 		free(worker->spare);
 	}
+	emigration_free(worker->emigration);
+	immigration_end_all(worker);
 	identifiers_free(worker->identifiers);
 	receivers_free(worker->receivers);
 	free(worker->listeners);

@@ -37,7 +37,9 @@ struct worker_start {
 int worker_run(const struct worker_start *start);
 
 struct connection;
+struct emigration;
 struct identifiers;
+struct immigration;
 struct receivers;
 struct listener;
 
@@ -54,8 +56,10 @@ struct worker {
 	bool draining; /* accepts no more */
 	bool stopping; /* and ends what there is */
 
-	struct connection *connections; /* all that live */
-	struct connection *spare;       /* memory for new ones */
+	struct connection *connections;   /* all that live */
+	struct connection *spare;         /* memory for new ones */
+	struct emigration *emigration;    /* connections go to the next generation; NULL */
+	struct immigration *immigrations; /* and come from the one before */
 	unsigned n_connections, max_connections;
 
 	struct spawner spawner;

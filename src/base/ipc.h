@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define IPC_FDS_MAX 4
+#define IPC_FDS_MAX 8
 
 /* Both ends close-on-exec and non-blocking. 0 or -errno. */
 int ipc_pair(int ret_ends[2]);

@@ -408,6 +408,15 @@ void relay_preface(struct relay *relay, const uint8_t *bytes, size_t len)
 		memcpy(relay->preface, bytes, len);
 }
 
+static void relay_wire(struct relay *relay)
+{
+	relay->turn = (struct task){ .run = relay_turn };
+	relay->idle = (struct timer){ .fired = relay_idle };
+	relay->client.in.ready = relay_client_ready;
+	relay->server.in.ready = relay_server_ready;
+	relay->server.out.ready = relay_program_input_ready;
+}
+
 void relay_start(struct relay *relay, uint32_t client_events, uint32_t server_events)
 {
 	relay->up = (struct relay_flow){
@@ -420,12 +429,8 @@ void relay_start(struct relay *relay, uint32_t client_events, uint32_t server_ev
 	relay->down = (struct relay_flow){ .writable = true };
 	relay->end = RELAY_RUNNING;
 	relay->lingering = false;
-	relay->turn = (struct task){ .run = relay_turn };
-	relay->idle = (struct timer){ .fired = relay_idle };
 	relay->moved_us = relay->loop->now_us;
-	relay->client.in.ready = relay_client_ready;
-	relay->server.in.ready = relay_server_ready;
-	relay->server.out.ready = relay_program_input_ready;
+	relay_wire(relay);
 	flow_source_events(&relay->up, client_events);
 	flow_source_events(&relay->down, server_events);
 	if ((relay->preface_len && !relay->preface) ||
@@ -434,6 +439,26 @@ void relay_start(struct relay *relay, uint32_t client_events, uint32_t server_ev
 	relay->preface = NULL;
 	relay->preface_len = 0;
 	relay_run(relay);
+}
+
+bool relay_is_running(const struct relay *relay)
+{
+	return relay->end == RELAY_RUNNING;
+}
+
+/* What waits in the sockets shows when they are watched: what must be looked at here is what was kept back, and the end. */
+void relay_resume(struct relay *relay)
+{
+	uint64_t due_us = relay->lingering ? relay->loop->now_us + LINGER_US : relay->moved_us + relay->idle_us;
+
+	relay->up.readable = relay->up.writable = true;
+	relay->down.readable = relay->down.writable = true;
+	relay->end = RELAY_RUNNING;
+	relay_wire(relay);
+	if (loop_timer(relay->loop, &relay->idle, due_us) < 0)
+		relay_finish(relay, RELAY_NO_MEMORY);
+	else
+		loop_defer(relay->loop, &relay->turn);
 }
 
 static void side_close(struct loop *loop, struct relay_side *side, bool reset)

@@ -84,6 +84,13 @@ void relay_preface(struct relay *relay, const uint8_t *bytes, size_t len);
 #define RELAY_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 void relay_start(struct relay *relay, uint32_t client_events, uint32_t server_events);
 
+/* Nothing but its end can be told of one that is not. */
+bool relay_is_running(const struct relay *relay);
+
+/* In place of relay_start(), for one that ran in another process: the flows, `moved_us` and `lingering` are as they were there, what
+ * was kept back is in buffers and pipes of this pool. */
+void relay_resume(struct relay *relay);
+
 /* Closes both sides, with a reset where `end` was one, and gives buffers and pipes back. Also stops one that is under way;
  * `done` is not called any more. */
 void relay_close(struct relay *relay, enum relay_end end);

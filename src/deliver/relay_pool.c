@@ -84,17 +84,26 @@ struct relay_pipe *relay_pool_take_pipe(struct relay_pool *pool)
 	if (pool->n_pipes >= PIPES_MAX)
 		return NULL;
 	int ends[2];
-	struct relay_pipe *made = malloc(sizeof(*made));
-	if (!made)
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return NULL;
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
-		free(made);
-		return NULL;
-	}
 	fcntl(ends[1], F_SETPIPE_SZ, PIPE_SIZE);
-	*made = (struct relay_pipe){ .in = ends[0], .out = ends[1] };
-	pool->n_pipes++;
+	struct relay_pipe *made = relay_pool_adopt_pipe(pool, ends[0], ends[1]);
+	if (!made) {
+		fd_close(ends[0]);
+		fd_close(ends[1]);
+	}
 	return made;
+}
+
+struct relay_pipe *relay_pool_adopt_pipe(struct relay_pool *pool, int in, int out)
+{
+	struct relay_pipe *adopted = malloc(sizeof(*adopted));
+
+	if (!adopted)
+		return NULL;
+	*adopted = (struct relay_pipe){ .in = in, .out = out };
+	pool->n_pipes++;
+	return adopted;
 }
 
 void relay_pool_give_pipe(struct relay_pool *pool, struct relay_pipe *pipe, bool empty)

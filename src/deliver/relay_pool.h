@@ -23,5 +23,8 @@ void relay_pool_give_buffer(struct relay_pool *pool, uint8_t *buffer);
 
 struct relay_pipe *relay_pool_take_pipe(struct relay_pool *pool); /* NULL: the bound or the kernel's is reached */
 
+/* One that was another process's, with what is in it; past the bound as well. NULL: no memory, and the ends are still the caller's. */
+struct relay_pipe *relay_pool_adopt_pipe(struct relay_pool *pool, int in, int out);
+
 /* An empty pipe is kept for the next flow; one that still holds bytes is closed. */
 void relay_pool_give_pipe(struct relay_pool *pool, struct relay_pipe *pipe, bool empty);

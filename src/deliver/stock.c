@@ -7,8 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define KEPT_MAX     16
-#define IN_AN_ANSWER 4 /* that many are counted on */
+#define KEPT_MAX 16
 
 struct shelf {
 	sa_family_t family;
@@ -58,7 +57,7 @@ static struct shelf *stock_shelf(struct stock *stock, sa_family_t family)
 
 static void shelf_fill(struct stock *stock, struct shelf *shelf)
 {
-	while (!stock->ended && shelf->n_kept + shelf->n_asked * IN_AN_ANSWER < KEPT_MAX + shelf->n_waiting) {
+	while (!stock->ended && shelf->n_kept + shelf->n_asked * STOCK_SUPPLY < KEPT_MAX + shelf->n_waiting) {
 		if (stock->ask(stock->context, shelf->family) < 0)
 			return;
 		shelf->n_asked++;

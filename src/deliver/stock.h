@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+#define STOCK_SUPPLY 4 /* sockets that an answer is counted on to bring */
+
 struct stock;
 struct shelf;
 

@@ -1,0 +1,9 @@
+/* A connection that comes from another worker: what its message says, put into it. */
+#pragma once
+
+struct connection;
+struct migrant_parts;
+
+/* The descriptors by their places, taken over; the client's is watched from then on. The relay of one that relays is equipped. 0, or
+ * -errno: it must end. */
+int arrival_unpack(struct connection *connection, const struct migrant_parts *parts, int *fds);
