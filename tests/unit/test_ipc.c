@@ -54,18 +54,18 @@ static void both_ends_are_close_on_exec_and_do_not_wait(void **state)
 
 static void messages_keep_their_bounds_and_descriptors(void **state)
 {
-	int ends[2], pipes[4], fds[IPC_FDS_MAX];
+	int ends[2], pipes[IPC_FDS_MAX], fds[IPC_FDS_MAX];
 	char buffer[16];
 	size_t before = count_fds();
 
 	assert_int_equal(ipc_pair(ends), 0);
-	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
-	assert_int_equal(pipe2(pipes + 2, O_CLOEXEC), 0);
+	for (int i = 0; i < IPC_FDS_MAX; i += 2)
+		assert_int_equal(pipe2(pipes + i, O_CLOEXEC), 0);
 	for (size_t n = 0; n <= IPC_FDS_MAX; n++)
-		assert_int_equal(ipc_send(ends[0], "message", n + 1, pipes, n), 0);
+		assert_int_equal(ipc_send(ends[0], "a message", n + 1, pipes, n), 0);
 	for (size_t n = 0; n <= IPC_FDS_MAX; n++) {
 		assert_int_equal(ipc_receive(ends[1], buffer, sizeof buffer, fds), n + 1);
-		assert_memory_equal(buffer, "message", n + 1);
+		assert_memory_equal(buffer, "a message", n + 1);
 		for (size_t i = 0; i < IPC_FDS_MAX; i++) {
 			if (i >= n) {
 				assert_int_equal(fds[i], -1);
@@ -76,7 +76,7 @@ static void messages_keep_their_bounds_and_descriptors(void **state)
 			fd_close(fds[i]);
 		}
 	}
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < IPC_FDS_MAX; i++)
 		fd_close(pipes[i]);
 	fd_close(ends[0]);
 	fd_close(ends[1]);
@@ -98,10 +98,12 @@ static void a_message_too_long_leaves_nothing_open(void **state)
 	fd_close(ends[1]);
 }
 
+#define TOO_MANY (IPC_FDS_MAX + 2)
+
 static void too_many_descriptors_leave_nothing_open(void **state)
 {
 	int ends[2], fds[IPC_FDS_MAX];
-	char buffer[4], control[CMSG_SPACE(6 * sizeof(int))] = { 0 };
+	char buffer[4], control[CMSG_SPACE(TOO_MANY * sizeof(int))] = { 0 };
 	struct iovec part = { .iov_base = buffer, .iov_len = 1 };
 	struct msghdr header = {
 		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
@@ -111,8 +113,8 @@ static void too_many_descriptors_leave_nothing_open(void **state)
 	buffer[0] = 'x';
 	rights->cmsg_level = SOL_SOCKET;
 	rights->cmsg_type = SCM_RIGHTS;
-	rights->cmsg_len = CMSG_LEN(6 * sizeof(int));
-	memcpy(CMSG_DATA(rights), (int[]){ 0, 0, 0, 0, 0, 0 }, 6 * sizeof(int));
+	rights->cmsg_len = CMSG_LEN(TOO_MANY * sizeof(int));
+	memcpy(CMSG_DATA(rights), (int[TOO_MANY]){ 0 }, TOO_MANY * sizeof(int));
 	assert_int_equal(ipc_pair(ends), 0);
 	size_t before = count_fds();
 	assert_int_equal(sendmsg(ends[0], &header, 0), 1);
