@@ -106,6 +106,7 @@ static void connection_begin(struct connection *connection, int fd)
 		connection_end(connection, END_NO_MEMORY);
 		return;
 	}
+	relay->client.in.sole = relay->client.prompt = connection->came_in; /* from a listener with TCP_NODELAY */
 	undecided_begin(connection, by);
 }
 
@@ -357,6 +358,7 @@ void connection_leave(struct connection *connection)
 {
 	struct worker *worker = connection->worker;
 
+	connection->relay.client.in.sole = connection->relay.server.in.sole = false;
 	account_left(connection);
 	connection_give_back(connection, END_FINISHED);
 	free(connection->kept);
@@ -369,7 +371,7 @@ void connection_leave(struct connection *connection)
 
 static void connection_close_client(struct connection *connection, bool reset)
 {
-	int fd = loop_unwatch(&connection->worker->loop, &connection->relay.client.in);
+	int fd = loop_unwatch_to_close(&connection->worker->loop, &connection->relay.client.in);
 	if (reset)
 		fd_reset(fd);
 	else
@@ -413,7 +415,7 @@ static void connection_release(struct connection *connection, enum connection_en
 		connection_discard_input(connection);
 	relay_preface(&connection->relay, NULL, 0);
 	connection_close_client(connection, reset);
-	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.in));
+	fd_close(loop_unwatch_to_close(&connection->worker->loop, &connection->relay.server.in));
 	fd_close(loop_unwatch(&connection->worker->loop, &connection->relay.server.out));
 }
 

@@ -162,6 +162,7 @@ static void delivery_hand_over(struct connection *connection)
 		.done = delivery_handed_over,
 	};
 	connection->handing.due_us = worker->loop.now_us + worker->policy->connect_timeout_us;
+	connection->relay.client.in.sole = false;
 	fd_set_nonblocking(fd, false);
 	delivery_send_over(connection);
 }
@@ -198,6 +199,7 @@ static void delivery_fill_spawn(struct spawn_request *request, struct message *m
 static void delivery_spawn(struct connection *connection)
 {
 	connection->phase = PHASE_SPAWNING;
+	connection->relay.client.in.sole = false;
 	connection->spawning = (struct spawn_request){ .fill = delivery_fill_spawn, .started = delivery_spawned };
 	spawner_ask(&connection->worker->spawner, &connection->spawning);
 }

@@ -129,5 +129,6 @@ void proxied_announce(struct connection *connection, const struct target *target
 	ssize_t n = send(connection->relay.server.in.fd, header, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	size_t sent = n > 0 ? (size_t)n : 0; /* the relay meets the same error, and knows what to do */
 	connection->relay.pool = worker->relay_pool;
+	connection->relay.server.written = true;
 	relay_preface(&connection->relay, header + sent, len - sent);
 }

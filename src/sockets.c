@@ -83,7 +83,9 @@ static void socket_set_options(int fd, const struct listener_policy *listener, b
 			keepalive_s = KEEPALIVE_SYSTEM;
 		fd_close(other);
 	}
-	dial_set_options(fd, family, keepalive_s);
+	dial_set_keepalive(fd, family, keepalive_s);
+	if (family != AF_UNIX)
+		fd_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (listener->freebind)
 		fd_set_option(fd, IPPROTO_IP, IP_FREEBIND, 1); /* of IPv6 too */
 }

@@ -28,6 +28,7 @@ int loop_watch(struct loop *loop, struct watch *watch, int fd, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.ptr = watch };
 	watch->fd = -1;
+	watch->sole = false;
 	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
 		return -errno;
 	watch->fd = fd;
@@ -44,10 +45,19 @@ int loop_unwatch(struct loop *loop, struct watch *watch)
 {
 	int fd = watch->fd;
 	watch->fd = -1;
-	/* Asked of the kernel even where the caller closes the descriptor next: another process may hold the same socket (a
-	 * program that was spawned on it), and then close() alone would leave it in the epoll set. */
 	if (fd >= 0)
 		epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+	return fd;
+}
+
+/* Where another process holds the same socket (a program that was spawned on it), close() alone would leave it in the epoll
+ * set. */
+int loop_unwatch_to_close(struct loop *loop, struct watch *watch)
+{
+	int fd = watch->fd;
+	if (!watch->sole)
+		return loop_unwatch(loop, watch);
+	watch->fd = -1;
 	return fd;
 }
 

@@ -14,7 +14,8 @@
 #define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 struct watch {
-	int fd; /* -1: not watched */
+	int fd;    /* -1: not watched */
+	bool sole; /* no other process holds what is watched: closing it ends the watch as well. For the caller to set after loop_watch() */
 	void (*ready)(struct watch *watch, uint32_t events);
 };
 
@@ -43,6 +44,9 @@ int loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events);
 
 /* Stops watching and hands the descriptor back (-1 when none was watched). */
 int loop_unwatch(struct loop *loop, struct watch *watch);
+
+/* The same for a caller that closes it at once, which saves a call to the kernel where `sole` says so. */
+int loop_unwatch_to_close(struct loop *loop, struct watch *watch);
 
 int loop_timer(struct loop *loop, struct timer *timer, uint64_t due_us);
 void loop_timer_stop(struct loop *loop, struct timer *timer);

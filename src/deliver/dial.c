@@ -10,11 +10,10 @@
 #define RETRY_US    20000
 #define EVERY_EVENT (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
-void dial_set_options(int fd, sa_family_t family, int keepalive_s)
+void dial_set_keepalive(int fd, sa_family_t family, int keepalive_s)
 {
 	if (family == AF_UNIX)
 		return;
-	fd_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	fd_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, keepalive_s != 0);
 	if (keepalive_s > 0)
 		fd_set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepalive_s);
@@ -47,12 +46,14 @@ static int dial_bind(struct dial *dial, int fd)
 /* Takes over the socket. -EINPROGRESS: under way, dial_ready() will hear of it. 0: connected at once, as UNIX sockets do. */
 static int dial_connect(struct dial *dial, int fd, const struct address *to)
 {
-	dial_set_options(fd, to->sa.sa_family, dial->keepalive_s);
+	dial_set_keepalive(fd, to->sa.sa_family, dial->keepalive_s);
 	int error = dial->from ? dial_bind(dial, fd) : 0;
 	if (error == 0)
 		error = connect(fd, &to->sa, to->len) < 0 ? -errno : 0;
 	if (error == 0 || error == -EINPROGRESS) {
 		int r = loop_watch(dial->loop, dial->socket, fd, EVERY_EVENT);
+		dial->socket->sole =
+			!dial->from; /* else the master made it, and its own descriptor is closed some time */
 		if (r == 0)
 			return error;
 		error = r;
@@ -159,7 +160,7 @@ static void dial_from_start(struct dial *dial)
 static void dial_next_address(struct dial *dial, int error)
 {
 	stock_cancel(&dial->waiter);
-	fd_close(loop_unwatch(dial->loop, dial->socket));
+	fd_close(loop_unwatch_to_close(dial->loop, dial->socket));
 	dial->error = error;
 	dial->address++;
 	dial_advance(dial);
@@ -207,7 +208,8 @@ void dial_ready(struct dial *dial, uint32_t events)
 
 	if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
 		return;
-	getsockopt(dial->socket->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	if (events & (EPOLLERR | EPOLLHUP))
+		getsockopt(dial->socket->fd, SOL_SOCKET, SO_ERROR, &error, &len);
 	if (error == 0 && !(events & EPOLLOUT))
 		return;
 	if (error == 0) {
@@ -221,5 +223,5 @@ void dial_cancel(struct dial *dial)
 {
 	loop_timer_stop(dial->loop, &dial->patience);
 	stock_cancel(&dial->waiter);
-	fd_close(loop_unwatch(dial->loop, dial->socket));
+	fd_close(loop_unwatch_to_close(dial->loop, dial->socket));
 }

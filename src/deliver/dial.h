@@ -39,5 +39,5 @@ void dial_ready(struct dial *dial, uint32_t events);
 /* Gives up: what is open is closed, `done` is not called any more. Harmless when nothing is under way. */
 void dial_cancel(struct dial *dial);
 
-/* What every TCP socket of a relay has: no delay, and keepalive as it was asked for (target.h). Harmless on another. */
-void dial_set_options(int fd, sa_family_t family, int keepalive_s);
+/* Keepalive of a TCP socket, as it was asked for (target.h). Harmless on another. */
+void dial_set_keepalive(int fd, sa_family_t family, int keepalive_s);

@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -112,6 +114,13 @@ static void terminal_end_input(int fd)
 	(void)n; /* a terminal whose input is full has a program that does not read: the idle timeout is for it */
 }
 
+/* The sink has nothing more to say either, and will be closed at once: that tells it, unless somebody else holds it too. */
+static bool close_will_tell(struct relay *relay, struct relay_flow *flow)
+{
+	const struct relay_flow *other = flow_is_up(relay, flow) ? &relay->down : &relay->up;
+	return other->ended && other->told && flow_sink(relay, flow)->in.sole;
+}
+
 /* All that came before EOF is delivered: now tell the sink. */
 static enum step flow_tell_end(struct relay *relay, struct relay_flow *flow)
 {
@@ -123,16 +132,28 @@ static enum step flow_tell_end(struct relay *relay, struct relay_flow *flow)
 		fd_close(loop_unwatch(relay->loop, &sink->out));
 	else if (sink->kind == SIDE_TERMINAL)
 		terminal_end_input(sink->in.fd);
-	else if (shutdown(sink->in.fd, SHUT_WR) < 0 && errno != ENOTCONN)
+	else if (!close_will_tell(relay, flow) && shutdown(sink->in.fd, SHUT_WR) < 0 && errno != ENOTCONN)
 		return sink_failed(relay, flow);
 	relay->moved_us = relay->loop->now_us;
 	return STEP_WAIT;
 }
 
+/* The first bytes leave at once in any case, since nothing is under way before them: TCP_NODELAY is for those that follow, and
+ * most connections have none. */
+static ssize_t side_write(struct relay_side *side, const uint8_t *bytes, size_t len)
+{
+	if (side->written && !side->prompt && side->kind == SIDE_SOCKET) {
+		fd_set_option(side->in.fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		side->prompt = true;
+	}
+	side->written = true;
+	return write(side_out(side), bytes, len);
+}
+
 static enum step flow_write_pending(struct relay *relay, struct relay_flow *flow)
 {
 	size_t left = flow->pending_len - flow->pending_at;
-	ssize_t n = write(side_out(flow_sink(relay, flow)), flow->pending + flow->pending_at, left);
+	ssize_t n = side_write(flow_sink(relay, flow), flow->pending + flow->pending_at, left);
 	if (n < 0 && errno == EINTR)
 		return STEP_MOVED;
 	if (n < 0 && errno == EAGAIN) {
@@ -207,7 +228,7 @@ static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
 
 	ssize_t put;
 	do
-		put = write(side_out(flow_sink(relay, flow)), shared, (size_t)got);
+		put = side_write(flow_sink(relay, flow), shared, (size_t)got);
 	while (put < 0 && errno == EINTR);
 	if (put < 0 && errno != EAGAIN)
 		return sink_failed(relay, flow);
@@ -463,7 +484,7 @@ void relay_resume(struct relay *relay)
 
 static void side_close(struct loop *loop, struct relay_side *side, bool reset)
 {
-	int fd = loop_unwatch(loop, &side->in);
+	int fd = loop_unwatch_to_close(loop, &side->in);
 	if (reset && side->kind == SIDE_SOCKET)
 		fd_reset(fd);
 	else

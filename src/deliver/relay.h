@@ -34,6 +34,8 @@ struct relay_side {
 	struct watch in;
 	struct watch out;
 	enum side_kind kind;
+	bool written; /* something was, by the relay */
+	bool prompt;  /* it has TCP_NODELAY, or cannot have it */
 };
 
 /* One direction. */
