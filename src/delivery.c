@@ -75,6 +75,9 @@ static void delivery_connect(struct connection *connection, const struct target 
 		.n_backends = target->connect.n_backends,
 		.keepalive_s = target->connect.keepalive_s,
 		.from = target->connect.transparent ? &connection->client : NULL,
+		.talks = target->connect.send_proxy ||
+			(connection->protocol != PROTOCOL_NONE && !connection->skips_banner &&
+				!connection->owes_greeting),
 		.stock = worker->stock,
 		.due_us = due_us,
 		.socket = &connection->relay.server.in,

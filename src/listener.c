@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#define BATCH    64     /* accepted before others get their turn; what is left is reported again */
+#define BATCH    64     /* most that are accepted before others get their turn; what is left is reported again */
 #define PAUSE_US 100000 /* what failed would fail at once again: that would spin */
 #define TELL_US  1000000
 
@@ -123,11 +123,24 @@ static void listener_yield(struct listener *listener)
 		listener_pause(listener);
 }
 
+/* An accept that finds nobody costs as much as half an accept. So no more are taken than came the last time, unless it turned out at
+ * once that there were more. */
 static void listener_ready(struct watch *watch, uint32_t events)
 {
 	struct listener *listener = container_of(watch, struct listener, watch);
-	for (int i = 0; i < BATCH && listener_accept_one(listener); i++)
-		;
+	uint32_t turn = listener->worker->loop.turn;
+	unsigned n = 0;
+
+	if (listener->batch == 0)
+		listener->batch = 1;
+	else if (listener->all_taken && turn == listener->turn + 1 && listener->batch < BATCH)
+		listener->batch *= 2;
+	while (n < listener->batch && listener_accept_one(listener))
+		n++;
+	listener->all_taken = n == listener->batch;
+	if (!listener->all_taken)
+		listener->batch = n ? n : 1;
+	listener->turn = turn;
 	listener_yield(listener);
 }
 

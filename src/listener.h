@@ -1,4 +1,4 @@
-/* Accepting: until the queue is empty or others had to wait long enough, shedding before anything is allocated. */
+/* Accepting: as many as are there, or until others had to wait long enough; shedding before anything is allocated. */
 #pragma once
 #include "loop.h"
 #include "policy.h"
@@ -16,6 +16,9 @@ struct listener {
 	struct timer resume; /* out of descriptors: until accepting is tried again */
 	uint64_t told_us;    /* when that was last logged */
 	unsigned shed;       /* since then */
+	unsigned batch;      /* how many are accepted before others get their turn */
+	uint32_t turn;       /* of the loop, when it last was ready */
+	bool all_taken;      /* as many as `batch` were there then */
 };
 
 int listener_start(struct listener *listener); /* 0 or -errno */

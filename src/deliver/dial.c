@@ -47,6 +47,9 @@ static int dial_bind(struct dial *dial, int fd)
 static int dial_connect(struct dial *dial, int fd, const struct address *to)
 {
 	dial_set_keepalive(fd, to->sa.sa_family, dial->keepalive_s);
+	/* The ACK that ends the handshake then comes with the bytes. */
+	if (dial->talks && to->sa.sa_family != AF_UNIX)
+		fd_set_option(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
 	int error = dial->from ? dial_bind(dial, fd) : 0;
 	if (error == 0)
 		error = connect(fd, &to->sa, to->len) < 0 ? -errno : 0;

@@ -15,6 +15,7 @@ struct dial {
 	int keepalive_s; /* of target.h */
 	/* To come from, by its port where that is free, with a socket out of `stock`. NULL: whatever the kernel takes. */
 	const struct address *from;
+	bool talks; /* bytes for the backend are there already */
 	struct stock *stock;
 	uint64_t due_us; /* the caller's deadline: every address gets an equal share of what is left */
 	/* The caller's: watches the socket while it connects and from then on. What it sees goes to dial_ready(). */

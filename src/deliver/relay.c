@@ -140,20 +140,22 @@ static enum step flow_tell_end(struct relay *relay, struct relay_flow *flow)
 
 /* The first bytes leave at once in any case, since nothing is under way before them: TCP_NODELAY is for those that follow, and
  * most connections have none. */
-static ssize_t side_write(struct relay_side *side, const uint8_t *bytes, size_t len)
+static ssize_t side_write(struct relay_side *side, const uint8_t *bytes, size_t len, bool more)
 {
 	if (side->written && !side->prompt && side->kind == SIDE_SOCKET) {
 		fd_set_option(side->in.fd, IPPROTO_TCP, TCP_NODELAY, 1);
 		side->prompt = true;
 	}
 	side->written = true;
-	return write(side_out(side), bytes, len);
+	if (side->kind != SIDE_SOCKET)
+		return write(side_out(side), bytes, len);
+	return send(side->in.fd, bytes, len, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 }
 
 static enum step flow_write_pending(struct relay *relay, struct relay_flow *flow)
 {
 	size_t left = flow->pending_len - flow->pending_at;
-	ssize_t n = side_write(flow_sink(relay, flow), flow->pending + flow->pending_at, left);
+	ssize_t n = side_write(flow_sink(relay, flow), flow->pending + flow->pending_at, left, false);
 	if (n < 0 && errno == EINTR)
 		return STEP_MOVED;
 	if (n < 0 && errno == EAGAIN) {
@@ -227,8 +229,9 @@ static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
 		return STEP_MOVED;
 
 	ssize_t put;
+	bool last = flow->hung_up && got < RELAY_BUFFER_SIZE; /* EOF comes next, and can leave in the same packet */
 	do
-		put = side_write(flow_sink(relay, flow), shared, (size_t)got);
+		put = side_write(flow_sink(relay, flow), shared, (size_t)got, last);
 	while (put < 0 && errno == EINTR);
 	if (put < 0 && errno != EAGAIN)
 		return sink_failed(relay, flow);
