@@ -64,10 +64,11 @@ accuracy: packages-build packages-accuracy
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/accuracy/accuracy.py --usher $(BUILD)/src/usher $(ACCURACY)
 
-fuzz: packages-build packages-test
+# make fuzz SECONDS=600 FUZZERS="probes policy": those alone
+fuzz: packages-build packages-fuzz
 	@test -e build-fuzz/build.ninja || CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 	@ninja -C build-fuzz --quiet
-	@scripts/fuzz build-fuzz $(SECONDS)
+	@scripts/fuzz build-fuzz $(SECONDS) $(FUZZERS)
 
 lint:
 	clang-format --dry-run -Werror $(SOURCES)

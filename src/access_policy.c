@@ -67,38 +67,43 @@ static void policy_read(struct access_policy *policy, struct reader *reader)
 			policy->state);
 }
 
-int access_policy_load(struct access_policy **ret, const char *file, struct complaints *complaints)
+int access_policy_load_text(
+	struct access_policy **ret, const char *file, const char *text, size_t len, struct complaints *complaints)
 {
-	size_t errors = complaints->errors, room = 0;
-	char *text = NULL;
-	FILE *from = fopen(file, "re");
-	struct reader *reader = NULL;
-
-	errno = 0;
-	ssize_t len = from ? getdelim(&text, &room, EOF, from) : -1;
-	if (!from || (len < 0 && ferror(from))) {
-		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "cannot be read: %s", strerror(errno));
-		free(text);
-		if (from)
-			fclose(from);
-		return -EINVAL;
-	}
-	fclose(from);
-
+	size_t errors = complaints->errors;
 	struct arena *arena = arena_new();
 	struct access_policy *policy = arena_alloc(arena, sizeof(*policy));
+
 	policy->arena = arena;
-	reader = reader_new(file, true, len > 0 ? text : "", len > 0 ? (size_t)len : 0, complaints);
+	struct reader *reader = reader_new(file, true, text, len, complaints);
 	if (reader)
 		policy_read(policy, reader);
 	reader_free(reader);
-	free(text);
 	if (complaints->errors > errors) {
 		access_policy_free(policy);
 		return -EINVAL;
 	}
 	*ret = policy;
 	return 0;
+}
+
+int access_policy_load(struct access_policy **ret, const char *file, struct complaints *complaints)
+{
+	FILE *from = fopen(file, "re");
+	char *text = NULL;
+	size_t room = 0;
+	int error = -EINVAL;
+
+	ssize_t len = from ? getdelim(&text, &room, EOF, from) : -1;
+	if (!from || (len < 0 && ferror(from)))
+		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "cannot be read: %s", strerror(errno));
+	else
+		error = access_policy_load_text(
+			ret, file, len > 0 ? text : "", len > 0 ? (size_t)len : 0, complaints);
+	free(text);
+	if (from)
+		fclose(from);
+	return error;
 }
 
 void access_policy_free(struct access_policy *policy)

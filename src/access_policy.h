@@ -20,6 +20,8 @@ struct access_policy {
 
 /* 0, or -EINVAL with at least one error among the complaints. */
 int access_policy_load(struct access_policy **ret, const char *file, struct complaints *complaints);
+int access_policy_load_text(
+	struct access_policy **ret, const char *file, const char *text, size_t len, struct complaints *complaints);
 void access_policy_free(struct access_policy *policy); /* accepts NULL */
 
 /* The first rule that names the protocol, or any; NULL: none. */

@@ -5,18 +5,15 @@
  * socket. One descriptor is kept in reserve, so that there is an answer when all others are used up. Owns the socket, its path
  * and its clients. */
 #include "control.h"
+#include "control_socket.h"
 #include "escape.h"
 #include "fd.h"
 #include "log.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define GROUPS_MAX 256
@@ -139,12 +136,13 @@ static void client_status(struct client *client)
 
 /* ---- what workers report ------------------------------------------------------------------------------------------------ */
 
+/* The worker may still be writing, or was taken over and writes for ever. */
 static void part_copy(int fd, FILE *to)
 {
 	char buffer[65536];
 	off_t at = 0;
 
-	for (ssize_t n; (n = pread(fd, buffer, sizeof(buffer), at)) > 0; at += n)
+	for (ssize_t n; at < CONTROL_PART_MAX && (n = pread(fd, buffer, sizeof(buffer), at)) > 0; at += n)
 		fwrite(buffer, 1, (size_t)n, to);
 }
 
@@ -160,7 +158,7 @@ static const char *report_failure(const struct client *client)
 	case -EOPNOTSUPP:
 		return "no evidence is kept, expected `keep_evidence' in the configuration";
 	default:
-		return strerrordesc_np(-client->part_error);
+		return "the worker cannot tell";
 	}
 }
 
@@ -429,70 +427,16 @@ static void control_close(struct control *control)
 	fd_close(loop_unwatch(control->loop, &control->listener));
 }
 
-/* One that nobody answers at is what a killed usher left. */
-static bool is_served(const struct sockaddr_un *address)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool served =
-		fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN);
-
-	fd_close(fd);
-	return served;
-}
-
-/* In the folder that is made for it where there is none, as /run is emptied when the machine starts. */
-static void folder_make(const char *path)
-{
-	char folder[108];
-	const char *slash = strrchr(path, '/');
-
-	snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
-	if (slash > path)
-		mkdir(folder, 0755);
-}
-
-static int control_bind(const struct policy *policy, const struct sockaddr_un *address)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int error = 0;
-
-	if (fd < 0)
-		return -errno;
-	mode_t before = umask(0177); /* nobody comes in between bind and chmod */
-	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
-		error = -errno;
-	umask(before);
-	if (error == 0 && policy->control_has_group && chown(address->sun_path, (uid_t)-1, policy->control_gid) < 0)
-		error = -errno;
-	if (error == 0 && chmod(address->sun_path, policy->control_mode) < 0)
-		error = -errno;
-	if (error == 0 && listen(fd, CONTROL_CLIENTS) < 0)
-		error = -errno;
-	if (error == 0)
-		return fd;
-	fd_close(fd);
-	return error;
-}
-
 int control_listen(struct control *control, const struct policy *policy)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-
 	control->has_group = policy->control_has_group;
 	control->gid = policy->control_gid;
 	if (control->path && policy->control && strcmp(control->path, policy->control) == 0)
-		return chmod(control->path, policy->control_mode) < 0 ? -errno : 0;
+		return control_socket_admit(policy);
 	control_close(control);
 	if (!policy->control)
 		return 0;
-	folder_make(policy->control);
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", policy->control);
-	if (is_served(&address))
-		return -EADDRINUSE;
-	struct stat there;
-	if (lstat(policy->control, &there) == 0 && (!S_ISSOCK(there.st_mode) || unlink(policy->control) < 0))
-		return -EEXIST;
-	int fd = control_bind(policy, &address);
+	int fd = control_socket_open(policy);
 	if (fd < 0)
 		return fd;
 	control->path = strdup(policy->control);

@@ -1,13 +1,13 @@
-/* status, sessions, close, drain, reload, log: ask a running usher, and print what it says for people, or as it came.
+/* status, sessions, close, drain, reload, log: ask a running usher, and have what it says shown.
  *
  * Refuses to guess where it runs: the socket is named, or that of the configuration, or the usual one. Owns what it was told. */
 #include "control_client.h"
 #include "command.h"
+#include "control_show.h"
 #include "fd.h"
 #include "policy.h"
 #include <errno.h>
 #include <getopt.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -95,138 +95,6 @@ int control_path(const char *socket, const char *file, char *ret, size_t size)
 	return error;
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------------- */
-
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "-";
-}
-
-static json_int_t whole_of(const json_t *object, const char *key)
-{
-	return json_integer_value(json_object_get(object, key));
-}
-
-static const char *size_text(json_int_t bytes, char buf[32])
-{
-	static const char units[] = " KMGTP";
-	double size = (double)bytes;
-	size_t unit = 0;
-
-	while (size >= 1024 && unit + 2 < sizeof(units)) {
-		size /= 1024;
-		unit++;
-	}
-	snprintf(buf, 32, unit ? "%.1f %ciB" : "%.0f B", size, units[unit]);
-	return buf;
-}
-
-static const char *duration_text(double seconds, char buf[32])
-{
-	if (seconds < 60)
-		snprintf(buf, 32, "%.1f s", seconds);
-	else if (seconds < 3600)
-		snprintf(buf, 32, "%.0f min", seconds / 60);
-	else if (seconds < 86400)
-		snprintf(buf, 32, "%.1f h", seconds / 3600);
-	else
-		snprintf(buf, 32, "%.1f d", seconds / 86400);
-	return buf;
-}
-
-static void print_counts(const json_t *counts, const char *title)
-{
-	const char *key;
-	json_t *value;
-	bool any = false;
-
-	json_object_foreach((json_t *)counts, key, value)
-	{
-		if (json_integer_value(value) == 0)
-			continue;
-		printf("%s%s %lld", any ? ", " : title, key, (long long)json_integer_value(value));
-		any = true;
-	}
-	if (any)
-		putchar('\n');
-}
-
-static void print_status(const json_t *status)
-{
-	char a[32], b[32];
-	size_t i;
-	json_t *one;
-
-	printf("usher %s, process %lld, %s for %s, %lld connections\n", text_of(status, "version"),
-		(long long)whole_of(status, "pid"), text_of(status, "state"),
-		duration_text((double)(time(NULL) - whole_of(status, "since")), a),
-		(long long)whole_of(status, "connections"));
-	json_array_foreach(json_object_get(status, "generations"), i, one) printf("  %s: %zu workers, %s\n",
-		text_of(one, "state"), json_array_size(json_object_get(one, "workers")), text_of(one, "file"));
-	printf("\n%-32s %8s %10s %8s\n", "listener", "open", "accepted", "shed");
-	json_array_foreach(json_object_get(status, "listeners"), i, one)
-		printf("%-32s %8lld %10lld %8lld\n", text_of(one, "address"), (long long)whole_of(one, "open"),
-			(long long)whole_of(one, "accepted"), (long long)whole_of(one, "shed"));
-	printf("\n%-20s %8s %10s %8s %12s %12s\n", "service", "open", "total", "failed", "up", "down");
-	json_array_foreach(json_object_get(status, "services"), i, one)
-		printf("%-20s %8lld %10lld %8lld %12s %12s\n", text_of(one, "name"), (long long)whole_of(one, "open"),
-			(long long)whole_of(one, "total"), (long long)whole_of(one, "failed"),
-			size_text(whole_of(one, "bytes_up"), a), size_text(whole_of(one, "bytes_down"), b));
-	putchar('\n');
-	print_counts(json_object_get(status, "ended"), "ended:   ");
-	print_counts(json_object_get(status, "refused"), "refused: ");
-	print_counts(json_object_get(status, "shed"), "shed:    ");
-}
-
-static void print_session(const json_t *session)
-{
-	char age[32], up[32], down[32];
-
-	printf("%-8lld %-24s %-14s %-10s %-12s %8s %10s %10s\n", (long long)whole_of(session, "id"),
-		text_of(session, "client"), text_of(session, "service"), text_of(session, "protocol"),
-		text_of(session, "phase"), duration_text(json_real_value(json_object_get(session, "age_s")), age),
-		size_text(whole_of(session, "bytes_up"), up), size_text(whole_of(session, "bytes_down"), down));
-}
-
-/* 1 where it says that something went wrong. */
-static int print_line(const char *word, const json_t *line)
-{
-	const char *error = json_string_value(json_object_get(line, "error"));
-
-	if (error) {
-		fprintf(stderr, "usher: %s\n", error);
-		return 1;
-	}
-	if (strcmp(word, "status") == 0)
-		print_status(line);
-	else if (strcmp(word, "sessions") == 0)
-		print_session(line);
-	else
-		printf("%s\n", text_of(line, "done"));
-	return 0;
-}
-
-static int print_answer(const char *word, char *answer, bool json)
-{
-	int status = 0;
-
-	if (!json && strcmp(word, "sessions") == 0 && *answer == '{')
-		printf("%-8s %-24s %-14s %-10s %-12s %8s %10s %10s\n", "id", "client", "service", "protocol", "phase",
-			"age", "up", "down");
-	for (char *line = strtok(answer, "\n"); line; line = strtok(NULL, "\n")) {
-		json_t *value = json_loads(line, 0, NULL);
-		if (json) {
-			puts(line);
-			status |= json_object_get(value, "error") != NULL;
-		} else if (value) {
-			status |= print_line(word, value);
-		}
-		json_decref(value);
-	}
-	return status;
-}
-
 /* ---- commands ------------------------------------------------------------------------------------------------------------ */
 
 static int usage(const char *word, const char *argument)
@@ -271,7 +139,7 @@ static int command_ask(const char *word, int argc, char **argv, const char *argu
 	char *answer = control_ask(path, request);
 	if (!answer)
 		return 1;
-	int status = print_answer(word, answer, options.json);
+	int status = control_show(word, answer, options.json, stdout);
 	free(answer);
 	return status;
 }

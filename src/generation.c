@@ -186,6 +186,7 @@ static int service_start(struct generation *generation, const struct service *se
 	int client, struct message *answer, int fds[2])
 {
 	uint64_t now_us = clock_monotonic_us();
+	bool greeted = false;
 	pid_t pid = 0;
 
 	const char *limit =
@@ -194,7 +195,8 @@ static int service_start(struct generation *generation, const struct service *se
 		strncpy(answer->refused, limit, sizeof(answer->refused) - 1);
 		return -EACCES;
 	}
-	int error = program_start(&service->target.exec, service->name, request, client, fds, &pid, &answer->greeted);
+	int error = program_start(&service->target.exec, service->name, request, client, fds, &pid, &greeted);
+	answer->greeted = greeted;
 	if (error < 0)
 		return error;
 	log_debug("connection %lu: %s is process %d", (unsigned long)request->connection,

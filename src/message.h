@@ -50,7 +50,7 @@ struct message {
 	uint32_t index;               /* of it in the policy */
 	int32_t error;                /* 0 or -errno */
 	int32_t status;
-	bool greeted;    /* of a request: TCPMUX's + is due before the program's output; of its answer: it was sent */
+	uint8_t greeted; /* of a request: TCPMUX's + is due before the program's output; of its answer: it was sent */
 	uint64_t serial; /* of the request, within its worker */
 	uint64_t connection; /* for the log */
 	struct address client;

@@ -47,8 +47,9 @@ static void every_word_is_known(void **state)
 
 static void everything_else_is_refused(void **state)
 {
-	static const char *const wrong[] = { "", " ", "statu", "statuss", "STATUS", "status x", "close", "close ", "close x",
-		"close 1 2", "close -1", "close 1234567890123456789", "log", "log loud", "log debug ", "evidence 0x1", "close 1\r" };
+	static const char *const wrong[] = { "", " ", "statu", "statuss", "STATUS", "status x", "close", "close ",
+		"close x", "close 1 2", "close -1", "close 1234567890123456789", "log", "log loud", "log debug ",
+		"evidence 0x1", "close 1\r" };
 	struct control_request request;
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)

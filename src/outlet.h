@@ -1,0 +1,30 @@
+/* Where log lines go: a file, stderr, syslog or the journal. In the logger process only, which may wait. */
+#pragma once
+#include "policy.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define OUTLET_CHUNK (64 * 1024)
+
+/* Zero but for the sink, the facility, the descriptor and `prefixed`. */
+struct outlet {
+	enum log_sink sink;
+	int facility;     /* of syslog and the journal */
+	int fd;           /* stderr or the file; -1 for the others */
+	bool prefixed;    /* whoever reads our stderr understands "<N>" */
+	bool broken_line; /* what was written last did not end its line */
+	uint64_t lost;    /* lines that could not be written and were not told yet */
+	int error;        /* why */
+	size_t out_len;
+	char out[OUTLET_CHUNK];
+	size_t in_len; /* a line whose end has not been read yet, then what is read */
+	char in[OUTLET_CHUNK];
+};
+
+/* Reads what is in the pipe, once, and writes the lines. False once there will be no more: everyone who could write has closed
+ * the pipe. */
+bool outlet_read(struct outlet *outlet, int pipe_fd);
+
+/* Another file from now on. Takes it over and closes the one before. */
+void outlet_reopen(struct outlet *outlet, int fd);

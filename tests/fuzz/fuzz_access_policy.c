@@ -1,0 +1,61 @@
+/* A policy of usher-access of any text: it is taken or complained of, and what is taken judges any client. Text that includes
+ * files is left out. */
+#include "access_policy.h"
+#include <arpa/inet.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* libconfig 1.5 loses the string that it was reading where it meets a syntax error, and libFuzzer would look for what was lost
+ * after every such run. The unit tests watch for what we lose. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+
+static void require(bool condition)
+{
+	if (!condition)
+		abort();
+}
+
+static void rule_judge(const struct access_policy *policy, const struct access_rule *rule)
+{
+	static const char *const clients[] = { "192.0.2.1:1", "[2001:db8::1]:1", "[::ffff:198.51.100.7]:1",
+		"unix:/x" };
+
+	for (size_t i = 0; i < sizeof(clients) / sizeof(clients[0]); i++) {
+		struct address client;
+		require(address_parse(&client, clients[i]) == 0);
+		const char *refused = access_judge(&rule->access, &client, 1780000000);
+		require(!refused || *refused);
+		access_source(&client);
+	}
+	for (size_t i = 0; i < rule->n_protocols; i++)
+		require(access_policy_find(policy, rule->protocols[i]) != NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct complaints complaints = { 0 };
+	struct access_policy *policy = NULL;
+
+	if (memmem(data, size, "include", 7))
+		return 0;
+	char *text = malloc(size + 1);
+	require(text != NULL);
+	memcpy(text, data, size);
+	text[size] = '\0';
+	int error = access_policy_load_text(&policy, "access.conf", text, size, &complaints);
+	require((error == 0) == (complaints.errors == 0) && (error == 0) == (policy != NULL));
+	for (size_t i = 0; policy && i < policy->n_rules; i++)
+		rule_judge(policy, &policy->rules[i]);
+	require(!policy || policy->state[0] == '/');
+	access_policy_free(policy);
+	complaints_fini(&complaints);
+	free(text);
+	return 0;
+}
