@@ -78,6 +78,8 @@ void account_end(struct connection *connection, enum connection_end end)
 	count_named(worker, COUNTER_END, connection_end_names[end]);
 	if (end == END_REFUSED)
 		count_named(worker, COUNTER_RULE, connection->refused);
+	if (end == END_SHED)
+		count_named(worker, COUNTER_LIMIT, connection->refused);
 	if (connection->counted && connection->phase == PHASE_RELAYING) {
 		counter_add(&connection->counted->bytes_up, connection->relay.up.bytes);
 		counter_add(&connection->counted->bytes_down, connection->relay.down.bytes);

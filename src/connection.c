@@ -18,6 +18,7 @@
 #include "message.h"
 #include "migrant.h"
 #include "proxied.h"
+#include "shed.h"
 #include "undecided.h"
 #include "worker.h"
 #include <assert.h>
@@ -287,6 +288,7 @@ void connection_stay(struct connection *connection)
 {
 	size_t shown;
 
+	shed_leave(connection);
 	identification_cancel(connection->identification);
 	connection->identification = NULL;
 	connection->decided_us = clock_monotonic_us();
@@ -393,7 +395,7 @@ static void connection_release(struct connection *connection, enum connection_en
 		[END_SERVER_RESET] = RELAY_SERVER_RESET,
 		[END_NO_MEMORY] = RELAY_SERVER_RESET,
 	};
-	bool reset = end == END_CLIENT_RESET || end == END_NO_MEMORY ||
+	bool reset = end == END_CLIENT_RESET || end == END_NO_MEMORY || end == END_SHED ||
 		(end == END_REJECTED && connection_service(connection)->target.reject.reset) ||
 		(end == END_REFUSED && connection_service(connection)->access &&
 			connection_service(connection)->access->reset);

@@ -1,6 +1,7 @@
 /* A connection's journey: evidence, decision, delivery, end. */
 #pragma once
 #include "banner.h"
+#include "crowd.h"
 #include "dial.h"
 #include "facts.h"
 #include "handover.h"
@@ -48,6 +49,7 @@ enum connection_end {
 	END_SHUTDOWN,
 	END_NO_MEMORY,
 	END_CLOSED, /* by the operator */
+	END_SHED,   /* undecided, when there were too many */
 	END_COUNT
 };
 
@@ -78,16 +80,18 @@ struct connection {
 	struct timer deadline;  /* of the phase */
 	struct task burial;     /* frees it after the loop's turn */
 	int error;              /* of the delivery, -errno */
-	const char *refused;    /* the rule of access that did, or what is wrong with the proxy's header */
-	struct banner *banner;  /* that a silent client is shown while it is being told apart; NULL */
-	bool was_silent;        /* and has had its chance of one */
-	bool skips_banner;      /* the client has seen one of this kind: the backend's own is left out */
+	const char *
+		refused; /* the rule of access that did, the limit that it was shed for, or what is wrong with the proxy's header */
+	struct banner *banner; /* that a silent client is shown while it is being told apart; NULL */
+	bool was_silent;       /* and has had its chance of one */
+	bool skips_banner;     /* the client has seen one of this kind: the backend's own is left out */
 	enum server_banner skipped;
 	bool owes_greeting; /* TCPMUX: its line was taken and not answered yet */
 	struct limits_ticket ticket;
 	struct kept *kept;                 /* its first bytes, where the policy wants them kept; NULL */
 	struct counter *came_in, *counted; /* of the listener, of the service; NULL: none */
 	uint32_t listener_place;           /* among the limits, or LIMITS_NONE */
+	struct crowd_place place;          /* among the undecided, while it is */
 	char *names;                       /* sni, alpn and host, NUL after each; NULL with none */
 	const char *sni, *alpn, *host;
 	bool offers_one_alpn;

@@ -53,6 +53,7 @@ const char *const connection_end_names[END_COUNT] = {
 	[END_SHUTDOWN] = "shutdown",
 	[END_NO_MEMORY] = "no-memory",
 	[END_CLOSED] = "closed",
+	[END_SHED] = "shed",
 };
 
 const char *connection_backend(const struct connection *connection)

@@ -16,7 +16,7 @@ enum counter_kind {
 	COUNTER_SERVICE,  /* that were decided for it; failed: its delivery did */
 	COUNTER_END,      /* that ended so, as the log says it */
 	COUNTER_RULE,     /* that were refused by this rule of access, as the log says it */
-	COUNTER_LIMIT,    /* that were shed as they came in: descriptors, max_connections, listener_max_connections */
+	COUNTER_LIMIT,    /* that were shed, as they came in or undecided */
 };
 
 struct counter {

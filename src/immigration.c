@@ -116,7 +116,7 @@ static void immigration_receive(struct immigration *immigration)
 	int fds[IPC_FDS_MAX];
 
 	for (unsigned i = 0; i < BATCH; i++) {
-		if (worker->n_connections >= worker->max_connections) {
+		if (worker->n_connections >= worker->capacity.connections) {
 			loop_timer(loop, &immigration->pause, loop->now_us + PAUSE_US);
 			return;
 		}

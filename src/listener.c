@@ -4,6 +4,7 @@
 #include "counters.h"
 #include "fd.h"
 #include "log.h"
+#include "shed.h"
 #include "worker.h"
 #include <errno.h>
 #include <stddef.h>
@@ -11,17 +12,12 @@
 
 #define BATCH    64     /* most that are accepted before others get their turn; what is left is reported again */
 #define PAUSE_US 100000 /* what failed would fail at once again: that would spin */
-#define TELL_US  1000000
 
 static void listener_tell(struct listener *listener, const char *what)
 {
-	uint64_t now_us = listener->worker->loop.now_us;
-	listener->shed++;
-	if (listener->told_us && now_us - listener->told_us < TELL_US)
-		return;
-	listener->told_us = now_us;
-	log_warning("%s: %s (%u times)", listener->policy->text, what, listener->shed);
-	listener->shed = 0;
+	unsigned n = told_again(&listener->told, listener->worker->loop.now_us);
+	if (n)
+		log_warning("%s: %s (%u times)", listener->policy->text, what, n);
 }
 
 /* One more that was refused as it came in. */
@@ -79,6 +75,19 @@ static bool listener_accept_failed(struct listener *listener, int error)
 	}
 }
 
+/* Who waits without a word makes room for who comes. */
+static bool listener_enter_all(struct listener *listener)
+{
+	struct worker *worker = listener->worker;
+
+	while (limits_enter_all(worker->shared->limits, worker->slot, worker->policy->max_connections)) {
+		if (!shed_one(worker, "max_connections"))
+			return false;
+		listener_tell(listener, "max_connections reached, an undecided connection made room");
+	}
+	return true;
+}
+
 static bool listener_accept_one(struct listener *listener)
 {
 	struct address client = { .len = sizeof(client.un) };
@@ -87,13 +96,13 @@ static bool listener_accept_one(struct listener *listener)
 	if (fd < 0)
 		return listener_accept_failed(listener, errno);
 	struct worker *worker = listener->worker;
-	if (worker->n_connections >= worker->max_connections) {
+	if (worker->n_connections >= worker->capacity.connections) {
 		listener_shed(listener, "descriptors",
 			"as many connections as there are descriptors for, one more refused");
 		fd_reset(fd);
 		return true;
 	}
-	if (limits_enter_all(worker->shared->limits, worker->slot, worker->policy->max_connections)) {
+	if (!listener_enter_all(listener)) {
 		listener_shed(listener, "max_connections", "max_connections reached, connection closed");
 		fd_close(fd);
 		return true;

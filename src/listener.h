@@ -2,8 +2,7 @@
 #pragma once
 #include "loop.h"
 #include "policy.h"
-
-struct worker;
+#include "worker.h"
 
 struct listener {
 	struct watch watch;
@@ -14,8 +13,7 @@ struct listener {
 	struct counter *counter;
 	int fd;              /* the listening socket, also while it is not watched */
 	struct timer resume; /* out of descriptors: until accepting is tried again */
-	uint64_t told_us;    /* when that was last logged */
-	unsigned shed;       /* since then */
+	struct told told;    /* what could not be accepted */
 	unsigned batch;      /* how many are accepted before others get their turn */
 	uint32_t turn;       /* of the loop, when it last was ready */
 	bool all_taken;      /* as many as `batch` were there then */

@@ -206,6 +206,19 @@ static void master_reported(struct generation *generation, uint64_t serial, int 
 	control_reported(master->control, serial, error);
 }
 
+static void master_tell_capacity(const struct policy *policy)
+{
+	struct capacity capacity;
+
+	capacity_of(policy, &capacity);
+	log_info("room: %lu descriptors a process, %u of a worker's own: %u connections a worker, %u in all, of "
+		 "these %u "
+		 "undecided, %u of one source",
+		capacity.descriptors, capacity.reserved, capacity.connections, capacity.in_all,
+		capacity.undecided ? capacity.undecided : capacity.in_all,
+		capacity.of_one_source ? capacity.of_one_source : capacity.in_all);
+}
+
 static void master_generation_ready(struct generation *generation)
 {
 	struct master *master = generation->context;
@@ -227,6 +240,7 @@ static void master_generation_ready(struct generation *generation)
 	master_control_listen(master, generation->policy);
 	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
 		generation->policy->n_listeners, generation->policy->n_services);
+	master_tell_capacity(generation->policy);
 	master_notify("READY=1");
 	control_reloaded(master->control, NULL);
 	master_reload_again(master);

@@ -17,10 +17,11 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define PROBES        32
-#define GROUP         8 /* two lines of the cache */
-#define PAGE_SIZE     4096
-#define LISTENER_SALT 1 /* of keys: a listener's text may be a service's name */
+#define PROBES         32
+#define GROUP          8 /* two lines of the cache */
+#define PAGE_SIZE      4096
+#define LISTENER_SALT  1 /* of keys: a listener's text may be a service's name */
+#define UNDECIDED_SALT 2
 
 struct entry {
 	_Atomic uint64_t key; /* 0: never used, and nothing behind it was ever pushed on from here */
@@ -29,6 +30,7 @@ struct entry {
 
 struct slot {
 	_Alignas(PAGE_SIZE) _Atomic uint32_t live; /* connections in all */
+	_Atomic uint32_t undecided;                /* of these */
 	_Alignas(64) struct entry entries[LIMITS_ENTRIES];
 };
 
@@ -329,6 +331,54 @@ void limits_leave_listener(struct limits *limits, unsigned slot, uint32_t *place
 {
 	slot_leave(&limits->slots[slot], *place);
 	*place = LIMITS_NONE;
+}
+
+/* ---- undecided ------------------------------------------------------------------------------------------------------------ */
+
+void limits_enter_undecided(struct limits *limits, unsigned number, uint64_t source, uint32_t *ret_place)
+{
+	struct slot *slot = limits_slot(limits, number);
+
+	atomic_fetch_add_explicit(&slot->undecided, 1, memory_order_relaxed);
+	*ret_place = source ? slot_place(slot, limits_key(limits, 0, source, UNDECIDED_SALT)) : LIMITS_NONE;
+	if (*ret_place != LIMITS_NONE)
+		atomic_fetch_add_explicit(&slot->entries[*ret_place].live, 1, memory_order_relaxed);
+}
+
+void limits_leave_undecided(struct limits *limits, unsigned slot, uint32_t *place)
+{
+	atomic_fetch_sub_explicit(&limits->slots[slot].undecided, 1, memory_order_relaxed);
+	slot_leave(&limits->slots[slot], *place);
+	*place = LIMITS_NONE;
+}
+
+uint32_t limits_undecided(const struct limits *limits)
+{
+	uint32_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed), sum = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		sum += atomic_load_explicit(&limits->slots[i].undecided, memory_order_relaxed);
+	return sum;
+}
+
+/* As a rule neither is looked up: what one worker has is far below its share. */
+bool limits_over_undecided(const struct limits *limits, unsigned slot, uint32_t most)
+{
+	uint64_t own = atomic_load_explicit(&limits->slots[slot].undecided, memory_order_relaxed);
+	uint64_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed);
+
+	return most && own * n > most && limits_undecided(limits) > most;
+}
+
+bool limits_over_undecided_here(const struct limits *limits, unsigned slot, uint32_t place, uint32_t most)
+{
+	uint64_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed);
+
+	if (!most || place == LIMITS_NONE)
+		return false;
+	const struct entry *entry = &limits->slots[slot].entries[place];
+	uint64_t own = atomic_load_explicit(&entry->live, memory_order_relaxed);
+	return own * n > most && limits_sum(limits, atomic_load(&entry->key)) > most;
 }
 
 uint32_t limits_live(const struct limits *limits, uint64_t service, const struct address *client)

@@ -10,6 +10,7 @@
 #pragma once
 #include "access.h"
 #include "address.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 #define LIMITS_SLOTS_MAX 256
@@ -60,9 +61,19 @@ const char *limits_enter_listener(
 /* Once; the place becomes LIMITS_NONE, for which it does nothing. */
 void limits_leave_listener(struct limits *limits, unsigned slot, uint32_t *place);
 
+/* Connections that are not decided yet, in all and, where `source` is not 0, of that source (access_source()). Refuses
+ * nothing: who sees too many sheds some. Where no more sources can be counted this one is not. */
+void limits_enter_undecided(struct limits *limits, unsigned slot, uint64_t source, uint32_t *ret_place);
+void limits_leave_undecided(struct limits *limits, unsigned slot, uint32_t *place); /* once */
+
+/* Are there more than `most` over all workers? `most` 0: no limit. Never where this worker has no more than its share. */
+bool limits_over_undecided(const struct limits *limits, unsigned slot, uint32_t most);
+bool limits_over_undecided_here(const struct limits *limits, unsigned slot, uint32_t place, uint32_t most);
+
 /* The master's, when the worker that had the slot has ended, before another gets it. */
 void limits_forget(struct limits *limits, unsigned slot);
 
 /* How many there are: sums over the slots, for status and tests. */
 uint32_t limits_live_all(const struct limits *limits);
+uint32_t limits_undecided(const struct limits *limits);
 uint32_t limits_live(const struct limits *limits, uint64_t service, const struct address *client /* NULL: of any */);

@@ -4,7 +4,6 @@
 #include "connection.h"
 #include "counters.h"
 #include "escape.h"
-#include "fd.h"
 #include "shared_limits.h"
 #include "worker.h"
 #include <inttypes.h>
@@ -14,7 +13,8 @@
 /* Every rule and limit that can refuse somebody, by the name that the log has. */
 static const char *const rules[] = { "deny", "allow", "hours", "max_connections", "per_source", "rate", "sources",
 	"access", "max_startups", "max_startups_per_source", "back-off" };
-static const char *const limits[] = { "descriptors", "max_connections", "listener_max_connections" };
+static const char *const limits[] = { "descriptors", "max_connections", "listener_max_connections", "max_undecided",
+	"max_undecided_per_source" };
 
 static const char *const state_names[] = {
 	[GENERATION_STARTING] = "starting", [GENERATION_SERVING] = "serving", [GENERATION_RETIRING] = "retiring"
@@ -101,21 +101,31 @@ static void write_totals(const struct status *status, enum counter_kind kind, co
 	fputs("}", to);
 }
 
+static void write_room(const struct policy *policy, FILE *to)
+{
+	struct capacity capacity;
+
+	capacity_of(policy, &capacity);
+	fprintf(to, ", \"max_connections\": %u, \"descriptors\": %lu", policy->max_connections, capacity.descriptors);
+	fprintf(to, ", \"room\": {\"worker\": %u, \"in_all\": %u, \"undecided\": %u, \"undecided_per_source\": %u}",
+		capacity.connections, capacity.in_all, capacity.undecided, capacity.of_one_source);
+}
+
 void status_write(const struct status *status, FILE *to)
 {
 	const struct generation *serving = status->serving ? status->serving : status->coming;
 
 	fprintf(to,
-		"{\"version\": \"" VERSION "\", \"pid\": %d, \"since\": %jd, \"state\": \"%s\", \"connections\": %u",
+		"{\"version\": \"" VERSION
+		"\", \"pid\": %d, \"since\": %jd, \"state\": \"%s\", \"connections\": %u, \"undecided\": %u",
 		(int)getpid(), (intmax_t)status->since,
 		status->ending           ? "ending"
 			: status->coming ? "reloading"
 					 : "serving",
-		limits_live_all(status->shared->limits));
+		limits_live_all(status->shared->limits), limits_undecided(status->shared->limits));
 	write_generations(status, to);
 	if (serving) {
-		fprintf(to, ", \"max_connections\": %u, \"descriptors\": %lu", serving->policy->max_connections,
-			fd_raise_limit());
+		write_room(serving->policy, to);
 		write_listeners(status, serving->policy, to);
 		write_services(status, serving->policy, to);
 	}

@@ -11,6 +11,7 @@
 #include "greeting.h"
 #include "identify.h"
 #include "proxied.h"
+#include "shed.h"
 #include "worker.h"
 #include <string.h>
 #include <sys/socket.h>
@@ -45,9 +46,12 @@ static void undecided_header_failed(struct connection *connection, const char *h
 static void undecided_announced(struct connection *connection)
 {
 	connection->phase = PHASE_DECIDING;
-	if (undecided_start_deadline(connection) < 0)
+	if (undecided_start_deadline(connection) < 0) {
 		connection_end(connection, END_NO_MEMORY);
-	else
+		return;
+	}
+	shed_enter(connection);
+	if (connection->phase == PHASE_DECIDING)
 		undecided_examine(connection, false);
 }
 
@@ -260,10 +264,13 @@ void undecided_begin(struct connection *connection, enum proxied_by by)
 		undecided_header_failed(connection, "source");
 	else if (undecided_start_deadline(connection) < 0)
 		connection_end(connection, END_NO_MEMORY);
+	else
+		shed_enter(connection);
 }
 
 void undecided_end(struct connection *connection)
 {
+	shed_leave(connection);
 	banner_end(connection);
 	identification_cancel(connection->identification);
 	connection->identification = NULL;

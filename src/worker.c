@@ -19,8 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Descriptors beside those of connections: listeners, channel, log, epoll, pipes to splice through, some air. */
-#define FDS_RESERVED 256
+#define TELL_US 1000000
 
 static void worker_end_if_done(struct worker *worker)
 {
@@ -31,6 +30,17 @@ static void worker_end_if_done(struct worker *worker)
 void worker_connection_gone(struct worker *worker)
 {
 	worker_end_if_done(worker);
+}
+
+unsigned told_again(struct told *told, uint64_t now_us)
+{
+	unsigned n = ++told->untold;
+
+	if (told->last_us && now_us - told->last_us < TELL_US)
+		return 0;
+	told->last_us = now_us;
+	told->untold = 0;
+	return n;
 }
 
 static void worker_drain(struct worker *worker)
@@ -184,24 +194,6 @@ static int worker_close_others(const struct worker_start *start)
 	return error;
 }
 
-/* The client's socket and the backend's, or a program's two pipes. */
-static unsigned fds_per_connection(const struct policy *policy)
-{
-	for (size_t i = 0; i < policy->n_services; i++) {
-		const struct target *target = &policy->services[i].target;
-		if (target->delivery == DELIVERY_EXEC && target->exec.stdio == STDIO_PIPE)
-			return 3;
-	}
-	return 2;
-}
-
-static unsigned worker_capacity(const struct policy *policy)
-{
-	unsigned long fds = fd_raise_limit();
-	unsigned long most = fds > 2 * FDS_RESERVED ? fds - FDS_RESERVED : FDS_RESERVED;
-	return (unsigned)(most / fds_per_connection(policy));
-}
-
 static int worker_init(struct worker *worker, const struct worker_start *start)
 {
 	*worker = (struct worker){
@@ -216,11 +208,12 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 		.listeners = calloc(
 			start->policy->n_listeners ? start->policy->n_listeners : 1, sizeof(*worker->listeners)),
 		.service_counters = calloc(start->policy->n_services + 1, sizeof(*worker->service_counters)),
-		.max_connections = worker_capacity(start->policy),
+		.undecided = crowd_new(),
 	};
+	capacity_of(start->policy, &worker->capacity);
 	spawner_init(&worker->spawner, start->channel);
 	if (!worker->relay_pool || !worker->findings || !worker->peeked || !worker->listeners ||
-		!worker->service_counters)
+		!worker->service_counters || !worker->undecided)
 		return -ENOMEM;
 	int error = loop_init(&worker->loop);
 	if (error == 0)
@@ -304,6 +297,7 @@ static void worker_fini(struct worker *worker)
 	identifiers_free(worker->identifiers);
 	receivers_free(worker->receivers);
 	free(worker->listeners);
+	crowd_free(worker->undecided);
 	free(worker->service_counters);
 	report_forget_all(worker);
 	free(worker->peeked);

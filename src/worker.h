@@ -1,6 +1,8 @@
 /* A worker: one event loop in one unprivileged process, forked by the master under one policy. It accepts, decides and
  * delivers; it never forks, never opens a file, never waits. */
 #pragma once
+#include "capacity.h"
+#include "crowd.h"
 #include "decider.h"
 #include "loop.h"
 #include "policy.h"
@@ -36,6 +38,15 @@ struct worker_start {
 /* The whole life of the process. Returns its exit status. */
 int worker_run(const struct worker_start *start);
 
+/* A warning that comes up again and again is told once a second, with how often it did. */
+struct told {
+	uint64_t last_us;
+	unsigned untold;
+};
+
+/* How often since it was last told, this once included; 0: it was told a moment ago. */
+unsigned told_again(struct told *told, uint64_t now_us);
+
 struct connection;
 struct emigration;
 struct identifiers;
@@ -60,7 +71,10 @@ struct worker {
 	struct connection *spare;         /* memory for new ones */
 	struct emigration *emigration;    /* connections go to the next generation; NULL */
 	struct immigration *immigrations; /* and come from the one before */
-	unsigned n_connections, max_connections;
+	unsigned n_connections;
+	struct capacity capacity;
+	struct crowd *undecided;
+	struct told told_undecided, told_of_one_source; /* that some were shed */
 
 	struct spawner spawner;
 	struct connection *asking;       /* whose access programs have not answered yet */

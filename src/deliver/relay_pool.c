@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #define SPARE_BUFFERS_MAX 16
-#define PIPES_MAX         64
 #define PIPE_SIZE         (1 << 20) /* where the kernel allows it (fs.pipe-max-size); what it gave is good enough */
 
 struct relay_buffer {
@@ -81,7 +80,7 @@ struct relay_pipe *relay_pool_take_pipe(struct relay_pool *pool)
 		pool->spare_pipes = spare->next;
 		return spare;
 	}
-	if (pool->n_pipes >= PIPES_MAX)
+	if (pool->n_pipes >= RELAY_PIPES_MAX)
 		return NULL;
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)

@@ -3,6 +3,8 @@
 #pragma once
 #include "relay.h"
 
+#define RELAY_PIPES_MAX 64
+
 struct relay_pipe {
 	int in, out; /* read from `in`, written to `out`: named as the pipe's user sees them */
 	struct relay_pipe *next;

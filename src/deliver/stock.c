@@ -7,11 +7,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define KEPT_MAX 16
-
 struct shelf {
 	sa_family_t family;
-	int kept[KEPT_MAX];
+	int kept[STOCK_OF_A_FAMILY];
 	size_t n_kept;
 	size_t n_asked; /* questions without an answer */
 	struct stock_waiter *first, **last;
@@ -57,7 +55,8 @@ static struct shelf *stock_shelf(struct stock *stock, sa_family_t family)
 
 static void shelf_fill(struct stock *stock, struct shelf *shelf)
 {
-	while (!stock->ended && shelf->n_kept + shelf->n_asked * STOCK_SUPPLY < KEPT_MAX + shelf->n_waiting) {
+	while (!stock->ended &&
+		shelf->n_kept + shelf->n_asked * STOCK_SUPPLY < STOCK_OF_A_FAMILY + shelf->n_waiting) {
 		if (stock->ask(stock->context, shelf->family) < 0)
 			return;
 		shelf->n_asked++;
@@ -139,7 +138,7 @@ void stock_supply(struct stock *stock, sa_family_t family, const int *fds, size_
 	for (size_t i = 0; i < n; i++) {
 		if (shelf->first)
 			shelf_serve(shelf, fds[i]);
-		else if (shelf->n_kept < KEPT_MAX)
+		else if (shelf->n_kept < STOCK_OF_A_FAMILY)
 			shelf->kept[shelf->n_kept++] = fds[i];
 		else
 			fd_close(fds[i]);

@@ -8,6 +8,9 @@
 
 #define STOCK_SUPPLY 4 /* sockets that an answer is counted on to bring */
 
+#define STOCK_OF_A_FAMILY 16
+#define STOCK_MAX         (2 * STOCK_OF_A_FAMILY) /* descriptors */
+
 struct stock;
 struct shelf;
 

@@ -54,6 +54,8 @@ static void settings_compile(struct compiler *compiler, const struct values *top
 	policy->drain_timeout_us = seconds(top, TOP_DRAIN_TIMEOUT);
 	policy->workers = top->value[TOP_WORKERS] ? (unsigned)values_number(top, TOP_WORKERS) : workers_preset();
 	policy->max_connections = (unsigned)values_number(top, TOP_MAX_CONNECTIONS);
+	policy->max_undecided = (unsigned)values_number(top, TOP_MAX_UNDECIDED);
+	policy->max_undecided_per_source = (unsigned)values_number(top, TOP_MAX_UNDECIDED_PER_SOURCE);
 	policy->keep_evidence = (size_t)values_number(top, TOP_KEEP_EVIDENCE);
 	policy->pid_file = absolute_path(compiler, top, TOP_PID_FILE);
 }

@@ -96,6 +96,7 @@ struct policy {
 	uint64_t decide_timeout_us, connect_timeout_us, idle_timeout_us, drain_timeout_us;
 	unsigned workers;
 	unsigned max_connections; /* in all workers together; 0: as many as descriptors allow */
+	unsigned max_undecided, max_undecided_per_source; /* likewise; 0: no limit of their own */
 
 	bool drop_identity; /* started as root: workers become uid, gid */
 	const char *user;

@@ -126,7 +126,7 @@ def test_every_session_is_listed_of_every_worker(controlled):
 
 
 def test_thousands_of_sessions_are_listed(controlled):
-    one = controlled()
+    one = controlled(rest="max_undecided_per_source = 0;")
     clients = [one.connect() for _ in range(4000)]
     wait_until(lambda: len(ask(one, b"sessions", slow(20))) == 4000, 20.0, "all of them")
     for client in clients:
@@ -307,7 +307,8 @@ def test_what_a_killed_worker_had_open_is_not_counted(controlled):
 
 
 def test_it_answers_when_all_descriptors_are_used_up(controlled):
-    one = controlled(wrapper=lambda command: ["prlimit", "--nofile=600:600", *command])
+    one = controlled(rest="max_undecided = 0;  max_undecided_per_source = 0;",
+                     wrapper=lambda command: ["prlimit", "--nofile=600:600", *command])
     clients = []
     for _ in range(700):
         try:

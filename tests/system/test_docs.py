@@ -42,6 +42,8 @@ SAME = [
     (r'\b(client"?[=:]"?127\.0\.0\.1:)\d+', r"\1N"),
     (r"(client +127\.0\.0\.1 port )\d+", r"\1N"),
     (r"\d+ workers", "N workers"),
+    (r"room: \d+ descriptors a process, 161 of a worker's own: \d+ connections a worker, \d+ in all, of these \d+ undecided",
+     "room: what this machine has"),
     (r"\bto=\S*/usher\b", "to=USHER"),
     (r"/tmp/usher-demo-\w+", "DEMO"),
     (r"(?m)^ *\d+ +\d+ \S+ +(?=usher: )", "PID PPID USER "),

@@ -80,6 +80,8 @@ static void what_is_absent_has_its_default(void **state)
 	assert_int_equal(policy->idle_timeout_us, 3600000000);
 	assert_int_equal(policy->drain_timeout_us, 30000000);
 	assert_int_equal(policy->max_connections, 0);
+	assert_int_equal(policy->max_undecided, 4096);
+	assert_int_equal(policy->max_undecided_per_source, 512);
 	assert_int_equal(sched_getaffinity(0, sizeof(cores), &cores), 0);
 	assert_int_equal(policy->workers, CPU_COUNT(&cores));
 	assert_null(policy->pid_file);
@@ -101,7 +103,8 @@ static void what_is_given_is_taken(void **state)
 {
 	struct policy *policy = load(
 		LISTEN SERVICES "decide_timeout = 2; connect_timeout = 0.25; idle_timeout = 1e3; drain_timeout = 0;"
-				"workers = 3; max_connections = 5000; pid_file = \"/run/x.pid\";"
+				"workers = 3; max_connections = 5000; max_undecided = 7; max_undecided_per_source = "
+				"0; pid_file = \"/run/x.pid\";"
 				"log = { level = \"debug\"; to = \"/var/log/x\"; format = \"json\"; };"
 				"on_silence = \"all\"; on_unknown = \"all\";");
 
@@ -111,6 +114,8 @@ static void what_is_given_is_taken(void **state)
 	assert_int_equal(policy->drain_timeout_us, 0);
 	assert_int_equal(policy->workers, 3);
 	assert_int_equal(policy->max_connections, 5000);
+	assert_int_equal(policy->max_undecided, 7);
+	assert_int_equal(policy->max_undecided_per_source, 0);
 	assert_string_equal(policy->pid_file, "/run/x.pid");
 	assert_int_equal(policy->log.level, LEVEL_DEBUG);
 	assert_int_equal(policy->log.format, LOG_JSON);

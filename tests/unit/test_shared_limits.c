@@ -370,6 +370,28 @@ static void what_it_costs(void **state)
 
 #define LIMITS_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void undecided_ones_count_in_all_and_of_their_source(void **state)
+{
+	uint32_t places[4];
+
+	for (unsigned i = 0; i < 4; i++)
+		limits_enter_undecided(limits, i % 2, i == 3 ? 0 : 77, &places[i]);
+	assert_int_equal(limits_undecided(limits), 4);
+	assert_false(limits_over_undecided(limits, 0, 4));
+	assert_true(limits_over_undecided(limits, 0, 3));
+	assert_false(limits_over_undecided(limits, 0, 0)); /* no limit */
+	assert_false(limits_over_undecided_here(limits, 0, places[0], 3));
+	assert_true(limits_over_undecided_here(limits, 0, places[0], 2));
+	assert_false(limits_over_undecided_here(limits, 0, places[0], 0));
+	assert_false(limits_over_undecided_here(limits, 1, places[3], 1)); /* it has no source */
+	limits_leave_undecided(limits, 0, &places[0]);
+	assert_int_equal(places[0], LIMITS_NONE);
+	assert_int_equal(limits_undecided(limits), 3);
+	assert_false(limits_over_undecided_here(limits, 1, places[1], 2));
+	limits_forget(limits, 1);
+	assert_int_equal(limits_undecided(limits), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -388,6 +410,7 @@ int main(void)
 		LIMITS_TEST(many_processes_never_get_more_in_than_may_be),
 		LIMITS_TEST(many_processes_share_one_rate),
 		LIMITS_TEST(what_it_costs),
+		cmocka_unit_test_setup_teardown(undecided_ones_count_in_all_and_of_their_source, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,188 @@
+/* Who is to be shed first among the undecided.
+ *
+ *	all        oldest - ... - newest
+ *	source     oldest - ... - newest, and how many
+ *	ranks      [1] - source - source   [2] - source   ...   [RANKS - 1] - so many or more
+ *
+ * A source moves one rank up or down as a connection comes or goes, so the highest that has somebody is found without a search.
+ * Refuses to fail: a source for which there is no memory counts with those that have none. Owns the sources; the places belong
+ * to the connections. */
+#include "crowd.h"
+#include <stdlib.h>
+#include <sys/random.h>
+
+#define RANKS   1024
+#define BUCKETS 4096 /* of the hash table */
+
+struct crowd_source {
+	uint64_t source;
+	struct crowd_source *next;            /* in its bucket, or among the spare ones */
+	struct crowd_source *before, *behind; /* in its rank */
+	struct crowd_place *oldest, *newest;
+	uint32_t n;
+};
+
+struct rank {
+	struct crowd_source *first, *last;
+};
+
+struct crowd {
+	uint64_t seed;
+	struct crowd_place *oldest, *newest;
+	struct crowd_source nobody; /* who has no source */
+	struct crowd_source *spare;
+	uint32_t highest; /* of the ranks that have somebody; 0: none has */
+	struct rank ranks[RANKS];
+	struct crowd_source *buckets[BUCKETS];
+};
+
+struct crowd *crowd_new(void)
+{
+	struct crowd *crowd = calloc(1, sizeof(*crowd));
+
+	if (crowd && getrandom(&crowd->seed, sizeof(crowd->seed), 0) != sizeof(crowd->seed)) {
+		free(crowd);
+		return NULL;
+	}
+	return crowd;
+}
+
+void crowd_free(struct crowd *crowd)
+{
+	if (!crowd)
+		return;
+	for (struct crowd_source *next, *spare = crowd->spare; spare; spare = next) {
+		next = spare->next;
+		free(spare);
+	}
+	free(crowd);
+}
+
+/* ---- ranks ---------------------------------------------------------------------------------------------------------- */
+
+static uint32_t rank_of(uint32_t n)
+{
+	return n < RANKS ? n : RANKS - 1;
+}
+
+static void rank_leave(struct crowd *crowd, struct crowd_source *source)
+{
+	struct rank *rank = &crowd->ranks[rank_of(source->n)];
+
+	*(source->before ? &source->before->behind : &rank->first) = source->behind;
+	*(source->behind ? &source->behind->before : &rank->last) = source->before;
+	source->before = source->behind = NULL;
+}
+
+/* Behind the others: who got there first is the first to lose one. */
+static void rank_join(struct crowd *crowd, struct crowd_source *source)
+{
+	struct rank *rank = &crowd->ranks[rank_of(source->n)];
+
+	source->before = rank->last;
+	*(rank->last ? &rank->last->behind : &rank->first) = source;
+	rank->last = source;
+}
+
+static void source_recount(struct crowd *crowd, struct crowd_source *source, uint32_t n)
+{
+	if (source->n)
+		rank_leave(crowd, source);
+	source->n = n;
+	if (n)
+		rank_join(crowd, source);
+	if (rank_of(n) > crowd->highest)
+		crowd->highest = rank_of(n);
+	while (crowd->highest && !crowd->ranks[crowd->highest].first)
+		crowd->highest--;
+}
+
+/* ---- sources --------------------------------------------------------------------------------------------------------- */
+
+/* Clients choose their addresses, in part: the seed keeps them from choosing a bucket. */
+static struct crowd_source **source_bucket(struct crowd *crowd, uint64_t source)
+{
+	unsigned __int128 product = (unsigned __int128)(source ^ crowd->seed) * (crowd->seed | 1);
+	return &crowd->buckets[((uint64_t)product ^ (uint64_t)(product >> 64)) % BUCKETS];
+}
+
+static struct crowd_source *source_get(struct crowd *crowd, uint64_t source)
+{
+	struct crowd_source **bucket = source_bucket(crowd, source), *found;
+
+	if (!source)
+		return &crowd->nobody;
+	for (found = *bucket; found; found = found->next)
+		if (found->source == source)
+			return found;
+	found = crowd->spare;
+	if (found)
+		crowd->spare = found->next;
+	else if (!(found = malloc(sizeof(*found))))
+		return &crowd->nobody;
+	*found = (struct crowd_source){ .source = source, .next = *bucket };
+	*bucket = found;
+	return found;
+}
+
+static void source_forget(struct crowd *crowd, struct crowd_source *source)
+{
+	struct crowd_source **link = source_bucket(crowd, source->source);
+
+	if (source == &crowd->nobody)
+		return;
+	while (*link != source)
+		link = &(*link)->next;
+	*link = source->next;
+	source->next = crowd->spare;
+	crowd->spare = source;
+}
+
+/* ---- places ---------------------------------------------------------------------------------------------------------- */
+
+void crowd_enter(struct crowd *crowd, struct crowd_place *place, uint64_t from)
+{
+	struct crowd_source *source = source_get(crowd, from);
+
+	place->source = source;
+	place->older = crowd->newest;
+	place->newer = NULL;
+	*(place->older ? &place->older->newer : &crowd->oldest) = place;
+	crowd->newest = place;
+	place->older_here = source->newest;
+	place->newer_here = NULL;
+	*(place->older_here ? &place->older_here->newer_here : &source->oldest) = place;
+	source->newest = place;
+	source_recount(crowd, source, source->n + 1);
+}
+
+void crowd_leave(struct crowd *crowd, struct crowd_place *place)
+{
+	struct crowd_source *source = place->source;
+
+	if (!source)
+		return;
+	*(place->older ? &place->older->newer : &crowd->oldest) = place->newer;
+	*(place->newer ? &place->newer->older : &crowd->newest) = place->older;
+	*(place->older_here ? &place->older_here->newer_here : &source->oldest) = place->newer_here;
+	*(place->newer_here ? &place->newer_here->older_here : &source->newest) = place->older_here;
+	place->source = NULL;
+	source_recount(crowd, source, source->n - 1);
+	if (source->n == 0)
+		source_forget(crowd, source);
+}
+
+struct crowd_place *crowd_victim(const struct crowd *crowd, const struct crowd_place *spared)
+{
+	struct crowd_place *victim = crowd->oldest;
+
+	if (crowd->highest > CROWD_FEW)
+		victim = crowd->ranks[crowd->highest].first->oldest;
+	return victim == spared ? NULL : victim;
+}
+
+struct crowd_place *crowd_victim_beside(const struct crowd_place *spared)
+{
+	struct crowd_place *victim = spared->source ? spared->source->oldest : NULL;
+	return victim == spared ? NULL : victim;
+}
