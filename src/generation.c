@@ -12,6 +12,7 @@
 #include "program_table.h"
 #include "receivers.h"
 #include "resolver.h"
+#include "sandbox.h"
 #include "transparent.h"
 #include "worker.h"
 #include <errno.h>
@@ -398,6 +399,7 @@ static void slot_give(struct generation *generation, unsigned slot)
 	limits_forget(generation->shared->limits, slot);
 	counters_forget_open(generation->shared->counters, slot);
 	atomic_store(&generation->shared->running[slot], 0);
+	atomic_store(&generation->shared->refused[slot], 0);
 	generation->slots[slot] = false;
 }
 
@@ -472,11 +474,14 @@ static void worker_process_log_end(const struct worker_process *worker, int stat
 	uint32_t running = atomic_load(&generation->shared->running[worker->slot]);
 	const char *in = policy_module_running(generation->policy, running, place, sizeof(place)) ? " in " : "";
 
+	char *call = sandbox_refused_name(atomic_load(&generation->shared->refused[worker->slot]));
+
 	if (WIFSIGNALED(status))
-		log_error("worker %d was killed by signal %d (%s)%s%s", worker->pid, WTERMSIG(status),
-			strsignal(WTERMSIG(status)), in, place);
+		log_error("worker %d was killed by signal %d (%s%s%s)%s%s", worker->pid, WTERMSIG(status),
+			strsignal(WTERMSIG(status)), call ? ": " : "", call ? call : "", in, place);
 	else if (WEXITSTATUS(status))
 		log_error("worker %d ended with status %d%s%s", worker->pid, WEXITSTATUS(status), in, place);
+	free(call);
 }
 
 static void worker_process_died(struct worker_process *worker, int status)

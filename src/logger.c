@@ -8,6 +8,7 @@
 #include "log.h"
 #include "outlet.h"
 #include "process.h"
+#include "sandbox.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -95,7 +96,7 @@ static int become_logger(const struct logger *logger, struct outlet *outlet, int
 	outlet->prefixed = outlet->sink == SINK_STDERR && stderr_is_journal();
 	if (outlet->sink == SINK_SYSLOG)
 		openlog("usher", LOG_NDELAY, logger->log.facility);
-	return 0;
+	return sandbox_enter_logger();
 }
 
 static void __attribute__((noreturn)) logger_main(const struct logger *logger, int sink_fd, int control_fd)

@@ -221,11 +221,14 @@ static int report_write(struct worker *worker, const struct message *request, FI
 
 void report_answer(struct worker *worker, const struct message *request, int fd)
 {
+	static char buffer[64 *
+		1024]; /* given one, the C library does not ask for the file's status, which a worker may not */
 	struct message answer = { .kind = MESSAGE_REPORTED, .serial = request->serial, .error = -EBADF };
 	int own = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
 	FILE *to = own >= 0 ? fdopen(own, "a") : NULL;
 
 	if (to) {
+		setvbuf(to, buffer, _IOFBF, sizeof(buffer));
 		answer.error = report_write(worker, request, to);
 		if (fclose(to) != 0)
 			answer.error = -EIO;

@@ -4,6 +4,7 @@
 #include "resolver.h"
 #include "fd.h"
 #include "process.h"
+#include "sandbox.h"
 #include "timer.h"
 #include <ares.h>
 #include <errno.h>
@@ -351,6 +352,11 @@ int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct re
 		status = resolver_open(resolver);
 	if (status != ARES_SUCCESS) {
 		log_error("the resolver cannot start: %s", ares_strerror(status));
+		_exit(1);
+	}
+	error = sandbox_enter_resolver();
+	if (error < 0) {
+		log_error("the resolver cannot start: %s", strerror(-error));
 		_exit(1);
 	}
 	resolver_run(resolver);

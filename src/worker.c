@@ -13,6 +13,7 @@
 #include "module.h"
 #include "process.h"
 #include "receivers.h"
+#include "sandbox.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -328,6 +329,8 @@ int worker_run(const struct worker_start *start)
 		error = worker_bind_modules(&worker);
 	if (error == 0 && start->connection < 0)
 		error = worker_listen(&worker, start);
+	if (error == 0)
+		error = sandbox_enter_worker(policy, &worker.shared->refused[worker.slot]);
 	if (error < 0) {
 		log_error("a worker cannot start: %s", strerrordesc_np(-error));
 		return 1;

@@ -18,6 +18,7 @@
 struct shared {
 	_Atomic uint64_t next_connection;
 	_Atomic uint32_t running[LIMITS_SLOTS_MAX]; /* the module's function that a worker is in: module_hooks */
+	_Atomic uint32_t refused[LIMITS_SLOTS_MAX]; /* the system call that ended it: sandbox_enter_worker() */
 	struct limits *limits;
 	struct counters *counters;
 };

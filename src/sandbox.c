@@ -1,0 +1,569 @@
+/* The sandbox. It takes away and never gives: whoever calls must have let go of identity and capabilities before
+ * (process_drop_privileges()), and have loaded what comes from files.
+ *
+ * A call that is not listed does not fail, it ends the process. Whoever makes one is either taken over or has a fault that
+ * this list knows nothing of; neither is to go on with what it holds. SECCOMP_RET_KILL_PROCESS would do that without a word
+ * for the operator; SECCOMP_RET_TRAP refuses the call just as well and runs a handler of ours, which says which one it was and
+ * dies. The handler is there for one call and cannot be put back, since no process may call sigaction() afterwards: the
+ * second one would find the signal's default action, which is the end. Owns nothing. */
+#include "sandbox.h"
+#include "landlock.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+/* A list of sessions is the largest file that a worker writes: some 400 bytes for each. */
+#define WORKER_FILE_MAX (512ul << 20)
+
+/* ---- violations ------------------------------------------------------------------------------------------------------- */
+
+static _Atomic uint32_t *told;
+
+/* Nothing that could wait or allocate: it runs in the middle of anything. */
+static void refused(int signal_number, siginfo_t *info, void *context)
+{
+	if (told)
+		atomic_store(told, (uint32_t)info->si_syscall + 1);
+	syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGSYS); /* the handler is gone by now: SA_RESETHAND */
+	_exit(128 + SIGSYS);
+}
+
+static int catch_refused(_Atomic uint32_t *ret_refused)
+{
+	struct sigaction action = { .sa_sigaction = refused, .sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER };
+
+	told = ret_refused;
+	return sigaction(SIGSYS, &action, NULL) < 0 ? -errno : 0;
+}
+
+char *sandbox_refused_name(uint32_t number)
+{
+	char *name = number ? seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, (int)(number - 1)) : NULL;
+	char digits[16];
+
+	if (name || !number)
+		return name;
+	snprintf(digits, sizeof(digits), "%u", number - 1);
+	return strdup(digits);
+}
+
+/* ---- the lists -------------------------------------------------------------------------------------------------------- */
+
+/* By name, so that a call that this architecture or this libseccomp does not know is passed over. Which of several calls a
+ * function of the C library makes is its own business and changes with its versions: all of them are listed. */
+
+/* What every process of ours needs of its memory, its time and its end. */
+static const char *const common_calls[] = {
+	/* memory */
+	"brk",
+	"munmap",
+	"mremap",
+	"madvise",
+	/* descriptors that are open */
+	"read",
+	"readv",
+	"pread64",
+	"write",
+	"writev",
+	"pwrite64",
+	"close",
+	"lseek",
+	"_llseek",
+	"fstat",
+	"fstat64",
+	"sendmmsg",
+	"recvmmsg",
+	"recv",
+	"recvfrom",
+	"recvmsg",
+	"getsockopt",
+	"getsockname",
+	"getpeername",
+	"shutdown",
+	/* waiting */
+	"poll",
+	"ppoll",
+	"ppoll_time64",
+	"select",
+	"pselect6",
+	"pselect6_time64",
+	"_newselect",
+	"restart_syscall",
+	"futex",
+	"futex_time64",
+	"nanosleep",
+	"clock_nanosleep",
+	"clock_nanosleep_time64",
+	"sched_yield",
+	/* time, chance, who one is */
+	"clock_gettime",
+	"clock_gettime64",
+	"clock_getres",
+	"clock_getres_time64",
+	"gettimeofday",
+	"time",
+	"getrandom",
+	"getpid",
+	"gettid",
+	"getppid",
+	"getuid",
+	"getuid32",
+	"geteuid",
+	"geteuid32",
+	"getgid",
+	"getgid32",
+	"getegid",
+	"getegid32",
+	"uname",
+	"sysinfo",
+	"getrusage",
+	"getcpu",
+	"rseq",
+	"membarrier",
+	/* signals and the end */
+	"rt_sigprocmask",
+	"rt_sigreturn",
+	"sigreturn",
+	"sigaltstack",
+	"exit",
+	"exit_group",
+};
+
+static const char *const worker_calls[] = {
+	"epoll_create1",
+	"epoll_ctl",
+	"epoll_wait",
+	"epoll_pwait",
+	"epoll_pwait2",
+	"epoll_wait_old",
+	"accept4",
+	"connect",
+	"socketpair",
+	"splice",
+	"tee",
+	"vmsplice",
+	"pipe2",
+	"close_range",
+	"dup",
+	"dup3",
+	"eventfd2",
+	"timerfd_create",
+	"timerfd_settime",
+	"timerfd_gettime",
+	"ftruncate",
+	"ftruncate64",
+};
+
+static const char *const logger_calls[] = { "connect" };
+
+static const char *const resolver_calls[] = {
+	"connect",
+	"bind",
+	"openat",
+	"open",
+	"openat2",
+	"stat",
+	"stat64",
+	"newfstatat",
+	"fstatat64",
+	"statx",
+	"access",
+	"faccessat",
+	"faccessat2",
+	"readlink",
+	"readlinkat",
+	"getdents64",
+};
+
+/* What a sanitizer's report needs to name the lines: files, and a program that reads them. */
+static const char *const sanitizer_calls[] = {
+	"openat",
+	"open",
+	"stat",
+	"newfstatat",
+	"statx",
+	"access",
+	"readlink",
+	"readlinkat",
+	"getdents64",
+	"mmap",
+	"mprotect",
+	"prctl",
+	"clone",
+	"clone3",
+	"fork",
+	"vfork",
+	"execve",
+	"wait4",
+	"waitid",
+	"dup2",
+	"dup3",
+	"pipe2",
+	"kill",
+	"tgkill",
+	"fcntl",
+	"ioctl",
+	"getcwd",
+	"rt_sigaction",
+	"sched_getaffinity",
+	"prlimit64",
+	"ptrace",
+	"set_robust_list",
+	"unlink",
+	"getrlimit",
+	"close_range",
+};
+
+struct option {
+	int level, name;
+};
+
+static const struct option worker_options[] = {
+	{ SOL_SOCKET, SO_LINGER },
+	{ SOL_SOCKET, SO_KEEPALIVE },
+	{ SOL_SOCKET, SO_REUSEADDR },
+	{ SOL_SOCKET, SO_RCVLOWAT },
+	{ SOL_SOCKET, SO_RCVBUF },
+	{ SOL_SOCKET, SO_SNDBUF },
+	{ IPPROTO_TCP, TCP_NODELAY },
+	{ IPPROTO_TCP, TCP_KEEPIDLE },
+	{ IPPROTO_TCP, TCP_KEEPINTVL },
+	{ IPPROTO_TCP, TCP_KEEPCNT },
+	{ IPPROTO_TCP, TCP_QUICKACK },
+	{ IPPROTO_TCP, TCP_CORK },
+	{ IPPROTO_TCP, TCP_USER_TIMEOUT },
+	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT },
+};
+
+static const int descriptor_commands[] = { F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD, F_DUPFD_CLOEXEC, F_GETPIPE_SZ,
+	F_SETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS };
+
+/* TCGETS is how the C library asks whether a stream is a terminal. */
+static const unsigned long worker_requests[] = { SIOCOUTQ, FIONREAD, FIONBIO, TCGETS, TIOCGWINSZ };
+static const unsigned long resolver_requests[] = { FIONREAD, FIONBIO, TCGETS, SIOCGIFNAME };
+
+/* ---- building the filter ---------------------------------------------------------------------------------------------- */
+
+struct filter {
+	scmp_filter_ctx context;
+	int error; /* the first one */
+};
+
+static void allow(struct filter *filter, const char *name, unsigned n, const struct scmp_arg_cmp *conditions)
+{
+	int number = seccomp_syscall_resolve_name(name);
+
+	if (filter->error < 0 || number == __NR_SCMP_ERROR)
+		return;
+	int error = seccomp_rule_add_array(filter->context, SCMP_ACT_ALLOW, number, n, conditions);
+	if (error < 0 && error != -EEXIST)
+		filter->error = error;
+}
+
+static void allow_all(struct filter *filter, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		allow(filter, names[i], 0, NULL);
+}
+
+/* Where bits of `mask` are as in `value`. */
+static void allow_masked(struct filter *filter, const char *name, unsigned argument, uint64_t mask, uint64_t value)
+{
+	allow(filter, name, 1, &SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, mask, value));
+}
+
+/* The kernel reads 32 bits of these arguments. */
+static void allow_value(struct filter *filter, const char *name, unsigned argument, uint64_t value)
+{
+	allow_masked(filter, name, argument, 0xffffffff, value);
+}
+
+/* No memory that can be run: what a worker writes stays data. */
+static void allow_memory(struct filter *filter)
+{
+	allow_masked(filter, "mmap", 2, PROT_EXEC, 0);
+	allow_masked(filter, "mmap2", 2, PROT_EXEC, 0);
+	allow_masked(filter, "mprotect", 2, PROT_EXEC, 0);
+}
+
+static void allow_socket_of(struct filter *filter, int family, int type, int protocol)
+{
+	const uint64_t kind = ~(uint64_t)(SOCK_NONBLOCK | SOCK_CLOEXEC) & 0xffffffff;
+	const struct scmp_arg_cmp conditions[] = {
+		SCMP_CMP(0, SCMP_CMP_MASKED_EQ, 0xffffffff, (uint64_t)family),
+		SCMP_CMP(1, SCMP_CMP_MASKED_EQ, kind, (uint64_t)type),
+		SCMP_CMP(2, SCMP_CMP_MASKED_EQ, 0xffffffff, (uint64_t)protocol),
+	};
+	allow(filter, "socket", 3, conditions);
+}
+
+/* Of one family and kind, and of the protocol that goes without saying: others of the same kind (MPTCP, SMC, SCTP) are not
+ * what Landlock's ports are about. */
+static void allow_socket(struct filter *filter, int family, int type)
+{
+	allow_socket_of(filter, family, type, 0);
+	if (family != AF_UNIX)
+		allow_socket_of(filter, family, type, type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP);
+}
+
+/* Not with MSG_FASTOPEN: it connects, past Landlock. */
+static void allow_sending(struct filter *filter)
+{
+	allow_masked(filter, "send", 3, MSG_FASTOPEN, 0);
+	allow_masked(filter, "sendto", 3, MSG_FASTOPEN, 0);
+	allow_masked(filter, "sendmsg", 2, MSG_FASTOPEN, 0);
+}
+
+static void allow_options(struct filter *filter, const struct option *options, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct scmp_arg_cmp conditions[] = {
+			SCMP_CMP(1, SCMP_CMP_MASKED_EQ, 0xffffffff, (uint64_t)options[i].level),
+			SCMP_CMP(2, SCMP_CMP_MASKED_EQ, 0xffffffff, (uint64_t)options[i].name),
+		};
+		allow(filter, "setsockopt", 2, conditions);
+	}
+}
+
+static void allow_common(struct filter *filter)
+{
+	allow_all(filter, common_calls, sizeof(common_calls) / sizeof(common_calls[0]));
+	allow_memory(filter);
+	allow_sending(filter);
+	for (size_t i = 0; i < sizeof(descriptor_commands) / sizeof(descriptor_commands[0]); i++) {
+		allow_value(filter, "fcntl", 1, (uint64_t)descriptor_commands[i]);
+		allow_value(filter, "fcntl64", 1, (uint64_t)descriptor_commands[i]);
+	}
+	/* abort(), of itself alone */
+	allow_value(filter, "tgkill", 0, (uint64_t)getpid());
+	if (SANITIZED)
+		allow_all(filter, sanitizer_calls, sizeof(sanitizer_calls) / sizeof(sanitizer_calls[0]));
+}
+
+static void allow_requests(struct filter *filter, const unsigned long *requests, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		allow_value(filter, "ioctl", 1, requests[i]);
+}
+
+static int filter_init(struct filter *filter)
+{
+	*filter = (struct filter){ .context = seccomp_init(SCMP_ACT_TRAP) };
+	if (!filter->context)
+		return -ENOMEM;
+	seccomp_attr_set(filter->context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	/* A tree rather than a list; a libseccomp that has none makes a list. */
+	seccomp_attr_set(filter->context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	allow_common(filter);
+	return 0;
+}
+
+static int filter_enter(struct filter *filter, _Atomic uint32_t *ret_refused)
+{
+	int error = filter->error;
+
+	if (error == 0)
+		error = catch_refused(ret_refused);
+	if (error == 0)
+		error = seccomp_load(filter->context);
+	seccomp_release(filter->context);
+	return error;
+}
+
+static int enter_worker_calls(const struct policy *policy, _Atomic uint32_t *ret_refused)
+{
+	struct filter filter;
+	int error = filter_init(&filter);
+
+	if (error < 0)
+		return error;
+	allow_all(&filter, worker_calls, sizeof(worker_calls) / sizeof(worker_calls[0]));
+	allow_socket(&filter, AF_INET, SOCK_STREAM);
+	allow_socket(&filter, AF_INET6, SOCK_STREAM);
+	allow_socket(&filter, AF_UNIX, SOCK_STREAM);
+	allow_options(&filter, worker_options, sizeof(worker_options) / sizeof(worker_options[0]));
+	allow_requests(&filter, worker_requests, sizeof(worker_requests) / sizeof(worker_requests[0]));
+	if (policy->transparent)
+		allow(&filter, "bind", 0, NULL);
+	return filter_enter(&filter, ret_refused);
+}
+
+static int enter_logger_calls(void)
+{
+	struct filter filter;
+	int error = filter_init(&filter);
+
+	if (error < 0)
+		return error;
+	allow_all(&filter, logger_calls, sizeof(logger_calls) / sizeof(logger_calls[0]));
+	allow_socket(&filter, AF_UNIX, SOCK_STREAM);
+	allow_socket(&filter, AF_UNIX, SOCK_DGRAM);
+	/* Older C libraries look after SIGPIPE in syslog(). */
+	allow_value(&filter, "rt_sigaction", 0, SIGPIPE);
+	allow_value(&filter, "ioctl", 1, TCGETS);
+	allow_options(&filter, (const struct option[]){ { SOL_SOCKET, SO_SNDBUF } }, 1);
+	return filter_enter(&filter, NULL);
+}
+
+static int enter_resolver_calls(void)
+{
+	static const int families[] = { AF_INET, AF_INET6, AF_UNIX };
+	struct filter filter;
+	int error = filter_init(&filter);
+
+	if (error < 0)
+		return error;
+	allow_all(&filter, resolver_calls, sizeof(resolver_calls) / sizeof(resolver_calls[0]));
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		allow_socket(&filter, families[i], SOCK_STREAM);
+		allow_socket(&filter, families[i], SOCK_DGRAM);
+	}
+	allow(&filter, "setsockopt", 0, NULL);
+	allow_requests(&filter, resolver_requests, sizeof(resolver_requests) / sizeof(resolver_requests[0]));
+	return filter_enter(&filter, NULL);
+}
+
+/* ---- the rest --------------------------------------------------------------------------------------------------------- */
+
+static int limit(int resource, rlim_t most)
+{
+	const struct rlimit wanted = { most, most };
+	struct rlimit now;
+
+	if (getrlimit((__rlimit_resource_t)resource, &now) < 0)
+		return -errno;
+	if (now.rlim_max <= most)
+		return 0;
+	return setrlimit((__rlimit_resource_t)resource, &wanted) < 0 ? -errno : 0;
+}
+
+/* The filter refuses all of this already; these hold where it has a hole. */
+static int set_limits(rlim_t largest_file)
+{
+	int error = limit(RLIMIT_CORE, 0);
+
+	if (SANITIZED)
+		return error;
+	if (error == 0)
+		error = limit(RLIMIT_NPROC, 0);
+	if (error == 0)
+		error = limit(RLIMIT_MSGQUEUE, 0);
+	if (error == 0)
+		error = limit(RLIMIT_MEMLOCK, 0);
+	if (error == 0)
+		error = limit(RLIMIT_FSIZE, largest_file);
+	return error;
+}
+
+static void mark_port(uint8_t *ports, uint16_t port)
+{
+	ports[port / 8] |= (uint8_t)(1u << port % 8);
+}
+
+static void mark_ports(uint8_t *ports, const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_services; i++) {
+		const struct target *target = &policy->services[i].target;
+		for (size_t k = 0; target->delivery == DELIVERY_CONNECT && k < target->connect.n_backends; k++) {
+			const struct backend *backend = &target->connect.backends[k];
+			if (backend->name != BACKEND_NO_NAME)
+				mark_port(ports, backend->port);
+			else if (address_is_ip(&backend->address))
+				mark_port(ports, address_port(&backend->address));
+		}
+	}
+}
+
+/* What the C library reads once and then knows. */
+static void load_time_zone(void)
+{
+	struct tm unused;
+	time_t now = time(NULL);
+
+	tzset();
+	localtime_r(&now, &unused);
+}
+
+int sandbox_enter_worker(const struct policy *policy, _Atomic uint32_t *ret_refused)
+{
+	uint8_t ports[LANDLOCK_PORTS / 8] = { 0 };
+
+	load_time_zone();
+	mark_ports(ports, policy);
+	/* A list of sessions that is too long fails, and no more than that. */
+	signal(SIGXFSZ, SIG_IGN);
+	int error = set_limits(WORKER_FILE_MAX);
+	if (error == 0 && !SANITIZED)
+		error = landlock_enter(
+			&(struct landlock){
+				.limits_connect = true, .limits_bind = !policy->transparent, .ports = ports },
+			landlock_abi());
+	return error < 0 ? error : enter_worker_calls(policy, ret_refused);
+}
+
+/* The file that it writes to is the master's to open. */
+int sandbox_enter_logger(void)
+{
+	load_time_zone();
+	int error = set_limits(RLIM_INFINITY);
+	if (error == 0 && !SANITIZED)
+		error = landlock_enter(
+			&(struct landlock){ .limits_connect = true, .limits_bind = true }, landlock_abi());
+	return error < 0 ? error : enter_logger_calls();
+}
+
+/* /etc/resolv.conf is a link into /run on many machines, to a file that comes and goes with its folder. */
+int sandbox_enter_resolver(void)
+{
+	static const char *const readable[] = { "/etc", "/run", "/var/run", "/usr/lib", "/dev/urandom" };
+
+	load_time_zone();
+	int error = set_limits(0);
+	if (error == 0 && !SANITIZED)
+		error = landlock_enter(
+			&(struct landlock){
+				.readable = readable,
+				.n_readable = sizeof(readable) / sizeof(readable[0]),
+				.limits_bind = true,
+			},
+			landlock_abi());
+	return error < 0 ? error : enter_resolver_calls();
+}
+
+void sandbox_describe(char *buf, size_t size)
+{
+	int abi = landlock_abi();
+
+	if (SANITIZED)
+		snprintf(buf, size, "seccomp, with holes for a sanitizer; no Landlock");
+	else if (abi > 0)
+		snprintf(buf, size, "seccomp, Landlock ABI %d%s", abi, abi < 4 ? " (ports not limited)" : "");
+	else
+		snprintf(buf, size, "seccomp; this kernel has no Landlock");
+}

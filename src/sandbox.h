@@ -1,0 +1,18 @@
+/* What a worker, the logger and the resolver lock themselves into, once their privileges are gone and all that they need from
+ * files is loaded: limits, Landlock, a list of system calls. There is no way out. */
+#pragma once
+#include "policy.h"
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* 0 or -errno: the caller must end. Any other call than the listed ones ends the process with SIGSYS; which one it was is
+ * written to `ret_refused` (its number and 1, so that 0 is none; NULL: not wanted), which the master can read. */
+int sandbox_enter_worker(const struct policy *policy, _Atomic uint32_t *ret_refused);
+int sandbox_enter_logger(void);
+int sandbox_enter_resolver(void);
+
+/* "openat"; NULL where nothing was refused. Of the running machine's architecture. The caller frees it. */
+char *sandbox_refused_name(uint32_t refused);
+
+/* What the running kernel and this build make of it, for people: "seccomp, Landlock ABI 6". */
+void sandbox_describe(char *buf, size_t size);

@@ -1,0 +1,196 @@
+"""What somebody who has taken over a worker finds: a module that tries, from inside one."""
+
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+
+import pytest
+from harness import BUILD, BINARY, IS_ROOT, free_port, wait_until
+
+PRISONER = BUILD / "tests/modules/prisoner.so"
+
+SANITIZED = b"__asan_init" in BINARY.read_bytes()
+pytestmark = pytest.mark.skipif(SANITIZED, reason="a sanitizer's report needs files and programs: see sandbox.c")
+
+CONFIG = """
+listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = 5.0;
+identifiers = ( { module = "{dir}/prisoner.so"; } );
+services = ( { name = "tried"; match = "try"; connect = "{echo}"; },
+             {more}
+             { name = "other"; connect = "{echo}"; } );
+on_unknown = "other";
+"""
+
+
+@pytest.fixture
+def prison(usher, place, echo):
+    """prison() starts usher with the module in its one worker; .attempt(name) has it try and returns what the log says."""
+
+    def start(more="", **options):
+        shutil.copy(PRISONER, place / "prisoner.so")
+        (place / "prisoner.so").chmod(0o755)
+        return usher(CONFIG.replace("{dir}", str(place)), echo=echo.tcp4, more=more, **options)
+
+    return start
+
+
+def attempt(one, name, number=0):
+    before = len(one.log)
+    with one.connect() as client:
+        client.sendall(f"try {name} {number}\n".encode())
+        said = re.compile(rf"\b{name} (succeeded|failed: \w+)|was killed by signal (.*?) in probe try")
+
+        def found():
+            for line in one.log[before:]:
+                match = said.search(line.text)
+                if match:
+                    return match[1] or match[2]
+            return None
+
+        return wait_until(found, 5, f"what came of {name}")
+
+
+# ---- calls that end the worker
+
+REFUSED = {
+    "read_file": "openat",
+    "read_memory": "openat",
+    "write_file": "openat",
+    "stat": "newfstatat",
+    "unlink": "unlinkat",
+    "chdir": "chdir",
+    "chroot": "chroot",
+    "mount": "mount",
+    "execve": "execve",
+    "execveat": "execveat",
+    "fork": "clone",
+    "clone3": "clone3",
+    "unshare": "unshare",
+    "setns": "setns",
+    "ptrace": "ptrace",
+    "read_other": "process_vm_readv",
+    "kill": "kill",
+    "tgkill": "tgkill",
+    "pidfd": "pidfd_open",
+    "setuid": "setuid",
+    "capset": "capset",
+    "prctl": "prctl",
+    "seccomp": "seccomp",
+    "sigaction": "rt_sigaction",
+    "netlink": "socket",
+    "packet": "socket",
+    "udp": "socket",
+    "raw": "socket",
+    "mptcp": "socket",
+    "vsock": "socket",
+    "listen": "listen",
+    "bind": "bind",
+    "map_code": "mmap",
+    "become_code": "mprotect",
+    "memfd": "memfd_create",
+    "bpf": "bpf",
+    "perf": "perf_event_open",
+    "io_uring": "io_uring_setup",
+    "userfaultfd": "userfaultfd",
+    "keyctl": "keyctl",
+    "ioctl": "ioctl",
+    "fcntl": "fcntl",
+    "personality": "personality",
+    "landlock": "landlock_create_ruleset",
+    "connect_fast": "sendto",
+    "attach_filter": "setsockopt",
+    "nothing": "100000",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_call_that_a_worker_does_not_need_ends_it_and_is_named(prison, name):
+    one = prison(may_crash=True)
+    assert attempt(one, name) == f"31 (Bad system call: {REFUSED[name]})"
+
+
+def test_others_are_served_after_it(prison):
+    one = prison(may_crash=True)
+    attempt(one, "execve")
+    with one.connect() as client:
+        client.sendall(b"hello\n")
+        assert client.recv(6) == b"hello\n"
+
+
+# ---- what may be connected to
+
+
+def landlock_abi():
+    """Of the running kernel; 0: it has none."""
+    import ctypes
+
+    abi = ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1)
+    return max(abi, 0)
+
+
+def test_a_port_that_the_policy_does_not_name_is_refused(prison, echo):
+    if landlock_abi() < 4:
+        pytest.skip("the kernel's Landlock knows nothing of ports")
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        one = prison()
+        assert attempt(one, "connect", elsewhere.getsockname()[1]) == "failed: EACCES"
+        assert attempt(one, "connect", int(echo.tcp4.rsplit(":")[-1])) == "succeeded"
+
+
+def test_a_port_that_a_name_goes_with_may_be_connected_to(prison):
+    with socket.create_server(("127.0.0.1", 0)) as named:
+        port = named.getsockname()[1]
+        one = prison(more=f'{{ name = "named"; match = "ssh"; connect = "localhost:{port}"; }},')
+        assert attempt(one, "connect", port) == "succeeded"
+
+
+def test_an_abstract_unix_socket_is_refused(prison):
+    if landlock_abi() < 6:
+        pytest.skip("the kernel's Landlock knows nothing of abstract sockets")
+    with socket.socket(socket.AF_UNIX) as elsewhere:
+        number = os.getpid()
+        elsewhere.bind(f"\0usher-test-{number}")
+        elsewhere.listen()
+        assert attempt(prison(), "connect_abstract", number) == "failed: EPERM"
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root")
+def test_a_worker_of_a_transparent_service_may_bind_but_not_listen(prison):
+    more = '{ name = "seen"; match = "ssh"; connect = "127.0.0.1:9"; transparent = true; },'
+    one = prison(more=more, may_crash=True)
+    assert attempt(one, "bind", free_port()) == "succeeded"
+    assert attempt(one, "listen") == "31 (Bad system call: listen)"
+
+
+# ---- what the kernel says of each process
+
+
+def status_of(pid):
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {key: value.strip() for key, value in (line.split(":", 1) for line in lines)}
+
+
+def limits_of(pid):
+    """{name: hard limit}"""
+    lines = pathlib.Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]
+    return {line[:26].strip(): line[26:].split()[1] for line in lines}
+
+
+@pytest.mark.parametrize("name", ["workers", "loggers", "resolvers"])
+def test_every_process_but_the_master_is_locked_in(prison, name):
+    one = prison(more='{ name = "named"; match = "ssh"; connect = "localhost:9"; },')
+    pids = getattr(one, name)
+    assert pids
+    for pid in pids:
+        status = status_of(pid)
+        assert status["Seccomp"] == "2", "a filter"
+        assert status["NoNewPrivs"] == "1"
+        assert {status[key] for key in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+        limits = limits_of(pid)
+        assert limits["Max core file size"] == "0"
+        assert limits["Max processes"] == "0"
+        if IS_ROOT:  # the files of one that is not dumpable belong to root
+            assert os.stat(f"/proc/{pid}/mem").st_uid == 0 and status["Uid"].split()[0] != "0"
