@@ -9,10 +9,11 @@
 #include "migrant.h"
 #include "worker.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
 
 #define BATCH    64     /* taken in before others get their turn */
 #define PAUSE_US 100000 /* with no descriptors to spare */
@@ -53,34 +54,42 @@ static void immigration_end(struct immigration *immigration)
 	worker_connection_gone(worker);
 }
 
-static bool fd_is(int fd, mode_t kind)
+/* Not by fstat(): the call that the C library makes for it could ask about any path, and is none of a worker's (sandbox.c). */
+static bool fd_is(int fd, enum side_kind kind)
 {
-	struct stat status;
-	return fstat(fd, &status) == 0 && (status.st_mode & S_IFMT) == kind;
+	int unused;
+	socklen_t len = sizeof(unused);
+
+	switch (kind) {
+	case SIDE_SOCKET:
+		return getsockopt(fd, SOL_SOCKET, SO_TYPE, &unused, &len) == 0;
+	case SIDE_PIPES:
+		return fcntl(fd, F_GETPIPE_SZ) >= 0;
+	case SIDE_TERMINAL:
+		return ioctl(fd, TIOCGPTN, &unused) == 0;
+	}
+	return false;
 }
 
 static bool pipe_holds(int fd, uint32_t bytes)
 {
 	int there = 0;
-	return fd_is(fd, S_IFIFO) && ioctl(fd, FIONREAD, &there) == 0 && (uint32_t)there == bytes;
+	return fd_is(fd, SIDE_PIPES) && ioctl(fd, FIONREAD, &there) == 0 && (uint32_t)there == bytes;
 }
 
 static bool fds_add_up(const struct migrant *head, const int by_place[MIGRANT_FDS])
 {
-	static const mode_t server_is[] = {
-		[SIDE_SOCKET] = S_IFSOCK, [SIDE_PIPES] = S_IFIFO, [SIDE_TERMINAL] = S_IFCHR
-	};
-	mode_t server = server_is[head->server_kind];
+	enum side_kind server = (enum side_kind)head->server_kind;
 
-	return fd_is(by_place[MIGRANT_CLIENT], S_IFSOCK) &&
+	return fd_is(by_place[MIGRANT_CLIENT], SIDE_SOCKET) &&
 		(by_place[MIGRANT_SERVER] < 0 || fd_is(by_place[MIGRANT_SERVER], server)) &&
-		(by_place[MIGRANT_INPUT] < 0 || fd_is(by_place[MIGRANT_INPUT], S_IFIFO)) &&
+		(by_place[MIGRANT_INPUT] < 0 || fd_is(by_place[MIGRANT_INPUT], SIDE_PIPES)) &&
 		(by_place[MIGRANT_UP_OUT] < 0 ||
 			(pipe_holds(by_place[MIGRANT_UP_OUT], head->up.in_pipe) &&
-				fd_is(by_place[MIGRANT_UP_IN], S_IFIFO))) &&
+				fd_is(by_place[MIGRANT_UP_IN], SIDE_PIPES))) &&
 		(by_place[MIGRANT_DOWN_OUT] < 0 ||
 			(pipe_holds(by_place[MIGRANT_DOWN_OUT], head->down.in_pipe) &&
-				fd_is(by_place[MIGRANT_DOWN_IN], S_IFIFO)));
+				fd_is(by_place[MIGRANT_DOWN_IN], SIDE_PIPES)));
 }
 
 /* The descriptors that are taken over are -1 afterwards. */

@@ -265,7 +265,7 @@ static const int descriptor_commands[] = { F_GETFD, F_SETFD, F_GETFL, F_SETFL, F
 	F_SETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS };
 
 /* TCGETS is how the C library asks whether a stream is a terminal. */
-static const unsigned long worker_requests[] = { SIOCOUTQ, FIONREAD, FIONBIO, TCGETS, TIOCGWINSZ };
+static const unsigned long worker_requests[] = { SIOCOUTQ, FIONREAD, FIONBIO, TCGETS, TIOCGWINSZ, TIOCGPTN };
 static const unsigned long resolver_requests[] = { FIONREAD, FIONBIO, TCGETS, SIOCGIFNAME };
 
 /* ---- building the filter ---------------------------------------------------------------------------------------------- */
@@ -407,6 +407,7 @@ static int enter_worker_calls(const struct policy *policy, _Atomic uint32_t *ret
 	allow_socket(&filter, AF_INET, SOCK_STREAM);
 	allow_socket(&filter, AF_INET6, SOCK_STREAM);
 	allow_socket(&filter, AF_UNIX, SOCK_STREAM);
+	allow_socket(&filter, AF_UNIX, SOCK_DGRAM); /* receivers of handovers may have one */
 	allow_options(&filter, worker_options, sizeof(worker_options) / sizeof(worker_options[0]));
 	allow_requests(&filter, worker_requests, sizeof(worker_requests) / sizeof(worker_requests[0]));
 	if (policy->transparent)
