@@ -73,7 +73,7 @@ int usher_listen(const char *path, mode_t mode, struct usher_receiver **ret)
 
 	if (!receiver)
 		return -ENOMEM;
-	error = path_socket_listen(&receiver->socket, path, mode);
+	error = path_socket_listen(&receiver->socket, path, SOCK_STREAM, mode);
 	if (error < 0)
 		goto out;
 	receiver->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

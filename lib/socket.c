@@ -82,7 +82,7 @@ static int stale_remove(int directory, const char *name, const struct sockaddr_u
 }
 
 /* The lock is held. */
-static int socket_bind(struct path_socket *s, const char *path, mode_t mode)
+static int socket_bind(struct path_socket *s, const char *path, int type, mode_t mode)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct stat st;
@@ -92,14 +92,14 @@ static int socket_bind(struct path_socket *s, const char *path, mode_t mode)
 	error = stale_remove(s->directory, s->name, &address);
 	if (error < 0)
 		return error;
-	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	s->fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (s->fd < 0)
 		return -errno;
 	/* bind() creates the file with the socket's own mode, less the umask: at no moment more open than
 	 * asked for. */
 	if (fchmod(s->fd, mode) < 0 || bind(s->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
-	if (fchmodat(s->directory, s->name, mode, 0) < 0 || listen(s->fd, SOMAXCONN) < 0 ||
+	if (fchmodat(s->directory, s->name, mode, 0) < 0 || (type == SOCK_STREAM && listen(s->fd, SOMAXCONN) < 0) ||
 		fstatat(s->directory, s->name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		error = -errno;
 		(void)unlinkat(s->directory, s->name, 0);
@@ -110,7 +110,7 @@ static int socket_bind(struct path_socket *s, const char *path, mode_t mode)
 	return 0;
 }
 
-int path_socket_listen(struct path_socket *ret, const char *path, mode_t mode)
+int path_socket_listen(struct path_socket *ret, const char *path, int type, mode_t mode)
 {
 	struct path_socket s = { .fd = -1 };
 	int error;
@@ -121,7 +121,7 @@ int path_socket_listen(struct path_socket *ret, const char *path, mode_t mode)
 	error = directory_lock(s.directory);
 	if (error < 0)
 		goto out;
-	error = socket_bind(&s, path, mode & 0777);
+	error = socket_bind(&s, path, type, mode & 0777);
 	if (error < 0)
 		goto out;
 	(void)flock(s.directory, LOCK_UN);

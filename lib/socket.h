@@ -11,8 +11,8 @@ struct path_socket {
 	ino_t inode;
 };
 
-/* As usher_listen() describes. On failure nothing is left open. */
-int path_socket_listen(struct path_socket *ret, const char *path, mode_t mode);
+/* As usher_listen() describes; `type` is SOCK_STREAM, or SOCK_DGRAM, which only binds. On failure nothing is left open. */
+int path_socket_listen(struct path_socket *ret, const char *path, int type, mode_t mode);
 
 /* Closes it and removes the path if it still leads to this socket. */
 void path_socket_close(struct path_socket *s);
