@@ -23,7 +23,7 @@
 
 #define LIBRARY      "libusher-accept.so"
 #define DEFAULT_MODE 0660
-#define WATCH_TIMES  100
+#define WATCH_TIMES  50
 #define WATCH_MS     100
 #define FIRST_FD     3 /* SD_LISTEN_FDS_START */
 
