@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import selectors
 import shutil
 import signal
@@ -10,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.parse
 
 import pytest
 from accepting import (
@@ -31,7 +29,7 @@ from accepting import (
     run_accept,
     takes_datagrams,
 )
-from harness import IS_ROOT, connect, end_process, process_stat, read_all, read_exactly, slow, wait_until
+from harness import IS_ROOT, SOURCE, connect, end_process, process_stat, read_all, read_exactly, slow, wait_until
 from servers import NGINX, SSHD, make_file, output_of, run
 
 CONFIG = """
@@ -180,6 +178,22 @@ def test_nginx(handing, server, options):
     wait_until(lambda: len(accepting.requests()) == 28, 5, "the access log")
     assert sorted(accepting.requests()) == sorted([f"127.0.0.{n}", f"/{n}", "200", "127.0.0.1"] for n in range(2, 30))
     assert not accepting.errors()
+
+
+@needs(NGINX)
+def test_the_example_configuration(usher, server, place, echo):
+    accepting = server(Nginx)
+    text = (SOURCE / "examples/accept.conf").read_text()
+    for there, here in (("/run/usher", str(place)), ("127.0.0.1:8080", "127.0.0.1:{port}"), ("[::1]:8080", "[::1]:{port}"),
+                        ("127.0.0.1:8081", echo.tcp4)):
+        assert there in text
+        text = text.replace(there, here)
+    one = usher(text)
+    assert curl(one, "/page", source="127.0.0.4")[:2] == ["/page", "127.0.0.4"]
+    accepting.kill()
+    with one.connect() as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert read_exactly(client, 18) == b"GET / HTTP/1.0\r\n\r\n", "from the fallback"
 
 
 @needs(NGINX)

@@ -23,7 +23,7 @@ import subprocess
 import time
 
 import pytest
-from harness import BINARY, SANITIZER_OPTIONS, SOURCE, end_process, free_port, run_usher, slow, wait_until
+from harness import BINARY, BUILD, SANITIZER_OPTIONS, SOURCE, end_process, free_port, run_usher, slow, wait_until
 
 README = (SOURCE / "README.md").read_text()
 BLOCK = re.compile(r"^(?:<!-- doctest: ([a-z]+) ?(\S*) -->\n)?```([a-z-]*)\n(.*?)^```$", re.M | re.S)
@@ -39,7 +39,8 @@ def blocks():
 SAME = [
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r'\b((?:decided|total)_ms|bytes_up|bytes_down|id)("?[=:])[\d.]+', r"\1\2N"),
-    (r'\b(client"?[=:]"?127\.0\.0\.1:)\d+', r"\1N"),
+    (r'\b(client"?[=:]"?127\.0\.0\.[19]:)\d+', r"\1N"),
+    (r"\[\d\d/\w{3}/\d{4} [\d:]+\]", "[TIME]"),
     (r"(client +127\.0\.0\.1 port )\d+", r"\1N"),
     (r"\d+ workers", "N workers"),
     (r"room: \d+ descriptors a process, 161 of a worker's own: \d+ connections a worker, \d+ in all, of these \d+ undecided",
@@ -65,7 +66,7 @@ class Tour:
         self.place = place
         self.log = place / "served"
         self.server = None
-        self.words = {"/tmp/tour": str(place), "build/src/usher": str(BINARY)}
+        self.words = {"/tmp/tour": str(place), "build/src/usher": str(BINARY), "build/lib/": f"{BUILD}/lib/"}
         for port in sorted(set(re.findall(r"127\.0\.0\.1:(80\d\d)|0\.0\.0\.0:(8\d\d\d)", README))):
             self.words[max(port)] = str(free_port())
         self.env = {**os.environ, **SANITIZER_OPTIONS, "LC_ALL": "C"}
@@ -128,11 +129,11 @@ class Tour:
             assert found == expected, line
 
     def end(self):
-        try:
-            pid = int((self.place / "usher.pid").read_text())
-            os.kill(pid, signal.SIGINT)
-        except (OSError, ValueError):
-            pass  # it ended as the tour says
+        for name in ("usher.pid", "accept.pid", "web.pid"):
+            try:
+                os.kill(int((self.place / name).read_text()), signal.SIGINT)
+            except (OSError, ValueError):
+                pass  # it ended as the tour says
         if self.server:
             end_process(self.server, signal_number=signal.SIGINT)
 

@@ -59,6 +59,8 @@ def test_what_is_installed(destination):
         "share/doc/usher/examples/fail2ban/jail.d/usher.conf", "share/doc/usher/examples/tcpmux/tcpmux.cfg",
     }
     assert any(name.endswith("/libusher-handover.so") for name in under)
+    assert {"bin/usher-accept", "share/man/man1/usher-accept.1"} <= under
+    assert any(name.endswith("/usher/libusher-accept.so") for name in under)
     assert any(name.endswith("/pkgconfig/libusher-handover.pc") for name in under)
     assert not any(name.endswith(("meson.build", ".in")) for name in found)
     examples = {str(path.relative_to(SOURCE / "examples")) for path in (SOURCE / "examples").rglob("*.conf")}
