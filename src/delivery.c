@@ -74,6 +74,7 @@ static void delivery_connect(struct connection *connection, const struct target 
 		.backends = target->connect.backends,
 		.n_backends = target->connect.n_backends,
 		.keepalive_s = target->connect.keepalive_s,
+		.patience_ms = worker->policy->patience_ms,
 		.from = target->connect.transparent ? &connection->client : NULL,
 		.talks = target->connect.send_proxy ||
 			(connection->protocol != PROTOCOL_NONE && !connection->skips_banner &&

@@ -69,28 +69,39 @@ static int socket_bind(int fd, const struct listener_policy *listener)
 	return error;
 }
 
+/* Those of a new socket. */
+static void socket_reset_keepalive(int fd, sa_family_t family)
+{
+	static const int options[] = { TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT };
+	int other = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		int value;
+		socklen_t len = sizeof(value);
+		if (getsockopt(other, IPPROTO_TCP, options[i], &value, &len) == 0)
+			fd_set_option(fd, IPPROTO_TCP, options[i], value);
+	}
+	fd_close(other);
+}
+
 /* Accepted sockets inherit the options, which saves setting them once a connection. A socket that served another policy may
- * have other seconds of keepalive: those of a new one are the system's. */
-static void socket_set_options(int fd, const struct listener_policy *listener, bool fresh)
+ * have that one's. */
+static void socket_set_options(
+	int fd, const struct policy *policy, const struct listener_policy *listener, bool fresh)
 {
 	sa_family_t family = listener->address.sa.sa_family;
-	int keepalive_s = listener->keepalive_s;
 
-	if (!fresh && family != AF_UNIX && keepalive_s == KEEPALIVE_SYSTEM) {
-		int other = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		socklen_t len = sizeof(keepalive_s);
-		if (other < 0 || getsockopt(other, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive_s, &len) < 0)
-			keepalive_s = KEEPALIVE_SYSTEM;
-		fd_close(other);
-	}
-	dial_set_keepalive(fd, family, keepalive_s);
+	if (!fresh && family != AF_UNIX)
+		socket_reset_keepalive(fd, family);
+	dial_set_patience(fd, family, policy->patience_ms);
+	dial_set_keepalive(fd, family, listener->keepalive_s);
 	if (family != AF_UNIX)
 		fd_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (listener->freebind)
 		fd_set_option(fd, IPPROTO_IP, IP_FREEBIND, 1); /* of IPv6 too */
 }
 
-static int socket_open(const struct listener_policy *listener)
+static int socket_open(const struct policy *policy, const struct listener_policy *listener)
 {
 	sa_family_t family = listener->address.sa.sa_family;
 	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -102,7 +113,7 @@ static int socket_open(const struct listener_policy *listener)
 		error = fd_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (error == 0 && family == AF_INET6)
 		error = fd_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-	socket_set_options(fd, listener, true);
+	socket_set_options(fd, policy, listener, true);
 	if (error == 0)
 		error = socket_bind(fd, listener);
 	if (error == 0 && listen(fd, INT32_MAX) < 0) /* the kernel cuts it down to net.core.somaxconn */
@@ -153,11 +164,11 @@ int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_
 		const struct listener_policy *listener = &policy->listeners[i];
 		const struct socket_held *held = sockets_find(sockets, &listener->address);
 		if (held) {
-			socket_set_options(held->fd, listener, false);
+			socket_set_options(held->fd, policy, listener, false);
 			ret_fds[i] = held->fd;
 			continue;
 		}
-		int fd = socket_open(listener);
+		int fd = socket_open(policy, listener);
 		int error = fd < 0 ? fd : sockets_add(sockets, &listener->address, fd, false);
 		if (error < 0) {
 			complain_of_bind(policy, listener, error, complain, context);

@@ -7,16 +7,27 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#define RETRY_US    20000
-#define EVERY_EVENT (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define RETRY_US     20000
+#define PROBE_EACH_S 75 /* as the system has it */
+#define PROBES       5
+#define EVERY_EVENT  (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 void dial_set_keepalive(int fd, sa_family_t family, int keepalive_s)
 {
 	if (family == AF_UNIX)
 		return;
 	fd_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, keepalive_s != 0);
-	if (keepalive_s > 0)
-		fd_set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepalive_s);
+	if (keepalive_s <= 0)
+		return;
+	fd_set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepalive_s);
+	fd_set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, keepalive_s < PROBE_EACH_S ? keepalive_s : PROBE_EACH_S);
+	fd_set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, PROBES);
+}
+
+void dial_set_patience(int fd, sa_family_t family, unsigned patience_ms)
+{
+	if (family != AF_UNIX)
+		fd_set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)patience_ms);
 }
 
 static void dial_finish(struct dial *dial, int error, uint32_t events)
@@ -47,6 +58,8 @@ static int dial_bind(struct dial *dial, int fd)
 static int dial_connect(struct dial *dial, int fd, const struct address *to)
 {
 	dial_set_keepalive(fd, to->sa.sa_family, dial->keepalive_s);
+	if (dial->patience_ms)
+		dial_set_patience(fd, to->sa.sa_family, dial->patience_ms);
 	/* The ACK that ends the handshake then comes with the bytes. */
 	if (dial->talks && to->sa.sa_family != AF_UNIX)
 		fd_set_option(fd, IPPROTO_TCP, TCP_QUICKACK, 0);

@@ -12,7 +12,8 @@ struct dial {
 	const struct resolved *resolved;
 	const struct backend *backends;
 	size_t n_backends;
-	int keepalive_s; /* of target.h */
+	int keepalive_s;      /* of target.h */
+	unsigned patience_ms; /* of dial_set_patience(); 0: the system's */
 	/* To come from, by its port where that is free, with a socket out of `stock`. NULL: whatever the kernel takes. */
 	const struct address *from;
 	bool talks; /* bytes for the backend are there already */
@@ -42,3 +43,7 @@ void dial_cancel(struct dial *dial);
 
 /* Keepalive of a TCP socket, as it was asked for (target.h). Harmless on another. */
 void dial_set_keepalive(int fd, sa_family_t family, int keepalive_s);
+
+/* How long the other side may leave unacknowledged, or unread with its window shut, what it was sent (tcp(7), TCP_USER_TIMEOUT); 0: as
+ * the system has it, which is some 15 minutes for what is not acknowledged. */
+void dial_set_patience(int fd, sa_family_t family, unsigned patience_ms);

@@ -42,6 +42,13 @@ static const char *absolute_path(struct compiler *compiler, const struct values 
 	return NULL;
 }
 
+#define SYSTEM_PATIENCE_US 900000000ULL /* tcp_retries2 */
+
+static uint64_t most(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static void settings_compile(struct compiler *compiler, const struct values *top)
 {
 	struct policy *policy = compiler->policy;
@@ -51,6 +58,9 @@ static void settings_compile(struct compiler *compiler, const struct values *top
 	policy->banner_timeout_us = seconds(top, TOP_BANNER_TIMEOUT);
 	policy->connect_timeout_us = seconds(top, TOP_CONNECT_TIMEOUT);
 	policy->idle_timeout_us = seconds(top, TOP_IDLE_TIMEOUT);
+	/* Bytes for a peer that has vanished would else count as bytes that move. Beyond that the system itself gives up. */
+	if (policy->idle_timeout_us < SYSTEM_PATIENCE_US)
+		policy->patience_ms = (unsigned)(most(policy->idle_timeout_us, policy->connect_timeout_us) / 1000);
 	policy->drain_timeout_us = seconds(top, TOP_DRAIN_TIMEOUT);
 	policy->workers = top->value[TOP_WORKERS] ? (unsigned)values_number(top, TOP_WORKERS) : workers_preset();
 	policy->max_connections = (unsigned)values_number(top, TOP_MAX_CONNECTIONS);

@@ -94,6 +94,7 @@ struct policy {
 	uint64_t search_timeout_us; /* 0: searches have until decide_timeout */
 	uint64_t banner_timeout_us; /* of silence */
 	uint64_t decide_timeout_us, connect_timeout_us, idle_timeout_us, drain_timeout_us;
+	unsigned patience_ms; /* with who does not acknowledge: dial_set_patience() */
 	unsigned workers;
 	unsigned max_connections; /* in all workers together; 0: as many as descriptors allow */
 	unsigned max_undecided, max_undecided_per_source; /* likewise; 0: no limit of their own */
