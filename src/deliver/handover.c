@@ -57,6 +57,7 @@ static void request_remove(struct handover_request *request)
 	if (request->channel) {
 		line_remove(&request->channel->kept, request);
 		request->channel->n_taken -= request->taken;
+		request->channel->n_kept--;
 		h->n_kept--;
 	} else {
 		line_remove(&h->waiting, request);
@@ -145,6 +146,7 @@ static void handover_take_back(struct handover *h, struct handover_channel *chan
 		line_remove(&channel->kept, request);
 		request->channel = NULL;
 		request->taken = false;
+		channel->n_kept--;
 		h->n_kept--;
 		line_prepend(&h->waiting, request);
 		h->n_waiting++;
@@ -272,7 +274,7 @@ static bool handover_may_send(const struct handover *h)
 
 	if (channel_is_silent(channel) || channel->sent)
 		return true;
-	if (h->n_kept >= HANDOVER_KEPT_MAX)
+	if (h->n_kept >= HANDOVER_KEPT_MAX || (channel->room && channel->n_kept >= channel->room))
 		return false;
 	if (channel->known || !h->wary)
 		return true;
@@ -299,6 +301,7 @@ static void handover_sent(struct handover *h)
 	line_remove(&h->waiting, request);
 	h->n_waiting--;
 	line_append(&channel->kept, request);
+	channel->n_kept++;
 	h->n_kept++;
 	request->channel = channel;
 	request->number = channel->n_sent;

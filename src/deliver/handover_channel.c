@@ -23,6 +23,9 @@
 
 #define ANSWERS_AT_ONCE 512
 
+/* Fewer on their way say nothing about how many a queue of datagrams holds. */
+#define ROOM_MIN 4
+
 static int channel_connect_type(const struct address *receiver, int type)
 {
 	int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -147,6 +150,16 @@ static ssize_t channel_send_part(struct handover_channel *channel, int fd)
 	return sendmsg(channel->watch.fd, &m, MSG_NOSIGNAL);
 }
 
+/* Where a receipt will come, it is the sign that there is room again, and how many were on their way says how much there
+ * is; else the queue is full of others' messages, and epoll tells. */
+static void channel_is_full(struct handover_channel *channel)
+{
+	if (channel->n_kept >= ROOM_MIN)
+		channel->room = channel->n_kept;
+	else
+		(void)loop_rewatch(channel->loop, &channel->watch, EPOLLOUT | EPOLLET | EPOLLONESHOT);
+}
+
 int channel_send(struct handover_channel *channel, const struct handover_request *request)
 {
 	int before = channel->unread;
@@ -161,7 +174,7 @@ int channel_send(struct handover_channel *channel, const struct handover_request
 		if (error == -ECONNRESET)
 			channel->reset = true; /* reported once: the next call does not say so again */
 		if (error == -EAGAIN && channel->datagrams)
-			(void)loop_rewatch(channel->loop, &channel->watch, EPOLLOUT | EPOLLET | EPOLLONESHOT);
+			channel_is_full(channel);
 		if (error < 0 && error != -EINTR)
 			return error;
 		if (n > 0)
@@ -218,33 +231,40 @@ static int channel_mark(struct handover_channel *channel, uint64_t number)
 	return 0;
 }
 
-static int channel_read_receipts(struct handover_channel *channel)
+/* One byte more of the receipt that is being read. */
+static int channel_add_receipt(struct handover_channel *channel, uint8_t byte)
 {
 	struct handover_answers *answers = &channel->answers;
+	uint64_t number;
+	int error;
 
-	for (;;) {
-		uint64_t number;
-		ssize_t n = recv(channel->receipts.fd, answers->bytes + answers->have,
-			sizeof(answers->bytes) - answers->have, MSG_DONTWAIT);
-		int error = n < 0 ? -errno : 0;
+	answers->bytes[answers->have++] = byte;
+	if (answers->have < sizeof(answers->bytes))
+		return 0;
+	answers->have = 0;
+	error = handover_receipt_read(answers->bytes, &number);
+	return error < 0 ? error : channel_mark(channel, number);
+}
 
-		if (error == -EAGAIN)
-			return 0;
-		if (error == -EINTR)
-			continue;
+static int channel_read_receipts(struct handover_channel *channel)
+{
+	uint8_t bytes[ANSWERS_AT_ONCE];
+	ssize_t n;
+
+	do {
+		n = recv(channel->receipts.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+		if (n < 0 && errno != EINTR)
+			return errno == EAGAIN ? 0 : -errno;
 		if (n == 0) /* we shut it */
 			return -EPIPE;
-		if (error == 0)
-			answers->have += (size_t)n;
-		if (error == 0 && answers->have == sizeof(answers->bytes)) {
-			answers->have = 0;
-			error = handover_receipt_read(answers->bytes, &number);
-			if (error == 0)
-				error = channel_mark(channel, number);
+		for (ssize_t i = 0; i < n; i++) {
+			int error = channel_add_receipt(channel, bytes[i]);
+
+			if (error < 0)
+				return error;
 		}
-		if (error < 0)
-			return error;
-	}
+	} while (n < 0 || n == sizeof(bytes));
+	return 0;
 }
 
 struct handover_request *channel_settled(const struct handover_channel *channel)

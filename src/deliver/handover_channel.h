@@ -15,6 +15,7 @@ struct handover_channel {
 	struct watch receipts;              /* our end of the stream */
 	int receipts_end;                   /* the other: every message takes a copy along */
 	struct handover_request *withdrawn; /* not in `kept` any more, but a receipt for it still counts */
+	size_t n_kept, room;                /* room: so many fill the receiver's queue; 0: not known */
 	size_t n_taken;                     /* of `kept`: there is a receipt, and `done` was not called yet */
 	uint64_t newest_taken, oldest_seen;
 	struct task burial; /* frees it after the loop's turn */

@@ -34,6 +34,7 @@ from servers import NGINX, SSHD, make_file, output_of, run
 
 CONFIG = """
 listen = [ "127.0.0.1:{port}", "[::1]:{port}" ];  workers = {workers};  connect_timeout = {connect_timeout};
+max_undecided_per_source = 2000;  max_undecided = 2000;
 protocols = ( { name = "line"; string = "line"; } );
 services = ( { name = "web"; match = [ {match} ]; handover = "{path}"; {more} } {others} );
 """
