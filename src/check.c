@@ -1,6 +1,7 @@
 /* usher check: compile the configuration, say everything that is wrong with it, print the routing table. */
 #include "command.h"
 #include "policy.h"
+#include "privileges.h"
 #include <stdio.h>
 #include <unistd.h>
 
@@ -23,8 +24,10 @@ int command_check(int argc, char **argv)
 		return 2;
 	}
 	int error = policy_load(&policy, file, &(struct policy_options){ 0 }, &complaints);
-	if (error == 0)
+	if (error == 0) {
 		policy_print(policy, stdout);
+		privileges_print(policy, stdout);
+	}
 	fflush(stdout);
 	complaints_print(&complaints, stderr);
 	complaints_fini(&complaints);

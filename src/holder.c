@@ -2,6 +2,7 @@
  * the way out, with an error to explain. */
 #include "holder.h"
 #include <dirent.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,21 +30,23 @@ static bool is_any_address(const char *text)
 }
 
 /* One on another of the machine's addresses is not in the way, unless either of the two is on all of them. */
-static unsigned long listening_inode(const char *table, const char *wanted, unsigned port)
+static unsigned long listening_inode(const char *table, const char *wanted, unsigned port, uid_t *ret_owner)
 {
 	char line[512], local[33];
 	unsigned long inode = 0;
 	FILE *file = fopen(table, "re");
 
 	while (file && !inode && fgets(line, sizeof(line), file)) {
-		unsigned local_port, state;
+		unsigned local_port, state, owner;
 		unsigned long found;
-		if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", local,
-			    &local_port, &state, &found) != 4 ||
+		if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %u %*s %lu", local,
+			    &local_port, &state, &owner, &found) != 5 ||
 			local_port != port || state != TCP_LISTEN_STATE)
 			continue;
-		if (strcmp(local, wanted) == 0 || is_any_address(local) || is_any_address(wanted))
+		if (strcmp(local, wanted) == 0 || is_any_address(local) || is_any_address(wanted)) {
 			inode = found;
+			*ret_owner = owner;
+		}
 	}
 	if (file)
 		fclose(file);
@@ -82,18 +85,30 @@ static void describe_process(const char *pid, char *ret, size_t size)
 	snprintf(ret, size, "%s, pid %s", name, pid);
 }
 
+/* Whose descriptors may not be looked at; the kernel's table says whose it is. */
+static void describe_owner(uid_t owner, char *ret, size_t size)
+{
+	const struct passwd *entry = getpwuid(owner);
+
+	if (entry)
+		snprintf(ret, size, "a process of %s", entry->pw_name);
+	else
+		snprintf(ret, size, "a process of user %u", (unsigned)owner);
+}
+
 bool holder_of_port(const struct address *address, char *ret, size_t size)
 {
 	char link[64], wanted[33];
 	bool found = false;
+	uid_t owner = 0;
 
 	if (!address_is_ip(address))
 		return false;
 	table_address(address, wanted);
 	const char *table = address->sa.sa_family == AF_INET6 ? "/proc/net/tcp6" : "/proc/net/tcp";
-	unsigned long inode = listening_inode(table, wanted, address_port(address));
+	unsigned long inode = listening_inode(table, wanted, address_port(address), &owner);
 	if (!inode && address->sa.sa_family == AF_INET) /* by a socket that serves both families */
-		inode = listening_inode("/proc/net/tcp6", wanted, address_port(address));
+		inode = listening_inode("/proc/net/tcp6", wanted, address_port(address), &owner);
 	if (!inode)
 		return false;
 
@@ -107,5 +122,7 @@ bool holder_of_port(const struct address *address, char *ret, size_t size)
 	}
 	if (processes)
 		closedir(processes);
-	return found;
+	if (!found)
+		describe_owner(owner, ret, size);
+	return true;
 }

@@ -4,5 +4,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Writes "nginx, pid 1234" into `ret`. False where it cannot be known (another user's process, no /proc). */
+/* Writes "nginx, pid 1234" into `ret`, or "a process of www-data" where its descriptors may not be looked at. False where nobody listens
+ * there, as far as /proc says. */
 bool holder_of_port(const struct address *address, char *ret, size_t size);

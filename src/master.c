@@ -10,6 +10,7 @@
 #include "logger.h"
 #include "loop.h"
 #include "pidfile.h"
+#include "privileges.h"
 #include "process.h"
 #include "program_table.h"
 #include "sockets.h"
@@ -64,6 +65,7 @@ struct master {
 	struct task reload;
 	struct control *control;
 	time_t since;
+	uint64_t privileges, privileges_told; /* in force, and as the log has them; 0: not limited yet */
 
 	int ready_fd; /* of the process that started a daemon */
 	char *pid_file;
@@ -129,6 +131,23 @@ static void master_end_if_over(struct master *master)
 		loop_stop(&master->loop);
 }
 
+/* What the policies that live need, and `coming`, which is not among them yet (NULL: none), and no more. */
+static void master_fit_privileges(struct master *master, const struct policy *coming)
+{
+	uint64_t needed = coming ? privileges_needed(coming) : 0;
+
+	if (master->ending || !master->serving) /* from start to end whatever it was given */
+		return;
+	for (const struct generation *generation = master->all; generation; generation = generation->next)
+		needed |= privileges_needed(generation->policy);
+	if (needed == master->privileges)
+		return;
+	int error = privileges_put_in_force(needed);
+	if (error < 0)
+		log_error("cannot limit the privileges of the master: %s", strerrordesc_np(-error));
+	master->privileges = needed;
+}
+
 /* Lets go of generations of which no process is left; also of one that had none when it was told to end. */
 static void master_sweep(struct master *master)
 {
@@ -143,6 +162,7 @@ static void master_sweep(struct master *master)
 		*link = generation->next;
 		loop_defer(&master->loop, &generation->burial);
 	}
+	master_fit_privileges(master, NULL);
 	master_end_if_over(master);
 }
 
@@ -241,6 +261,10 @@ static void master_generation_ready(struct generation *generation)
 	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
 		generation->policy->n_listeners, generation->policy->n_services);
 	master_tell_capacity(generation->policy);
+	master_fit_privileges(master, NULL);
+	if (master->privileges != master->privileges_told)
+		privileges_log(generation->policy);
+	master->privileges_told = master->privileges;
 	master_notify("READY=1");
 	control_reloaded(master->control, NULL);
 	master_reload_again(master);
@@ -434,11 +458,14 @@ static void master_reload(struct master *master)
 	complaints_fini(&complaints);
 	if (to)
 		fclose(to);
-	if (error == 0)
+	if (error == 0) {
+		master_fit_privileges(master, policy);
 		error = master_start_next_logger(master, policy);
+	}
 	if (error == 0)
 		error = master_start_generation(master, policy);
 	if (error < 0) {
+		master_fit_privileges(master, NULL);
 		log_error("reload refused: the running configuration stays");
 		control_reloaded(master->control, errors && *errors ? errors : "the new workers cannot be started");
 		master_notify("READY=1");

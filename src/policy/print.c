@@ -287,8 +287,6 @@ static void print_rest(const struct policy *policy, FILE *to)
 		policy->drop_identity ? "" : " (who starts usher)");
 	if (policy->max_connections)
 		fprintf(to, ", at most %u connections in all", policy->max_connections);
-	if (policy->transparent)
-		fputs("\nMaster    needs root, CAP_NET_ADMIN or CAP_NET_RAW for its transparent services", to);
 	fprintf(to, "\nLog       %s and above, to %s, as %s\n", levels[policy->log.level],
 		policy->log_sink == SINK_FILE ? policy->log_file : sinks[policy->log_sink],
 		policy->log.format == LOG_JSON ? "JSON" : "text");

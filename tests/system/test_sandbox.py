@@ -185,8 +185,8 @@ def test_every_process_but_the_master_is_locked_in(prison, name):
     pids = getattr(one, name)
     assert pids
     for pid in pids:
+        wait_until(lambda: status_of(pid)["Seccomp"] == "2", 5, "a filter")
         status = status_of(pid)
-        assert status["Seccomp"] == "2", "a filter"
         assert status["NoNewPrivs"] == "1"
         assert {status[key] for key in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
         limits = limits_of(pid)
@@ -194,3 +194,102 @@ def test_every_process_but_the_master_is_locked_in(prison, name):
         assert limits["Max processes"] == "0"
         if IS_ROOT:  # the files of one that is not dumpable belong to root
             assert os.stat(f"/proc/{pid}/mem").st_uid == 0 and status["Uid"].split()[0] != "0"
+
+
+# ---- the master
+
+CAPABILITIES = {name: bit for bit, name in enumerate(
+    "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service net_broadcast "
+    "net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin".split())}
+
+
+def capabilities(pid, which):
+    value = int(status_of(pid)[which], 16)
+    return {name for name, bit in CAPABILITIES.items() if value >> bit & 1}
+
+
+ANY_POLICY = {"chown", "dac_override", "dac_read_search", "fowner", "kill", "setgid", "setuid", "net_bind_service", "net_raw"}
+ALWAYS = {"dac_read_search", "kill", "setgid", "setuid"}
+
+PLAIN = """
+listen = [ "127.0.0.1:{port}" ];  workers = 1;
+services = ( {more} { name = "echo"; connect = "{echo}"; } );
+on_unknown = "echo";  on_silence = "echo";
+"""
+
+as_root = pytest.mark.skipif(not IS_ROOT, reason="needs root")
+
+
+@as_root
+def test_the_master_has_what_its_policy_needs_and_no_more(usher, echo):
+    one = usher(PLAIN, echo=echo.tcp4, more="")
+    one.wait_log("privileges of the master")
+    assert capabilities(one.pid, "CapEff") == ALWAYS
+    assert capabilities(one.pid, "CapPrm") == ANY_POLICY
+    assert capabilities(one.pid, "CapBnd") == set(CAPABILITIES)
+    assert any("cap_kill, cap_setgid, cap_setuid (workers run as" in line.text for line in one.log)
+
+
+@as_root
+def test_a_reload_puts_other_capabilities_in_force(usher, echo):
+    one = usher(PLAIN, echo=echo.tcp4, more="")
+    one.wait_log("privileges of the master")
+    one.reload(PLAIN.replace("workers = 1;", 'workers = 1; pid_file = "{dir}/pid";'))
+    assert capabilities(one.pid, "CapEff") == ALWAYS | {"dac_override", "fowner"}
+    one.reload(PLAIN.replace("{more}", '{ name = "seen"; match = "ssh"; connect = "127.0.0.1:9"; transparent = true; },'))
+    wait_until(lambda: capabilities(one.pid, "CapEff") == ALWAYS | {"net_raw"}, 5, "what the third file needs")
+    assert not any("transparent services will fail" in line.text for line in one.log)
+    one.reload(PLAIN)
+    wait_until(lambda: capabilities(one.pid, "CapEff") == ALWAYS, 5, "what the last file needs")
+    assert (one.dir / "pid").exists() is False
+
+
+@as_root
+def test_a_low_port_comes_with_a_reload(usher, echo):
+    port = next(p for p in range(1023, 500, -1) if can_listen(p))
+    one = usher(PLAIN, echo=echo.tcp4, more="")
+    one.reload(PLAIN.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port}", "127.0.0.1:%d"' % port))
+    assert capabilities(one.pid, "CapEff") == ALWAYS | {"net_bind_service"}
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+
+
+def can_listen(port):
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+        return True
+    except OSError:
+        return False
+
+
+@as_root
+def test_a_program_that_runs_as_root_has_all_that_root_has(usher, echo):
+    more = '{ name = "who"; match = "ssh"; exec = [ "/bin/sh", "-c", "read hello; exec cat /proc/self/status" ]; user = "root"; },'
+    one = usher(PLAIN.replace('name = "echo"; connect', 'name = "echo"; match = "http"; connect'), echo=echo.tcp4, more=more)
+    one.wait_log("privileges of the master")
+    with one.connect() as client:
+        client.sendall(b"SSH-2.0-x\r\n")
+        status = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+    mine = status_of(os.getpid())
+    for key in ("CapPrm", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp"):
+        assert re.search(rf"^{key}:\s*(\S+)", status, re.M)[1] == mine[key], key
+
+
+@as_root
+def test_who_is_not_root_serves_all_the_same_and_is_told_what_is_missing(usher, echo, place):
+    def as_nobody(command):
+        return ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--bounding-set=-all", *command]
+
+    one = usher(PLAIN, echo=echo.tcp4, more="", wrapper=as_nobody)
+    with one.connect() as client:
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+    assert status_of(one.workers[0])["Seccomp"] == "2"
+    (place / "low.conf").write_text(PLAIN.replace("{port}", "443").replace("{echo}", "127.0.0.1:9").replace(
+        "{more}", '{ name = "seen"; match = "ssh"; connect = "127.0.0.1:9"; transparent = true; },'))
+    done = subprocess.run(as_nobody([BINARY, "check", "-c", place / "low.conf"]), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "cap_net_bind_service: listens on 127.0.0.1:443; missing here, root has it" in done.stdout
+    assert "cap_net_raw: services are transparent; missing here, root has it" in done.stdout
+    assert "not started by root: workers and programs are the user that starts usher" in done.stdout

@@ -551,7 +551,7 @@ def test_the_check_says_what_it_takes(place):
     result = run_usher("check", "-c", file)
     assert result.returncode == 0
     assert "connect 127.0.0.1:1 (transparent)" in result.stdout
-    assert "needs root, CAP_NET_ADMIN or CAP_NET_RAW for its transparent services" in result.stdout
+    assert "cap_net_raw: services are transparent" in result.stdout
     assert re.search(r":2: warning: clients of listener `\[::\]:\d+' cannot be shown to service `a', which has no backend of IPv6",
                      result.stderr)
 
