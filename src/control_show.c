@@ -116,6 +116,7 @@ static void show_status(const json_t *status, FILE *to)
 	show_counts(json_object_get(status, "ended"), "ended:   ", to);
 	show_counts(json_object_get(status, "refused"), "refused: ", to);
 	show_counts(json_object_get(status, "shed"), "shed:    ", to);
+	show_counts(json_object_get(status, "lost"), "lost:    ", to);
 }
 
 static void show_session(const json_t *session, FILE *to)

@@ -13,6 +13,7 @@
 /* Every rule and limit that can refuse somebody, by the name that the log has. */
 static const char *const rules[] = { "deny", "allow", "hours", "max_connections", "per_source", "rate", "sources",
 	"access", "max_startups", "max_startups_per_source", "back-off" };
+static const char *const queues[] = { "log_queue" };
 static const char *const limits[] = { "descriptors", "max_connections", "listener_max_connections", "max_undecided",
 	"max_undecided_per_source" };
 
@@ -131,6 +132,7 @@ void status_write(const struct status *status, FILE *to)
 	}
 	write_totals(status, COUNTER_END, "ended", connection_end_names, END_COUNT, to);
 	write_totals(status, COUNTER_RULE, "refused", rules, sizeof(rules) / sizeof(rules[0]), to);
+	write_totals(status, COUNTER_LIMIT, "lost", queues, sizeof(queues) / sizeof(queues[0]), to);
 	write_totals(status, COUNTER_LIMIT, "shed", limits, sizeof(limits) / sizeof(limits[0]), to);
 	fputs("}\n", to);
 }

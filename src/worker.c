@@ -2,6 +2,7 @@
  * after worker_run() has given up its privileges it opens nothing but sockets. */
 #include "worker.h"
 #include "connection.h"
+#include "counters.h"
 #include "emigration.h"
 #include "fd.h"
 #include "identify.h"
@@ -212,6 +213,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 		.undecided = crowd_new(),
 	};
 	capacity_of(start->policy, &worker->capacity);
+	log_count_dropped(&counter_get(worker->shared->counters, worker->slot, COUNTER_LIMIT, "log_queue")->total);
 	spawner_init(&worker->spawner, start->channel);
 	if (!worker->relay_pool || !worker->findings || !worker->peeked || !worker->listeners ||
 		!worker->service_counters || !worker->undecided)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -27,10 +28,11 @@ static const char level_priorities[] = "34567"; /* RFC 5424 6.2.1 */
 static struct {
 	int fd;
 	struct log_settings settings;
-	uint64_t dropped;   /* since the process began */
-	uint64_t untold;    /* of these, not yet told in a line */
-	time_t second;      /* whose text is: */
-	char time_text[80]; /* "2026-11-21T22:10:11" */
+	uint64_t dropped;          /* since the process began */
+	uint64_t untold;           /* of these, not yet told in a line */
+	_Atomic uint64_t *counter; /* where they are counted for others; NULL: nowhere */
+	time_t second;             /* whose text is: */
+	char time_text[80];        /* "2026-11-21T22:10:11" */
 } state = { .fd = STDERR_FILENO, .settings = { .level = LEVEL_INFO } };
 
 static size_t format_time(char *dst)
@@ -79,6 +81,11 @@ void log_set_level(enum log_level level)
 bool log_wants(enum log_level level)
 {
 	return level <= state.settings.level;
+}
+
+void log_count_dropped(_Atomic uint64_t *counter)
+{
+	state.counter = counter;
 }
 
 uint64_t log_dropped(void)
@@ -281,6 +288,8 @@ void record_write(struct record *record)
 		state.untold = 0;
 	} else {
 		state.dropped++;
+		if (state.counter)
+			atomic_fetch_add_explicit(state.counter, 1, memory_order_relaxed);
 		state.untold++;
 	}
 	errno = saved;

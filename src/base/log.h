@@ -27,6 +27,7 @@ void log_setup(int fd, const struct log_settings *settings);
 void log_set_level(enum log_level level); /* until the next log_setup() */
 bool log_wants(enum log_level level);
 uint64_t log_dropped(void);
+void log_count_dropped(_Atomic uint64_t *counter); /* also there, from now on; NULL: nowhere */
 
 struct record {
 	enum log_level level;

@@ -3,64 +3,17 @@ thousands of connections are processes of their own: a process here has only so 
 
 import pathlib
 import resource
-import select
 import socket
 import subprocess
-import sys
 import time
 
 import pytest
-from harness import IS_ROOT, connect, count_fds, dead_port, end_process, read_exactly, slow, wait_until
+from harness import IS_ROOT, connect, count_fds, dead_port, read_exactly, slow, wait_until
 from peers import RELAY, SANITIZED, Backend, HandedUsher, cpu_of, exchange, pair, reset, rss_kib
 
 needs_root = pytest.mark.skipif(
     not IS_ROOT, reason="only root may look at the descriptors of an unprivileged worker"
 )
-
-CROWD = """
-import resource, socket, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-port, count = int(sys.argv[1]), int(sys.argv[2])
-clients = []
-for _ in range(count):
-    client = socket.create_connection(("127.0.0.1", port), 30)
-    client.sendall(b"go")
-    clients.append(client)
-for client in clients:
-    assert client.recv(2) == b"go"
-print("connected", flush=True)
-sys.stdin.read(1)
-for number, client in enumerate(clients):
-    client.sendall(b"%06d" % number)
-for number, client in enumerate(clients):
-    assert client.recv(6) == b"%06d" % number
-print("served", flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def crowd():
-    """crowd(port, count): a process with so many connections; .stdin, .stdout drive it."""
-    running = []
-
-    def start(port, count):
-        process = subprocess.Popen(
-            [sys.executable, "-c", CROWD, str(port), str(count)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        end_process(process)
-
-
-def limited(soft, hard=None):
-    return lambda command: ["prlimit", f"--nofile={soft}:{hard or soft}", *command]
 
 
 def set_limit(pid, soft):
@@ -161,33 +114,7 @@ def test_descriptors_after_every_way_to_fail(usher, place):
     wait_until(lambda: one.fds() == before, 3, f"descriptors as before ({before}); now {one.fds()}")
 
 
-# ---- five thousand at once
-
-
-def test_five_thousand_idle_connections(usher, echo, crowd):
-    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 11000:
-        pytest.skip("a process may not have 11,000 descriptors here")
-    count = 5000
-    one = usher(
-        RELAY.replace("workers = 1", "workers = 2; log = { level = \"notice\"; }; idle_timeout = 600.0"),
-        wrapper=limited(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
-        backend=echo.port4,
-    )
-    before = sum(rss_kib(pid) for pid in one.workers)
-    people = crowd(one.port, count)
-    assert select.select([people.stdout], [], [], slow(40))[0] and people.stdout.readline() == "connected\n"
-    grown = sum(rss_kib(pid) for pid in one.workers) - before
-    if not SANITIZED:
-        assert grown / count < 2, f"{grown / count:.2f} KiB for each idle connection"
-    spent = cpu_of([one.pid, *one.workers])
-    time.sleep(2)
-    spent = cpu_of([one.pid, *one.workers]) - spent
-    assert spent < 0.02, f"{spent} s of CPU in 2 s with {count} idle connections"
-    people.stdin.write("x")
-    people.stdin.flush()
-    assert select.select([people.stdout], [], [], slow(30))[0] and people.stdout.readline() == "served\n"
-    people.stdin.close()
-    people.wait(slow(20))
+# ---- those who wait
 
 
 def test_silent_clients_cost_nothing_while_they_wait(usher):

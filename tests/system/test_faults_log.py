@@ -1,5 +1,6 @@
 """A log that nobody reads, a logger that dies, a disk that is full."""
 
+import json
 import os
 import pathlib
 import re
@@ -10,6 +11,7 @@ import time
 import pytest
 from harness import (
     BINARY,
+    IS_ROOT,
     SANITIZER_OPTIONS,
     children,
     connect,
@@ -19,6 +21,7 @@ from harness import (
     process_stat,
     read_exactly,
     remove_directory,
+    run_usher,
     slow,
     wait_for_server,
     wait_until,
@@ -120,3 +123,37 @@ def test_a_log_on_a_full_disk_stalls_nothing(usher, echo):
     one = usher(RELAY + 'log = { to = "/dev/full"; };', backend=echo.port4)
     assert serve_many(one.port, 300) < slow(1)
     assert one.process.poll() is None and pathlib.Path(f"/proc/{one.loggers[0]}").exists()
+
+
+def free_the_disk(one, path):
+    """In its mount namespace; the file goes on where it was opened for appending."""
+    os.truncate(f"/proc/{one.loggers[0]}/root{path}", 0)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root may mount")
+def test_a_log_on_a_disk_that_fills_up_goes_on_when_there_is_room_again(usher, echo, place):
+    """A real file system of 64 KiB, full after some 300 connections."""
+    mount = f"mount -t tmpfs -o size=64k,mode=755 small {place}; touch {place}/log; chmod 666 {place}/log"
+    one = usher(RELAY + f'log = {{ to = "{place}/log"; }};', backend=echo.port4,
+                wrapper=lambda command: ["unshare", "-m", "sh", "-ec", mount + '; exec "$@"', "sh", *command])
+    assert serve_many(one.port, 1500) < slow(1)
+    log = pathlib.Path(f"/proc/{one.loggers[0]}/root{place}/log")
+    wait_until(lambda: 65000 < log.stat().st_size <= 65536, 3, "a full disk")
+    assert one.process.poll() is None
+    free_the_disk(one, f"{place}/log")
+    serve_many(one.port, 20)
+    text = wait_until(lambda: "log-lost" in log.read_text() and log.read_text(), 5, "the news of what was lost")
+    lost = sum(int(number) for number in re.findall(r'log-lost lines=(\d+) why="No space left on device"', text))
+    assert lost > 800, text[:500]
+    assert text.count(" info connection ") >= 20
+
+
+def test_lines_that_a_slow_reader_costs_are_counted_in_the_status(echo):
+    port, directory = free_port(), new_directory()
+    config = f'control = "{directory}/control"; ' + RELAY.replace("{port}", str(port)).replace("{backend}", str(echo.port4))
+    with Deaf(config, port):
+        serve_many(port, 8000)
+        status = json.loads(run_usher("status", "-s", directory / "control", "--json").stdout)
+        assert status["lost"]["log_queue"] > 500, status["lost"]
+        assert "lost:    log_queue " in run_usher("status", "-s", directory / "control").stdout
+    remove_directory(directory)
