@@ -294,7 +294,11 @@ int channel_receive(struct handover_channel *channel)
 	/* In this order: a receiver announces before it reads, and a dead one's queue is emptied after its end can be
 	 * seen. */
 	bool was_read = !channel->known && channel_was_read(channel);
-	int error = channel->datagrams ? channel_read_receipts(channel) : channel_read_answers(channel);
+	int error = -EPROTO;
+
+	if (!channel->broken)
+		error = channel->datagrams ? channel_read_receipts(channel) : channel_read_answers(channel);
+	channel->broken = error == -EPROTO;
 
 	if (error == -ECONNRESET)
 		channel->reset = true;

@@ -26,6 +26,7 @@ struct handover_channel {
 	struct handover_answers answers;
 	bool known;  /* whether the receiver acknowledges: it announced it, or it began to read without */
 	bool ending; /* no new messages, only acknowledgements */
+	bool broken; /* the receiver said what it must not: what it said behind that is not known */
 	bool reset;  /* its other end was closed over something unread */
 	int unread;  /* what the kernel last called unread, in its own measure */
 	/* The message that is going out. 0 .. sent -- the kernel has it, sent .. len -- to send before anything else;
