@@ -536,8 +536,8 @@ def test_ten_reloads_under_load_and_nobody_notices(one_port, sshd):
         half_server.sendall(b"and back")
         half_server.close()
         assert read_all(half) == b"and back"
-        hello.sendall(b"ho")
-        assert read_exactly(hello, 4) == b"echo"
+        hello.sendall(b"ho:")
+        assert read_exactly(hello, 5) == b"echo:"
         hello.close()
         ends = {line["end"] for line in one.connections()}
         assert ends == {"finished"}, ends
