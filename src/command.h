@@ -7,6 +7,7 @@ int command_explain(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_sessions(int argc, char **argv);
 int command_reload(int argc, char **argv);
+int command_upgrade(int argc, char **argv);
 int command_drain(int argc, char **argv);
 int command_close(int argc, char **argv);
 int command_log(int argc, char **argv);

@@ -100,7 +100,7 @@ static void connection_begin(struct connection *connection, int fd)
 	struct relay *relay = &connection->relay;
 
 	connection_init(connection);
-	connection->id = atomic_fetch_add_explicit(&worker->shared->next_connection, 1, memory_order_relaxed);
+	connection->id = atomic_fetch_add_explicit(&worker->shared->page->next_connection, 1, memory_order_relaxed);
 	connection->accepted_us = worker->loop.now_us;
 	if (loop_watch(&worker->loop, &relay->client.in, fd, RELAY_EVENTS) < 0) {
 		fd_reset(fd);

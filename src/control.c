@@ -18,7 +18,7 @@
 
 #define GROUPS_MAX 256
 
-enum client_state { CLIENT_FREE, CLIENT_READING, CLIENT_REPORTS, CLIENT_RELOADING, CLIENT_WRITING };
+enum client_state { CLIENT_FREE, CLIENT_READING, CLIENT_REPORTS, CLIENT_RELOADING, CLIENT_UPGRADING, CLIENT_WRITING };
 
 struct client {
 	struct control *control;
@@ -235,28 +235,38 @@ void control_reported(struct control *control, uint64_t serial, int error)
 
 /* ---- requests ------------------------------------------------------------------------------------------------------------- */
 
-static void client_reload(struct client *client)
+static void client_begin(struct client *client, enum client_state state, int (*begin)(void *context))
 {
 	struct control *control = client->control;
 
-	client->state = CLIENT_RELOADING; /* its answer may come before the hook is back */
+	client->state = state; /* its answer may come before the hook is back */
 	loop_timer_stop(control->loop, &client->patience);
-	int error = control->hooks->reload(control->context);
-	if (error < 0 && client->state == CLIENT_RELOADING)
-		client_answer_error(client, "usher is ending");
+	int error = begin(control->context);
+	if (error < 0 && client->state == state)
+		client_answer_error(client, error == -EBUSY ? "a reload is under way: try again" : "usher is ending");
 }
 
-void control_reloaded(struct control *control, const char *complaints)
+static void control_tell(struct control *control, enum client_state waiting, const char *complaints, const char *done)
 {
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
 		struct client *client = &control->clients[i];
-		if (client->state != CLIENT_RELOADING)
+		if (client->state != waiting)
 			continue;
 		if (complaints)
 			client_answer_error(client, complaints);
 		else
-			client_answer_done(client, "reloaded");
+			client_answer_done(client, done);
 	}
+}
+
+void control_reloaded(struct control *control, const char *complaints)
+{
+	control_tell(control, CLIENT_RELOADING, complaints, "reloaded");
+}
+
+void control_upgraded(struct control *control, const char *complaints)
+{
+	control_tell(control, CLIENT_UPGRADING, complaints, "upgraded");
 }
 
 static void client_serve(struct client *client)
@@ -288,7 +298,10 @@ static void client_serve(struct client *client)
 		control->hooks->drain(control->context);
 		break;
 	case CONTROL_RELOAD:
-		client_reload(client);
+		client_begin(client, CLIENT_RELOADING, control->hooks->reload);
+		break;
+	case CONTROL_UPGRADE:
+		client_begin(client, CLIENT_UPGRADING, control->hooks->upgrade);
 		break;
 	case CONTROL_LOG:
 		control->hooks->log_level(control->context, client->request.level);
@@ -393,6 +406,33 @@ static void control_serve(struct control *control, int fd)
 		return;
 	}
 	loop_timer(control->loop, &client->patience, control->loop->now_us + CONTROL_PATIENCE_US);
+}
+
+const char *control_leave(const struct control *control, int *ret_fd, int *ret_client)
+{
+	*ret_fd = control->path ? control->listener.fd : -1;
+	*ret_client = -1;
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+		if (control->clients[i].state == CLIENT_UPGRADING)
+			*ret_client = control->clients[i].watch.fd;
+	return control->path;
+}
+
+void control_adopt(struct control *control, const char *path, int fd, int client)
+{
+	if (fd >= 0 && (control->path = strdup(path)) &&
+		loop_watch(control->loop, &control->listener, fd, EPOLLIN) < 0)
+		fd_close(fd);
+	if (client < 0)
+		return;
+	control_serve(control, client);
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+		struct client *one = &control->clients[i];
+		if (one->state != CLIENT_READING || one->watch.fd != client)
+			continue;
+		one->state = CLIENT_UPGRADING;
+		loop_timer_stop(control->loop, &one->patience);
+	}
 }
 
 /* With every descriptor in use the one in reserve is given up for as long as it takes to answer. */

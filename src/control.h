@@ -24,6 +24,7 @@ enum control_word {
 	CONTROL_CLOSE,
 	CONTROL_DRAIN,
 	CONTROL_RELOAD,
+	CONTROL_UPGRADE,
 	CONTROL_LOG,
 	CONTROL_UNKNOWN,
 };
@@ -43,8 +44,9 @@ struct control_hooks {
 	/* Asks every worker, each with a file of its own; returns how many were asked, at most CONTROL_PARTS_MAX. */
 	unsigned (*report)(void *context, const struct message *request, int *files);
 	void (*drain)(void *context);
-	int (*reload)(void *context); /* 0: it has begun, control_reloaded() says how it went; or -errno */
+	int (*reload)(void *context);  /* 0: it has begun, control_reloaded() says how it went; or -errno */
 	void (*log_level)(void *context, unsigned level);
+	int (*upgrade)(void *context); /* likewise; control_upgraded() */
 };
 
 struct control;
@@ -57,6 +59,13 @@ int control_listen(struct control *control, const struct policy *policy);
 
 /* A worker has answered the report with this serial. */
 void control_reported(struct control *control, uint64_t serial, int error);
+
+/* For the image that follows this one: the socket's path (NULL: none) and descriptor, and a client that waits to hear of it
+ * (-1: none). They stay the control's. */
+const char *control_leave(const struct control *control, int *ret_fd, int *ret_client);
+/* In that image, before control_listen(). They are taken over. */
+void control_adopt(struct control *control, const char *path, int fd, int client);
+void control_upgraded(struct control *control, const char *complaints); /* as control_reloaded() */
 
 /* The reload is over; `complaints` says what was wrong (lines), NULL: nothing, it serves. */
 void control_reloaded(struct control *control, const char *complaints);

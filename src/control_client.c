@@ -1,4 +1,4 @@
-/* status, sessions, close, drain, reload, log: ask a running usher, and have what it says shown.
+/* status, sessions, close, drain, reload, upgrade, log: ask a running usher, and have what it says shown.
  *
  * Refuses to guess where it runs: the socket is named, or that of the configuration, or the usual one. Owns what it was told. */
 #include "control_client.h"
@@ -157,6 +157,11 @@ int command_sessions(int argc, char **argv)
 int command_reload(int argc, char **argv)
 {
 	return command_ask("reload", argc, argv, NULL);
+}
+
+int command_upgrade(int argc, char **argv)
+{
+	return command_ask("upgrade", argc, argv, NULL);
 }
 
 int command_drain(int argc, char **argv)

@@ -88,8 +88,8 @@ static void show_status(const json_t *status, FILE *to)
 	size_t i;
 	json_t *one;
 
-	fprintf(to, "usher %s, process %lld, %s for %s, %lld connections, %lld of them undecided\n", text_of(status, "version").text,
-		(long long)whole_of(status, "pid"), text_of(status, "state").text,
+	fprintf(to, "usher %s, process %lld, %s for %s, %lld connections, %lld of them undecided\n",
+		text_of(status, "version").text, (long long)whole_of(status, "pid"), text_of(status, "state").text,
 		duration_text((double)time(NULL) - (double)whole_of(status, "since"), a),
 		(long long)whole_of(status, "connections"), (long long)whole_of(status, "undecided"));
 	json_array_foreach(json_object_get(status, "generations"), i, one)

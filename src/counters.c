@@ -7,6 +7,7 @@
  * last one counts for all others. */
 #include "counters.h"
 #include "shared_limits.h"
+#include "shared_memory.h"
 #include <errno.h>
 #include <sys/mman.h>
 
@@ -15,15 +16,19 @@ struct counters {
 	_Atomic uint32_t n_slots; /* slots that were ever used are below */
 };
 
-int counters_new(struct counters **ret)
+int counters_new(struct counters **ret, int *fd)
 {
-	struct counters *counters = mmap(
-		NULL, sizeof(*counters), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *memory;
+	int error = shared_memory_map(fd, sizeof(struct counters), &memory);
 
-	if (counters == MAP_FAILED)
-		return -errno;
-	*ret = counters;
-	return 0;
+	if (error == 0)
+		*ret = memory;
+	return error;
+}
+
+size_t counters_size(void)
+{
+	return sizeof(struct counters);
 }
 
 void counters_free(struct counters *counters)

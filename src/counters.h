@@ -32,8 +32,9 @@ struct counted {
 
 struct counters;
 
-/* 0 or -errno. Address space for every slot; memory only for what is used. */
-int counters_new(struct counters **ret);
+/* 0 or -errno. Address space for every slot; memory only for what is used. `fd` as shared_memory_map() has it. */
+int counters_new(struct counters **ret, int *fd);
+size_t counters_size(void);
 void counters_free(struct counters *counters); /* accepts NULL */
 
 /* This worker's own; never NULL, and always the same for the same name. */

@@ -2,6 +2,7 @@
  * programs. Owns the policy, the table of resolved names and the master's ends of the channels. */
 #include "generation.h"
 #include "ask.h"
+#include "children.h"
 #include "counters.h"
 #include "fd.h"
 #include "ipc.h"
@@ -13,6 +14,7 @@
 #include "receivers.h"
 #include "resolver.h"
 #include "sandbox.h"
+#include "takeover.h"
 #include "transparent.h"
 #include "worker.h"
 #include <errno.h>
@@ -51,7 +53,7 @@ static void worker_process_tell_late(struct worker_process *worker)
 
 /* Answers that somebody waits for must not be lost while the worker does not read. There are no more of them than programs
  * that were asked for. */
-static void worker_process_tell(struct worker_process *worker, const struct message *message)
+void worker_process_tell(struct worker_process *worker, const struct message *message)
 {
 	if (worker->channel.fd < 0)
 		return;
@@ -62,99 +64,6 @@ static void worker_process_tell(struct worker_process *worker, const struct mess
 		return;
 	worker->late = late;
 	late[worker->n_late++] = *message;
-}
-
-/* ---- programs that identify ------------------------------------------------------------------------------------------- */
-
-/* Somebody's program that must not outlive its time, nor the worker that asked for it. */
-struct child {
-	struct child *next;
-	struct generation *generation;
-	pid_t pid;
-	struct worker_process *worker; /* NULL: it has died, and its successor is not to hear of this one */
-	uint32_t identifier;
-	uint64_t serial;
-	struct timer patience; /* of one that runs once */
-};
-
-/* With what it has forked: it leads a session of its own. */
-static void child_kill(const struct child *child)
-{
-	kill(-child->pid, SIGKILL);
-}
-
-static void child_out_of_time(struct timer *timer)
-{
-	child_kill(container_of(timer, struct child, patience));
-}
-
-/* A worker that asks for a kept one has given up the one before. */
-static void children_kill_kept(const struct worker_process *worker, uint32_t identifier)
-{
-	for (struct child *child = worker->generation->children; child; child = child->next)
-		if (child->worker == worker && child->identifier == identifier)
-			child_kill(child);
-}
-
-static int child_add(struct worker_process *worker, pid_t pid, const struct message *request)
-{
-	struct generation *generation = worker->generation;
-	const struct identifier *identifier = &generation->policy->identifiers[request->index];
-	struct child *child = calloc(1, sizeof(*child));
-
-	if (!child) {
-		kill(-pid, SIGKILL);
-		return -ENOMEM;
-	}
-	if (identifier->mode == IDENTIFIER_STREAM)
-		children_kill_kept(worker, request->index);
-	*child = (struct child){
-		.next = generation->children,
-		.generation = generation,
-		.pid = pid,
-		.worker = worker,
-		.identifier = request->index,
-		.serial = request->serial,
-		.patience = { .fired = child_out_of_time },
-	};
-	generation->children = child;
-	if (identifier->mode == IDENTIFIER_ONCE)
-		loop_timer(generation->loop, &child->patience, generation->loop->now_us + identifier->timeout_us);
-	return 0;
-}
-
-static void child_free(struct child *child)
-{
-	loop_timer_stop(child->generation->loop, &child->patience);
-	free(child);
-}
-
-/* True where it was one of them; the worker that waits hears of it. */
-static bool child_reap(struct generation *generation, pid_t pid, int status)
-{
-	struct child **link = &generation->children;
-	while (*link && (*link)->pid != pid)
-		link = &(*link)->next;
-	struct child *child = *link;
-	if (!child)
-		return false;
-	*link = child->next;
-	struct message exited = { .kind = MESSAGE_EXITED, .serial = child->serial, .status = status };
-	if (child->worker)
-		worker_process_tell(child->worker, &exited);
-	child_kill(child); /* whatever it left behind */
-	child_free(child);
-	return true;
-}
-
-static void children_kill(const struct generation *generation, const struct worker_process *worker)
-{
-	for (struct child *child = generation->children; child; child = child->next) {
-		if (child->worker != worker)
-			continue;
-		child_kill(child);
-		child->worker = NULL;
-	}
 }
 
 /* ---- requests of a worker ------------------------------------------------------------------------------------------- */
@@ -240,7 +149,9 @@ static void worker_process_spawn(struct worker_process *worker, const struct mes
 	const struct program *program = requested_program(generation->policy, request, &service);
 	int fds[2] = { -1, -1 };
 
-	if (!request_is_sound(generation->policy, request)) {
+	if (generation->is_stale) {
+		error = answer.error = -ESTALE;
+	} else if (!request_is_sound(generation->policy, request)) {
 		worker_process_accuse(worker);
 		return;
 	}
@@ -270,7 +181,10 @@ static void worker_process_supply(struct worker_process *worker, const struct me
 	int fds[STOCK_SUPPLY];
 	size_t n = 0;
 
-	if (!worker->generation->policy->transparent || (request->index != AF_INET && request->index != AF_INET6)) {
+	if (worker->generation->is_stale) {
+		answer.error = -ESTALE;
+	} else if (!worker->generation->policy->transparent ||
+		(request->index != AF_INET && request->index != AF_INET6)) {
 		worker_process_accuse(worker);
 		return;
 	}
@@ -302,6 +216,12 @@ static void worker_process_is_ready(struct worker_process *worker)
 	}
 }
 
+static void worker_process_is_held(struct worker_process *worker)
+{
+	worker->held = true;
+	worker->generation->held(worker->generation);
+}
+
 /* A request is taken only while there is room for its answer. */
 static bool channel_has_room(int fd)
 {
@@ -322,6 +242,8 @@ static void worker_process_receive(struct watch *watch, uint32_t events)
 			return; /* nothing there, or the worker is gone: its end will be reaped */
 		if (message.kind == MESSAGE_READY)
 			worker_process_is_ready(worker);
+		else if (message.kind == MESSAGE_HELD)
+			worker_process_is_held(worker);
 		else if (message.kind == MESSAGE_WANT_SOCKETS)
 			worker_process_supply(worker, &message);
 		else if (message.kind == MESSAGE_REPORTED)
@@ -352,6 +274,34 @@ unsigned generation_report(struct generation *generation, const struct message *
 	return n;
 }
 
+static void generation_tell_all(struct generation *generation, enum message_kind kind)
+{
+	const struct message message = { .kind = kind };
+
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		worker_process_tell(&generation->workers[i], &message);
+}
+
+void generation_hold(struct generation *generation)
+{
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		generation->workers[i].held = false;
+	generation_tell_all(generation, MESSAGE_HOLD);
+}
+
+void generation_resume(struct generation *generation)
+{
+	generation_tell_all(generation, MESSAGE_RESUME);
+}
+
+bool generation_is_held(const struct generation *generation)
+{
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		if (generation->workers[i].pid && !generation->workers[i].held)
+			return false;
+	return true;
+}
+
 void generation_log_level(struct generation *generation, unsigned level)
 {
 	const struct message message = { .kind = MESSAGE_LOG, .status = (int32_t)level };
@@ -377,6 +327,7 @@ static void __attribute__((noreturn)) worker_process_run(const struct worker_pro
 		.slot = worker->slot,
 		.connection = generation->connection,
 		.quiet = generation->quiet,
+		.is_trial = generation->is_trial,
 		.may_be_left = generation->leaves_workers,
 	}));
 }
@@ -398,8 +349,8 @@ static void slot_give(struct generation *generation, unsigned slot)
 {
 	limits_forget(generation->shared->limits, slot);
 	counters_forget_open(generation->shared->counters, slot);
-	atomic_store(&generation->shared->running[slot], 0);
-	atomic_store(&generation->shared->refused[slot], 0);
+	atomic_store(&generation->shared->page->running[slot], 0);
+	atomic_store(&generation->shared->page->refused[slot], 0);
 	generation->slots[slot] = false;
 }
 
@@ -471,10 +422,10 @@ static void worker_process_log_end(const struct worker_process *worker, int stat
 {
 	const struct generation *generation = worker->generation;
 	char place[512] = "";
-	uint32_t running = atomic_load(&generation->shared->running[worker->slot]);
+	uint32_t running = atomic_load(&generation->shared->page->running[worker->slot]);
 	const char *in = policy_module_running(generation->policy, running, place, sizeof(place)) ? " in " : "";
 
-	char *call = sandbox_refused_name(atomic_load(&generation->shared->refused[worker->slot]));
+	char *call = sandbox_refused_name(atomic_load(&generation->shared->page->refused[worker->slot]));
 
 	if (WIFSIGNALED(status))
 		log_error("worker %d was killed by signal %d (%s%s%s)%s%s", worker->pid, WTERMSIG(status),
@@ -493,7 +444,7 @@ static void worker_process_died(struct worker_process *worker, int status)
 	worker_process_receive(&worker->channel, EPOLLIN);
 	worker_process_log_end(worker, status);
 	fd_close(loop_unwatch(generation->loop, &worker->channel));
-	children_kill(generation, worker);
+	children_kill(worker);
 	asks_forget(generation->asks, worker);
 	free(worker->late);
 	worker->late = NULL;
@@ -507,7 +458,7 @@ static void worker_process_died(struct worker_process *worker, int status)
 		generation->failed(generation);
 	} else if (generation->connection >= 0) {
 		generation->state = GENERATION_RETIRING; /* its one connection is over */
-	} else if (generation->state == GENERATION_SERVING) {
+	} else if (generation->state == GENERATION_SERVING && !generation->is_adopted) {
 		worker->quick_deaths = lived_us < QUICK_DEATH_US ? worker->quick_deaths + 1 : 1;
 		worker_process_back_off(worker);
 	}
@@ -569,6 +520,44 @@ int generation_start(struct generation *generation)
 		close(generation->connection);
 	if (error < 0)
 		generation_kill(generation);
+	return error;
+}
+
+int generation_adopt(struct generation *generation, const struct takeover *takeover, unsigned number)
+{
+	int error = 0;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < takeover->n_workers; i++)
+		n += takeover->workers[i].generation == number;
+	generation->state = number == 0 ? GENERATION_SERVING : GENERATION_RETIRING;
+	generation->is_adopted = true;
+	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
+	generation->workers = calloc(n + 1, sizeof(*generation->workers));
+	if (!generation->workers)
+		return -ENOMEM;
+	if (number == 0)
+		generation->resolver = takeover->resolver;
+	for (size_t i = 0; error == 0 && i < takeover->n_workers; i++) {
+		const struct takeover_worker *from = &takeover->workers[i];
+		if (from->generation != number)
+			continue;
+		struct worker_process *worker = &generation->workers[generation->n_workers++];
+		*worker = (struct worker_process){
+			.generation = generation,
+			.pid = from->pid,
+			.slot = from->slot,
+			.ready = true,
+			.started_us = clock_monotonic_us(),
+			.channel = { .fd = -1, .ready = worker_process_receive },
+			.restart = { .fired = worker_process_restart },
+		};
+		generation->slots[from->slot] = true;
+		error = loop_watch(generation->loop, &worker->channel, from->channel, EPOLLIN | EPOLLOUT | EPOLLET);
+		if (error == 0)
+			error = children_adopt(worker, takeover, (int)i);
+	}
+	generation->n_ready = generation->n_running = generation->n_workers;
 	return error;
 }
 
@@ -688,10 +677,7 @@ void generation_free(struct generation *generation)
 		free(generation->workers[i].late);
 	}
 	loop_timer_stop(generation->loop, &generation->resolver_restart);
-	for (struct child *next; generation->children; generation->children = next) {
-		next = generation->children->next;
-		child_free(generation->children);
-	}
+	children_free(generation);
 	resolved_free(generation->resolved);
 	policy_free(generation->policy);
 	free(generation->workers);

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 struct asks;
+struct child;
 struct generation;
 struct message;
 struct program_table;
@@ -22,11 +23,15 @@ struct worker_process {
 	struct message *late; /* for which there was no room in the channel yet, in order */
 	size_t n_late;
 	bool ready;
+	bool held;
 	unsigned slot;
 	uint64_t started_us;
 	unsigned quick_deaths; /* in a row: the back-off */
 	struct timer restart;
 };
+
+/* Late where there is no room in its channel now. */
+void worker_process_tell(struct worker_process *worker, const struct message *message);
 
 struct generation {
 	struct generation *next; /* in the master's list */
@@ -40,6 +45,9 @@ struct generation {
 	int connection; /* inetd: taken over; -1: listen */
 	bool quiet;     /* descriptors 0, 1 and 2 are somebody else's */
 	bool leaves_workers;
+	bool is_trial;   /* its workers serve nobody */
+	bool is_adopted; /* of the image before this one: not restarted */
+	bool is_stale;   /* of another policy than ours: it gets no programs */
 
 	struct resolved *resolved;
 	pid_t resolver;
@@ -59,12 +67,23 @@ struct generation {
 	void *context;
 	void (*ready)(struct generation *generation);
 	void (*failed)(struct generation *generation);
+	void (*held)(struct generation *generation);                                 /* a worker is */
 	void (*reported)(struct generation *generation, uint64_t serial, int error); /* a worker answers a report */
 };
 
 /* Takes over the policy and the array `listening`; forks the workers, in state STARTING. The caller has set loop, shared, policy, listening,
  * log_fd, connection, context, ready and failed. 0 or -errno; free it either way. */
 int generation_start(struct generation *generation);
+
+/* In place of generation_start(), in an image that took over: the workers and programs of its `number` (0 is the one that
+ * serves), which run already. 0 or -errno; free it either way. */
+struct takeover;
+int generation_adopt(struct generation *generation, const struct takeover *takeover, unsigned number);
+
+/* Its workers are to decide nothing for a while; true once all of them have stopped to, from `held` on. */
+void generation_hold(struct generation *generation);
+void generation_resume(struct generation *generation);
+bool generation_is_held(const struct generation *generation);
 
 /* Accept no more, give every live connection to the workers of `next`, end. */
 void generation_migrate(struct generation *generation, struct generation *next);

@@ -43,11 +43,15 @@ static int listener_watch(struct listener *listener)
 	return loop_watch(&listener->worker->loop, &listener->watch, listener->fd, EPOLLIN | EPOLLEXCLUSIVE);
 }
 
-static void listener_resume(struct timer *timer)
+void listener_resume(struct listener *listener)
 {
-	struct listener *listener = container_of(timer, struct listener, resume);
-	if (listener_watch(listener) < 0)
+	if (listener->watch.fd < 0 && listener_watch(listener) < 0)
 		listener_pause(listener);
+}
+
+static void listener_try_again(struct timer *timer)
+{
+	listener_resume(container_of(timer, struct listener, resume));
 }
 
 /* False: nothing more to accept now. */
@@ -158,14 +162,19 @@ int listener_start(struct listener *listener)
 	listener->watch = (struct watch){ .fd = -1, .ready = listener_ready };
 	listener->counter = counter_get(
 		listener->worker->shared->counters, listener->worker->slot, COUNTER_LISTENER, listener->policy->text);
-	listener->resume = (struct timer){ .fired = listener_resume };
+	listener->resume = (struct timer){ .fired = listener_try_again };
 	listener->limits_key = limits_service(listener->policy->text);
 	return listener_watch(listener);
 }
 
-void listener_stop(struct listener *listener)
+void listener_hold(struct listener *listener)
 {
 	loop_timer_stop(&listener->worker->loop, &listener->resume);
 	loop_unwatch(&listener->worker->loop, &listener->watch);
+}
+
+void listener_stop(struct listener *listener)
+{
+	listener_hold(listener);
 	listener->fd = fd_close(listener->fd);
 }

@@ -26,6 +26,8 @@ static const struct command {
 	{ "close", command_close, "close [-s SOCKET] [-c FILE] ID             end one of them" },
 	{ "reload", command_reload,
 		"reload [-s SOCKET] [-c FILE]               have it read its configuration again" },
+	{ "upgrade", command_upgrade,
+		"upgrade [-s SOCKET] [-c FILE]              have the binary that is installed now take its place" },
 	{ "drain", command_drain,
 		"drain [-s SOCKET] [-c FILE]                have it end when its connections have" },
 	{ "log", command_log, "log [-s SOCKET] [-c FILE] LEVEL            have it log from this level on" },

@@ -2,20 +2,27 @@
  * the listening sockets, the logger and the pid file. */
 #include "master.h"
 #include "ask.h"
+#include "children.h"
 #include "control.h"
 #include "counters.h"
 #include "fd.h"
 #include "generation.h"
+#include "ipc.h"
 #include "log.h"
 #include "logger.h"
 #include "loop.h"
+#include "message.h"
 #include "pidfile.h"
 #include "privileges.h"
 #include "process.h"
 #include "program_table.h"
+#include "shared_memory.h"
 #include "sockets.h"
 #include "status.h"
+#include "takeover.h"
 #include "transparent.h"
+#include "trial.h"
+#include "upgrade.h"
 #include "worker.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -51,7 +58,7 @@ struct master {
 	struct watch signals;
 	struct sockets sockets;
 	struct logger logger, next_logger; /* the next: of the generation that is coming, where it logs elsewhere */
-	struct shared *shared;
+	struct shared shared;
 	struct program_table *programs;
 	struct asks asks;
 	bool slots[LIMITS_SLOTS_MAX];
@@ -63,9 +70,13 @@ struct master {
 
 	bool reload_again;
 	struct task reload;
+	struct upgrade upgrade;
+	struct task all_held; /* then it goes on */
 	struct control *control;
 	time_t since;
 	uint64_t privileges, privileges_told; /* in force, and as the log has them; 0: not limited yet */
+	int shared_fd, limits_fd, counters_fd; /* of what is mapped */
+	struct takeover *takeover;             /* from the image before this one; NULL: there was none */
 
 	int ready_fd; /* of the process that started a daemon */
 	char *pid_file;
@@ -267,6 +278,7 @@ static void master_generation_ready(struct generation *generation)
 	master->privileges_told = master->privileges;
 	master_notify("READY=1");
 	control_reloaded(master->control, NULL);
+	control_upgraded(master->control, NULL);
 	master_reload_again(master);
 	if (before)
 		return;
@@ -284,7 +296,9 @@ static void master_generation_failed(struct generation *generation)
 	master_forget_coming(master);
 	if (master->serving) {
 		log_error("the new workers do not start: the old ones go on");
+		generation_resume(master->serving);
 		control_reloaded(master->control, "the new workers do not start: the old ones go on");
+		control_upgraded(master->control, "the new workers do not start: the old ones go on");
 		master_notify("READY=1");
 		master_reload_again(master);
 	} else {
@@ -308,8 +322,10 @@ static void generation_bury(struct task *task)
 	generation_free(container_of(task, struct generation, burial));
 }
 
-/* Takes over the policy. */
-static int master_start_generation(struct master *master, struct policy *policy)
+static void master_worker_held(struct generation *generation);
+
+/* Takes over the policy. NULL: no memory. */
+static struct generation *master_new_generation(struct master *master, struct policy *policy)
 {
 	struct generation *generation = calloc(1, sizeof(*generation));
 	int *listening = calloc(policy->n_listeners, sizeof(*listening));
@@ -318,11 +334,11 @@ static int master_start_generation(struct master *master, struct policy *policy)
 		free(generation);
 		free(listening);
 		policy_free(policy);
-		return -ENOMEM;
+		return NULL;
 	}
 	*generation = (struct generation){
 		.loop = &master->loop,
-		.shared = master->shared,
+		.shared = &master->shared,
 		.policy = policy,
 		.listening = listening,
 		.log_fd = master->next_logger.pipe_fd >= 0 ? master->next_logger.pipe_fd : master->logger.pipe_fd,
@@ -336,11 +352,20 @@ static int master_start_generation(struct master *master, struct policy *policy)
 		.ready = master_generation_ready,
 		.failed = master_generation_failed,
 		.reported = master_reported,
+		.held = master_worker_held,
 		.burial = { .run = generation_bury },
 	};
-	int error = 0;
-	if (!master->options->inetd)
-		error = sockets_open(&master->sockets, policy, listening, master_complain, master);
+	return generation;
+}
+
+/* Takes over the policy. */
+static int master_start_generation(struct master *master, struct policy *policy)
+{
+	struct generation *generation = master_new_generation(master, policy);
+	int error = generation ? 0 : -ENOMEM;
+
+	if (error == 0 && !master->options->inetd)
+		error = sockets_open(&master->sockets, policy, generation->listening, master_complain, master);
 	if (error < 0) {
 		generation_free(generation);
 		return error;
@@ -401,7 +426,7 @@ static void master_reap(struct master *master)
 			continue;
 		if (pid == master->logger.pid)
 			loop_timer(&master->loop, &master->logger_restart, master->loop.now_us + LOGGER_RESTART_US);
-		else if (!asks_reap(&master->asks, pid, status))
+		else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status))
 			master_program_ended(master, pid, status);
 	}
 	master_sweep(master);
@@ -447,6 +472,10 @@ static void master_reload(struct master *master)
 
 	if (master->ending || master->options->inetd)
 		return;
+	if (master->upgrade.step != UPGRADE_NONE) { /* which reads the file as well */
+		master->reload_again = true;
+		return;
+	}
 	if (master->coming) { /* the file may have changed since it was read: once more, after this one */
 		master->reload_again = true;
 		return;
@@ -553,6 +582,153 @@ static void master_reopen_log(struct master *master)
 		log_error("cannot reopen %s: %s", master->serving->policy->log_file, strerrordesc_np(-error));
 }
 
+/* ---- upgrades ---------------------------------------------------------------------------------------------------------- */
+
+/* Requests name services and identifiers by their places. */
+static uint64_t services_digest(const struct policy *policy)
+{
+	uint64_t digest = policy->n_identifiers;
+
+	for (size_t i = 0; i < policy->n_services; i++)
+		digest = (digest ^ limits_service(policy->services[i].name)) * 0x100000001b3ULL +
+			(uint64_t)policy->services[i].target.delivery;
+	return digest >> 1; /* JSON's numbers have a sign */
+}
+
+static void describe_program(void *context, pid_t pid, const char *service, uint64_t source, uint64_t started_us)
+{
+	struct takeover *takeover = context;
+	struct takeover_program *one = &takeover->programs[takeover->n_programs++];
+
+	one->pid = pid;
+	snprintf(one->service, sizeof(one->service), "%s", service);
+	one->source = source;
+	one->started_us = started_us;
+}
+
+static void describe_generation(const struct generation *generation, unsigned number, struct takeover *takeover)
+{
+	for (unsigned i = 0; i < generation->n_workers; i++) {
+		const struct worker_process *worker = &generation->workers[i];
+		if (!worker->pid)
+			continue;
+		for (const struct child *child = generation->children; child; child = child->next)
+			if (child->worker == worker)
+				takeover->children[takeover->n_children++] = (struct takeover_child){ child->pid,
+					(int)takeover->n_workers, child->identifier, child->serial };
+		takeover->workers[takeover->n_workers++] =
+			(struct takeover_worker){ worker->pid, worker->channel.fd, worker->slot, number };
+	}
+}
+
+static int master_describe_generations(const struct master *master, struct takeover *ret)
+{
+	size_t n_workers = 0, n_children = 0;
+	unsigned number = 1;
+
+	for (const struct generation *one = master->all; one; one = one->next) {
+		n_workers += one->n_workers;
+		for (const struct child *child = one->children; child; child = child->next)
+			n_children++;
+	}
+	ret->workers = calloc(n_workers + 1, sizeof(*ret->workers));
+	ret->children = calloc(n_children + 1, sizeof(*ret->children));
+	if (!ret->workers || !ret->children)
+		return -ENOMEM;
+	for (const struct generation *one = master->all; one; one = one->next)
+		describe_generation(one, one == master->serving ? 0 : number++, ret);
+	return 0;
+}
+
+static int master_describe(void *context, struct takeover *ret)
+{
+	const struct master *master = context;
+
+	*ret = (struct takeover){
+		.since = master->since,
+		.services = services_digest(master->serving->policy),
+		.shared_fd = master->shared_fd,
+		.limits_fd = master->limits_fd,
+		.counters_fd = master->counters_fd,
+		.resolver = master->serving->resolver,
+	};
+	const char *path = control_leave(master->control, &ret->control_fd, &ret->control_client);
+	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path ? path : "");
+	ret->sockets = calloc(master->sockets.count + 1, sizeof(*ret->sockets));
+	ret->programs = calloc(program_table_count(master->programs) + 1, sizeof(*ret->programs));
+	if (!ret->sockets || !ret->programs)
+		return -ENOMEM;
+	for (size_t i = 0; i < master->sockets.count; i++) {
+		const struct socket_held *held = &master->sockets.list[i];
+		ret->sockets[ret->n_sockets++] = (struct takeover_socket){ held->address, held->fd, held->handed };
+	}
+	program_table_each(master->programs, describe_program, ret);
+	return master_describe_generations(master, ret);
+}
+
+static void master_hold(void *context)
+{
+	struct master *master = context;
+
+	for (struct generation *generation = master->all; generation; generation = generation->next)
+		generation_hold(generation);
+}
+
+static void master_resume(void *context)
+{
+	struct master *master = context;
+
+	for (struct generation *generation = master->all; generation; generation = generation->next)
+		generation_resume(generation);
+}
+
+static void master_upgrade_failed(void *context, const char *why)
+{
+	struct master *master = context;
+
+	log_error("upgrade refused: %s", why);
+	control_upgraded(master->control, why);
+	master_notify("READY=1");
+	master_reload_again(master);
+}
+
+static const struct upgrade_hooks upgrade_hooks = {
+	.describe = master_describe,
+	.hold = master_hold,
+	.resume = master_resume,
+	.failed = master_upgrade_failed,
+};
+
+/* Not from within: the next image takes the worker's message for read. */
+static void master_worker_held(struct generation *generation)
+{
+	struct master *master = generation->context;
+	bool held = true;
+
+	for (const struct generation *one = master->all; one; one = one->next)
+		held = held && generation_is_held(one);
+	if (held)
+		loop_defer(&master->loop, &master->all_held);
+}
+
+static void master_all_held(struct task *task)
+{
+	upgrade_held(&container_of(task, struct master, all_held)->upgrade);
+}
+
+static int master_upgrade(struct master *master)
+{
+	if (master->ending || master->options->inetd || !master->serving)
+		return -ESHUTDOWN;
+	if (master->coming)
+		return -EBUSY;
+	master_notify("RELOADING=1");
+	upgrade_begin(&master->upgrade);
+	return 0;
+}
+
+/* ---- signals again ------------------------------------------------------------------------------------------------------ */
+
 static void master_signal(struct watch *watch, uint32_t events)
 {
 	struct master *master = container_of(watch, struct master, signals);
@@ -574,6 +750,10 @@ static void master_signal(struct watch *watch, uint32_t events)
 			else
 				master_reopen_log(master);
 			break;
+		case SIGUSR2:
+			if (master_upgrade(master) == -EBUSY)
+				log_error("upgrade refused: a reload is under way");
+			break;
 		case SIGTERM:
 			master_terminate(master);
 			break;
@@ -587,7 +767,7 @@ static void master_signal(struct watch *watch, uint32_t events)
 /* Blocked before the first fork, so that none is lost; every child puts its own mask back. */
 static int master_watch_signals(struct master *master)
 {
-	const int watched[] = { SIGCHLD, SIGHUP, SIGUSR1, SIGTERM, SIGINT };
+	const int watched[] = { SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT };
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -608,7 +788,7 @@ static void control_status(void *context, FILE *to)
 {
 	const struct master *master = context;
 
-	status_write(&(struct status){ master->all, master->serving, master->coming, master->shared, master->since,
+	status_write(&(struct status){ master->all, master->serving, master->coming, &master->shared, master->since,
 			     master->ending },
 		to);
 }
@@ -638,6 +818,11 @@ static int control_reload(void *context)
 	return 0;
 }
 
+static int control_upgrade(void *context)
+{
+	return master_upgrade(context);
+}
+
 static void control_log_level(void *context, unsigned level)
 {
 	struct master *master = context;
@@ -653,6 +838,7 @@ static const struct control_hooks control_hooks = {
 	.report = control_report,
 	.drain = control_drain,
 	.reload = control_reload,
+	.upgrade = control_upgrade,
 	.log_level = control_log_level,
 };
 
@@ -717,6 +903,10 @@ static int master_init(struct master *master, const struct master_options *optio
 		.deadline = { .fired = master_deadline },
 		.logger_restart = { .fired = master_restart_logger },
 		.reload = { .run = master_reload_task },
+		.all_held = { .run = master_all_held },
+		.shared_fd = -1,
+		.limits_fd = -1,
+		.counters_fd = -1,
 	};
 	if (options->inetd) {
 		int error = master_take_connection(master);
@@ -729,28 +919,38 @@ static int master_init(struct master *master, const struct master_options *optio
 	return 0;
 }
 
+/* New, or as the image before this one had it. */
+static int master_map_memory(struct master *master)
+{
+	bool fresh = master->shared_fd < 0;
+	void *page;
+
+	int error = shared_memory_map(&master->shared_fd, sizeof(struct shared_page), &page);
+	if (error < 0)
+		return error;
+	master->shared.page = page;
+	if (fresh)
+		atomic_init(&master->shared.page->next_connection, 1);
+	error = limits_new(&master->shared.limits, &master->limits_fd);
+	return error < 0 ? error : counters_new(&master->shared.counters, &master->counters_fd);
+}
+
 static int master_prepare(struct master *master)
 {
-	master->shared =
-		mmap(NULL, sizeof(*master->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (master->shared == MAP_FAILED)
-		return -errno;
-	atomic_init(&master->shared->next_connection, 1);
+	int error = master_map_memory(master);
+	if (error < 0)
+		return error;
 	master->programs = program_table_new();
 	if (!master->programs)
 		return -ENOMEM;
-	int made = limits_new(&master->shared->limits);
-	if (made == 0)
-		made = counters_new(&master->shared->counters);
-	if (made < 0)
-		return made;
 	fd_raise_limit();
-	int error = loop_init(&master->loop);
+	error = loop_init(&master->loop);
 	master->since = time(NULL);
 	if (error == 0)
 		error = control_new(&master->control, &master->loop, &control_hooks, master);
 	master->asks = (struct asks){ .loop = &master->loop, .answered = master_answered };
-	if (error == 0 && master->options->daemon)
+	upgrade_init(&master->upgrade, &master->loop, &upgrade_hooks, master);
+	if (error == 0 && master->options->daemon && !master->takeover)
 		error = process_daemonize(&master->ready_fd);
 	if (error == 0)
 		error = master_watch_signals(master);
@@ -759,14 +959,70 @@ static int master_prepare(struct master *master)
 	return error;
 }
 
+/* ---- taking over -------------------------------------------------------------------------------------------------------- */
+
+/* The workers that serve, as a generation of ours; and those that were retiring. */
+static int master_adopt_generation(struct master *master, unsigned number)
+{
+	struct complaints complaints = { 0 };
+	struct policy *policy;
+
+	int error = master->options->load(master->options->context, &policy, &complaints);
+	complaints_fini(&complaints);
+	if (error < 0)
+		return error;
+	bool is_stale = number > 0 || services_digest(policy) != master->takeover->services;
+	struct generation *generation = master_new_generation(master, policy);
+	if (!generation)
+		return -ENOMEM;
+	generation->is_stale = is_stale;
+	error = generation_adopt(generation, master->takeover, number);
+	if (error < 0) {
+		generation_free(generation);
+		return error;
+	}
+	generation->next = master->all;
+	master->all = generation;
+	if (number == 0)
+		master->serving = generation;
+	return 0;
+}
+
+static int master_take_over(struct master *master)
+{
+	const struct takeover *takeover = master->takeover;
+	unsigned last = 0;
+	int error = 0;
+
+	master->since = (time_t)takeover->since;
+	for (size_t i = 0; error == 0 && i < takeover->n_sockets; i++)
+		error = sockets_take(&master->sockets, &takeover->sockets[i].address, takeover->sockets[i].fd,
+			takeover->sockets[i].handed);
+	for (size_t i = 0; error == 0 && i < takeover->n_programs; i++)
+		error = program_table_restore(master->programs, takeover->programs[i].pid,
+			takeover->programs[i].service, takeover->programs[i].source,
+			takeover->programs[i].started_us);
+	control_adopt(master->control, takeover->control_path, takeover->control_fd, takeover->control_client);
+	for (size_t i = 0; i < takeover->n_workers; i++)
+		last = takeover->workers[i].generation > last ? takeover->workers[i].generation : last;
+	for (unsigned number = 0; error == 0 && number <= last; number++)
+		error = master_adopt_generation(master, number);
+	master_reap(master); /* who ended in between was told to nobody */
+	return error;
+}
+
 /* What goes wrong up to here is for the person who started us, before there is a log. */
 static int master_start(struct master *master, struct policy *policy)
 {
-	int error = master_write_pid_file(master, policy);
+	int error = master->takeover ? 0 : master_write_pid_file(master, policy);
 	if (error == 0) {
 		error = master_start_logger(master, policy, &master->logger);
 		if (error < 0)
 			master_say(master, "cannot log to %s: %s", log_place(policy), strerrordesc_np(-error));
+	}
+	if (error == 0 && master->takeover) {
+		log_setup(master->logger.pipe_fd, &policy->log);
+		error = master_take_over(master);
 	}
 	if (error < 0) {
 		policy_free(policy);
@@ -793,6 +1049,7 @@ static void master_end_logger(struct master *master)
 
 static void master_fini(struct master *master)
 {
+	upgrade_fini(&master->upgrade);
 	sockets_close_others(&master->sockets, NULL);
 	while (master->all) {
 		struct generation *next = master->all->next;
@@ -802,15 +1059,18 @@ static void master_fini(struct master *master)
 	control_free(master->control);
 	asks_fini(&master->asks);
 	program_table_free(master->programs);
-	limits_free(master->shared->limits);
-	counters_free(master->shared->counters);
+	limits_free(master->shared.limits);
+	counters_free(master->shared.counters);
+	fd_close(master->limits_fd);
+	fd_close(master->counters_fd);
 	pidfile_remove(master->pid_file);
 	free(master->pid_file);
 	fd_close(loop_unwatch(&master->loop, &master->signals));
 	loop_fini(&master->loop);
 	log_setup(2, &(struct log_settings){ .level = LEVEL_ERROR });
 	master_end_logger(master);
-	munmap(master->shared, sizeof(*master->shared));
+	munmap(master->shared.page, sizeof(*master->shared.page));
+	fd_close(master->shared_fd);
 }
 
 static void say_complaint(void *context, const struct complaint *complaint, const char *line)
@@ -831,15 +1091,60 @@ static int master_load(struct master *master, struct policy **ret)
 	return error;
 }
 
+/* In the place of a usher that runs, there is no way back: a configuration that does not compile, for that is what can have
+ * changed since the trial, is waited for. Its workers serve, but for programs. */
+static int master_load_again(struct master *master, struct policy **ret)
+{
+	const struct message resume = { .kind = MESSAGE_RESUME };
+	const struct timespec second = { .tv_sec = 1 };
+	sigset_t ends;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	for (size_t i = 0; i < master->takeover->n_workers; i++)
+		ipc_send(master->takeover->workers[i].channel, &resume, sizeof(resume), NULL, 0);
+	while (sigtimedwait(&ends, NULL, &second) < 0)
+		if (master_load(master, ret) == 0)
+			return 0;
+	return -EINTR;
+}
+
+/* The state of the image before this one, where there was one. */
+static int master_inherit(struct master *master, struct takeover *takeover, int state)
+{
+	const char *why;
+
+	if (state < 0)
+		return 0;
+	int error = takeover_read(state, takeover, &why);
+	fd_close(state);
+	if (error < 0) {
+		master_say(master, "%s", why);
+		return error;
+	}
+	takeover_keep_fds(takeover, false);
+	master->takeover = takeover;
+	master->shared_fd = takeover->shared_fd;
+	master->limits_fd = takeover->limits_fd;
+	master->counters_fd = takeover->counters_fd;
+	return 0;
+}
+
 int master_run(const struct master_options *options)
 {
 	struct master master;
+	struct takeover takeover = { 0 };
 	struct policy *policy;
+	bool is_trial;
 
-	if (master_init(&master, options) < 0)
+	int state = upgrade_inherited(&is_trial);
+	if (is_trial)
+		return trial_run(options, state);
+	if (master_init(&master, options) < 0 || master_inherit(&master, &takeover, state) < 0)
 		return 1;
-	if (master_load(&master, &policy) < 0)
-		return 2;
+	if (master_load(&master, &policy) < 0 && (!master.takeover || master_load_again(&master, &policy) < 0))
+		return master.takeover ? 0 : 2;
 	int error = master_prepare(&master);
 	if (error < 0) {
 		master_say(&master, "cannot start: %s", strerrordesc_np(-error));
@@ -848,6 +1153,8 @@ int master_run(const struct master_options *options)
 	}
 	process_rename("usher: master");
 	error = master_start(&master, policy);
+	takeover_free(&takeover);
+	master.takeover = NULL;
 	if (error == 0)
 		error = loop_run(&master.loop);
 	master_fini(&master);

@@ -12,8 +12,9 @@
 
 enum message_kind {
 	/* worker to master */
-	MESSAGE_REPORTED,     /* what MESSAGE_REPORT with this `serial` asked for is written, or done: `error` 0 */
-	MESSAGE_READY,        /* it serves */
+	MESSAGE_REPORTED, /* what MESSAGE_REPORT with this `serial` asked for is written, or done: `error` 0 */
+	MESSAGE_READY,    /* it serves */
+	MESSAGE_HELD,
 	MESSAGE_WANT_SOCKETS, /* that may speak from any address, of the family `index`: for transparent services */
 	MESSAGE_SPAWN,        /* run a program; with the client's socket where its stdio is the socket */
 	/* master to worker */
@@ -24,6 +25,8 @@ enum message_kind {
 	MESSAGE_LOG,     /* log from the level in `status` on */
 	MESSAGE_REPORT,  /* of the kind in `report`, about `connection`, into the file that comes with it */
 	MESSAGE_SOCKETS, /* that were wanted: `error`, or some of the family `index` */
+	MESSAGE_HOLD,    /* decide nothing more; MESSAGE_HELD answers when no request is open */
+	MESSAGE_RESUME,  /* go on */
 	MESSAGE_ADOPT,   /* the channel that comes with it: connections come there from the generation before */
 	MESSAGE_MIGRATE, /* accept no more; over the channel that comes with it connections go to the next generation; end */
 	MESSAGE_DRAIN, /* accept no more, finish what there is, end */

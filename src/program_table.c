@@ -206,8 +206,7 @@ const char *program_table_admit(struct program_table *table, const char *service
 
 /* ---- from start to end --------------------------------------------------------------------------------------------------- */
 
-int program_table_add(struct program_table *table, pid_t pid, const char *service, const struct address *client,
-	uint64_t generation, uint64_t now_us)
+static int table_add(struct program_table *table, const struct running *made, const char *service)
 {
 	if (table->n_running == table->room) {
 		size_t room = table->room ? table->room * 2 : 64;
@@ -218,15 +217,39 @@ int program_table_add(struct program_table *table, pid_t pid, const char *servic
 		table->room = room;
 	}
 	struct running *one = &table->running[table->n_running++];
-	*one = (struct running){
+	*one = *made;
+	name_copy(one->service, service);
+	one->service_hash = name_hash(service);
+	return 0;
+}
+
+int program_table_add(struct program_table *table, pid_t pid, const char *service, const struct address *client,
+	uint64_t generation, uint64_t now_us)
+{
+	const struct running made = {
 		.pid = pid,
 		.source = access_source(client),
 		.started_us = now_us,
 		.generation = generation,
 	};
-	name_copy(one->service, service);
-	one->service_hash = name_hash(service);
-	return 0;
+	return table_add(table, &made, service);
+}
+
+int program_table_restore(
+	struct program_table *table, pid_t pid, const char *service, uint64_t source, uint64_t started_us)
+{
+	const struct running made = { .pid = pid, .source = source, .started_us = started_us };
+	return table_add(table, &made, service);
+}
+
+void program_table_each(const struct program_table *table,
+	void (*each)(void *context, pid_t pid, const char *service, uint64_t source, uint64_t started_us),
+	void *context)
+{
+	for (size_t i = 0; i < table->n_running; i++) {
+		const struct running *one = &table->running[i];
+		each(context, one->pid, one->service, one->source, one->started_us);
+	}
 }
 
 bool program_table_remove(

@@ -21,6 +21,13 @@ const char *program_table_admit(struct program_table *table, const char *service
 int program_table_add(struct program_table *table, pid_t pid, const char *service, const struct address *client,
 	uint64_t generation, uint64_t now_us);
 
+/* One that the image before this one started; and those that run, for the next: `each` is called once a program. */
+int program_table_restore(
+	struct program_table *table, pid_t pid, const char *service, uint64_t source, uint64_t started_us);
+void program_table_each(const struct program_table *table,
+	void (*each)(void *context, pid_t pid, const char *service, uint64_t source, uint64_t started_us),
+	void *context);
+
 struct program_end {
 	char service[64];
 	uint64_t generation;

@@ -11,6 +11,8 @@
  * A connection first counts itself and then looks at the sum, both sequentially consistent: of two that come at once at
  * least one sees the other. It refuses nothing that is not over a limit, save what finds no place. */
 #include "shared_limits.h"
+#include "fd.h"
+#include "shared_memory.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -46,20 +48,28 @@ struct limits {
 	struct slot slots[LIMITS_SLOTS_MAX];
 };
 
-int limits_new(struct limits **ret)
+int limits_new(struct limits **ret, int *fd)
 {
-	struct limits *limits = mmap(
-		NULL, sizeof(*limits), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	bool fresh = *fd < 0;
+	void *memory;
 
-	if (limits == MAP_FAILED)
-		return -errno;
-	if (getrandom(limits->seed, sizeof(limits->seed), 0) != sizeof(limits->seed)) {
-		int error = -errno;
+	int error = shared_memory_map(fd, sizeof(struct limits), &memory);
+	if (error < 0)
+		return error;
+	struct limits *limits = memory;
+	if (fresh && getrandom(limits->seed, sizeof(limits->seed), 0) != sizeof(limits->seed)) {
+		error = -errno;
 		limits_free(limits);
+		*fd = fd_close(*fd);
 		return error;
 	}
 	*ret = limits;
 	return 0;
+}
+
+size_t limits_size(void)
+{
+	return sizeof(struct limits);
 }
 
 void limits_free(struct limits *limits)

@@ -26,8 +26,9 @@ struct limits_ticket {
 
 #define LIMITS_NONE UINT32_MAX
 
-/* 0 or -errno. Address space for LIMITS_SLOTS_MAX slots; memory only for what is used. */
-int limits_new(struct limits **ret);
+/* 0 or -errno. Address space for LIMITS_SLOTS_MAX slots; memory only for what is used. `fd` as shared_memory_map() has it. */
+int limits_new(struct limits **ret, int *fd);
+size_t limits_size(void);
 void limits_free(struct limits *limits); /* accepts NULL */
 
 /* The number under which a service counts: of its name, because the next policy may number it otherwise. */

@@ -14,7 +14,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 
-static int sockets_add(struct sockets *sockets, const struct address *address, int fd, bool handed)
+int sockets_take(struct sockets *sockets, const struct address *address, int fd, bool handed)
 {
 	struct socket_held *list = reallocarray(sockets->list, sockets->count + 1, sizeof(*list));
 	if (!list)
@@ -36,7 +36,7 @@ int sockets_adopt(struct sockets *sockets)
 			continue;
 		int error = fd_set_nonblocking(fd, true);
 		if (error == 0)
-			error = sockets_add(sockets, &address, fd, true);
+			error = sockets_take(sockets, &address, fd, true);
 		if (error < 0)
 			return error;
 	}
@@ -169,7 +169,7 @@ int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_
 			continue;
 		}
 		int fd = socket_open(policy, listener);
-		int error = fd < 0 ? fd : sockets_add(sockets, &listener->address, fd, false);
+		int error = fd < 0 ? fd : sockets_take(sockets, &listener->address, fd, false);
 		if (error < 0) {
 			complain_of_bind(policy, listener, error, complain, context);
 			while (sockets->count > before)

@@ -19,6 +19,9 @@ struct sockets {
 /* Takes the descriptors that systemd handed over (sd_listen_fds(3)). 0 or -errno. */
 int sockets_adopt(struct sockets *sockets);
 
+/* One that the image before this one held. 0 or -errno. */
+int sockets_take(struct sockets *sockets, const struct address *address, int fd, bool handed);
+
 /* The socket of every listener of the policy, in `ret_fds`: held already, or bound now. 0, or -errno after a message to
  * `complain` that says which address, why, and who holds it if that can be known; nothing new is held then. */
 int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_fds,

@@ -16,6 +16,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* A deadline that comes while nothing may be decided comes again. */
+#define HELD_US 20000
+
 static void undecided_examine(struct connection *connection, bool last);
 
 /* ---- announced by a proxy ------------------------------------------------------------------------------------------- */
@@ -214,12 +217,13 @@ void undecided_identified(void *context, uint32_t protocol, bool more_could_help
 	connection->named = protocol;
 	if (!more_could_help)
 		connection->asked = UINT32_MAX;
-	undecided_examine(connection, false);
+	if (!connection->worker->held)
+		undecided_examine(connection, false);
 }
 
 void undecided_ready(struct connection *connection, bool readable)
 {
-	if (!readable)
+	if (!readable || connection->worker->held)
 		return;
 	if (connection->phase == PHASE_PROXIED)
 		undecided_take_header(connection);
@@ -251,7 +255,11 @@ static void undecided_deciding_timer(struct connection *connection)
 
 void undecided_out_of_time(struct connection *connection)
 {
-	if (connection->phase == PHASE_PROXIED)
+	struct loop *loop = &connection->worker->loop;
+
+	if (connection->worker->held)
+		loop_timer(loop, &connection->deadline, loop->now_us + HELD_US);
+	else if (connection->phase == PHASE_PROXIED)
 		undecided_header_failed(connection, "late");
 	else
 		undecided_deciding_timer(connection);

@@ -15,6 +15,7 @@
 #include "process.h"
 #include "receivers.h"
 #include "sandbox.h"
+#include "undecided.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -84,6 +85,36 @@ static void worker_migrate(struct worker *worker, int *channel)
 	worker_drain(worker);
 }
 
+static void worker_hold(struct worker *worker)
+{
+	worker->held = true;
+	worker->told_held = false;
+	for (size_t i = 0; i < worker->n_listeners; i++)
+		listener_hold(&worker->listeners[i]);
+}
+
+/* Once nobody here waits for an answer of the master's. */
+static void worker_tell_held(struct worker *worker)
+{
+	const struct message held = { .kind = MESSAGE_HELD };
+
+	if (!worker->held || worker->told_held || worker->asking || worker->spawner.first)
+		return;
+	worker->told_held = ipc_send(worker->channel.fd, &held, sizeof(held), NULL, 0) == 0;
+}
+
+static void worker_resume(struct worker *worker)
+{
+	if (!worker->held)
+		return;
+	worker->held = false;
+	for (size_t i = 0; i < worker->n_listeners; i++)
+		listener_resume(&worker->listeners[i]);
+	for (struct connection *connection = worker->connections; connection; connection = connection->next)
+		if (connection->phase == PHASE_PROXIED || connection->phase == PHASE_DECIDING)
+			undecided_ready(connection, true);
+}
+
 static void worker_adopt_from(struct worker *worker, int *channel)
 {
 	if (*channel >= 0)
@@ -114,6 +145,7 @@ static void worker_take_sockets(struct worker *worker, const struct message *mes
 static void worker_receive(struct worker *worker)
 {
 	while (worker->channel.fd >= 0) {
+		worker_tell_held(worker);
 		struct message message;
 		int fds[IPC_FDS_MAX];
 		ssize_t n = ipc_receive(worker->channel.fd, &message, sizeof(message), fds);
@@ -137,6 +169,10 @@ static void worker_receive(struct worker *worker)
 			log_set_level((enum log_level)message.status);
 		else if (message.kind == MESSAGE_REPORT)
 			report_answer(worker, &message, fds[0]);
+		else if (message.kind == MESSAGE_HOLD)
+			worker_hold(worker);
+		else if (message.kind == MESSAGE_RESUME)
+			worker_resume(worker);
 		else if (message.kind == MESSAGE_MIGRATE)
 			worker_migrate(worker, &fds[0]);
 		else if (message.kind == MESSAGE_ADOPT)
@@ -188,9 +224,8 @@ static int worker_close_others(const struct worker_start *start)
 	keep[n++] = start->log_fd;
 	if (start->connection >= 0)
 		keep[n++] = start->connection;
-	else
-		for (size_t i = 0; i < policy->n_listeners; i++)
-			keep[n++] = start->listening[i];
+	for (size_t i = 0; !start->is_trial && start->connection < 0 && i < policy->n_listeners; i++)
+		keep[n++] = start->listening[i];
 	int error = process_keep_only(keep, n);
 	free(keep);
 	return error;
@@ -251,7 +286,7 @@ static int worker_bind_modules(struct worker *worker)
 	char why[MODULE_ERROR_MAX];
 
 	module_set_hooks(
-		&(struct module_hooks){ .log = log_module, .running = &worker->shared->running[worker->slot] });
+		&(struct module_hooks){ .log = log_module, .running = &worker->shared->page->running[worker->slot] });
 	int error = module_bind(policy->modules, policy->n_modules, why, sizeof(why));
 	if (error < 0)
 		log_error("%s", why);
@@ -329,10 +364,10 @@ int worker_run(const struct worker_start *start)
 		error = process_drop_privileges(policy->drop_identity, policy->uid, policy->gid);
 	if (error == 0)
 		error = worker_bind_modules(&worker);
-	if (error == 0 && start->connection < 0)
+	if (error == 0 && start->connection < 0 && !start->is_trial)
 		error = worker_listen(&worker, start);
 	if (error == 0)
-		error = sandbox_enter_worker(policy, &worker.shared->refused[worker.slot]);
+		error = sandbox_enter_worker(policy, &worker.shared->page->refused[worker.slot]);
 	if (error < 0) {
 		log_error("a worker cannot start: %s", strerrordesc_np(-error));
 		return 1;

@@ -14,11 +14,15 @@
 #include "stock.h"
 #include <stdatomic.h>
 
-/* Shared by all workers of all generations. */
-struct shared {
+/* What is shared by all workers of all generations: the memory itself, and where this process has it. */
+struct shared_page {
 	_Atomic uint64_t next_connection;
 	_Atomic uint32_t running[LIMITS_SLOTS_MAX]; /* the module's function that a worker is in: module_hooks */
 	_Atomic uint32_t refused[LIMITS_SLOTS_MAX]; /* the system call that ended it: sandbox_enter_worker() */
+};
+
+struct shared {
+	struct shared_page *page;
 	struct limits *limits;
 	struct counters *counters;
 };
@@ -33,6 +37,7 @@ struct worker_start {
 	unsigned slot;    /* its own, among all workers of all generations */
 	int connection;   /* inetd: serve this one connection and end; -1: listen */
 	bool quiet;       /* descriptors 0, 1 and 2 are somebody else's */
+	bool is_trial;    /* serves nobody: only whether it would start is to be known */
 	bool may_be_left; /* by a master that ends before it does: SIGTERM ends it */
 };
 
@@ -65,6 +70,8 @@ struct worker {
 
 	struct listener *listeners;
 	size_t n_listeners;
+	bool held; /* accepts and decides nothing for now: the master is to be another */
+	bool told_held;
 	bool draining; /* accepts no more */
 	bool stopping; /* and ends what there is */
 

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
@@ -19,6 +21,40 @@ static struct {
 	size_t size;
 	char *copies;
 } title;
+
+static char **own_argv;
+
+/* Absolute, because a daemon changes its folder; not /proc/self/exe where it can be helped, for that is the file of old even when
+ * another has taken its place. */
+static char *program_path(const char *name)
+{
+	char folder[PATH_MAX], path[2 * PATH_MAX];
+
+	if (name[0] == '/')
+		return strdup(name);
+	if (strchr(name, '/') && getcwd(folder, sizeof(folder))) {
+		snprintf(path, sizeof(path), "%s/%s", folder, name);
+		return strdup(path);
+	}
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	return n > 0 ? strndup(path, (size_t)n) : strdup(name);
+}
+
+static void keep_argv(int argc, char **argv)
+{
+	own_argv = calloc((size_t)argc + 1, sizeof(*own_argv));
+	if (!own_argv)
+		return;
+	memcpy(own_argv, argv, (size_t)argc * sizeof(*own_argv));
+	char *path = program_path(argv[0]);
+	if (path)
+		own_argv[0] = path;
+}
+
+char **process_argv(void)
+{
+	return own_argv;
+}
 
 /* argv and the environment lie in one block, argv first. The strings are copied elsewhere, so that the block can be
  * overwritten from its start. */
@@ -49,6 +85,7 @@ void process_keep_title(int argc, char **argv)
 		argv[i] = to;
 		to = stpcpy(to, from) + 1;
 	}
+	keep_argv(argc, argv);
 	title.start = start;
 	title.size = (size_t)(end - start);
 }

@@ -7,6 +7,9 @@
 /* Keeps argv's memory so that process_rename() can overwrite it. Call first thing in main. */
 void process_keep_title(int argc, char **argv);
 
+/* The command line as it was, for whoever executes it once more; the first word is a path wherever one can be known. NULL: no memory. */
+char **process_argv(void);
+
 /* What ps shows: "usher: worker". */
 void process_rename(const char *title);
 

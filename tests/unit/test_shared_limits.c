@@ -24,7 +24,7 @@ static int setup(void **state)
 {
 	ssh = limits_service("ssh");
 	web = limits_service("web");
-	return limits_new(&limits);
+	return limits_new(&limits, &(int){ -1 });
 }
 
 static int teardown(void **state)

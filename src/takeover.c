@@ -1,0 +1,277 @@
+/* The state of a master as JSON and back. Refuses another format, and whatever is missing or of another type; believes the rest,
+ * which this same process wrote. Owns the arrays that it reads. */
+#include "takeover.h"
+#include "counters.h"
+#include "fd.h"
+#include "message.h"
+#include "migrant.h"
+#include "shared_limits.h"
+#include "worker.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
+#define TAKEOVER_FORMAT 1
+
+static void format_write(char *to, size_t size)
+{
+	snprintf(to, size, "%d message %zu migrant %d.%zu limits %zu counters %zu shared %zu", TAKEOVER_FORMAT,
+		sizeof(struct message), MIGRANT_FORMAT, sizeof(struct migrant), limits_size(), counters_size(),
+		sizeof(struct shared_page));
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------------------- */
+
+static void hex_write(char *to, const void *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		sprintf(to + 2 * i, "%02x", ((const uint8_t *)bytes)[i]);
+}
+
+static json_t *sockets_write(const struct takeover *takeover)
+{
+	json_t *list = json_array();
+	char address[2 * sizeof(struct address) + 1];
+
+	for (size_t i = 0; i < takeover->n_sockets; i++) {
+		const struct takeover_socket *one = &takeover->sockets[i];
+		hex_write(address, &one->address, sizeof(one->address));
+		json_array_append_new(list,
+			json_pack("{s:s, s:i, s:b}", "address", address, "fd", one->fd, "handed", (int)one->handed));
+	}
+	return list;
+}
+
+static json_t *workers_write(const struct takeover *takeover)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < takeover->n_workers; i++) {
+		const struct takeover_worker *one = &takeover->workers[i];
+		json_array_append_new(list,
+			json_pack("{s:i, s:i, s:i, s:i}", "pid", one->pid, "channel", one->channel, "slot",
+				(int)one->slot, "generation", (int)one->generation));
+	}
+	return list;
+}
+
+static json_t *children_write(const struct takeover *takeover)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < takeover->n_children; i++) {
+		const struct takeover_child *one = &takeover->children[i];
+		json_array_append_new(list,
+			json_pack("{s:i, s:i, s:I, s:I}", "pid", one->pid, "worker", one->worker, "identifier",
+				(json_int_t)one->identifier, "serial", (json_int_t)one->serial));
+	}
+	return list;
+}
+
+static json_t *programs_write(const struct takeover *takeover)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < takeover->n_programs; i++) {
+		const struct takeover_program *one = &takeover->programs[i];
+		json_array_append_new(list,
+			json_pack("{s:i, s:s, s:I, s:I}", "pid", one->pid, "service", one->service, "source",
+				(json_int_t)one->source, "started_us", (json_int_t)one->started_us));
+	}
+	return list;
+}
+
+int takeover_write(const struct takeover *takeover)
+{
+	char format[256];
+
+	format_write(format, sizeof(format));
+	json_t *root = json_pack("{s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:o, s:o, s:o, s:o}", "format",
+		format, "since", (json_int_t)takeover->since, "services", (json_int_t)takeover->services, "shared",
+		takeover->shared_fd, "limits", takeover->limits_fd, "counters", takeover->counters_fd, "resolver",
+		takeover->resolver, "control", takeover->control_fd, "client", takeover->control_client,
+		"control_path", takeover->control_path, "sockets", sockets_write(takeover), "workers",
+		workers_write(takeover), "children", children_write(takeover), "programs", programs_write(takeover));
+	int fd = root ? memfd_create("usher-state", MFD_CLOEXEC) : -1;
+	int error = !root ? -ENOMEM : fd < 0 ? -errno : json_dumpfd(root, fd, JSON_COMPACT) < 0 ? -EIO : 0;
+
+	json_decref(root);
+	if (error == 0 && lseek(fd, 0, SEEK_SET) == 0)
+		return fd;
+	fd_close(fd);
+	return error < 0 ? error : -EIO;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------------- */
+
+static int hex_read(const char *text, void *to, size_t len)
+{
+	if (strlen(text) != 2 * len)
+		return -EINVAL;
+	for (size_t i = 0; i < len; i++) {
+		unsigned byte;
+		if (sscanf(text + 2 * i, "%2x", &byte) != 1)
+			return -EINVAL;
+		((uint8_t *)to)[i] = (uint8_t)byte;
+	}
+	return 0;
+}
+
+/* One of a list, `at` its place in the array that was made for it. */
+typedef int element_read(struct takeover *takeover, size_t at, json_t *element);
+
+static int socket_read(struct takeover *takeover, size_t at, json_t *element)
+{
+	struct takeover_socket *one = &takeover->sockets[at];
+	const char *address;
+	int handed;
+
+	if (json_unpack(element, "{s:s, s:i, s:b}", "address", &address, "fd", &one->fd, "handed", &handed) < 0)
+		return -EINVAL;
+	one->handed = handed;
+	return hex_read(address, &one->address, sizeof(one->address));
+}
+
+static int worker_read(struct takeover *takeover, size_t at, json_t *element)
+{
+	struct takeover_worker *one = &takeover->workers[at];
+	int slot, generation;
+
+	if (json_unpack(element, "{s:i, s:i, s:i, s:i}", "pid", &one->pid, "channel", &one->channel, "slot", &slot,
+		    "generation", &generation) < 0 ||
+		slot < 0 || slot >= LIMITS_SLOTS_MAX || generation < 0 || one->pid <= 0)
+		return -EINVAL;
+	one->slot = (unsigned)slot;
+	one->generation = (unsigned)generation;
+	return 0;
+}
+
+static int child_read(struct takeover *takeover, size_t at, json_t *element)
+{
+	struct takeover_child *one = &takeover->children[at];
+	json_int_t identifier, serial;
+
+	if (json_unpack(element, "{s:i, s:i, s:I, s:I}", "pid", &one->pid, "worker", &one->worker, "identifier",
+		    &identifier, "serial", &serial) < 0 ||
+		one->pid <= 0 || one->worker < -1 || one->worker >= (int)takeover->n_workers)
+		return -EINVAL;
+	one->identifier = (uint32_t)identifier;
+	one->serial = (uint64_t)serial;
+	return 0;
+}
+
+static int program_read(struct takeover *takeover, size_t at, json_t *element)
+{
+	struct takeover_program *one = &takeover->programs[at];
+	json_int_t source, started_us;
+	const char *service;
+
+	if (json_unpack(element, "{s:i, s:s, s:I, s:I}", "pid", &one->pid, "service", &service, "source", &source,
+		    "started_us", &started_us) < 0 ||
+		one->pid <= 0)
+		return -EINVAL;
+	snprintf(one->service, sizeof(one->service), "%s", service);
+	one->source = (uint64_t)source;
+	one->started_us = (uint64_t)started_us;
+	return 0;
+}
+
+static int list_read(
+	struct takeover *takeover, json_t *list, void *ret_array, size_t size, size_t *ret_n, element_read *read_one)
+{
+	size_t n = json_array_size(list);
+	void *array = calloc(n + 1, size);
+
+	if (!array || !json_is_array(list)) {
+		free(array);
+		return -EINVAL;
+	}
+	*(void **)ret_array = array;
+	*ret_n = n;
+	for (size_t i = 0; i < n; i++)
+		if (read_one(takeover, i, json_array_get(list, i)) < 0)
+			return -EINVAL;
+	return 0;
+}
+
+static int takeover_unpack(json_t *root, struct takeover *ret)
+{
+	json_t *sockets, *workers, *children, *programs;
+	json_int_t since, services;
+	const char *path;
+
+	if (json_unpack(root, "{s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:o, s:o, s:o, s:o}", "since", &since,
+		    "services", &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters",
+		    &ret->counters_fd, "resolver", &ret->resolver, "control", &ret->control_fd, "client",
+		    &ret->control_client, "control_path", &path, "sockets", &sockets, "workers", &workers, "children",
+		    &children, "programs", &programs) < 0)
+		return -EINVAL;
+	ret->since = since;
+	ret->services = (uint64_t)services;
+	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path);
+	int error = list_read(ret, sockets, &ret->sockets, sizeof(*ret->sockets), &ret->n_sockets, socket_read);
+	if (error == 0)
+		error = list_read(ret, workers, &ret->workers, sizeof(*ret->workers), &ret->n_workers, worker_read);
+	if (error == 0)
+		error = list_read(
+			ret, children, &ret->children, sizeof(*ret->children), &ret->n_children, child_read);
+	if (error == 0)
+		error = list_read(
+			ret, programs, &ret->programs, sizeof(*ret->programs), &ret->n_programs, program_read);
+	return error;
+}
+
+int takeover_read(int fd, struct takeover *ret, const char **ret_why)
+{
+	char format[256];
+
+	*ret = (struct takeover){ .control_fd = -1, .control_client = -1 };
+	json_t *root = json_loadfd(fd, 0, NULL);
+	const char *theirs = json_string_value(json_object_get(root, "format"));
+	format_write(format, sizeof(format));
+	*ret_why = "there is no state of a running usher";
+	int error = root ? 0 : -EINVAL;
+	if (error == 0 && (!theirs || strcmp(theirs, format) != 0)) {
+		*ret_why = "the running usher is of a version that this one cannot follow: start it anew";
+		error = -EINVAL;
+	}
+	if (error == 0) {
+		*ret_why = "the state of the running usher is broken";
+		error = takeover_unpack(root, ret);
+	}
+	json_decref(root);
+	return error;
+}
+
+void takeover_free(struct takeover *takeover)
+{
+	free(takeover->sockets);
+	free(takeover->workers);
+	free(takeover->children);
+	free(takeover->programs);
+}
+
+static void fd_keep(int fd, bool keep)
+{
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, keep ? 0 : FD_CLOEXEC);
+}
+
+void takeover_keep_fds(const struct takeover *takeover, bool keep)
+{
+	fd_keep(takeover->shared_fd, keep);
+	fd_keep(takeover->limits_fd, keep);
+	fd_keep(takeover->counters_fd, keep);
+	fd_keep(takeover->control_fd, keep);
+	fd_keep(takeover->control_client, keep);
+	for (size_t i = 0; i < takeover->n_sockets; i++)
+		fd_keep(takeover->sockets[i].fd, keep);
+	for (size_t i = 0; i < takeover->n_workers; i++)
+		fd_keep(takeover->workers[i].channel, keep);
+}

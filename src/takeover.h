@@ -1,0 +1,65 @@
+/* What a master leaves to the one that is executed in its place (`usher upgrade`): JSON in a file in memory.
+ *
+ * Both are the same process, so descriptors and children stay what they are: only their numbers cross. Nothing that a client can
+ * write is in it. Two builds that would not understand each other have another format, and one does not follow the other. */
+#pragma once
+#include "address.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+/* Where the next image finds it: a number. The trial has it on standard input. */
+#define TAKEOVER_VARIABLE "USHER_TAKES_OVER"
+#define TRIAL_VARIABLE    "USHER_TRIAL"
+
+struct takeover_socket {
+	struct address address;
+	int fd;
+	bool handed; /* as sockets.h has it */
+};
+
+struct takeover_child {
+	int pid;
+	int worker; /* whose, by its place among the workers; -1: nobody's any more */
+	uint32_t identifier;
+	uint64_t serial;
+};
+
+struct takeover_worker {
+	int pid;
+	int channel;
+	unsigned slot;
+	unsigned generation; /* by its place in the list; 0 is the one that serves */
+};
+
+struct takeover_program {
+	int pid;
+	char service[64];
+	uint64_t source, started_us;
+};
+
+struct takeover {
+	int64_t since;
+	uint64_t
+		services; /* a digest of the serving policy's: requests of its workers are only served where it is the same */
+	int shared_fd, limits_fd, counters_fd;
+	int resolver;                   /* a pid; 0: none */
+	int control_fd, control_client; /* -1: none */
+	char control_path[108];
+	struct takeover_socket *sockets;
+	struct takeover_worker *workers;
+	struct takeover_child *children;
+	struct takeover_program *programs;
+	size_t n_sockets, n_workers, n_children, n_programs;
+};
+
+/* A descriptor (close-on-exec), or -errno. */
+int takeover_write(const struct takeover *takeover);
+
+/* 0, or -EINVAL with a sentence in *ret_why. Free it in both cases. */
+int takeover_read(int fd, struct takeover *ret, const char **ret_why);
+void takeover_free(struct takeover *takeover);
+
+/* Every descriptor that it names is kept by the next execve(), or not. */
+void takeover_keep_fds(const struct takeover *takeover, bool keep);

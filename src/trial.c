@@ -1,0 +1,153 @@
+/* The trial of an upgrade: reads the state of the running usher, compiles the configuration, and starts workers that do everything but
+ * accept, until they are ready. Binds nothing, writes nothing, signals nobody but its own workers. */
+#include "trial.h"
+#include "ask.h"
+#include "counters.h"
+#include "fd.h"
+#include "generation.h"
+#include "log.h"
+#include "program_table.h"
+#include "takeover.h"
+#include "worker.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct trial {
+	struct loop loop;
+	struct watch signals;
+	struct generation *generation;
+	struct shared shared;
+	struct asks asks;
+	bool slots[LIMITS_SLOTS_MAX];
+	int status;
+};
+
+static void trial_ready(struct generation *generation)
+{
+	struct trial *trial = generation->context;
+	trial->status = 0;
+	loop_stop(&trial->loop);
+}
+
+static void trial_failed(struct generation *generation)
+{
+	struct trial *trial = generation->context;
+	fputs("the workers do not start\n", stderr);
+	loop_stop(&trial->loop);
+}
+
+static void trial_reported(struct generation *generation, uint64_t serial, int error)
+{
+}
+
+static void trial_reap(struct watch *watch, uint32_t events)
+{
+	struct trial *trial = container_of(watch, struct trial, signals);
+	struct signalfd_siginfo info;
+	int status;
+
+	while (read(watch->fd, &info, sizeof(info)) == sizeof(info))
+		;
+	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+		generation_reap(trial->generation, pid, status);
+}
+
+static int trial_watch_children(struct trial *trial)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	trial->signals = (struct watch){ .fd = -1, .ready = trial_reap };
+	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : loop_watch(&trial->loop, &trial->signals, fd, EPOLLIN);
+}
+
+static int trial_serve(struct trial *trial, struct policy *policy)
+{
+	struct generation *generation = calloc(1, sizeof(*generation));
+	int *listening = calloc(policy->n_listeners, sizeof(*listening));
+
+	if (!generation || !listening) {
+		free(generation);
+		free(listening);
+		policy_free(policy);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < policy->n_listeners; i++)
+		listening[i] = -1;
+	*generation = (struct generation){
+		.loop = &trial->loop,
+		.shared = &trial->shared,
+		.policy = policy,
+		.listening = listening,
+		.log_fd = 2,
+		.connection = -1,
+		.is_trial = true,
+		.asks = &trial->asks,
+		.slots = trial->slots,
+		.context = trial,
+		.ready = trial_ready,
+		.failed = trial_failed,
+		.reported = trial_reported,
+	};
+	trial->generation = generation;
+	int error = generation_start(generation);
+	if (error == 0)
+		error = loop_run(&trial->loop);
+	generation_kill(generation);
+	return error;
+}
+
+static int trial_prepare(struct trial *trial)
+{
+	int limits_fd = -1, counters_fd = -1;
+
+	int error = limits_new(&trial->shared.limits, &limits_fd);
+	if (error == 0)
+		error = counters_new(&trial->shared.counters, &counters_fd);
+	fd_raise_limit();
+	if (error == 0)
+		error = loop_init(&trial->loop);
+	if (error == 0)
+		error = trial_watch_children(trial);
+	trial->asks.loop = &trial->loop;
+	log_setup(2, &(struct log_settings){ .level = LEVEL_WARNING });
+	return error;
+}
+
+int trial_run(const struct master_options *options, int state)
+{
+	struct trial trial = { .status = 1 };
+	struct complaints complaints = { 0 };
+	struct takeover takeover;
+	struct policy *policy;
+	const char *why;
+
+	int error = takeover_read(state, &takeover, &why);
+	takeover_free(&takeover);
+	if (error < 0) {
+		fprintf(stderr, "%s\n", why);
+		return 1;
+	}
+	error = options->load(options->context, &policy, &complaints);
+	complaints_print(&complaints, stderr);
+	complaints_fini(&complaints);
+	if (error < 0)
+		return 2;
+	error = trial_prepare(&trial);
+	if (error < 0)
+		policy_free(policy);
+	else
+		error = trial_serve(&trial, policy);
+	if (error < 0)
+		fprintf(stderr, "cannot start: %s\n", strerrordesc_np(-error));
+	return error < 0 ? 1 : trial.status;
+}

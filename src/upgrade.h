@@ -1,0 +1,47 @@
+/* Another build of usher takes this process over, with the same pid, the same sockets and all connections:
+ *
+ *	trial      the new binary, as a child: does it understand our state, the configuration, do its workers start?
+ *	hold       workers decide nothing more, until no request of theirs is open
+ *	execve     the new binary in our place, with our state; what follows there is a reload
+ *
+ * Whatever fails before the last step changes nothing. */
+#pragma once
+#include "loop.h"
+#include "takeover.h"
+#include <sys/types.h>
+
+#define UPGRADE_TRIAL_US 15000000
+#define UPGRADE_HOLD_US  2500000 /* longer than an access program may take */
+
+struct upgrade_hooks {
+	int (*describe)(void *context, struct takeover *ret); /* 0 or -errno; freed by the caller */
+	void (*hold)(void *context);                          /* upgrade_held() follows when all are */
+	void (*resume)(void *context);                        /* it will not be */
+	void (*failed)(void *context, const char *why);
+};
+
+enum upgrade_step { UPGRADE_NONE, UPGRADE_TRIAL, UPGRADE_HOLDING };
+
+struct upgrade {
+	struct loop *loop;
+	const struct upgrade_hooks *hooks;
+	void *context;
+	enum upgrade_step step;
+	pid_t trial;
+	struct watch said; /* what the trial writes to standard error */
+	char text[2048];
+	size_t text_len;
+	struct timer patience;
+};
+
+void upgrade_init(struct upgrade *upgrade, struct loop *loop, const struct upgrade_hooks *hooks, void *context);
+void upgrade_fini(struct upgrade *upgrade);
+
+void upgrade_begin(struct upgrade *upgrade); /* does nothing while one is under way */
+void upgrade_held(struct upgrade *upgrade);  /* does not return where it succeeds */
+
+/* A child has ended: true if it was the trial. */
+bool upgrade_reap(struct upgrade *upgrade, pid_t pid, int status);
+
+/* In the new image: the state's descriptor, -1: this is no takeover. `ret_trial`: only a trial. */
+int upgrade_inherited(bool *ret_trial);
