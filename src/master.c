@@ -1028,7 +1028,13 @@ static int master_start(struct master *master, struct policy *policy)
 		policy_free(policy);
 		return error;
 	}
-	return master_start_generation(master, policy);
+	error = master_start_generation(master, policy);
+	if (error < 0 && master->serving) { /* the workers of the image before this one */
+		master_resume(master);
+		master_upgrade_failed(master, "the new workers cannot be started: the old ones go on");
+		error = 0;
+	}
+	return error;
 }
 
 /* It writes the last lines and ends; one whose reader is stuck is not waited for. */

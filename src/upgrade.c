@@ -174,12 +174,10 @@ bool upgrade_reap(struct upgrade *upgrade, pid_t pid, int status)
 		upgrade->hooks->hold(upgrade->context);
 		return true;
 	}
-	if (WIFSIGNALED(status))
-		snprintf(why, sizeof(why), "the new binary was killed by signal %d: %s", WTERMSIG(status),
-			upgrade->text);
-	else
-		snprintf(why, sizeof(why), "the new binary ended with status %d: %s", WEXITSTATUS(status),
-			upgrade->text);
+	snprintf(why, sizeof(why), "the new binary %s %d%s%s",
+		WIFSIGNALED(status) ? "was killed by signal" : "ended with status",
+		WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), upgrade->text_len ? ": " : "",
+		upgrade->text);
 	upgrade_fail(upgrade, why);
 	return true;
 }

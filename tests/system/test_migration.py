@@ -3,6 +3,7 @@
 import itertools
 import json
 import pathlib
+import signal
 import socket
 import subprocess
 import threading
@@ -57,8 +58,8 @@ def move(one, config=None, within=5):
     wait_until(lambda: not old & set(one.workers), within, "the old workers to be gone:\n" + one.output())
 
 
-def ask(one, line):
-    with connect(str(pathlib.Path(one.dir) / "control")) as client:
+def ask(one, line, timeout=10.0):
+    with connect(str(pathlib.Path(one.dir) / "control"), timeout) as client:
         client.sendall(line + b"\n")
         return [json.loads(line) for line in read_all(client).splitlines()]
 
@@ -496,7 +497,7 @@ class Newcomers(threading.Thread):
             self.error = error
 
 
-def test_ten_reloads_under_load_and_nobody_notices(one_port, sshd):
+def load_and_nobody_notices(one_port, sshd, upgrades=False):
     """200 new connections a second, 50 bulk transfers, 20 ssh sessions, a client in the middle of its first bytes, a
     half-closed one."""
     one = one_port(decide_timeout=120)
@@ -519,9 +520,13 @@ def test_ten_reloads_under_load_and_nobody_notices(one_port, sshd):
             client, server = pair(one, bulk, first=b"bulk")
             source, sink = (client, server) if k % 2 else (server, client)
             transfers.append((Sender(source, 20_000_000, k), Receiver(sink, k)))
-        for _ in range(10):
+        for k in range(10):
             one.reload()
             time.sleep(0.2)
+            if upgrades and k % 2:
+                served = one.output().count("notice serving: ")
+                one.send_signal(signal.SIGUSR2)
+                wait_until(lambda: one.output().count("notice serving: ") > served, 20, "the upgrade:\n" + one.output()[-2000:])
         final = time.monotonic()
         wait_until(lambda: len(one.workers) == 2, 5, "only the last generation:\n" + one.output()[-3000:])
         assert time.monotonic() - final < slow(5)
@@ -541,3 +546,7 @@ def test_ten_reloads_under_load_and_nobody_notices(one_port, sshd):
         hello.close()
         ends = {line["end"] for line in one.connections()}
         assert ends == {"finished"}, ends
+
+
+def test_ten_reloads_under_load_and_nobody_notices(one_port, sshd):
+    load_and_nobody_notices(one_port, sshd)
