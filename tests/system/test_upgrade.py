@@ -281,15 +281,18 @@ def test_one_that_passes_the_trial_and_cannot_be_executed(copied, backend):
 
 def test_one_whose_new_workers_fail_after_the_takeover(copied, backend):
     """It passed the trial: the old workers go on under the new master."""
-    one = copied()
-    client, server = pair(one, backend)
-    for most in range(26, 8, -1):  # one descriptor fewer each time: the last that are made are the workers'
+    for most in range(36, 8, -1):  # one descriptor fewer each time: the last that are made are the workers'
+        one = copied(workers=8)
         replace(one, f'#!/bin/sh\n[ -n "$USHER_TRIAL" ] || ulimit -n {most}\nexec {BINARY} "$@"\n')
+        client, server = pair(one, backend)
         old = one.workers
         answer = upgrade(one)
         if "error" in answer:
             break
-        wait_until(lambda: not set(old) & set(one.workers), 5, "the workers of before to end")
+        client.close()
+        server.close()
+        one.stop()
+        shutil.copy(BINARY, one.binary)
     assert "the old ones go on" in answer["error"], answer
     assert one.workers == old
     exchange(client, server, 1000, 1000)
