@@ -15,7 +15,7 @@
 
 struct watch {
 	int fd;    /* -1: not watched */
-	bool sole; /* no other process holds what is watched: closing it ends the watch as well. For the caller to set after loop_watch() */
+	bool sole; /* no other process holds what is watched: closing it is enough. For the caller to set after loop_watch() */
 	void (*ready)(struct watch *watch, uint32_t events);
 };
 

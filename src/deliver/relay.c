@@ -17,10 +17,12 @@
 /* What one direction may move before others get their turn. */
 #define TURN_BYTES (1 << 20)
 
-/* Copying turns to splicing after so many full reads in a row, and back after so many small ones. */
-#define FULL_READS_TO_SPLICE 2
-#define SMALL_READS_TO_COPY  8
-#define SMALL_READ           (RELAY_BUFFER_SIZE / 4)
+/* Copying turns to splicing after so many large reads in a row, and back after so many small ones. Large is less than full: a
+ * relay that keeps up with its source finds one packet at a time, which is 64 KiB at most and rarely all of it. */
+#define LARGE_READS_TO_SPLICE 2
+#define LARGE_READ            (RELAY_BUFFER_SIZE / 2)
+#define SMALL_READS_TO_COPY   8
+#define SMALL_READ            (RELAY_BUFFER_SIZE / 4)
 
 /* How long a client may still send what nobody reads: closing earlier would reset the connection, and the client would
  * lose the end of what the server said. */
@@ -224,7 +226,7 @@ static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
 	}
 	if (read_emptied(source, flow, (size_t)got, RELAY_BUFFER_SIZE))
 		flow->readable = false;
-	flow->streak = got == RELAY_BUFFER_SIZE ? flow->streak + 1 : 0;
+	flow->streak = got >= LARGE_READ ? flow->streak + 1 : 0;
 	if (flow->discard)
 		return STEP_MOVED;
 
@@ -280,13 +282,13 @@ static enum step flow_fill_pipe(struct relay *relay, struct relay_flow *flow)
 	return STEP_MOVED;
 }
 
-/* Full reads in a row: bulk, which the kernel moves cheaper than we do. Small ones: copying is cheaper again. */
+/* Large reads in a row: bulk, which the kernel moves cheaper than we do. Small ones: copying is cheaper again. */
 static void flow_choose_way(struct relay *relay, struct relay_flow *flow)
 {
 	if (flow->pipe) {
 		if (flow->in_pipe == 0 && flow->streak >= SMALL_READS_TO_COPY)
 			flow_leave_pipe(relay, flow);
-	} else if (flow->streak >= FULL_READS_TO_SPLICE && !flow->copy_only && !flow->discard) {
+	} else if (flow->streak >= LARGE_READS_TO_SPLICE && !flow->copy_only && !flow->discard) {
 		flow->streak = 0;
 		if (flow_source(relay, flow)->kind == SIDE_SOCKET && flow_sink(relay, flow)->kind == SIDE_SOCKET)
 			flow->pipe = relay_pool_take_pipe(relay->pool);

@@ -2,7 +2,7 @@
  *
  * A direction reads into the worker's one shared buffer and writes at once: an idle connection owns no buffer. What the
  * receiver does not take stays in a buffer of the direction's own, and the source is not read until that is gone. When
- * reads come back full the direction changes to splice through a pipe from a bounded pool, and back when the flow turns small.
+ * reads come back large the direction changes to splice through a pipe from a bounded pool, and back when the flow turns small.
  *
  * EOF on one side, once all before it is delivered, becomes a half-close of the other; the opposite direction lives on.
  * A reset becomes a reset. An end may also be a pair of pipes or a terminal (a program's stdio). */
@@ -47,7 +47,7 @@ struct relay_flow {
 	uint32_t pending_at, pending_len;
 	uint32_t in_pipe;        /* EAGAIN from splice alone does not tell an empty pipe from a full socket */
 	struct relay_pipe *pipe; /* while splicing */
-	uint8_t streak;          /* full reads in a row while copying, small ones while splicing */
+	uint8_t streak;          /* large reads in a row while copying, small ones while splicing */
 	bool copy_only : 1;      /* this pair of descriptors cannot be spliced */
 	bool readable : 1;       /* since the last EAGAIN */
 	bool writable : 1;
