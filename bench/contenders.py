@@ -34,12 +34,17 @@ class Contender:
     file: str = ""             # by which the package is known to be there
     values: dict = dataclasses.field(default_factory=dict)
     idle_max: int = 1_000_000  # connections that it can hold at all
+    receiver: tuple = ()       # a server of its own, that the mux hands connections to
+    needs: str = ""            # a program of the build that must be there
 
 
 USHER_COMMAND = ("@USHER@", "run", "-c", "@CONFIG@")
 HAPROXY_COMMAND = ("/usr/sbin/haproxy", "-db", "-f", "@CONFIG@")
 NGINX_COMMAND = ("/usr/sbin/nginx", "-c", "@CONFIG@", "-p", "@DIR@")
 SSLH_COMMAND = ("/usr/sbin/sslh-select", "-F@CONFIG@")
+# The server again, as it is, but what it accepts comes from usher.
+RECEIVER_COMMAND = ("@BUILD@/lib/usher-accept", "--mode", "0666", "--listen", "127.0.0.1:@RECEIVER_PORT@=@DIR@/handed.sock", "--",
+                    "/usr/sbin/nginx", "-c", "@RECEIVER_CONFIG@", "-p", "@DIR@")
 
 CONTENDERS = (
     Contender("direct", "no mux: the load generators talk to the server itself; the limit of this machine"),
@@ -47,6 +52,8 @@ CONTENDERS = (
               USHER_COMMAND, "usher.conf.in", values={"BACKEND": "127.0.0.1:@SERVER_PORT@"}),
     Contender("usher-unix", "usher, relay to the server's UNIX socket",
               USHER_COMMAND, "usher.conf.in", values={"BACKEND": "unix:@DIR@/server.sock"}),
+    Contender("usher-handover", "usher, handed over to the same server under usher-accept: then it talks to the client itself",
+              USHER_COMMAND, "usher-handover.conf.in", receiver=RECEIVER_COMMAND, needs="lib/usher-accept"),
     Contender("sslh", "sslh-select; select() holds 1024 descriptors, so its idle figure is taken at 450",
               SSLH_COMMAND, "sslh.cfg.in", "sslh", SSLH_COMMAND[0], idle_max=450),
     Contender("haproxy", "HAProxy in TCP mode with inspect-delay",
@@ -70,19 +77,24 @@ class Target:
 class Ground:
     """The server, its files, and what templates are filled with. Everything lives in one directory."""
 
-    def __init__(self, directory, usher, cores):
+    def __init__(self, directory, build, cores):
         self.directory = pathlib.Path(directory)
         self.cores = cores
         self.port = processes.free_port()
+        self.receiver_port = processes.free_port()
         self.values = {
+            "BUILD": str(build),
             "BODY": BODY,
+            "NAME": "server",
             "DIR": str(self.directory),
             "FILES": str(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
             "GROUP": grp.getgrgid(os.getgid()).gr_name,
             "SERVER_PORT": str(self.port),
-            "USHER": str(usher),
+            "RECEIVER_PORT": str(self.receiver_port),
+            "USHER": str(build / "src" / "usher"),
             "USER": pwd.getpwuid(os.getuid()).pw_name,
             "USHER_USER": 'user = "nobody";' if may_change_user() else "",
+            "WORKERS": "1",
         }
 
     @property
@@ -121,17 +133,32 @@ class Ground:
             yield
 
     @contextlib.contextmanager
-    def running(self, contender):
-        """The contender, freshly started and answering, as a Target."""
+    def running(self, contender, more=None):
+        """The contender, freshly started and answering, as a Target; `more` values for its template."""
         if not contender.command:
             yield Target(self.port, None)
             return
         port = processes.free_port()
-        values = contender.values | {"PORT": str(port)}
+        values = contender.values | {"PORT": str(port)} | (more or {})
         values["CONFIG"] = str(self.configure(contender.template, contender.name + ".conf", values))
         argv = [self.fill(word, values) for word in contender.command]
-        with self.started(contender.name, argv, self.cores.mux, port) as process:
+        with self.receiving(contender), self.started(contender.name, argv, self.cores.mux, port) as process:
             yield Target(port, process.pid)
+
+    @contextlib.contextmanager
+    def receiving(self, contender):
+        """The server that the contender hands connections to, if it has one of its own. No part of the mux."""
+        if not contender.receiver:
+            yield
+            return
+        values = {"SERVER_PORT": str(self.receiver_port), "NAME": "receiver"}
+        values["RECEIVER_CONFIG"] = str(self.configure("server.conf.in", "receiver.conf", values))
+        argv = [self.fill(word, values) for word in contender.receiver]
+        with self.cores.inherited(self.cores.server), processes.running(argv, self.directory / "receiver.log") as process:
+            socket_file = self.directory / "handed.sock"
+            processes.wait_until(socket_file.exists, START_SECONDS, "the receiver has no socket")
+            yield process
+        socket_file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def started(self, name, argv, cores, port):
@@ -172,6 +199,11 @@ def answers(port):
         return False
     finally:
         connection.close()
+
+
+def available(build):
+    """All that can be measured here: usher-accept is not built everywhere."""
+    return [contender for contender in CONTENDERS if (build / contender.needs).exists()]
 
 
 def missing_packages(chosen):

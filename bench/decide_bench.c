@@ -1,9 +1,11 @@
 /* What a decision costs with 10, 100, 1,000 and 10,000 services that differ in a literal, a server name or a
- * wildcard. Prints one JSON object a line: {"kind", "services", "ns"}, the median of rounds in which the
+ * wildcard, and a look-up in an access list of as many networks ("cidr"). Prints one JSON object a line: {"kind", "services", "ns"}, the median of rounds in which the
  * sizes take turns.
  *
  * Each case decides the same number of different connections, spread over all services, so that no size has
  * its evidence or its branches warmer than another. Every answer is checked. Exits 1 when one is wrong. */
+#include "address_set.h"
+#include "arena.h"
 #include "decider.h"
 
 #include <stdio.h>
@@ -17,8 +19,8 @@
 #define SERVICES    10000
 #define LEN(array)  (sizeof(array) / sizeof((array)[0]))
 
-enum kind { KIND_LITERAL, KIND_SNI, KIND_WILDCARD, KIND_COUNT };
-static const char *const kind_names[KIND_COUNT] = { "literal", "sni", "wildcard" };
+enum kind { KIND_LITERAL, KIND_SNI, KIND_WILDCARD, KIND_CIDR, KIND_COUNT };
+static const char *const kind_names[KIND_COUNT] = { "literal", "sni", "wildcard", "cidr" };
 static const size_t sizes[] = { 10, 100, 1000, SERVICES };
 
 struct bench {
@@ -27,11 +29,13 @@ struct bench {
 	struct decider *decider;
 	struct protocol *protocols;
 	struct literal *literals;
+	const struct address_set *networks;
 	double ns[ROUNDS];
 	struct {
 		uint8_t bytes[512];
 		size_t len;
 		uint32_t service;
+		struct address client;
 	} connection[CONNECTIONS];
 };
 
@@ -126,6 +130,59 @@ static void connections_write(struct bench *bench, char *const *texts)
 	}
 }
 
+static struct address address_of(uint32_t network, uint32_t host)
+{
+	struct address address = { .len = sizeof(address.in), .in.sin_family = AF_INET };
+
+	address.in.sin_addr.s_addr = htonl(UINT32_C(0x0a000000) | (scatter(network) & 0xffff) << 8 | host);
+	return address;
+}
+
+/* Different ones: scatter() is one to one in the lower bits too. The arena stays, as the texts of the others do. */
+static void networks_init(struct bench *bench, size_t n)
+{
+	struct address_set *set = address_set_new();
+	char text[64], why[ADDRESS_SET_WHY_MAX];
+
+	bench->kind = KIND_CIDR;
+	bench->n = n;
+	for (uint32_t i = 0; i < n; i++) {
+		struct address network = address_of(i, 0);
+		uint32_t bits = ntohl(network.in.sin_addr.s_addr);
+		snprintf(text, sizeof(text), "10.%u.%u.0/24", bits >> 16 & 0xff, bits >> 8 & 0xff);
+		if (address_set_insert(set, text, why) < 0)
+			abort();
+	}
+	bench->networks = address_set_keep(set, arena_new());
+	address_set_free(set);
+	for (uint32_t i = 0; i < CONNECTIONS; i++)
+		bench->connection[i].client = address_of((uint32_t)(i * (n - 1) / (CONNECTIONS - 1)), 7);
+}
+
+/* Returns how many answers are wrong. */
+static size_t bench_look_up(struct bench *bench)
+{
+	size_t n_wrong = 0;
+
+	for (size_t i = 0; i < CONNECTIONS; i++)
+		n_wrong += !address_set_contains(bench->networks, &bench->connection[i].client);
+	return n_wrong;
+}
+
+static size_t bench_decide(struct bench *bench)
+{
+	static struct findings findings;
+	size_t n_wrong = 0;
+
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		struct outcome outcome;
+		struct evidence evidence = { bench->connection[i].bytes, bench->connection[i].len };
+		decider_decide(bench->decider, &evidence, &findings, &outcome);
+		n_wrong += outcome.yes != bench->connection[i].service || outcome.more != SERVICE_NONE;
+	}
+	return n_wrong;
+}
+
 static void bench_init(struct bench *bench, enum kind kind, size_t n)
 {
 	struct rule *rules = allocate(n, sizeof(*rules));
@@ -167,19 +224,12 @@ static void bench_init(struct bench *bench, enum kind kind, size_t n)
 /* Returns false if an answer is wrong. */
 static bool bench_run(struct bench *bench, size_t round)
 {
-	static struct findings findings;
 	struct timespec begin, end;
 	size_t n_wrong = 0;
 
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
-	for (size_t k = 0; k < REPEATS; k++) {
-		for (size_t i = 0; i < CONNECTIONS; i++) {
-			struct outcome outcome;
-			struct evidence evidence = { bench->connection[i].bytes, bench->connection[i].len };
-			decider_decide(bench->decider, &evidence, &findings, &outcome);
-			n_wrong += outcome.yes != bench->connection[i].service || outcome.more != SERVICE_NONE;
-		}
-	}
+	for (size_t k = 0; k < REPEATS; k++)
+		n_wrong += bench->kind == KIND_CIDR ? bench_look_up(bench) : bench_decide(bench);
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
 	bench->ns[round] = ((double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec)) /
 		(REPEATS * CONNECTIONS);
@@ -199,7 +249,10 @@ int main(void)
 
 	for (int kind = 0; kind < KIND_COUNT; kind++)
 		for (size_t i = 0; i < LEN(sizes); i++)
-			bench_init(&benches[kind][i], (enum kind)kind, sizes[i]);
+			if (kind == KIND_CIDR)
+				networks_init(&benches[kind][i], sizes[i]);
+			else
+				bench_init(&benches[kind][i], (enum kind)kind, sizes[i]);
 	for (size_t round = 0; round < ROUNDS; round++)
 		for (int kind = 0; kind < KIND_COUNT; kind++)
 			for (size_t i = 0; i < LEN(sizes); i++)

@@ -1,6 +1,6 @@
-/* Opens many connections and lets them be. Each has sent one request and read its answer, so it stands
- * through to the server, with whatever the mux keeps for a connection that has seen traffic. Prints a line
- * when all stand, holds them until its standard input ends, then prints how many were still there.
+/* Opens many connections and lets them be. Each has sent one request and read its answer, so it stands through to the
+ * server, with whatever the mux keeps for a connection that has seen traffic. Each line of its standard input is a number:
+ * when so many stand, it prints a line. When its input ends it prints how many are still there.
  *
  * Refuses to go on when one fails. Owns the array of descriptors. */
 #include "client.h"
@@ -80,10 +80,9 @@ static int idle_open(struct idle *idle, unsigned long index)
 	return -1;
 }
 
-static size_t idle_open_all(struct idle *idle, int *fds, size_t count)
+/* From `open` to `count`; returns how many there are then. */
+static size_t idle_open_more(struct idle *idle, int *fds, size_t open, size_t count)
 {
-	size_t open = 0;
-
 	while (open < count && (fds[open] = idle_open(idle, open)) >= 0)
 		open++;
 	return open;
@@ -112,15 +111,16 @@ static void idle_print(const struct idle *idle, size_t open)
 int main(int argc, char **argv)
 {
 	struct idle idle = { 0 };
-	size_t count, open;
+	size_t most, open = 0;
+	char line[32];
 	int *fds;
 
 	if (argc != 5) {
-		fputs("usage: idle PORT CONNECTIONS PATH BODY\n", stderr);
+		fputs("usage: idle PORT MOST PATH BODY\n", stderr);
 		return 2;
 	}
-	count = number_parse(argv[2], "CONNECTIONS", 1000000);
-	fds = calloc(count, sizeof(*fds));
+	most = number_parse(argv[2], "MOST", 1000000);
+	fds = calloc(most, sizeof(*fds));
 	if (fds == NULL)
 		err(1, "calloc");
 	idle.port = (in_port_t)number_parse(argv[1], "PORT", 65535);
@@ -130,10 +130,11 @@ int main(int argc, char **argv)
 	if (idle.request_len >= sizeof(idle.request))
 		errx(2, "PATH is too long");
 	files_raise_limit();
-	open = idle_open_all(&idle, fds, count);
-	idle_print(&idle, open);
-	while (getchar() != EOF)
-		;
+	while (fgets(line, sizeof(line), stdin) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		open = idle_open_more(&idle, fds, open, number_parse(line, "a number of connections", most));
+		idle_print(&idle, open);
+	}
 	idle_print(&idle, idle_count_quiet(fds, open));
 	free(fds);
 	return 0;

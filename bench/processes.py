@@ -35,6 +35,16 @@ class Cores:
         self.load = {cores[-1]} if self.pinned else self.all
 
     @contextlib.contextmanager
+    def anywhere(self):
+        """Nothing that is started inside is kept to its core."""
+        kept = self.mux, self.server, self.load
+        self.mux = self.server = self.load = self.all
+        try:
+            yield
+        finally:
+            self.mux, self.server, self.load = kept
+
+    @contextlib.contextmanager
     def inherited(self, cores):
         """What is started inside runs on these cores."""
         os.sched_setaffinity(0, cores)
@@ -95,14 +105,19 @@ def stat_fields(process):
 
 def cpu_seconds(root):
     """CPU time of the tree: that of its living threads to the nanosecond, and of children already reaped."""
-    total = 0.0
+    return sum(cpu_seconds_of_each(root))
+
+
+def cpu_seconds_of_each(root):
+    """The same, process by process."""
+    seconds = []
     for pid in tree(root):
         process = PROC / str(pid)
         with contextlib.suppress(OSError):
             threads_ns = sum(thread_ns(thread) for thread in (process / "task").iterdir())
             reaped_ticks = sum(stat_fields(process)[13:15])
-            total += threads_ns / 1e9 + reaped_ticks / os.sysconf("SC_CLK_TCK")
-    return total
+            seconds.append(threads_ns / 1e9 + reaped_ticks / os.sysconf("SC_CLK_TCK"))
+    return seconds
 
 
 def thread_ns(thread):
@@ -122,6 +137,20 @@ def pss_bytes(pid):
     except OSError as error:
         raise Failed(f"memory of process {pid}: {error.strerror}") from error
     raise Failed(f"memory of process {pid}: no Pss")
+
+
+def machine_seconds():
+    """CPU seconds that all cores have worked, for whomever; what the host took away is left out."""
+    ticks = [int(field) for field in (PROC / "stat").read_text().splitlines()[0].split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4] - ticks[7]) / os.sysconf("SC_CLK_TCK")
+
+
+def kernel_bytes():
+    """What the kernel has allocated for its own objects: sockets, descriptors, their wait queues."""
+    for line in (PROC / "meminfo").read_text().splitlines():
+        if line.startswith("SUnreclaim:"):
+            return int(line.split()[1]) * 1024
+    raise Failed("/proc/meminfo has no SUnreclaim")
 
 
 def machine_busy(seconds):

@@ -1,32 +1,44 @@
 #!/usr/bin/python3
 """usher measured beside what people use today: sslh, HAProxy and nginx stream, the same server behind all.
 
-    bench/run.py [--quick] [--only NAME,...]
+    bench/run.py [--only NAME,...] [--contenders NAME,...]
 
 Contenders take turns within every round, so that a machine that is slow for a minute is slow for all of
 them; medians of the rounds are printed. README.md beside this file says how to read the figures. Exit
 status: 0, 1 when a figure of usher is invalid or a decision too slow, 2 when something is not there.
 
-Environment: BUILD (build), OUT ($BUILD/bench.json), ROUNDS (5), SECONDS a measurement (3), PIN (1: the mux
-has a core of its own).
+Environment: BUILD (build), OUT ($BUILD/bench.json), PICTURE ($BUILD/bench.svg), ROUNDS (7), SECONDS a measurement (1.2),
+ONLY (as --only), PIN (1: the mux has a core of its own), SSLH_SELECT, SSLH_EV, HAPROXY, NGINX (newer binaries).
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
 import platform
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
+import time
 
+import bars
+import calls
 import contenders
+import decisions
 import figures
 import network
+import picture
 import processes
+import programs
 import report
+import scaling
+import standing
+import traffic
+
+MEASUREMENTS = traffic.MEASUREMENTS + standing.MEASUREMENTS + scaling.MEASUREMENTS + programs.MEASUREMENTS
+ONCE = "calls", "decisions"  # no matter of rounds
 
 
 def refuse(complaint):
@@ -36,59 +48,70 @@ def refuse(complaint):
 
 
 def number_from(name, default):
-    text = os.environ.get(name, str(default))
-    if not text.isdigit():
-        refuse(f"{name}={text}: expected a whole number")
-    return int(text)
+    text = os.environ.get(name) or str(default)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if number <= 0:
+        refuse(f"{name}={text}: expected a number above 0")
+    return number
+
+
+def select(what, text, known):
+    names = text.replace(",", " ").split()
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        refuse(f"{what} {text}: expected some of {','.join(known)}")
+    return names
 
 
 def read_arguments():
+    build = pathlib.Path(os.environ.get("BUILD", "build")).resolve()
+    known = {contender.name: contender for contender in contenders.available(build)}
+    everything = [measurement.name for measurement in MEASUREMENTS] + list(ONCE)
     parser = argparse.ArgumentParser(description="usher measured beside its peers; see bench/README.md")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 1 second: to see whether it works")
-    parser.add_argument("--only", default=",".join(contender.name for contender in contenders.CONTENDERS),
-                        metavar="NAME,...", help="contenders, from: %(default)s")
+    parser.add_argument("--only", default=os.environ.get("ONLY") or ",".join(everything), metavar="NAME,...",
+                        help="measurements, from: " + ",".join(everything))
+    parser.add_argument("--contenders", default=os.environ.get("CONTENDERS") or ",".join(known), metavar="NAME,...",
+                        help="from: " + ",".join(known))
     arguments = parser.parse_args()
-    arguments.build = pathlib.Path(os.environ.get("BUILD", "build")).resolve()
-    arguments.out = pathlib.Path(os.environ.get("OUT", arguments.build / "bench.json"))
-    arguments.rounds = 2 if arguments.quick else max(1, number_from("ROUNDS", 5))
-    arguments.seconds = 1 if arguments.quick else max(1, number_from("SECONDS", 3))
-    arguments.contenders = select(arguments.only.split(","))
+    arguments.build = build
+    arguments.out = pathlib.Path(os.environ.get("OUT") or build / "bench.json")
+    arguments.picture = pathlib.Path(os.environ.get("PICTURE") or build / "bench.svg")
+    arguments.rounds = int(number_from("ROUNDS", 7))
+    arguments.seconds = number_from("SECONDS", 1.2)
+    arguments.only = select("--only", arguments.only, everything)
+    arguments.contenders = [known[name] for name in select("--contenders", arguments.contenders, known)]
     return arguments
-
-
-def select(names):
-    known = {contender.name: contender for contender in contenders.CONTENDERS}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        refuse(f"--only {','.join(unknown)}: expected some of {','.join(known)}")
-    return [known[name] for name in names]
 
 
 def complain_about_missing(arguments):
     packages = contenders.missing_packages(arguments.contenders)
     if packages:
         print(f"bench: packages are missing: apt install {' '.join(packages)}", file=sys.stderr)
-    programs = [arguments.build / "bench" / name for name in ("connload", "bulk", "idle")]
-    if any(contender.name.startswith("usher") for contender in arguments.contenders):
-        programs.append(arguments.build / "src" / "usher")
-    absent = [str(program) for program in programs if not program.exists()]
+    built = ["src/usher"] + ["bench/" + name for name in ("connload", "bulk", "idle", "spawnload", "answer")]
+    absent = [name for name in built if not (arguments.build / name).exists()]
     if absent:
-        print(f"bench: not built: {' '.join(absent)} (BUILD names the build directory)", file=sys.stderr)
+        print(f"bench: not built in {arguments.build}: {' '.join(absent)} (BUILD names the directory)", file=sys.stderr)
     if packages or absent:
         raise SystemExit(2)
 
 
 def raise_file_limit():
-    """5,000 idle connections are 10,000 descriptors in a mux."""
+    """9,000 idle connections are 18,000 descriptors in a mux."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if most < 2 * figures.IDLE_CONNECTIONS + 100:
+    if most < 2 * standing.STEPS[-1] + 500:
         print(f"bench: at most {most} descriptors: expect the idle figures to fail", file=sys.stderr)
 
 
 def measure(bench, contender, measurement, results):
     """One measurement of one contender, on a fresh process."""
     try:
+        if measurement.starts:
+            results.add(contender.name, measurement.take(bench, contender, None))
+            return
         with bench.ground.running(contender) as target:
             results.add(contender.name, measurement.take(bench, contender, target))
     except processes.Failed as failure:
@@ -98,56 +121,54 @@ def measure(bench, contender, measurement, results):
 
 def play_rounds(bench, arguments):
     """Round by round, figure by figure, one contender after another; each round begins with another one."""
-    results = report.Results([contender.name for contender in arguments.contenders])
-    for turn in range(arguments.rounds):
+    chosen = [measurement for measurement in MEASUREMENTS if measurement.name in arguments.only]
+    results = report.Results([contender.name for contender in arguments.contenders], chosen)
+    for turn in range(arguments.rounds if chosen else 0):
         results.busy.append(processes.machine_busy(0.5))
         first = turn % len(arguments.contenders)
         order = arguments.contenders[first:] + arguments.contenders[:first]
-        for measurement in figures.MEASUREMENTS:
-            print(f"bench: round {turn + 1} of {arguments.rounds}: {measurement.name}", file=sys.stderr)
+        for measurement in chosen:
+            began = time.monotonic()
             for contender in order:
-                measure(bench, contender, measurement, results)
+                if measurement.of(contender):
+                    measure(bench, contender, measurement, results)
+            print(f"bench: round {turn + 1} of {arguments.rounds}: {measurement.name}, {time.monotonic() - began:.0f} s",
+                  file=sys.stderr)
     return results
-
-
-def measure_decisions(build, name):
-    """The lines of one of the two programs; none when it is not there or fails, so that the rest is still reported."""
-    program = build / "bench" / name
-    if not program.exists():
-        return []
-    done = subprocess.run([program], stdout=subprocess.PIPE, text=True, check=False)
-    lines = done.stdout.splitlines() if done.returncode == 0 else []
-    return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 def title(arguments, cores):
     where = "mux on a core of its own" if cores.pinned else "no pinning"
-    return (f"{arguments.rounds} rounds of {arguments.seconds} s, medians; {len(cores.all)} cores, {where}; "
+    return (f"{arguments.rounds} rounds of {arguments.seconds:g} s, medians; {len(cores.all)} cores, {where}; "
             f"{network.described()}; Linux {platform.release()}. Ratios travel, absolute figures do not.")
 
 
-def print_report(results, decisions, probes, heading, chosen):
-    print(report.figures_table(results, heading))
-    print(report.legend(chosen))
-    for text in (report.ratios_table(results), report.spread_line(results), report.failures_text(results)):
-        if text:
-            print(text)
-    if decisions:
-        print(report.decisions_table(decisions))
-        print(report.decision_verdict(decisions))
-    else:
-        print("What a decision costs: NOT MEASURED, bench/decide_bench is not built or failed.")
-    if probes:
-        print(report.probes_table(probes))
-        print(report.probes_verdict(probes))
-    else:
-        print("What a decision costs with every probe: NOT MEASURED, bench/probe_bench is not built or failed.")
+def measure_once(bench, arguments):
+    """What does not change from round to round."""
+    found = {"calls": {}, "decisions": [], "probes": []}
+    if "calls" in arguments.only:
+        found["calls"] = calls.count_all(bench, arguments.contenders)
+    if "decisions" in arguments.only:
+        found["decisions"] = decisions.lines_of(bench.tools, "decide_bench")
+        found["probes"] = decisions.lines_of(bench.tools, "probe_bench")
+    return found
 
 
-def succeeded(results, decisions, probes):
-    ours = [failure for failure in results.failures if failure["contender"].startswith("usher")]
-    ratios = report.decision_ratios(decisions).values()
-    return not ours and bool(ratios) and max(ratios) <= report.DECISION_LIMIT and report.probes_are_fast(probes)
+def write_report(arguments, results, once, heading):
+    print(heading + "\n")
+    print(report.legend(arguments.contenders))
+    print(report.everything(results))
+    if once["calls"]:
+        print(calls.as_text(once["calls"]))
+    if "decisions" in arguments.only:
+        print(decisions.as_text(once["decisions"], once["probes"]))
+    print(bars.as_text(results, once["decisions"]))
+    everything = {"conditions": heading, **results.as_json(), **once, "bars": [dataclasses.asdict(bar) for bar in
+                                                                            bars.judge(results, once["decisions"])]}
+    arguments.out.write_text(json.dumps(everything, indent=1) + "\n")
+    print(f"All rounds: {arguments.out}")
+    if picture.draw(everything, arguments.picture):
+        print(f"Picture: {arguments.picture}")
 
 
 def main():
@@ -156,20 +177,16 @@ def main():
     network.enter()
     raise_file_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    cores = processes.Cores(number_from("PIN", 1) == 1)
+    cores = processes.Cores(os.environ.get("PIN") != "0")
     with tempfile.TemporaryDirectory(prefix="usher-bench-") as directory:
-        ground = contenders.Ground(directory, arguments.build / "src" / "usher", cores)
+        ground = contenders.Ground(directory, arguments.build, cores)
         bench = figures.Bench(ground, arguments.build / "bench", arguments.seconds)
         with ground.server():
             results = play_rounds(bench, arguments)
-    decisions = measure_decisions(arguments.build, "decide_bench")
-    probes = measure_decisions(arguments.build, "probe_bench")
-    heading = title(arguments, cores)
-    print_report(results, decisions, probes, heading, arguments.contenders)
-    everything = {"conditions": heading, **results.as_json(), "decisions": decisions, "probes": probes}
-    arguments.out.write_text(json.dumps(everything, indent=1) + "\n")
-    print(f"All rounds: {arguments.out}")
-    return 0 if succeeded(results, decisions, probes) else 1
+            once = measure_once(bench, arguments)
+    write_report(arguments, results, once, title(arguments, cores))
+    sound = decisions.are_fast(once["decisions"], once["probes"]) if "decisions" in arguments.only else True
+    return 0 if sound and not results.failures_of("usher") else 1
 
 
 if __name__ == "__main__":
