@@ -453,7 +453,7 @@ static void connection_bury(struct task *task)
 	struct connection *connection = container_of(task, struct connection, burial);
 	struct worker *worker = connection->worker;
 
-	free(connection->names);
+	scraps_give(&worker->scraps, connection->names);
 	report_ended(connection);
 	free(connection->past);
 	free(connection->proxied);

@@ -7,7 +7,6 @@
 #include "undecided.h"
 #include "worker.h"
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -22,7 +21,7 @@ static void keep_names(struct connection *connection, const struct findings *fin
 	for (int i = 0; i < 3; i++)
 		if (findings->attribute[kept[i]].count)
 			size += findings->attribute[kept[i]].value[0].len + 1;
-	if (size == 0 || !(connection->names = malloc(size)))
+	if (size == 0 || !(connection->names = scraps_take(&connection->worker->scraps, size)))
 		return;
 	char *to = connection->names;
 	for (int i = 0; i < 3; i++) {

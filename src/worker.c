@@ -342,6 +342,7 @@ static void worker_fini(struct worker *worker)
 	free(worker->findings);
 	stock_free(worker->stock);
 	relay_pool_free(worker->relay_pool);
+	scraps_fini(&worker->scraps);
 	fd_close(loop_unwatch(&worker->loop, &worker->channel));
 	loop_fini(&worker->loop);
 }

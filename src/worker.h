@@ -9,6 +9,7 @@
 #include "relay.h"
 #include "report.h"
 #include "resolved.h"
+#include "scraps.h"
 #include "shared_limits.h"
 #include "spawner.h"
 #include "stock.h"
@@ -90,6 +91,7 @@ struct worker {
 	struct receivers *receivers;     /* of handovers */
 	struct stock *stock;             /* NULL: the policy has no transparent service */
 	struct relay_pool *relay_pool;
+	struct scraps scraps;               /* for connections' names */
 	struct kept *recent[REPORT_RECENT]; /* evidence of connections that have ended */
 	uint64_t n_recent;
 	struct counter **service_counters; /* one a service; NULL: not looked up yet */

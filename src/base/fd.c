@@ -3,7 +3,7 @@
 #include "fd.h"
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -36,13 +36,7 @@ int fd_reset(int fd)
 
 int fd_set_nonblocking(int fd, bool on)
 {
-	int flags = fcntl(fd, F_GETFL);
-	if (flags < 0)
-		return -errno;
-	int wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
-	if (wanted != flags && fcntl(fd, F_SETFL, wanted) < 0)
-		return -errno;
-	return 0;
+	return ioctl(fd, FIONBIO, &(int){ on }) < 0 ? -errno : 0; /* of any file, in one call */
 }
 
 int fd_set_option(int fd, int level, int option, int value)
