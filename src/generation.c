@@ -427,7 +427,9 @@ static void worker_process_log_end(const struct worker_process *worker, int stat
 
 	char *call = sandbox_refused_name(atomic_load(&generation->shared->page->refused[worker->slot]));
 
-	if (WIFSIGNALED(status))
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && generation->is_killed)
+		log_debug("worker %d was ended", worker->pid);
+	else if (WIFSIGNALED(status))
 		log_error("worker %d was killed by signal %d (%s%s%s)%s%s", worker->pid, WTERMSIG(status),
 			strsignal(WTERMSIG(status)), call ? ": " : "", call ? call : "", in, place);
 	else if (WEXITSTATUS(status))
@@ -638,6 +640,7 @@ void generation_stop(struct generation *generation)
 
 void generation_kill(struct generation *generation)
 {
+	generation->is_killed = true;
 	generation_retire(generation);
 	for (unsigned i = 0; i < generation->n_workers; i++) {
 		if (generation->workers[i].pid)

@@ -294,7 +294,7 @@ def test_one_whose_new_workers_fail_after_the_takeover(copied, backend):
         one.stop()
         shutil.copy(BINARY, one.binary)
     assert "the old ones go on" in answer["error"], answer
-    assert one.workers == old
+    wait_until(lambda: one.workers == old, 5, "the new ones to be gone")
     exchange(client, server, 1000, 1000)
     client, server = pair(one, backend)
     exchange(client, server, 1000, 1000)
