@@ -9,6 +9,9 @@
  * libraries and modules open. */
 #define FDS_OF_A_WORKER 32
 
+/* To a receiver that takes datagrams: the socket, and both ends of the stream for receipts. */
+#define FDS_OF_A_CHANNEL 3
+
 /* The client's socket and the backend's, or a program's two pipes. */
 static unsigned fds_per_connection(const struct policy *policy)
 {
@@ -27,7 +30,8 @@ static unsigned fds_reserved(const struct policy *policy)
 	if (policy->transparent)
 		n += STOCK_MAX;
 	for (size_t i = 0; i < policy->n_services; i++)
-		n += policy->services[i].target.delivery == DELIVERY_HANDOVER;
+		if (policy->services[i].target.delivery == DELIVERY_HANDOVER)
+			n += FDS_OF_A_CHANNEL;
 	for (size_t i = 0; i < policy->n_identifiers; i++)
 		n += 2 * (policy->identifiers[i].mode == IDENTIFIER_ONCE ? IDENTIFY_RUNS_MAX : 1);
 	return n;
