@@ -34,7 +34,7 @@ from servers import NGINX, SSHD, make_file, output_of, run
 
 CONFIG = """
 listen = [ "127.0.0.1:{port}", "[::1]:{port}" ];  workers = {workers};  connect_timeout = {connect_timeout};
-max_undecided_per_source = 2000;  max_undecided = 2000;
+decide_timeout = 60.0;  max_undecided_per_source = 2000;  max_undecided = 2000;
 protocols = ( { name = "line"; string = "line"; } );
 services = ( { name = "web"; match = [ {match} ]; handover = "{path}"; {more} } {others} );
 """
@@ -423,7 +423,8 @@ def test_workers_killed_at_any_moment_lose_only_what_they_had_accepted(handing, 
     assert served == [f"/{number}" for number, words in enumerate(answers) if words]
     assert len(served) >= 300 - 3 * kills
     one.wait_connections(300, end="handed-over")
-    wait_until(lambda: len({words[1] for words in accepting.requests()}) >= len(served), 5, "the access log")
+    # One that was killed may have answered without a line in the access log.
+    wait_until(lambda: len(accepting.requests()) >= len(served) - kills, 5, "the access log")
     assert len({words[1] for words in accepting.requests()}) == len(accepting.requests()), "served twice"
 
 
@@ -545,7 +546,7 @@ def test_what_it_is_told_wrong(words, error):
 
 def test_a_program_that_is_not_there():
     listen = ["--listen", "127.0.0.1:80=/run/x.sock"]
-    done = run_accept(*listen, "no-such-program")
+    done = run_accept(*listen, "no-such-program", env={"PATH": "/usr/bin:/nowhere"})
     assert (done.returncode, done.stderr) == (127, "usher-accept: no-such-program No such file or directory\n")
     assert run_accept(*listen, "/etc/passwd").returncode == 126
 
