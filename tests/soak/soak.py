@@ -1,0 +1,591 @@
+#!/usr/bin/python3
+"""Everything at once, for long: make soak MINUTES=10.
+
+An usher, built with sanitizers, serves clients of every kind at the same time: bulk both ways with checksums, short questions, half-closes,
+resets of either side, PROXY headers, handovers, programs on a socket, on pipes and on a terminal, names from an identifier, clients that are
+silent or send a byte at a time, while it is reloaded and asked for its status. From time to time all pause, and the books are
+balanced: bytes and connections as clients, servers and usher counted them, descriptors as at the start, memory flat. In the last third of the time
+workers are killed too: then connections may be cut, but what arrives is still right.
+
+Prints what was done and what was found; ends with 1 where something is wrong.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+
+SYSTEM = pathlib.Path(__file__).resolve().parents[1] / "system"
+sys.path.insert(0, str(SYSTEM))
+
+STOCK = random.Random(1).randbytes((1 << 22) + 65536)
+TIMEOUT = 60
+
+CONFIG = """
+listen = ( "127.0.0.1:{port}", { address = "127.0.0.1:{port_proxied}"; accept_proxy = "127.0.0.0/8"; } );
+workers = 2;  decide_timeout = 2.0;  idle_timeout = 30.0;  drain_timeout = 20.0;  control = "{dir}/control";
+max_undecided = 30;  max_undecided_per_source = 16;  log = { level = "info"; };
+protocols = ( { name = "bulk"; string = "bulk "; }, { name = "rude"; string = "rude "; }, { name = "pipe"; string = "pipe "; },
+              { name = "pty"; string = "pty "; }, { name = "sock"; string = "sock "; }, { name = "hand"; string = "hand "; },
+              { name = "short"; string = "short "; } );
+identifiers = ( { program = [ "/usr/bin/python3", "{identifier}" ]; mode = "stream"; timeout = 2.0; } );
+services = (
+  { name = "bulk"; match = "bulk"; connect = "127.0.0.1:{backend}"; },
+  { name = "short"; match = "short"; connect = [ "127.0.0.1:1", "127.0.0.1:{backend}" ]; },
+  { name = "rude"; match = "rude"; connect = "127.0.0.1:{backend}"; },
+  { name = "pipe"; match = "pipe"; exec = [ "/bin/cat" ]; stdio = "pipe"; max_startups = 0; max_startups_per_source = 0; },
+  { name = "pty"; match = "pty"; exec = [ "/bin/sh", "-c", "read line; echo got $line" ]; stdio = "pty";
+    max_startups = 0; max_startups_per_source = 0; },
+  { name = "sock"; match = "sock"; exec = [ "/bin/sh", "-c", "read line; echo got $line" ];
+    max_startups = 0; max_startups_per_source = 0; },
+  { name = "hand"; match = "hand"; handover = "{receiver}"; },
+  { name = "named"; match = { identified = "xecho"; }; connect = "127.0.0.1:{backend}"; },
+  { name = "ssh"; match = "ssh"; reject = "close"; } );
+"""
+
+class Wrong(Exception):
+    """What no disturbance excuses."""
+
+
+def piece_of(seed, size):
+    at = seed * 7919 % 65536
+    return memoryview(STOCK)[at : at + size]
+
+
+def read_exactly(sock, n):
+    data = bytearray()
+    while len(data) < n:
+        piece = sock.recv(min(n - len(data), 1 << 18))
+        if not piece:
+            raise EOFError(f"{len(data)} of {n} bytes came")
+        data += piece
+    return data
+
+
+def read_line(sock):
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = sock.recv(1)
+        if not piece:
+            raise EOFError("no line")
+        line += piece
+    return line
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+# ---- servers: what a client asks for stands in its first line
+
+
+def serve_bulk(sock, words, counts):
+    """up down seed: takes `up` bytes, says what they were, gives `down`."""
+    up, down, seed = map(int, words)
+    digest = hashlib.sha256(read_exactly(sock, up)).hexdigest()
+    if sock.recv(1):
+        raise Wrong("bytes behind the end")
+    sock.sendall(digest.encode() + b"\n")
+    sock.sendall(piece_of(seed, down))
+    counts["server_up"] += up
+    counts["server_down"] += down + 65
+    counts["served"] += 1
+
+
+def serve_one(sock, counts, lock, wrong):
+    sock.settimeout(TIMEOUT)
+    mine = {"server_up": 0, "server_down": 0, "served": 0}
+    try:
+        line = read_line(sock)
+        word, *words = line.split()
+        if word == b"bulk":
+            serve_bulk(sock, words, mine)
+            mine["server_up"] += len(line)
+        elif word in (b"short", b"hand", b"xecho"):
+            sock.sendall(b"is " + line)
+        elif word == b"rude":
+            read_exactly(sock, int(words[1]))
+            if words[0] == b"reset":
+                reset(sock)
+                return
+            sock.recv(1)
+    except (OSError, EOFError):
+        pass
+    except (Wrong, ValueError) as problem:
+        wrong.append(f"server: {problem!r}")
+    finally:
+        sock.close()
+        with lock:
+            for key, value in mine.items():
+                counts[key] = counts.get(key, 0) + value
+
+
+def backend(listener, pipe):
+    counts, lock, wrong = {}, threading.Lock(), []
+
+    def accept():
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve_one, args=(sock, counts, lock, wrong), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    while pipe.recv() == "count":
+        with lock:
+            pipe.send((dict(counts), list(wrong)))
+
+
+# ---- clients, one kind each: a connection each call, and what it moved
+
+
+class Client:
+    """Who is silent or slow comes from other addresses: at one's own, the oldest of all would be shed."""
+
+    def __init__(self, ports, seed):
+        self.ports, self.random, self.counts, self.last = ports, random.Random(seed), {}, 0
+
+    def connect(self, source="127.0.0.1", proxied=False):
+        port = self.ports["port_proxied" if proxied else "port"]
+        sock = socket.create_connection(("127.0.0.1", port), TIMEOUT, (source, 0))
+        self.last = sock.getsockname()[1]
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if proxied:
+            sock.sendall(b"PROXY TCP4 192.0.2.%d 192.0.2.99 4711 443\r\n" % self.random.randrange(1, 90))
+        return sock
+
+    def count(self, **more):
+        for key, value in more.items():
+            self.counts[key] = self.counts.get(key, 0) + value
+
+    def bulk(self, proxied=False):
+        size = lambda: int(4e6 ** self.random.random())
+        up, down, seed = size(), size(), self.random.randrange(1 << 20)
+        head = b"bulk %d %d %d\n" % (up, down, seed + 1)
+        with self.connect(proxied=proxied) as sock:
+            sock.sendall(head[:3])
+            sock.sendall(head[3:])
+            sock.sendall(piece_of(seed, up))
+            sock.shutdown(socket.SHUT_WR)
+            digest = read_line(sock).strip().decode()
+            if digest != hashlib.sha256(piece_of(seed, up)).hexdigest():
+                raise Wrong("other bytes arrived at the server")
+            if self.random.random() < 0.1:
+                time.sleep(self.random.random() / 4)
+            if read_exactly(sock, down) != piece_of(seed + 1, down):
+                raise Wrong("other bytes arrived at the client")
+            if sock.recv(1):
+                raise Wrong("bytes behind the end")
+        self.count(up=up + len(head), down=down + 65, bulk=1)
+
+    def proxied(self):
+        self.bulk(True)
+
+    def short(self, word=b"short"):
+        question = b"%s %d\n" % (word, self.random.randrange(1 << 30))
+        with self.connect() as sock:
+            sock.sendall(question)
+            answer = read_line(sock)
+            if answer != b"is " + question:
+                raise Wrong(f"asked {question!r}, answered {answer!r}")
+            if sock.recv(1):
+                raise Wrong("bytes behind the end")
+
+    def hand(self):
+        self.short(b"hand")
+
+    def named(self):
+        self.short(b"xecho")
+
+    def rude_server(self):
+        with self.connect() as sock:
+            sock.sendall(b"rude reset 1000\n" + bytes(1000))
+            try:
+                if sock.recv(1) == b"":
+                    raise Wrong("a reset came as an orderly end")
+            except ConnectionResetError:
+                pass
+
+    def rude_client(self):
+        sock = self.connect()
+        sock.sendall(b"rude client 1000000\n" + bytes(self.random.randrange(100000)))
+        time.sleep(self.random.random() / 20)
+        reset(sock)
+
+    def pipe(self):
+        data = b"pipe " + bytes(piece_of(self.random.randrange(1 << 20), self.random.randrange(1, 200000)))
+        with self.connect() as sock:
+            sender = threading.Thread(target=lambda: (sock.sendall(data), sock.shutdown(socket.SHUT_WR)))
+            sender.start()
+            got = read_exactly(sock, len(data))
+            sender.join()
+            if got != data or sock.recv(1):
+                raise Wrong("a program on pipes gave other bytes back")
+
+    def _got(self, word):
+        with self.connect() as sock:
+            number = self.random.randrange(1 << 30)
+            sock.sendall(b"%s %d\n" % (word, number))
+            line = read_line(sock).strip()
+            if word == b"pty" and line == b"pty %d" % number:
+                line = read_line(sock).strip()  # the terminal's own echo
+            if line != b"got %s %d" % (word, number):
+                raise Wrong(f"a program said {line!r}")
+
+    def pty(self):
+        self._got(b"pty")
+
+    def sock(self):
+        self._got(b"sock")
+
+    def silent(self):
+        with self.connect(f"127.0.0.{self.random.randrange(2, 6)}", self.random.random() < 0.2) as sock:
+            try:
+                sock.recv(1)
+            except ConnectionResetError:
+                self.count(shed=1)
+        time.sleep(0.1)
+
+    def slow(self):
+        with self.connect("127.0.0.6") as sock:
+            try:
+                for byte in b"short":
+                    sock.sendall(bytes([byte]))
+                    time.sleep(self.random.random())
+            except OSError:
+                self.count(shed=1)
+
+    def rubbish(self):
+        with self.connect() as sock:
+            sock.sendall(b"\x7f" + self.random.randbytes(self.random.randrange(1, 3000)))
+            try:
+                while sock.recv(4096):
+                    pass
+            except ConnectionResetError:
+                pass
+
+
+KINDS = {"bulk": 4, "proxied": 2, "short": 3, "hand": 2, "named": 1, "rude_server": 1, "rude_client": 1, "pipe": 1, "pty": 1,
+         "sock": 1, "silent": 30, "slow": 10, "rubbish": 1}
+
+
+def drive(kind, ports, seed, go, stop, killing, clients, wrong):
+    """Connections of one kind, one after the other, while it may."""
+    client = Client(ports, seed)
+    clients.append((kind, client))
+    while not stop.is_set():
+        if not go.wait(0.2):
+            client.idle = True
+            continue
+        client.idle = False
+        excused = killing.is_set()
+        try:
+            getattr(client, kind)()
+            client.count(**{"done": 1})
+        except Wrong as problem:
+            wrong.append(f"{kind}, from port {client.last}: {problem}")
+        except (OSError, EOFError) as problem:
+            client.count(cut=1)
+            if not excused and not killing.is_set():
+                wrong.append(f"{kind}, from port {client.last}: {problem!r}")
+        if kind in ("short", "sock", "pty", "rude_server", "rude_client", "rubbish"):
+            time.sleep(0.02)
+    client.idle = True
+
+
+def crowd(kinds, ports, seed, go, stop, killing, pipe):
+    """A process of clients."""
+    clients, wrong, threads = [], [], []
+    for number, kind in enumerate(kinds):
+        threads.append(threading.Thread(target=drive, args=(kind, ports, seed + number, go, stop, killing, clients, wrong)))
+        threads[-1].start()
+    while True:
+        word = pipe.recv()
+        if word == "count":
+            while not go.is_set() and not all(getattr(client, "idle", False) for _, client in clients):
+                time.sleep(0.02)
+            sums = {}
+            for kind, client in clients:
+                for key, value in client.counts.items():
+                    sums.setdefault(kind, {}).setdefault(key, 0)
+                    sums[kind][key] += value
+            pipe.send((sums, list(wrong)))
+        else:
+            break
+    for thread in threads:
+        thread.join()
+
+
+# ---- the run
+
+
+def pss_kib(pid):
+    """Its share of memory; all that it has where we may not look."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+        return int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1))
+    except OSError:
+        return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4
+
+
+class Soak:
+    def __init__(self, arguments):
+        import harness
+        import receivers
+        from servers import listening
+
+        self.harness, self.arguments = harness, arguments
+        harness.become_reaper()
+        self.problems, self.balances, self.memory, self.reloads, self.kills, self.asked = [], [], [], 0, 0, 0
+        self.place = harness.new_directory("usher-soak-")
+        listener = listening(("127.0.0.1", 0), 4096)
+        self.parts = []
+        self._process(backend, listener)
+        self.receiver = receivers.Receiver(self.place / "receiver.sock")
+        os.chmod(self.place / "receiver.sock", 0o666)
+        self.handed = {}
+        threading.Thread(target=self._serve_handed, daemon=True).start()
+        identifier = harness.SOURCE / "examples/identifier_stream.py"
+        self.one = harness.Usher(CONFIG, backend=listener.getsockname()[1], receiver=self.place / "receiver.sock",
+                                 identifier=self._identifier(identifier), may_crash=True, stop_timeout=40.0,
+                                 env={"ASAN_OPTIONS": harness.SANITIZER_OPTIONS["ASAN_OPTIONS"] + ":quarantine_size_mb=1"})
+        self.one.start()
+        self.fds = self.one.fds()
+        self.go, self.stop, self.killing = (multiprocessing.Event() for _ in range(3))
+
+    def _identifier(self, example):
+        """The example, which names what begins with a name of its own: xecho."""
+        text = example.read_text().replace("KNOWN = {", 'KNOWN = {b"xecho ": b"xecho", ')
+        path = self.place / "identifier.py"
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    def _process(self, function, *arguments):
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.Process(target=function, args=(*arguments, theirs), daemon=True)
+        process.start()
+        self.parts.append((process, ours))
+
+    def _serve_handed(self):
+        while True:
+            sock, _ = self.receiver.taken.get()
+            if sock:
+                threading.Thread(target=serve_one, args=(sock, self.handed, threading.Lock(), self.problems), daemon=True).start()
+
+    def start_clients(self):
+        kinds = [kind for kind, count in KINDS.items() for _ in range(count)]
+        for number in range(4):
+            self._process(crowd, kinds[number::4], self.one.ports, self.arguments.seed + number * 100, self.go, self.stop,
+                          self.killing)
+
+    # -- while it runs
+
+    def status(self):
+        self.asked += 1
+        done = self.harness.run_usher("status", "-s", self.one.dir / "control", "--json", timeout=20)
+        if done.returncode:
+            raise Wrong(f"status: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def disturb(self, seconds):
+        """Lets all run for so long, reloads meanwhile, and kills workers where that is the time for it."""
+        end = time.monotonic() + seconds
+        self.go.set()
+        turn = 0
+        while time.monotonic() < end:
+            time.sleep(min(1.0, max(0, end - time.monotonic())))
+            turn += 1
+            try:
+                self.status()
+                if turn % 2:
+                    self.asked += 1
+                    self.harness.run_usher("sessions", "-s", self.one.dir / "control", "--json", timeout=20)
+            except Wrong as problem:
+                self.problems.append(str(problem))
+            if turn % 4 == 0:
+                self.one.send_signal(signal.SIGHUP)
+                self.reloads += 1
+            if self.killing.is_set() and turn % 3 == 0 and self.one.workers:
+                os.kill(random.choice(self.one.workers), signal.SIGKILL)
+                self.kills += 1
+            if self.one.process.poll() is not None:
+                self.problems.append(f"the master ended with {self.one.process.returncode}")
+                return
+
+    def counts(self):
+        """What servers and clients say, once they have paused."""
+        server, clients = {}, {}
+        for number, (_, pipe) in enumerate(self.parts):
+            pipe.send("count")
+            if not pipe.poll(TIMEOUT + 30):
+                raise Wrong("clients do not come to an end")
+            sums, wrong = pipe.recv()
+            self.problems += [problem for problem in wrong if problem not in self.problems]
+            if number == 0:
+                server = sums
+                continue
+            for kind, values in sums.items():
+                for key, value in values.items():
+                    clients.setdefault(kind, {}).setdefault(key, 0)
+                    clients[kind][key] += value
+        return server, clients
+
+    def balance(self):
+        """Everybody pauses; what was counted must agree."""
+        self.go.clear()
+        _, clients = self.counts()
+        for _ in range(400):
+            status = self.status()
+            if status["connections"] == 0 and len(status["generations"]) == 1 and not self.programs():
+                break
+            time.sleep(0.1)
+        else:
+            self.problems.append(f"after 40 s of quiet there are still {status['connections']} connections, "
+                                 f"{len(status['generations'])} generations, programs {self.one.programs()}")
+        server, clients = self.counts()
+        self.check_books(status, server, clients)
+        self.check_descriptors()
+        pids = [self.one.pid, *self.one.workers]
+        self.memory.append((sum(pss_kib(pid) for pid in pids), pss_kib(self.one.pid)))
+        self.balances.append((status, server, clients))
+
+    def programs(self):
+        """Of clients: identifiers stay."""
+        def is_identifier(pid):
+            try:
+                return b"identifier.py" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                return False
+
+        return {pid: name for pid, name in self.one.programs().items() if not is_identifier(pid)}
+
+    def check_books(self, status, server, clients):
+        sums = {key: sum(kind.get(key, 0) for kind in clients.values()) for key in ("up", "down", "cut", "bulk")}
+        bulk = next(service for service in status["services"] if service["name"] == "bulk")
+        self.books = [("bytes up", sums["up"], server.get("server_up", 0), bulk["bytes_up"]),
+                      ("bytes down", sums["down"], server.get("server_down", 0), bulk["bytes_down"]),
+                      ("transfers", sums["bulk"], server.get("served", 0), bulk["total"])]
+        for name, client, served, counted in self.books:
+            if not self.kills and not client == served == counted:
+                self.problems.append(f"{name}: clients say {client}, servers {served}, usher {counted}")
+            elif self.kills and not client <= served:
+                self.problems.append(f"{name}: clients say {client}, servers only {served}")
+        accepted = sum(listener["accepted"] for listener in status["listeners"])
+        ended = sum(status["ended"].values())
+        if not self.kills and accepted != ended:
+            self.problems.append(f"{accepted} connections accepted, {ended} ended")
+        if status["undecided"]:
+            self.problems.append(f"{status['undecided']} undecided connections of none")
+
+    def check_descriptors(self):
+        now = self.one.fds()
+        if now[self.one.pid] != self.fds[self.one.pid]:
+            self.problems.append(f"the master has {now[self.one.pid]} descriptors, and had {self.fds[self.one.pid]}")
+        had = max(count or 0 for pid, count in self.fds.items() if pid != self.one.pid)
+        for pid, count in now.items():
+            # A worker keeps empty pipes for the next transfers, at most 64.
+            if pid != self.one.pid and count is not None and count > had + 2 * 64:
+                self.problems.append(f"worker {pid} has {count} descriptors, and had {had}")
+
+    def check_memory(self):
+        """Of the samples but the first, which is from before everything was touched once."""
+        samples = [whole for whole, _ in self.memory[1:]]
+        if len(samples) < 2:
+            return
+        half = len(samples) // 2
+        early, late = sum(samples[:half]) / half, sum(samples[half:]) / (len(samples) - half)
+        if late > early * 1.25 + 4096:
+            self.problems.append(f"memory grows: {early:.0f} KiB in the first half, {late:.0f} in the second")
+
+    def run(self):
+        self.start_clients()
+        whole = self.arguments.minutes * 60
+        begin = time.monotonic()
+        cycle = max(8.0, min(30.0, whole / 12))
+        while (spent := time.monotonic() - begin) < whole and self.one.process.poll() is None:
+            if spent > whole * 2 / 3:
+                self.killing.set()
+            self.disturb(min(cycle, whole - spent))
+            self.balance()
+            print(f"{time.monotonic() - begin:5.0f} s  {self.line()}", flush=True)
+        self.check_memory()
+
+    def line(self):
+        status, _, clients = self.balances[-1]
+        done = sum(kind.get("done", 0) for kind in clients.values())
+        return (f"{done} connections done, {sum(kind.get('cut', 0) for kind in clients.values())} cut, {self.reloads} reloads, "
+                f"{self.kills} kills, {status['shed']['max_undecided'] + status['shed']['max_undecided_per_source']} shed, "
+                f"{self.memory[-1][0]} KiB, {len(self.problems)} problems")
+
+    def end(self):
+        self.stop.set()
+        self.go.set()
+        for process, pipe in self.parts:
+            pipe.send("end")
+            process.join(TIMEOUT)
+            process.kill()
+        try:
+            self.one.stop()
+        except AssertionError as problem:
+            self.problems.append(str(problem)[:3000])
+        output = self.one.output()
+        self.problems += sorted(set(line for line in output.splitlines() if re.search(
+            r"Sanitizer|runtime error|Assertion|ended with status|out of descriptors|event loop failed", line)))[:20]
+        killed = len(re.findall(r"worker \d+ was killed by signal", output))
+        if killed != self.kills:
+            self.problems.append(f"{killed} workers were killed by a signal, {self.kills} by us")
+        self.receiver.close()
+        if not self.problems:
+            self.one.clean()
+            self.harness.remove_directory(self.place)
+
+    def report(self):
+        status, _, clients = self.balances[-1]
+        print(f"\n{'kind':12} {'done':>8} {'cut':>6} {'shed':>6}")
+        for kind, values in sorted(clients.items()):
+            print(f"{kind:12} {values.get('done', 0):8} {values.get('cut', 0):6} {values.get('shed', 0):6}")
+        print(f"\n{'':12} {'clients':>14} {'servers':>14} {'usher':>14}")
+        for name, client, served, counted in self.books:
+            print(f"{name:12} {client:14} {served:14} {counted:14}")
+        print("\nended        " + ", ".join(f"{name} {n}" for name, n in status["ended"].items() if n))
+        print(f"reloads      {self.reloads}, workers killed {self.kills}, questions to the control socket {self.asked}")
+        print("memory       " + " ".join(str(whole) for whole, _ in self.memory) + " KiB of all, "
+              + " ".join(str(master) for _, master in self.memory) + " KiB of the master")
+        print(f"descriptors  master {self.fds[self.one.pid]} at the start, as at each balance")
+        print("\n" + (f"{len(self.problems)} problems, the first of them:\n" + "\n".join(self.problems[:20]) if self.problems else "nothing is wrong"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--usher", required=True)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    os.environ["USHER"] = arguments.usher
+    os.environ.setdefault("TEST_SLOWNESS", "3")
+    soak = Soak(arguments)
+    try:
+        soak.run()
+    except Wrong as problem:
+        soak.problems.append(str(problem))
+    finally:
+        soak.end()
+    soak.report()
+    sys.exit(bool(soak.problems))
+
+
+if __name__ == "__main__":
+    main()
