@@ -6,15 +6,17 @@
 #   make lint       static checks               make format         clang-format in place
 #   make install    DESTDIR= prefix=/usr/local  make uninstall      the same two
 #   make accuracy   usher and sslh on the corpus of real clients: a confusion matrix
+#   make soak       everything at once under ASan for MINUTES=10, then the books are balanced
 #   make deb        Debian packages in build/deb  make test-deb     install, upgrade and purge them in a system of their own
 prefix ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
+MINUTES ?= 10
 PYTHON ?= /usr/bin/python3
 BUILD ?= build
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all run test test-unit test-system test-sanitize bench bench-identifiers accuracy fuzz lint format install uninstall deb test-deb clean packages-%
+.PHONY: all run test test-unit test-system test-sanitize soak bench bench-identifiers accuracy fuzz lint format install uninstall deb test-deb clean packages-%
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -47,6 +49,12 @@ test-system: all
 test-sanitize: packages-build packages-test
 	@test -e build-sanitize/build.ninja || meson setup build-sanitize -Db_sanitize=address,undefined -Dbuildtype=debug >/dev/null
 	@$(MAKE) --no-print-directory BUILD=build-sanitize TEST_SLOWNESS=3 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 test-unit test-system
+
+# Clients, servers, programs, reloads and worker deaths together: bytes, connections, descriptors and memory are accounted for.
+soak: packages-build packages-test
+	@test -e build-soak/build.ninja || meson setup build-soak -Db_sanitize=address,undefined -Dbuildtype=debug >/dev/null
+	@ninja -C build-soak --quiet src/usher
+	$(PYTHON) tests/soak/soak.py --usher $(abspath build-soak)/src/usher --minutes $(MINUTES)
 
 bench: packages-build packages-bench
 	@test -e build-bench/build.ninja || meson setup build-bench -Dbuildtype=release >/dev/null
@@ -95,4 +103,4 @@ test-deb: deb packages-test-deb
 	DEBS=$(abspath $(BUILD))/deb $(PYTHON) -m pytest -q tests/deb
 
 clean:
-	rm -rf build build-sanitize build-fuzz build-bench
+	rm -rf build build-sanitize build-soak build-fuzz build-bench

@@ -3,7 +3,7 @@
 
 An usher, built with sanitizers, serves clients of every kind at the same time: bulk both ways with checksums, short questions, half-closes,
 resets of either side, PROXY headers, handovers, programs on a socket, on pipes and on a terminal, names from an identifier, clients that are
-silent or send a byte at a time, while it is reloaded and asked for its status. From time to time all pause, and the books are
+silent or send a byte at a time, while it is reloaded, upgraded and asked for its status. From time to time all pause, and the books are
 balanced: bytes and connections as clients, servers and usher counted them, descriptors as at the start, memory flat. In the last third of the time
 workers are killed too: then connections may be cut, but what arrives is still right.
 
@@ -34,7 +34,7 @@ TIMEOUT = 60
 CONFIG = """
 listen = ( "127.0.0.1:{port}", { address = "127.0.0.1:{port_proxied}"; accept_proxy = "127.0.0.0/8"; } );
 workers = 2;  decide_timeout = 2.0;  idle_timeout = 30.0;  drain_timeout = 20.0;  control = "{dir}/control";
-max_undecided = 30;  max_undecided_per_source = 16;  log = { level = "info"; };
+max_undecided = 200;  max_undecided_per_source = 20;  log = { level = "info"; };
 protocols = ( { name = "bulk"; string = "bulk "; }, { name = "rude"; string = "rude "; }, { name = "pipe"; string = "pipe "; },
               { name = "pty"; string = "pty "; }, { name = "sock"; string = "sock "; }, { name = "hand"; string = "hand "; },
               { name = "short"; string = "short "; } );
@@ -224,13 +224,22 @@ class Client:
         time.sleep(self.random.random() / 20)
         reset(sock)
 
+    def send_and_shut(self, sock, data):
+        try:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # whoever reads meets it too
+
     def pipe(self):
         data = b"pipe " + bytes(piece_of(self.random.randrange(1 << 20), self.random.randrange(1, 200000)))
         with self.connect() as sock:
-            sender = threading.Thread(target=lambda: (sock.sendall(data), sock.shutdown(socket.SHUT_WR)))
+            sender = threading.Thread(target=self.send_and_shut, args=(sock, data))
             sender.start()
-            got = read_exactly(sock, len(data))
-            sender.join()
+            try:
+                got = read_exactly(sock, len(data))
+            finally:
+                sender.join(TIMEOUT)
             if got != data or sock.recv(1):
                 raise Wrong("a program on pipes gave other bytes back")
 
@@ -251,7 +260,7 @@ class Client:
         self._got(b"sock")
 
     def silent(self):
-        with self.connect(f"127.0.0.{self.random.randrange(2, 6)}", self.random.random() < 0.2) as sock:
+        with self.connect("127.0.0.2", self.random.random() < 0.2) as sock:
             try:
                 sock.recv(1)
             except ConnectionResetError:
@@ -348,7 +357,7 @@ class Soak:
 
         self.harness, self.arguments = harness, arguments
         harness.become_reaper()
-        self.problems, self.balances, self.memory, self.reloads, self.kills, self.asked = [], [], [], 0, 0, 0
+        self.problems, self.balances, self.memory, self.reloads, self.upgrades, self.kills, self.asked = [], [], [], 0, 0, 0, 0
         self.place = harness.new_directory("usher-soak-")
         listener = listening(("127.0.0.1", 0), 4096)
         self.parts = []
@@ -415,7 +424,10 @@ class Soak:
                     self.harness.run_usher("sessions", "-s", self.one.dir / "control", "--json", timeout=20)
             except Wrong as problem:
                 self.problems.append(str(problem))
-            if turn % 4 == 0:
+            if turn % 20 == 0:
+                self.one.send_signal(signal.SIGUSR2)
+                self.upgrades += 1
+            elif turn % 4 == 0:
                 self.one.send_signal(signal.SIGHUP)
                 self.reloads += 1
             if self.killing.is_set() and turn % 3 == 0 and self.one.workers:
@@ -526,7 +538,7 @@ class Soak:
     def line(self):
         status, _, clients = self.balances[-1]
         done = sum(kind.get("done", 0) for kind in clients.values())
-        return (f"{done} connections done, {sum(kind.get('cut', 0) for kind in clients.values())} cut, {self.reloads} reloads, "
+        return (f"{done} connections done, {sum(kind.get('cut', 0) for kind in clients.values())} cut, {self.reloads} reloads, {self.upgrades} upgrades, "
                 f"{self.kills} kills, {status['shed']['max_undecided'] + status['shed']['max_undecided_per_source']} shed, "
                 f"{self.memory[-1][0]} KiB, {len(self.problems)} problems")
 
@@ -561,7 +573,7 @@ class Soak:
         for name, client, served, counted in self.books:
             print(f"{name:12} {client:14} {served:14} {counted:14}")
         print("\nended        " + ", ".join(f"{name} {n}" for name, n in status["ended"].items() if n))
-        print(f"reloads      {self.reloads}, workers killed {self.kills}, questions to the control socket {self.asked}")
+        print(f"reloads      {self.reloads}, upgrades {self.upgrades}, workers killed {self.kills}, questions to the control socket {self.asked}")
         print("memory       " + " ".join(str(whole) for whole, _ in self.memory) + " KiB of all, "
               + " ".join(str(master) for _, master in self.memory) + " KiB of the master")
         print(f"descriptors  master {self.fds[self.one.pid]} at the start, as at each balance")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from harness import children, connect, process_stat, read_exactly, wait_until
-from peers import RELAY, SANITIZED, Backend, close_opened, exchange, how_it_ends, pair
+from peers import RELAY, SANITIZED, Backend, Receiver, Sender, close_opened, exchange, how_it_ends, pair
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +141,27 @@ def accepts(port):
         return True
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV if not SANITIZED else signal.SIGKILL])
+def test_what_a_dying_worker_cuts_is_cut_and_never_wrong(usher, number):
+    """Bulk both ways under checksums while workers die: whole, or an error at both ends; and those after them are served."""
+    with Backend() as backend:
+        one = usher(RELAY.replace("workers = 1", "workers = 2"), backend=backend.port, may_crash=True)
+        whole = cut = 0
+        for turn in range(12):
+            client, server = pair(one, backend)
+            threads = [Sender(client, 3000000, turn), Sender(server, 3000000, turn + 50), Receiver(server, 1), Receiver(client, 2)]
+            if turn % 3 == 0:
+                time.sleep(0.003 * turn)
+                os.kill(one.workers[turn % 2], number)
+            for thread in threads:
+                thread.join(10)
+                assert not thread.is_alive(), "stuck"
+            if threads[2].size == threads[3].size == 3000000 and not threads[2].error and not threads[3].error:
+                assert threads[0].digest == threads[2].digest and threads[1].digest == threads[3].digest
+                whole += 1
+            else:
+                cut += 1
+            wait_until(lambda: len(one.workers) == 2, 5, "two workers again")
+        assert whole >= 8 and whole + cut == 12
