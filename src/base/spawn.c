@@ -42,18 +42,39 @@ static int child_take_identity(const struct spawn *spawn)
 	return (int)syscall(SYS_setresuid, spawn->uid, spawn->uid, spawn->uid);
 }
 
-/* Straight to the kernel: the C library will not touch the two signals that it uses itself, and whoever started us may have had it
- * ignore them in us (posix_spawn() does). */
+/* As the kernel has it. */
+struct disposition {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	uint64_t mask;
+};
+
+/* What we ignore, one bit a signal: exec() resets the others by itself. Asked once, when the first program is run: by then a
+ * process ignores what it ever will, and asking takes as many calls as there are signals. Straight to the kernel: the C
+ * library will not touch the two signals that it uses itself, and whoever started us may have had it ignore them in us
+ * (posix_spawn() does). */
+static uint64_t signals_ignored(void)
+{
+	static bool known;
+	static uint64_t ignored;
+	struct disposition now;
+
+	for (int i = 1; i < NSIG && !known; i++)
+		if (syscall(SYS_rt_sigaction, i, NULL, &now, sizeof(now.mask)) == 0 && now.handler == (void *)SIG_IGN)
+			ignored |= UINT64_C(1) << (i - 1);
+	known = true;
+	return ignored;
+}
+
 static void child_reset_signals(void)
 {
-	const struct {
-		void *handler;
-		unsigned long flags;
-		void *restorer;
-		uint64_t mask;
-	} standard = { 0 };
-	for (int signal_number = 1; signal_number < NSIG; signal_number++)
-		syscall(SYS_rt_sigaction, signal_number, &standard, NULL, sizeof(standard.mask));
+	const struct disposition standard = { 0 };
+	uint64_t ignored = signals_ignored();
+
+	for (int i = 1; i < NSIG; i++)
+		if (ignored & UINT64_C(1) << (i - 1))
+			syscall(SYS_rt_sigaction, i, &standard, NULL, sizeof(standard.mask));
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -88,6 +109,7 @@ int spawn_program(const struct spawn *spawn, pid_t *ret_pid)
 	volatile int error = 0;
 	sigset_t all, before;
 
+	signals_ignored(); /* the child only looks at the answer */
 	/* No handler of the parent may run on the shared stack. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
