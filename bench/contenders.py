@@ -39,9 +39,10 @@ class Contender:
 
 
 USHER_COMMAND = ("@USHER@", "run", "-c", "@CONFIG@")
-HAPROXY_COMMAND = ("/usr/sbin/haproxy", "-db", "-f", "@CONFIG@")
-NGINX_COMMAND = ("/usr/sbin/nginx", "-c", "@CONFIG@", "-p", "@DIR@")
-SSLH_COMMAND = ("/usr/sbin/sslh-select", "-F@CONFIG@")
+HAPROXY_COMMAND = (os.environ.get("HAPROXY", "/usr/sbin/haproxy"), "-db", "-f", "@CONFIG@")
+NGINX_COMMAND = (os.environ.get("NGINX", "/usr/sbin/nginx"), "-c", "@CONFIG@", "-p", "@DIR@")
+SSLH_COMMAND = (os.environ.get("SSLH_SELECT", "/usr/sbin/sslh-select"), "-F@CONFIG@")
+SSLH_EV_COMMAND = (os.environ.get("SSLH_EV", ""), "-F@CONFIG@")
 # The server again, as it is, but what it accepts comes from usher.
 RECEIVER_COMMAND = ("@BUILD@/lib/usher-accept", "--mode", "0666", "--listen", "127.0.0.1:@RECEIVER_PORT@=@DIR@/handed.sock", "--",
                     "/usr/sbin/nginx", "-c", "@RECEIVER_CONFIG@", "-p", "@DIR@")
@@ -65,6 +66,10 @@ CONTENDERS = (
               NGINX_COMMAND, "nginx-stream.conf.in", "libnginx-mod-stream",
               "/usr/lib/nginx/modules/ngx_stream_module.so"),
 )
+
+
+# Debian has none: only where the environment names one.
+SSLH_EV = Contender("sslh-ev", "sslh-ev, named in the environment", SSLH_EV_COMMAND, "sslh.cfg.in", "sslh", SSLH_EV_COMMAND[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +208,8 @@ def answers(port):
 
 def available(build):
     """All that can be measured here: usher-accept is not built everywhere."""
-    return [contender for contender in CONTENDERS if (build / contender.needs).exists()]
+    more = (SSLH_EV,) if SSLH_EV_COMMAND[0] else ()
+    return [contender for contender in CONTENDERS + more if (build / contender.needs).exists()]
 
 
 def missing_packages(chosen):

@@ -6,6 +6,7 @@ import pathlib
 NAMES = {
     "usher": "usher", "usher-unix": "usher, UNIX backend", "usher-handover": "usher, handover", "haproxy": "HAProxy",
     "haproxy-splice": "HAProxy, splice", "nginx": "nginx stream", "sslh": "sslh-select",
+    "sslh-ev": "sslh-ev",
 }
 PANELS = (
     ("conn_cpu", 100, "CPU µs a new connection", "{:.0f}"),
