@@ -1,29 +1,14 @@
 /* The master. A state machine over generations: one that serves, perhaps one that is coming up, and those that retire. Owns
  * the listening sockets, the logger and the pid file. */
-#include "master.h"
-#include "ask.h"
-#include "children.h"
-#include "control.h"
 #include "counters.h"
 #include "fd.h"
-#include "generation.h"
-#include "ipc.h"
-#include "log.h"
-#include "logger.h"
-#include "loop.h"
-#include "message.h"
+#include "master_parts.h"
 #include "pidfile.h"
-#include "privileges.h"
 #include "process.h"
 #include "program_table.h"
 #include "shared_memory.h"
-#include "sockets.h"
 #include "status.h"
-#include "takeover.h"
-#include "transparent.h"
 #include "trial.h"
-#include "upgrade.h"
-#include "worker.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -52,45 +37,7 @@
 #define LOGGER_WAIT_MS    1000
 #define LOGGER_RESTART_US 100000
 
-struct master {
-	const struct master_options *options;
-	struct loop loop;
-	struct watch signals;
-	struct sockets sockets;
-	struct logger logger, next_logger; /* the next: of the generation that is coming, where it logs elsewhere */
-	struct shared shared;
-	struct program_table *programs;
-	struct asks asks;
-	bool slots[LIMITS_SLOTS_MAX];
-	int connection; /* inetd; -1: none */
-	bool stderr_is_client;
-
-	struct generation *serving, *coming; /* NULL: none */
-	struct generation *all;              /* with those that retire */
-
-	bool reload_again;
-	struct task reload;
-	struct upgrade upgrade;
-	struct task all_held; /* then it goes on */
-	struct control *control;
-	time_t since;
-	uint64_t privileges, privileges_told; /* in force, and as the log has them; 0: not limited yet */
-	int shared_fd, limits_fd, counters_fd; /* of what is mapped */
-	struct takeover *takeover;             /* from the image before this one; NULL: there was none */
-
-	int ready_fd; /* of the process that started a daemon */
-	char *pid_file;
-	bool ending;  /* drains or stops */
-	bool stopped; /* told to end now */
-	bool left;    /* without its workers */
-	struct timer deadline, logger_restart;
-	int status; /* to exit with */
-};
-
-/* None, or one that was closed. */
-static const struct logger no_logger = { .pipe_fd = -1, .control_fd = -1, .read_fd = -1 };
-
-static void master_notify(const char *state)
+void master_notify(const char *state)
 {
 #ifdef HAVE_LIBSYSTEMD
 	sd_notify(0, state);
@@ -99,9 +46,7 @@ static void master_notify(const char *state)
 
 /* ---- what is said before there is a log ---------------------------------------------------------------------------- */
 
-static void master_say(const struct master *master, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void master_say(const struct master *master, const char *format, ...)
+void master_say(const struct master *master, const char *format, ...)
 {
 	va_list arguments;
 
@@ -134,257 +79,6 @@ static int master_start_logger(const struct master *master, const struct policy 
 		ret, sink, policy->log_file, &policy->log, policy->uid, policy->gid, policy->drop_identity);
 }
 
-/* ---- generations ------------------------------------------------------------------------------------------------------ */
-
-static void master_end_if_over(struct master *master)
-{
-	if (!master->all && (master->ending || !master->coming))
-		loop_stop(&master->loop);
-}
-
-/* What the policies that live need, and `coming`, which is not among them yet (NULL: none), and no more. */
-static void master_fit_privileges(struct master *master, const struct policy *coming)
-{
-	uint64_t needed = coming ? privileges_needed(coming) : 0;
-
-	if (master->ending || !master->serving) /* from start to end whatever it was given */
-		return;
-	for (const struct generation *generation = master->all; generation; generation = generation->next)
-		needed |= privileges_needed(generation->policy);
-	if (needed == master->privileges)
-		return;
-	int error = privileges_put_in_force(needed);
-	if (error < 0)
-		log_error("cannot limit the privileges of the master: %s", strerrordesc_np(-error));
-	master->privileges = needed;
-}
-
-/* Lets go of generations of which no process is left; also of one that had none when it was told to end. */
-static void master_sweep(struct master *master)
-{
-	for (struct generation **link = &master->all; *link;) {
-		struct generation *generation = *link;
-		if (!generation_over(generation)) {
-			link = &generation->next;
-			continue;
-		}
-		if (generation == master->serving)
-			master->serving = NULL;
-		*link = generation->next;
-		loop_defer(&master->loop, &generation->burial);
-	}
-	master_fit_privileges(master, NULL);
-	master_end_if_over(master);
-}
-
-/* Lines of the old generation still go to the old one; it ends with the last process that has its pipe. */
-static void master_take_next_logger(struct master *master)
-{
-	if (master->next_logger.pipe_fd < 0)
-		return;
-	logger_close(&master->logger);
-	master->logger = master->next_logger;
-	master->next_logger = no_logger;
-}
-
-/* Whatever was opened for the generation that did not come. */
-static void master_forget_coming(struct master *master)
-{
-	master->coming = NULL;
-	if (master->next_logger.pipe_fd >= 0)
-		logger_close(&master->next_logger);
-	master->next_logger = no_logger;
-	if (master->serving)
-		sockets_close_others(&master->sockets, master->serving->policy);
-}
-
-/* After a reload: it may have moved, or somebody may have removed it. */
-static void master_rewrite_pid_file(struct master *master, const struct policy *policy)
-{
-	const char *path = policy->pid_file;
-	long holder;
-
-	if (master->pid_file && (!path || strcmp(master->pid_file, path) != 0))
-		pidfile_remove(master->pid_file);
-	free(master->pid_file);
-	master->pid_file = path && !master->options->inetd ? strdup(path) : NULL;
-	int error = master->pid_file ? pidfile_write(path, &holder) : 0;
-	if (error < 0)
-		log_error("cannot write the pid file %s: %s", path, strerrordesc_np(-error));
-}
-
-static void master_reload_again(struct master *master)
-{
-	if (master->reload_again)
-		loop_defer(&master->loop, &master->reload);
-	master->reload_again = false;
-}
-
-/* Without it usher serves all the same. */
-static void master_control_listen(struct master *master, const struct policy *policy)
-{
-	int error = master->options->inetd ? 0 : control_listen(master->control, policy);
-
-	if (error == -EADDRINUSE)
-		log_error("control socket %s: another usher answers there", policy->control);
-	else if (error < 0)
-		log_error("control socket %s: %s", policy->control, strerrordesc_np(-error));
-}
-
-static void master_reported(struct generation *generation, uint64_t serial, int error)
-{
-	const struct master *master = generation->context;
-	control_reported(master->control, serial, error);
-}
-
-static void master_tell_capacity(const struct policy *policy)
-{
-	struct capacity capacity;
-
-	capacity_of(policy, &capacity);
-	log_info("room: %lu descriptors a process, %u of a worker's own: %u connections a worker, %u in all, of "
-		 "these %u "
-		 "undecided, %u of one source",
-		capacity.descriptors, capacity.reserved, capacity.connections, capacity.in_all,
-		capacity.undecided ? capacity.undecided : capacity.in_all,
-		capacity.of_one_source ? capacity.of_one_source : capacity.in_all);
-}
-
-static void master_generation_ready(struct generation *generation)
-{
-	struct master *master = generation->context;
-	struct generation *before = master->serving;
-
-	master->serving = generation;
-	master->coming = NULL;
-	master_take_next_logger(master);
-	log_setup(master->logger.pipe_fd, &generation->policy->log);
-	for (struct generation *old = master->all; old; old = old->next)
-		if (old != generation)
-			generation_migrate(old, generation);
-	master_sweep(master);
-	if (!master->options->inetd)
-		sockets_close_others(&master->sockets, generation->policy);
-	if (before)
-		master_rewrite_pid_file(master, generation->policy);
-	transparent_check(generation->policy);
-	master_control_listen(master, generation->policy);
-	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
-		generation->policy->n_listeners, generation->policy->n_services);
-	master_tell_capacity(generation->policy);
-	master_fit_privileges(master, NULL);
-	if (master->privileges != master->privileges_told)
-		privileges_log(generation->policy);
-	master->privileges_told = master->privileges;
-	master_notify("READY=1");
-	control_reloaded(master->control, NULL);
-	control_upgraded(master->control, NULL);
-	master_reload_again(master);
-	if (before)
-		return;
-	if (master->options->serving)
-		master->options->serving(generation->policy);
-	process_ready(master->ready_fd);
-	master->ready_fd = -1;
-}
-
-static void master_generation_failed(struct generation *generation)
-{
-	struct master *master = generation->context;
-
-	generation_kill(generation);
-	master_forget_coming(master);
-	if (master->serving) {
-		log_error("the new workers do not start: the old ones go on");
-		generation_resume(master->serving);
-		control_reloaded(master->control, "the new workers do not start: the old ones go on");
-		control_upgraded(master->control, "the new workers do not start: the old ones go on");
-		master_notify("READY=1");
-		master_reload_again(master);
-	} else {
-		master->status = 1;
-		master->ending = true;
-	}
-}
-
-/* To the log, or before there is one to whoever started us. */
-static void master_complain(void *context, const char *message)
-{
-	const struct master *master = context;
-	if (master->serving)
-		log_error("%s", message);
-	else
-		master_say(master, "%s", message);
-}
-
-static void generation_bury(struct task *task)
-{
-	generation_free(container_of(task, struct generation, burial));
-}
-
-static void master_worker_held(struct generation *generation);
-
-/* Takes over the policy. NULL: no memory. */
-static struct generation *master_new_generation(struct master *master, struct policy *policy)
-{
-	struct generation *generation = calloc(1, sizeof(*generation));
-	int *listening = calloc(policy->n_listeners, sizeof(*listening));
-
-	if (!generation || !listening) {
-		free(generation);
-		free(listening);
-		policy_free(policy);
-		return NULL;
-	}
-	*generation = (struct generation){
-		.loop = &master->loop,
-		.shared = &master->shared,
-		.policy = policy,
-		.listening = listening,
-		.log_fd = master->next_logger.pipe_fd >= 0 ? master->next_logger.pipe_fd : master->logger.pipe_fd,
-		.connection = master->connection,
-		.quiet = master->options->inetd || master->options->daemon,
-		.leaves_workers = master->options->leaves_workers,
-		.programs = master->programs,
-		.asks = &master->asks,
-		.slots = master->slots,
-		.context = master,
-		.ready = master_generation_ready,
-		.failed = master_generation_failed,
-		.reported = master_reported,
-		.held = master_worker_held,
-		.burial = { .run = generation_bury },
-	};
-	return generation;
-}
-
-/* Takes over the policy. */
-static int master_start_generation(struct master *master, struct policy *policy)
-{
-	struct generation *generation = master_new_generation(master, policy);
-	int error = generation ? 0 : -ENOMEM;
-
-	if (error == 0 && !master->options->inetd)
-		error = sockets_open(&master->sockets, policy, generation->listening, master_complain, master);
-	if (error < 0) {
-		generation_free(generation);
-		return error;
-	}
-	generation->next = master->all;
-	master->all = generation;
-	master->coming = generation;
-	error = generation_start(generation);
-	if (error < 0) {
-		log_error("cannot start the workers: %s", strerrordesc_np(-error));
-		master_forget_coming(master);
-		if (generation_over(generation)) {
-			master->all = generation->next;
-			generation_free(generation);
-		}
-	}
-	return error;
-}
-
 /* Nobody else hears of it: lines wait in the pipe until there is a logger again. */
 static void master_restart_logger(struct timer *timer)
 {
@@ -413,7 +107,7 @@ static void master_program_ended(struct master *master, pid_t pid, int status)
 }
 
 /* Also what programs leave behind: who is not of a generation is one of them. */
-static void master_reap(struct master *master)
+void master_reap(struct master *master)
 {
 	int status;
 	pid_t pid;
@@ -456,7 +150,7 @@ static int master_start_next_logger(struct master *master, struct policy *policy
 	int error = master_start_logger(master, policy, &master->next_logger);
 	if (error < 0) {
 		log_error("cannot log to %s: %s", log_place(policy), strerrordesc_np(-error));
-		master->next_logger = no_logger;
+		master->next_logger = NO_LOGGER;
 		policy_free(policy);
 	}
 	return error;
@@ -581,153 +275,6 @@ static void master_reopen_log(struct master *master)
 	if (error < 0)
 		log_error("cannot reopen %s: %s", master->serving->policy->log_file, strerrordesc_np(-error));
 }
-
-/* ---- upgrades ---------------------------------------------------------------------------------------------------------- */
-
-/* Requests name services and identifiers by their places. */
-static uint64_t services_digest(const struct policy *policy)
-{
-	uint64_t digest = policy->n_identifiers;
-
-	for (size_t i = 0; i < policy->n_services; i++)
-		digest = (digest ^ limits_service(policy->services[i].name)) * 0x100000001b3ULL +
-			(uint64_t)policy->services[i].target.delivery;
-	return digest >> 1; /* JSON's numbers have a sign */
-}
-
-static void describe_program(void *context, pid_t pid, const char *service, uint64_t source, uint64_t started_us)
-{
-	struct takeover *takeover = context;
-	struct takeover_program *one = &takeover->programs[takeover->n_programs++];
-
-	one->pid = pid;
-	snprintf(one->service, sizeof(one->service), "%s", service);
-	one->source = source;
-	one->started_us = started_us;
-}
-
-static void describe_generation(const struct generation *generation, unsigned number, struct takeover *takeover)
-{
-	for (unsigned i = 0; i < generation->n_workers; i++) {
-		const struct worker_process *worker = &generation->workers[i];
-		if (!worker->pid)
-			continue;
-		for (const struct child *child = generation->children; child; child = child->next)
-			if (child->worker == worker)
-				takeover->children[takeover->n_children++] = (struct takeover_child){ child->pid,
-					(int)takeover->n_workers, child->identifier, child->serial };
-		takeover->workers[takeover->n_workers++] =
-			(struct takeover_worker){ worker->pid, worker->channel.fd, worker->slot, number };
-	}
-}
-
-static int master_describe_generations(const struct master *master, struct takeover *ret)
-{
-	size_t n_workers = 0, n_children = 0;
-	unsigned number = 1;
-
-	for (const struct generation *one = master->all; one; one = one->next) {
-		n_workers += one->n_workers;
-		for (const struct child *child = one->children; child; child = child->next)
-			n_children++;
-	}
-	ret->workers = calloc(n_workers + 1, sizeof(*ret->workers));
-	ret->children = calloc(n_children + 1, sizeof(*ret->children));
-	if (!ret->workers || !ret->children)
-		return -ENOMEM;
-	for (const struct generation *one = master->all; one; one = one->next)
-		describe_generation(one, one == master->serving ? 0 : number++, ret);
-	return 0;
-}
-
-static int master_describe(void *context, struct takeover *ret)
-{
-	const struct master *master = context;
-
-	*ret = (struct takeover){
-		.since = master->since,
-		.services = services_digest(master->serving->policy),
-		.shared_fd = master->shared_fd,
-		.limits_fd = master->limits_fd,
-		.counters_fd = master->counters_fd,
-		.resolver = master->serving->resolver,
-	};
-	const char *path = control_leave(master->control, &ret->control_fd, &ret->control_client);
-	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path ? path : "");
-	ret->sockets = calloc(master->sockets.count + 1, sizeof(*ret->sockets));
-	ret->programs = calloc(program_table_count(master->programs) + 1, sizeof(*ret->programs));
-	if (!ret->sockets || !ret->programs)
-		return -ENOMEM;
-	for (size_t i = 0; i < master->sockets.count; i++) {
-		const struct socket_held *held = &master->sockets.list[i];
-		ret->sockets[ret->n_sockets++] = (struct takeover_socket){ held->address, held->fd, held->handed };
-	}
-	program_table_each(master->programs, describe_program, ret);
-	return master_describe_generations(master, ret);
-}
-
-static void master_hold(void *context)
-{
-	struct master *master = context;
-
-	for (struct generation *generation = master->all; generation; generation = generation->next)
-		generation_hold(generation);
-}
-
-static void master_resume(void *context)
-{
-	struct master *master = context;
-
-	for (struct generation *generation = master->all; generation; generation = generation->next)
-		generation_resume(generation);
-}
-
-static void master_upgrade_failed(void *context, const char *why)
-{
-	struct master *master = context;
-
-	log_error("upgrade refused: %s", why);
-	control_upgraded(master->control, why);
-	master_notify("READY=1");
-	master_reload_again(master);
-}
-
-static const struct upgrade_hooks upgrade_hooks = {
-	.describe = master_describe,
-	.hold = master_hold,
-	.resume = master_resume,
-	.failed = master_upgrade_failed,
-};
-
-/* Not from within: the next image takes the worker's message for read. */
-static void master_worker_held(struct generation *generation)
-{
-	struct master *master = generation->context;
-	bool held = true;
-
-	for (const struct generation *one = master->all; one; one = one->next)
-		held = held && generation_is_held(one);
-	if (held)
-		loop_defer(&master->loop, &master->all_held);
-}
-
-static void master_all_held(struct task *task)
-{
-	upgrade_held(&container_of(task, struct master, all_held)->upgrade);
-}
-
-static int master_upgrade(struct master *master)
-{
-	if (master->ending || master->options->inetd || !master->serving)
-		return -ESHUTDOWN;
-	if (master->coming)
-		return -EBUSY;
-	master_notify("RELOADING=1");
-	upgrade_begin(&master->upgrade);
-	return 0;
-}
-
-/* ---- signals again ------------------------------------------------------------------------------------------------------ */
 
 static void master_signal(struct watch *watch, uint32_t events)
 {
@@ -897,8 +444,8 @@ static int master_init(struct master *master, const struct master_options *optio
 		.options = options,
 		.ready_fd = -1,
 		.signals.fd = -1,
-		.logger = no_logger,
-		.next_logger = no_logger,
+		.logger = NO_LOGGER,
+		.next_logger = NO_LOGGER,
 		.connection = -1,
 		.deadline = { .fired = master_deadline },
 		.logger_restart = { .fired = master_restart_logger },
@@ -949,65 +496,13 @@ static int master_prepare(struct master *master)
 	if (error == 0)
 		error = control_new(&master->control, &master->loop, &control_hooks, master);
 	master->asks = (struct asks){ .loop = &master->loop, .answered = master_answered };
-	upgrade_init(&master->upgrade, &master->loop, &upgrade_hooks, master);
+	upgrade_init(&master->upgrade, &master->loop, &master_upgrade_hooks, master);
 	if (error == 0 && master->options->daemon && !master->takeover)
 		error = process_daemonize(&master->ready_fd);
 	if (error == 0)
 		error = master_watch_signals(master);
 	if (error == 0)
 		error = sockets_adopt(&master->sockets);
-	return error;
-}
-
-/* ---- taking over -------------------------------------------------------------------------------------------------------- */
-
-/* The workers that serve, as a generation of ours; and those that were retiring. */
-static int master_adopt_generation(struct master *master, unsigned number)
-{
-	struct complaints complaints = { 0 };
-	struct policy *policy;
-
-	int error = master->options->load(master->options->context, &policy, &complaints);
-	complaints_fini(&complaints);
-	if (error < 0)
-		return error;
-	bool is_stale = number > 0 || services_digest(policy) != master->takeover->services;
-	struct generation *generation = master_new_generation(master, policy);
-	if (!generation)
-		return -ENOMEM;
-	generation->is_stale = is_stale;
-	error = generation_adopt(generation, master->takeover, number);
-	if (error < 0) {
-		generation_free(generation);
-		return error;
-	}
-	generation->next = master->all;
-	master->all = generation;
-	if (number == 0)
-		master->serving = generation;
-	return 0;
-}
-
-static int master_take_over(struct master *master)
-{
-	const struct takeover *takeover = master->takeover;
-	unsigned last = 0;
-	int error = 0;
-
-	master->since = (time_t)takeover->since;
-	for (size_t i = 0; error == 0 && i < takeover->n_sockets; i++)
-		error = sockets_take(&master->sockets, &takeover->sockets[i].address, takeover->sockets[i].fd,
-			takeover->sockets[i].handed);
-	for (size_t i = 0; error == 0 && i < takeover->n_programs; i++)
-		error = program_table_restore(master->programs, takeover->programs[i].pid,
-			takeover->programs[i].service, takeover->programs[i].source,
-			takeover->programs[i].started_us);
-	control_adopt(master->control, takeover->control_path, takeover->control_fd, takeover->control_client);
-	for (size_t i = 0; i < takeover->n_workers; i++)
-		last = takeover->workers[i].generation > last ? takeover->workers[i].generation : last;
-	for (unsigned number = 0; error == 0 && number <= last; number++)
-		error = master_adopt_generation(master, number);
-	master_reap(master); /* who ended in between was told to nobody */
 	return error;
 }
 
@@ -1088,53 +583,13 @@ static void say_complaint(void *context, const struct complaint *complaint, cons
 		fprintf(stderr, "%s\n", line);
 }
 
-static int master_load(struct master *master, struct policy **ret)
+int master_load(struct master *master, struct policy **ret)
 {
 	struct complaints complaints = { 0 };
 	int error = master->options->load(master->options->context, ret, &complaints);
 	complaints_each(&complaints, say_complaint, master);
 	complaints_fini(&complaints);
 	return error;
-}
-
-/* In the place of a usher that runs, there is no way back: a configuration that does not compile, for that is what can have
- * changed since the trial, is waited for. Its workers serve, but for programs. */
-static int master_load_again(struct master *master, struct policy **ret)
-{
-	const struct message resume = { .kind = MESSAGE_RESUME };
-	const struct timespec second = { .tv_sec = 1 };
-	sigset_t ends;
-
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGINT);
-	for (size_t i = 0; i < master->takeover->n_workers; i++)
-		ipc_send(master->takeover->workers[i].channel, &resume, sizeof(resume), NULL, 0);
-	while (sigtimedwait(&ends, NULL, &second) < 0)
-		if (master_load(master, ret) == 0)
-			return 0;
-	return -EINTR;
-}
-
-/* The state of the image before this one, where there was one. */
-static int master_inherit(struct master *master, struct takeover *takeover, int state)
-{
-	const char *why;
-
-	if (state < 0)
-		return 0;
-	int error = takeover_read(state, takeover, &why);
-	fd_close(state);
-	if (error < 0) {
-		master_say(master, "%s", why);
-		return error;
-	}
-	takeover_keep_fds(takeover, false);
-	master->takeover = takeover;
-	master->shared_fd = takeover->shared_fd;
-	master->limits_fd = takeover->limits_fd;
-	master->counters_fd = takeover->counters_fd;
-	return 0;
 }
 
 int master_run(const struct master_options *options)

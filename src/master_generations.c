@@ -1,0 +1,256 @@
+/* The master's generations: one comes, takes over when it is ready, and those before it retire. */
+#include "master_parts.h"
+#include "pidfile.h"
+#include "privileges.h"
+#include "process.h"
+#include "transparent.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void master_end_if_over(struct master *master)
+{
+	if (!master->all && (master->ending || !master->coming))
+		loop_stop(&master->loop);
+}
+
+/* What the policies that live need, and `coming`, which is not among them yet (NULL: none), and no more. */
+void master_fit_privileges(struct master *master, const struct policy *coming)
+{
+	uint64_t needed = coming ? privileges_needed(coming) : 0;
+
+	if (master->ending || !master->serving) /* from start to end whatever it was given */
+		return;
+	for (const struct generation *generation = master->all; generation; generation = generation->next)
+		needed |= privileges_needed(generation->policy);
+	if (needed == master->privileges)
+		return;
+	int error = privileges_put_in_force(needed);
+	if (error < 0)
+		log_error("cannot limit the privileges of the master: %s", strerrordesc_np(-error));
+	master->privileges = needed;
+}
+
+/* Lets go of generations of which no process is left; also of one that had none when it was told to end. */
+void master_sweep(struct master *master)
+{
+	for (struct generation **link = &master->all; *link;) {
+		struct generation *generation = *link;
+		if (!generation_over(generation)) {
+			link = &generation->next;
+			continue;
+		}
+		if (generation == master->serving)
+			master->serving = NULL;
+		*link = generation->next;
+		loop_defer(&master->loop, &generation->burial);
+	}
+	master_fit_privileges(master, NULL);
+	master_end_if_over(master);
+}
+
+/* Lines of the old generation still go to the old one; it ends with the last process that has its pipe. */
+static void master_take_next_logger(struct master *master)
+{
+	if (master->next_logger.pipe_fd < 0)
+		return;
+	logger_close(&master->logger);
+	master->logger = master->next_logger;
+	master->next_logger = NO_LOGGER;
+}
+
+/* Whatever was opened for the generation that did not come. */
+static void master_forget_coming(struct master *master)
+{
+	master->coming = NULL;
+	if (master->next_logger.pipe_fd >= 0)
+		logger_close(&master->next_logger);
+	master->next_logger = NO_LOGGER;
+	if (master->serving)
+		sockets_close_others(&master->sockets, master->serving->policy);
+}
+
+/* After a reload: it may have moved, or somebody may have removed it. */
+static void master_rewrite_pid_file(struct master *master, const struct policy *policy)
+{
+	const char *path = policy->pid_file;
+	long holder;
+
+	if (master->pid_file && (!path || strcmp(master->pid_file, path) != 0))
+		pidfile_remove(master->pid_file);
+	free(master->pid_file);
+	master->pid_file = path && !master->options->inetd ? strdup(path) : NULL;
+	int error = master->pid_file ? pidfile_write(path, &holder) : 0;
+	if (error < 0)
+		log_error("cannot write the pid file %s: %s", path, strerrordesc_np(-error));
+}
+
+void master_reload_again(struct master *master)
+{
+	if (master->reload_again)
+		loop_defer(&master->loop, &master->reload);
+	master->reload_again = false;
+}
+
+/* Without it usher serves all the same. */
+static void master_control_listen(struct master *master, const struct policy *policy)
+{
+	int error = master->options->inetd ? 0 : control_listen(master->control, policy);
+
+	if (error == -EADDRINUSE)
+		log_error("control socket %s: another usher answers there", policy->control);
+	else if (error < 0)
+		log_error("control socket %s: %s", policy->control, strerrordesc_np(-error));
+}
+
+static void master_reported(struct generation *generation, uint64_t serial, int error)
+{
+	const struct master *master = generation->context;
+	control_reported(master->control, serial, error);
+}
+
+static void master_tell_capacity(const struct policy *policy)
+{
+	struct capacity capacity;
+
+	capacity_of(policy, &capacity);
+	log_info("room: %lu descriptors a process, %u of a worker's own: %u connections a worker, %u in all, of "
+		 "these %u "
+		 "undecided, %u of one source",
+		capacity.descriptors, capacity.reserved, capacity.connections, capacity.in_all,
+		capacity.undecided ? capacity.undecided : capacity.in_all,
+		capacity.of_one_source ? capacity.of_one_source : capacity.in_all);
+}
+
+static void master_generation_ready(struct generation *generation)
+{
+	struct master *master = generation->context;
+	struct generation *before = master->serving;
+
+	master->serving = generation;
+	master->coming = NULL;
+	master_take_next_logger(master);
+	log_setup(master->logger.pipe_fd, &generation->policy->log);
+	for (struct generation *old = master->all; old; old = old->next)
+		if (old != generation)
+			generation_migrate(old, generation);
+	master_sweep(master);
+	if (!master->options->inetd)
+		sockets_close_others(&master->sockets, generation->policy);
+	if (before)
+		master_rewrite_pid_file(master, generation->policy);
+	transparent_check(generation->policy);
+	master_control_listen(master, generation->policy);
+	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
+		generation->policy->n_listeners, generation->policy->n_services);
+	master_tell_capacity(generation->policy);
+	master_fit_privileges(master, NULL);
+	if (master->privileges != master->privileges_told)
+		privileges_log(generation->policy);
+	master->privileges_told = master->privileges;
+	master_notify("READY=1");
+	control_reloaded(master->control, NULL);
+	control_upgraded(master->control, NULL);
+	master_reload_again(master);
+	if (before)
+		return;
+	if (master->options->serving)
+		master->options->serving(generation->policy);
+	process_ready(master->ready_fd);
+	master->ready_fd = -1;
+}
+
+static void master_generation_failed(struct generation *generation)
+{
+	struct master *master = generation->context;
+
+	generation_kill(generation);
+	master_forget_coming(master);
+	if (master->serving) {
+		log_error("the new workers do not start: the old ones go on");
+		generation_resume(master->serving);
+		control_reloaded(master->control, "the new workers do not start: the old ones go on");
+		control_upgraded(master->control, "the new workers do not start: the old ones go on");
+		master_notify("READY=1");
+		master_reload_again(master);
+	} else {
+		master->status = 1;
+		master->ending = true;
+	}
+}
+
+/* To the log, or before there is one to whoever started us. */
+static void master_complain(void *context, const char *message)
+{
+	const struct master *master = context;
+	if (master->serving)
+		log_error("%s", message);
+	else
+		master_say(master, "%s", message);
+}
+
+static void generation_bury(struct task *task)
+{
+	generation_free(container_of(task, struct generation, burial));
+}
+
+/* Takes over the policy. NULL: no memory. */
+struct generation *master_new_generation(struct master *master, struct policy *policy)
+{
+	struct generation *generation = calloc(1, sizeof(*generation));
+	int *listening = calloc(policy->n_listeners, sizeof(*listening));
+
+	if (!generation || !listening) {
+		free(generation);
+		free(listening);
+		policy_free(policy);
+		return NULL;
+	}
+	*generation = (struct generation){
+		.loop = &master->loop,
+		.shared = &master->shared,
+		.policy = policy,
+		.listening = listening,
+		.log_fd = master->next_logger.pipe_fd >= 0 ? master->next_logger.pipe_fd : master->logger.pipe_fd,
+		.connection = master->connection,
+		.quiet = master->options->inetd || master->options->daemon,
+		.leaves_workers = master->options->leaves_workers,
+		.programs = master->programs,
+		.asks = &master->asks,
+		.slots = master->slots,
+		.context = master,
+		.ready = master_generation_ready,
+		.failed = master_generation_failed,
+		.reported = master_reported,
+		.held = master_worker_held,
+		.burial = { .run = generation_bury },
+	};
+	return generation;
+}
+
+/* Takes over the policy. */
+int master_start_generation(struct master *master, struct policy *policy)
+{
+	struct generation *generation = master_new_generation(master, policy);
+	int error = generation ? 0 : -ENOMEM;
+
+	if (error == 0 && !master->options->inetd)
+		error = sockets_open(&master->sockets, policy, generation->listening, master_complain, master);
+	if (error < 0) {
+		generation_free(generation);
+		return error;
+	}
+	generation->next = master->all;
+	master->all = generation;
+	master->coming = generation;
+	error = generation_start(generation);
+	if (error < 0) {
+		log_error("cannot start the workers: %s", strerrordesc_np(-error));
+		master_forget_coming(master);
+		if (generation_over(generation)) {
+			master->all = generation->next;
+			generation_free(generation);
+		}
+	}
+	return error;
+}

@@ -1,0 +1,102 @@
+/* The master's own state, for the files that it is made of: master.c (start, signals, end), master_generations.c (one generation
+ * after the other), master_upgrade.c (one image after the other). */
+#pragma once
+#include "ask.h"
+#include "control.h"
+#include "generation.h"
+#include "logger.h"
+#include "loop.h"
+#include "master.h"
+#include "shared_limits.h"
+#include "sockets.h"
+#include "takeover.h"
+#include "upgrade.h"
+#include "worker.h"
+#include <stdint.h>
+#include <time.h>
+
+struct master {
+	const struct master_options *options;
+	struct loop loop;
+	struct watch signals;
+	struct sockets sockets;
+	struct logger logger, next_logger; /* the next: of the generation that is coming, where it logs elsewhere */
+	struct shared shared;
+	struct program_table *programs;
+	struct asks asks;
+	bool slots[LIMITS_SLOTS_MAX];
+	int connection; /* inetd; -1: none */
+	bool stderr_is_client;
+
+	struct generation *serving, *coming; /* NULL: none */
+	struct generation *all;              /* with those that retire */
+
+	bool reload_again;
+	struct task reload;
+	struct upgrade upgrade;
+	struct task all_held; /* then it goes on */
+	struct control *control;
+	time_t since;
+	uint64_t privileges, privileges_told;  /* in force, and as the log has them; 0: not limited yet */
+	int shared_fd, limits_fd, counters_fd; /* of what is mapped */
+	struct takeover *takeover;             /* from the image before this one; NULL: there was none */
+
+	int ready_fd; /* of the process that started a daemon */
+	char *pid_file;
+	bool ending;  /* drains or stops */
+	bool stopped; /* told to end now */
+	bool left;    /* without its workers */
+	struct timer deadline, logger_restart;
+	int status; /* to exit with */
+};
+
+/* None, or one that was closed. */
+#define NO_LOGGER ((struct logger){ .pipe_fd = -1, .control_fd = -1, .read_fd = -1 })
+
+/* ---- master.c ---- */
+
+void master_notify(const char *state); /* to systemd */
+
+/* Before there is a log. */
+void master_say(const struct master *master, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The configuration, with what is wrong with it said so. 0 or -errno. */
+int master_load(struct master *master, struct policy **ret);
+
+/* Whoever has ended. */
+void master_reap(struct master *master);
+
+/* ---- master_generations.c ---- */
+
+/* A generation under this policy, which it takes over: not started yet. NULL: no memory. */
+struct generation *master_new_generation(struct master *master, struct policy *policy);
+
+/* Opens what it listens on and starts it; it serves when it is ready. Takes the policy over. 0 or -errno. */
+int master_start_generation(struct master *master, struct policy *policy);
+
+/* Lets go of generations of which no process is left, and ends the loop where none is needed any more. */
+void master_sweep(struct master *master);
+
+/* A reload that was asked for in between. */
+void master_reload_again(struct master *master);
+
+/* The capabilities that the policies in force need, and one that comes (NULL: none does). */
+void master_fit_privileges(struct master *master, const struct policy *coming);
+
+/* ---- master_upgrade.c ---- */
+
+extern const struct upgrade_hooks master_upgrade_hooks;
+
+/* 0: it has begun; -EBUSY: a reload is under way; -ESHUTDOWN. */
+int master_upgrade(struct master *master);
+void master_upgrade_failed(void *master, const char *why);
+void master_worker_held(struct generation *generation);
+void master_all_held(struct task *task);
+
+/* All workers go on. */
+void master_resume(void *master);
+
+/* In the next image: the state of the one before, where there was one; its generations, sockets, programs. 0 or -errno. */
+int master_inherit(struct master *master, struct takeover *takeover, int state);
+int master_take_over(struct master *master);
+int master_load_again(struct master *master, struct policy **ret);

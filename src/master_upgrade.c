@@ -1,0 +1,244 @@
+/* One image of the master after the other: what the one that leaves says of itself, and what the next makes of it. */
+#include "children.h"
+#include "fd.h"
+#include "ipc.h"
+#include "master_parts.h"
+#include "program_table.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* Requests name services and identifiers by their places. */
+static uint64_t services_digest(const struct policy *policy)
+{
+	uint64_t digest = policy->n_identifiers;
+
+	for (size_t i = 0; i < policy->n_services; i++)
+		digest = (digest ^ limits_service(policy->services[i].name)) * 0x100000001b3ULL +
+			(uint64_t)policy->services[i].target.delivery;
+	return digest >> 1; /* JSON's numbers have a sign */
+}
+
+static void describe_program(void *context, pid_t pid, const char *service, uint64_t source, uint64_t started_us)
+{
+	struct takeover *takeover = context;
+	struct takeover_program *one = &takeover->programs[takeover->n_programs++];
+
+	one->pid = pid;
+	snprintf(one->service, sizeof(one->service), "%s", service);
+	one->source = source;
+	one->started_us = started_us;
+}
+
+static void describe_generation(const struct generation *generation, unsigned number, struct takeover *takeover)
+{
+	for (unsigned i = 0; i < generation->n_workers; i++) {
+		const struct worker_process *worker = &generation->workers[i];
+		if (!worker->pid)
+			continue;
+		for (const struct child *child = generation->children; child; child = child->next)
+			if (child->worker == worker)
+				takeover->children[takeover->n_children++] = (struct takeover_child){ child->pid,
+					(int)takeover->n_workers, child->identifier, child->serial };
+		takeover->workers[takeover->n_workers++] =
+			(struct takeover_worker){ worker->pid, worker->channel.fd, worker->slot, number };
+	}
+}
+
+static int master_describe_generations(const struct master *master, struct takeover *ret)
+{
+	size_t n_workers = 0, n_children = 0;
+	unsigned number = 1;
+
+	for (const struct generation *one = master->all; one; one = one->next) {
+		n_workers += one->n_workers;
+		for (const struct child *child = one->children; child; child = child->next)
+			n_children++;
+	}
+	ret->workers = calloc(n_workers + 1, sizeof(*ret->workers));
+	ret->children = calloc(n_children + 1, sizeof(*ret->children));
+	if (!ret->workers || !ret->children)
+		return -ENOMEM;
+	for (const struct generation *one = master->all; one; one = one->next)
+		describe_generation(one, one == master->serving ? 0 : number++, ret);
+	return 0;
+}
+
+static int master_describe(void *context, struct takeover *ret)
+{
+	const struct master *master = context;
+
+	*ret = (struct takeover){
+		.since = master->since,
+		.services = services_digest(master->serving->policy),
+		.shared_fd = master->shared_fd,
+		.limits_fd = master->limits_fd,
+		.counters_fd = master->counters_fd,
+		.resolver = master->serving->resolver,
+	};
+	const char *path = control_leave(master->control, &ret->control_fd, &ret->control_client);
+	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path ? path : "");
+	ret->sockets = calloc(master->sockets.count + 1, sizeof(*ret->sockets));
+	ret->programs = calloc(program_table_count(master->programs) + 1, sizeof(*ret->programs));
+	if (!ret->sockets || !ret->programs)
+		return -ENOMEM;
+	for (size_t i = 0; i < master->sockets.count; i++) {
+		const struct socket_held *held = &master->sockets.list[i];
+		ret->sockets[ret->n_sockets++] = (struct takeover_socket){ held->address, held->fd, held->handed };
+	}
+	program_table_each(master->programs, describe_program, ret);
+	return master_describe_generations(master, ret);
+}
+
+static void master_hold(void *context)
+{
+	struct master *master = context;
+
+	for (struct generation *generation = master->all; generation; generation = generation->next)
+		generation_hold(generation);
+}
+
+void master_resume(void *context)
+{
+	struct master *master = context;
+
+	for (struct generation *generation = master->all; generation; generation = generation->next)
+		generation_resume(generation);
+}
+
+void master_upgrade_failed(void *context, const char *why)
+{
+	struct master *master = context;
+
+	log_error("upgrade refused: %s", why);
+	control_upgraded(master->control, why);
+	master_notify("READY=1");
+	master_reload_again(master);
+}
+
+const struct upgrade_hooks master_upgrade_hooks = {
+	.describe = master_describe,
+	.hold = master_hold,
+	.resume = master_resume,
+	.failed = master_upgrade_failed,
+};
+
+/* Not from within: the next image takes the worker's message for read. */
+void master_worker_held(struct generation *generation)
+{
+	struct master *master = generation->context;
+	bool held = true;
+
+	for (const struct generation *one = master->all; one; one = one->next)
+		held = held && generation_is_held(one);
+	if (held)
+		loop_defer(&master->loop, &master->all_held);
+}
+
+void master_all_held(struct task *task)
+{
+	upgrade_held(&container_of(task, struct master, all_held)->upgrade);
+}
+
+int master_upgrade(struct master *master)
+{
+	if (master->ending || master->options->inetd || !master->serving)
+		return -ESHUTDOWN;
+	if (master->coming)
+		return -EBUSY;
+	master_notify("RELOADING=1");
+	upgrade_begin(&master->upgrade);
+	return 0;
+}
+
+/* The workers that serve, as a generation of ours; and those that were retiring. */
+static int master_adopt_generation(struct master *master, unsigned number)
+{
+	struct complaints complaints = { 0 };
+	struct policy *policy;
+
+	int error = master->options->load(master->options->context, &policy, &complaints);
+	complaints_fini(&complaints);
+	if (error < 0)
+		return error;
+	bool is_stale = number > 0 || services_digest(policy) != master->takeover->services;
+	struct generation *generation = master_new_generation(master, policy);
+	if (!generation)
+		return -ENOMEM;
+	generation->is_stale = is_stale;
+	error = generation_adopt(generation, master->takeover, number);
+	if (error < 0) {
+		generation_free(generation);
+		return error;
+	}
+	generation->next = master->all;
+	master->all = generation;
+	if (number == 0)
+		master->serving = generation;
+	return 0;
+}
+
+int master_take_over(struct master *master)
+{
+	const struct takeover *takeover = master->takeover;
+	unsigned last = 0;
+	int error = 0;
+
+	master->since = (time_t)takeover->since;
+	for (size_t i = 0; error == 0 && i < takeover->n_sockets; i++)
+		error = sockets_take(&master->sockets, &takeover->sockets[i].address, takeover->sockets[i].fd,
+			takeover->sockets[i].handed);
+	for (size_t i = 0; error == 0 && i < takeover->n_programs; i++)
+		error = program_table_restore(master->programs, takeover->programs[i].pid,
+			takeover->programs[i].service, takeover->programs[i].source,
+			takeover->programs[i].started_us);
+	control_adopt(master->control, takeover->control_path, takeover->control_fd, takeover->control_client);
+	for (size_t i = 0; i < takeover->n_workers; i++)
+		last = takeover->workers[i].generation > last ? takeover->workers[i].generation : last;
+	for (unsigned number = 0; error == 0 && number <= last; number++)
+		error = master_adopt_generation(master, number);
+	master_reap(master); /* who ended in between was told to nobody */
+	return error;
+}
+
+/* In the place of a usher that runs, there is no way back: a configuration that does not compile, for that is what can have
+ * changed since the trial, is waited for. Its workers serve, but for programs. */
+int master_load_again(struct master *master, struct policy **ret)
+{
+	const struct message resume = { .kind = MESSAGE_RESUME };
+	const struct timespec second = { .tv_sec = 1 };
+	sigset_t ends;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	for (size_t i = 0; i < master->takeover->n_workers; i++)
+		ipc_send(master->takeover->workers[i].channel, &resume, sizeof(resume), NULL, 0);
+	while (sigtimedwait(&ends, NULL, &second) < 0)
+		if (master_load(master, ret) == 0)
+			return 0;
+	return -EINTR;
+}
+
+/* The state of the image before this one, where there was one. */
+int master_inherit(struct master *master, struct takeover *takeover, int state)
+{
+	const char *why;
+
+	if (state < 0)
+		return 0;
+	int error = takeover_read(state, takeover, &why);
+	fd_close(state);
+	if (error < 0) {
+		master_say(master, "%s", why);
+		return error;
+	}
+	takeover_keep_fds(takeover, false);
+	master->takeover = takeover;
+	master->shared_fd = takeover->shared_fd;
+	master->limits_fd = takeover->limits_fd;
+	master->counters_fd = takeover->counters_fd;
+	return 0;
+}
