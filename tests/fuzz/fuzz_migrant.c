@@ -1,0 +1,77 @@
+/* A live connection's message from a worker that may have been taken over: it is refused, or each part of it lies within it, and
+ * written again it is the same. And the texts of a new worker's hello.
+ *
+ *     byte 0      how many descriptors came with it; 255: a hello
+ *     the rest    the message */
+#include "migrant.h"
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool condition)
+{
+	if (!condition)
+		abort();
+}
+
+static void part_check(const uint8_t *message, size_t len, const void *part, size_t part_len)
+{
+	const uint8_t *at = part;
+
+	require(at >= message && part_len <= len && (size_t)(at - message) <= len - part_len);
+}
+
+static void migrant_check(const uint8_t *message, size_t len, size_t n_fds)
+{
+	struct migrant_parts parts;
+
+	if (migrant_read(&parts, message, len, n_fds) < 0)
+		return;
+	struct migrant head = *parts.head;
+	for (size_t i = 0; i < MIGRANT_TEXTS; i++)
+		if (parts.text[i]) {
+			require(strlen(parts.text[i]) == head.text_len[i]);
+			part_check(message, len, parts.text[i], head.text_len[i] + 1);
+		}
+	part_check(message, len, parts.tlvs, head.tlvs_len);
+	part_check(message, len, parts.kept, head.kept_len);
+	part_check(message, len, parts.up, head.up.pending_len);
+	part_check(message, len, parts.down, head.down.pending_len);
+	char text[ADDRESS_TEXT_MAX];
+	address_format(&head.client, text);
+	address_format(&head.peer, text);
+
+	uint8_t *again = malloc(MIGRANT_MAX);
+	require(again != NULL);
+	require(migrant_write(again, &head, &parts) == (ssize_t)len);
+	require(memcmp(again + sizeof(head), message + sizeof(head), len - sizeof(head)) == 0);
+	require(migrant_read(&parts, again, len, n_fds) == 0);
+	free(again);
+}
+
+static void hello_check(const uint8_t *message, size_t len)
+{
+	size_t texts_len = 0;
+
+	if (!migrant_hello_is_sound(message, len))
+		return;
+	for (const char *text = NULL; (text = migrant_hello_next(message, len, text));)
+		texts_len += strlen(text) + 1;
+	require(texts_len == len - sizeof(struct migrant_hello));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size < 1)
+		return 0;
+	uint8_t *message = malloc(size > 1 ? size - 1 : 1); /* aligned, and its end is seen by the sanitizer */
+	require(message != NULL);
+	memcpy(message, data + 1, size - 1);
+	if (data[0] == 255)
+		hello_check(message, size - 1);
+	else
+		migrant_check(message, size - 1, data[0] % (MIGRANT_FDS + 1));
+	free(message);
+	return 0;
+}
