@@ -78,10 +78,9 @@ fuzz: packages-build packages-fuzz
 	@ninja -C build-fuzz --quiet
 	@scripts/fuzz build-fuzz $(SECONDS) $(FUZZERS)
 
-lint:
-	clang-format --dry-run -Werror $(SOURCES)
-	scripts/check-rooms
-	for page in man/*.[0-9]; do mandoc -Tlint -Wwarning $$page || exit 1; done
+# Minutes, most of them the analyzers'. make lint LINT="format shell python": those checks alone
+lint: packages-build packages-lint
+	@scripts/lint build-lint $(LINT)
 
 format:
 	clang-format -i $(SOURCES)
@@ -103,4 +102,4 @@ test-deb: deb packages-test-deb
 	DEBS=$(abspath $(BUILD))/deb $(PYTHON) -m pytest -q tests/deb
 
 clean:
-	rm -rf build build-sanitize build-soak build-fuzz build-bench
+	rm -rf build build-sanitize build-soak build-fuzz build-bench build-lint

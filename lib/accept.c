@@ -188,6 +188,8 @@ EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 		n++;
 	if (!envp || envp[n] || n > ENVIRONMENT_MAX || !*environment[1] || !channel_is_inherited())
 		return NEXT(execve)(path, argv, envp);
+	/* A child of vfork() may call this: it must not touch the heap. */
+	/* cppcheck-suppress allocaCalled */
 	words = alloca((n + 3) * sizeof(*words));
 	for (size_t i = 0; i < n; i++)
 		if (!is_variable(envp[i], "LD_PRELOAD"))

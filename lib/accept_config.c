@@ -52,7 +52,7 @@ static int address_read(struct accept_listener *listener, const char *text, size
 static int listener_read(struct accept_listener *listener, const char *text, size_t len)
 {
 	const char *equals = memchr(text, '=', len);
-	const char *path = equals + 1;
+	const char *path = equals ? equals + 1 : NULL;
 	size_t path_len;
 
 	if (!equals)

@@ -346,8 +346,10 @@ void usher_close(struct usher_receiver *receiver)
 {
 	if (!receiver)
 		return;
-	while (receiver->channels)
-		channel_close(receiver, receiver->channels);
+	for (struct channel *next, *channel = receiver->channels; channel; channel = next) {
+		next = channel->next;
+		channel_close(receiver, channel);
+	}
 	path_socket_close(&receiver->socket);
 	close(receiver->epoll_fd);
 	free(receiver);

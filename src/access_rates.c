@@ -107,7 +107,7 @@ static struct record *bucket_find(
 
 static int rates_take(int fd, const struct access_rate *rate, const char *protocol, uint64_t source, uint64_t now_us)
 {
-	struct header header;
+	struct header header = { 0 };
 	struct bucket bucket = { 0 };
 	int error = rates_read_header(fd, &header);
 

@@ -25,9 +25,10 @@ static enum verdict ask(const struct question *question, size_t len)
 		.bytes = question->explanation->bytes,
 		.len = len,
 		.is_datagram = question->explanation->is_datagram,
-		.serial = serial--,
+		.serial = serial,
 	};
 
+	serial--;
 	if (question->protocol)
 		return protocol_match(question->protocol, &evidence, &findings);
 	decider_decide(question->decider, &evidence, &findings, &outcome);

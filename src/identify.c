@@ -129,7 +129,8 @@ struct identification *identify(struct identifiers *identifiers, const struct ev
 	void (*done)(void *context, uint32_t protocol, bool more_could_help), void *context)
 {
 	size_t len = evidence->len < IDENTIFY_STREAM_BYTES ? evidence->len : IDENTIFY_STREAM_BYTES;
-	struct identification *identification = malloc(sizeof(*identification) + len);
+	struct identification *identification =
+		identifiers->policy->n_identifiers ? malloc(sizeof(*identification) + len) : NULL;
 
 	if (!identification)
 		return NULL;

@@ -350,7 +350,7 @@ static void worker_fini(struct worker *worker)
 int worker_run(const struct worker_start *start)
 {
 	const struct policy *policy = start->policy;
-	struct worker worker;
+	struct worker worker = { 0 };
 
 	worker_set_signals(start->may_be_left);
 	process_rename("usher: worker");

@@ -14,8 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 static struct {
 	char *start;
 	size_t size;
@@ -72,7 +70,7 @@ void process_keep_title(int argc, char **argv)
 	for (int i = 0; i < argc; i++)
 		size += strlen(argv[i]) + 1;
 	/* One block, held by `title`: unsetenv() drops pointers into it and nothing is lost. */
-	char *to = title.copies = malloc(size);
+	char *to = title.copies = malloc(size + 1);
 	if (!to)
 		return;
 	for (int i = 0; environ[i]; i++) {

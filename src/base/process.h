@@ -11,7 +11,7 @@ void process_keep_title(int argc, char **argv);
 char **process_argv(void);
 
 /* What ps shows: "usher: worker". */
-void process_rename(const char *title);
+void process_rename(const char *name);
 
 /* Goes to the background. Returns in the background process with the write end of a pipe in *ret_ready_fd; the starting
  * process stays until process_ready() is called there (exit 0) or the background process ends (its exit status), so

@@ -184,7 +184,7 @@ static bool length_parse(const char *text, unsigned *ret)
 
 	if (len < 1 || len > 3 || strspn(text, "0123456789") != len)
 		return false;
-	*ret = (unsigned)atoi(text);
+	*ret = (unsigned)strtoul(text, NULL, 10);
 	return true;
 }
 

@@ -62,11 +62,13 @@ static int host_probe_add(struct usher_host *api, const struct usher_probe *prob
 
 	if (!host->in_init)
 		return -EPERM;
-	if (!probe || !probe->name || !module_name_is_valid(probe->name))
+	if (!probe || !probe->name || !module_name_is_valid(probe->name)) {
 		host_fail(host,
 			"registers a probe named `%.80s', expected 1 to %d letters, digits, `.', `_', `+' or `-'",
 			probe && probe->name ? probe->name : "", USHER_NAME_MAX);
-	else if (name_is_known(host, probe->name))
+		return -EINVAL;
+	}
+	if (name_is_known(host, probe->name))
 		host_fail(host, "registers probe `%s' twice", probe->name);
 	else if (!probe->run)
 		host_fail(host, "registers probe `%s' without a function", probe->name);

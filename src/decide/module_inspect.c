@@ -155,7 +155,7 @@ static int looker_look(struct looker *looker)
 	int r = looker_confine(looker);
 	if (r == 0)
 		r = module_host_new(&host, looker->use);
-	if (r < 0) {
+	if (r != 0) {
 		snprintf(sentence, size, "module `%s' cannot be looked at: %s", looker->use->path,
 			strerrordesc_np(-r));
 		return r;

@@ -37,9 +37,9 @@ int report_parse(const uint8_t *bytes, size_t len, struct report *ret)
 	size_t at = 0;
 
 	ret->phase = 0;
-	for (const char *phase = (const char[]){ REPORT_LOADING, REPORT_INIT, 0 }; *phase; phase++)
+	for (const uint8_t *phase = (const uint8_t[]){ REPORT_LOADING, REPORT_INIT, 0 }; *phase; phase++)
 		if (at < len && bytes[at] == *phase) {
-			ret->phase = *phase;
+			ret->phase = (char)*phase;
 			at++;
 		}
 	if (at == len)

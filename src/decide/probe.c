@@ -121,8 +121,8 @@ static void first_bytes_add(struct byte_set *set, const struct probe *probe, uin
 static void first_bytes_find(struct byte_set *sets)
 {
 	for (size_t i = 0; i < n_probes; i++)
-		for (uint8_t greeting = 0; greeting <= SERVER_BANNER_KINDS; greeting++)
-			first_bytes_add(&sets[i], &probes[i], greeting);
+		for (unsigned greeting = 0; greeting <= SERVER_BANNER_KINDS; greeting++)
+			first_bytes_add(&sets[i], &probes[i], (uint8_t)greeting);
 }
 
 const struct byte_set *probe_first_bytes(const struct probe *probe)

@@ -92,10 +92,8 @@ static bool order_is_free(const char *regex)
 			at++;
 		} else if (*at == '(' && (at[1] == '*' || (at[1] == '?' && !is_plain_group(at + 2)))) {
 			return false;
-		} else if (*at == '+' && at > regex && strchr("+*?}", at[-1])) {
-			return false;
-		} else if (*at == '?' && at > regex && strchr("+*?}", at[-1])) {
-			return false; /* ungreedy already; it would become greedy */
+		} else if ((*at == '+' || *at == '?') && at > regex && strchr("+*?}", at[-1])) {
+			return false; /* with `?' it is ungreedy already, and would become greedy */
 		}
 	}
 	return true;

@@ -314,9 +314,8 @@ static enum step flow_step(struct relay *relay, struct relay_flow *flow)
 static void flow_run(struct relay *relay, struct relay_flow *flow)
 {
 	uint64_t until = flow->bytes + TURN_BYTES;
-	enum step step;
 
-	for (unsigned steps = 0; (step = flow_step(relay, flow)) == STEP_MOVED; steps++) {
+	for (unsigned steps = 0; flow_step(relay, flow) == STEP_MOVED; steps++) {
 		if (flow->bytes >= until || steps >= TURN_BYTES / 1024) {
 			loop_defer(relay->loop, &relay->turn);
 			break;

@@ -21,7 +21,7 @@ struct relay_pool {
 };
 
 uint8_t *relay_pool_take_buffer(struct relay_pool *pool); /* RELAY_BUFFER_SIZE bytes, or NULL */
-void relay_pool_give_buffer(struct relay_pool *pool, uint8_t *buffer);
+void relay_pool_give_buffer(struct relay_pool *pool, uint8_t *bytes);
 
 struct relay_pipe *relay_pool_take_pipe(struct relay_pool *pool); /* NULL: the bound or the kernel's is reached */
 

@@ -8,6 +8,7 @@
  * refuses. Leaves out, with a warning, UDP and entries that an earlier one takes everything from. */
 #include "reader.h"
 #include "sslh_write.h"
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,6 +201,7 @@ static void entries_collect(struct services *services)
 		if (!entry_is_served(services->translation, from))
 			continue;
 		const struct probe_name *probe = probe_find(from);
+		assert(probe); /* or it is not served */
 		bool old = from->probe && setting_count(from->probe) && !setting_text(from->probe);
 		*entry = (struct entry){ .from = from, .probe = probe, .expressions = old ? from->probe : NULL };
 		if (probe->kind == EXPRESSION && !old)

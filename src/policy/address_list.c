@@ -3,6 +3,7 @@
  * Refuses what is no address, told with the line of the file where it stands in one. Everything is in the policy's
  * arena. */
 #include "address_list.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,6 +90,7 @@ bool address_list_read(struct reader *reader, struct arena *arena, const struct 
 	for (size_t i = 0; i < setting_count(at); i++) {
 		const struct setting *item = setting_item(at, i);
 		const char *text = setting_text(item);
+		assert(text); /* the reader lets nothing but strings in here */
 		if (with_unix && strcmp(text, UNIX_CLIENTS) == 0) {
 			ret->unix_clients = true;
 		} else if (strncmp(text, FILE_PREFIX, FILE_PREFIX_LEN) == 0) {

@@ -148,7 +148,7 @@ static void pair_judge(const struct ambiguity *ambiguity, uint32_t built_in, uin
 void ambiguity_warn(struct compiler *compiler)
 {
 	size_t n = compiler->policy->n_protocols;
-	struct ambiguity ambiguity = { .compiler = compiler, .service = malloc((n + 1) * sizeof(uint32_t)) };
+	struct ambiguity ambiguity = { .compiler = compiler, .service = calloc(n + 1, sizeof(uint32_t)) };
 
 	if (!ambiguity.service)
 		abort();

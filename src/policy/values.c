@@ -4,6 +4,7 @@
  * errors come out at once. Owns no memory: settings are the reader's. */
 #include "nearest.h"
 #include "reader.h"
+#include <assert.h>
 #include <libconfig.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +207,7 @@ static bool mode_parse(const struct setting *at, unsigned *ret)
 
 static int choice_find(const char *choices, const char *text)
 {
+	assert(text); /* values_read() lets nothing but strings in here */
 	size_t len = strlen(text);
 	for (int place = 0; *choices; place++) {
 		size_t n = strcspn(choices, " ");

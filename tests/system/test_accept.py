@@ -30,7 +30,7 @@ from accepting import (
     takes_datagrams,
 )
 from harness import IS_ROOT, SOURCE, connect, end_process, process_stat, read_all, read_exactly, slow, wait_until
-from servers import NGINX, SSHD, make_file, output_of, run
+from servers import NGINX, SSHD, make_file, output_of
 
 CONFIG = """
 listen = [ "127.0.0.1:{port}", "[::1]:{port}" ];  workers = {workers};  connect_timeout = {connect_timeout};
@@ -330,7 +330,7 @@ def test_sshd(handing, place):
         one = handing("sshd/ssh.sock", match='"ssh"', more="", workers=1)
         words = sshd.options(one.port) + ["-o", "BindAddress=127.0.0.5"]
         told = output_of(["ssh", *words, "127.0.0.1", "env; echo $SSH_CONNECTION"]).decode()
-        assert f"127.0.0.5 " in told.splitlines()[-1] and f" 127.0.0.1 {one.port}" in told.splitlines()[-1]
+        assert "127.0.0.5 " in told.splitlines()[-1] and f" 127.0.0.1 {one.port}" in told.splitlines()[-1]
         assert "LD_PRELOAD" not in told and "USHER_ACCEPT" not in told, "sessions are no business of ours"
         clients = [subprocess.Popen(["ssh", *words, "127.0.0.1", f"echo {n}"], stdout=subprocess.PIPE,
                                     stdin=subprocess.DEVNULL) for n in range(8)]

@@ -331,7 +331,7 @@ def asks(place, text):
 
 def test_an_access_program_has_the_last_word(guarded, place):
     one = guarded(asks(place, "test $REMOTE_ADDR != 127.0.0.2 -a $USHER_SERVICE = echo -a $USHER_PROTOCOL = hello "
-                              f"-a $TCPLOCALIP = 127.0.0.1 -a '$1' = '$1' -a $2 = two\n"))
+                              "-a $TCPLOCALIP = 127.0.0.1 -a '$1' = '$1' -a $2 = two\n"))
     assert visit(one) and not visit(one, "127.0.0.2")
     (line,) = refusals(one, "access")
     assert line["client"].startswith("127.0.0.2:")

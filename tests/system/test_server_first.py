@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from harness import connect, read_exactly, slow, wait_until
+from harness import read_exactly, slow, wait_until
 
 CONFIG = """
 listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = {decide};  banner_timeout = 0.2;

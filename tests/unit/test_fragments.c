@@ -35,9 +35,11 @@ static int teardown(void **state)
 
 static enum packet_kind take_of(uint32_t id, size_t offset, size_t len, bool more)
 {
-	packet = (struct packet){
-		.from.address = { 1 }, .to.address = { 2 }, .payload = whole + offset % WHOLE, .len = len, .captured = len
-	};
+	packet = (struct packet){ .from.address = { 1 },
+		.to.address = { 2 },
+		.payload = whole + offset % WHOLE,
+		.len = len,
+		.captured = len };
 	packet.fragment.id = id;
 	packet.fragment.offset = offset;
 	packet.fragment.more = more;
