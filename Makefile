@@ -16,7 +16,7 @@ PYTHON ?= /usr/bin/python3
 BUILD ?= build
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all run test test-unit test-system test-sanitize soak bench bench-identifiers accuracy fuzz lint format install uninstall deb test-deb clean packages-%
+.PHONY: all run test test-unit test-system test-sanitize soak bench bench-identifiers bench-accept accuracy fuzz lint format install uninstall deb test-deb clean packages-%
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -66,6 +66,12 @@ bench-identifiers: packages-build
 	@test -e build-bench/build.ninja || meson setup build-bench -Dbuildtype=release >/dev/null
 	@$(MAKE) --no-print-directory BUILD=build-bench all
 	BUILD=build-bench $(PYTHON) bench/identifiers.py
+
+# nginx that accepts from usher (usher-accept), beside nginx itself and a relay.
+bench-accept: packages-build packages-bench
+	@test -e build-bench/build.ninja || meson setup build-bench -Dbuildtype=release >/dev/null
+	@$(MAKE) --no-print-directory BUILD=build-bench all
+	BUILD=build-bench $(PYTHON) bench/accept.py
 
 # Who is what, by usher and by sslh, on tests/corpus. README's table: make accuracy ACCURACY="--readme README.md".
 accuracy: packages-build packages-accuracy

@@ -29,7 +29,7 @@ from accepting import (
     run_accept,
     takes_datagrams,
 )
-from harness import IS_ROOT, SOURCE, connect, end_process, process_stat, read_all, read_exactly, slow, wait_until
+from harness import IS_ROOT, SOURCE, connect, end_process, free_port, process_stat, read_all, read_exactly, slow, wait_until
 from servers import NGINX, SSHD, make_file, output_of
 
 CONFIG = """
@@ -572,8 +572,61 @@ def test_programs_that_it_cannot_work_in_are_refused(place):
     assert refused(program) == f"usher-accept: {program} is linked statically: it loads no library\n"
     program = compiled(place, GO_NOTE + PROGRAM)
     assert refused(program) == f"usher-accept: {program} was written in Go, which makes its system calls itself\n"
+    program = compiled(place, PROGRAM, "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1")
+    assert "is linked with another C library than this library is" in refused(program)
     program = compiled(place, PROGRAM)
     assert run_accept("--listen", "127.0.0.1:80=/run/x.sock", program).returncode == 0
+    script = place / "script"
+    script.write_text(f"#! {compiled(place, PROGRAM, '-static')} -x\n")
+    script.chmod(0o755)
+    assert "is linked statically" in refused(script)
+    elf = bytearray(compiled(place, PROGRAM).read_bytes())
+    elf[4] ^= 3  # the other of 32 and 64 bits
+    (place / "program").write_bytes(elf)
+    assert "is for another kind of machine than this library is" in refused(place / "program")
+
+
+IO_URING = r"""
+#include <arpa/inet.h>
+#include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <stdlib.h>
+
+int main(int argc, char **argv)
+{
+	struct io_uring_params p = { 0 };
+	int ring = syscall(SYS_io_uring_setup, 1, &p), fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(atoi(argv[1])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	if (ring < 0)
+		return puts("no io_uring") < 0;
+	char *sq = mmap(0, p.sq_off.array + 4, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	char *cq = mmap(0, p.cq_off.cqes + 2 * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_CQ_RING);
+	struct io_uring_sqe *sqe = mmap(0, sizeof(*sqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 5))
+		return 1;
+	*sqe = (struct io_uring_sqe){ .opcode = IORING_OP_ACCEPT, .fd = fd };
+	*(unsigned *)(sq + p.sq_off.array) = 0;
+	++*(unsigned *)(sq + p.sq_off.tail);
+	syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, 0, 0);
+	puts(strerror(-((struct io_uring_cqe *)(cq + p.cq_off.cqes))->res));
+}
+"""
+
+
+def test_a_server_that_accepts_by_io_uring_is_told_by_the_kernel(place):
+    program = compiled(place, IO_URING)
+    port = free_port()
+    done = run_accept("--listen", f"127.0.0.1:{port}={place}/x.sock", program, port)
+    if done.stdout == "no io_uring\n":
+        pytest.skip("no io_uring here")
+    assert (done.returncode, done.stdout) == (0, "Operation not supported\n")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root makes such programs")
