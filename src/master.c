@@ -336,7 +336,7 @@ static void control_status(void *context, FILE *to)
 	const struct master *master = context;
 
 	status_write(&(struct status){ master->all, master->serving, master->coming, &master->shared, master->since,
-			     master->ending },
+			     master->ending, program_table_count(master->programs) },
 		to);
 }
 

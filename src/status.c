@@ -117,13 +117,13 @@ void status_write(const struct status *status, FILE *to)
 	const struct generation *serving = status->serving ? status->serving : status->coming;
 
 	fprintf(to,
-		"{\"version\": \"" VERSION
-		"\", \"pid\": %d, \"since\": %jd, \"state\": \"%s\", \"connections\": %u, \"undecided\": %u",
+		"{\"version\": \"" VERSION "\", \"pid\": %d, \"since\": %jd, \"state\": \"%s\", \"connections\": %u, "
+					   "\"undecided\": %u, \"programs\": %zu",
 		(int)getpid(), (intmax_t)status->since,
 		status->ending           ? "ending"
 			: status->coming ? "reloading"
 					 : "serving",
-		limits_live_all(status->shared->limits), limits_undecided(status->shared->limits));
+		limits_live_all(status->shared->limits), limits_undecided(status->shared->limits), status->programs);
 	write_generations(status, to);
 	if (serving) {
 		write_room(serving->policy, to);

@@ -8,6 +8,7 @@ struct status {
 	const struct shared *shared;
 	time_t since;
 	bool ending;
+	size_t programs; /* that run for services, and are counted */
 };
 
 void status_write(const struct status *status, FILE *to);

@@ -159,7 +159,11 @@ class Client:
 
     def connect(self, source="127.0.0.1", proxied=False):
         port = self.ports["port_proxied" if proxied else "port"]
-        sock = socket.create_connection(("127.0.0.1", port), TIMEOUT, (source, 0))
+        sock = socket.socket()
+        sock.settimeout(TIMEOUT)
+        sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+        sock.bind((source, 0))
+        sock.connect(("127.0.0.1", port))
         self.last = sock.getsockname()[1]
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if proxied:
@@ -214,7 +218,7 @@ class Client:
             sock.sendall(b"rude reset 1000\n" + bytes(1000))
             try:
                 if sock.recv(1) == b"":
-                    raise Wrong("a reset came as an orderly end")
+                    raise EOFError("a reset came as an orderly end")  # as the kernel ends what a killed worker had
             except ConnectionResetError:
                 pass
 
@@ -357,7 +361,7 @@ class Soak:
 
         self.harness, self.arguments = harness, arguments
         harness.become_reaper()
-        self.problems, self.balances, self.memory, self.reloads, self.upgrades, self.kills, self.asked = [], [], [], 0, 0, 0, 0
+        self.problems, self.balances, self.memory, self.reloads, self.upgrades, self.kills, self.asked, self.turn = [], [], [], 0, 0, 0, 0, 0
         self.place = harness.new_directory("usher-soak-")
         listener = listening(("127.0.0.1", 0), 4096)
         self.parts = []
@@ -413,24 +417,23 @@ class Soak:
         """Lets all run for so long, reloads meanwhile, and kills workers where that is the time for it."""
         end = time.monotonic() + seconds
         self.go.set()
-        turn = 0
         while time.monotonic() < end:
             time.sleep(min(1.0, max(0, end - time.monotonic())))
-            turn += 1
+            self.turn += 1
             try:
                 self.status()
-                if turn % 2:
+                if self.turn % 2:
                     self.asked += 1
                     self.harness.run_usher("sessions", "-s", self.one.dir / "control", "--json", timeout=20)
             except Wrong as problem:
                 self.problems.append(str(problem))
-            if turn % 20 == 0:
+            if self.turn % 20 == 0:
                 self.one.send_signal(signal.SIGUSR2)
                 self.upgrades += 1
-            elif turn % 4 == 0:
+            elif self.turn % 4 == 0:
                 self.one.send_signal(signal.SIGHUP)
                 self.reloads += 1
-            if self.killing.is_set() and turn % 3 == 0 and self.one.workers:
+            if self.killing.is_set() and self.turn % 3 == 0 and self.one.workers:
                 os.kill(random.choice(self.one.workers), signal.SIGKILL)
                 self.kills += 1
             if self.one.process.poll() is not None:

@@ -23,6 +23,7 @@ SLOWNESS = float(os.environ.get("TEST_SLOWNESS", "1"))
 IS_ROOT = os.geteuid() == 0
 
 PR_SET_CHILD_SUBREAPER = 36
+IP_BIND_ADDRESS_NO_PORT = 24
 
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_stack_use_after_return=1:handle_abort=1",
@@ -120,6 +121,8 @@ def connect(address, timeout=10.0, source=None):
     client.settimeout(slow(timeout))
     try:
         if source:
+            if source[1] == 0:
+                client.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)  # those of bind() are free_port()'s
             client.bind(source)
         client.connect(address)
         if family != socket.AF_UNIX:

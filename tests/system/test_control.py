@@ -125,6 +125,22 @@ def test_every_session_is_listed_of_every_worker(controlled):
         client.close()
 
 
+def test_programs_that_run_are_counted(usher):
+    one = usher("""
+        listen = [ "127.0.0.1:{port}" ];  workers = 1;  control = "{dir}/control";
+        protocols = ( { name = "go"; string = "go"; } );
+        services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; } );
+    """)
+    clients = [one.connect() for _ in range(3)]
+    for client in clients:
+        client.sendall(b"go")
+        assert read_exactly(client, 2) == b"go"
+    assert ask(one, b"status")[0]["programs"] == 3
+    for client in clients:
+        client.close()
+    wait_until(lambda: ask(one, b"status")[0]["programs"] == 0, 5.0, "none")
+
+
 def test_thousands_of_sessions_are_listed(controlled):
     one = controlled(rest="max_undecided_per_source = 0;")
     clients = [one.connect() for _ in range(4000)]
