@@ -15,6 +15,7 @@
 
 #define ANSWER_MAX 2048
 #define WAIT_MS    5000
+#define AT_A_TIME  32
 
 struct idle {
 	in_port_t port;
@@ -57,34 +58,45 @@ static int socket_read_answer(int fd, const char *body)
 	return EMSGSIZE;
 }
 
-/* A connection that has been used once, or -1. */
-static int idle_open(struct idle *idle, unsigned long index)
+static void idle_failed(struct idle *idle, const char *what, int error, int fd)
 {
-	int fd = client_connect(idle->port, index), error;
+	errors_add(&idle->errors, what, error);
+	if (fd >= 0)
+		close(fd);
+}
 
-	if (fd < 0) {
-		errors_add(&idle->errors, "connect", errno);
-		return -1;
-	}
-	error = socket_wait(fd, POLLOUT);
+/* A connection that has sent its request, or -1. */
+static int idle_begin(struct idle *idle, unsigned long index)
+{
+	int fd = client_connect(idle->port, index), error = fd < 0 ? errno : socket_wait(fd, POLLOUT);
+
 	if (error == 0)
 		error = client_error(fd);
 	if (error == 0)
 		error = client_send(fd, idle->request, idle->request_len);
 	if (error == 0)
-		error = socket_read_answer(fd, idle->body);
-	if (error == 0)
 		return fd;
-	errors_add(&idle->errors, "a connection's first answer", error);
-	close(fd);
+	idle_failed(idle, "connect", error, fd);
 	return -1;
 }
 
-/* From `open` to `count`; returns how many there are then. */
+/* From `open` to `count`, some at a time; returns how many there are then. */
 static size_t idle_open_more(struct idle *idle, int *fds, size_t open, size_t count)
 {
-	while (open < count && (fds[open] = idle_open(idle, open)) >= 0)
-		open++;
+	while (open < count && idle->errors.count == 0) {
+		size_t begun = open, until = open + AT_A_TIME < count ? open + AT_A_TIME : count;
+
+		while (begun < until && (fds[begun] = idle_begin(idle, begun)) >= 0)
+			begun++;
+		for (; open < begun; open++) {
+			int error = socket_read_answer(fds[open], idle->body);
+			if (error == 0)
+				continue;
+			for (; begun > open; begun--)
+				idle_failed(idle, "a connection's first answer", error, fds[begun - 1]);
+			break;
+		}
+	}
 	return open;
 }
 

@@ -231,7 +231,8 @@ static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
 		return STEP_MOVED;
 
 	ssize_t put;
-	bool last = flow->hung_up && got < RELAY_BUFFER_SIZE; /* EOF comes next, and can leave in the same packet */
+	bool last = flow->hung_up && !flow->broken &&
+		got < RELAY_BUFFER_SIZE; /* EOF comes next, and can leave in the same packet */
 	do
 		put = side_write(flow_sink(relay, flow), shared, (size_t)got, last);
 	while (put < 0 && errno == EINTR);
@@ -374,6 +375,8 @@ static void flow_source_events(struct relay_flow *flow, uint32_t events)
 		flow->readable = true;
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		flow->hung_up = true;
+	if (events & EPOLLERR)
+		flow->broken = true;
 }
 
 static void flow_sink_events(struct relay_flow *flow, uint32_t events)

@@ -52,6 +52,7 @@ struct relay_flow {
 	bool readable : 1;       /* since the last EAGAIN */
 	bool writable : 1;
 	bool hung_up : 1; /* the source announced its end: a short read does not mean that it is empty */
+	bool broken : 1;  /* by a reset, it seems: what came before it must leave at once */
 	bool ended : 1;   /* the source said EOF */
 	bool told : 1;    /* and the sink was told */
 	bool discard : 1; /* the sink takes no more: what still comes is read and dropped */

@@ -3,6 +3,7 @@
 import os
 import random
 import select
+import signal
 import socket
 import threading
 import time
@@ -177,6 +178,22 @@ def test_a_reset_after_a_half_close_arrives_as_a_reset(relay, backend, who, befo
     else:
         assert how_it_ends(other) == "reset"
     assert relay.wait_connections(1)[0]["end"] == f"{who}-reset"
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_what_was_said_before_a_reset_arrives(relay, backend, who):
+    """Both are seen at once: what is held back for a FIN must not wait for one here."""
+    client, server = pair(relay, backend)
+    breaker, other = (client, server) if who == "client" else (server, client)
+    workers = list(relay.workers)
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    breaker.sendall(b"last words")
+    reset(breaker)
+    for worker in workers:
+        os.kill(worker, signal.SIGCONT)
+    assert read_exactly(other, 10) == b"last words"
+    assert how_it_ends(other) == "reset"
 
 
 def test_a_reset_while_data_flows_at_full_speed(relay, backend):
