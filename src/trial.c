@@ -7,6 +7,7 @@
 #include "generation.h"
 #include "log.h"
 #include "program_table.h"
+#include "shared_memory.h"
 #include "takeover.h"
 #include "worker.h"
 #include <errno.h>
@@ -108,9 +109,14 @@ static int trial_serve(struct trial *trial, struct policy *policy)
 
 static int trial_prepare(struct trial *trial)
 {
-	int limits_fd = -1, counters_fd = -1;
+	int page_fd = -1, limits_fd = -1, counters_fd = -1;
+	void *page;
 
-	int error = limits_new(&trial->shared.limits, &limits_fd);
+	int error = shared_memory_map(&page_fd, sizeof(*trial->shared.page), &page);
+	if (error == 0) {
+		trial->shared.page = page;
+		error = limits_new(&trial->shared.limits, &limits_fd);
+	}
 	if (error == 0)
 		error = counters_new(&trial->shared.counters, &counters_fd);
 	fd_raise_limit();

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from harness import BINARY, connect, count_fds, read_all, read_exactly, slow, wait_until
+from harness import BINARY, BUILD, connect, count_fds, read_all, read_exactly, slow, wait_until
 from peers import Backend, close_opened, exchange, fill, how_it_ends, pair
 from test_migration import SERVICES, ask, load_and_nobody_notices
 
@@ -97,6 +97,16 @@ def test_sigusr2_and_the_command_do_the_same(copied, backend):
     done = subprocess.run([BINARY, "upgrade", "-s", one.dir / "control"], capture_output=True, text=True, timeout=slow(20),
                           check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "upgraded\n", "")
+    exchange(client, server, 1000, 1000)
+
+
+def test_with_a_module_that_is_loaded_in_the_trial_too(copied, backend, place):
+    """What a worker tells the master of a module must have a place there as well."""
+    shutil.copy(BUILD / "tests/modules/odd_sound.so", place / "module.so")
+    (place / "module.so").chmod(0o755)
+    one = copied(SERVICES.replace("services = (", f'identifiers = ( {{ module = "{place}/module.so"; }} );\nservices = (', 1))
+    client, server = pair(one, backend)
+    succeed(one)
     exchange(client, server, 1000, 1000)
 
 
