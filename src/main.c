@@ -1,6 +1,7 @@
 /* usher: one port, many services. This file only finds the subcommand. */
 #include "command.h"
 #include "process.h"
+#include "sandbox.h"
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,7 +61,7 @@ static int print_usage(FILE *to)
 static int print_version(void)
 {
 	puts("usher " VERSION);
-	puts("built with: libconfig, pcre2, nghttp2, libcrypto, c-ares, libcap, jansson, libpcap"
+	puts("built with: libconfig, pcre2, nghttp2, libcrypto, c-ares, libcap, libseccomp, jansson, libpcap"
 #ifdef HAVE_LIBSYSTEMD
 	     ", libsystemd"
 #endif
@@ -68,6 +69,9 @@ static int print_version(void)
 	     ", libwrap"
 #endif
 	);
+	char sandbox[128];
+	sandbox_describe(sandbox, sizeof(sandbox));
+	printf("sandbox here: %s\n", sandbox);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "pidfile.h"
 #include "privileges.h"
 #include "process.h"
+#include "sandbox.h"
 #include "transparent.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -154,6 +155,8 @@ static void master_generation_ready(struct generation *generation)
 	master_reload_again(master);
 	if (before)
 		return;
+	if (sandbox_missing())
+		log_notice("sandbox: %s", sandbox_missing());
 	if (master->options->serving)
 		master->options->serving(generation->policy);
 	process_ready(master->ready_fd);

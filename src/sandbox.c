@@ -79,190 +79,47 @@ char *sandbox_refused_name(uint32_t number)
  * function of the C library makes is its own business and changes with its versions: all of them are listed. */
 
 /* What every process of ours needs of its memory, its time and its end. */
-static const char *const common_calls[] = {
-	/* memory */
-	"brk",
-	"munmap",
-	"mremap",
-	"madvise",
+static const char *const common_calls[] = { "brk", "munmap", "mremap", "madvise",
 	/* descriptors that are open */
-	"read",
-	"readv",
-	"pread64",
-	"write",
-	"writev",
-	"pwrite64",
-	"close",
-	"lseek",
-	"_llseek",
-	"fstat",
-	"fstat64",
-	"sendmmsg",
-	"recvmmsg",
-	"recv",
-	"recvfrom",
-	"recvmsg",
-	"getsockopt",
-	"getsockname",
-	"getpeername",
-	"shutdown",
+	"read", "pread64", "write", "writev", "pwrite64", "close", "lseek", "_llseek", "recv", "recvfrom", "recvmsg",
+	"getsockopt", "getsockname", "getpeername", "shutdown",
 	/* waiting */
-	"poll",
-	"ppoll",
-	"ppoll_time64",
-	"select",
-	"pselect6",
-	"pselect6_time64",
-	"_newselect",
-	"restart_syscall",
-	"futex",
-	"futex_time64",
-	"nanosleep",
-	"clock_nanosleep",
-	"clock_nanosleep_time64",
-	"sched_yield",
+	"poll", "ppoll", "ppoll_time64", "restart_syscall", "futex", "futex_time64", "nanosleep", "clock_nanosleep",
+	"clock_nanosleep_time64", "sched_yield",
 	/* time, chance, who one is */
-	"clock_gettime",
-	"clock_gettime64",
-	"clock_getres",
-	"clock_getres_time64",
-	"gettimeofday",
-	"time",
-	"getrandom",
-	"getpid",
-	"gettid",
-	"getppid",
-	"getuid",
-	"getuid32",
-	"geteuid",
-	"geteuid32",
-	"getgid",
-	"getgid32",
-	"getegid",
-	"getegid32",
-	"uname",
-	"sysinfo",
-	"getrusage",
-	"getcpu",
-	"rseq",
-	"membarrier",
+	"clock_gettime", "clock_gettime64", "clock_getres", "clock_getres_time64", "gettimeofday", "time",
+	"getrandom", "getpid", "gettid", "getppid", "getuid", "getuid32", "geteuid", "geteuid32", "getgid",
+	"getgid32", "getegid", "getegid32", "uname", "sysinfo", "getrusage", "getcpu", "rseq", "membarrier",
 	/* signals and the end */
-	"rt_sigprocmask",
-	"rt_sigreturn",
-	"sigreturn",
-	"sigaltstack",
-	"exit",
-	"exit_group",
-};
+	"rt_sigprocmask", "rt_sigreturn", "sigreturn", "sigaltstack", "exit", "exit_group" };
 
-static const char *const worker_calls[] = {
-	"epoll_create1",
-	"epoll_ctl",
-	"epoll_wait",
-	"epoll_pwait",
-	"epoll_pwait2",
-	"epoll_wait_old",
-	"accept4",
-	"connect",
-	"socketpair",
-	"splice",
-	"tee",
-	"vmsplice",
-	"pipe2",
-	"close_range",
-	"dup",
-	"dup3",
-	"eventfd2",
-	"timerfd_create",
-	"timerfd_settime",
-	"timerfd_gettime",
-	"ftruncate",
-	"ftruncate64",
-};
+static const char *const worker_calls[] = { "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2",
+	"accept4", "connect", "socketpair", "splice", "pipe2" };
 
 static const char *const logger_calls[] = { "connect" };
 
-static const char *const resolver_calls[] = {
-	"connect",
-	"bind",
-	"openat",
-	"open",
-	"openat2",
-	"stat",
-	"stat64",
-	"newfstatat",
-	"fstatat64",
-	"statx",
-	"access",
-	"faccessat",
-	"faccessat2",
-	"readlink",
-	"readlinkat",
-	"getdents64",
-};
+static const char *const resolver_calls[] = { "connect", "openat", "open", "fstat", "fstat64", "stat", "stat64",
+	"newfstatat", "fstatat64", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat",
+	"sendmmsg" };
 
 /* What a sanitizer's report needs to name the lines: files, and a program that reads them. */
-static const char *const sanitizer_calls[] = {
-	"openat",
-	"open",
-	"stat",
-	"newfstatat",
-	"statx",
-	"access",
-	"readlink",
-	"readlinkat",
-	"getdents64",
-	"mmap",
-	"mprotect",
-	"prctl",
-	"clone",
-	"clone3",
-	"fork",
-	"vfork",
-	"execve",
-	"wait4",
-	"waitid",
-	"dup2",
-	"dup3",
-	"pipe2",
-	"kill",
-	"tgkill",
-	"fcntl",
-	"ioctl",
-	"getcwd",
-	"rt_sigaction",
-	"sched_getaffinity",
-	"prlimit64",
-	"ptrace",
-	"set_robust_list",
-	"unlink",
-	"getrlimit",
-	"close_range",
-};
+static const char *const sanitizer_calls[] = { "openat", "open", "stat", "newfstatat", "statx", "access", "readlink",
+	"readlinkat", "getdents64", "mmap", "mprotect", "prctl", "clone", "clone3", "fork", "vfork", "execve",
+	"wait4", "waitid", "dup2", "dup3", "pipe2", "kill", "tgkill", "fcntl", "ioctl", "getcwd", "rt_sigaction",
+	"sched_getaffinity", "prlimit64", "ptrace", "set_robust_list", "unlink", "getrlimit", "close_range" };
 
 struct option {
 	int level, name;
 };
 
-static const struct option worker_options[] = {
-	{ SOL_SOCKET, SO_LINGER },
-	{ SOL_SOCKET, SO_KEEPALIVE },
-	{ SOL_SOCKET, SO_REUSEADDR },
-	{ SOL_SOCKET, SO_RCVLOWAT },
-	{ SOL_SOCKET, SO_RCVBUF },
-	{ SOL_SOCKET, SO_SNDBUF },
-	{ IPPROTO_TCP, TCP_NODELAY },
-	{ IPPROTO_TCP, TCP_KEEPIDLE },
-	{ IPPROTO_TCP, TCP_KEEPINTVL },
-	{ IPPROTO_TCP, TCP_KEEPCNT },
-	{ IPPROTO_TCP, TCP_QUICKACK },
-	{ IPPROTO_TCP, TCP_CORK },
-	{ IPPROTO_TCP, TCP_USER_TIMEOUT },
-	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT },
-};
+static const struct option worker_options[] = { { SOL_SOCKET, SO_LINGER }, { SOL_SOCKET, SO_KEEPALIVE },
+	{ SOL_SOCKET, SO_REUSEADDR }, { SOL_SOCKET, SO_RCVLOWAT }, { SOL_SOCKET, SO_RCVBUF },
+	{ SOL_SOCKET, SO_SNDBUF }, { IPPROTO_TCP, TCP_NODELAY }, { IPPROTO_TCP, TCP_KEEPIDLE },
+	{ IPPROTO_TCP, TCP_KEEPINTVL }, { IPPROTO_TCP, TCP_KEEPCNT }, { IPPROTO_TCP, TCP_QUICKACK },
+	{ IPPROTO_TCP, TCP_CORK }, { IPPROTO_TCP, TCP_USER_TIMEOUT }, { IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT } };
 
-static const int descriptor_commands[] = { F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD, F_DUPFD_CLOEXEC, F_GETPIPE_SZ,
-	F_SETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS };
+static const int descriptor_commands[] = { F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ,
+	F_SETPIPE_SZ };
 
 /* TCGETS is how the C library asks whether a stream is a terminal. */
 static const unsigned long worker_requests[] = { SIOCOUTQ, FIONREAD, FIONBIO, TCGETS, TIOCGWINSZ, TIOCGPTN };
@@ -562,9 +419,22 @@ void sandbox_describe(char *buf, size_t size)
 	int abi = landlock_abi();
 
 	if (SANITIZED)
-		snprintf(buf, size, "seccomp, with holes for a sanitizer; no Landlock");
+		snprintf(buf, size, "seccomp with holes for a sanitizer, no Landlock");
 	else if (abi > 0)
-		snprintf(buf, size, "seccomp, Landlock ABI %d%s", abi, abi < 4 ? " (ports not limited)" : "");
+		snprintf(buf, size, "seccomp, Landlock ABI %d", abi);
 	else
-		snprintf(buf, size, "seccomp; this kernel has no Landlock");
+		snprintf(buf, size, "seccomp, no Landlock");
+}
+
+const char *sandbox_missing(void)
+{
+	int abi = landlock_abi();
+
+	if (SANITIZED)
+		return "built with a sanitizer: the list of system calls has holes for it, and there is no Landlock";
+	if (abi < 1)
+		return "no Landlock here: files and ports are left to the list of system calls, which knows no ports";
+	if (abi < 4)
+		return "Landlock knows no ports here: a worker that was taken over could connect to any";
+	return NULL;
 }

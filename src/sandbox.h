@@ -14,5 +14,7 @@ int sandbox_enter_resolver(void);
 /* "openat"; NULL where nothing was refused. Of the running machine's architecture. The caller frees it. */
 char *sandbox_refused_name(uint32_t refused);
 
-/* What the running kernel and this build make of it, for people: "seccomp, Landlock ABI 6". */
+/* What the running kernel and this build make of it, for people: "seccomp, Landlock ABI 6"; and what is missing (NULL: nothing that
+ * usher would use). */
 void sandbox_describe(char *buf, size_t size);
+const char *sandbox_missing(void);

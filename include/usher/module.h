@@ -42,8 +42,9 @@
  * the same probes.
  *
  * A worker is one thread that serves thousands of connections, and a probe runs in it. So a probe must not
- * wait for anything, nor take long: microseconds. After init a module must not open files or sockets, as the
- * sandbox may end the worker for it. At no time may a module start processes or threads, change signal
+ * wait for anything, nor take long: microseconds. After init a module must not open files or sockets, nor make any
+ * other system call than those of malloc() and clock_gettime(): the sandbox ends the worker for it, and the log names
+ * the call and the probe. At no time may a module start processes or threads, change signal
  * handlers, signal masks or the working directory, write to descriptors that it did not open, or end the
  * process. A probe that crashes takes the worker's connections with it: the worker is replaced and the log
  * names the probe.
