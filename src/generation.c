@@ -21,6 +21,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -418,23 +419,34 @@ static void worker_process_restart(struct timer *timer)
 	worker_process_start(container_of(timer, struct worker_process, restart));
 }
 
+/* "was killed by signal 31 (Bad system call: openat)" */
+static void describe_end(char *buf, size_t size, int status, _Atomic uint32_t *refused)
+{
+	char *call = sandbox_refused_name(atomic_exchange(refused, 0));
+
+	if (WIFSIGNALED(status))
+		snprintf(buf, size, "was killed by signal %d (%s%s%s)", WTERMSIG(status), strsignal(WTERMSIG(status)),
+			call ? ": " : "", call ? call : "");
+	else
+		snprintf(buf, size, "ended with status %d", WEXITSTATUS(status));
+	free(call);
+}
+
 static void worker_process_log_end(const struct worker_process *worker, int status)
 {
 	const struct generation *generation = worker->generation;
 	char place[512] = "";
 	uint32_t running = atomic_load(&generation->shared->page->running[worker->slot]);
 	const char *in = policy_module_running(generation->policy, running, place, sizeof(place)) ? " in " : "";
+	char how[128];
 
-	char *call = sandbox_refused_name(atomic_load(&generation->shared->page->refused[worker->slot]));
-
+	if (status == 0)
+		return;
+	describe_end(how, sizeof(how), status, &generation->shared->page->refused[worker->slot]);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && generation->is_killed)
 		log_debug("worker %d was ended", worker->pid);
-	else if (WIFSIGNALED(status))
-		log_error("worker %d was killed by signal %d (%s%s%s)%s%s", worker->pid, WTERMSIG(status),
-			strsignal(WTERMSIG(status)), call ? ": " : "", call ? call : "", in, place);
-	else if (WEXITSTATUS(status))
-		log_error("worker %d ended with status %d%s%s", worker->pid, WEXITSTATUS(status), in, place);
-	free(call);
+	else
+		log_error("worker %d %s%s%s", worker->pid, how, in, place);
 }
 
 static void worker_process_died(struct worker_process *worker, int status)
@@ -472,7 +484,8 @@ static int generation_start_resolver(struct generation *generation)
 {
 	const struct policy *policy = generation->policy;
 	return resolver_start(&generation->resolver, policy->names, policy->n_names, generation->resolved,
-		generation->log_fd, &policy->log, policy->drop_identity, policy->uid, policy->gid);
+		generation->log_fd, &policy->log, policy->drop_identity, policy->uid, policy->gid,
+		&generation->shared->page->refused_resolver);
 }
 
 static void generation_restart_resolver(struct timer *timer)
@@ -482,12 +495,15 @@ static void generation_restart_resolver(struct timer *timer)
 		loop_timer(generation->loop, timer, generation->loop->now_us + RESOLVER_RESTART_US);
 }
 
-static void generation_resolver_died(struct generation *generation)
+static void generation_resolver_died(struct generation *generation, int status)
 {
+	char how[128];
+
 	generation->resolver = 0;
 	if (generation->state == GENERATION_RETIRING)
 		return;
-	log_error("the resolver died and is started again");
+	describe_end(how, sizeof(how), status, &generation->shared->page->refused_resolver);
+	log_error("the resolver died and is started again: it %s", how);
 	loop_timer(generation->loop, &generation->resolver_restart, generation->loop->now_us + RESOLVER_RESTART_US);
 }
 
@@ -659,7 +675,7 @@ bool generation_reap(struct generation *generation, pid_t pid, int status)
 		return true;
 	bool found = pid == generation->resolver;
 	if (found)
-		generation_resolver_died(generation);
+		generation_resolver_died(generation, status);
 	for (unsigned i = 0; !found && i < generation->n_workers; i++) {
 		found = generation->workers[i].pid == pid;
 		if (found)

@@ -329,7 +329,7 @@ static struct resolver *resolver_new(const char *const *names, size_t n, struct 
 }
 
 int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct resolved *table, int log_fd,
-	const struct log_settings *log, bool drop, uid_t uid, gid_t gid)
+	const struct log_settings *log, bool drop, uid_t uid, gid_t gid, _Atomic uint32_t *ret_refused)
 {
 	pid_t master = getpid();
 	pid_t pid = fork();
@@ -354,7 +354,7 @@ int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct re
 		log_error("the resolver cannot start: %s", ares_strerror(status));
 		_exit(1);
 	}
-	error = sandbox_enter_resolver();
+	error = sandbox_enter_resolver(ret_refused);
 	if (error < 0) {
 		log_error("the resolver cannot start: %s", strerror(-error));
 		_exit(1);

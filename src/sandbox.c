@@ -99,8 +99,8 @@ static const char *const worker_calls[] = { "epoll_create1", "epoll_ctl", "epoll
 static const char *const logger_calls[] = { "connect" };
 
 static const char *const resolver_calls[] = { "connect", "openat", "open", "fstat", "fstat64", "stat", "stat64",
-	"newfstatat", "fstatat64", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat",
-	"sendmmsg" };
+	"newfstatat", "fstatat64", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "send",
+	"sendto", "sendmsg", "sendmmsg" };
 
 /* What a sanitizer's report needs to name the lines: files, and a program that reads them. */
 static const char *const sanitizer_calls[] = { "openat", "open", "stat", "newfstatat", "statx", "access", "readlink",
@@ -123,7 +123,7 @@ static const int descriptor_commands[] = { F_GETFD, F_SETFD, F_GETFL, F_SETFL, F
 
 /* TCGETS is how the C library asks whether a stream is a terminal. */
 static const unsigned long worker_requests[] = { SIOCOUTQ, FIONREAD, FIONBIO, TCGETS, TIOCGWINSZ, TIOCGPTN };
-static const unsigned long resolver_requests[] = { FIONREAD, FIONBIO, TCGETS, SIOCGIFNAME };
+static const unsigned long resolver_requests[] = { FIONREAD, FIONBIO, TCGETS, SIOCGIFNAME, SIOCGIFINDEX };
 
 /* ---- building the filter ---------------------------------------------------------------------------------------------- */
 
@@ -212,7 +212,6 @@ static void allow_common(struct filter *filter)
 {
 	allow_all(filter, common_calls, sizeof(common_calls) / sizeof(common_calls[0]));
 	allow_memory(filter);
-	allow_sending(filter);
 	for (size_t i = 0; i < sizeof(descriptor_commands) / sizeof(descriptor_commands[0]); i++) {
 		allow_value(filter, "fcntl", 1, (uint64_t)descriptor_commands[i]);
 		allow_value(filter, "fcntl64", 1, (uint64_t)descriptor_commands[i]);
@@ -261,6 +260,7 @@ static int enter_worker_calls(const struct policy *policy, _Atomic uint32_t *ret
 	if (error < 0)
 		return error;
 	allow_all(&filter, worker_calls, sizeof(worker_calls) / sizeof(worker_calls[0]));
+	allow_sending(&filter);
 	allow_socket(&filter, AF_INET, SOCK_STREAM);
 	allow_socket(&filter, AF_INET6, SOCK_STREAM);
 	allow_socket(&filter, AF_UNIX, SOCK_STREAM);
@@ -280,6 +280,7 @@ static int enter_logger_calls(void)
 	if (error < 0)
 		return error;
 	allow_all(&filter, logger_calls, sizeof(logger_calls) / sizeof(logger_calls[0]));
+	allow_sending(&filter);
 	allow_socket(&filter, AF_UNIX, SOCK_STREAM);
 	allow_socket(&filter, AF_UNIX, SOCK_DGRAM);
 	/* Older C libraries look after SIGPIPE in syslog(). */
@@ -289,7 +290,7 @@ static int enter_logger_calls(void)
 	return filter_enter(&filter, NULL);
 }
 
-static int enter_resolver_calls(void)
+static int enter_resolver_calls(_Atomic uint32_t *ret_refused)
 {
 	static const int families[] = { AF_INET, AF_INET6, AF_UNIX };
 	struct filter filter;
@@ -304,7 +305,7 @@ static int enter_resolver_calls(void)
 	}
 	allow(&filter, "setsockopt", 0, NULL);
 	allow_requests(&filter, resolver_requests, sizeof(resolver_requests) / sizeof(resolver_requests[0]));
-	return filter_enter(&filter, NULL);
+	return filter_enter(&filter, ret_refused);
 }
 
 /* ---- the rest --------------------------------------------------------------------------------------------------------- */
@@ -397,7 +398,7 @@ int sandbox_enter_logger(void)
 }
 
 /* /etc/resolv.conf is a link into /run on many machines, to a file that comes and goes with its folder. */
-int sandbox_enter_resolver(void)
+int sandbox_enter_resolver(_Atomic uint32_t *ret_refused)
 {
 	static const char *const readable[] = { "/etc", "/run", "/var/run", "/usr/lib", "/dev/urandom" };
 
@@ -411,7 +412,7 @@ int sandbox_enter_resolver(void)
 				.limits_bind = true,
 			},
 			landlock_abi());
-	return error < 0 ? error : enter_resolver_calls();
+	return error < 0 ? error : enter_resolver_calls(ret_refused);
 }
 
 void sandbox_describe(char *buf, size_t size)

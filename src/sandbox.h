@@ -9,7 +9,7 @@
  * written to `ret_refused` (its number and 1, so that 0 is none; NULL: not wanted), which the master can read. */
 int sandbox_enter_worker(const struct policy *policy, _Atomic uint32_t *ret_refused);
 int sandbox_enter_logger(void);
-int sandbox_enter_resolver(void);
+int sandbox_enter_resolver(_Atomic uint32_t *ret_refused);
 
 /* "openat"; NULL where nothing was refused. Of the running machine's architecture. The caller frees it. */
 char *sandbox_refused_name(uint32_t refused);

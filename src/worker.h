@@ -20,6 +20,7 @@ struct shared_page {
 	_Atomic uint64_t next_connection;
 	_Atomic uint32_t running[LIMITS_SLOTS_MAX]; /* the module's function that a worker is in: module_hooks */
 	_Atomic uint32_t refused[LIMITS_SLOTS_MAX]; /* the system call that ended it: sandbox_enter_worker() */
+	_Atomic uint32_t refused_resolver;          /* likewise, the last one's */
 };
 
 struct shared {

@@ -193,7 +193,7 @@ static void play_start(struct play *play, const char *const *names, size_t n)
 	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
 	play->log = ends[0];
 	assert_int_equal(resolver_start(&play->resolver, names, n, play->table, ends[1], &settings, geteuid() == 0,
-				 65534, 65534),
+				 65534, 65534, NULL),
 		0);
 	close(ends[1]);
 }
@@ -409,7 +409,7 @@ static void it_ends_with_its_master(void **state)
 		struct resolved *table;
 		struct address addresses[RESOLVED_ADDRESSES_MAX];
 		if (resolved_new(&table, 1) < 0 ||
-			resolver_start(&resolver, names, 1, table, STDERR_FILENO, &settings, false, 0, 0) < 0)
+			resolver_start(&resolver, names, 1, table, STDERR_FILENO, &settings, false, 0, 0, NULL) < 0)
 			_exit(1);
 		while (resolved_read(table, 0, 1, addresses) == 0)
 			usleep(1000);

@@ -388,7 +388,7 @@ static int resolve(void *context)
 {
 	char line[256];
 
-	EXPECT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && sandbox_enter_resolver() == 0);
+	EXPECT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && sandbox_enter_resolver(NULL) == 0);
 	FILE *file = fopen("/etc/hosts", "r");
 	EXPECT(file && fgets(line, sizeof(line), file) && fclose(file) == 0);
 	EXPECT(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP) >= 0);
