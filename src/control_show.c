@@ -19,10 +19,10 @@ static bool is_printable(char c)
 static struct shown shown(const char *text)
 {
 	struct shown ret;
-	size_t len = 0;
+	size_t len = strnlen(text, sizeof(ret.text) - 1);
 
-	for (; text[len] && len < sizeof(ret.text) - 1; len++)
-		ret.text[len] = is_printable(text[len]) ? text[len] : '?';
+	for (size_t i = 0; i < len; i++)
+		ret.text[i] = is_printable(text[i]) ? text[i] : '?';
 	ret.text[len] = '\0';
 	return ret;
 }

@@ -116,9 +116,10 @@ int spawn_program(const struct spawn *spawn, pid_t *ret_pid)
 	/* What fork() costs grows with the caller's memory. The child writes to nothing but `error`, and calls what is safe in a
 	 * signal handler. NOLINTNEXTLINE(clang-analyzer-security.insecureAPI.vfork) */
 	pid_t pid = vfork();
-	if (pid == 0)
-		child_run(spawn,
-			&error); /* NOLINT(clang-analyzer-unix.Vfork): it executes or exits, and never returns */
+	if (pid == 0) {
+		/* It executes or exits, and never returns. NOLINTNEXTLINE(clang-analyzer-unix.Vfork) */
+		child_run(spawn, &error);
+	}
 	if (pid < 0)
 		error = -errno;
 	sigprocmask(SIG_SETMASK, &before, NULL);

@@ -200,7 +200,7 @@ int trie_insert(struct trie *trie, const void *literal, size_t len, uint32_t ran
 		return -ENOMEM;
 	/* Nothing can fail any more: the same way again, to lower what lies below each node. */
 	struct node *node = trie->root;
-	while (node && bytes < end) {
+	while (bytes < end) {
 		node->below = lower(node->below, rank);
 		node = *node_child(node, bytes[0]);
 		bytes += 1 + node->label_len;

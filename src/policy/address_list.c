@@ -103,6 +103,7 @@ bool address_list_read(struct reader *reader, struct arena *arena, const struct 
 	ret->set = address_set_keep(list.set, arena);
 	address_set_free(list.set);
 	ret->text = setting_list_text(arena, at);
+	assert(ret->text);
 	if (strstr(ret->text, FILE_PREFIX))
 		ret->text = arena_printf(arena, "%s (%zu entries in all)", ret->text, address_set_count(ret->set));
 	return !list.wrong;
