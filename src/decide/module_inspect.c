@@ -296,6 +296,7 @@ static int watcher_run(struct watcher *watcher, struct module_use *use, unsigned
 {
 	watcher->deadline_ms = clock_ms() + limit_ms;
 	int r = watcher_read(watcher);
+	/* The caller frees what the watcher has. NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 	int parsed = report_parse(watcher->bytes, watcher->len, &watcher->report);
 	watcher_reap(watcher, r == 0 && parsed == -EAGAIN);
 	if (parsed == 0)
