@@ -34,11 +34,12 @@ def text_of(found, picture_path):
             for name in NAMES if name in found["medians"]]
     held = [[bar["what"], bar["wanted"], f"{bar['found']:.2f}", "yes" if bar["held"] else "no"]
             for bar in found["bars"] if bar["found"] is not None]
-    lost = sorted({f"{NAMES.get(name, name)}: {key}" for name, key in (entry.split() for entry in found["invalid"])})
-    parts = [f"![CPU time and memory of usher and its peers]({picture_path})\n", found["conditions"] + "\n",
+    busy = max(found["busy"], default=0)
+    parts = [f"![CPU time and memory of usher and its peers]({picture_path})\n",
+             f"{found['conditions']} Other programs used up to {busy:.0%} of the machine just before a round.\n",
              report.table("", ["", *(title for title, *_ in COLUMNS)], rows).lstrip("\n"),
              report.table("", ["what was wanted", "", "found", "held"], held).lstrip("\n")]
-    if lost:
+    if found["invalid"]:
         parts.append("A figure that is left out was taken while answers were lost or wrong.\n")
     return "\n".join(parts)
 
