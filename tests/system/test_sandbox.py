@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 import socket
+import subprocess
 
 import pytest
 from harness import BUILD, BINARY, IS_ROOT, free_port, wait_until
