@@ -71,6 +71,19 @@ static int trial_watch_children(struct trial *trial)
 	return fd < 0 ? -errno : loop_watch(&trial->loop, &trial->signals, fd, EPOLLIN);
 }
 
+/* Its own children alone are waited for, and they have been killed. */
+static void trial_end(struct trial *trial)
+{
+	struct generation *generation = trial->generation;
+	int status;
+
+	generation_kill(generation);
+	for (pid_t pid; !generation_over(generation) && (pid = waitpid(-1, &status, 0)) > 0;)
+		generation_reap(generation, pid, status);
+	if (generation_over(generation))
+		generation_free(generation);
+}
+
 static int trial_serve(struct trial *trial, struct policy *policy)
 {
 	struct generation *generation = calloc(1, sizeof(*generation));
@@ -103,7 +116,7 @@ static int trial_serve(struct trial *trial, struct policy *policy)
 	int error = generation_start(generation);
 	if (error == 0)
 		error = loop_run(&trial->loop);
-	generation_kill(generation);
+	trial_end(trial);
 	return error;
 }
 
