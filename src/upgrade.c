@@ -13,8 +13,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 static void upgrade_out_of_time(struct timer *timer);
 static void upgrade_read(struct watch *watch, uint32_t events);
 

@@ -90,11 +90,13 @@ static bool order_is_free(const char *regex)
 			if (at[1] == 'Q' || at[1] == 'K')
 				return false;
 			at++;
-		} else if (*at == '(' && (at[1] == '*' || (at[1] == '?' && !is_plain_group(at + 2)))) {
-			return false;
-		} else if ((*at == '+' || *at == '?') && at > regex && strchr("+*?}", at[-1])) {
-			return false; /* with `?' it is ungreedy already, and would become greedy */
+			continue;
 		}
+		if (*at == '(' && (at[1] == '*' || (at[1] == '?' && !is_plain_group(at + 2))))
+			return false;
+		/* With `?' it is ungreedy already, and would become greedy. */
+		if ((*at == '+' || *at == '?') && at > regex && strchr("+*?}", at[-1]))
+			return false;
 	}
 	return true;
 }
