@@ -140,7 +140,7 @@ def play_rounds(bench, arguments):
 def title(arguments, cores):
     where = "mux on a core of its own" if cores.pinned else "no pinning"
     return (f"{arguments.rounds} rounds of {arguments.seconds:g} s, medians; {len(cores.all)} cores, {where}; "
-            f"{network.described()}; Linux {platform.release()}. Ratios travel, absolute figures do not.")
+            f"{network.described()}; Linux {'.'.join(platform.release().split('.')[:2])}. Ratios travel, absolute figures do not.")
 
 
 def measure_once(bench, arguments):
