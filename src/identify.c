@@ -149,6 +149,7 @@ struct identification *identify(struct identifiers *identifiers, const struct ev
 		return NULL;
 	}
 	identification_ask(identification);
+	/* There is an identifier to ask, so it has not ended. NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 	return identification;
 }
 
