@@ -44,7 +44,7 @@ struct control_hooks {
 	/* Asks every worker, each with a file of its own; returns how many were asked, at most CONTROL_PARTS_MAX. */
 	unsigned (*report)(void *context, const struct message *request, int *files);
 	void (*drain)(void *context);
-	int (*reload)(void *context);  /* 0: it has begun, control_reloaded() says how it went; or -errno */
+	int (*reload)(void *context); /* 0: it has begun, control_reloaded() says how it went; or -errno */
 	void (*log_level)(void *context, unsigned level);
 	int (*upgrade)(void *context); /* likewise; control_upgraded() */
 };

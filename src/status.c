@@ -118,7 +118,7 @@ void status_write(const struct status *status, FILE *to)
 
 	fprintf(to,
 		"{\"version\": \"" VERSION "\", \"pid\": %d, \"since\": %jd, \"state\": \"%s\", \"connections\": %u, "
-					   "\"undecided\": %u, \"programs\": %zu",
+		"\"undecided\": %u, \"programs\": %zu",
 		(int)getpid(), (intmax_t)status->since,
 		status->ending           ? "ending"
 			: status->coming ? "reloading"

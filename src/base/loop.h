@@ -14,7 +14,7 @@
 #define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 struct watch {
-	int fd;    /* -1: not watched */
+	int fd; /* -1: not watched */
 	bool sole; /* no other process holds what is watched: closing it is enough. For the caller to set after loop_watch() */
 	void (*ready)(struct watch *watch, uint32_t events);
 };
