@@ -5,7 +5,6 @@ import signal
 import subprocess
 import time
 
-import contenders
 import figures
 import processes
 

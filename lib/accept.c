@@ -40,7 +40,7 @@ static void *next_function(void **kept, const char *name)
 #define NEXT(name)                                                                                                   \
 	({                                                                                                           \
 		static void *next_;                                                                                  \
-		(__typeof__(&(name)))next_function(&next_, #name);                                                     \
+		(__typeof__(&(name)))next_function(&next_, #name);                                                   \
 	})
 
 static void variable_keep(char *place, const char *name)

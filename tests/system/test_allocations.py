@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from harness import BUILD, connect, read_all, wait_until
+from harness import BUILD, connect, read_all
 
 COUNTER = BUILD / "tests/modules/count_allocations.so"
 CONFIG = """
