@@ -29,7 +29,11 @@
 #include <sys/socket.h>
 #include <time.h>
 
+/* For an access program's verdict: more than the master gives it. Only one that was lost with its master comes to that. */
+#define VERDICT_US 5000000
+
 static void connection_enter(struct connection *connection);
+static void connection_ask_in_vain(struct connection *connection);
 
 /* ---- accepted ---------------------------------------------------------------------------------------------------- */
 
@@ -75,6 +79,8 @@ static void connection_out_of_time(struct timer *timer)
 
 	if (connection->phase == PHASE_PROXIED || connection->phase == PHASE_DECIDING)
 		undecided_out_of_time(connection);
+	else if (connection->phase == PHASE_ASKING)
+		connection_ask_in_vain(connection);
 	else
 		delivery_out_of_time(connection);
 }
@@ -195,6 +201,7 @@ static void connection_ask_program(struct connection *connection)
 {
 	connection->phase = PHASE_ASKING;
 	connection->spawning = (struct spawn_request){ .fill = connection_fill_ask, .started = connection_asked };
+	loop_timer(&connection->worker->loop, &connection->deadline, connection->worker->loop.now_us + VERDICT_US);
 	spawner_ask(&connection->worker->spawner, &connection->spawning);
 }
 
@@ -237,12 +244,22 @@ void connection_admitted(struct worker *worker, uint64_t id, bool admitted)
 	if (!connection)
 		return;
 	*link = connection->next_asking;
+	loop_timer_stop(&worker->loop, &connection->deadline);
 	if (worker->stopping)
 		connection_end(connection, END_SHUTDOWN);
 	else if (admitted)
 		delivery_begin(connection);
 	else
 		connection_refuse(connection, "access");
+}
+
+/* One whose program has not even been begun is still in the line for it. */
+static void connection_ask_in_vain(struct connection *connection)
+{
+	struct loop *loop = &connection->worker->loop;
+
+	loop_timer(loop, &connection->deadline, loop->now_us + VERDICT_US);
+	connection_admitted(connection->worker, connection->id, false);
 }
 
 /* ---- delivered ---------------------------------------------------------------------------------------------------- */
@@ -348,6 +365,8 @@ void connection_arrive(struct worker *worker, const struct migrant_parts *parts,
 	account_arrived(connection);
 	if (error < 0)
 		connection_end(connection, END_NO_MEMORY);
+	else if (worker->stopping)
+		connection_end(connection, END_SHUTDOWN);
 	else if (connection->phase == PHASE_RELAYING)
 		relay_resume(&connection->relay);
 	else

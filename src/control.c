@@ -243,7 +243,8 @@ static void client_begin(struct client *client, enum client_state state, int (*b
 	loop_timer_stop(control->loop, &client->patience);
 	int error = begin(control->context);
 	if (error < 0 && client->state == state)
-		client_answer_error(client, error == -EBUSY ? "a reload is under way: try again" : "usher is ending");
+		client_answer_error(client,
+			error == -EBUSY ? "a reload or an upgrade is under way: try again" : "usher is ending");
 }
 
 static void control_tell(struct control *control, enum client_state waiting, const char *complaints, const char *done)

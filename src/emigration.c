@@ -28,8 +28,9 @@ struct emigration {
 	struct task turn;
 	struct timer retry;
 	unsigned moved;
-	size_t hello_len; /* 0: none yet */
-	uint8_t *hello;   /* MIGRANT_MAX bytes */
+	bool looked_again; /* at who cannot go */
+	size_t hello_len;  /* 0: none yet */
+	uint8_t *hello;    /* MIGRANT_MAX bytes */
 	uint8_t message[MIGRANT_MAX];
 };
 
@@ -174,6 +175,13 @@ static int emigration_send(struct emigration *emigration, struct connection *con
 	return error;
 }
 
+static void emigration_look_again(struct emigration *emigration)
+{
+	if (!emigration->looked_again)
+		worker_look_again(emigration->worker);
+	emigration->looked_again = true;
+}
+
 static void emigration_go_on(struct emigration *emigration)
 {
 	struct loop *loop = &emigration->worker->loop;
@@ -183,11 +191,14 @@ static void emigration_go_on(struct emigration *emigration)
 		connection = connection->next)
 		if (emigration_may_take(emigration, connection))
 			error = emigration_send(emigration, connection);
+	if (error == 0)
+		emigration_look_again(emigration);
 	if (error == -ETOOMANYREFS || error == -ENOBUFS || error == -ENOMEM) {
 		loop_timer(loop, &emigration->retry, loop->now_us + RETRY_US);
 	} else if (error < 0 && error != -EAGAIN) {
 		log_warning("connections cannot move to a new worker any more: %s", strerrordesc_np(-error));
 		emigration_close(emigration);
+		emigration_look_again(emigration);
 	}
 }
 
@@ -223,6 +234,7 @@ static void emigration_receive(struct emigration *emigration)
 	if (n <= 0 || emigration->hello_len || !migrant_hello_is_sound(emigration->message, (size_t)n) ||
 		!(emigration->hello = malloc((size_t)n))) {
 		emigration_close(emigration);
+		emigration_look_again(emigration);
 		return;
 	}
 	memcpy(emigration->hello, emigration->message, (size_t)n);
@@ -239,13 +251,14 @@ static void emigration_ready(struct watch *watch, uint32_t events)
 		emigration_wake(emigration);
 }
 
-void emigration_begin(struct worker *worker, int channel)
+int emigration_begin(struct worker *worker, int channel)
 {
 	struct emigration *emigration = worker->emigration;
 
 	if (emigration) { /* yet another generation: the one before retires as well */
 		emigration_close(emigration);
 		emigration->hello_len = 0;
+		emigration->looked_again = false;
 		free(emigration->hello);
 		emigration->hello = NULL;
 	} else {
@@ -253,14 +266,16 @@ void emigration_begin(struct worker *worker, int channel)
 	}
 	if (!emigration) {
 		fd_close(channel);
-		return;
+		return -ENOMEM;
 	}
 	emigration->worker = worker;
 	emigration->channel = (struct watch){ .fd = -1, .ready = emigration_ready };
 	emigration->turn = (struct task){ .run = emigration_turn };
 	emigration->retry = (struct timer){ .fired = emigration_retry };
-	if (loop_watch(&worker->loop, &emigration->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET) < 0)
+	int error = loop_watch(&worker->loop, &emigration->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET);
+	if (error < 0)
 		fd_close(channel);
+	return error;
 }
 
 void emigration_free(struct emigration *emigration)

@@ -6,8 +6,8 @@ struct emigration;
 struct worker;
 
 /* `channel` leads to the new worker; it is taken over. What cannot be moved, because the new worker is gone or does not understand
- * us, stays and is served to its end. Without memory nothing moves. */
-void emigration_begin(struct worker *worker, int channel);
+ * us, stays and is served to its end. 0 or -errno: nothing moves. */
+int emigration_begin(struct worker *worker, int channel);
 void emigration_free(struct emigration *emigration); /* accepts NULL */
 
 /* A connection can be moved that could not before. Accepts NULL. */

@@ -210,6 +210,8 @@ static void worker_process_is_ready(struct worker_process *worker)
 	if (worker->ready)
 		return;
 	worker->ready = true;
+	if (generation->is_holding)
+		worker_process_tell(worker, &(struct message){ .kind = MESSAGE_HOLD });
 	generation->n_ready++;
 	if (generation->state == GENERATION_STARTING && generation->n_ready == generation->n_workers) {
 		generation->state = GENERATION_SERVING;
@@ -287,11 +289,13 @@ void generation_hold(struct generation *generation)
 {
 	for (unsigned i = 0; i < generation->n_workers; i++)
 		generation->workers[i].held = false;
+	generation->is_holding = true;
 	generation_tell_all(generation, MESSAGE_HOLD);
 }
 
 void generation_resume(struct generation *generation)
 {
+	generation->is_holding = false;
 	generation_tell_all(generation, MESSAGE_RESUME);
 }
 
@@ -376,7 +380,7 @@ static int worker_process_fork(struct worker_process *worker)
 	}
 	fd_close(ends[1]);
 	worker->pid = pid;
-	worker->ready = false;
+	worker->ready = worker->held = false;
 	worker->started_us = clock_monotonic_us();
 	generation->n_running++;
 	worker->channel.ready = worker_process_receive;
@@ -491,6 +495,8 @@ static int generation_start_resolver(struct generation *generation)
 static void generation_restart_resolver(struct timer *timer)
 {
 	struct generation *generation = container_of(timer, struct generation, resolver_restart);
+	if (!generation->resolved) /* the image before this one had the table */
+		return;
 	if (generation_start_resolver(generation) < 0)
 		loop_timer(generation->loop, timer, generation->loop->now_us + RESOLVER_RESTART_US);
 }
@@ -629,8 +635,8 @@ static void worker_process_migrate(struct worker_process *from, struct worker_pr
 		error = ipc_send(to->channel.fd, &adopt, sizeof(adopt), &ends[0], 1);
 	if (error < 0)
 		ends[1] = fd_close(ends[1]);
-	if (ipc_send(from->channel.fd, &migrate, sizeof(migrate), &ends[1], ends[1] >= 0) == -EAGAIN)
-		kill(from->pid, SIGKILL);
+	if (ipc_send(from->channel.fd, &migrate, sizeof(migrate), &ends[1], ends[1] >= 0) < 0)
+		worker_process_tell(from, &migrate); /* later, and without a channel: it finishes what it has */
 	fd_close(ends[0]);
 	fd_close(ends[1]);
 }

@@ -47,6 +47,7 @@ struct generation {
 	bool leaves_workers;
 	bool is_trial;   /* its workers serve nobody */
 	bool is_adopted; /* of the image before this one: not restarted */
+	bool is_holding; /* its workers are to decide nothing */
 	bool is_killed;  /* by us: no news */
 	bool is_stale;   /* of another policy than ours: it gets no programs */
 

@@ -99,6 +99,8 @@ static bool listener_accept_one(struct listener *listener)
 
 	if (fd < 0)
 		return listener_accept_failed(listener, errno);
+	if (client.len > sizeof(client.un))
+		client.len = sizeof(client.un); /* a path that fills its place has one byte more than there is */
 	struct worker *worker = listener->worker;
 	if (worker->n_connections >= worker->capacity.connections) {
 		listener_shed(listener, "descriptors",

@@ -124,6 +124,9 @@ void master_reap(struct master *master)
 			master_program_ended(master, pid, status);
 	}
 	master_sweep(master);
+	/* The image before this one left them, and only a reload brings others. */
+	if (master->serving && master->serving->is_adopted && master->serving->n_running == 0 && !master->coming)
+		loop_defer(&master->loop, &master->reload);
 }
 
 /* ---- signals ---------------------------------------------------------------------------------------------------------- */
@@ -204,6 +207,7 @@ static void master_reload_task(struct task *task)
 static void master_stop(struct master *master)
 {
 	master->ending = true;
+	upgrade_cancel(&master->upgrade);
 	sockets_close_others(&master->sockets, NULL);
 	for (struct generation *generation = master->all; generation; generation = generation->next) {
 		if (master->stopped)
@@ -224,6 +228,7 @@ static void master_drain(struct master *master)
 	}
 	uint64_t most_us = master->serving->policy->drain_timeout_us;
 	master->ending = true;
+	upgrade_cancel(&master->upgrade);
 	master_notify("STOPPING=1");
 	log_notice("ending: no new connections, at most %lu s for those that are open",
 		(unsigned long)(most_us / 1000000));
@@ -238,6 +243,7 @@ static void master_drain(struct master *master)
 static void master_leave(struct master *master)
 {
 	master->ending = true;
+	upgrade_cancel(&master->upgrade);
 	master->left = true;
 	master_notify("STOPPING=1");
 	log_notice("ending: open connections go on without a master");
@@ -299,7 +305,7 @@ static void master_signal(struct watch *watch, uint32_t events)
 			break;
 		case SIGUSR2:
 			if (master_upgrade(master) == -EBUSY)
-				log_error("upgrade refused: a reload is under way");
+				log_error("upgrade refused: a reload or an upgrade is under way");
 			break;
 		case SIGTERM:
 			master_terminate(master);

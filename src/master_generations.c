@@ -171,7 +171,7 @@ static void master_generation_failed(struct generation *generation)
 	master_forget_coming(master);
 	if (master->serving) {
 		log_error("the new workers do not start: the old ones go on");
-		generation_resume(master->serving);
+		master_resume(master);
 		control_reloaded(master->control, "the new workers do not start: the old ones go on");
 		control_upgraded(master->control, "the new workers do not start: the old ones go on");
 		master_notify("READY=1");
@@ -241,6 +241,7 @@ int master_start_generation(struct master *master, struct policy *policy)
 		error = sockets_open(&master->sockets, policy, generation->listening, master_complain, master);
 	if (error < 0) {
 		generation_free(generation);
+		master_forget_coming(master);
 		return error;
 	}
 	generation->next = master->all;

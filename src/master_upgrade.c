@@ -36,7 +36,7 @@ static void describe_generation(const struct generation *generation, unsigned nu
 {
 	for (unsigned i = 0; i < generation->n_workers; i++) {
 		const struct worker_process *worker = &generation->workers[i];
-		if (!worker->pid)
+		if (!worker->pid || worker->channel.fd < 0)
 			continue;
 		for (const struct child *child = generation->children; child; child = child->next)
 			if (child->worker == worker)
@@ -96,8 +96,12 @@ static void master_hold(void *context)
 {
 	struct master *master = context;
 
-	for (struct generation *generation = master->all; generation; generation = generation->next)
+	for (struct generation *generation = master->all; generation; generation = generation->next) {
 		generation_hold(generation);
+		/* The next image hears of one resolver alone; workers that retire have the last answers. */
+		if (generation != master->serving && generation->resolver > 0)
+			kill(generation->resolver, SIGKILL);
+	}
 }
 
 void master_resume(void *context)
@@ -146,7 +150,7 @@ int master_upgrade(struct master *master)
 {
 	if (master->ending || master->options->inetd || !master->serving)
 		return -ESHUTDOWN;
-	if (master->coming)
+	if (master->coming || master->upgrade.step != UPGRADE_NONE)
 		return -EBUSY;
 	master_notify("RELOADING=1");
 	upgrade_begin(&master->upgrade);

@@ -31,7 +31,7 @@ static int undecided_start_deadline(struct connection *connection)
 
 	if (connection->phase == PHASE_PROXIED)
 		patience_us = PROXIED_DEADLINE_US;
-	else if (policy->listeners[connection->decider].banner_service != SERVICE_NONE)
+	else if (!connection->was_silent && policy->listeners[connection->decider].banner_service != SERVICE_NONE)
 		patience_us = policy->banner_timeout_us;
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
 	return patience_us

@@ -180,6 +180,19 @@ bool upgrade_reap(struct upgrade *upgrade, pid_t pid, int status)
 	return true;
 }
 
+void upgrade_cancel(struct upgrade *upgrade)
+{
+	enum upgrade_step step = upgrade->step;
+
+	if (step == UPGRADE_NONE)
+		return;
+	if (step == UPGRADE_TRIAL)
+		kill(-upgrade->trial, SIGKILL);
+	else
+		upgrade->hooks->resume(upgrade->context);
+	upgrade_fail(upgrade, "usher is ending");
+}
+
 /* ---- leaving --------------------------------------------------------------------------------------------------------------- */
 
 static void upgrade_out_of_time(struct timer *timer)

@@ -40,6 +40,9 @@ void upgrade_fini(struct upgrade *upgrade);
 void upgrade_begin(struct upgrade *upgrade); /* does nothing while one is under way */
 void upgrade_held(struct upgrade *upgrade);  /* does not return where it succeeds */
 
+/* The master is to end: whatever has begun is undone. */
+void upgrade_cancel(struct upgrade *upgrade);
+
 /* A child has ended: true if it was the trial. */
 bool upgrade_reap(struct upgrade *upgrade, pid_t pid, int status);
 

@@ -46,8 +46,19 @@ unsigned told_again(struct told *told, uint64_t now_us)
 	return n;
 }
 
+void worker_look_again(struct worker *worker)
+{
+	for (struct connection *connection = worker->connections; connection; connection = connection->next)
+		if (connection->phase == PHASE_PROXIED || connection->phase == PHASE_DECIDING)
+			undecided_ready(connection, true);
+}
+
 static void worker_drain(struct worker *worker)
 {
+	if (worker->held) { /* nobody is coming any more who would have it go on */
+		worker->held = false;
+		worker_look_again(worker);
+	}
 	worker->draining = true;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
@@ -76,13 +87,15 @@ static void worker_orphaned(struct worker *worker)
 	worker_drain(worker);
 }
 
-/* The next generation serves: all goes there. */
+/* The next generation serves: all goes there. Who is undecided is looked at again once it is known who cannot. */
 static void worker_migrate(struct worker *worker, int *channel)
 {
-	if (*channel >= 0)
-		emigration_begin(worker, *channel);
+	worker->held = false;
+	bool moves = *channel >= 0 && emigration_begin(worker, *channel) == 0;
 	*channel = -1;
 	worker_drain(worker);
+	if (!moves)
+		worker_look_again(worker);
 }
 
 static void worker_hold(struct worker *worker)
@@ -110,9 +123,7 @@ static void worker_resume(struct worker *worker)
 	worker->held = false;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_resume(&worker->listeners[i]);
-	for (struct connection *connection = worker->connections; connection; connection = connection->next)
-		if (connection->phase == PHASE_PROXIED || connection->phase == PHASE_DECIDING)
-			undecided_ready(connection, true);
+	worker_look_again(worker);
 }
 
 static void worker_adopt_from(struct worker *worker, int *channel)

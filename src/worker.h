@@ -100,5 +100,8 @@ struct worker {
 	uint8_t *peeked; /* EVIDENCE_MAX bytes; holds nothing between two calls */
 };
 
+/* At everybody who is undecided: what they sent meanwhile was not looked at. */
+void worker_look_again(struct worker *worker);
+
 /* A connection has ended: in a worker that drains, the last one ends it. */
 void worker_connection_gone(struct worker *worker);

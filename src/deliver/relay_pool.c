@@ -90,7 +90,9 @@ struct relay_pipe *relay_pool_take_pipe(struct relay_pool *pool)
 	if (!made) {
 		fd_close(ends[0]);
 		fd_close(ends[1]);
+		return NULL;
 	}
+	made->is_foreign = false;
 	return made;
 }
 
@@ -100,7 +102,7 @@ struct relay_pipe *relay_pool_adopt_pipe(struct relay_pool *pool, int in, int ou
 
 	if (!adopted)
 		return NULL;
-	*adopted = (struct relay_pipe){ .in = in, .out = out };
+	*adopted = (struct relay_pipe){ .in = in, .out = out, .is_foreign = true };
 	pool->n_pipes++;
 	return adopted;
 }
@@ -109,7 +111,7 @@ void relay_pool_give_pipe(struct relay_pool *pool, struct relay_pipe *pipe, bool
 {
 	if (!pipe)
 		return;
-	if (!empty) {
+	if (!empty || pipe->is_foreign) {
 		pipe_free(pool, pipe);
 		return;
 	}

@@ -8,6 +8,7 @@
 struct relay_pipe {
 	int in, out; /* read from `in`, written to `out`: named as the pipe's user sees them */
 	struct relay_pipe *next;
+	bool is_foreign; /* another process may have its ends as well: for this flow alone */
 };
 
 struct relay_buffer;

@@ -330,6 +330,44 @@ def test_a_reload_during_the_trial_comes_after_it(copied, backend):
     pair(one, backend)
 
 
+def test_sigterm_during_the_trial_ends_it_all(copied, backend):
+    one = copied()
+    replace(one, f'#!/bin/sh\nsleep 0.7\nexec {BINARY} "$@"\n')
+    one.send_signal(signal.SIGUSR2)
+    one.wait_log("is tried")
+    client, server = pair(one, backend)
+    one.send_signal(signal.SIGTERM)
+    time.sleep(slow(1))
+    assert one.process.poll() is None and one.output().count("notice serving: ") == 1
+    exchange(client, server, 1000, 1000)
+    assert one.process.wait(slow(5)) == 0
+
+
+def test_who_cannot_move_is_decided_all_the_same(copied, backend):
+    """Its listener is not in the new configuration: the old worker had stopped to decide for the upgrade."""
+    one = copied()
+    client = one.connect()
+    client.sendall(b"g")
+    time.sleep(0.1)
+    (old,) = one.workers
+    one.write(SERVICES.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port_b}"'))
+    assert upgrade(one) == {"done": "upgraded"}
+    client.sendall(b"o")
+    server = backend.accept()
+    assert read_exactly(server, 2) == b"go"
+    wait_until(lambda: old not in one.workers, 5, "the decided connection to move")
+    exchange(client, server, 1000, 1000)
+
+
+def test_a_second_upgrade_at_once_is_refused(copied, backend):
+    one = copied()
+    replace(one, f'#!/bin/sh\nsleep 0.7\nexec {BINARY} "$@"\n')
+    one.send_signal(signal.SIGUSR2)
+    one.wait_log("is tried")
+    assert "under way" in upgrade(one)["error"]
+    pair(one, backend)
+
+
 # ---- under load
 
 
