@@ -65,10 +65,6 @@ def server(place):
         one.end()
 
 
-def needs(program):
-    return pytest.mark.skipif(not os.access(program, os.X_OK), reason=f"no {program}")
-
-
 def curl(one, path, *options, source="127.0.0.1", scheme="http", host="127.0.0.1"):
     """The words of the answer."""
     return output_of(["curl", "-sS", "-k", "--fail", "--max-time", "20", "--interface", source, *options,
@@ -148,8 +144,6 @@ while True:
             assert told == repr(((expected, port, 0, 0), ("::1", accepting.port, 0, 0)))
 
 
-@needs(NODE)
-@needs(HAPROXY)
 @pytest.mark.parametrize("kind", [Waiting, Node, Haproxy])
 def test_a_server_that_takes_its_socket_from_its_starter(handing, server, kind):
     accepting = server(kind, *(["epoll"] if kind is Waiting else []), options=["--listen-fds"])
@@ -165,7 +159,6 @@ def test_a_server_that_takes_its_socket_from_its_starter(handing, server, kind):
 # ---- servers
 
 
-@needs(NGINX)
 @pytest.mark.parametrize("options", [{}, {"listen": "reuseport"}, {"listen": "deferred fastopen=10 backlog=50"},
                                      {"events": "accept_mutex on;"}, {"events": "multi_accept on;"}],
                          ids=["plain", "reuseport", "deferred", "mutex", "multi"])
@@ -181,7 +174,6 @@ def test_nginx(handing, server, options):
     assert not accepting.errors()
 
 
-@needs(NGINX)
 def test_the_example_configuration(usher, server, place, echo):
     accepting = server(Nginx)
     text = (SOURCE / "examples/accept.conf").read_text()
@@ -197,7 +189,6 @@ def test_the_example_configuration(usher, server, place, echo):
         assert read_exactly(client, 18) == b"GET / HTTP/1.0\r\n\r\n", "from the fallback"
 
 
-@needs(NGINX)
 def test_nginx_with_tls_and_a_large_file(handing, server, place, certificate):
     tls = f"ssl_certificate {certificate[0]}; ssl_certificate_key {certificate[1]};"
     files = f"location /files/ {{ alias {place}/; }}"
@@ -244,7 +235,6 @@ class Crowd:
         return {number: answer.partition(b"\r\n\r\n")[2].decode().split() for number, answer in self.answers.items()}
 
 
-@needs(NGINX)
 def test_a_thousand_at_once_none_lost_and_none_twice(handing, server):
     accepting = server(Nginx)
     one = handing(connect_timeout=30)
@@ -257,7 +247,6 @@ def test_a_thousand_at_once_none_lost_and_none_twice(handing, server):
     assert not accepting.errors()
 
 
-@needs(NGINX)
 def test_nginx_reloads_under_load(handing, server):
     accepting = server(Nginx)
     one = handing(connect_timeout=30)
@@ -276,7 +265,6 @@ def test_nginx_reloads_under_load(handing, server):
     assert not accepting.errors()
 
 
-@needs(NGINX)
 def test_nginx_upgrades_its_binary(handing, server):
     """It starts itself again with an environment of its own making, and finds its socket there."""
     accepting = server(Nginx, daemon="on")
@@ -305,7 +293,6 @@ def test_nginx_upgrades_its_binary(handing, server):
     assert not accepting.errors()
 
 
-@needs(APACHE)
 @pytest.mark.parametrize("mpm", ["prefork", "event"])
 def test_apache(handing, server, mpm):
     accepting = server(Apache, mpm)
@@ -324,7 +311,6 @@ def test_apache(handing, server, mpm):
     wait_until(lambda: len(accepting.requests()) == 408, 5, "the access log")
 
 
-@needs(SSHD)
 def test_sshd(handing, place):
     with AcceptingSshd(place / "sshd") as sshd:
         one = handing("sshd/ssh.sock", match='"ssh"', more="", workers=1)
@@ -352,7 +338,6 @@ def test_pythons_http_server(handing, server):
     assert f"Serving HTTP on 127.0.0.1 port {accepting.port}" in accepting.said()
 
 
-@needs(NODE)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_node(handing, server, workers):
     server(Node, workers)
@@ -365,7 +350,6 @@ def test_node(handing, server, workers):
         assert len({words[2] for words in answers.values()}) == workers
 
 
-@needs(STUNNEL)
 def test_stunnel(handing, server, nginx, certificate):
     accepting = server(Stunnel, f"127.0.0.1:{nginx.http}", certificate)
     one = handing()
@@ -374,7 +358,6 @@ def test_stunnel(handing, server, nginx, certificate):
     wait_until(lambda: accepting.said().count("accepted connection from 127.0.0.6:") == 5, 5, "stunnel's log")
 
 
-@needs(HAPROXY)
 def test_haproxy(handing, server):
     server(Haproxy)
     one = handing(connect_timeout=30)
@@ -387,7 +370,6 @@ def test_haproxy(handing, server):
 # ---- faults
 
 
-@needs(NGINX)
 def test_what_a_killed_server_had_not_accepted_is_served_by_the_next(handing, server):
     """Row 25: killed with 150 in its queue and in usher's line, and 50 more while it is dead."""
     accepting = server(Nginx)
@@ -407,7 +389,6 @@ def test_what_a_killed_server_had_not_accepted_is_served_by_the_next(handing, se
     assert {line.get("sent") for line in one.wait_connections(200, end="handed-over")} <= {None, "2", "3"}
 
 
-@needs(NGINX)
 def test_workers_killed_at_any_moment_lose_only_what_they_had_accepted(handing, server):
     accepting = server(Nginx)
     one = handing(connect_timeout=30)
@@ -428,7 +409,6 @@ def test_workers_killed_at_any_moment_lose_only_what_they_had_accepted(handing, 
     assert len({words[1] for words in accepting.requests()}) == len(accepting.requests()), "served twice"
 
 
-@needs(NGINX)
 def test_a_server_that_hangs_loses_to_the_fallback_and_serves_nobody_twice(handing, server, echo):
     """Row 24: all of it hangs; what it finds in its queue later is not its own any more."""
     accepting = server(Nginx)
@@ -450,7 +430,6 @@ def test_a_server_that_hangs_loses_to_the_fallback_and_serves_nobody_twice(handi
     assert len(accepting.requests()) == 51
 
 
-@needs(NGINX)
 def test_without_room_for_a_descriptor_a_client_waits(handing, server):
     """EMFILE costs nobody the connection: without a receipt it is sent again."""
     accepting = server(Waiting, "epoll", processes=1)
