@@ -27,7 +27,6 @@ struct emigration {
 	struct watch channel;
 	struct task turn;
 	struct timer retry;
-	unsigned moved;
 	bool looked_again; /* at who cannot go */
 	size_t hello_len;  /* 0: none yet */
 	uint8_t *hello;    /* MIGRANT_MAX bytes */
@@ -166,7 +165,6 @@ static int emigration_send(struct emigration *emigration, struct connection *con
 	ssize_t len = migrant_write(emigration->message, &head, &parts);
 	int error = len < 0 ? (int)len : ipc_send(emigration->channel.fd, emigration->message, (size_t)len, fds, n);
 	if (error == 0) {
-		emigration->moved++;
 		connection_leave(connection);
 	} else if (error == -EMSGSIZE) {
 		connection->stays = true;
