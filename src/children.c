@@ -4,6 +4,7 @@
 #include "generation.h"
 #include "message.h"
 #include "takeover.h"
+#include "worker_process.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -13,25 +13,9 @@ struct generation;
 struct message;
 struct program_table;
 struct shared;
+struct worker_process;
 
 enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_RETIRING };
-
-struct worker_process {
-	struct generation *generation;
-	pid_t pid; /* 0: not running */
-	struct watch channel;
-	struct message *late; /* for which there was no room in the channel yet, in order */
-	size_t n_late;
-	bool ready;
-	bool held;
-	unsigned slot;
-	uint64_t started_us;
-	unsigned quick_deaths; /* in a row: the back-off */
-	struct timer restart;
-};
-
-/* Late where there is no room in its channel now. */
-void worker_process_tell(struct worker_process *worker, const struct message *message);
 
 struct generation {
 	struct generation *next; /* in the master's list */
@@ -99,9 +83,6 @@ void generation_kill(struct generation *generation);
 unsigned generation_report(struct generation *generation, const struct message *request, int *files, unsigned room);
 
 void generation_log_level(struct generation *generation, unsigned level);
-
-/* An access program has decided; `asker` is who it was begun for. */
-void generation_answered(void *asker, uint64_t serial, bool admitted);
 
 /* A child has ended: true if it was one of this generation's. */
 bool generation_reap(struct generation *generation, pid_t pid, int status);

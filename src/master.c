@@ -6,6 +6,7 @@
 #include "pidfile.h"
 #include "process.h"
 #include "program_table.h"
+#include "requests.h"
 #include "shared_memory.h"
 #include "status.h"
 #include "trial.h"
@@ -413,11 +414,6 @@ static int master_write_pid_file(struct master *master, const struct policy *pol
 	return error;
 }
 
-static void master_answered(struct asks *asks, void *asker, uint64_t serial, bool admitted)
-{
-	generation_answered(asker, serial, admitted);
-}
-
 static bool same_file(int a, int b)
 {
 	struct stat one, other;
@@ -501,7 +497,7 @@ static int master_prepare(struct master *master)
 	master->since = time(NULL);
 	if (error == 0)
 		error = control_new(&master->control, &master->loop, &control_hooks, master);
-	master->asks = (struct asks){ .loop = &master->loop, .answered = master_answered };
+	master->asks = (struct asks){ .loop = &master->loop, .answered = request_decided };
 	upgrade_init(&master->upgrade, &master->loop, &master_upgrade_hooks, master);
 	if (error == 0 && master->options->daemon && !master->takeover)
 		error = process_daemonize(&master->ready_fd);

@@ -4,6 +4,7 @@
 #include "ipc.h"
 #include "master_parts.h"
 #include "program_table.h"
+#include "worker_process.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

@@ -24,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,6 +72,18 @@ char *sandbox_refused_name(uint32_t number)
 		return name;
 	snprintf(digits, sizeof(digits), "%u", number - 1);
 	return strdup(digits);
+}
+
+void sandbox_describe_end(char *buf, size_t size, int status, _Atomic uint32_t *refused)
+{
+	char *call = sandbox_refused_name(atomic_exchange(refused, 0));
+
+	if (WIFSIGNALED(status))
+		snprintf(buf, size, "was killed by signal %d (%s%s%s)", WTERMSIG(status), strsignal(WTERMSIG(status)),
+			call ? ": " : "", call ? call : "");
+	else
+		snprintf(buf, size, "ended with status %d", WEXITSTATUS(status));
+	free(call);
 }
 
 /* ---- the lists -------------------------------------------------------------------------------------------------------- */

@@ -14,6 +14,10 @@ int sandbox_enter_resolver(_Atomic uint32_t *ret_refused);
 /* "openat"; NULL where nothing was refused. Of the running machine's architecture. The caller frees it. */
 char *sandbox_refused_name(uint32_t refused);
 
+/* Of a process with this status, which waitpid() gave: "was killed by signal 31 (Bad system call: openat)". `refused` is none
+ * afterwards. */
+void sandbox_describe_end(char *buf, size_t size, int status, _Atomic uint32_t *refused);
+
 /* What the running kernel and this build make of it, for people: "seccomp, Landlock ABI 6"; and what is missing (NULL: nothing that
  * usher would use). */
 void sandbox_describe(char *buf, size_t size);

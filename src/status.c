@@ -6,6 +6,7 @@
 #include "escape.h"
 #include "shared_limits.h"
 #include "worker.h"
+#include "worker_process.h"
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>

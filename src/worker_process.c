@@ -1,0 +1,325 @@
+/* One worker as the master has it: forked, told, heard, replaced when it crashes. Trusts no field of what it hears
+ * (requests.c). Owns the master's end of the channel, the messages that wait for room there, and the worker's slot. */
+#include "worker_process.h"
+#include "ask.h"
+#include "children.h"
+#include "counters.h"
+#include "fd.h"
+#include "generation.h"
+#include "ipc.h"
+#include "log.h"
+#include "message.h"
+#include "migrant.h"
+#include "requests.h"
+#include "sandbox.h"
+#include "takeover.h"
+#include "worker.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A worker that dies this young counts for the back-off: at once, then 100 ms, 200 ms ... 5 s. */
+#define QUICK_DEATH_US    1000000
+#define BACK_OFF_FIRST_US 100000
+#define BACK_OFF_MOST_US  5000000
+
+/* ---- what it is told, and says --------------------------------------------------------------------------------------- */
+
+/* As far as there is room. */
+static void worker_process_tell_late(struct worker_process *worker)
+{
+	size_t sent = 0;
+
+	while (sent < worker->n_late &&
+		ipc_send(worker->channel.fd, &worker->late[sent], sizeof(*worker->late), NULL, 0) == 0)
+		sent++;
+	if (sent == 0)
+		return;
+	worker->n_late -= sent;
+	memmove(worker->late, worker->late + sent, worker->n_late * sizeof(*worker->late));
+}
+
+/* Answers that somebody waits for must not be lost while the worker does not read. There are no more of them than programs
+ * that were asked for. */
+void worker_process_tell(struct worker_process *worker, const struct message *message)
+{
+	if (worker->channel.fd < 0)
+		return;
+	if (worker->n_late == 0 && ipc_send(worker->channel.fd, message, sizeof(*message), NULL, 0) == 0)
+		return;
+	struct message *late = reallocarray(worker->late, worker->n_late + 1, sizeof(*late));
+	if (!late)
+		return;
+	worker->late = late;
+	late[worker->n_late++] = *message;
+}
+
+static void worker_process_is_ready(struct worker_process *worker)
+{
+	struct generation *generation = worker->generation;
+
+	if (worker->ready)
+		return;
+	worker->ready = true;
+	if (generation->is_holding)
+		worker_process_tell(worker, &(struct message){ .kind = MESSAGE_HOLD });
+	generation->n_ready++;
+	if (generation->state == GENERATION_STARTING && generation->n_ready == generation->n_workers) {
+		generation->state = GENERATION_SERVING;
+		generation->ready(generation);
+	}
+}
+
+static void worker_process_is_held(struct worker_process *worker)
+{
+	worker->held = true;
+	worker->generation->held(worker->generation);
+}
+
+/* A request is taken only while there is room for its answer. */
+static bool channel_has_room(int fd)
+{
+	struct pollfd room = { .fd = fd, .events = POLLOUT };
+	return poll(&room, 1, 0) == 1 && (room.revents & POLLOUT);
+}
+
+static void worker_process_receive(struct watch *watch, uint32_t events)
+{
+	struct worker_process *worker = container_of(watch, struct worker_process, channel);
+
+	worker_process_tell_late(worker);
+	while (watch->fd >= 0 && worker->n_late == 0 && channel_has_room(watch->fd)) {
+		struct message message;
+		int fds[IPC_FDS_MAX];
+		ssize_t n = ipc_receive(watch->fd, &message, sizeof(message), fds);
+		if (n != sizeof(message) && n != -EMFILE)
+			return; /* nothing there, or the worker is gone: its end will be reaped */
+		if (message.kind == MESSAGE_READY)
+			worker_process_is_ready(worker);
+		else if (message.kind == MESSAGE_HELD)
+			worker_process_is_held(worker);
+		else if (message.kind == MESSAGE_WANT_SOCKETS)
+			request_supply(worker, &message);
+		else if (message.kind == MESSAGE_REPORTED)
+			worker->generation->reported(worker->generation, message.serial, message.error);
+		else if (message.kind == MESSAGE_SPAWN)
+			request_spawn(worker, &message, fds[0], n == -EMFILE ? -EMFILE : 0);
+		for (int i = 0; i < IPC_FDS_MAX; i++)
+			fd_close(fds[i]);
+	}
+}
+
+/* Big messages must fit in, whatever the system's default is. */
+static int migration_pair(int ends[2])
+{
+	int error = ipc_pair(ends);
+
+	for (int i = 0; i < 2 && error == 0; i++)
+		fd_set_option(ends[i], SOL_SOCKET, SO_SNDBUF, MIGRANT_MAX);
+	return error;
+}
+
+/* Where the channel does not reach both, the old one finishes what it has. */
+void worker_process_migrate(struct worker_process *from, struct worker_process *to)
+{
+	const struct message migrate = { .kind = MESSAGE_MIGRATE }, adopt = { .kind = MESSAGE_ADOPT };
+	int ends[2] = { -1, -1 };
+
+	int error = to->pid ? migration_pair(ends) : -ESRCH;
+	if (error == 0)
+		error = ipc_send(to->channel.fd, &adopt, sizeof(adopt), &ends[0], 1);
+	if (error < 0)
+		ends[1] = fd_close(ends[1]);
+	if (ipc_send(from->channel.fd, &migrate, sizeof(migrate), &ends[1], ends[1] >= 0) < 0)
+		worker_process_tell(from, &migrate); /* later, and without a channel: it finishes what it has */
+	fd_close(ends[0]);
+	fd_close(ends[1]);
+}
+
+/* ---- its life --------------------------------------------------------------------------------------------------------- */
+
+static void __attribute__((noreturn)) worker_process_run(const struct worker_process *worker, int channel)
+{
+	const struct generation *generation = worker->generation;
+
+	log_setup(generation->log_fd, &generation->policy->log);
+	_exit(worker_run(&(struct worker_start){
+		.policy = generation->policy,
+		.listening = generation->listening,
+		.channel = channel,
+		.log_fd = generation->log_fd,
+		.resolved = generation->resolved,
+		.shared = generation->shared,
+		.slot = worker->slot,
+		.connection = generation->connection,
+		.quiet = generation->quiet,
+		.is_trial = generation->is_trial,
+		.may_be_left = generation->leaves_workers,
+	}));
+}
+
+static int slot_take(struct generation *generation, unsigned *ret)
+{
+	for (unsigned i = 0; i < LIMITS_SLOTS_MAX; i++) {
+		if (generation->slots[i])
+			continue;
+		generation->slots[i] = true;
+		*ret = i;
+		return 0;
+	}
+	return -EAGAIN; /* that many generations retire at once */
+}
+
+/* Whatever the worker still counted is not there any more. */
+static void slot_give(struct generation *generation, unsigned slot)
+{
+	limits_forget(generation->shared->limits, slot);
+	counters_forget_open(generation->shared->counters, slot);
+	atomic_store(&generation->shared->page->running[slot], 0);
+	atomic_store(&generation->shared->page->refused[slot], 0);
+	generation->slots[slot] = false;
+}
+
+int worker_process_fork(struct worker_process *worker)
+{
+	struct generation *generation = worker->generation;
+	int ends[2];
+
+	int error = ipc_pair(ends);
+	if (error < 0)
+		return error;
+	error = slot_take(generation, &worker->slot);
+	if (error < 0)
+		goto out;
+	pid_t pid = fork();
+	if (pid == 0)
+		worker_process_run(worker, ends[1]);
+	if (pid < 0) {
+		error = -errno;
+		slot_give(generation, worker->slot);
+		goto out;
+	}
+	fd_close(ends[1]);
+	worker->pid = pid;
+	worker->ready = worker->held = false;
+	worker->started_us = clock_monotonic_us();
+	generation->n_running++;
+	error = loop_watch(generation->loop, &worker->channel, ends[0], EPOLLIN | EPOLLOUT | EPOLLET);
+	if (error < 0) {
+		fd_close(ends[0]); /* the worker takes it for the master's death and ends */
+		return error;
+	}
+	return 0;
+out:
+	fd_close(ends[0]);
+	fd_close(ends[1]);
+	return error;
+}
+
+static void worker_process_back_off(struct worker_process *worker)
+{
+	struct loop *loop = worker->generation->loop;
+	uint64_t wait_us = 0;
+
+	if (worker->quick_deaths > 1)
+		wait_us = (uint64_t)BACK_OFF_FIRST_US << (worker->quick_deaths < 8 ? worker->quick_deaths - 2 : 6);
+	if (wait_us > BACK_OFF_MOST_US)
+		wait_us = BACK_OFF_MOST_US;
+	loop_timer(loop, &worker->restart, loop->now_us + wait_us);
+}
+
+static void worker_process_start(struct worker_process *worker)
+{
+	int error = worker_process_fork(worker);
+	if (error == 0)
+		return;
+	log_error("cannot start a worker: %s", strerrordesc_np(-error));
+	worker->quick_deaths++;
+	worker_process_back_off(worker);
+}
+
+static void worker_process_restart(struct timer *timer)
+{
+	worker_process_start(container_of(timer, struct worker_process, restart));
+}
+
+void worker_process_init(struct worker_process *worker, struct generation *generation)
+{
+	*worker = (struct worker_process){
+		.generation = generation,
+		.channel = { .fd = -1, .ready = worker_process_receive },
+		.restart = { .fired = worker_process_restart },
+	};
+}
+
+int worker_process_adopt(struct worker_process *worker, const struct takeover *takeover, size_t number)
+{
+	const struct takeover_worker *from = &takeover->workers[number];
+	struct generation *generation = worker->generation;
+
+	worker->pid = from->pid;
+	worker->slot = from->slot;
+	worker->ready = true;
+	worker->started_us = clock_monotonic_us();
+	generation->slots[from->slot] = true;
+	int error = loop_watch(generation->loop, &worker->channel, from->channel, EPOLLIN | EPOLLOUT | EPOLLET);
+	return error < 0 ? error : children_adopt(worker, takeover, (int)number);
+}
+
+void worker_process_fini(struct worker_process *worker)
+{
+	struct loop *loop = worker->generation->loop;
+
+	loop_timer_stop(loop, &worker->restart);
+	fd_close(loop_unwatch(loop, &worker->channel));
+	free(worker->late);
+}
+static void worker_process_log_end(const struct worker_process *worker, int status)
+{
+	const struct generation *generation = worker->generation;
+	char place[512] = "";
+	uint32_t running = atomic_load(&generation->shared->page->running[worker->slot]);
+	const char *in = policy_module_running(generation->policy, running, place, sizeof(place)) ? " in " : "";
+	char how[128];
+
+	if (status == 0)
+		return;
+	sandbox_describe_end(how, sizeof(how), status, &generation->shared->page->refused[worker->slot]);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && generation->is_killed)
+		log_debug("worker %d was ended", worker->pid);
+	else
+		log_error("worker %d %s%s%s", worker->pid, how, in, place);
+}
+
+void worker_process_died(struct worker_process *worker, int status)
+{
+	struct generation *generation = worker->generation;
+	uint64_t lived_us = clock_monotonic_us() - worker->started_us;
+
+	/* What it said before it went, above all that it was ready. */
+	worker_process_receive(&worker->channel, EPOLLIN);
+	worker_process_log_end(worker, status);
+	fd_close(loop_unwatch(generation->loop, &worker->channel));
+	children_kill(worker);
+	asks_forget(generation->asks, worker);
+	free(worker->late);
+	worker->late = NULL;
+	worker->n_late = 0;
+	slot_give(generation, worker->slot);
+	worker->pid = 0;
+	generation->n_running--;
+	if (worker->ready)
+		generation->n_ready--;
+	if (generation->state == GENERATION_STARTING) {
+		generation->failed(generation);
+	} else if (generation->connection >= 0) {
+		generation->state = GENERATION_RETIRING; /* its one connection is over */
+	} else if (generation->state == GENERATION_SERVING && !generation->is_adopted) {
+		worker->quick_deaths = lived_us < QUICK_DEATH_US ? worker->quick_deaths + 1 : 1;
+		worker_process_back_off(worker);
+	}
+}

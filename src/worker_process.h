@@ -1,0 +1,43 @@
+/* One worker of a generation, as the master has it. */
+#pragma once
+#include "loop.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct generation;
+struct message;
+struct takeover;
+
+struct worker_process {
+	struct generation *generation;
+	pid_t pid; /* 0: not running */
+	struct watch channel;
+	struct message *late; /* for which there was no room in the channel yet, in order */
+	size_t n_late;
+	bool ready;
+	bool held;
+	unsigned slot;
+	uint64_t started_us;
+	unsigned quick_deaths; /* in a row: the back-off */
+	struct timer restart;
+};
+
+void worker_process_init(struct worker_process *worker, struct generation *generation);
+void worker_process_fini(struct worker_process *worker);
+
+/* 0 or -errno. */
+int worker_process_fork(struct worker_process *worker);
+
+/* In an image that took over: it runs already, as the `number`th there. 0 or -errno. */
+int worker_process_adopt(struct worker_process *worker, const struct takeover *takeover, size_t number);
+
+/* Late where there is no room in its channel now. */
+void worker_process_tell(struct worker_process *worker, const struct message *message);
+
+/* Its live connections are to go to `to`, which may be of another generation. */
+void worker_process_migrate(struct worker_process *from, struct worker_process *to);
+
+/* It has ended and was reaped; where its generation serves, it is started again. */
+void worker_process_died(struct worker_process *worker, int status);
