@@ -2,6 +2,7 @@
 and the servers behind them are one of each kind for the whole run of a pytest process."""
 
 import harness
+import peers
 import pytest
 import servers
 
@@ -32,15 +33,21 @@ def usher(request):
         return one.start() if serving else one.launch()
 
     yield start
-    problems = []
-    for one in reversed(started):
-        try:
-            one.stop()
-        except AssertionError as problem:
-            problems.append(str(problem))
-        finally:
-            one.clean()
-    assert not problems, "\n\n".join(problems)
+    peers.close_opened()  # or it would drain
+    harness.end_ushers(started)
+
+
+@pytest.fixture
+def backend():
+    """A listening socket of the test's own, to which nobody came yet."""
+    with peers.Backend() as one:
+        yield one
+
+
+@pytest.fixture
+def relay(usher, backend):
+    """An usher that relays to it."""
+    return usher(peers.RELAY, backend=backend.port)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ of that name) and as usher itself under what `--print` printed. Both must behave
 import subprocess
 
 import pytest
-from harness import BINARY, SANITIZER_OPTIONS, Usher, run_usher, wait_until
+from harness import BINARY, SANITIZER_OPTIONS, Usher, end_ushers, run_usher, wait_until
 
 WAYS = pytest.mark.parametrize("way", ["dialect", "printed"])
 
@@ -76,14 +76,7 @@ def fixture_of(dialect):
             return one.start() if serving else one.launch()
 
         yield start
-        problems = []
-        for one in reversed(started):
-            try:
-                one.stop()
-            except AssertionError as problem:
-                problems.append(str(problem))
-            one.clean()
-        assert not problems, "\n\n".join(problems)
+        end_ushers(started)
 
     return running
 

@@ -6,6 +6,7 @@ by TEST_SLOWNESS (a factor; sanitizers need one).
 
 import ctypes
 import itertools
+import json
 import os
 import pathlib
 import re
@@ -489,6 +490,17 @@ class Usher:
     def connect(self, port=None, host="127.0.0.1", timeout=10.0):
         return connect((host, port or self.port), timeout)
 
+    @property
+    def control(self):
+        """Where its control socket is, in configurations that have one as `{dir}/control`."""
+        return str(self.dir / "control")
+
+    def ask(self, line, timeout=10.0):
+        """The control socket's answer, its objects."""
+        with connect(self.control, timeout) as client:
+            client.sendall(line + b"\n")
+            return [json.loads(line) for line in read_all(client).splitlines()]
+
     # -- ending
 
     def send_signal(self, number):
@@ -553,6 +565,19 @@ class Usher:
     def clean(self):
         if self.own_directory:
             remove_directory(self.dir)
+
+
+def end_ushers(started):
+    """All of them, the last first; fails with what was wrong with any."""
+    problems = []
+    for one in reversed(started):
+        try:
+            one.stop()
+        except AssertionError as problem:
+            problems.append(str(problem))
+        finally:
+            one.clean()
+    assert not problems, "\n\n".join(problems)
 
 
 def run_usher(*args, input=None, timeout=20.0, env=None, **options):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -34,22 +33,8 @@ def controlled(usher, named_echoes):
     return start
 
 
-def path_of(one):
-    return str(pathlib.Path(one.dir) / "control")
-
-
-def ask(one, line, timeout=10.0):
-    """The answer's objects."""
-    with connect(path_of(one), timeout) as client:
-        client.sendall(line + b"\n")
-        text = b""
-        while data := client.recv(65536):
-            text += data
-    return [json.loads(line) for line in text.splitlines()]
-
-
 def run(one, *words):
-    return subprocess.run([USHER, words[0], "-s", path_of(one), *words[1:]], capture_output=True, text=True,
+    return subprocess.run([USHER, words[0], "-s", one.control, *words[1:]], capture_output=True, text=True,
                           timeout=slow(20), check=False)
 
 
@@ -73,8 +58,8 @@ def test_status_counts_what_happened(controlled):
         assert client.recv(10) == b""
     clients.pop().close()
     one.wait_connections(3)
-    wait_until(lambda: ask(one, b"status")[0]["connections"] == 1, 5.0, "one connection")
-    (status,) = ask(one, b"status")
+    wait_until(lambda: one.ask(b"status")[0]["connections"] == 1, 5.0, "one connection")
+    (status,) = one.ask(b"status")
     assert status["pid"] == one.process.pid and status["state"] == "serving"
     assert abs(status["since"] - time.time()) < 60
     assert [len(generation["workers"]) for generation in status["generations"]] == [1]
@@ -100,7 +85,7 @@ def test_connections_that_are_shed_are_counted(controlled):
                 assert client.recv(1) == b""
         except ConnectionResetError:
             pass
-    (status,) = ask(one, b"status")
+    (status,) = one.ask(b"status")
     assert status["shed"]["max_connections"] == 4 and status["listeners"][0]["shed"] == 4
     for client in clients:
         client.close()
@@ -110,8 +95,8 @@ def test_every_session_is_listed_of_every_worker(controlled):
     one = controlled(workers=2)
     clients = [enter(one) for _ in range(50)]
     silent = one.connect()
-    wait_until(lambda: len(ask(one, b"sessions")) == 51, 5.0, "all of them")
-    sessions = ask(one, b"sessions")
+    wait_until(lambda: len(one.ask(b"sessions")) == 51, 5.0, "all of them")
+    sessions = one.ask(b"sessions")
     assert len({session["id"] for session in sessions}) == 51
     assert {session["worker"] for session in sessions} <= set(one.workers)
     relayed = [session for session in sessions if session["phase"] == "relaying"]
@@ -135,16 +120,16 @@ def test_programs_that_run_are_counted(usher):
     for client in clients:
         client.sendall(b"go")
         assert read_exactly(client, 2) == b"go"
-    assert ask(one, b"status")[0]["programs"] == 3
+    assert one.ask(b"status")[0]["programs"] == 3
     for client in clients:
         client.close()
-    wait_until(lambda: ask(one, b"status")[0]["programs"] == 0, 5.0, "none")
+    wait_until(lambda: one.ask(b"status")[0]["programs"] == 0, 5.0, "none")
 
 
 def test_thousands_of_sessions_are_listed(controlled):
     one = controlled(rest="max_undecided_per_source = 0;")
     clients = [one.connect() for _ in range(4000)]
-    wait_until(lambda: len(ask(one, b"sessions", slow(20))) == 4000, 20.0, "all of them")
+    wait_until(lambda: len(one.ask(b"sessions", slow(20))) == 4000, 20.0, "all of them")
     for client in clients:
         client.close()
 
@@ -152,11 +137,11 @@ def test_thousands_of_sessions_are_listed(controlled):
 def test_close_ends_one_connection(controlled):
     one = controlled(workers=2)
     clients = [enter(one) for _ in range(4)]
-    (mine,) = [s for s in ask(one, b"sessions") if s["client"].endswith(":%d" % clients[1].getsockname()[1])]
-    assert ask(one, b"close %d" % mine["id"]) == [{"done": "closed"}]
+    (mine,) = [s for s in one.ask(b"sessions") if s["client"].endswith(":%d" % clients[1].getsockname()[1])]
+    assert one.ask(b"close %d" % mine["id"]) == [{"done": "closed"}]
     assert clients[1].recv(1) == b""
     assert one.wait_connections(1, end="closed")[0]["id"] == str(mine["id"])
-    assert "no such connection" in ask(one, b"close %d" % mine["id"])[0]["error"]
+    assert "no such connection" in one.ask(b"close %d" % mine["id"])[0]["error"]
     for client in (clients[0], clients[2], clients[3]):
         client.sendall(b"still here")
         assert read_exactly(client, 10) == b"still here"
@@ -167,14 +152,14 @@ def test_reload_says_when_it_serves_and_what_is_wrong(controlled):
     one = controlled()
     (old,) = one.workers
     client = enter(one)
-    assert ask(one, b"reload") == [{"done": "reloaded"}]
-    wait_until(lambda: len(ask(one, b"status")[0]["generations"]) == 1, 5.0, "the old workers to end")
-    (session,) = ask(one, b"sessions")
+    assert one.ask(b"reload") == [{"done": "reloaded"}]
+    wait_until(lambda: len(one.ask(b"status")[0]["generations"]) == 1, 5.0, "the old workers to end")
+    (session,) = one.ask(b"sessions")
     assert session["worker"] in one.workers and session["worker"] != old
     path = one.file
     good = path.read_text()
     path.write_text(good + "\nidle_timeout = -1;\nnonsense = 2;\n")
-    (answer,) = ask(one, b"reload")
+    (answer,) = one.ask(b"reload")
     assert "`idle_timeout' is -1" in answer["error"] and "unknown key `nonsense'" in answer["error"]
     path.write_text(good)
     client.sendall(b"still here")
@@ -185,7 +170,7 @@ def test_reload_says_when_it_serves_and_what_is_wrong(controlled):
 def test_drain_waits_for_who_is_there(controlled):
     one = controlled()
     client = enter(one)
-    assert ask(one, b"drain") == [{"done": "draining"}]
+    assert one.ask(b"drain") == [{"done": "draining"}]
 
     def is_closed():
         try:
@@ -199,17 +184,17 @@ def test_drain_waits_for_who_is_there(controlled):
     assert read_exactly(client, 10) == b"still here"
     client.close()
     assert one.process.wait(slow(10)) == 0
-    assert not os.path.exists(path_of(one))
+    assert not os.path.exists(one.control)
 
 
 def test_log_changes_the_level_until_a_reload(controlled):
     one = controlled()
-    assert ask(one, b"log error") == [{"done": "log level set"}]
+    assert one.ask(b"log error") == [{"done": "log level set"}]
     time.sleep(0.2)
     enter(one).close()
-    assert "echo" in [s["name"] for s in ask(one, b"status")[0]["services"] if s["total"] == 1]
+    assert "echo" in [s["name"] for s in one.ask(b"status")[0]["services"] if s["total"] == 1]
     assert one.connections() == []
-    assert ask(one, b"log info") == [{"done": "log level set"}]
+    assert one.ask(b"log info") == [{"done": "log level set"}]
     time.sleep(0.2)
     enter(one).close()
     one.wait_connections(1)
@@ -219,17 +204,17 @@ def test_evidence_of_live_and_of_recent_connections(controlled):
     one = controlled()
     with one.connect() as client:
         client.sendall(b"SS")
-        wait_until(lambda: ask(one, b"sessions"), 5.0, "it")
-        (session,) = ask(one, b"sessions")
-        (evidence,) = ask(one, b"evidence %d" % session["id"])
+        wait_until(lambda: one.ask(b"sessions"), 5.0, "it")
+        (session,) = one.ask(b"sessions")
+        (evidence,) = one.ask(b"evidence %d" % session["id"])
         assert bytes.fromhex(evidence["bytes"]) == b"SS" and evidence["phase"] == "deciding"
         client.sendall(b"H-2.0-test\r\n" + b"x" * 100)
         assert read_exactly(client, 5) == b"echo\n"
-        (evidence,) = ask(one, b"evidence %d" % session["id"])
+        (evidence,) = one.ask(b"evidence %d" % session["id"])
         assert bytes.fromhex(evidence["bytes"])[:12] == b"SSH-2.0-test"
         assert (evidence["service"], evidence["protocol"], evidence["phase"]) == ("echo", "ssh", "relaying")
     one.wait_connections(1)
-    wait_until(lambda: ask(one, b"evidence %d" % session["id"])[0].get("phase") == "ended", 5.0, "its end")
+    wait_until(lambda: one.ask(b"evidence %d" % session["id"])[0].get("phase") == "ended", 5.0, "its end")
     explained = run(one, "explain", "--id", str(session["id"]), "--json")
     assert explained.returncode == 0, explained.stderr
     answer = json.loads(explained.stdout)
@@ -243,7 +228,7 @@ def test_nothing_is_kept_unless_asked_for(controlled):
     one = controlled()
     one.reload(one.file.read_text().replace("keep_evidence = 64", "keep_evidence = 0"))
     client = enter(one)
-    assert "keep_evidence" in ask(one, b"evidence %d" % ask(one, b"sessions")[0]["id"])[0]["error"]
+    assert "keep_evidence" in one.ask(b"evidence %d" % one.ask(b"sessions")[0]["id"])[0]["error"]
     client.close()
 
 
@@ -264,7 +249,7 @@ def test_commands_print_for_people_and_exit_as_they_should(controlled):
     assert run(one, "log", "loud").returncode == 1
     by_file = subprocess.run([USHER, "status", "-c", one.file], capture_output=True, text=True, check=False)
     assert by_file.returncode == 0 and str(one.process.pid) in by_file.stdout
-    nobody = subprocess.run([USHER, "status", "-s", path_of(one) + "x"], capture_output=True, text=True, check=False)
+    nobody = subprocess.run([USHER, "status", "-s", one.control + "x"], capture_output=True, text=True, check=False)
     assert nobody.returncode == 1 and "is usher running" in nobody.stderr
     client.close()
 
@@ -272,21 +257,21 @@ def test_commands_print_for_people_and_exit_as_they_should(controlled):
 @pytest.mark.parametrize("line", [b"what\n", b"close\n", b"x" * 600 + b"\n", b"\0\0\0\n", b"\n"])
 def test_rubbish_gets_an_answer(controlled, line):
     one = controlled()
-    with connect(path_of(one)) as client:
+    with connect(one.control) as client:
         client.sendall(line)
         assert b'"error"' in client.recv(4096)
-    assert ask(one, b"status")[0]["state"] == "serving"
+    assert one.ask(b"status")[0]["state"] == "serving"
 
 
 def test_clients_that_stall_keep_nobody_waiting(controlled):
     one = controlled()
-    stalled = [connect(path_of(one)) for _ in range(15)]
+    stalled = [connect(one.control) for _ in range(15)]
     for client in stalled:
         client.sendall(b"stat")
     begin = time.monotonic()
-    assert ask(one, b"status")[0]["state"] == "serving"
+    assert one.ask(b"status")[0]["state"] == "serving"
     assert time.monotonic() - begin < slow(1)
-    one_more = [connect(path_of(one)) for _ in range(3)]
+    one_more = [connect(one.control) for _ in range(3)]
     assert b"try again" in b"".join(client.recv(200) for client in one_more[1:])
     wait_until(lambda: stalled[0].recv(1) == b"", 8.0, "the stalled ones to be closed")
     for client in stalled + one_more:
@@ -300,13 +285,13 @@ def test_a_worker_that_hangs_is_not_waited_for_long(controlled):
     os.kill(hanging, signal.SIGSTOP)
     try:
         begin = time.monotonic()
-        answer = ask(one, b"sessions")
+        answer = one.ask(b"sessions")
         assert 1.9 < time.monotonic() - begin < slow(4)
     finally:
         os.kill(hanging, signal.SIGCONT)
     assert "did not answer" in answer[-1]["error"]
     assert {session["worker"] for session in answer[:-1]} <= {one.workers[1]}
-    wait_until(lambda: len(ask(one, b"sessions")) == 20, 5.0, "all of them again")
+    wait_until(lambda: len(one.ask(b"sessions")) == 20, 5.0, "all of them again")
     for client in clients:
         client.close()
 
@@ -315,8 +300,8 @@ def test_what_a_killed_worker_had_open_is_not_counted(controlled):
     one = controlled(may_crash=True)
     clients = [enter(one) for _ in range(5)]
     os.kill(one.workers[0], signal.SIGKILL)
-    wait_until(lambda: ask(one, b"status")[0]["listeners"][0]["open"] == 0, 5.0, "nothing open")
-    (status,) = ask(one, b"status")
+    wait_until(lambda: one.ask(b"status")[0]["listeners"][0]["open"] == 0, 5.0, "nothing open")
+    (status,) = one.ask(b"status")
     assert status["services"][0]["open"] == 0 and status["services"][0]["total"] == 5
     for client in clients:
         client.close()
@@ -332,22 +317,22 @@ def test_it_answers_when_all_descriptors_are_used_up(controlled):
         except ConnectionResetError:
             pass  # one that was shed
     wait_until(lambda: "out of descriptors" in one.output() or "as many connections" in one.output(), 10.0, "the limit")
-    assert ask(one, b"status")[0]["state"] == "serving"
+    assert one.ask(b"status")[0]["state"] == "serving"
     for client in clients:
         client.close()
 
 
 def test_a_second_usher_does_not_take_the_socket(controlled, usher):
     one = controlled()
-    other = usher('listen = "127.0.0.1:{port}"; control = "' + path_of(one) + '";'
+    other = usher('listen = "127.0.0.1:{port}"; control = "' + one.control + '";'
                   'services = ( { name = "a"; match = "ssh"; reject = "close"; } );')
     assert "another usher answers there" in other.output()
-    assert ask(one, b"status")[0]["pid"] == one.process.pid
+    assert one.ask(b"status")[0]["pid"] == one.process.pid
 
 
 def test_what_a_killed_usher_left_is_replaced(controlled, usher):
     one = controlled()
-    path = path_of(one)
+    path = one.control
     left = socket.socket(socket.AF_UNIX)
     left.bind(path + "2")
     left.close()
@@ -364,15 +349,15 @@ def test_others_may_look_and_not_touch(controlled):
     os.chmod(one.dir, 0o755)
 
     def as_nobody(*words):
-        return subprocess.run([USHER, words[0], "-s", path_of(one), *words[1:]], capture_output=True, text=True,
+        return subprocess.run([USHER, words[0], "-s", one.control, *words[1:]], capture_output=True, text=True,
                               check=False, user="nobody", group="nogroup", extra_groups=[])
 
     assert as_nobody("status").returncode == 0
     denied = as_nobody("drain")
     assert denied.returncode == 1 and "only root" in denied.stderr
-    assert ask(one, b"status")[0]["state"] == "serving"
+    assert one.ask(b"status")[0]["state"] == "serving"
     closed = controlled()
     os.chmod(closed.dir, 0o755)
-    alone = subprocess.run([USHER, "status", "-s", path_of(closed)], capture_output=True, text=True, check=False,
+    alone = subprocess.run([USHER, "status", "-s", closed.control], capture_output=True, text=True, check=False,
                            user="nobody", group="nogroup", extra_groups=[])
     assert alone.returncode == 1 and "Permission denied" in alone.stderr

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from harness import BUILD, SANITIZER_OPTIONS, read_exactly, run_usher, slow
-from peers import SANITIZED, Backend, Receiver, Sender, close_opened, cpu_of, exchange, how_it_ends, pair
+from peers import SANITIZED, Receiver, Sender, cpu_of, exchange, how_it_ends, pair
 
 INJECT = BUILD / "tests/faults/faults-inject.so"
 MEMORY = BUILD / "tests/faults/faults-memory.so"
@@ -20,18 +20,6 @@ services = ( { name = "go"; match = "go"; connect = [ {backends} ]; {fallback} }
              { name = "spare"; match = "spare"; exec = [ "/bin/echo", "spare" ];
                max_startups = 0; max_startups_per_source = 0; } );
 """
-
-
-@pytest.fixture(autouse=True)
-def closed(usher):
-    yield
-    close_opened()
-
-
-@pytest.fixture
-def backend():
-    with Backend() as server:
-        yield server
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from harness import (
     wait_for_server,
     wait_until,
 )
-from peers import Backend, Receiver, Sender, close_opened, how_it_ends, join_all
+from peers import Backend, Receiver, Sender, how_it_ends, join_all
 
 PROGRAM = """
 listen = [ "127.0.0.1:{port}" ];  workers = {workers};  decide_timeout = 0.3;
@@ -37,12 +37,6 @@ services = ( { name = "go"; match = "go"; exec = [ {argv} ]; stdio = "{stdio}";
                max_startups = 0; max_startups_per_source = 0; {more} } );
 {rest}
 """
-
-
-@pytest.fixture(autouse=True)
-def closed(usher):
-    yield
-    close_opened()
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from peers import (
     Backend,
     Receiver,
     Sender,
-    close_opened,
     cpu_seconds,
     exchange,
     fill,
@@ -29,24 +28,6 @@ from peers import (
 )
 
 MB = 1000 * 1000
-
-
-@pytest.fixture
-def backend():
-    with Backend() as one:
-        yield one
-
-
-@pytest.fixture(autouse=True)
-def closed(usher):
-    yield
-    close_opened()
-
-
-@pytest.fixture
-def relay(usher, backend):
-    """A running usher that relays to the test's own backend."""
-    return usher(RELAY, backend=backend.port)
 
 
 # ---- half-close

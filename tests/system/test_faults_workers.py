@@ -7,13 +7,7 @@ import time
 
 import pytest
 from harness import children, connect, process_stat, read_exactly, wait_until
-from peers import RELAY, SANITIZED, Backend, Receiver, Sender, close_opened, exchange, how_it_ends, pair
-
-
-@pytest.fixture(autouse=True)
-def closed(usher):
-    yield
-    close_opened()
+from peers import RELAY, SANITIZED, Backend, Receiver, Sender, exchange, how_it_ends, pair
 
 
 @pytest.mark.parametrize("workers", [1, 2])

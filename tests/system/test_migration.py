@@ -1,39 +1,15 @@
 """A reload gives live connections to the new workers: nobody notices, and the old workers are gone at once."""
 
-import itertools
-import json
 import pathlib
-import signal
 import socket
 import subprocess
-import threading
 import time
 
 import proxy_header
 import pytest
-from harness import connect, read_all, read_exactly, slow, wait_until
-from peers import RELAY, Backend, Receiver, Sender, close_opened, cpu_of, exchange, fill, how_it_ends, join_all, pair, reset
-
-SERVICES = """
-listen = [ "127.0.0.1:{port}" ];  workers = {workers};  decide_timeout = {decide};  idle_timeout = {idle};
-control = "{dir}/control";  keep_evidence = 16;  {top}
-protocols = ( { name = "go"; string = "go"; } );
-services = ( { name = "{name}"; match = "go"; connect = "127.0.0.1:{backend}"; {access} },
-             { name = "quiet"; match = "ssh"; connect = "127.0.0.1:{quiet}"; } );
-on_silence = "quiet";
-"""
-
-
-@pytest.fixture(autouse=True)
-def closed(usher):
-    yield
-    close_opened()
-
-
-@pytest.fixture
-def backend():
-    with Backend() as one:
-        yield one
+from harness import read_all, read_exactly, slow, wait_until
+from migrations import SERVICES, WORDS, load_and_nobody_notices, move
+from peers import RELAY, Backend, Receiver, Sender, cpu_of, exchange, fill, how_it_ends, join_all, pair, reset
 
 
 @pytest.fixture
@@ -44,24 +20,10 @@ def quiet():
 
 @pytest.fixture
 def served(usher, backend, quiet):
-    def start(workers=1, name="go", decide=30, idle=3600, access="", top=""):
-        return usher(SERVICES, backend=backend.port, quiet=quiet.port, workers=workers, name=name, decide=decide, idle=idle,
-                     access=access, top=top)
+    def start(**options):
+        return usher(SERVICES, **{**WORDS, "backend": backend.port, "quiet": quiet.port, **options})
 
     return start
-
-
-def move(one, config=None, within=5):
-    """A reload, and the end of the workers that were there."""
-    old = set(one.workers)
-    one.reload(config)
-    wait_until(lambda: not old & set(one.workers), within, "the old workers to be gone:\n" + one.output())
-
-
-def ask(one, line, timeout=10.0):
-    with connect(str(pathlib.Path(one.dir) / "control"), timeout) as client:
-        client.sendall(line + b"\n")
-        return [json.loads(line) for line in read_all(client).splitlines()]
 
 
 # ---- one connection
@@ -70,10 +32,10 @@ def ask(one, line, timeout=10.0):
 def test_bytes_go_on_both_ways_and_the_connection_keeps_its_name(served, backend):
     one = served()
     client, server = pair(one, backend)
-    (before,) = ask(one, b"sessions")
+    (before,) = one.ask(b"sessions")
     for _ in range(3):
         move(one)
-    (after,) = ask(one, b"sessions")
+    (after,) = one.ask(b"sessions")
     same = ("id", "client", "listener", "service", "protocol", "phase", "bytes_up")
     assert [after[key] for key in same] == [before[key] for key in same]
     assert after["age_s"] > before["age_s"] and after["worker"] in one.workers
@@ -220,7 +182,7 @@ def test_counters_go_on(served, backend):
     pairs = [pair(one, backend) for _ in range(5)]
     for _ in range(2):
         move(one)
-    (status,) = ask(one, b"status")
+    (status,) = one.ask(b"status")
     (listener,) = status["listeners"]
     service = next(s for s in status["services"] if s["name"] == "go")
     assert (listener["open"], listener["accepted"]) == (5, 5)
@@ -228,7 +190,7 @@ def test_counters_go_on(served, backend):
     for client, server in pairs:
         exchange(client, server, 100, 200)
     one.wait_connections(5)
-    (status,) = ask(one, b"status")
+    (status,) = one.ask(b"status")
     service = next(s for s in status["services"] if s["name"] == "go")
     assert (service["open"], service["total"]) == (0, 5)
     assert (service["bytes_up"], service["bytes_down"]) == (5 * 102, 5 * 200)
@@ -262,13 +224,13 @@ def test_a_listener_s_limit_counts_who_moved(usher, backend):
 def test_evidence_stays_with_its_connection(served, backend):
     one = served()
     client, server = pair(one, backend, first=b"go on")
-    (session,) = ask(one, b"sessions")
+    (session,) = one.ask(b"sessions")
     question = b"evidence %d" % session["id"]
     move(one)
-    (live,) = ask(one, question)
+    (live,) = one.ask(question)
     exchange(client, server, 10, 10)
     one.wait_connections(1)
-    (ended,) = ask(one, question)
+    (ended,) = one.ask(question)
     for answer in (live, ended):
         assert bytes.fromhex(answer["bytes"]) == b"go on" and answer["service"] == "go" and answer["protocol"] == "go"
 
@@ -278,7 +240,7 @@ def test_a_service_that_is_gone_keeps_its_name_in_the_log(served, backend):
     client, server = pair(one, backend)
     one.words["name"] = "new-name"
     move(one)
-    assert ask(one, b"sessions")[0]["service"] == "old-name"
+    assert one.ask(b"sessions")[0]["service"] == "old-name"
     exchange(client, server, 10, 20)
     line = one.wait_connections(1)[0]
     assert (line["service"], line["bytes_down"]) == ("old-name", "20")
@@ -288,8 +250,8 @@ def test_the_operator_closes_one_that_moved(served, backend):
     one = served()
     client, server = pair(one, backend)
     move(one)
-    (session,) = ask(one, b"sessions")
-    assert ask(one, b"close %d" % session["id"]) == [{"done": "closed"}]
+    (session,) = one.ask(b"sessions")
+    assert one.ask(b"close %d" % session["id"]) == [{"done": "closed"}]
     assert how_it_ends(client) == "eof"
 
 
@@ -444,108 +406,6 @@ def test_a_new_worker_that_is_killed_meanwhile_costs_only_what_it_had(served, ba
 
 
 # ---- under load
-
-
-class Typist(threading.Thread):
-    """An ssh session in which somebody types; .error when a line did not come back."""
-
-    def __init__(self, sshd, port, stop, number):
-        super().__init__(daemon=True)
-        self.stop, self.number, self.error, self.lines = stop, number, None, 0
-        self.process = subprocess.Popen(["ssh", *sshd.options(port), "127.0.0.1", "cat"], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.start()
-
-    def run(self):
-        try:
-            for k in itertools.count():
-                line = f"session {self.number} line {k}\n".encode()
-                self.process.stdin.write(line)
-                self.process.stdin.flush()
-                got = self.process.stdout.readline()
-                assert got == line, (got, self.process.stderr.read() if not got else b"")
-                self.lines += 1
-                if self.stop.wait(0.05):
-                    break
-            self.process.stdin.close()
-            assert self.process.wait(slow(20)) == 0
-        except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
-            self.error = error
-            self.process.kill()
-
-
-class Newcomers(threading.Thread):
-    """New connections at a steady rate, each with a question and an answer."""
-
-    def __init__(self, one, rate, stop):
-        super().__init__(daemon=True)
-        self.one, self.rate, self.stop, self.error, self.served = one, rate, stop, None, 0
-        self.start()
-
-    def run(self):
-        try:
-            began = time.monotonic()
-            while not self.stop.is_set():
-                with self.one.connect() as client:
-                    client.sendall(b"echo:me")
-                    assert read_exactly(client, 7) == b"echo:me"
-                    client.shutdown(socket.SHUT_WR)
-                    assert read_all(client) == b""
-                self.served += 1
-                time.sleep(max(0, began + self.served / self.rate - time.monotonic()))
-        except (AssertionError, OSError, EOFError) as error:
-            self.error = error
-
-
-def load_and_nobody_notices(one_port, sshd, upgrades=False):
-    """200 new connections a second, 50 bulk transfers, 20 ssh sessions, a client in the middle of its first bytes, a
-    half-closed one."""
-    one = one_port(decide_timeout=120)
-    with Backend() as bulk:
-        config = one.config.replace("protocols = (", 'protocols = ( { name = "bulk"; string = "bulk"; },').replace(
-            "services = (", 'services = ( { name = "bulk"; match = "bulk"; connect = "127.0.0.1:%d"; },' % bulk.port)
-        move(one, config)
-        stop = threading.Event()
-        half = one.connect()
-        half.sendall(b"bulk half")
-        half.shutdown(socket.SHUT_WR)
-        half_server = bulk.accept()
-        assert read_all(half_server) == b"bulk half"
-        hello = one.connect()
-        hello.sendall(b"ec")
-        typists = [Typist(sshd, one.port, stop, k) for k in range(20)]
-        newcomers = [Newcomers(one, 50, stop) for _ in range(4)]
-        transfers = []
-        for k in range(50):
-            client, server = pair(one, bulk, first=b"bulk")
-            source, sink = (client, server) if k % 2 else (server, client)
-            transfers.append((Sender(source, 20_000_000, k), Receiver(sink, k)))
-        for k in range(10):
-            one.reload()
-            time.sleep(0.2)
-            if upgrades and k % 2:
-                served = one.output().count("notice serving: ")
-                one.send_signal(signal.SIGUSR2)
-                wait_until(lambda: one.output().count("notice serving: ") > served, 20, "the upgrade:\n" + one.output()[-2000:])
-        final = time.monotonic()
-        wait_until(lambda: len(one.workers) == 2, 5, "only the last generation:\n" + one.output()[-3000:])
-        assert time.monotonic() - final < slow(5)
-        for sender, got in transfers:
-            join_all(sender, got, timeout=120)
-            assert (got.size, got.digest) == (20_000_000, sender.digest)
-        time.sleep(0.5)
-        stop.set()
-        join_all(*typists, *newcomers)
-        assert min(typist.lines for typist in typists) > 5
-        assert sum(one.served for one in newcomers) > 100
-        half_server.sendall(b"and back")
-        half_server.close()
-        assert read_all(half) == b"and back"
-        hello.sendall(b"ho:")
-        assert read_exactly(hello, 5) == b"echo:"
-        hello.close()
-        ends = {line["end"] for line in one.connections()}
-        assert ends == {"finished"}, ends
 
 
 def test_ten_reloads_under_load_and_nobody_notices(one_port, sshd):

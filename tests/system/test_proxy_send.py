@@ -32,12 +32,6 @@ def start(usher):
     return begin
 
 
-@pytest.fixture
-def backend():
-    with Backend() as one:
-        yield one
-
-
 def talk(client, backend, said=b"go"):
     """Sends, and gives what the backend got: the header and the rest of the stream."""
     client.sendall(said)

@@ -5,9 +5,8 @@ import signal
 import subprocess
 import time
 
-import pytest
 from harness import IS_ROOT, children, connect, end_process, free_port, read_exactly, slow, wait_for_server, wait_until
-from peers import RELAY, Backend, close_opened
+from peers import RELAY
 from servers import NGINX
 
 HAPROXY = """
@@ -31,18 +30,6 @@ daemon off; worker_processes 1; pid {dir}/pid; error_log {dir}/error.log; {user}
 events {{ worker_connections 100; }}
 stream {{ server {{ listen 127.0.0.1:{port}; proxy_pass 127.0.0.1:{backend}; proxy_timeout 1h; }} }}
 """
-
-
-@pytest.fixture(autouse=True)
-def closed(usher):
-    yield
-    close_opened()
-
-
-@pytest.fixture
-def backend():
-    with Backend() as one:
-        yield one
 
 
 def session(port, backend):

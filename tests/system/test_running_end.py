@@ -12,23 +12,6 @@ from harness import accepts, connect, count_fds, process_stat, read_all, read_ex
 from peers import RELAY, Backend, Receiver, Sender, close_opened, exchange, how_it_ends, join_all, pair
 
 
-@pytest.fixture(autouse=True)
-def closed(usher):
-    yield
-    close_opened()
-
-
-@pytest.fixture
-def backend():
-    with Backend() as one:
-        yield one
-
-
-@pytest.fixture
-def relay(usher, backend):
-    return usher(RELAY, backend=backend.port)
-
-
 def ends_in(one, least, most):
     """Waits for the master's end, which takes so many seconds."""
     begin = time.monotonic()

@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 from harness import connect, read_exactly, slow, wait_until
-from peers import Backend
 
 RELAY = """
 listen = ( {{ address = "127.0.0.1:{{port}}"; {listener} }}, "127.0.0.1:{{port_other}}" );  workers = {workers};
@@ -19,12 +18,6 @@ services = ( {{ name = "go"; match = "go"; connect = "127.0.0.1:{{backend}}"; {s
 
 def relay(listener="", service="", workers=1):
     return RELAY.format(listener=listener, service=service, workers=workers)
-
-
-@pytest.fixture
-def backend():
-    with Backend() as one:
-        yield one
 
 
 def timers(port):

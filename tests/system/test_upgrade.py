@@ -11,20 +11,8 @@ import time
 
 import pytest
 from harness import BINARY, BUILD, connect, count_fds, read_all, read_exactly, slow, wait_until
-from peers import Backend, close_opened, exchange, fill, how_it_ends, pair
-from test_migration import SERVICES, ask, load_and_nobody_notices
-
-
-@pytest.fixture(autouse=True)
-def closed(usher):
-    yield
-    close_opened()
-
-
-@pytest.fixture
-def backend():
-    with Backend() as one:
-        yield one
+from peers import exchange, fill, how_it_ends, pair
+from migrations import SERVICES, WORDS, load_and_nobody_notices, replaces_workers
 
 
 @pytest.fixture
@@ -35,8 +23,7 @@ def copied(usher, backend, place):
     binary.chmod(0o755)
 
     def start(config=SERVICES, **options):
-        words = {"backend": backend.port, "quiet": backend.port, "workers": 1, "name": "go", "decide": 30, "idle": 3600,
-                 "access": "", "top": "", **options}
+        words = {**WORDS, "backend": backend.port, "quiet": backend.port, **options}
         one = usher(config, wrapper=lambda command: [str(binary), *command[1:]], **words)
         one.binary = binary
         return one
@@ -46,15 +33,14 @@ def copied(usher, backend, place):
 
 def upgrade(one):
     """Through the control socket; the answer's one object."""
-    (answer,) = ask(one, b"upgrade", 25)
+    (answer,) = one.ask(b"upgrade", 25)
     one.seen.look()
     return answer
 
 
 def succeed(one):
-    old = set(one.workers)
-    assert upgrade(one) == {"done": "upgraded"}
-    wait_until(lambda: not old & set(one.workers), 5, "the old workers to be gone:\n" + one.output())
+    with replaces_workers(one):
+        assert upgrade(one) == {"done": "upgraded"}
 
 
 def replace(one, text):
@@ -69,7 +55,7 @@ def test_a_session_goes_on_under_the_same_pid_in_another_image(copied, backend):
     one = copied()
     client, server = pair(one, backend)
     down = fill(server, 0.3)
-    (before,) = ask(one, b"sessions")
+    (before,) = one.ask(b"sessions")
     image = os.stat(f"/proc/{one.pid}/exe").st_ino
     other = one.binary.with_name("other")
     shutil.copy(BINARY, other)
@@ -78,9 +64,9 @@ def test_a_session_goes_on_under_the_same_pid_in_another_image(copied, backend):
         succeed(one)
         assert one.process.poll() is None
     assert os.stat(f"/proc/{one.pid}/exe").st_ino != image
-    (after,) = ask(one, b"sessions")
+    (after,) = one.ask(b"sessions")
     assert (after["id"], after["client"], after["service"]) == (before["id"], before["client"], "go")
-    assert ask(one, b"status")[0]["pid"] == one.pid
+    assert one.ask(b"status")[0]["pid"] == one.pid
     server.shutdown(socket.SHUT_WR)
     client.shutdown(socket.SHUT_WR)
     assert len(read_all(client)) == down and read_all(server) == b""
@@ -113,10 +99,10 @@ def test_with_a_module_that_is_loaded_in_the_trial_too(copied, backend, place):
 def test_counters_limits_and_the_age_go_on(copied, backend):
     one = copied(access="per_source = 1;")
     pair(one, backend)
-    (before,) = ask(one, b"status")
+    (before,) = one.ask(b"status")
     time.sleep(1.1)
     succeed(one)
-    (after,) = ask(one, b"status")
+    (after,) = one.ask(b"status")
     service = {s["name"]: s for s in after["services"]}["go"]
     assert (service["open"], service["total"]) == (1, 1)
     assert after["since"] == before["since"] if "since" in before else True
