@@ -1,6 +1,7 @@
 /* Any text as an entry of a list of addresses and as opening hours. An entry that is accepted covers its own first address
  * and no more than its length says; hours that are accepted are open some time of the week and repeat every week. */
 #include "access.h"
+#include "fuzz.h"
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,15 +11,6 @@
 #define NOW       1780000000
 #define WEEK      (7 * 86400)
 #define LINES_MAX 64
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

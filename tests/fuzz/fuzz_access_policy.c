@@ -1,26 +1,11 @@
 /* A policy of usher-access of any text: it is taken or complained of, and what is taken judges any client. Text that includes
  * files is left out. */
 #include "access_policy.h"
+#include "libconfig_text.h"
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* libconfig 1.5 loses the string that it was reading where it meets a syntax error, and libFuzzer would look for what was lost
- * after every such run. The unit tests watch for what we lose. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-	return "detect_leaks=0";
-}
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void rule_judge(const struct access_policy *policy, const struct access_rule *rule)
 {
@@ -43,12 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct complaints complaints = { 0 };
 	struct access_policy *policy = NULL;
 
-	if (memmem(data, size, "include", 7))
+	char *text = libconfig_text(data, size);
+	if (!text)
 		return 0;
-	char *text = malloc(size + 1);
-	require(text != NULL);
-	memcpy(text, data, size);
-	text[size] = '\0';
 	int error = access_policy_load_text(&policy, "access.conf", text, size, &complaints);
 	require((error == 0) == (complaints.errors == 0) && (error == 0) == (policy != NULL));
 	for (size_t i = 0; policy && i < policy->n_rules; i++)

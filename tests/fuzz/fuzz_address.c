@@ -1,16 +1,9 @@
 /* Any text as an address and as a name with a port: what is accepted is printed so that it is accepted again, as the same. */
 #include "address.h"
+#include "fuzz.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void check_address(const char *text)
 {

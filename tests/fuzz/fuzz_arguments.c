@@ -3,10 +3,9 @@
  *
  *     byte 0      whose command line
  *     the rest    words, each with its NUL */
-#include "native.h"
-#include "reader.h"
 #include "sslh.h"
 #include "tcpmux.h"
+#include "translated.h"
 #include <getopt.h>
 #include <netdb.h>
 #include <stdint.h>
@@ -15,19 +14,10 @@
 
 #define WORDS_MAX 32
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 /* In the place of the C library's: a fuzzer asks no name server. */
 int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
 {
 	return EAI_NONAME;
-}
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
 }
 
 /* What is said about wrong words is for people; the sanitizers' words are not written here. */
@@ -36,16 +26,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	stderr = fopen("/dev/null", "we");
 	require(stderr != NULL);
 	return 0;
-}
-
-static void form_check(const struct native *native)
-{
-	struct complaints own = { 0 };
-	struct reader *reader = reader_new("native", false, native->text, strlen(native->text), &own);
-
-	require(reader && !own.errors);
-	reader_free(reader);
-	complaints_fini(&own);
 }
 
 static void sslh_take(int argc, char **argv)
@@ -58,9 +38,7 @@ static void sslh_take(int argc, char **argv)
 	if (sslh_options_read(&options, argc, argv) == 0) {
 		options.file = NULL; /* no file of this machine's */
 		int error = sslh_translate(&native, &options, &complaints);
-		require((error == 0) == (complaints.errors == 0));
-		if (error == 0)
-			form_check(&native);
+		require_translated(error, &native, &complaints);
 		sslh_mode_read(&mode, &options);
 		sslh_options_fini(&options);
 	}
@@ -78,9 +56,7 @@ static void tcpmux_take(int argc, char **argv)
 	if (tcpmux_options_read(&options, argc, argv) == 0) {
 		int error =
 			tcpmux_translate_text(&native, "tcpmux.cfg", text, sizeof(text) - 1, &options, &complaints);
-		require((error == 0) == (complaints.errors == 0));
-		if (error == 0)
-			form_check(&native);
+		require_translated(error, &native, &complaints);
 	}
 	native_fini(&native);
 	complaints_fini(&complaints);

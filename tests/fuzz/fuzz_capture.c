@@ -6,18 +6,11 @@
 #include "evidence.h"
 #include "flows.h"
 #include "fragments.h"
+#include "fuzz.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 /* In a copy of its own, so that a sanitizer sees what is read behind it. */
 static enum packet_kind parse(

@@ -1,9 +1,8 @@
 /* Any line as a request on the control socket: a known word or a sentence about what is wrong, and nothing read behind it. */
 #include "control.h"
+#include "fuzz.h"
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -3,17 +3,10 @@
  *     byte 0      the request's word, and JSON or not
  *     the rest    the answer */
 #include "control_show.h"
+#include "fuzz.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void printable_check(const char *text, size_t len)
 {

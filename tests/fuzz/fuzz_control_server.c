@@ -4,6 +4,7 @@
  * Input: steps. byte 0: what and who; byte 1: how much; then that many bytes. */
 #include "control.h"
 #include "fd.h"
+#include "fuzz.h"
 #include "log.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -16,21 +17,12 @@
 
 #define CLIENTS 3
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static char path[64];
 static struct loop loop;
 static struct control *control;
 static const uint8_t *part; /* what a worker writes */
 static size_t part_len;
 static uint64_t last_serial;
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 /* ---- the master ------------------------------------------------------------------------------------------------------ */
 
@@ -67,7 +59,21 @@ static void hook_log_level(void *context, unsigned level)
 	require(level <= LEVEL_DEBUG);
 }
 
-static const struct control_hooks hooks = { hook_status, hook_report, hook_drain, hook_reload, hook_log_level };
+static int hook_upgrade(void *context)
+{
+	if (part_len % 3 == 1)
+		control_upgraded(control, "it does not start");
+	return part_len % 3 == 2 ? -EBUSY : 0;
+}
+
+static const struct control_hooks hooks = {
+	.status = hook_status,
+	.report = hook_report,
+	.drain = hook_drain,
+	.reload = hook_reload,
+	.log_level = hook_log_level,
+	.upgrade = hook_upgrade,
+};
 
 /* ---- its loop -------------------------------------------------------------------------------------------------------- */
 
@@ -134,7 +140,7 @@ static void step(int clients[CLIENTS], uint8_t what, const uint8_t *bytes, size_
 		control_reported(control, what & 64 ? last_serial : len, what & 128 ? 0 : error);
 		break;
 	case 4:
-		control_reloaded(control, what & 64 ? "wrong" : NULL);
+		(what & 128 ? control_upgraded : control_reloaded)(control, what & 64 ? "wrong" : NULL);
 		break;
 	case 5:
 		if (*client >= 0 && what & 64)
@@ -168,14 +174,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	atexit(remove_folder);
 	log_setup(2, &(struct log_settings){ .level = LEVEL_ERROR });
 	return 0;
-}
-
-static int lowest_free_fd(void)
-{
-	int fd = dup(STDIN_FILENO);
-
-	close(fd);
-	return fd;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -3,11 +3,10 @@
  *
  * Input: the bytes of a connection. */
 #include "decider.h"
+#include "fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define DENSE      128
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))

@@ -4,20 +4,13 @@
  *                 else: where the bytes, which are the rest, are cut
  */
 #include "explain_batch.h"
+#include "fuzz.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct explainer *explainer;
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 /* To be freed. */
 static char *answer(const char *line, size_t len)

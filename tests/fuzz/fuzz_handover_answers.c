@@ -4,31 +4,13 @@
  *
  * Every request ends once. What a receiver has acknowledged in order is never sent to another, nor taken back; what was
  * taken back cannot be acknowledged. No descriptor is left. */
-#include "handover.h"
-#include <assert.h>
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "handover_jobs.h"
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 #include <usher/handover.h>
 
-#define JOBS_MAX     200
 #define CHANNELS_MAX 4
 #define READ_MAX     512
-
-enum fate { OPEN, CANCELLED, DONE, FAILED, BROKEN, TAKEN_BACK, LEFT };
-
-struct job {
-	struct handover_request request;
-	struct facts facts;
-	enum fate fate;
-	bool owned; /* by a receiver that has acknowledged it */
-};
 
 struct channel {
 	int fd;
@@ -37,29 +19,8 @@ struct channel {
 	uint64_t ids[READ_MAX];
 };
 
-static struct sockaddr_un address = { .sun_family = AF_UNIX };
 static int listener;
-static struct loop loop;
-static struct handover *handover;
-static struct job jobs[JOBS_MAX];
-static size_t n_jobs;
 static struct channel channels[CHANNELS_MAX];
-static unsigned mischief; /* what a request that ends does to the others */
-static uint64_t now_us;   /* 0: the real time */
-
-int clock_gettime(clockid_t clock, struct timespec *ret)
-{
-	if (!now_us || clock != CLOCK_MONOTONIC)
-		return (int)syscall(SYS_clock_gettime, clock, ret);
-	*ret = (struct timespec){ .tv_sec = (time_t)(now_us / 1000000), .tv_nsec = (long)(now_us % 1000000) * 1000 };
-	return 0;
-}
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void listener_open(void)
 {
@@ -67,77 +28,6 @@ static void listener_open(void)
 	(void)unlink(address.sun_path);
 	require(listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 &&
 		listen(listener, 2) == 0);
-}
-
-static void directory_remove(void)
-{
-	(void)unlink(address.sun_path);
-	*strrchr(address.sun_path, '/') = '\0';
-	(void)rmdir(address.sun_path);
-}
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	char directory[] = "/tmp/usher-fuzz-XXXXXX";
-
-	require(mkdtemp(directory) != NULL);
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s/s", directory);
-	atexit(directory_remove);
-	return 0;
-}
-
-/* ---- usher ------------------------------------------------------------------------------------------------------- */
-
-static void job_send(void);
-static void job_cancel(struct job *job);
-
-static void job_done(struct handover_request *request, int error)
-{
-	struct job *job = container_of(request, struct job, request);
-
-	require(job->fate == OPEN);
-	job->fate = error == 0 ? DONE : error == -EPROTO ? BROKEN : FAILED;
-	require(job->fate != FAILED || !job->owned);
-	if (mischief & 1)
-		job_cancel(&jobs[(job->facts.id * 7 + mischief) % n_jobs]);
-	if (mischief & 2)
-		job_send();
-}
-
-static void job_send(void)
-{
-	struct job *job = &jobs[n_jobs];
-
-	if (n_jobs == JOBS_MAX)
-		return;
-	*job = (struct job){ .facts = { .id = ++n_jobs, .service = "s" },
-		.request = { .facts = &job->facts, .done = job_done } };
-	handover_send(handover, &job->request);
-}
-
-static void job_cancel(struct job *job)
-{
-	if (job->fate != OPEN)
-		return;
-	job->fate = CANCELLED; /* no `done` any more, though those of others may be called from within */
-	bool mine = handover_cancel(&job->request);
-	job->fate = mine ? TAKEN_BACK : LEFT;
-	require(!mine || !job->owned);
-}
-
-static void turn_end(struct task *task)
-{
-	loop_stop(&loop);
-}
-
-static void turn(void)
-{
-	static struct task end = { .run = turn_end };
-
-	loop.stopping = false;
-	loop_defer(&loop, &end);
-	require(loop_run(&loop) == 0);
 }
 
 /* ---- the receiver ------------------------------------------------------------------------------------------------ */
@@ -193,13 +83,8 @@ static void channel_acknowledge(struct channel *channel, size_t how_many)
 	bytes[15] = (uint8_t)n;
 	if (send(channel->fd, bytes, sizeof(bytes), MSG_NOSIGNAL) != sizeof(bytes))
 		return;
-	for (; channel->n_acknowledged < n; channel->n_acknowledged++) {
-		struct job *job = &jobs[channel->ids[channel->n_acknowledged] - 1];
-
-		require(!job->owned);
-		job->owned = true;
-		require(job->fate != TAKEN_BACK && job->fate != FAILED);
-	}
+	for (; channel->n_acknowledged < n; channel->n_acknowledged++)
+		job_own(channel->ids[channel->n_acknowledged]);
 }
 
 static void channel_say(struct channel *channel, const void *bytes, size_t len)
@@ -276,43 +161,18 @@ static void step(unsigned what, unsigned with, const uint8_t *more, size_t n_mor
 	}
 }
 
-static int lowest_free_fd(void)
-{
-	int fd = dup(STDIN_FILENO);
-
-	close(fd);
-	return fd;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	int fd_before = lowest_free_fd();
-	struct address receiver = { .len = sizeof(address), .un = address };
-
-	now_us = 1000000;
-	n_jobs = 0;
-	mischief = 0;
+	jobs_begin();
 	listener_open();
 	for (size_t i = 0; i < CHANNELS_MAX; i++)
 		channels[i] = (struct channel){ .fd = -1 };
-	require(loop_init(&loop) == 0);
-	handover = handover_new(&loop, &receiver, HANDOVER_USHER);
-	require(handover != NULL);
 	for (size_t at = 0; at + 2 <= size; at += 2)
 		step(data[at], data[at + 1], data + at + 2, size - at - 2);
-	turn();
-	mischief = 0;
-	for (size_t i = 0; i < n_jobs; i++) {
-		job_cancel(&jobs[i]);
-		require(!jobs[i].owned || jobs[i].fate == DONE || jobs[i].fate == LEFT || jobs[i].fate == BROKEN);
-	}
-	handover_free(handover);
-	loop_fini(&loop);
+	jobs_settle();
 	for (size_t i = 0; i < CHANNELS_MAX; i++)
 		channel_close(&channels[i]);
 	close(listener);
-	now_us = 0;
-	require(lowest_free_fd() == fd_before);
+	jobs_end();
 	return 0;
 }

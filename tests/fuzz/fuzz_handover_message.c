@@ -3,6 +3,7 @@
  *
  * Input: for each piece a byte that says how long it is, one that says how many descriptors go with it, and
  * the piece. */
+#include "fuzz.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdint.h>
@@ -24,7 +25,6 @@ static void receiver_close(void)
 	(void)rmdir(address.sun_path);
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	char directory[] = "/tmp/usher-fuzz-XXXXXX";
@@ -36,14 +36,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		abort();
 	atexit(receiver_close);
 	return 0;
-}
-
-static int lowest_free_fd(void)
-{
-	int fd = dup(STDIN_FILENO);
-
-	close(fd);
-	return fd;
 }
 
 static void piece_send(int channel, const uint8_t *bytes, size_t len, size_t n_fds)
@@ -92,7 +84,6 @@ static void receive_all(void)
 	assert(error == -EAGAIN);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int fd_before = lowest_free_fd();

@@ -5,6 +5,7 @@
  *     byte 1      how long the pieces are
  *     the rest    the header block */
 #include "../unit/cuts.h"
+#include "fuzz.h"
 
 #define DENSE        128
 #define PREFACE      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -17,8 +18,6 @@
 #define END_HEADERS  0x4
 #define PADDED       0x8
 #define PRIORITIZED  0x20
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct stream {
 	uint8_t bytes[ROOM];

@@ -6,6 +6,7 @@
  *
  * Every question is answered once, or open until it is given up; nothing is left. */
 #include "fd.h"
+#include "fuzz.h"
 #include "identify.h"
 #include "loop.h"
 #include "policy.h"
@@ -18,8 +19,6 @@
 
 #define QUESTIONS  3
 #define OUTPUT_MAX 16384 /* a pipe takes it at once */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* ---- the master ------------------------------------------------------------------------------------------------------ */
 
@@ -34,12 +33,6 @@ bool spawner_is_orphaned(const struct spawner *spawner)
 void spawner_ask(struct spawner *spawner, struct spawn_request *request)
 {
 	requests[n_requests++] = request;
-}
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
 }
 
 /* Returns its output. */

@@ -2,18 +2,11 @@
  *
  *     byte 0: format and timestamps    then pieces: kind, length (2 bytes), bytes */
 #include "../unit/json_strict.h"
+#include "fuzz.h"
 #include "log.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void put_piece(struct record *record, unsigned kind, const uint8_t *bytes, size_t len)
 {

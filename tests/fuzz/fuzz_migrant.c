@@ -3,17 +3,10 @@
  *
  *     byte 0      how many descriptors came with it; 255: a hello
  *     the rest    the message */
+#include "fuzz.h"
 #include "migrant.h"
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void part_check(const uint8_t *message, size_t len, const void *part, size_t part_len)
 {

@@ -1,12 +1,11 @@
 /* What a module's looker-on reports, from a process that a module may have spoiled: it is whole and sound, or
  * refused, and never more than the bytes say. A report that only lacks bytes never becomes a wrong one by
  * their coming in pieces. */
+#include "fuzz.h"
 #include "module_report.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void probes_check(const struct report *report)
 {

@@ -2,19 +2,12 @@
  *
  *     byte 0      hosts or text
  *     then        lines: the patterns; behind an empty line the name */
+#include "fuzz.h"
 #include "names.h"
 #include <stdlib.h>
 #include <string.h>
 
 #define PATTERNS_MAX 16
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void found(void *context, const uint32_t *numbers, size_t count)
 {

@@ -3,6 +3,7 @@
  *     byte 0, 1   how long the pieces are; whether "<N>" stays
  *     the rest    what workers wrote */
 #include "fd.h"
+#include "fuzz.h"
 #include "log.h"
 #include "outlet.h"
 #include <fcntl.h>
@@ -12,14 +13,6 @@
 #include <unistd.h>
 
 #define INPUT_MAX 60000 /* a pipe takes it at once */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 /* What is written of it; to be freed. */
 static char *written(const uint8_t *data, size_t size, size_t piece, bool prefixed, size_t *ret_len)

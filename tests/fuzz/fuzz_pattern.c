@@ -4,19 +4,12 @@
  *     byte 0      regex, text or field; alone, or any-of or all-of with another
  *     byte 1      within, or at
  *     byte 2      length of the pattern; then it, and then the bytes of a connection */
+#include "fuzz.h"
 #include "pattern.h"
 #include <stdlib.h>
 #include <string.h>
 
 #define DENSE 64
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static struct pattern *regex_or_refusal(const char *text, size_t within)
 {

@@ -1,7 +1,6 @@
 /* The HTTP probe at every cut: request lines, fields, HTTP/2 frames and header blocks. */
 #include "../unit/cuts.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 #define DENSE 256
 

@@ -1,7 +1,6 @@
 /* The SSH probe at every cut. */
 #include "../unit/cuts.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 #define DENSE 256
 

@@ -5,8 +5,7 @@
  * probe must not see a difference. */
 #include "../unit/cuts.h"
 #include "../unit/tls_records.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 #define DENSE 256
 

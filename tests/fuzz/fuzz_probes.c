@@ -2,9 +2,8 @@
  *
  * Input: the bytes of a connection. Their number also chooses what the client has been told before. */
 #include "../unit/cuts.h"
+#include "fuzz.h"
 #include "server_banner.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define DENSE 64
 #define EARLY 64 /* bytes within which most probes say NO */

@@ -1,8 +1,7 @@
 /* Any bytes as a PROXY header, at every cut (short ones: that is quadratic). What is accepted is written again in
  * both versions, and read as the same. */
 #include "../unit/proxy_cuts.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static void check_again(const struct proxy_header *header, unsigned version)
 {

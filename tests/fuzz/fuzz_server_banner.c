@@ -1,15 +1,8 @@
 /* What a backend says first, at every cut: a verdict is never taken back, and what it covers is there. */
+#include "fuzz.h"
 #include "server_banner.h"
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static bool fits_somebody(enum server_banner kind)
 {

@@ -4,6 +4,7 @@
  *     byte 0      the program's stdio
  *     the rest    a message, as far as it goes */
 #include "fd.h"
+#include "fuzz.h"
 #include "program.h"
 #include "program_table.h"
 #include "spawn.h"
@@ -12,22 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
-}
-
-static int lowest_free_fd(void)
-{
-	int fd = dup(STDIN_FILENO);
-
-	close(fd);
-	return fd;
-}
 
 /* In the place of the one that forks. */
 int spawn_program(const struct spawn *spawn, pid_t *ret_pid)
