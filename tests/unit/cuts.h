@@ -18,6 +18,25 @@ struct answer {
 	} attribute[ATTRIBUTE_COUNT];
 };
 
+/* NULL: not settled; "": absent; several with spaces between. */
+static inline const char *answer_text(const struct answer *answer, enum attribute attribute)
+{
+	static char text[FINDING_VALUES_MAX * 256];
+	const uint8_t *values = answer->attribute[attribute].values;
+	size_t n = 0;
+
+	if (!answer->attribute[attribute].settled)
+		return NULL;
+	for (size_t at = 0; at < answer->attribute[attribute].len; at += 1 + values[at]) {
+		if (n > 0)
+			text[n++] = ' ';
+		memcpy(text + n, values + at + 1, values[at]);
+		n += values[at];
+	}
+	text[n] = 0;
+	return text;
+}
+
 static void answer_keep(struct answer *ret, enum verdict verdict, const struct findings *findings)
 {
 	ret->verdict = verdict;

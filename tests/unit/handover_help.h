@@ -91,6 +91,16 @@ static inline ssize_t raw_send(int channel, const void *bytes, size_t len, const
 	return sendmsg(channel, &m, MSG_NOSIGNAL);
 }
 
+/* In the order of the network. */
+static inline uint64_t number_at(const uint8_t *bytes)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < 8; i++)
+		n = n << 8 | bytes[i];
+	return n;
+}
+
 /* A client's end and the server's end of a connection, with `text` sent but not yet read. */
 static inline void client_open(int ends[2], const char *text)
 {

@@ -65,6 +65,17 @@ static inline int world_setup(void **state)
 	return 0;
 }
 
+/* Without a receiver: that is the test's own. */
+static inline int world_setup_alone(void **state)
+{
+	int error = world_setup(state);
+	struct world *w = *state;
+
+	usher_close(w->receiver);
+	w->receiver = NULL;
+	return error;
+}
+
 static inline int world_teardown(void **state)
 {
 	struct world *w = *state;

@@ -7,16 +7,6 @@ struct taken {
 	int client, receipt;
 };
 
-static int setup(void **state)
-{
-	int error = world_setup(state);
-	struct world *w = *state;
-
-	usher_close(w->receiver);
-	w->receiver = NULL;
-	return error;
-}
-
 static int datagrams_bind(struct world *w)
 {
 	struct sockaddr_un address = place_address(w->place.path);
@@ -25,15 +15,6 @@ static int datagrams_bind(struct world *w)
 	(void)unlink(w->place.path);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	return fd;
-}
-
-static uint64_t number_at(const uint8_t *bytes)
-{
-	uint64_t n = 0;
-
-	for (int i = 0; i < 8; i++)
-		n = n << 8 | bytes[i];
-	return n;
 }
 
 /* False: nothing there. */
@@ -372,7 +353,7 @@ static void what_ends_may_send_and_cancel_what_is_kept(void **state)
 	close(fd);
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, world_teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, world_setup_alone, world_teardown)
 
 int main(void)
 {

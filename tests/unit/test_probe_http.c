@@ -21,23 +21,9 @@ static enum verdict run_text(const char *text)
 	return run(text, strlen(text));
 }
 
-/* NULL: not settled; "": absent; several with spaces between. */
 static const char *value(enum attribute attribute)
 {
-	static char text[FINDING_VALUES_MAX * 256];
-	const uint8_t *values = answer.attribute[attribute].values;
-	size_t n = 0;
-
-	if (!answer.attribute[attribute].settled)
-		return NULL;
-	for (size_t at = 0; at < answer.attribute[attribute].len; at += 1 + values[at]) {
-		if (n > 0)
-			text[n++] = ' ';
-		memcpy(text + n, values + at + 1, values[at]);
-		n += values[at];
-	}
-	text[n] = 0;
-	return text;
+	return answer_text(&answer, attribute);
 }
 
 static const char *host(void)

@@ -17,23 +17,9 @@ static enum verdict run(const uint8_t *bytes, size_t len)
 	return answer.verdict;
 }
 
-/* NULL: not settled; the values with spaces between. */
 static const char *value(enum attribute attribute)
 {
-	static char text[FINDING_VALUES_MAX * 256];
-	const uint8_t *values = answer.attribute[attribute].values;
-	size_t n = 0;
-
-	if (!answer.attribute[attribute].settled)
-		return NULL;
-	for (size_t at = 0; at < answer.attribute[attribute].len; at += 1 + values[at]) {
-		if (n > 0)
-			text[n++] = ' ';
-		memcpy(text + n, values + at + 1, values[at]);
-		n += values[at];
-	}
-	text[n] = 0;
-	return text;
+	return answer_text(&answer, attribute);
 }
 
 /* --- A hello built piece by piece ------------------------------------------------------ */
