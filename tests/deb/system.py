@@ -9,6 +9,7 @@ import os
 import pathlib
 import platform
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -71,6 +72,33 @@ def make_tree():
     return archive
 
 
+class Session:
+    """A command in there that runs on, with lines to it and from it."""
+
+    def __init__(self, prefix, command):
+        self.process = subprocess.Popen([*prefix, "/bin/bash", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True)
+
+    def say(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def hear(self):
+        assert select.select([self.process.stdout], [], [], 15)[0], "waited 15 s in vain for a line"
+        return self.process.stdout.readline()
+
+    def echoes(self, line):
+        self.say(line)
+        return self.hear() == line + "\n"
+
+    def end(self):
+        """Its status, after the end of what it is told."""
+        self.process.stdin.close()
+        status = self.process.wait(15)
+        self.process.stdout.close()
+        return status
+
+
 class System:
     """A tree under .root, and run(command) inside of what was made of it."""
 
@@ -94,6 +122,9 @@ class System:
             return result
         assert result.returncode == status, f"{command}: {result.returncode}\n{result.stdout}\n{result.stderr}"
         return result.stdout
+
+    def session(self, command):
+        return Session(self.prefix(), "exec " + command)
 
     def bring(self, *packages):
         """Copies packages in; their names there."""
@@ -119,6 +150,10 @@ class System:
         script = ('for p in /proc/[0-9]*; do read -r name <$p/comm && [[ $name == usher* ]] && '
                   'echo ${p#/proc/} $(stat -c %U $p); done 2>/dev/null; :')
         return dict(line.split() for line in self.run(script).splitlines())
+
+    def images(self):
+        """Which files usher's processes are of."""
+        return {self.run(f"readlink /proc/{pid}/exe", status=None).stdout.strip() for pid in self.processes()} - {""}
 
     def listeners(self):
         """TCP addresses that are listened on, as the kernel writes them."""

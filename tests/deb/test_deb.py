@@ -3,6 +3,7 @@
 Not part of `make test`: `make test-deb` builds the packages and runs this, as root.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,8 @@ from system import DEBS, Booted, Chroot, deb, wait_until
 
 CONFIGURATION = "/etc/usher/usher.conf"
 UNIT = "/lib/systemd/system/usher.service"
+PROGRAM = "/usr/libexec/usher/usher-next"  # see next_version
+VERSION, NEXT = b"0.1.0", b"0.1.9"
 HTTP = r"GET / HTTP/1.0\r\n\r\n"
 LOOPBACK_ONLY = {"0100007F:115B", "00000000000000000000000001000000:115B"}  # 127.0.0.1 and ::1, port 4443
 
@@ -37,13 +40,20 @@ def chroot():
 
 @pytest.fixture(scope="session")
 def next_version(tmp_path_factory):
-    """next_version(configuration=None): the package once more as a later version, perhaps with another configuration."""
+    """next_version(configuration=None, wrapper=None): the package once more as a later version, which says so; perhaps with
+    another configuration, or with a script in the place of the program, which is then at PROGRAM."""
 
-    def make(configuration=None):
+    def make(configuration=None, wrapper=None):
         place = tmp_path_factory.mktemp("next")
         subprocess.run(["dpkg-deb", "-R", deb("usher"), place / "tree"], check=True)
         control = place / "tree/DEBIAN/control"
         control.write_text(re.sub(r"(?m)^(Version: .*)", r"\1+next", control.read_text()))
+        program = place / "tree/usr/sbin/usher"
+        program.write_bytes(program.read_bytes().replace(VERSION, NEXT))
+        if wrapper:
+            program.rename(place / "tree" / PROGRAM[1:])
+            program.write_text(wrapper)
+            program.chmod(0o755)
         if configuration:
             (place / "tree" / CONFIGURATION[1:]).write_text(configuration)
         path = place / "usher_next.deb"
@@ -81,6 +91,12 @@ def start_of(system):
     wait_until(lambda: system.unit()["ActiveState"] == "active", 10, "the service")
 
 
+# One that root may log in with, in there.
+KEYS = ("mkdir -p -m 700 /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519 && "
+        "cp /root/.ssh/id_ed25519.pub /root/.ssh/authorized_keys")
+SSH = "ssh -p 4443 -o StrictHostKeyChecking=no -o LogLevel=ERROR 127.0.0.1"
+
+
 def configure(system, services, listen='"127.0.0.1:4443"', more=""):
     system.path(CONFIGURATION).write_text(f"listen = [ {listen} ];\nservices = ( {services} );\n{more}\n")
 
@@ -112,15 +128,27 @@ def test_it_installs_starts_and_goes(booted):
     check_purged(booted)
 
 
+def version(system):
+    return json.loads(system.run("usher status --json"))["version"].encode()
+
+
+def is_new(system, master):
+    """The same process, of the new file, and workers as well."""
+    assert system.unit() | {"Result": ""} == {"ActiveState": "active", "SubState": "running", "MainPID": master, "Result": ""}
+    wait_until(lambda: system.images() == {"/usr/sbin/usher"}, 10, "the old workers to go")
+    assert version(system) == NEXT
+    return True
+
+
 def test_an_upgrade_keeps_the_configuration_and_serves_again(booted, next_version):
     start_of(booted)
-    before = booted.unit()["MainPID"]
+    master = booted.unit()["MainPID"]
     mine = booted.path(CONFIGURATION).read_text() + "# mine\n"
     booted.path(CONFIGURATION).write_text(mine)
+    assert version(booted) == VERSION
     booted.install(next_version())
     assert booted.path(CONFIGURATION).read_text() == mine
-    wait_until(lambda: booted.unit()["ActiveState"] == "active", 10, "the service")
-    assert booted.unit()["MainPID"] not in ("0", before)
+    assert is_new(booted, master)
 
     # A new one from us as well: what is the administrator's stays, and ours lies beside it.
     ours = mine.replace("# mine", "# theirs")
@@ -128,8 +156,86 @@ def test_an_upgrade_keeps_the_configuration_and_serves_again(booted, next_versio
     booted.install(next_version(ours), options="--force-confdef --force-confold")
     assert booted.path(CONFIGURATION).read_text() == mine
     assert booted.path(CONFIGURATION + ".dpkg-dist").read_text() == ours
+    assert is_new(booted, master)
     booted.run("dpkg -P usher")
     check_purged(booted)
+
+
+LIVE = """
+protocols = ( { name = "cat"; string = "cat"; } );
+decide_timeout = 120.0;  control = { path = "/run/usher/control.sock"; };
+"""
+
+
+def test_connections_outlive_an_upgrade(booted, next_version):
+    """A session of ssh that is relayed, a program that runs on its client's socket, and a client that has said nothing yet."""
+    start_of(booted)
+    configure(booted, '{ name = "ssh"; match = "ssh"; connect = "127.0.0.1:22"; }, '
+              '{ name = "cat"; match = "cat"; exec = [ "/bin/cat" ]; }', more=LIVE)
+    booted.run(f"systemctl restart usher && {KEYS}")
+    master = booted.unit()["MainPID"]
+    sessions = [booted.session(f"{SSH} cat"), booted.session("nc -N 127.0.0.1 4443")]
+    assert all(session.echoes("cat, before") for session in sessions)
+    silent = booted.session("nc -N 127.0.0.1 4443")
+    wait_until(lambda: json.loads(booted.run("usher status --json"))["connections"] == 3, 10, "three connections")
+    before = booted.run("usher sessions --json")
+    printed = booted.run(f"dpkg -i {booted.bring(next_version())} 2>&1")
+    assert "usher: " not in printed, printed
+    assert is_new(booted, master)
+    assert booted.unit("usher.service", "NRestarts") == {"NRestarts": "0"}
+    assert all(session.echoes("after") for session in sessions)
+    assert silent.echoes("cat, at last")
+    ids = [sorted(json.loads(line)["id"] for line in text.splitlines()) for text in (before, booted.run("usher sessions --json"))]
+    assert ids[0] == ids[1] and len(ids[0]) == 3
+    assert booted.talk(4443, r"SSH-2.0-test\r\n").startswith("SSH-2.0-OpenSSH")
+    assert [session.end() for session in (*sessions, silent)] == [0, 0, 0]
+    log = booted.run("journalctl -q -u usher")
+    assert "upgrade refused" not in log and "Stopping" not in log.split("upgrade: ")[-1], log
+
+
+REFUSES = f"""#!/bin/sh
+[ -z "${{USHER_TRIAL-}}" ] || {{ echo "not this one" >&2; exit 1; }}
+exec {PROGRAM} "$@"
+"""
+
+
+def test_a_version_that_the_running_one_cannot_become_is_started(booted, next_version):
+    start_of(booted)
+    master = booted.unit()["MainPID"]
+    printed = booted.run(f"dpkg -i {booted.bring(next_version(wrapper=REFUSES))} 2>&1")
+    assert "it is restarted" in printed
+    assert "upgrade refused: the new binary ended with status 1: not this one" in booted.run("journalctl -q -u usher")
+    assert booted.unit()["ActiveState"] == "active" and booted.unit()["MainPID"] != master
+    assert booted.images() == {PROGRAM} and version(booted) == NEXT
+    assert booted.talk(4443, r"SSH-2.0-test\r\n").startswith("SSH-2.0-OpenSSH")
+
+
+def test_what_would_not_serve_or_may_not_leaves_the_old_version(booted, next_version):
+    start_of(booted)
+    master = booted.unit()["MainPID"]
+    old = {"/usr/sbin/usher (deleted)"}
+
+    def goes_on():
+        return (booted.unit()["MainPID"] == master and booted.unit()["ActiveState"] == "active" and booted.images() == old and
+                booted.talk(4443, r"SSH-2.0-test\r\n").startswith("SSH-2.0-OpenSSH"))
+
+    # A configuration with an error in it.
+    good = booted.path(CONFIGURATION).read_text()
+    booted.path(CONFIGURATION).write_text(good.replace('match = "ssh"', 'match = "shh"'))
+    printed = booted.run(f"dpkg -i {booted.bring(next_version())} 2>&1")
+    assert "did you mean `ssh'" in printed and "the old one goes on" in printed
+    assert goes_on()
+    booted.path(CONFIGURATION).write_text(good)
+    # An administrator who wants no service touched.
+    policy = booted.path("/usr/sbin/policy-rc.d")
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    booted.install(next_version())
+    assert goes_on()
+    policy.unlink()
+    booted.run("systemctl kill --kill-whom=main --signal=USR2 usher")
+    wait_until(lambda: old & booted.images() == set(), 10, "the new version")
+    assert is_new(booted, master)
 
 
 def test_a_configuration_that_is_nobodys_is_replaced(booted, next_version):
@@ -162,7 +268,18 @@ user = "usher"; workers = 2; pid_file = "/run/usher/usher.pid"; log = { to = "/v
 """
 
 
-def test_it_serves_under_the_strict_policy(booted):
+def check_locked_in(system, log):
+    """By system calls, in a filter of their own besides the unit's; and by Landlock, where its absence would be logged."""
+    assert re.search(r"sandbox here: seccomp, Landlock ABI \d+", system.run("usher --version")) and "sandbox: " not in log
+    filters = {}
+    for pid, user in system.processes().items():
+        status = dict(re.findall(r"(?m)^(\w+):\s+(.*)$", system.run(f"cat /proc/{pid}/status")))
+        assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2", status
+        filters.setdefault(user, set()).add(int(status["Seccomp_filters"]))
+    assert min(filters["usher"]) > max(filters["root"]) > 0, filters
+
+
+def test_it_serves_under_the_strict_policy(booted, next_version):
     start_of(booted)
     configure(booted, '{ name = "ssh"; match = "ssh"; connect = "localhost:22"; }, '
               '{ name = "word"; match = "word"; handover = "/run/usher/none.sock"; fallback = "ssh"; }',
@@ -178,6 +295,14 @@ def test_it_serves_under_the_strict_policy(booted):
     log = booted.path("/var/log/usher/usher.log").read_text()
     assert log.count("notice serving: ") == 3 and "error" not in log.replace("error=", ""), log
     assert "end=finished" in log
+    check_locked_in(booted, log)
+    master = booted.unit()["MainPID"]
+    booted.install(next_version())
+    assert booted.unit()["MainPID"] == master
+    wait_until(lambda: booted.images() == {"/usr/sbin/usher"}, 10, "the old workers to go")
+    assert "upgrade refused" not in booted.path("/var/log/usher/usher.log").read_text()
+    check_locked_in(booted, log)
+    assert booted.talk(443, r"SSH-2.0-test\r\n").startswith("SSH-2.0-OpenSSH")
     booted.run("mv /var/log/usher/usher.log /var/log/usher/usher.log.1 && systemctl kill -s USR1 --kill-who=main usher")
     wait_until(lambda: booted.path("/var/log/usher/usher.log").exists(), 5, "another log")
     booted.run("kill -KILL $(pgrep -x 'usher: worker' 2>/dev/null || grep -l 'usher: worker' /proc/[0-9]*/comm | cut -d/ -f3 | head -n 1)")
@@ -188,7 +313,7 @@ def test_it_serves_under_the_strict_policy(booted):
     assert "denied" not in denied and "not permitted" not in denied, denied
 
 
-def test_systemd_hands_the_port_over(booted):
+def test_systemd_hands_the_port_over(booted, next_version):
     start_of(booted)
     booted.run("systemctl stop usher")
     configure(booted, '{ name = "ssh"; match = "ssh"; connect = "127.0.0.1:22"; }', listen='"0.0.0.0:443", "[::]:443"')
@@ -201,6 +326,12 @@ def test_systemd_hands_the_port_over(booted):
     # A client that comes while it is restarted waits.
     booted.run("systemctl stop usher.service")
     assert booted.talk(443, r"SSH-2.0-test\r\n").startswith("SSH-2.0-OpenSSH")
+    # An upgrade of the package changes nothing about that.
+    master = booted.unit()["MainPID"]
+    booted.install(next_version())
+    assert booted.unit("usher.socket")["ActiveState"] == "active" and booted.unit()["MainPID"] == master
+    wait_until(lambda: booted.images() == {"/usr/sbin/usher"}, 10, "the new version")
+    assert booted.talk(443, r"SSH-2.0-test\r\n", host="::1").startswith("SSH-2.0-OpenSSH")
     # Neither root nor a capability is needed then.
     booted.run("mkdir -p /etc/systemd/system/usher.service.d && cd /etc/systemd/system/usher.service.d && "
                "sed 's/^#   \\(User=.*\\|CapabilityBoundingSet=\\)$/\\1/' "
@@ -216,14 +347,12 @@ def test_sessions_of_an_sshd_outlive_it(booted):
     """The unit as it stands takes nothing from whom an sshd lets in."""
     start_of(booted)
     configure(booted, '{ name = "ssh"; match = "ssh"; exec = [ "/usr/sbin/sshd", "-i" ]; }', more='user = "usher";')
-    booted.run("systemctl restart usher && mkdir -p -m 700 /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519 && "
-               "cp /root/.ssh/id_ed25519.pub /root/.ssh/authorized_keys")
-    ssh = "ssh -p 4443 -o StrictHostKeyChecking=no -o LogLevel=ERROR 127.0.0.1"
-    told = booted.run(f"{ssh} 'cat /proc/self/cgroup; grep -E \"^(CapBnd|NoNewPrivs|Seccomp):\" /proc/self/status; readlink /proc/self/ns/mnt'")
+    booted.run(f"systemctl restart usher && {KEYS}")
+    told = booted.run(f"{SSH} 'cat /proc/self/cgroup; grep -E \"^(CapBnd|NoNewPrivs|Seccomp):\" /proc/self/status; readlink /proc/self/ns/mnt'")
     here = booted.run("grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/1/status; readlink /proc/1/ns/mnt")
     assert "\n0::/user.slice/user-0.slice/session-" in "\n" + told, "pam_systemd moved it out of the unit"
     assert told.endswith(here)
-    booted.run(f"({ssh} 'echo began; sleep 8; echo ended' >/var/tmp/session 2>&1 &) ; sleep 2; systemctl restart usher; grep began /var/tmp/session")
+    booted.run(f"({SSH} 'echo began; sleep 8; echo ended' >/var/tmp/session 2>&1 &) ; sleep 2; systemctl restart usher; grep began /var/tmp/session")
     wait_until(lambda: "ended" in booted.path("/var/tmp/session").read_text(), 15, "the session to end by itself")
     booted.run("systemctl stop usher")
     assert not booted.processes()

@@ -43,6 +43,7 @@ SAME = [
     (r"\[\d\d/\w{3}/\d{4} [\d:]+\]", "[TIME]"),
     (r"(client +127\.0\.0\.1 port )\d+", r"\1N"),
     (r"\d+ workers", "N workers"),
+    (r"(?m)^TIME notice sandbox: .*\n", ""),  # what this kernel or this build has not
     (r"room: \d+ descriptors a process, 161 of a worker's own: \d+ connections a worker, \d+ in all, of these \d+ undecided",
      "room: what this machine has"),
     (r"usher [\d.]+, process \d+, serving for [\d.]+ s", "usher VERSION"),
