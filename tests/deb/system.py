@@ -175,7 +175,9 @@ class Booted(System):
         super().__init__()
         self.console = open(self.root / "var/tmp/console", "wb")
         command = ["systemd-nspawn", "--quiet", "--boot", "--directory", self.root, "--private-network", "--register=no",
-                   "--keep-unit", f"--machine=usher{os.getpid()}", "--console=pipe", "--link-journal=no"]
+                   "--keep-unit", f"--machine=usher{os.getpid()}", "--console=pipe", "--link-journal=no",
+                   # systemd-nspawn would refuse it to all in there.
+                   "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self"]
         # With the second hierarchy of control groups alone, as systemd is run nowadays.
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.console, stderr=self.console,
                                         env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"})
