@@ -60,6 +60,11 @@ static struct connection *connection_alloc(struct worker *worker)
 	return connection;
 }
 
+bool connection_is_undecided(const struct connection *connection)
+{
+	return connection->phase == PHASE_PROXIED || connection->phase == PHASE_DECIDING;
+}
+
 /* Until the relay takes the watch over. Unread bytes do not wake us again: only new ones do. */
 static void connection_client_ready(struct watch *watch, uint32_t events)
 {
@@ -67,7 +72,7 @@ static void connection_client_ready(struct watch *watch, uint32_t events)
 	bool lost = events & (EPOLLERR | EPOLLHUP);
 
 	connection->client_events |= events;
-	if (connection->phase == PHASE_PROXIED || connection->phase == PHASE_DECIDING)
+	if (connection_is_undecided(connection))
 		undecided_ready(connection, lost || events & (EPOLLIN | EPOLLRDHUP));
 	else if (connection->phase == PHASE_CONNECTING && lost)
 		connection_end(connection, END_CLIENT_RESET);
@@ -77,7 +82,7 @@ static void connection_out_of_time(struct timer *timer)
 {
 	struct connection *connection = container_of(timer, struct connection, deadline);
 
-	if (connection->phase == PHASE_PROXIED || connection->phase == PHASE_DECIDING)
+	if (connection_is_undecided(connection))
 		undecided_out_of_time(connection);
 	else if (connection->phase == PHASE_ASKING)
 		connection_ask_in_vain(connection);
@@ -108,13 +113,17 @@ static void connection_begin(struct connection *connection, int fd)
 	connection_init(connection);
 	connection->id = atomic_fetch_add_explicit(&worker->shared->page->next_connection, 1, memory_order_relaxed);
 	connection->accepted_us = worker->loop.now_us;
-	if (loop_watch(&worker->loop, &relay->client.in, fd, RELAY_EVENTS) < 0) {
-		fd_reset(fd);
-		connection_end(connection, END_NO_MEMORY);
-		return;
-	}
+	loop_hold(&relay->client.in, fd);
 	relay->client.in.sole = relay->client.prompt = connection->came_in; /* from a listener with TCP_NODELAY */
 	undecided_begin(connection, by);
+}
+
+bool connection_watch(struct connection *connection)
+{
+	if (loop_watch_held(&connection->worker->loop, &connection->relay.client.in, RELAY_EVENTS) == 0)
+		return true;
+	connection_end(connection, END_NO_MEMORY);
+	return false;
 }
 
 void connection_new(struct worker *worker, const struct listener *listener, int fd, const struct address *client,
@@ -322,6 +331,8 @@ void connection_undelivered(struct connection *connection, int error)
 	uint32_t fallback = connection_service(connection)->fallback;
 
 	account_failed(connection);
+	if (error == -EMFILE || error == -ENFILE)
+		worker_starved(connection->worker);
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
 	relay_preface(&connection->relay, NULL, 0);
 	if (fallback == SERVICE_NONE) {

@@ -98,7 +98,7 @@ struct connection {
 	struct past *past; /* decided by another worker: in place of service and protocol; NULL */
 	bool stays;        /* it cannot move to another worker */
 
-	struct relay relay; /* relay.client.in watches the client from accept on */
+	struct relay relay; /* relay.client.in holds the client from accept on, and watches it where it is waited for */
 	union {
 		struct dial dial;
 		struct {
@@ -115,6 +115,7 @@ struct connection {
 	};
 };
 
+bool connection_is_undecided(const struct connection *connection);
 int connection_socket(const struct connection *connection);                    /* the client's */
 const struct service *connection_service(const struct connection *connection); /* only once decided for one */
 const char *connection_protocol(const struct connection *connection);          /* NULL: none decided */
@@ -160,6 +161,9 @@ void connection_refuse(struct connection *connection, const char *rule);
 
 /* The answer that TCPMUX owes to its client, where it does: what is wrong, or with NULL nothing. */
 void connection_greet(struct connection *connection, const char *why);
+
+/* From now on its client's events come, where they did not before. False: they cannot, and it has ended. */
+bool connection_watch(struct connection *connection);
 
 /* Once; gives everything back. */
 void connection_end(struct connection *connection, enum connection_end end);

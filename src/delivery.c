@@ -63,6 +63,8 @@ static void delivery_connect(struct connection *connection, const struct target 
 	struct worker *worker = connection->worker;
 	uint64_t due_us = worker->loop.now_us + worker->policy->connect_timeout_us;
 
+	if (!connection_watch(connection))
+		return;
 	connection->phase = PHASE_CONNECTING;
 	connection->dialled = false;
 	connection->server_events = 0;
@@ -240,6 +242,8 @@ static void delivery_spawned(struct spawn_request *request, const struct message
 		connection_end(connection, stdio == STDIO_SOCKET ? END_PROGRAM : END_SHUTDOWN);
 		return;
 	}
+	if (!connection_watch(connection))
+		return;
 	server->kind = stdio == STDIO_PIPE ? SIDE_PIPES : SIDE_TERMINAL;
 	int error = loop_watch(&worker->loop, &server->in, fds[0], RELAY_EVENTS);
 	if (error == 0)

@@ -37,6 +37,14 @@ static void listener_pause(struct listener *listener)
 		loop_unwatch(loop, &listener->watch);
 }
 
+void listener_starved(struct listener *listener)
+{
+	if (listener->watch.fd < 0)
+		return;
+	listener_tell(listener, "out of descriptors or memory, accepting again in 100 ms");
+	listener_pause(listener);
+}
+
 /* Other workers watch the same sockets: each new connection wakes one of them. */
 static int listener_watch(struct listener *listener)
 {
@@ -64,8 +72,7 @@ static bool listener_accept_failed(struct listener *listener, int error)
 	case ENFILE:
 	case ENOBUFS:
 	case ENOMEM:
-		listener_tell(listener, "out of descriptors or memory, accepting again in 100 ms");
-		listener_pause(listener);
+		listener_starved(listener);
 		return false;
 	case EINVAL: /* no listening socket any more: whoever handed it over has shut it down */
 	case EBADF:
@@ -150,7 +157,7 @@ static void listener_ready(struct watch *watch, uint32_t events)
 		listener->batch = 1;
 	else if (listener->all_taken && turn == listener->turn + 1 && listener->batch < BATCH)
 		listener->batch *= 2;
-	while (n < listener->batch && listener_accept_one(listener))
+	while (n < listener->batch && listener->watch.fd >= 0 && listener_accept_one(listener))
 		n++;
 	listener->all_taken = n == listener->batch;
 	if (!listener->all_taken)

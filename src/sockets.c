@@ -14,6 +14,8 @@
 #include <systemd/sd-daemon.h>
 #endif
 
+#define DEFER_S 1 /* the least that the kernel knows: then it asks the client once more, and lets it in */
+
 int sockets_take(struct sockets *sockets, const struct address *address, int fd, bool handed)
 {
 	struct socket_held *list = reallocarray(sockets->list, sockets->count + 1, sizeof(*list));
@@ -95,8 +97,10 @@ static void socket_set_options(
 		socket_reset_keepalive(fd, family);
 	dial_set_patience(fd, family, policy->patience_ms);
 	dial_set_keepalive(fd, family, listener->keepalive_s);
-	if (family != AF_UNIX)
+	if (family != AF_UNIX) {
 		fd_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		fd_set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, listener->awaits_bytes ? DEFER_S : 0);
+	}
 	if (listener->freebind)
 		fd_set_option(fd, IPPROTO_IP, IP_FREEBIND, 1); /* of IPv6 too */
 }

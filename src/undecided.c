@@ -265,6 +265,17 @@ void undecided_out_of_time(struct connection *connection)
 		undecided_deciding_timer(connection);
 }
 
+/* Where the kernel waits for the first bytes, they are there, and most clients need no watching until they are decided. */
+static void undecided_enter(struct connection *connection)
+{
+	shed_enter(connection);
+	if (connection_is_undecided(connection) &&
+		connection->worker->policy->listeners[connection->decider].awaits_bytes)
+		undecided_ready(connection, true);
+	if (connection_is_undecided(connection))
+		connection_watch(connection);
+}
+
 void undecided_begin(struct connection *connection, enum proxied_by by)
 {
 	connection->phase = by == PROXIED_BY_TRUSTED ? PHASE_PROXIED : PHASE_DECIDING;
@@ -273,7 +284,7 @@ void undecided_begin(struct connection *connection, enum proxied_by by)
 	else if (undecided_start_deadline(connection) < 0)
 		connection_end(connection, END_NO_MEMORY);
 	else
-		shed_enter(connection);
+		undecided_enter(connection);
 }
 
 void undecided_end(struct connection *connection)

@@ -35,6 +35,12 @@ void worker_connection_gone(struct worker *worker)
 	worker_end_if_done(worker);
 }
 
+void worker_starved(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->n_listeners; i++)
+		listener_starved(&worker->listeners[i]);
+}
+
 unsigned told_again(struct told *told, uint64_t now_us)
 {
 	unsigned n = ++told->untold;
@@ -49,7 +55,7 @@ unsigned told_again(struct told *told, uint64_t now_us)
 void worker_look_again(struct worker *worker)
 {
 	for (struct connection *connection = worker->connections; connection; connection = connection->next)
-		if (connection->phase == PHASE_PROXIED || connection->phase == PHASE_DECIDING)
+		if (connection_is_undecided(connection))
 			undecided_ready(connection, true);
 }
 

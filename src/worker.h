@@ -104,4 +104,7 @@ struct worker {
 void worker_look_again(struct worker *worker);
 
 /* A connection has ended: in a worker that drains, the last one ends it. */
+/* There was no descriptor for a connection's backend: those who come wait with the kernel rather than fail likewise. */
+void worker_starved(struct worker *worker);
+
 void worker_connection_gone(struct worker *worker);

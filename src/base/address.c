@@ -246,7 +246,7 @@ static bool is_wildcard(const struct address *a)
 	return family_of(a) == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
 }
 
-static bool is_loopback(const struct address *a)
+bool address_is_loopback(const struct address *a)
 {
 	if (family_of(a) == AF_INET)
 		return ntohl(a->in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
@@ -266,7 +266,7 @@ bool address_reaches(const struct address *target, const struct address *listene
 	}
 	if (to.len > 0 && address_equal(&to, &at))
 		return true;
-	return family_of(&to) == family_of(&at) && is_wildcard(&at) && is_loopback(&to) &&
+	return family_of(&to) == family_of(&at) && is_wildcard(&at) && address_is_loopback(&to) &&
 		address_port(&to) == address_port(&at);
 }
 

@@ -26,12 +26,27 @@ void loop_fini(struct loop *loop)
 
 int loop_watch(struct loop *loop, struct watch *watch, int fd, uint32_t events)
 {
-	struct epoll_event event = { .events = events, .data.ptr = watch };
-	watch->fd = -1;
-	watch->sole = false;
-	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
-		return -errno;
+	loop_hold(watch, fd);
+	int error = loop_watch_held(loop, watch, events);
+	if (error < 0)
+		watch->fd = -1;
+	return error;
+}
+
+void loop_hold(struct watch *watch, int fd)
+{
 	watch->fd = fd;
+	watch->listed = watch->sole = false;
+}
+
+int loop_watch_held(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.ptr = watch };
+	if (watch->listed)
+		return 0;
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) < 0)
+		return -errno;
+	watch->listed = true;
 	return 0;
 }
 
@@ -45,8 +60,9 @@ int loop_unwatch(struct loop *loop, struct watch *watch)
 {
 	int fd = watch->fd;
 	watch->fd = -1;
-	if (fd >= 0)
+	if (fd >= 0 && watch->listed)
 		epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+	watch->listed = false;
 	return fd;
 }
 
@@ -58,6 +74,7 @@ int loop_unwatch_to_close(struct loop *loop, struct watch *watch)
 	if (!watch->sole)
 		return loop_unwatch(loop, watch);
 	watch->fd = -1;
+	watch->listed = false;
 	return fd;
 }
 

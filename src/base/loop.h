@@ -14,7 +14,8 @@
 #define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 struct watch {
-	int fd; /* -1: not watched */
+	int fd;      /* -1: none */
+	bool listed; /* in the epoll set: else the descriptor is merely held */
 	bool sole; /* no other process holds what is watched: closing it is enough. For the caller to set after loop_watch() */
 	void (*ready)(struct watch *watch, uint32_t events);
 };
@@ -40,9 +41,14 @@ void loop_fini(struct loop *loop);
 
 /* `events` as for epoll_ctl; add EPOLLET yourself. 0 or -errno; on failure watch->fd is -1 and the descriptor still yours. */
 int loop_watch(struct loop *loop, struct watch *watch, int fd, uint32_t events);
+
+/* Holds a descriptor for a watch without asking for anything yet. loop_watch_held() asks; where it fails (-errno), the
+ * descriptor is held on, and with a watch that is listed already it does nothing. */
+void loop_hold(struct watch *watch, int fd);
+int loop_watch_held(struct loop *loop, struct watch *watch, uint32_t events);
 int loop_rewatch(struct loop *loop, struct watch *watch, uint32_t events);
 
-/* Stops watching and hands the descriptor back (-1 when none was watched). */
+/* Stops watching and hands the descriptor back (-1 when there was none). */
 int loop_unwatch(struct loop *loop, struct watch *watch);
 
 /* The same for a caller that closes it at once, which saves a call to the kernel where `sole` says so. */

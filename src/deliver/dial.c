@@ -10,7 +10,7 @@
 #define RETRY_US     20000
 #define PROBE_EACH_S 75 /* as the system has it */
 #define PROBES       5
-#define EVERY_EVENT  (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define EVERY_EVENT  (EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 void dial_set_keepalive(int fd, sa_family_t family, int keepalive_s)
 {
@@ -54,12 +54,21 @@ static int dial_bind(struct dial *dial, int fd)
 	return bind(fd, &from.sa, from.len) < 0 ? -errno : 0;
 }
 
-/* Takes over the socket. -EINPROGRESS: under way, dial_ready() will hear of it. 0: connected at once, as UNIX sockets do. */
-static int dial_connect(struct dial *dial, int fd, const struct address *to)
+/* Against a peer that vanishes. One on this machine cannot, unless a packet filter sends elsewhere what goes there; whose
+ * configuration asks for keepalive has it there too. */
+static void dial_guard(const struct dial *dial, int fd, const struct address *to)
 {
+	if (dial->keepalive_s == KEEPALIVE_AFAR && address_is_loopback(to))
+		return;
 	dial_set_keepalive(fd, to->sa.sa_family, dial->keepalive_s);
 	if (dial->patience_ms)
 		dial_set_patience(fd, to->sa.sa_family, dial->patience_ms);
+}
+
+/* Takes over the socket. -EINPROGRESS: under way, dial_ready() will hear of it. 0: connected at once, as UNIX sockets do. */
+static int dial_connect(struct dial *dial, int fd, const struct address *to)
+{
+	dial_guard(dial, fd, to);
 	/* The ACK that ends the handshake then comes with the bytes. */
 	if (dial->talks && to->sa.sa_family != AF_UNIX)
 		fd_set_option(fd, IPPROTO_TCP, TCP_QUICKACK, 0);

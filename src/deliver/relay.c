@@ -83,6 +83,15 @@ static void flow_leave_pipe(struct relay *relay, struct relay_flow *flow)
 	flow->streak = 0;
 }
 
+/* Urgent bytes belong to the stream like all others (RFC 6093). A read stops before one, so that the event that it comes with is seen
+ * before it is read; a flow that reads on without an event must have said so before. splice() never gets past one. */
+static void flow_keep_urgent(struct relay *relay, struct relay_flow *flow)
+{
+	if (!flow->keeps_urgent)
+		fd_set_option(flow_source(relay, flow)->in.fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	flow->keeps_urgent = true;
+}
+
 /* The sink takes no more, yet its own output may still be under way: that flow decides how all ends. */
 static enum step flow_discard(struct relay *relay, struct relay_flow *flow)
 {
@@ -206,10 +215,16 @@ static enum step source_failed(struct relay *relay, struct relay_flow *flow, int
 	return STEP_MOVED;
 }
 
-/* A short read means that the source is empty, and saves the call that would say so: a stream socket gives all it has. */
-static bool read_emptied(const struct relay_side *source, const struct relay_flow *flow, size_t n, size_t size)
+/* A short read means that the source is empty, and saves the call that would say so: a stream socket gives all it has, up to the
+ * next urgent byte. Behind a reset comes an error. */
+static bool read_emptied(const struct relay_side *source, const struct relay_flow *flow, size_t n)
 {
-	return source->kind == SIDE_SOCKET && n < size && !flow->hung_up;
+	return source->kind == SIDE_SOCKET && n < RELAY_BUFFER_SIZE && !flow->urgent && !flow->broken;
+}
+
+static ssize_t side_read(const struct relay_side *source, uint8_t *bytes, size_t size)
+{
+	return source->kind == SIDE_SOCKET ? recv(source->in.fd, bytes, size, 0) : read(source->in.fd, bytes, size);
 }
 
 static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
@@ -217,24 +232,27 @@ static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
 	struct relay_side *source = flow_source(relay, flow);
 	uint8_t *shared = relay->pool->shared;
 
-	ssize_t got = read(source->in.fd, shared, RELAY_BUFFER_SIZE);
+	ssize_t got = side_read(source, shared, RELAY_BUFFER_SIZE);
 	if (got < 0)
 		return source_failed(relay, flow, errno);
 	if (got == 0) {
 		flow->ended = true;
 		return STEP_MOVED;
 	}
-	if (read_emptied(source, flow, (size_t)got, RELAY_BUFFER_SIZE))
+	bool emptied = read_emptied(source, flow, (size_t)got);
+	if (emptied)
 		flow->readable = false;
+	else if (source->kind == SIDE_SOCKET)
+		flow_keep_urgent(relay, flow);
+	/* All that came before EOF is there when EOF is announced, so that it can leave in the same packet. */
+	flow->ended = emptied && flow->hung_up;
 	flow->streak = got >= LARGE_READ ? flow->streak + 1 : 0;
 	if (flow->discard)
 		return STEP_MOVED;
 
 	ssize_t put;
-	bool last = flow->hung_up && !flow->broken &&
-		got < RELAY_BUFFER_SIZE; /* EOF comes next, and can leave in the same packet */
 	do
-		put = side_write(flow_sink(relay, flow), shared, (size_t)got, last);
+		put = side_write(flow_sink(relay, flow), shared, (size_t)got, flow->ended);
 	while (put < 0 && errno == EINTR);
 	if (put < 0 && errno != EAGAIN)
 		return sink_failed(relay, flow);
@@ -287,12 +305,14 @@ static enum step flow_fill_pipe(struct relay *relay, struct relay_flow *flow)
 static void flow_choose_way(struct relay *relay, struct relay_flow *flow)
 {
 	if (flow->pipe) {
-		if (flow->in_pipe == 0 && flow->streak >= SMALL_READS_TO_COPY)
+		if (flow->in_pipe == 0 && (flow->streak >= SMALL_READS_TO_COPY || flow->urgent))
 			flow_leave_pipe(relay, flow);
 	} else if (flow->streak >= LARGE_READS_TO_SPLICE && !flow->copy_only && !flow->discard) {
 		flow->streak = 0;
-		if (flow_source(relay, flow)->kind == SIDE_SOCKET && flow_sink(relay, flow)->kind == SIDE_SOCKET)
+		if (flow_source(relay, flow)->kind == SIDE_SOCKET && flow_sink(relay, flow)->kind == SIDE_SOCKET) {
+			flow_keep_urgent(relay, flow);
 			flow->pipe = relay_pool_take_pipe(relay->pool);
+		}
 	}
 }
 
@@ -369,8 +389,12 @@ static void relay_idle(struct timer *timer)
 		loop_timer(relay->loop, timer, due_us);
 }
 
-static void flow_source_events(struct relay_flow *flow, uint32_t events)
+static void flow_source_events(struct relay *relay, struct relay_flow *flow, uint32_t events)
 {
+	if (events & EPOLLPRI && flow_source(relay, flow)->kind == SIDE_SOCKET) {
+		flow_keep_urgent(relay, flow);
+		flow->urgent = flow->copy_only = true;
+	}
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		flow->readable = true;
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
@@ -398,7 +422,7 @@ static void relay_client_ready(struct watch *watch, uint32_t events)
 		relay_reset(relay, &relay->client);
 		return;
 	}
-	flow_source_events(&relay->up, events);
+	flow_source_events(relay, &relay->up, events);
 	flow_sink_events(&relay->down, events);
 	relay_run(relay);
 }
@@ -410,7 +434,7 @@ static void relay_server_ready(struct watch *watch, uint32_t events)
 		relay_reset(relay, &relay->server);
 		return;
 	}
-	flow_source_events(&relay->down, events);
+	flow_source_events(relay, &relay->down, events);
 	if (relay->server.kind != SIDE_PIPES)
 		flow_sink_events(&relay->up, events);
 	relay_run(relay);
@@ -459,8 +483,8 @@ void relay_start(struct relay *relay, uint32_t client_events, uint32_t server_ev
 	relay->lingering = false;
 	relay->moved_us = relay->loop->now_us;
 	relay_wire(relay);
-	flow_source_events(&relay->up, client_events);
-	flow_source_events(&relay->down, server_events);
+	flow_source_events(relay, &relay->up, client_events);
+	flow_source_events(relay, &relay->down, server_events);
 	if ((relay->preface_len && !relay->preface) ||
 		loop_timer(relay->loop, &relay->idle, relay->moved_us + relay->idle_us) < 0)
 		relay_finish(relay, RELAY_NO_MEMORY);

@@ -51,11 +51,13 @@ struct relay_flow {
 	bool copy_only : 1;      /* this pair of descriptors cannot be spliced */
 	bool readable : 1;       /* since the last EAGAIN */
 	bool writable : 1;
-	bool hung_up : 1; /* the source announced its end: a short read does not mean that it is empty */
-	bool broken : 1;  /* by a reset, it seems: what came before it must leave at once */
-	bool ended : 1;   /* the source said EOF */
-	bool told : 1;    /* and the sink was told */
-	bool discard : 1; /* the sink takes no more: what still comes is read and dropped */
+	bool hung_up : 1;      /* the source announced its end */
+	bool keeps_urgent : 1; /* its urgent bytes stay in the stream */
+	bool urgent : 1;       /* it sent urgent bytes: a short read does not mean that it is empty */
+	bool broken : 1;       /* by a reset, it seems: what came before it must leave at once */
+	bool ended : 1;        /* the source said EOF */
+	bool told : 1;         /* and the sink was told */
+	bool discard : 1;      /* the sink takes no more: what still comes is read and dropped */
 };
 
 struct relay {
@@ -84,7 +86,7 @@ void relay_preface(struct relay *relay, const uint8_t *bytes, size_t len);
 
 /* Both sides are connected, non-blocking and watched with RELAY_EVENTS, and the caller has set everything above `client`
  * and both sides. The events are all that were seen on each side so far: edges are not repeated. */
-#define RELAY_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define RELAY_EVENTS (EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 void relay_start(struct relay *relay, uint32_t client_events, uint32_t server_events);
 
 /* Nothing but its end can be told of one that is not. */

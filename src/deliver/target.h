@@ -14,6 +14,7 @@ extern const char *const delivery_names[]; /* "connect", "handover", "exec", "re
 
 /* Keepalive of a socket: 0 for off, seconds of silence before the first probe, or */
 #define KEEPALIVE_SYSTEM (-1) /* on, as the system has it */
+#define KEEPALIVE_AFAR   (-2) /* the same, but off with a peer on a loopback address of this machine */
 
 struct backend {
 	const char *text;       /* as the operator wrote it */

@@ -134,6 +134,8 @@ static void banners_decide(struct compiler *compiler, struct rule *rules)
 	for (uint32_t l = 0; l < compiler->policy->n_listeners; l++) {
 		struct listener_policy *listener = &compiler->policy->listeners[l];
 		listener->banner_service = banner_service(compiler, l);
+		listener->awaits_bytes =
+			listener->on_silence == SERVICE_NONE && listener->banner_service == SERVICE_NONE;
 		if (listener->banner_service == SERVICE_NONE)
 			continue;
 		for (int kind = 0; kind < SERVER_BANNER_KINDS; kind++)

@@ -220,7 +220,7 @@ static void connect_compile(struct compiler *compiler, uint32_t service, const s
 	target->delivery = DELIVERY_CONNECT;
 	target->connect.backends = backends;
 	target->connect.n_backends = count;
-	target->connect.keepalive_s = values_switch(values, SERVICE_KEEPALIVE, KEEPALIVE_SYSTEM, KEEPALIVE_SYSTEM);
+	target->connect.keepalive_s = values_switch(values, SERVICE_KEEPALIVE, KEEPALIVE_AFAR, KEEPALIVE_SYSTEM);
 	target->connect.send_proxy = (unsigned)values_number(values, SERVICE_SEND_PROXY);
 	for (size_t i = 0; i < count; i++)
 		backend_compile(compiler, &backends[i], setting_item(at, i));

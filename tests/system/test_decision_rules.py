@@ -81,7 +81,7 @@ def test_silent_client_is_closed_without_on_silence(greeters):
     one = greeters('{ name = "x"; string = "x"; }', [("x", '"x"')], 0.3)
     with one.connect() as client:
         name, took = name_of(client)
-    assert name is None and 0.29 < took < slow(1), took
+    assert name is None and 0.29 < took < slow(3), took  # a second of it the kernel's
     assert one.wait_connections(1)[0]["end"] == "no-service"
 
 

@@ -10,11 +10,12 @@ import pytest
 from harness import connect, read_exactly, run_usher, slow, wait_until
 from proxy_header import v2
 
+# Somebody wants those who are silent: else the kernel would keep them to itself at first.
 CONFIG = """
 listen = [ "127.0.0.1:{port}" ];  workers = {workers};  decide_timeout = 60.0;
 control = "{dir}/control";  {limits}
 protocols = ( { name = "go"; string = "go"; } );
-services = ( { name = "go"; match = "go"; connect = "{backend}"; } );
+services = ( { name = "go"; match = "go"; connect = "{backend}"; } );  on_silence = "go";
 """
 
 
@@ -176,7 +177,7 @@ PROXIED = """
 listen = ( { address = "127.0.0.1:{port}"; accept_proxy = "127.0.0.0/8"; } );  workers = {workers};
 control = "{dir}/control";  decide_timeout = 60.0;  {limits}
 protocols = ( { name = "go"; string = "go"; } );
-services = ( { name = "go"; match = "go"; connect = "{backend}"; } );
+services = ( { name = "go"; match = "go"; connect = "{backend}"; } );  on_silence = "go";
 """
 
 

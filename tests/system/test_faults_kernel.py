@@ -224,7 +224,7 @@ def test_a_wall_clock_that_jumps_is_noticed_by_nobody(pressed, backend):
     silent = one.connect()
     begin = time.monotonic()
     assert how_it_ends(silent) == "eof"
-    assert 0.9 < time.monotonic() - begin < slow(1.5)
+    assert 0.9 < time.monotonic() - begin < slow(3)  # a second of it the kernel's
     for _ in range(4):
         time.sleep(0.4)
         client.sendall(b"x")

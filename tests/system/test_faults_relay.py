@@ -1,10 +1,14 @@
 """What happens to bytes, half-closes, resets and slow readers between two ends that are connected."""
 
+import fcntl
+import hashlib
 import os
 import random
 import select
 import signal
 import socket
+import struct
+import termios
 import threading
 import time
 
@@ -393,3 +397,49 @@ def test_nothing_is_watched_or_kept_once_both_are_gone(relay, backend):
     relay.wait_connections(200)
     wait_until(lambda: relay.fds() == before, 3, f"as many descriptors as before: {before}")
     assert os.path.exists(f"/proc/{worker}")
+
+
+# ---- urgent bytes
+
+
+@pytest.mark.parametrize("upwards", [True, False])
+@pytest.mark.parametrize("ends", [False, True])
+def test_urgent_bytes_stay_in_their_place(relay, backend, upwards, ends):
+    """Reads stop before each, so all is there at once when the worker looks, and no later event helps it on."""
+    client, server = pair(relay, backend)
+    sender, receiver = (client, server) if upwards else (server, client)
+    for pid in relay.workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        sender.send(b"before!", socket.MSG_OOB)
+        sender.send(b"after")
+        if ends:
+            sender.shutdown(socket.SHUT_WR)
+        wait_until(lambda: kernel_has_sent(sender), what="everything acknowledged")
+    finally:
+        for pid in relay.workers:
+            os.kill(pid, signal.SIGCONT)
+    assert read_exactly(receiver, 12) == b"before!after"
+    if ends:
+        assert receiver.recv(1) == b""
+    receiver.sendall(b"answer")
+    assert read_exactly(sender, 6) == b"answer"
+
+
+def kernel_has_sent(sock):
+    (unsent,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+    return unsent == 0
+
+
+def test_urgent_bytes_in_the_middle_of_bulk(relay, backend):
+    """Splicing never gets past one."""
+    client, server = pair(relay, backend)
+    got, sent = Receiver(server, 2), hashlib.sha256()
+    piece = random.Random(3).randbytes(MB)
+    for _ in range(16):
+        client.sendall(piece)
+        client.send(b"!", socket.MSG_OOB)
+        sent.update(piece + b"!")
+    client.shutdown(socket.SHUT_WR)
+    join_all(got)
+    assert got.size == 16 * (MB + 1) and got.digest == sent.hexdigest()

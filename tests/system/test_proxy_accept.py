@@ -158,7 +158,7 @@ def test_what_is_no_header_ends_the_connection(start, name):
 
 
 def test_a_header_that_the_client_does_not_finish(start):
-    one = start()
+    one = start(more='on_silence = "rest";')  # who is silent is seen
     for header in (V1, V2):
         with one.connect() as client:
             client.sendall(header[:-1])

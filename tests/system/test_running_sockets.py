@@ -49,8 +49,8 @@ SYSTEM = 7200
 
 
 @pytest.mark.parametrize("listener, service, expected", [
-    ("", "", (SYSTEM, SYSTEM)), ("keepalive = true;", "keepalive = true;", (SYSTEM, SYSTEM)),
-    ("keepalive = false;", "", (0, SYSTEM)), ("", "keepalive = false;", (SYSTEM, 0)),
+    ("", "", (SYSTEM, 0)), ("keepalive = true;", "keepalive = true;", (SYSTEM, SYSTEM)),
+    ("keepalive = false;", "keepalive = true;", (0, SYSTEM)), ("", "keepalive = false;", (SYSTEM, 0)),
     ("keepalive = 300;", "keepalive = 60;", (300, 60))])
 def test_keepalive(usher, backend, listener, service, expected):
     with open("/proc/sys/net/ipv4/tcp_keepalive_time", encoding="ascii") as file:
@@ -66,6 +66,54 @@ def test_keepalive_of_a_listener_that_stays_changes_with_a_reload(usher, backend
     for listener, least, most in (("keepalive = false;", 0, 0), ("keepalive = 60;", 50, 60), ("", 61, 10**6)):
         one.reload(relay(listener))
         assert least <= keepalives(one, backend)[0] <= most, listener
+
+
+# ---- who says nothing
+
+
+def waiting_for_bytes(port):
+    """Clients that the kernel has answered and reports to nobody yet."""
+    done = subprocess.run(["ss", "-Htn", "state", "syn-recv", "src", f"127.0.0.1:{port}"], capture_output=True, text=True,
+                          check=True, timeout=slow(10))
+    return len(done.stdout.splitlines())
+
+
+def test_where_silence_leads_nowhere_the_kernel_waits_for_the_first_bytes(usher, backend):
+    one = usher("decide_timeout = 0.5;" + relay(), backend=backend.port)
+    with one.connect() as silent, one.connect() as client:
+        assert waiting_for_bytes(one.port) == 2
+        client.sendall(b"go")
+        with backend.accept() as server:
+            assert read_exactly(server, 2) == b"go"
+            server.sendall(b"went")
+            assert read_exactly(client, 4) == b"went"
+        assert waiting_for_bytes(one.port) <= 1
+        assert silent.recv(1) == b"", "let in after a second, and closed at the deadline"
+    assert [line["end"] for line in one.wait_connections(2)].count("no-service") == 1
+
+
+def test_whoever_only_looks_whether_the_port_is_open_is_seen(usher, backend):
+    one = usher(relay(), backend=backend.port)
+    one.connect().close()
+    assert one.wait_connections(1)[0]["end"] == "client-gone"
+
+
+@pytest.mark.parametrize("before, service", [('on_silence = "go"; decide_timeout = 0.1;', ""),
+                                             ("banner_timeout = 0.1;", "banner = true;")])
+def test_where_silence_leads_somewhere_it_does_not(usher, backend, before, service):
+    """Of a socket that stays, too."""
+    one = usher(relay(), backend=backend.port)
+    with one.connect():
+        assert waiting_for_bytes(one.port) == 1
+    one.reload(before + relay(service=service))
+    with one.connect() as client:
+        assert waiting_for_bytes(one.port) == 0
+        with backend.accept() as server:
+            server.sendall(b"hello")
+            assert read_exactly(client, 5) == b"hello"
+    one.reload(relay())
+    with one.connect():
+        assert waiting_for_bytes(one.port) == 1
 
 
 def test_so_many_of_one_listener_over_all_workers(usher, echo):

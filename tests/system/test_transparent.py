@@ -11,7 +11,7 @@ import time
 import namespaces
 import proxy_header
 import pytest
-from harness import SOURCE, connect, free_port, read_exactly, run_usher, slow, wait_until
+from harness import SOURCE, connect, count_fds, free_port, read_exactly, run_usher, slow, wait_until
 from namespaces import CLIENT, LOOPBACK, SERVER, USHER
 from peers import cpu_of, exchange, how_it_ends, reset
 from servers import NGINX, SSHD, Server, listening
@@ -526,12 +526,15 @@ def test_a_master_that_is_gone_leaves_what_is_in_stock(start, net):
         client = connect_from(net, 4, one.port)
         client.sendall(b"go")
         server, _ = backend.accept()
-        undecided = connect_from(net, 4, one.port)
         worker = one.workers[0]
+        before = count_fds(worker)
+        undecided = connect_from(net, 4, one.port)
+        undecided.sendall(b"g")
+        wait_until(lambda: count_fds(worker) > before, what="it to be accepted")
         one.seen.look()
         os.kill(one.pid, 9)
         one.process.wait()
-        undecided.sendall(b"go")
+        undecided.sendall(b"o")
         second, peer = backend.accept()
         assert peer == undecided.getsockname()
         client.sendall(b"more")
