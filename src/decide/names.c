@@ -341,8 +341,9 @@ int names_insert(struct names *names, const char *name, uint32_t number)
 
 typedef void found_function(void *context, const uint32_t *numbers, size_t count);
 
-static void exact_and_suffixes_lookup(
-	const struct names *names, const uint8_t *folded, size_t len, found_function *found, void *context)
+/* `is_whole`: it is the name, not only the end of one. */
+static void exact_and_suffixes_lookup(const struct names *names, const uint8_t *folded, size_t len, bool is_whole,
+	found_function *found, void *context)
 {
 	struct {
 		uint32_t hash;
@@ -359,7 +360,7 @@ static void exact_and_suffixes_lookup(
 		hash = hash_step(hash, folded[i]);
 	}
 	const struct entry *entry = slot_find(names, hash_finish(hash, FORM_EXACT), folded, len, FORM_EXACT);
-	if (entry->count > 0)
+	if (is_whole && entry->count > 0)
 		found(context, entry->numbers, entry->count);
 	for (size_t i = names->has_suffixes ? n_suffixes : 0; i-- > 0;) {
 		size_t at = suffix[i].at;
@@ -397,14 +398,15 @@ static bool has_prefixes(const struct names *names)
 void names_lookup(const struct names *names, const uint8_t *name, size_t len, found_function *found, void *context)
 {
 	uint8_t folded[NAME_MAX_LEN];
-	size_t kept = len < NAME_MAX_LEN ? len : NAME_MAX_LEN; /* a longer value still has its prefixes */
+	size_t kept = len < NAME_MAX_LEN ? len : NAME_MAX_LEN; /* a longer one still has its suffixes and prefixes */
 
 	if (len == 0)
 		return;
 	for (size_t i = 0; i < kept; i++)
+		folded[i] = name_fold(names->kind, name[len - kept + i]);
+	exact_and_suffixes_lookup(names, folded, kept, kept == len, found, context);
+	for (size_t i = 0; i < kept && kept < len; i++)
 		folded[i] = name_fold(names->kind, name[i]);
-	if (len <= NAME_MAX_LEN)
-		exact_and_suffixes_lookup(names, folded, len, found, context);
 	if (has_prefixes(names))
 		prefixes_lookup(names, folded, kept, found, context);
 	for (size_t i = 0; i < names->n_globs; i++)

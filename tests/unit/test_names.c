@@ -225,6 +225,22 @@ static void a_long_value_has_its_prefixes_and_globs(void **state)
 	names_free(names);
 }
 
+static void a_long_host_has_its_suffixes(void **state)
+{
+	struct names *names = names_new(NAME_HOST);
+	char tail[256], host[401];
+
+	memset(host, 'x', 400);
+	memcpy(host + 392, ".Example", 9);
+	memcpy(tail, host + 400 - 255, 256);
+	assert_int_equal(names_insert(names, "*.example", 1), 0);
+	assert_int_equal(names_insert(names, tail, 2), 0);
+	assert_string_equal(lookup(names, host), "1 | ");
+	assert_string_equal(lookup(names, tail), "2 | 1 | ");
+	assert_true(matches("*.example", host));
+	names_free(names);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +248,7 @@ int main(void)
 		cmocka_unit_test(what_a_glob_covers),
 		cmocka_unit_test(a_table_of_texts_finds_what_globs_cover),
 		cmocka_unit_test(a_long_value_has_its_prefixes_and_globs),
+		cmocka_unit_test(a_long_host_has_its_suffixes),
 		cmocka_unit_test(the_exact_name_then_the_longest_suffix),
 		cmocka_unit_test(names_that_are_none),
 		cmocka_unit_test(the_table_finds_what_the_patterns_cover),
