@@ -1,8 +1,7 @@
 /* Serves the control socket in the master's loop. A client's life: its line is read, the answer is made (at once, or when workers
  * have reported or a reload is over), written, and the connection closed.
  *
- * Refuses whoever may not change things (SO_PEERCRED, SO_PEERGROUPS) to do so; who may connect at all is said by the mode of the
- * socket. One descriptor is kept in reserve, so that there is an answer when all others are used up. Owns the socket, its path
+ * Refuses whoever may not change things to do so; who may connect at all is said by the mode of the socket. One descriptor is kept in reserve, so that there is an answer when all others are used up. Owns the socket, its path
  * and its clients. */
 #include "control.h"
 #include "control_socket.h"
@@ -15,8 +14,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define GROUPS_MAX 256
 
 enum client_state { CLIENT_FREE, CLIENT_READING, CLIENT_REPORTS, CLIENT_RELOADING, CLIENT_UPGRADING, CLIENT_WRITING };
 
@@ -358,29 +355,6 @@ static void client_out_of_patience(struct timer *timer)
 
 /* ---- who comes -------------------------------------------------------------------------------------------------------------- */
 
-static bool peer_may_change(const struct control *control, int fd)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-	gid_t groups[GROUPS_MAX];
-	socklen_t groups_len = sizeof(groups);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return false;
-	if (peer.uid == 0 || peer.uid == geteuid())
-		return true;
-	if (!control->has_group)
-		return false;
-	if (peer.gid == control->gid)
-		return true;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &groups_len) < 0)
-		return false;
-	for (size_t i = 0; i < groups_len / sizeof(gid_t); i++)
-		if (groups[i] == control->gid)
-			return true;
-	return false;
-}
-
 static void control_serve(struct control *control, int fd)
 {
 	struct client *client = NULL;
@@ -399,7 +373,7 @@ static void control_serve(struct control *control, int fd)
 		.state = CLIENT_READING,
 		.watch = { .fd = -1, .ready = client_ready },
 		.patience = { .fired = client_out_of_patience },
-		.may_change = peer_may_change(control, fd),
+		.may_change = control_socket_trusts(fd, control->has_group ? &control->gid : NULL),
 	};
 	if (loop_watch(control->loop, &client->watch, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) {
 		fd_close(fd);

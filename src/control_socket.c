@@ -1,5 +1,5 @@
-/* Makes the control socket's file. Refuses to take the place of anything but a socket that nobody answers at, which is what a
- * killed usher left. Owns nothing. */
+/* Makes the control socket's file, and tells who its clients are (SO_PEERCRED, SO_PEERGROUPS). Refuses to take the place of
+ * anything but a socket that nobody answers at, which is what a killed usher left. Owns nothing. */
 #include "control_socket.h"
 #include "control.h"
 #include "fd.h"
@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define GROUPS_MAX 256
 
 static bool is_served(const struct sockaddr_un *address)
 {
@@ -72,4 +74,27 @@ int control_socket_open(const struct policy *policy)
 	if (lstat(policy->control, &there) == 0 && (!S_ISSOCK(there.st_mode) || unlink(policy->control) < 0))
 		return -EEXIST;
 	return socket_bind(policy, &address);
+}
+
+bool control_socket_trusts(int fd, const gid_t *group)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	gid_t groups[GROUPS_MAX];
+	socklen_t groups_len = sizeof(groups);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	if (peer.uid == 0 || peer.uid == geteuid())
+		return true;
+	if (!group)
+		return false;
+	if (peer.gid == *group)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &groups_len) < 0)
+		return false;
+	for (size_t i = 0; i < groups_len / sizeof(gid_t); i++)
+		if (groups[i] == *group)
+			return true;
+	return false;
 }

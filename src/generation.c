@@ -107,6 +107,22 @@ static void generation_resolver_died(struct generation *generation, int status)
 
 /* ---- the generation --------------------------------------------------------------------------------------------------- */
 
+struct generation *generation_new(const struct generation *like)
+{
+	struct generation *generation = calloc(1, sizeof(*generation));
+	int *listening = calloc(like->policy->n_listeners, sizeof(*listening));
+
+	if (!generation || !listening) {
+		free(generation);
+		free(listening);
+		policy_free(like->policy);
+		return NULL;
+	}
+	*generation = *like;
+	generation->listening = listening;
+	return generation;
+}
+
 int generation_start(struct generation *generation)
 {
 	const struct policy *policy = generation->policy;

@@ -24,7 +24,7 @@ struct generation {
 	struct shared *shared;
 	enum generation_state state;
 	struct policy *policy;
-	int *listening; /* borrowed from the master's sockets */
+	int *listening; /* an array of its own; the descriptors are borrowed from the master's sockets */
 	int log_fd;
 	int connection; /* inetd: taken over; -1: listen */
 	bool quiet;     /* descriptors 0, 1 and 2 are somebody else's */
@@ -57,8 +57,11 @@ struct generation {
 	void (*reported)(struct generation *generation, uint64_t serial, int error); /* a worker answers a report */
 };
 
-/* Takes over the policy and the array `listening`; forks the workers, in state STARTING. The caller has set loop, shared, policy, listening,
- * log_fd, connection, context, ready and failed. 0 or -errno; free it either way. */
+/* One that is like this, where loop, shared, policy, log_fd, connection, context, ready and failed must be set; it takes the
+ * policy over and has room for its listening sockets. NULL: no memory, and the policy is freed. */
+struct generation *generation_new(const struct generation *like);
+
+/* Forks the workers, in state STARTING. 0 or -errno; free it either way. */
 int generation_start(struct generation *generation);
 
 /* In place of generation_start(), in an image that took over: the workers and programs of its `number` (0 is the one that

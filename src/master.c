@@ -1,5 +1,5 @@
-/* The master. A state machine over generations: one that serves, perhaps one that is coming up, and those that retire. Owns
- * the listening sockets, the logger and the pid file. */
+/* The master. A state machine over generations: one that serves, perhaps one that is coming up, and those that retire. Here are
+ * its start, its children and its end. Owns the listening sockets, the logger and the pid file. */
 #include "counters.h"
 #include "fd.h"
 #include "master_parts.h"
@@ -8,35 +8,19 @@
 #include "program_table.h"
 #include "requests.h"
 #include "shared_memory.h"
-#include "status.h"
 #include "trial.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <syslog.h>
 #include <unistd.h>
 #ifdef HAVE_LIBSYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
-
-/* After workers were told to stop: how long until they are killed. */
-#define KILL_US 2000000
-
-/* After workers were told that they are on their own: how long until they are. */
-#define LEAVE_US 50000
-
-#define LOGGER_WAIT_MS    1000
-#define LOGGER_RESTART_US 100000
 
 void master_notify(const char *state)
 {
@@ -45,54 +29,7 @@ void master_notify(const char *state)
 #endif
 }
 
-/* ---- what is said before there is a log ---------------------------------------------------------------------------- */
-
-void master_say(const struct master *master, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	if (master->stderr_is_client) {
-		openlog("usher", LOG_PID, LOG_DAEMON);
-		vsyslog(LOG_ERR, format, arguments);
-	} else {
-		fputs("usher: ", stderr);
-		vfprintf(stderr, format, arguments);
-		fputc('\n', stderr);
-	}
-	va_end(arguments);
-}
-
-static const char *log_place(const struct policy *policy)
-{
-	static const char *const places[] = {
-		[SINK_STDERR] = "stderr", [SINK_SYSLOG] = "syslog", [SINK_JOURNAL] = "the journal"
-	};
-	return policy->log_sink == SINK_FILE ? policy->log_file : places[policy->log_sink];
-}
-
-/* In the background, and where the client is on descriptor 2, stderr is no place for a log. */
-static int master_start_logger(const struct master *master, const struct policy *policy, struct logger *ret)
-{
-	bool unheard = master->options->daemon || master->stderr_is_client;
-	enum log_sink sink = unheard && policy->log_sink == SINK_STDERR ? SINK_SYSLOG : policy->log_sink;
-	return logger_start(
-		ret, sink, policy->log_file, &policy->log, policy->uid, policy->gid, policy->drop_identity);
-}
-
-/* Nobody else hears of it: lines wait in the pipe until there is a logger again. */
-static void master_restart_logger(struct timer *timer)
-{
-	struct master *master = container_of(timer, struct master, logger_restart);
-	const struct policy *policy = master->serving ? master->serving->policy : NULL;
-
-	if (!policy || master->ending)
-		return;
-	if (logger_restart(&master->logger, policy->log_file) < 0)
-		loop_timer(&master->loop, timer, master->loop.now_us + LOGGER_RESTART_US);
-	else
-		log_error("the logger died and was started again");
-}
+/* ---- its children ----------------------------------------------------------------------------------------------------- */
 
 static void master_program_ended(struct master *master, pid_t pid, int status)
 {
@@ -120,7 +57,7 @@ void master_reap(struct master *master)
 		if (*link)
 			continue;
 		if (pid == master->logger.pid)
-			loop_timer(&master->loop, &master->logger_restart, master->loop.now_us + LOGGER_RESTART_US);
+			master_logger_died(master);
 		else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status))
 			master_program_ended(master, pid, status);
 	}
@@ -130,273 +67,7 @@ void master_reap(struct master *master)
 		loop_defer(&master->loop, &master->reload);
 }
 
-/* ---- signals ---------------------------------------------------------------------------------------------------------- */
-
-/* Also for whoever asked for the reload. */
-static void log_complaint(void *context, const struct complaint *complaint, const char *line)
-{
-	FILE *errors = context;
-
-	log_message(complaint->kind == COMPLAINT_ERROR ? LEVEL_ERROR : LEVEL_WARNING, "%s", line);
-	if (errors && complaint->kind == COMPLAINT_ERROR)
-		fprintf(errors, "%s%s", ftell(errors) ? "\n" : "", line);
-}
-
-/* A reload may send the log elsewhere. On failure the policy is freed. */
-static int master_start_next_logger(struct master *master, struct policy *policy)
-{
-	const struct policy *now = master->serving->policy;
-	bool same_file = policy->log_file && now->log_file ? strcmp(policy->log_file, now->log_file) == 0
-							   : policy->log_file == now->log_file;
-
-	if (policy->log_sink == now->log_sink && same_file && policy->log.facility == now->log.facility)
-		return 0;
-	int error = master_start_logger(master, policy, &master->next_logger);
-	if (error < 0) {
-		log_error("cannot log to %s: %s", log_place(policy), strerrordesc_np(-error));
-		master->next_logger = NO_LOGGER;
-		policy_free(policy);
-	}
-	return error;
-}
-
-/* What does not compile changes nothing. */
-static void master_reload(struct master *master)
-{
-	struct complaints complaints = { 0 };
-	struct policy *policy;
-	char *errors = NULL;
-	size_t errors_len = 0;
-
-	if (master->ending || master->options->inetd)
-		return;
-	if (master->upgrade.step != UPGRADE_NONE) { /* which reads the file as well */
-		master->reload_again = true;
-		return;
-	}
-	if (master->coming) { /* the file may have changed since it was read: once more, after this one */
-		master->reload_again = true;
-		return;
-	}
-	master_notify("RELOADING=1");
-	int error = master->options->load(master->options->context, &policy, &complaints);
-	FILE *to = open_memstream(&errors, &errors_len);
-	complaints_each(&complaints, log_complaint, to);
-	complaints_fini(&complaints);
-	if (to)
-		fclose(to);
-	if (error == 0) {
-		master_fit_privileges(master, policy);
-		error = master_start_next_logger(master, policy);
-	}
-	if (error == 0)
-		error = master_start_generation(master, policy);
-	if (error < 0) {
-		master_fit_privileges(master, NULL);
-		log_error("reload refused: the running configuration stays");
-		control_reloaded(master->control, errors && *errors ? errors : "the new workers cannot be started");
-		master_notify("READY=1");
-	}
-	free(errors);
-}
-
-static void master_reload_task(struct task *task)
-{
-	master_reload(container_of(task, struct master, reload));
-}
-
-static void master_stop(struct master *master)
-{
-	master->ending = true;
-	upgrade_cancel(&master->upgrade);
-	sockets_close_others(&master->sockets, NULL);
-	for (struct generation *generation = master->all; generation; generation = generation->next) {
-		if (master->stopped)
-			generation_kill(generation);
-		else
-			generation_stop(generation);
-	}
-	master->stopped = true;
-	master_sweep(master);
-	loop_timer(&master->loop, &master->deadline, master->loop.now_us + KILL_US);
-}
-
-static void master_drain(struct master *master)
-{
-	if (master->ending || !master->serving) {
-		master_stop(master);
-		return;
-	}
-	uint64_t most_us = master->serving->policy->drain_timeout_us;
-	master->ending = true;
-	upgrade_cancel(&master->upgrade);
-	master_notify("STOPPING=1");
-	log_notice("ending: no new connections, at most %lu s for those that are open",
-		(unsigned long)(most_us / 1000000));
-	sockets_close_others(&master->sockets, NULL);
-	for (struct generation *generation = master->all; generation; generation = generation->next)
-		generation_drain(generation);
-	master_sweep(master);
-	loop_timer(&master->loop, &master->deadline, master->loop.now_us + most_us);
-}
-
-/* They serve what there is without a master. It is gone a moment later: whoever starts it again at once finds the ports free. */
-static void master_leave(struct master *master)
-{
-	master->ending = true;
-	upgrade_cancel(&master->upgrade);
-	master->left = true;
-	master_notify("STOPPING=1");
-	log_notice("ending: open connections go on without a master");
-	sockets_close_others(&master->sockets, NULL);
-	for (struct generation *generation = master->all; generation; generation = generation->next)
-		generation_drain(generation);
-	master_sweep(master);
-	loop_timer(&master->loop, &master->deadline, master->loop.now_us + LEAVE_US);
-}
-
-static void master_terminate(struct master *master)
-{
-	if (master->left)
-		return;
-	if (master->options->leaves_workers && master->serving && !master->ending)
-		master_leave(master);
-	else
-		master_drain(master);
-}
-
-static void master_deadline(struct timer *timer)
-{
-	struct master *master = container_of(timer, struct master, deadline);
-	if (master->left)
-		loop_stop(&master->loop);
-	else
-		master_stop(master);
-}
-
-static void master_reopen_log(struct master *master)
-{
-	if (!master->serving || master->serving->policy->log_sink != SINK_FILE)
-		return;
-	int error = logger_reopen(&master->logger, master->serving->policy->log_file);
-	if (error < 0)
-		log_error("cannot reopen %s: %s", master->serving->policy->log_file, strerrordesc_np(-error));
-}
-
-static void master_signal(struct watch *watch, uint32_t events)
-{
-	struct master *master = container_of(watch, struct master, signals);
-	struct signalfd_siginfo info;
-
-	while (read(watch->fd, &info, sizeof(info)) == sizeof(info)) {
-		if ((int)info.ssi_signo == master->options->reload_signal)
-			info.ssi_signo = SIGHUP;
-		switch (info.ssi_signo) {
-		case SIGCHLD:
-			master_reap(master);
-			break;
-		case SIGHUP:
-			master_reload(master);
-			break;
-		case SIGUSR1:
-			if (master->options->tell && master->serving)
-				master->options->tell(master->options->context);
-			else
-				master_reopen_log(master);
-			break;
-		case SIGUSR2:
-			if (master_upgrade(master) == -EBUSY)
-				log_error("upgrade refused: a reload or an upgrade is under way");
-			break;
-		case SIGTERM:
-			master_terminate(master);
-			break;
-		case SIGINT:
-			master_stop(master);
-			break;
-		}
-	}
-}
-
-/* Blocked before the first fork, so that none is lost; every child puts its own mask back. */
-static int master_watch_signals(struct master *master)
-{
-	const int watched[] = { SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT };
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++)
-		sigaddset(&set, watched[i]);
-	if (master->options->reload_signal)
-		sigaddset(&set, master->options->reload_signal);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	master->signals.ready = master_signal;
-	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? -errno : loop_watch(&master->loop, &master->signals, fd, EPOLLIN);
-}
-
-/* ---- the control socket -------------------------------------------------------------------------------------------------- */
-
-static void control_status(void *context, FILE *to)
-{
-	const struct master *master = context;
-
-	status_write(&(struct status){ master->all, master->serving, master->coming, &master->shared, master->since,
-			     master->ending, program_table_count(master->programs) },
-		to);
-}
-
-static unsigned control_report(void *context, const struct message *request, int *files)
-{
-	struct master *master = context;
-	unsigned n = 0;
-
-	for (struct generation *generation = master->all; generation; generation = generation->next)
-		n += generation_report(generation, request, files + n, CONTROL_PARTS_MAX - n);
-	return n;
-}
-
-static void control_drain(void *context)
-{
-	master_drain(context);
-}
-
-static int control_reload(void *context)
-{
-	struct master *master = context;
-
-	if (master->ending)
-		return -ESHUTDOWN;
-	loop_defer(&master->loop, &master->reload);
-	return 0;
-}
-
-static int control_upgrade(void *context)
-{
-	return master_upgrade(context);
-}
-
-static void control_log_level(void *context, unsigned level)
-{
-	struct master *master = context;
-
-	log_notice("log level %u, by the control socket", level);
-	log_set_level((enum log_level)level);
-	for (struct generation *generation = master->all; generation; generation = generation->next)
-		generation_log_level(generation, level);
-}
-
-static const struct control_hooks control_hooks = {
-	.status = control_status,
-	.report = control_report,
-	.drain = control_drain,
-	.reload = control_reload,
-	.upgrade = control_upgrade,
-	.log_level = control_log_level,
-};
-
-/* ---- life ------------------------------------------------------------------------------------------------------------- */
+/* ---- its life ------------------------------------------------------------------------------------------------------------- */
 
 static int master_write_pid_file(struct master *master, const struct policy *policy)
 {
@@ -496,7 +167,7 @@ static int master_prepare(struct master *master)
 	error = loop_init(&master->loop);
 	master->since = time(NULL);
 	if (error == 0)
-		error = control_new(&master->control, &master->loop, &control_hooks, master);
+		error = control_new(&master->control, &master->loop, &master_control_hooks, master);
 	master->asks = (struct asks){ .loop = &master->loop, .answered = request_decided };
 	upgrade_init(&master->upgrade, &master->loop, &master_upgrade_hooks, master);
 	if (error == 0 && master->options->daemon && !master->takeover)
@@ -512,11 +183,8 @@ static int master_prepare(struct master *master)
 static int master_start(struct master *master, struct policy *policy)
 {
 	int error = master->takeover ? 0 : master_write_pid_file(master, policy);
-	if (error == 0) {
-		error = master_start_logger(master, policy, &master->logger);
-		if (error < 0)
-			master_say(master, "cannot log to %s: %s", log_place(policy), strerrordesc_np(-error));
-	}
+	if (error == 0)
+		error = master_start_first_logger(master, policy);
 	if (error == 0 && master->takeover) {
 		log_setup(master->logger.pipe_fd, &policy->log);
 		error = master_take_over(master);
@@ -532,22 +200,6 @@ static int master_start(struct master *master, struct policy *policy)
 		error = 0;
 	}
 	return error;
-}
-
-/* It writes the last lines and ends; one whose reader is stuck is not waited for. */
-static void master_end_logger(struct master *master)
-{
-	pid_t pid = master->logger.pid;
-
-	logger_close(&master->logger);
-	if (pid <= 0 || master->left) /* it writes what the workers will say */
-		return;
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	struct pollfd end = { .fd = fd, .events = POLLIN };
-	if (fd < 0 || poll(&end, 1, LOGGER_WAIT_MS) == 0)
-		kill(pid, SIGKILL);
-	fd_close(fd);
-	waitpid(pid, NULL, 0);
 }
 
 static void master_fini(struct master *master)

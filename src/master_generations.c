@@ -200,20 +200,10 @@ static void generation_bury(struct task *task)
 /* Takes over the policy. NULL: no memory. */
 struct generation *master_new_generation(struct master *master, struct policy *policy)
 {
-	struct generation *generation = calloc(1, sizeof(*generation));
-	int *listening = calloc(policy->n_listeners, sizeof(*listening));
-
-	if (!generation || !listening) {
-		free(generation);
-		free(listening);
-		policy_free(policy);
-		return NULL;
-	}
-	*generation = (struct generation){
+	return generation_new(&(struct generation){
 		.loop = &master->loop,
 		.shared = &master->shared,
 		.policy = policy,
-		.listening = listening,
 		.log_fd = master->next_logger.pipe_fd >= 0 ? master->next_logger.pipe_fd : master->logger.pipe_fd,
 		.connection = master->connection,
 		.quiet = master->options->inetd || master->options->daemon,
@@ -227,8 +217,7 @@ struct generation *master_new_generation(struct master *master, struct policy *p
 		.reported = master_reported,
 		.held = master_worker_held,
 		.burial = { .run = generation_bury },
-	};
-	return generation;
+	});
 }
 
 /* Takes over the policy. */

@@ -1,5 +1,6 @@
-/* The master's own state, for the files that it is made of: master.c (start, signals, end), master_generations.c (one generation
- * after the other), master_upgrade.c (one image after the other). */
+/* The master's own state, for the files that it is made of: master.c (start, children, end), master_orders.c (what it is told),
+ * master_log.c (where its words go), master_generations.c (one generation after the other), master_upgrade.c (one image after
+ * the other). */
 #pragma once
 #include "ask.h"
 #include "control.h"
@@ -57,14 +58,38 @@ struct master {
 
 void master_notify(const char *state); /* to systemd */
 
-/* Before there is a log. */
-void master_say(const struct master *master, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
 /* The configuration, with what is wrong with it said so. 0 or -errno. */
 int master_load(struct master *master, struct policy **ret);
 
 /* Whoever has ended. */
 void master_reap(struct master *master);
+
+/* ---- master_orders.c ---- */
+
+extern const struct control_hooks master_control_hooks;
+
+/* From here on signals are orders. 0 or -errno. */
+int master_watch_signals(struct master *master);
+
+void master_reload_task(struct task *task);
+void master_deadline(struct timer *timer);
+
+/* ---- master_log.c ---- */
+
+/* Before there is a log. */
+void master_say(const struct master *master, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The first one says what is wrong; the next one, where the log goes elsewhere than now, logs it and frees the policy. 0 or
+ * -errno. */
+int master_start_first_logger(struct master *master, const struct policy *policy);
+int master_start_next_logger(struct master *master, struct policy *policy);
+
+void master_logger_died(struct master *master);
+void master_restart_logger(struct timer *timer);
+void master_reopen_log(struct master *master);
+
+/* It writes the last lines and ends; one whose reader is stuck is not waited for. */
+void master_end_logger(struct master *master);
 
 /* ---- master_generations.c ---- */
 

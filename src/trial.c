@@ -86,22 +86,10 @@ static void trial_end(struct trial *trial)
 
 static int trial_serve(struct trial *trial, struct policy *policy)
 {
-	struct generation *generation = calloc(1, sizeof(*generation));
-	int *listening = calloc(policy->n_listeners, sizeof(*listening));
-
-	if (!generation || !listening) {
-		free(generation);
-		free(listening);
-		policy_free(policy);
-		return -ENOMEM;
-	}
-	for (size_t i = 0; i < policy->n_listeners; i++)
-		listening[i] = -1;
-	*generation = (struct generation){
+	struct generation *generation = generation_new(&(struct generation){
 		.loop = &trial->loop,
 		.shared = &trial->shared,
 		.policy = policy,
-		.listening = listening,
 		.log_fd = 2,
 		.connection = -1,
 		.is_trial = true,
@@ -111,7 +99,11 @@ static int trial_serve(struct trial *trial, struct policy *policy)
 		.ready = trial_ready,
 		.failed = trial_failed,
 		.reported = trial_reported,
-	};
+	});
+	if (!generation)
+		return -ENOMEM;
+	for (size_t i = 0; i < policy->n_listeners; i++)
+		generation->listening[i] = -1;
 	trial->generation = generation;
 	int error = generation_start(generation);
 	if (error == 0)

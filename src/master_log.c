@@ -1,0 +1,118 @@
+/* Where the master's words and its workers' lines go: before there is a log to a person, then to the logger, which is started again
+ * when it dies and replaced when a reload sends the log elsewhere. Waits for it only at the end, and not for long. */
+#include "fd.h"
+#include "master_parts.h"
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#define LOGGER_WAIT_MS    1000
+#define LOGGER_RESTART_US 100000
+
+void master_say(const struct master *master, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	if (master->stderr_is_client) {
+		openlog("usher", LOG_PID, LOG_DAEMON);
+		vsyslog(LOG_ERR, format, arguments);
+	} else {
+		fputs("usher: ", stderr);
+		vfprintf(stderr, format, arguments);
+		fputc('\n', stderr);
+	}
+	va_end(arguments);
+}
+
+static const char *log_place(const struct policy *policy)
+{
+	static const char *const places[] = {
+		[SINK_STDERR] = "stderr", [SINK_SYSLOG] = "syslog", [SINK_JOURNAL] = "the journal"
+	};
+	return policy->log_sink == SINK_FILE ? policy->log_file : places[policy->log_sink];
+}
+
+/* In the background, and where the client is on descriptor 2, stderr is no place for a log. */
+static int master_start_logger(const struct master *master, const struct policy *policy, struct logger *ret)
+{
+	bool unheard = master->options->daemon || master->stderr_is_client;
+	enum log_sink sink = unheard && policy->log_sink == SINK_STDERR ? SINK_SYSLOG : policy->log_sink;
+	return logger_start(
+		ret, sink, policy->log_file, &policy->log, policy->uid, policy->gid, policy->drop_identity);
+}
+
+int master_start_first_logger(struct master *master, const struct policy *policy)
+{
+	int error = master_start_logger(master, policy, &master->logger);
+
+	if (error < 0)
+		master_say(master, "cannot log to %s: %s", log_place(policy), strerrordesc_np(-error));
+	return error;
+}
+
+int master_start_next_logger(struct master *master, struct policy *policy)
+{
+	const struct policy *now = master->serving->policy;
+	bool same_file = policy->log_file && now->log_file ? strcmp(policy->log_file, now->log_file) == 0
+							   : policy->log_file == now->log_file;
+
+	if (policy->log_sink == now->log_sink && same_file && policy->log.facility == now->log.facility)
+		return 0;
+	int error = master_start_logger(master, policy, &master->next_logger);
+	if (error < 0) {
+		log_error("cannot log to %s: %s", log_place(policy), strerrordesc_np(-error));
+		master->next_logger = NO_LOGGER;
+		policy_free(policy);
+	}
+	return error;
+}
+
+/* Nobody else hears of it: lines wait in the pipe until there is a logger again. */
+void master_restart_logger(struct timer *timer)
+{
+	struct master *master = container_of(timer, struct master, logger_restart);
+	const struct policy *policy = master->serving ? master->serving->policy : NULL;
+
+	if (!policy || master->ending)
+		return;
+	if (logger_restart(&master->logger, policy->log_file) < 0)
+		loop_timer(&master->loop, timer, master->loop.now_us + LOGGER_RESTART_US);
+	else
+		log_error("the logger died and was started again");
+}
+
+void master_logger_died(struct master *master)
+{
+	loop_timer(&master->loop, &master->logger_restart, master->loop.now_us + LOGGER_RESTART_US);
+}
+
+void master_reopen_log(struct master *master)
+{
+	if (!master->serving || master->serving->policy->log_sink != SINK_FILE)
+		return;
+	int error = logger_reopen(&master->logger, master->serving->policy->log_file);
+	if (error < 0)
+		log_error("cannot reopen %s: %s", master->serving->policy->log_file, strerrordesc_np(-error));
+}
+
+void master_end_logger(struct master *master)
+{
+	pid_t pid = master->logger.pid;
+
+	logger_close(&master->logger);
+	if (pid <= 0 || master->left) /* it writes what the workers will say */
+		return;
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd end = { .fd = fd, .events = POLLIN };
+	if (fd < 0 || poll(&end, 1, LOGGER_WAIT_MS) == 0)
+		kill(pid, SIGKILL);
+	fd_close(fd);
+	waitpid(pid, NULL, 0);
+}

@@ -1,0 +1,260 @@
+/* What the master is told, by signals and over the control socket: to reload, to reopen its log, to take another image, to end.
+ * What does not compile changes nothing; whoever is told to end twice ends at once. */
+#include "master_parts.h"
+#include "program_table.h"
+#include "status.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* After workers were told to stop: how long until they are killed. */
+#define KILL_US 2000000
+
+/* After workers were told that they are on their own: how long until they are. */
+#define LEAVE_US 50000
+
+/* ---- a reload ----------------------------------------------------------------------------------------------------------- */
+
+/* Also for whoever asked for the reload. */
+static void log_complaint(void *context, const struct complaint *complaint, const char *line)
+{
+	FILE *errors = context;
+
+	log_message(complaint->kind == COMPLAINT_ERROR ? LEVEL_ERROR : LEVEL_WARNING, "%s", line);
+	if (errors && complaint->kind == COMPLAINT_ERROR)
+		fprintf(errors, "%s%s", ftell(errors) ? "\n" : "", line);
+}
+
+/* What does not compile changes nothing. */
+static void master_reload(struct master *master)
+{
+	struct complaints complaints = { 0 };
+	struct policy *policy;
+	char *errors = NULL;
+	size_t errors_len = 0;
+
+	if (master->ending || master->options->inetd)
+		return;
+	if (master->upgrade.step != UPGRADE_NONE) { /* which reads the file as well */
+		master->reload_again = true;
+		return;
+	}
+	if (master->coming) { /* the file may have changed since it was read: once more, after this one */
+		master->reload_again = true;
+		return;
+	}
+	master_notify("RELOADING=1");
+	int error = master->options->load(master->options->context, &policy, &complaints);
+	FILE *to = open_memstream(&errors, &errors_len);
+	complaints_each(&complaints, log_complaint, to);
+	complaints_fini(&complaints);
+	if (to)
+		fclose(to);
+	if (error == 0) {
+		master_fit_privileges(master, policy);
+		error = master_start_next_logger(master, policy);
+	}
+	if (error == 0)
+		error = master_start_generation(master, policy);
+	if (error < 0) {
+		master_fit_privileges(master, NULL);
+		log_error("reload refused: the running configuration stays");
+		control_reloaded(master->control, errors && *errors ? errors : "the new workers cannot be started");
+		master_notify("READY=1");
+	}
+	free(errors);
+}
+
+void master_reload_task(struct task *task)
+{
+	master_reload(container_of(task, struct master, reload));
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------------------ */
+
+static void master_stop(struct master *master)
+{
+	master->ending = true;
+	upgrade_cancel(&master->upgrade);
+	sockets_close_others(&master->sockets, NULL);
+	for (struct generation *generation = master->all; generation; generation = generation->next) {
+		if (master->stopped)
+			generation_kill(generation);
+		else
+			generation_stop(generation);
+	}
+	master->stopped = true;
+	master_sweep(master);
+	loop_timer(&master->loop, &master->deadline, master->loop.now_us + KILL_US);
+}
+
+static void master_drain(struct master *master)
+{
+	if (master->ending || !master->serving) {
+		master_stop(master);
+		return;
+	}
+	uint64_t most_us = master->serving->policy->drain_timeout_us;
+	master->ending = true;
+	upgrade_cancel(&master->upgrade);
+	master_notify("STOPPING=1");
+	log_notice("ending: no new connections, at most %lu s for those that are open",
+		(unsigned long)(most_us / 1000000));
+	sockets_close_others(&master->sockets, NULL);
+	for (struct generation *generation = master->all; generation; generation = generation->next)
+		generation_drain(generation);
+	master_sweep(master);
+	loop_timer(&master->loop, &master->deadline, master->loop.now_us + most_us);
+}
+
+/* They serve what there is without a master. It is gone a moment later: whoever starts it again at once finds the ports free. */
+static void master_leave(struct master *master)
+{
+	master->ending = true;
+	upgrade_cancel(&master->upgrade);
+	master->left = true;
+	master_notify("STOPPING=1");
+	log_notice("ending: open connections go on without a master");
+	sockets_close_others(&master->sockets, NULL);
+	for (struct generation *generation = master->all; generation; generation = generation->next)
+		generation_drain(generation);
+	master_sweep(master);
+	loop_timer(&master->loop, &master->deadline, master->loop.now_us + LEAVE_US);
+}
+
+static void master_terminate(struct master *master)
+{
+	if (master->left)
+		return;
+	if (master->options->leaves_workers && master->serving && !master->ending)
+		master_leave(master);
+	else
+		master_drain(master);
+}
+
+void master_deadline(struct timer *timer)
+{
+	struct master *master = container_of(timer, struct master, deadline);
+	if (master->left)
+		loop_stop(&master->loop);
+	else
+		master_stop(master);
+}
+
+/* ---- signals ---------------------------------------------------------------------------------------------------------- */
+
+static void master_signal(struct watch *watch, uint32_t events)
+{
+	struct master *master = container_of(watch, struct master, signals);
+	struct signalfd_siginfo info;
+
+	while (read(watch->fd, &info, sizeof(info)) == sizeof(info)) {
+		if ((int)info.ssi_signo == master->options->reload_signal)
+			info.ssi_signo = SIGHUP;
+		switch (info.ssi_signo) {
+		case SIGCHLD:
+			master_reap(master);
+			break;
+		case SIGHUP:
+			master_reload(master);
+			break;
+		case SIGUSR1:
+			if (master->options->tell && master->serving)
+				master->options->tell(master->options->context);
+			else
+				master_reopen_log(master);
+			break;
+		case SIGUSR2:
+			if (master_upgrade(master) == -EBUSY)
+				log_error("upgrade refused: a reload or an upgrade is under way");
+			break;
+		case SIGTERM:
+			master_terminate(master);
+			break;
+		case SIGINT:
+			master_stop(master);
+			break;
+		}
+	}
+}
+
+/* Blocked before the first fork, so that none is lost; every child puts its own mask back. */
+int master_watch_signals(struct master *master)
+{
+	const int watched[] = { SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++)
+		sigaddset(&set, watched[i]);
+	if (master->options->reload_signal)
+		sigaddset(&set, master->options->reload_signal);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	master->signals.ready = master_signal;
+	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : loop_watch(&master->loop, &master->signals, fd, EPOLLIN);
+}
+
+/* ---- the control socket -------------------------------------------------------------------------------------------------- */
+
+static void control_status(void *context, FILE *to)
+{
+	const struct master *master = context;
+
+	status_write(&(struct status){ master->all, master->serving, master->coming, &master->shared, master->since,
+			     master->ending, program_table_count(master->programs) },
+		to);
+}
+
+static unsigned control_report(void *context, const struct message *request, int *files)
+{
+	struct master *master = context;
+	unsigned n = 0;
+
+	for (struct generation *generation = master->all; generation; generation = generation->next)
+		n += generation_report(generation, request, files + n, CONTROL_PARTS_MAX - n);
+	return n;
+}
+
+static void control_drain(void *context)
+{
+	master_drain(context);
+}
+
+static int control_reload(void *context)
+{
+	struct master *master = context;
+
+	if (master->ending)
+		return -ESHUTDOWN;
+	loop_defer(&master->loop, &master->reload);
+	return 0;
+}
+
+static int control_upgrade(void *context)
+{
+	return master_upgrade(context);
+}
+
+static void control_log_level(void *context, unsigned level)
+{
+	struct master *master = context;
+
+	log_notice("log level %u, by the control socket", level);
+	log_set_level((enum log_level)level);
+	for (struct generation *generation = master->all; generation; generation = generation->next)
+		generation_log_level(generation, level);
+}
+
+const struct control_hooks master_control_hooks = {
+	.status = control_status,
+	.report = control_report,
+	.drain = control_drain,
+	.reload = control_reload,
+	.upgrade = control_upgrade,
+	.log_level = control_log_level,
+};
