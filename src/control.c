@@ -1,8 +1,8 @@
 /* Serves the control socket in the master's loop. A client's life: its line is read, the answer is made (at once, or when workers
  * have reported or a reload is over), written, and the connection closed.
  *
- * Refuses whoever may not change things to do so; who may connect at all is said by the mode of the socket. One descriptor is kept in reserve, so that there is an answer when all others are used up. Owns the socket, its path
- * and its clients. */
+ * Refuses whoever may not change things to do so; who may connect at all is said by the mode of the socket. One descriptor is
+ * kept in reserve, so that there is an answer when all others are used up. Owns the socket, its path and its clients. */
 #include "control.h"
 #include "control_socket.h"
 #include "escape.h"

@@ -1,9 +1,5 @@
-/* The worker's side of a handover: a line of requests that wait for their receiver, the channel on which they go out, and
- * what went out and is not acknowledged yet.
- *
- * Requests leave in the order in which they came. What a receiver had not acknowledged when its channel broke goes back
- * to the head of the line: it cannot have used it, because it must acknowledge first. What a caller takes back is cut
- * off in the same way: with the channel shut down no acknowledgement can come any more, so the receiver drops it.
+/* The worker's side of a handover: a line of requests that wait for their receiver, and the channel on which they go out, in
+ * the order in which they came. What becomes of them then is handover_kept.c's.
  *
  * A receiver is unknown until it has announced that it acknowledges, or has read without. What is sent to an unknown one
  * is kept too, but cannot be taken back: it may be one that does not ask.
@@ -13,6 +9,7 @@
 #include "handover.h"
 #include "fd.h"
 #include "handover_channel.h"
+#include "handover_kept.h"
 #include "handover_line.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -27,82 +24,10 @@
 /* How long a receiver is expected to announce itself before it is tried with one message, where the last one did. */
 #define ANNOUNCEMENT_US 500000
 
-struct handover {
-	struct loop *loop;
-	struct address receiver;
-	enum handover_format format;
-	struct handover_channel *channel;  /* for what is sent now; NULL: to be opened */
-	struct handover_channel *channels; /* all, also those that are ending or closed */
-	int (*opener)(void *context);      /* NULL: none */
-	void *opener_context;
-	struct timer retry, look;
-	struct task later;
-	struct handover_line waiting;
-	size_t n_waiting, n_kept;
-	bool blocked;  /* the channel is full, or enough is kept: an event will tell */
-	bool paused;   /* until the timer */
-	bool reopened; /* since a message last went through: the next break is final */
-	bool wary;     /* the last receiver acknowledged: the next one is told little until it does */
-	bool opening;  /* the opener was asked */
-	bool looking;  /* the timer runs, for datagrams */
-	bool busy;     /* in handover_run(): what is added or cancelled by a `done` only changes the line */
-};
-
-/* ---- requests ------------------------------------------------------------------------------------------------------- */
-
-static void request_remove(struct handover_request *request)
-{
-	struct handover *h = request->handover;
-
-	if (request->channel) {
-		line_remove(&request->channel->kept, request);
-		request->channel->n_taken -= request->taken;
-		request->channel->n_kept--;
-		h->n_kept--;
-	} else {
-		line_remove(&h->waiting, request);
-		h->n_waiting--;
-	}
-	request->handover = NULL;
-	request->channel = NULL;
-	if (!h->waiting.first) {
-		loop_timer_stop(h->loop, &h->retry);
-		h->paused = false;
-		h->reopened = h->reopened && h->n_kept > 0;
-	}
-}
-
-static void request_end(struct handover_request *request, int error)
-{
-	request_remove(request);
-	request->done(request, error);
-}
-
 /* ---- channels ---------------------------------------------------------------------------------------------------- */
 
 static void handover_ready(struct watch *watch, uint32_t events);
 static void handover_receipts_ready(struct watch *watch, uint32_t events);
-
-static void channel_bury(struct task *task)
-{
-	struct handover_channel *channel = container_of(task, struct handover_channel, burial);
-	struct handover_channel **link = &channel->handover->channels;
-
-	while (*link != channel)
-		link = &(*link)->next;
-	*link = channel->next;
-	free(channel);
-}
-
-static void handover_drop(struct handover *h, struct handover_channel *channel)
-{
-	channel_close(channel);
-	loop_defer(h->loop, &channel->burial);
-	if (channel != h->channel)
-		return;
-	h->channel = NULL;
-	h->blocked = false;
-}
 
 /* Takes over `fd`. */
 static int handover_use(struct handover *h, int fd)
@@ -135,127 +60,6 @@ static int handover_open(struct handover *h)
 		return error;
 	}
 	return fd < 0 ? fd : handover_use(h, fd);
-}
-
-/* Back to the head of the line, in their order. */
-static void handover_take_back(struct handover *h, struct handover_channel *channel)
-{
-	struct handover_request *request;
-
-	while ((request = channel->kept.last)) {
-		line_remove(&channel->kept, request);
-		request->channel = NULL;
-		request->taken = false;
-		channel->n_kept--;
-		h->n_kept--;
-		line_prepend(&h->waiting, request);
-		h->n_waiting++;
-	}
-}
-
-/* Ends what the receiver has: what it has acknowledged, or everything where it does not acknowledge. */
-static void handover_settle(struct handover *h, struct handover_channel *channel)
-{
-	struct handover_request *request;
-
-	if (channel->known && channel == h->channel)
-		h->wary = channel->answers.announced;
-	while ((request = channel_settled(channel))) {
-		h->reopened = false;
-		request_end(request, 0);
-	}
-}
-
-/* The steps below return 0 to go on, or the error with which everything that waits must fail. */
-
-static int handover_lost(struct handover *h, int error)
-{
-	if (h->reopened)
-		return error;
-	h->reopened = h->waiting.first != NULL;
-	return 0;
-}
-
-/* Whoever breaks the format may have used what it did not acknowledge. */
-static void handover_disown(struct handover *h, struct handover_channel *channel)
-{
-	while (channel->kept.first)
-		request_end(channel->kept.first, -EPROTO);
-	handover_drop(h, channel);
-}
-
-/* After channel_receive(), with what it returned. */
-static int handover_attend(struct handover *h, struct handover_channel *channel, int error)
-{
-	bool current = channel == h->channel;
-
-	handover_settle(h, channel);
-	if (channel->watch.fd < 0)
-		return 0; /* a `done` took something back, and the channel with it */
-	if (error == -EPROTO) {
-		handover_disown(h, channel);
-		return 0;
-	}
-	if (error < 0 && (channel->answers.announced || channel_hung_up(channel))) {
-		handover_take_back(h, channel);
-		handover_drop(h, channel);
-		return current ? handover_lost(h, error) : 0;
-	}
-	if (channel->ending && !channel->kept.first)
-		handover_drop(h, channel);
-	return 0;
-}
-
-/* Nothing new goes out on this channel: what was sent there may still be acknowledged. */
-static int handover_retire(struct handover *h)
-{
-	struct handover_channel *channel = h->channel;
-	int error = handover_attend(h, channel, channel_receive(channel));
-
-	if (h->channel != channel)
-		return error;
-	channel->known = channel->ending = true;
-	(void)shutdown(channel->watch.fd, SHUT_WR);
-	h->channel = NULL;
-	h->blocked = false;
-	(void)handover_attend(h, channel, 0);
-	return 0;
-}
-
-/* Takes back all that the receiver has not acknowledged yet on this channel. -EPROTO: it cannot be known what it has. */
-static int handover_cut_off(struct handover *h, struct handover_channel *channel)
-{
-	int error;
-
-	channel_shut(channel);
-	error = channel_receive(channel);
-	handover_settle(h, channel);
-	if (channel->watch.fd < 0)
-		return 0;
-	if (error == -EPROTO) {
-		handover_disown(h, channel);
-	} else {
-		handover_take_back(h, channel);
-		handover_drop(h, channel);
-	}
-	return error;
-}
-
-/* The receiver takes nothing more, or is gone. */
-static int handover_sending_broke(struct handover *h, int error)
-{
-	struct handover_channel *channel = h->channel;
-	int gone;
-
-	if (channel->datagrams) {
-		(void)handover_cut_off(h, channel);
-		return handover_lost(h, error);
-	}
-	gone = handover_attend(h, channel, channel_receive(channel));
-	if (h->channel != channel)
-		return gone;
-	gone = handover_retire(h);
-	return gone < 0 ? gone : handover_lost(h, error);
 }
 
 /* ---- sending ----------------------------------------------------------------------------------------------------- */
