@@ -126,6 +126,19 @@ def test_who_speaks_is_served_while_others_flood(flooded):
     assert all(line["service"] == "go" for line in one.connections(end="finished"))
 
 
+def test_where_nobody_wants_the_silent_they_reach_usher_late_and_limited(flooded):
+    """For a second they are the kernel's; then they are undecided, and shed as such."""
+    one = flooded("max_undecided = 50;", config=CONFIG.replace('on_silence = "go";', ""))
+    clients = [client for n in range(600) for client in silent(one, 1, f"127.0.3.{n % 200 + 1}")]
+    assert status(one)["listeners"][0]["accepted"] < 600, "not a second has gone by"
+    begin = time.monotonic()
+    ask(one, "127.0.3.1")
+    assert time.monotonic() - begin < slow(0.5)
+    shed_all(one, 550, max_undecided=550)
+    assert len(are_reset(clients)) == 550
+    ask(one, "127.0.3.1")
+
+
 def test_who_has_said_everything_is_looked_at_before_it_is_shed(flooded):
     """Accepted all at once, with room for two: all have spoken, and nobody is undecided."""
     one = flooded("max_undecided = 2;  max_undecided_per_source = 1;")
