@@ -317,6 +317,7 @@ void connection_stay(struct connection *connection)
 	shed_leave(connection);
 	identification_cancel(connection->identification);
 	connection->identification = NULL;
+	connection->dial = (struct dial){ .backend = connection->banner->dial.backend }; /* for the log */
 	connection->decided_us = clock_monotonic_us();
 	connection->service = connection->banner->service;
 	account_service(connection, connection->service);

@@ -47,6 +47,7 @@ int loop_watch_held(struct loop *loop, struct watch *watch, uint32_t events)
 	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) < 0)
 		return -errno;
 	watch->listed = true;
+	watch->since = loop->fetches;
 	return 0;
 }
 
@@ -158,9 +159,10 @@ int loop_run(struct loop *loop)
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		loop->now_us = clock_monotonic_us();
+		loop->fetches++;
 		for (int i = 0; i < n; i++) {
 			struct watch *watch = events[i].data.ptr;
-			if (watch->fd >= 0)
+			if (watch->fd >= 0 && watch->since != loop->fetches)
 				watch->ready(watch, events[i].events);
 		}
 		loop_run_timers(loop);

@@ -2,7 +2,8 @@
  * One a process, one thread. What is watched embeds a struct watch; nothing is allocated.
  *
  * An object whose watch was removed may still have an event queued in this turn: the loop skips it because its
- * descriptor is -1, so the memory must outlive the turn. Free it from a task (loop_defer). */
+ * descriptor is -1, so the memory must outlive the turn. Free it from a task (loop_defer). A watch that was given another descriptor
+ * meanwhile gets none of the old one's events. */
 #pragma once
 #include "timer.h"
 #include <stdbool.h>
@@ -17,6 +18,7 @@ struct watch {
 	int fd;      /* -1: none */
 	bool listed; /* in the epoll set: else the descriptor is merely held */
 	bool sole; /* no other process holds what is watched: closing it is enough. For the caller to set after loop_watch() */
+	uint64_t since; /* the fetch of events before which it was listed: what that one brought is not its own */
 	void (*ready)(struct watch *watch, uint32_t events);
 };
 
@@ -32,6 +34,7 @@ struct loop {
 	uint64_t now_us; /* monotonic, read once a turn */
 	bool stopping;
 	uint32_t turn;
+	uint64_t fetches; /* of events */
 	struct timers timers;
 	struct task *first_task, **last_task;
 };

@@ -240,6 +240,19 @@ def test_a_backend_that_is_not_there_changes_nothing(speakers):
         assert read_line(client) == b"web: hello\r\n"
 
 
+def test_the_log_names_the_backend_that_the_banner_came_from(usher):
+    mail = Speaker("mail", b"hello\r\n")
+    try:
+        one = usher('listen = [ "127.0.0.1:{port}" ];  workers = 1;  banner_timeout = 0.1;'
+                    'services = ( { name = "mail"; connect = [ "127.0.0.1:{port_dead}", "{mail}" ]; banner = true; } );',
+                    mail=mail.address)
+        with one.connect() as client:
+            assert read_line(client) == b"hello\r\n"
+        assert one.wait_connections(1)[0]["to"] == mail.address
+    finally:
+        mail.close()
+
+
 def test_a_server_that_hangs_up_without_a_word_changes_nothing(speakers):
     one, web, mail, files = speakers(decide=2)
     mail.close()
