@@ -31,6 +31,7 @@ SANITIZER_OPTIONS = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=0",
     "LSAN_OPTIONS": "exitcode=99",
 }
+ENVIRONMENT = {**os.environ, **SANITIZER_OPTIONS}
 CRASHES = re.compile(
     r"Sanitizer|runtime error:|Assertion .* failed|was killed by signal|worker \d+ ended with status"
     r"|event loop failed"
@@ -312,7 +313,7 @@ class Usher:
         self.dir = pathlib.Path(directory) if directory else new_directory()
         self.config = config
         self.args = [str(arg) for arg in args]
-        self.env = {**os.environ, **SANITIZER_OPTIONS, **(env or {})}
+        self.env = {**ENVIRONMENT, **(env or {})}
         self.wrapper = wrapper          # builds the command line from usher's own
         self.stop_timeout = stop_timeout
         self.may_crash = may_crash      # a test that kills workers
@@ -567,6 +568,11 @@ class Usher:
             remove_directory(self.dir)
 
 
+def write_config(place, text, name="usher.conf"):
+    (place / name).write_text(text)
+    return place / name
+
+
 def end_ushers(started):
     """All of them, the last first; fails with what was wrong with any."""
     problems = []
@@ -583,5 +589,5 @@ def end_ushers(started):
 def run_usher(*args, input=None, timeout=20.0, env=None, **options):
     """Runs a subcommand that ends by itself; stdout and stderr are text."""
     return subprocess.run([str(BINARY), *map(str, args)], input=input, capture_output=True, text=True,
-                          timeout=slow(timeout), env={**os.environ, **SANITIZER_OPTIONS, **(env or {})},
+                          timeout=slow(timeout), env={**ENVIRONMENT, **(env or {})},
                           **options)

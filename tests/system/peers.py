@@ -85,6 +85,13 @@ def connect_small(port, buffer):
     return client
 
 
+def serves(port):
+    """Does a client that says "go" hear it?"""
+    with harness.connect(port) as client:
+        client.sendall(b"go")
+        return client.recv(2) == b"go"
+
+
 def reset(sock):
     """Closes with an RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -12,10 +12,6 @@ import time
 
 import pytest
 from accepting import (
-    APACHE,
-    HAPROXY,
-    NODE,
-    STUNNEL,
     USHER_ACCEPT,
     AcceptingSshd,
     Accepting,
@@ -30,7 +26,7 @@ from accepting import (
     takes_datagrams,
 )
 from harness import IS_ROOT, SOURCE, connect, end_process, free_port, process_stat, read_all, read_exactly, slow, wait_until
-from servers import NGINX, SSHD, make_file, output_of
+from servers import make_file, output_of
 
 CONFIG = """
 listen = [ "127.0.0.1:{port}", "[::1]:{port}" ];  workers = {workers};  connect_timeout = {connect_timeout};

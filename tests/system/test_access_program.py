@@ -1,13 +1,12 @@
 """usher-access: the program that stands before a server and asks a policy. By itself, and where usher runs it."""
 
-import os
 import socket
 import subprocess
 import threading
 from datetime import datetime, timezone
 
 import pytest
-from harness import BUILD, SANITIZER_OPTIONS, SOURCE, connect, end_process, read_all, slow, wait_until
+from harness import BUILD, ENVIRONMENT, SOURCE, connect, end_process, read_all, slow, wait_until
 
 ACCESS = BUILD / "src/usher-access"
 SERVER = ["/bin/sh", "-c", 'read line; echo "$line: served by $0 $*"', "stub", "one word", "$HOME"]
@@ -50,7 +49,7 @@ class Gate:
             client.sendall(send)
             with stream:
                 process = subprocess.Popen(command, stdin=stream, stdout=stream, stderr=subprocess.PIPE,
-                                           env={**os.environ, **SANITIZER_OPTIONS, **(env or {})})
+                                           env={**ENVIRONMENT, **(env or {})})
             data, error = b"", None
             try:
                 data = read_all(client)

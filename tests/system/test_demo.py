@@ -1,6 +1,5 @@
 """The demonstration: what it prints can be pasted, and works."""
 
-import os
 import pathlib
 import re
 import shutil
@@ -12,7 +11,7 @@ import time
 import pytest
 from harness import (
     BINARY,
-    SANITIZER_OPTIONS,
+    ENVIRONMENT,
     accepts,
     children,
     connect,
@@ -34,7 +33,7 @@ class Demo:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **SANITIZER_OPTIONS, **(env or {})},
+            env={**ENVIRONMENT, **(env or {})},
         )
         self.text = ""
         while "Ctrl-C" not in self.text:

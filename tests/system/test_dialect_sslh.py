@@ -11,7 +11,7 @@ import tempfile
 
 import pytest
 from dialects import fixture_of
-from harness import BINARY, SANITIZER_OPTIONS, connect, free_port, run_usher, slow, wait_until
+from harness import BINARY, ENVIRONMENT, connect, free_port, run_usher, slow, wait_until
 from peers import client_hello
 from servers import output_of
 from sslhs import HAVE_SSLH, SAYS, RealSslh, ask, at, echoes, entry, listen, name_of, protocols, quiet  # noqa: F401
@@ -233,7 +233,7 @@ class ByCommandLine:
         self.log = tempfile.TemporaryFile()
         command = [*binary, "-f", "-n", "-p", f"127.0.0.1:{self.port}", *map(str, options)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                                        env={**os.environ, **SANITIZER_OPTIONS}, **more)
+                                        env=ENVIRONMENT, **more)
         wait_until(lambda: "notice serving: " in self.said() or self.process.poll() is not None, 10, "it to serve")
         assert self.process.poll() is None, self.said()
 

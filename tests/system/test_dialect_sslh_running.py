@@ -14,8 +14,22 @@ import time
 import namespaces
 import pytest
 from dialects import Foreign, complaints_of, fixture_of
-from harness import (BINARY, BUILD, IS_ROOT, SANITIZER_OPTIONS, children, connect, end_process, free_port,
-                     process_stat, read_all, read_exactly, run_usher, slow, wait_until)
+from harness import (
+    BINARY,
+    BUILD,
+    ENVIRONMENT,
+    IS_ROOT,
+    children,
+    connect,
+    end_process,
+    free_port,
+    process_stat,
+    read_all,
+    read_exactly,
+    run_usher,
+    slow,
+    wait_until,
+)
 from peers import Backend, HandedUsher
 from servers import listening
 from sslhs import HAVE_SSLH, SAYS, ask, at, echoes, entry, listen, name_of, protocols, quiet  # noqa: F401
@@ -78,7 +92,7 @@ def test_a_name_that_stands_for_an_address_of_ipv6_where_that_is_switched_off(pl
     done = subprocess.run(["unshare", "-n", "sh", "-ec", "ip link set lo up; sysctl -qw net.ipv6.conf.all.disable_ipv6=1; "
                            f"{BINARY} sslh -f -F{place}/c.cfg 2>{place}/log & for try in $(seq 100); do "
                            f"grep -q serving {place}/log && break; sleep 0.1; done; ss -Htln; kill -TERM $!; wait $!"],
-                          capture_output=True, text=True, timeout=slow(30), check=False, env={**os.environ, **SANITIZER_OPTIONS})
+                          capture_output=True, text=True, timeout=slow(30), check=False, env=ENVIRONMENT)
     assert done.returncode == 0 and "127.0.0.1:443" in done.stdout and "[::1]:444" in done.stdout, (
         done.stdout + done.stderr + (place / "log").read_text())
 
@@ -351,7 +365,7 @@ def test_by_inetd(echoes, words, who):
         server, _ = listener.accept()
         process = subprocess.Popen([BINARY, "sslh", *words, "-p", "nohost.invalid:1", "-u", "nobody-of-that-name", "-P", "/no/where",
                                     "--http", at(b), "--ssh", at(a)], stdin=server, stdout=server, stderr=server,
-                                   env={**os.environ, **SANITIZER_OPTIONS})
+                                   env=ENVIRONMENT)
         server.close()
         try:
             client.sendall(SAYS[who])
@@ -382,7 +396,7 @@ def test_under_what_debians_unit_allows(echoes, place):
         ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--inh-caps", capability, "--ambient-caps", capability,
          "--bounding-set", capability + ",+setgid,+setuid", "--securebits", "+noroot,+noroot_locked", "--no-new-privs",
          "/usr/bin/python3", "-c", limits, BINARY, "sslh", "--foreground", "--user", "nobody", f"-F{place}/c.cfg"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **SANITIZER_OPTIONS})
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
     try:
         wait_until(lambda: Foreign._listens(port) or process.poll() is not None, 10, "it to listen")
         with connect(port) as client:
@@ -474,7 +488,7 @@ def in_a_namespace(place, allow, deny, script):
             pytest.skip(f"there is no /etc/{name} to mount another one over")
     return subprocess.run(["unshare", "-m", "sh", "-ec", f"mount --bind {place}/allow /etc/hosts.allow; "
                            f"mount --bind {place}/deny /etc/hosts.deny; {script}"], capture_output=True, text=True,
-                          timeout=slow(30), check=False, env={**os.environ, **SANITIZER_OPTIONS})
+                          timeout=slow(30), check=False, env=ENVIRONMENT)
 
 
 RULES = [("", "ssh: 127.0.0.0/255.0.0.0", "", "b"), ("ssh: 127.0.0.1", "ALL: ALL", "a", ""), ("", "ALL: ALL", "", ""),

@@ -12,8 +12,21 @@ import time
 
 import pytest
 from dialects import WAYS, complaints_of, fixture_of
-from harness import (BINARY, BUILD, SANITIZER_OPTIONS, SOURCE, children, end_process, free_port, process_stat, read_all,
-                     run_usher, slow, wait_for_server, wait_until)
+from harness import (
+    BINARY,
+    BUILD,
+    ENVIRONMENT,
+    SOURCE,
+    children,
+    end_process,
+    free_port,
+    process_stat,
+    read_all,
+    run_usher,
+    slow,
+    wait_for_server,
+    wait_until,
+)
 from servers import listening, output_of
 
 tcpmux = fixture_of("tcpmux")
@@ -424,7 +437,7 @@ def test_by_inetd(folder, level, data, answer):
     with listening(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
         server, _ = listener.accept()
         process = subprocess.Popen([BINARY, "tcpmux", "-c", "tcpmux.cfg", "-i", "-l", level], cwd=folder, stdin=server,
-                                   stdout=server, stderr=server, env={**os.environ, **SANITIZER_OPTIONS})
+                                   stdout=server, stderr=server, env=ENVIRONMENT)
         server.close()
         try:
             try:

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from dialects import Foreign
-from harness import BINARY, BUILD, IS_ROOT, SANITIZER_OPTIONS, SOURCE, connect, end_process, read_all, slow, wait_for_server
+from harness import BINARY, BUILD, ENVIRONMENT, IS_ROOT, SOURCE, connect, end_process, read_all, slow, wait_for_server
 
 SEED = """version = "1.0"
 bind_addr = "127.0.0.1"
@@ -67,7 +67,7 @@ def put(file, port):
 def test_the_default_places_are_tried_in_their_order(private, place):
     def printed():
         return subprocess.run(private("here", [BINARY, "tcpmux", "--print"]), capture_output=True, text=True, timeout=slow(20),
-                              env={**os.environ, **SANITIZER_OPTIONS}, check=False)
+                              env=ENVIRONMENT, check=False)
 
     places = [place / "etc/tcpmux.cfg", place / "here/tcpmux.cfg", place / "local/tcpmux.cfg"]
     for number, file in enumerate(places):

@@ -23,7 +23,7 @@ import subprocess
 import time
 
 import pytest
-from harness import BINARY, BUILD, SANITIZER_OPTIONS, SOURCE, end_process, free_port, run_usher, slow, wait_until
+from harness import BINARY, BUILD, ENVIRONMENT, SOURCE, end_process, free_port, run_usher, slow, wait_until
 
 README = (SOURCE / "README.md").read_text()
 BLOCK = re.compile(r"^(?:<!-- doctest: ([a-z]+) ?(\S*) -->\n)?```([a-z-]*)\n(.*?)^```$", re.M | re.S)
@@ -72,7 +72,7 @@ class Tour:
         self.words = {"/tmp/tour": str(place), "build/src/usher": str(BINARY), "build/lib/": f"{BUILD}/lib/"}
         for port in sorted(set(re.findall(r"127\.0\.0\.1:(80\d\d)|0\.0\.0\.0:(8\d\d\d)", README))):
             self.words[max(port)] = str(free_port())
-        self.env = {**os.environ, **SANITIZER_OPTIONS, "LC_ALL": "C"}
+        self.env = {**ENVIRONMENT, "LC_ALL": "C"}
 
     def translate(self, text):
         return re.sub("|".join(map(re.escape, self.words)), lambda match: self.words[match.group()], text)

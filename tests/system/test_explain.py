@@ -14,7 +14,7 @@ import subprocess
 import pytest
 from captures import (ACK, ETHERNET, NULL, PPP, PPP_ETHER, SLL, SLL2, SYN, WIFI, conversation, ethernet, pcap, pcapng, tcp,
                       udp)
-from harness import BINARY, BUILD, IS_ROOT, SANITIZER_OPTIONS, SLOWNESS, SOURCE, run_usher, slow
+from harness import BINARY, BUILD, ENVIRONMENT, IS_ROOT, SANITIZER_OPTIONS, SLOWNESS, SOURCE, run_usher, slow
 from peers import client_hello
 
 SSH = b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"
@@ -48,7 +48,7 @@ def config(place):
 def explain(data, *arguments, status=0, complaint=""):
     """The one answer to bytes, by way of standard input."""
     result = subprocess.run([BINARY, "explain", "--json", *arguments, "-"], input=data, capture_output=True, check=False,
-                            timeout=slow(30), env={**os.environ, **SANITIZER_OPTIONS})
+                            timeout=slow(30), env=ENVIRONMENT)
     assert result.returncode == status, result.stderr
     assert complaint in result.stderr.decode() and bool(complaint) == bool(result.stderr)
     return json.loads(result.stdout) if not status else None
@@ -57,7 +57,7 @@ def explain(data, *arguments, status=0, complaint=""):
 def page(data, *arguments):
     """The same as a person sees it."""
     result = subprocess.run([BINARY, "explain", *arguments, "-"], input=data, capture_output=True, check=False, timeout=slow(30),
-                            env={**os.environ, **SANITIZER_OPTIONS})
+                            env=ENVIRONMENT)
     assert (result.returncode, result.stderr) == (0, b"")
     return result.stdout.decode("ascii")
 
@@ -302,7 +302,7 @@ def test_root_reads_files_that_only_it_may_read_and_is_nobody_then(place):
     (place / "bytes").chmod(0o600)
     assert json.loads(run_usher("explain", "--json", place / "bytes").stdout)["protocol"] == "ssh"
     process = subprocess.Popen([BINARY, "explain", "--batch", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, **SANITIZER_OPTIONS})
+                               env=ENVIRONMENT)
     process.stdin.write(json.dumps(flow(SSH)) + "\n")
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["protocol"] == "ssh"
@@ -400,7 +400,7 @@ def test_ids_come_back_as_they_were():
 
 def test_long_lines_are_taken_and_endless_ones_refused():
     process = subprocess.Popen([BINARY, "explain", "--batch", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               env={**os.environ, **SANITIZER_OPTIONS})
+                               env=ENVIRONMENT)
     lines = [json.dumps(flow(HTTP + b"a" * 3000000, id=1)).encode(), b" " * (17 << 20) + b'{"id": 2}', json.dumps(flow(SSH, id=3)).encode()]
     output, _ = process.communicate(b"\n".join(lines), timeout=slow(60))
     answers = [json.loads(line) for line in output.splitlines()]
@@ -412,7 +412,7 @@ def test_long_lines_are_taken_and_endless_ones_refused():
 
 def test_it_can_be_asked_one_by_one():
     process = subprocess.Popen([BINARY, "explain", "--batch", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, **SANITIZER_OPTIONS})
+                               env=ENVIRONMENT)
     for number in range(20):
         line = json.dumps(flow(SSH, id=number)) + "\n"
         process.stdin.write(line[:10])
@@ -437,7 +437,7 @@ def test_a_hundred_thousand_lines_a_minute(place):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with open(place / "answers", "w+b") as answers:
         result = subprocess.run([BINARY, "explain", "--batch", place / "lines"], stdout=answers, check=False, timeout=slow(120),
-                                env={**os.environ, **SANITIZER_OPTIONS})
+                                env=ENVIRONMENT)
         answers.seek(0)
         ids = [json.loads(line)["id"] for line in answers]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

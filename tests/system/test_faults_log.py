@@ -11,8 +11,8 @@ import time
 import pytest
 from harness import (
     BINARY,
+    ENVIRONMENT,
     IS_ROOT,
-    SANITIZER_OPTIONS,
     children,
     connect,
     end_process,
@@ -40,7 +40,7 @@ class Deaf:
             [BINARY, "run", "-c", self.directory / "c"],
             stderr=write_end,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **SANITIZER_OPTIONS},
+            env=ENVIRONMENT,
         )
         os.close(write_end)
         self.port = port

@@ -13,8 +13,8 @@ import time
 import pytest
 from harness import (
     BINARY,
+    ENVIRONMENT,
     IS_ROOT,
-    SANITIZER_OPTIONS,
     children,
     connect,
     end_process,
@@ -126,7 +126,7 @@ class new_usher_with_fd:
             [BINARY, "run", "-c", self.directory / "c"],
             pass_fds=[self.fd],
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **SANITIZER_OPTIONS},
+            env=ENVIRONMENT,
         )
         wait_for_server(("127.0.0.1", port))
         return port, self.process

@@ -6,30 +6,18 @@ import subprocess
 import threading
 
 import pytest
-from harness import BINARY, IS_ROOT, SANITIZER_OPTIONS, accepts, connect, free_port, read_all, run_usher, slow
+from harness import BINARY, ENVIRONMENT, IS_ROOT, accepts, connect, free_port, read_all, run_usher, slow, write_config
 
 SERVICES = """
 protocols = ( { name = "go"; string = "go"; } );
 services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; } );
 """
-ENVIRONMENT = {**os.environ, **SANITIZER_OPTIONS}
-
-
-def write(place, text, name="usher.conf"):
-    (place / name).write_text(text)
-    return place / name
-
-
-def served(port):
-    with connect(port) as client:
-        client.sendall(b"go")
-        return client.recv(2) == b"go"
 
 
 def inetd(place, config, stderr_too=True):
     """(our end, the process) of `usher run -i` on a socket."""
     ours, its = socket.socketpair()
-    path = write(place, config)
+    path = write_config(place, config)
     process = subprocess.Popen(
         [BINARY, "run", "-i", "-c", path],
         stdin=its,
@@ -73,7 +61,7 @@ def test_inetd_over_tcp(place):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = connect(listener.getsockname()[1])
         server, _ = listener.accept()
-    path = write(
+    path = write_config(
         place,
         'listen = [ "127.0.0.1:1" ];  protocols = ( { name = "go"; string = "go"; } );'
         'services = ( { name = "go"; match = "go"; exec = [ "/usr/bin/env" ]; } );',
@@ -155,7 +143,7 @@ def test_inetd_errors_reach_a_person_who_tries_it(place):
 
 
 def test_inetd_on_what_is_no_socket(place):
-    path = write(place, 'listen = [ "127.0.0.1:1" ];' + SERVICES)
+    path = write_config(place, 'listen = [ "127.0.0.1:1" ];' + SERVICES)
     done = run_usher("run", "-i", "-c", path, input="go")
     assert done.returncode == 1 and "socket" in done.stderr and done.stdout == ""
 

@@ -13,8 +13,8 @@ import time
 import pytest
 from harness import (
     BINARY,
+    ENVIRONMENT,
     IS_ROOT,
-    SANITIZER_OPTIONS,
     connect,
     end_process,
     free_port,
@@ -319,7 +319,7 @@ def test_syslog_gets_the_lines(echo, place, facility, number):
     process = subprocess.Popen(
         ["unshare", "-m", "/bin/sh", "-c", script, str(place), str(BINARY)],
         stderr=subprocess.PIPE,
-        env={**os.environ, **SANITIZER_OPTIONS},
+        env=ENVIRONMENT,
     )
     try:
         try:

@@ -13,8 +13,8 @@ import time
 import pytest
 from harness import (
     BINARY,
+    ENVIRONMENT,
     IS_ROOT,
-    SANITIZER_OPTIONS,
     accepts,
     children,
     connect,
@@ -25,25 +25,14 @@ from harness import (
     run_usher,
     slow,
     wait_until,
+    write_config,
 )
-from peers import HandedUsher
+from peers import HandedUsher, serves
 
 SERVICES = """
 protocols = ( { name = "go"; string = "go"; } );
 services = ( { name = "go"; match = "go"; exec = [ "/bin/cat" ]; } );
 """
-ENVIRONMENT = {**os.environ, **SANITIZER_OPTIONS}
-
-
-def write(place, text, name="usher.conf"):
-    (place / name).write_text(text)
-    return place / name
-
-
-def served(port):
-    with connect(port) as client:
-        client.sendall(b"go")
-        return client.recv(2) == b"go"
 
 
 def process_status(pid):
@@ -61,7 +50,7 @@ def background(place):
 
     def start(extra="", port=None, **options):
         port = port or free_port()
-        config = write(
+        config = write_config(
             place,
             f'listen = [ "127.0.0.1:{port}" ];  workers = 2;  pid_file = "{pid_file}";'
             f'  log = {{ to = "{place}/log"; }};' + SERVICES + extra,
@@ -89,7 +78,7 @@ def end_background(pid, number=signal.SIGTERM):
 
 def test_in_the_foreground_until_told_to_end(usher):
     one = usher('listen = [ "127.0.0.1:{port}" ];  workers = 3;' + SERVICES)
-    assert served(one.port) and len(one.workers) == 3
+    assert serves(one.port) and len(one.workers) == 3
     names = {(process_stat(pid) or ("",))[0] for pid in [one.pid, *children(one.pid)]}
     assert {"usher: master", "usher: worker", "usher: logger"} <= names
     one.stop()
@@ -98,7 +87,7 @@ def test_in_the_foreground_until_told_to_end(usher):
 
 def test_run_is_what_it_does_without_a_subcommand(usher, place):
     port = free_port()
-    config = write(place, f'listen = [ "127.0.0.1:{port}" ];' + SERVICES)
+    config = write_config(place, f'listen = [ "127.0.0.1:{port}" ];' + SERVICES)
     process = subprocess.Popen([BINARY, "-c", config], stderr=subprocess.PIPE, env=ENVIRONMENT)
     wait_until(lambda: accepts(("127.0.0.1", port)), 5)
     assert end_process(process) == 0
@@ -146,7 +135,7 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(usher, place):
     with connect(place / "in") as client:
         client.sendall(b"go")
         assert read_exactly(client, 2) == b"go"
-    config = write(place, f'listen = [ "unix:{place}/in" ];' + SERVICES)
+    config = write_config(place, f'listen = [ "unix:{place}/in" ];' + SERVICES)
     second = run_usher("run", "-c", config)
     assert (
         second.returncode == 1
@@ -156,7 +145,7 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(usher, place):
         client.sendall(b"go")
         assert read_exactly(client, 2) == b"go"
     (place / "file").write_text("precious")
-    config = write(place, f'listen = [ "unix:{place}/file" ];' + SERVICES)
+    config = write_config(place, f'listen = [ "unix:{place}/file" ];' + SERVICES)
     assert run_usher("run", "-c", config).returncode == 1
     assert (place / "file").read_text() == "precious"
 
@@ -165,7 +154,7 @@ def test_a_stale_unix_socket_is_replaced_and_a_live_one_is_not(usher, place):
 @pytest.mark.parametrize("option", ["", "-d"])
 def test_started_with_closed_descriptors(place, closed, option):
     port = free_port()
-    config = write(
+    config = write_config(
         place,
         f'listen = [ "127.0.0.1:{port}" ];  workers = 1;  pid_file = "{place}/pid";'
         f'log = {{ to = "{place}/log"; }};' + SERVICES,
@@ -180,7 +169,7 @@ def test_started_with_closed_descriptors(place, closed, option):
         assert process.wait(slow(5)) == 0
     pid = int((place / "pid").read_text())
     for _ in range(3):
-        assert served(port)
+        assert serves(port)
     wait_until(lambda: (place / "log").read_text().count(" connection ") == 3, 3, "its log")
     end_background(pid)
     assert process.wait(slow(5)) == 0
@@ -193,7 +182,7 @@ def test_started_with_closed_descriptors(place, closed, option):
 def test_in_the_background_once_it_serves(background, place):
     starter, port = background()
     assert starter.returncode == 0
-    assert served(port), "it must serve by the time that its starter has ended"
+    assert serves(port), "it must serve by the time that its starter has ended"
     pid = int((place / "pid").read_text())
     assert process_stat(pid)[0] == "usher: master" and os.getsid(pid) == pid
     end_background(pid)
@@ -207,7 +196,7 @@ def test_in_the_background_it_lets_go_of_the_starters_descriptors(background, pl
         capture_output=True, stdin=subprocess.DEVNULL
     )  # returns with the end of both streams
     assert starter.returncode == 0 and starter.stdout == b"" and starter.stderr == b""
-    assert time.monotonic() - begin < slow(5) and served(port)
+    assert time.monotonic() - begin < slow(5) and serves(port)
     pid = int((place / "pid").read_text())
     if IS_ROOT:
         for one in (pid, *children(pid)):
@@ -226,7 +215,7 @@ def test_in_the_background_failures_come_through(background, place):
         assert starter.returncode == 1 and b"Address already in use" in starter.stderr
     assert not (place / "pid").exists()
     starter, port = background()
-    assert starter.returncode == 0 and served(port)
+    assert starter.returncode == 0 and serves(port)
 
 
 def test_in_the_background_a_second_one_is_refused(background, place):
@@ -237,7 +226,7 @@ def test_in_the_background_a_second_one_is_refused(background, place):
     assert (
         starter.returncode == 1 and f"usher runs already, as process {pid.strip()}".encode() in starter.stderr
     )
-    assert (place / "pid").read_text() == pid and served(port) and not accepts(("127.0.0.1", other))
+    assert (place / "pid").read_text() == pid and serves(port) and not accepts(("127.0.0.1", other))
 
 
 # ---- the pid file
@@ -332,7 +321,7 @@ def test_sockets_that_were_handed_over_are_used_where_they_match():
         )
         one.start()
         for _ in range(5):
-            assert served(port) and served(one.ports["port_own"])
+            assert serves(port) and serves(one.ports["port_own"])
         one.stop()
         # The handed one is still the giver's: whoever comes now waits for the next usher.
         with connect(port) as client:
@@ -384,7 +373,7 @@ def test_systemd_is_told_of_the_start_the_reload_and_the_end(usher, place):
             'listen = [ "127.0.0.1:{port}" ];  workers = 1;' + SERVICES,
             env={"NOTIFY_SOCKET": str(place / "notify")},
         )
-        assert b"READY=1" in listener.recv(1000) and served(one.port)
+        assert b"READY=1" in listener.recv(1000) and serves(one.port)
         one.send_signal(signal.SIGHUP)
         assert b"RELOADING=1" in listener.recv(1000)
         assert b"READY=1" in listener.recv(1000)
@@ -402,7 +391,7 @@ def test_systemd_is_told_of_the_start_the_reload_and_the_end(usher, place):
 def test_a_port_in_use_names_who_holds_it(place):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        config = write(place, f'workers = 1;\nlisten = [\n  "127.0.0.1:{port}" ];' + SERVICES)
+        config = write_config(place, f'workers = 1;\nlisten = [\n  "127.0.0.1:{port}" ];' + SERVICES)
         done = run_usher("run", "-c", config)
         name = process_stat(os.getpid())[0]
         assert done.returncode == 1 and done.stdout == ""
@@ -419,7 +408,7 @@ def test_a_port_in_use_names_who_holds_it(place):
 def test_a_port_in_use_on_overlapping_addresses(place, taken_address, wanted):
     family = socket.AF_INET6 if ":" in taken_address[0] else socket.AF_INET
     with socket.create_server(taken_address, family=family) as taken:
-        config = write(place, f'listen = [ "{wanted.format(taken.getsockname()[1])}" ];' + SERVICES)
+        config = write_config(place, f'listen = [ "{wanted.format(taken.getsockname()[1])}" ];' + SERVICES)
         done = run_usher("run", "-c", config)
         assert done.returncode == 1 and f"pid {os.getpid()}" in done.stderr, done.stderr
 
@@ -437,7 +426,7 @@ def test_the_holder_is_the_one_of_that_very_address(place):
         holder = subprocess.Popen(["python3", "-c", script], stdout=subprocess.PIPE)
         holder.stdout.readline()
         try:
-            done = run_usher("run", "-c", write(place, f'listen = [ "127.0.0.1:{port}" ];' + SERVICES))
+            done = run_usher("run", "-c", write_config(place, f'listen = [ "127.0.0.1:{port}" ];' + SERVICES))
             assert f"pid {holder.pid}" in done.stderr, done.stderr
         finally:
             end_process(holder)
@@ -446,7 +435,7 @@ def test_the_holder_is_the_one_of_that_very_address(place):
 def test_one_of_several_ports_in_use_leaves_nothing_behind(place):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = free_port()
-        config = write(
+        config = write_config(
             place,
             f'listen = [ "127.0.0.1:{port}", "unix:{place}/in", "127.0.0.1:{taken.getsockname()[1]}" ];  '
             f'pid_file = "{place}/pid";' + SERVICES,
@@ -461,7 +450,7 @@ def test_a_low_port_without_root_is_a_clear_error(place):
         pytest.skip("everybody may listen on low ports here")
     binary = place / "usher"
     shutil.copy(BINARY, binary)
-    config = write(place, 'listen = [ "127.0.0.1:80" ];' + SERVICES)
+    config = write_config(place, 'listen = [ "127.0.0.1:80" ];' + SERVICES)
     as_nobody = [
         "setpriv",
         "--reuid=65534",
@@ -484,12 +473,12 @@ def test_a_low_port_without_root_is_a_clear_error(place):
     )
     # And on a high one it serves as whoever started it.
     port = free_port()
-    write(place, f'listen = [ "127.0.0.1:{port}" ];' + SERVICES)
+    write_config(place, f'listen = [ "127.0.0.1:{port}" ];' + SERVICES)
     process = subprocess.Popen(
         [*as_nobody, binary, "run", "-c", config], stderr=subprocess.DEVNULL, env=ENVIRONMENT
     )
     wait_until(lambda: accepts(("127.0.0.1", port)), 5)
-    assert served(port)
+    assert serves(port)
     usher_uids = set()
     for pid in children(process.pid):
         status = process_status(pid)

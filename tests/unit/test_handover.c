@@ -24,6 +24,17 @@ static void assert_nothing(struct world *w)
 	assert_nothing_but(w, 0);
 }
 
+/* In order, behind those that came already. */
+static void assert_all_come(struct world *w, const struct job *jobs, size_t n, uint64_t came)
+{
+	while (came < n)
+		assert_accepts(w, ++came);
+	job_await(w, &jobs[n - 1]);
+	for (size_t i = 0; i < n; i++)
+		assert_done(&jobs[i], 0);
+	assert_nothing(w);
+}
+
 static void facts_arrive_in_usher_format(void **state)
 {
 	struct world *w = *state;
@@ -126,7 +137,6 @@ static void a_slow_receiver_gets_all_in_order(void **state)
 	struct world *w = *state;
 	enum { N = 2000 };
 	struct job *jobs = calloc(N, sizeof(*jobs));
-	size_t taken = 0;
 
 	jobs_send(w, jobs, N, 1);
 	run_ms(w, 20);
@@ -134,22 +144,7 @@ static void a_slow_receiver_gets_all_in_order(void **state)
 		assert_waits(&jobs[i]);
 		assert_int_equal(jobs[i].request.n_sent, i < HANDOVER_KEPT_MAX);
 	}
-	while (taken < N) {
-		struct usher_connection c;
-		int error = usher_accept(w->receiver, &c);
-
-		if (error == -EAGAIN) {
-			run_ms(w, 1);
-			continue;
-		}
-		assert_int_equal(error, 0);
-		assert_int_equal(c.id, ++taken);
-		close(c.fd);
-	}
-	job_await(w, &jobs[N - 1]);
-	for (size_t i = 0; i < N; i++)
-		assert_done(&jobs[i], 0);
-	assert_nothing(w);
+	assert_all_come(w, jobs, N, 0);
 	free(jobs);
 }
 
@@ -215,17 +210,7 @@ static void what_waits_outlives_a_restart(void **state)
 	assert_int_equal(usher_accept(old, &c), -ESHUTDOWN);
 	usher_close(old);
 	assert_int_equal(id, HANDOVER_KEPT_MAX);
-	while (id < N) {
-		run_ms(w, 1);
-		while (usher_accept(w->receiver, &c) == 0) {
-			assert_int_equal(c.id, ++id);
-			close(c.fd);
-		}
-	}
-	job_await(w, &jobs[N - 1]);
-	for (size_t i = 0; i < N; i++)
-		assert_done(&jobs[i], 0);
-	assert_nothing(w);
+	assert_all_come(w, jobs, N, id);
 	free(jobs);
 }
 

@@ -70,9 +70,7 @@ static void one_that_closes_only_its_own_direction_is_used_on(void **state)
 	struct job jobs[3];
 	struct raw r;
 
-	raw_listen(w, &r);
-	job_send(w, &jobs[0], 1);
-	raw_accept(w, &r);
+	raw_meet(w, &r, jobs, 1);
 	assert_int_equal(shutdown(r.channel, SHUT_WR), 0);
 	await_all(w, jobs, 1, 0);
 	jobs_send(w, jobs + 1, 2, 2);
@@ -103,9 +101,7 @@ static void rubbish_before_a_hello_announces_nothing(void **state)
 		struct job jobs[2];
 		struct raw r;
 
-		raw_listen(w, &r);
-		job_send(w, &jobs[0], 1);
-		raw_accept(w, &r);
+		raw_meet(w, &r, jobs, 1);
 		raw_say(&r, cases[i].bytes, cases[i].len);
 		await_all(w, jobs, 1, 0);
 		raw_hello(&r); /* too late */
@@ -181,9 +177,7 @@ static void a_hello_may_come_late(void **state)
 	struct job jobs[3];
 	struct raw r;
 
-	raw_listen(w, &r);
-	job_send(w, &jobs[0], 1);
-	raw_accept(w, &r);
+	raw_meet(w, &r, jobs, 1);
 	assert_comes(w, &r, 1);
 	await_all(w, jobs, 1, 0);
 	raw_hello(&r);
@@ -204,9 +198,7 @@ static void the_next_is_expected_to_announce_itself(void **state)
 	struct job jobs[4];
 	struct raw r;
 
-	raw_listen(w, &r);
-	job_send(w, &jobs[0], 1);
-	raw_accept(w, &r);
+	raw_meet(w, &r, jobs, 1);
 	raw_hello(&r);
 	raw_acknowledge(&r, 1);
 	await_all(w, jobs, 1, 0);

@@ -76,9 +76,7 @@ static void an_acknowledgement_in_the_last_moment_is_heard_or_fails(void **state
 		struct job job;
 		struct raw r;
 
-		raw_listen(w, &r);
-		job_send(w, &job, 1);
-		raw_accept(w, &r);
+		raw_meet(w, &r, &job, 1);
 		raw_hello(&r);
 		run_ms(w, 1);
 		acknowledging = &r;
