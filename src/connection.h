@@ -98,7 +98,7 @@ struct connection {
 	struct past *past; /* decided by another worker: in place of service and protocol; NULL */
 	bool stays;        /* it cannot move to another worker */
 
-	struct relay relay; /* relay.client.in holds the client from accept on, and watches it where it is waited for */
+	struct relay relay; /* relay.client.in: the client from accept on, watched where it is waited for */
 	union {
 		struct dial dial;
 		struct {

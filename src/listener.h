@@ -19,8 +19,8 @@ struct listener {
 	bool all_taken;      /* as many as `batch` were there then */
 };
 
-int listener_start(struct listener *listener); /* 0 or -errno */
-void listener_hold(struct listener *listener); /* accepts nothing until listener_resume() */
+int listener_start(struct listener *listener);    /* 0 or -errno */
+void listener_hold(struct listener *listener);    /* accepts nothing until listener_resume() */
 void listener_starved(struct listener *listener); /* descriptors have run out: accepts nothing for a moment */
 void listener_resume(struct listener *listener);
 void listener_stop(struct listener *listener); /* also closes the socket */

@@ -46,5 +46,5 @@ bool address_reaches(const struct address *target, const struct address *listene
 
 bool address_is_ip(const struct address *a);
 bool address_is_loopback(const struct address *a); /* 127.0.0.0/8 or ::1; not where it is mapped into IPv6 */
-uint16_t address_port(const struct address *a); /* 0 for UNIX */
+uint16_t address_port(const struct address *a);    /* 0 for UNIX */
 void address_set_port(struct address *a, uint16_t port);

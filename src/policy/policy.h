@@ -21,8 +21,8 @@ struct listener_policy {
 	bool freebind;                   /* the address need not be there yet */
 	unsigned max_connections;        /* that came in here, in all workers together; 0: no limit */
 	uint32_t on_silence, on_unknown; /* SERVICE_NONE: close */
-	bool awaits_bytes; /* silence leads nowhere: the kernel keeps who is silent to itself, for a second */
-	uint32_t banner_service;         /* whose banner a silent client is shown; SERVICE_NONE */
+	bool awaits_bytes;       /* silence leads nowhere: the kernel keeps who is silent to itself, for a second */
+	uint32_t banner_service; /* whose banner a silent client is shown; SERVICE_NONE */
 	/* Between whom its answer decides, by what kind of banner it was; NULL: nobody but this service. */
 	const struct decider *banner_deciders[SERVER_BANNER_KINDS];
 	unsigned line;
