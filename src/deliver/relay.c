@@ -1,347 +1,25 @@
-/* Carries bytes both ways between two ends. Knows nothing of what the bytes are or who the ends are. The descriptors are
- * the caller's until relay_close(); buffers and pipes are borrowed from the worker's pool. */
+/* Carries bytes both ways between two ends: the two sides, the clock, and how it all ends; each direction is a flow's (relay_flow.c). Knows
+ * nothing of what the bytes are or who the ends are. The descriptors are the caller's until relay_close(); buffers and pipes are
+ * borrowed from the worker's pool. */
 #include "relay.h"
 #include "fd.h"
+#include "relay_flow.h"
 #include "relay_pool.h"
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <termios.h>
-#include <unistd.h>
-
-/* What one direction may move before others get their turn. */
-#define TURN_BYTES (1 << 20)
-
-/* Copying turns to splicing after so many large reads in a row, and back after so many small ones. Large is less than full: a
- * relay that keeps up with its source finds one packet at a time, which is 64 KiB at most and rarely all of it. */
-#define LARGE_READS_TO_SPLICE 2
-#define LARGE_READ            (RELAY_BUFFER_SIZE / 2)
-#define SMALL_READS_TO_COPY   8
-#define SMALL_READ            (RELAY_BUFFER_SIZE / 4)
 
 /* How long a client may still send what nobody reads: closing earlier would reset the connection, and the client would
  * lose the end of what the server said. */
 #define LINGER_US 2000000
 
-/* The answer of one step. */
-enum step { STEP_MOVED, STEP_WAIT, STEP_OVER };
-
-static bool flow_is_up(const struct relay *relay, const struct relay_flow *flow)
+void relay_finish(struct relay *relay, enum relay_end end)
 {
-	return flow == &relay->up;
-}
-
-static struct relay_side *flow_source(struct relay *relay, struct relay_flow *flow)
-{
-	return flow_is_up(relay, flow) ? &relay->client : &relay->server;
-}
-
-static struct relay_side *flow_sink(struct relay *relay, struct relay_flow *flow)
-{
-	return flow_is_up(relay, flow) ? &relay->server : &relay->client;
-}
-
-static int side_out(const struct relay_side *side)
-{
-	return side->kind == SIDE_PIPES ? side->out.fd : side->in.fd;
-}
-
-/* The end is told from a task, so that whoever is on the stack finds the relay still there. */
-static enum step relay_finish(struct relay *relay, enum relay_end end)
-{
-	if (relay->end == RELAY_RUNNING) {
-		relay->end = end;
-		loop_timer_stop(relay->loop, &relay->idle);
-		loop_defer(relay->loop, &relay->turn);
-	}
-	return STEP_OVER;
-}
-
-static enum step relay_reset(struct relay *relay, const struct relay_side *by)
-{
-	return relay_finish(relay, by == &relay->client ? RELAY_CLIENT_RESET : RELAY_SERVER_RESET);
-}
-
-static void flow_moved(struct relay *relay, struct relay_flow *flow, size_t n)
-{
-	uint32_t uncounted = n < flow->uncounted ? (uint32_t)n : flow->uncounted;
-
-	flow->uncounted -= uncounted;
-	flow->bytes += n - uncounted;
-	relay->moved_us = relay->loop->now_us;
-}
-
-static void flow_leave_pipe(struct relay *relay, struct relay_flow *flow)
-{
-	relay_pool_give_pipe(relay->pool, flow->pipe, flow->in_pipe == 0);
-	flow->pipe = NULL;
-	flow->streak = 0;
-}
-
-/* Urgent bytes belong to the stream like all others (RFC 6093). A read stops before one, so that the event that it comes with is seen
- * before it is read; a flow that reads on without an event must have said so before. splice() never gets past one. */
-static void flow_keep_urgent(struct relay *relay, struct relay_flow *flow)
-{
-	if (!flow->keeps_urgent)
-		fd_set_option(flow_source(relay, flow)->in.fd, SOL_SOCKET, SO_OOBINLINE, 1);
-	flow->keeps_urgent = true;
-}
-
-/* The sink takes no more, yet its own output may still be under way: that flow decides how all ends. */
-static enum step flow_discard(struct relay *relay, struct relay_flow *flow)
-{
-	relay_pool_give_buffer(relay->pool, flow->pending);
-	flow->pending = NULL;
-	flow_leave_pipe(relay, flow);
-	flow->in_pipe = 0;
-	flow->discard = true;
-	flow->told = true;
-	return STEP_MOVED;
-}
-
-/* A program that is gone is no reset: what it wrote before is still to be delivered. */
-static enum step sink_failed(struct relay *relay, struct relay_flow *flow)
-{
-	struct relay_side *sink = flow_sink(relay, flow);
-	if (sink->kind != SIDE_SOCKET)
-		return flow_discard(relay, flow);
-	return relay_reset(relay, sink);
-}
-
-/* A terminal has no half-close. In line mode its end-of-file character does the same: once at the start of a line, twice in
- * the middle of one. A program in raw mode learns of the end when the terminal is hung up. */
-static void terminal_end_input(int fd)
-{
-	struct termios mode;
-	if (tcgetattr(fd, &mode) < 0 || !(mode.c_lflag & ICANON))
+	if (relay->end != RELAY_RUNNING)
 		return;
-	const uint8_t twice[2] = { mode.c_cc[VEOF], mode.c_cc[VEOF] };
-	ssize_t n = write(fd, twice, sizeof(twice));
-	(void)n; /* a terminal whose input is full has a program that does not read: the idle timeout is for it */
-}
-
-/* The sink has nothing more to say either, and will be closed at once: that tells it, unless somebody else holds it too. */
-static bool close_will_tell(struct relay *relay, struct relay_flow *flow)
-{
-	const struct relay_flow *other = flow_is_up(relay, flow) ? &relay->down : &relay->up;
-	return other->ended && other->told && flow_sink(relay, flow)->in.sole;
-}
-
-/* All that came before EOF is delivered: now tell the sink. */
-static enum step flow_tell_end(struct relay *relay, struct relay_flow *flow)
-{
-	struct relay_side *sink = flow_sink(relay, flow);
-
-	flow_leave_pipe(relay, flow);
-	flow->told = true;
-	if (sink->kind == SIDE_PIPES)
-		fd_close(loop_unwatch(relay->loop, &sink->out));
-	else if (sink->kind == SIDE_TERMINAL)
-		terminal_end_input(sink->in.fd);
-	else if (!close_will_tell(relay, flow) && shutdown(sink->in.fd, SHUT_WR) < 0 && errno != ENOTCONN)
-		return sink_failed(relay, flow);
-	relay->moved_us = relay->loop->now_us;
-	return STEP_WAIT;
-}
-
-/* The first bytes leave at once in any case, since nothing is under way before them: TCP_NODELAY is for those that follow, and
- * most connections have none. */
-static ssize_t side_write(struct relay_side *side, const uint8_t *bytes, size_t len, bool more)
-{
-	if (side->written && !side->prompt && side->kind == SIDE_SOCKET) {
-		fd_set_option(side->in.fd, IPPROTO_TCP, TCP_NODELAY, 1);
-		side->prompt = true;
-	}
-	side->written = true;
-	if (side->kind != SIDE_SOCKET)
-		return write(side_out(side), bytes, len);
-	return send(side->in.fd, bytes, len, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
-}
-
-static enum step flow_write_pending(struct relay *relay, struct relay_flow *flow)
-{
-	size_t left = flow->pending_len - flow->pending_at;
-	ssize_t n = side_write(flow_sink(relay, flow), flow->pending + flow->pending_at, left, false);
-	if (n < 0 && errno == EINTR)
-		return STEP_MOVED;
-	if (n < 0 && errno == EAGAIN) {
-		flow->writable = false;
-		return STEP_WAIT;
-	}
-	if (n < 0)
-		return sink_failed(relay, flow);
-	flow_moved(relay, flow, (size_t)n);
-	flow->pending_at += (uint32_t)n;
-	if (flow->pending_at == flow->pending_len) {
-		relay_pool_give_buffer(relay->pool, flow->pending);
-		flow->pending = NULL;
-	}
-	return STEP_MOVED;
-}
-
-/* What the sink did not take is kept back; nothing more is read until it is gone. */
-static enum step flow_keep_back(struct relay *relay, struct relay_flow *flow, const uint8_t *bytes, size_t len)
-{
-	flow->writable = false;
-	flow->pending = relay_pool_take_buffer(relay->pool);
-	if (!flow->pending)
-		return relay_finish(relay, RELAY_NO_MEMORY);
-	memcpy(flow->pending, bytes, len);
-	flow->pending_at = 0;
-	flow->pending_len = (uint32_t)len;
-	return STEP_WAIT;
-}
-
-static enum step source_failed(struct relay *relay, struct relay_flow *flow, int error)
-{
-	struct relay_side *source = flow_source(relay, flow);
-	if (error == EINTR)
-		return STEP_MOVED;
-	if (error == EAGAIN) {
-		flow->readable = false;
-		return STEP_WAIT;
-	}
-	if (source->kind == SIDE_SOCKET)
-		return relay_reset(relay, source);
-	/* A terminal says EIO when the last program has left it. */
-	flow->ended = true;
-	if (source->kind == SIDE_TERMINAL)
-		flow_discard(relay, &relay->up);
-	return STEP_MOVED;
-}
-
-/* A short read means that the source is empty, and saves the call that would say so: a stream socket gives all it has, up to the
- * next urgent byte. Behind a reset comes an error. */
-static bool read_emptied(const struct relay_side *source, const struct relay_flow *flow, size_t n)
-{
-	return source->kind == SIDE_SOCKET && n < RELAY_BUFFER_SIZE && !flow->urgent && !flow->broken;
-}
-
-static ssize_t side_read(const struct relay_side *source, uint8_t *bytes, size_t size)
-{
-	return source->kind == SIDE_SOCKET ? recv(source->in.fd, bytes, size, 0) : read(source->in.fd, bytes, size);
-}
-
-static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
-{
-	struct relay_side *source = flow_source(relay, flow);
-	uint8_t *shared = relay->pool->shared;
-
-	ssize_t got = side_read(source, shared, RELAY_BUFFER_SIZE);
-	if (got < 0)
-		return source_failed(relay, flow, errno);
-	if (got == 0) {
-		flow->ended = true;
-		return STEP_MOVED;
-	}
-	bool emptied = read_emptied(source, flow, (size_t)got);
-	if (emptied)
-		flow->readable = false;
-	else if (source->kind == SIDE_SOCKET)
-		flow_keep_urgent(relay, flow);
-	/* All that came before EOF is there when EOF is announced, so that it can leave in the same packet. */
-	flow->ended = emptied && flow->hung_up;
-	flow->streak = got >= LARGE_READ ? flow->streak + 1 : 0;
-	if (flow->discard)
-		return STEP_MOVED;
-
-	ssize_t put;
-	do
-		put = side_write(flow_sink(relay, flow), shared, (size_t)got, flow->ended);
-	while (put < 0 && errno == EINTR);
-	if (put < 0 && errno != EAGAIN)
-		return sink_failed(relay, flow);
-	if (put < 0)
-		put = 0;
-	else
-		flow_moved(relay, flow, (size_t)put);
-	return put < got ? flow_keep_back(relay, flow, shared + put, (size_t)(got - put)) : STEP_MOVED;
-}
-
-static enum step flow_empty_pipe(struct relay *relay, struct relay_flow *flow)
-{
-	ssize_t n = splice(flow->pipe->in, NULL, side_out(flow_sink(relay, flow)), NULL, flow->in_pipe,
-		SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	if (n < 0 && errno == EINTR)
-		return STEP_MOVED;
-	if (n < 0 && errno == EAGAIN) {
-		flow->writable = false;
-		return STEP_WAIT;
-	}
-	if (n <= 0)
-		return sink_failed(relay, flow);
-	flow_moved(relay, flow, (size_t)n);
-	flow->in_pipe -= (uint32_t)n;
-	return STEP_MOVED;
-}
-
-/* Only into an empty pipe, so that EAGAIN can mean nothing but an empty source. */
-static enum step flow_fill_pipe(struct relay *relay, struct relay_flow *flow)
-{
-	ssize_t n = splice(flow_source(relay, flow)->in.fd, NULL, flow->pipe->out, NULL, 1 << 20,
-		SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	if (n < 0 && errno == EINVAL) {
-		flow->copy_only = true;
-		flow_leave_pipe(relay, flow);
-		return STEP_MOVED;
-	}
-	if (n < 0)
-		return source_failed(relay, flow, errno);
-	if (n == 0) {
-		flow->ended = true;
-		return STEP_MOVED;
-	}
-	flow->in_pipe = (uint32_t)n;
-	flow->streak = n < SMALL_READ ? flow->streak + 1 : 0;
-	return STEP_MOVED;
-}
-
-/* Large reads in a row: bulk, which the kernel moves cheaper than we do. Small ones: copying is cheaper again. */
-static void flow_choose_way(struct relay *relay, struct relay_flow *flow)
-{
-	if (flow->pipe) {
-		if (flow->in_pipe == 0 && (flow->streak >= SMALL_READS_TO_COPY || flow->urgent))
-			flow_leave_pipe(relay, flow);
-	} else if (flow->streak >= LARGE_READS_TO_SPLICE && !flow->copy_only && !flow->discard) {
-		flow->streak = 0;
-		if (flow_source(relay, flow)->kind == SIDE_SOCKET && flow_sink(relay, flow)->kind == SIDE_SOCKET) {
-			flow_keep_urgent(relay, flow);
-			flow->pipe = relay_pool_take_pipe(relay->pool);
-		}
-	}
-}
-
-/* What is kept back goes first, then what is new; EOF is passed on when nothing is left before it. */
-static enum step flow_step(struct relay *relay, struct relay_flow *flow)
-{
-	if (flow->pending)
-		return flow->writable ? flow_write_pending(relay, flow) : STEP_WAIT;
-	if (flow->in_pipe)
-		return flow->writable ? flow_empty_pipe(relay, flow) : STEP_WAIT;
-	if (flow->ended)
-		return flow->told ? STEP_WAIT : flow_tell_end(relay, flow);
-	if (!flow->readable || !(flow->writable || flow->discard))
-		return STEP_WAIT;
-	flow_choose_way(relay, flow);
-	return flow->pipe ? flow_fill_pipe(relay, flow) : flow_copy(relay, flow);
-}
-
-/* Moves what can be moved. Past its share it comes back next turn: edges are not repeated. */
-static void flow_run(struct relay *relay, struct relay_flow *flow)
-{
-	uint64_t until = flow->bytes + TURN_BYTES;
-
-	for (unsigned steps = 0; flow_step(relay, flow) == STEP_MOVED; steps++) {
-		if (flow->bytes >= until || steps >= TURN_BYTES / 1024) {
-			loop_defer(relay->loop, &relay->turn);
-			break;
-		}
-	}
+	relay->end = end;
+	loop_timer_stop(relay->loop, &relay->idle);
+	loop_defer(relay->loop, &relay->turn);
 }
 
 static void relay_check_end(struct relay *relay)
@@ -389,26 +67,6 @@ static void relay_idle(struct timer *timer)
 		loop_timer(relay->loop, timer, due_us);
 }
 
-static void flow_source_events(struct relay *relay, struct relay_flow *flow, uint32_t events)
-{
-	if (events & EPOLLPRI && flow_source(relay, flow)->kind == SIDE_SOCKET) {
-		flow_keep_urgent(relay, flow);
-		flow->urgent = flow->copy_only = true;
-	}
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		flow->readable = true;
-	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		flow->hung_up = true;
-	if (events & EPOLLERR)
-		flow->broken = true;
-}
-
-static void flow_sink_events(struct relay_flow *flow, uint32_t events)
-{
-	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-		flow->writable = true;
-}
-
 /* A side that has said EOF, or that waits for the other to take what it sent, is not read: its reset shows only here. */
 static bool side_was_reset(const struct relay_side *side, const struct relay_flow *from, uint32_t events)
 {
@@ -419,7 +77,7 @@ static void relay_client_ready(struct watch *watch, uint32_t events)
 {
 	struct relay *relay = container_of(watch, struct relay, client.in);
 	if (side_was_reset(&relay->client, &relay->up, events)) {
-		relay_reset(relay, &relay->client);
+		relay_finish(relay, RELAY_CLIENT_RESET);
 		return;
 	}
 	flow_source_events(relay, &relay->up, events);
@@ -431,7 +89,7 @@ static void relay_server_ready(struct watch *watch, uint32_t events)
 {
 	struct relay *relay = container_of(watch, struct relay, server.in);
 	if (side_was_reset(&relay->server, &relay->down, events)) {
-		relay_reset(relay, &relay->server);
+		relay_finish(relay, RELAY_SERVER_RESET);
 		return;
 	}
 	flow_source_events(relay, &relay->down, events);
@@ -529,13 +187,8 @@ void relay_close(struct relay *relay, enum relay_end end)
 
 	loop_timer_stop(relay->loop, &relay->idle);
 	loop_cancel(relay->loop, &relay->turn);
-	for (int i = 0; i < 2; i++) {
-		struct relay_flow *flow = i ? &relay->down : &relay->up;
-		relay_pool_give_buffer(relay->pool, flow->pending);
-		flow->pending = NULL;
-		flow_leave_pipe(relay, flow);
-		flow->in_pipe = 0;
-	}
+	flow_let_go(relay, &relay->up);
+	flow_let_go(relay, &relay->down);
 	side_close(relay->loop, &relay->client, reset);
 	side_close(relay->loop, &relay->server, reset);
 }
