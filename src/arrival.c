@@ -98,6 +98,12 @@ static int watch_take(struct loop *loop, struct watch *watch, int *fd, uint32_t 
 	return error;
 }
 
+static int side_take(struct loop *loop, struct relay_side *side, int *fd)
+{
+	side->is_unix = fd_is_unix(*fd);
+	return watch_take(loop, &side->in, fd, RELAY_EVENTS);
+}
+
 static int relay_unpack(struct connection *connection, const struct migrant_parts *parts, int *fds)
 {
 	const struct migrant *head = parts->head;
@@ -110,7 +116,7 @@ static int relay_unpack(struct connection *connection, const struct migrant_part
 	if (error == 0)
 		error = flow_unpack(relay, &relay->down, &head->down, parts->down, &fds[MIGRANT_DOWN_OUT]);
 	if (error == 0)
-		error = watch_take(relay->loop, &relay->server.in, &fds[MIGRANT_SERVER], RELAY_EVENTS);
+		error = side_take(relay->loop, &relay->server, &fds[MIGRANT_SERVER]);
 	if (error == 0)
 		error = watch_take(relay->loop, &relay->server.out, &fds[MIGRANT_INPUT], EPOLLOUT | EPOLLET);
 	return error;
@@ -151,8 +157,7 @@ int arrival_unpack(struct connection *connection, const struct migrant_parts *pa
 	arrival_enter(connection, listener);
 	if (head->kept_len)
 		report_keep(connection, parts->kept, head->kept_len);
-	int error = watch_take(
-		&connection->worker->loop, &connection->relay.client.in, &fds[MIGRANT_CLIENT], RELAY_EVENTS);
+	int error = side_take(&connection->worker->loop, &connection->relay.client, &fds[MIGRANT_CLIENT]);
 	if (error == 0)
 		error = proxied_unpack(connection, parts);
 	if (error == 0 && relays)

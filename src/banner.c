@@ -100,8 +100,10 @@ static void banner_dialled(struct dial *dial, int error, uint32_t events)
 
 	banner->connected = error == 0;
 	banner->server_events |= events;
-	if (error == 0)
+	if (error == 0) {
+		banner->connection->relay.server.is_unix = dial_is_unix(dial);
 		proxied_announce(banner->connection, banner_target(banner));
+	}
 	if (error < 0)
 		banner_end(banner->connection);
 	else if (events & EPOLLIN)

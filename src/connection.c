@@ -114,6 +114,7 @@ static void connection_begin(struct connection *connection, int fd)
 	connection->id = atomic_fetch_add_explicit(&worker->shared->page->next_connection, 1, memory_order_relaxed);
 	connection->accepted_us = worker->loop.now_us;
 	loop_hold(&relay->client.in, fd);
+	relay->client.is_unix = connection->client.sa.sa_family == AF_UNIX;
 	relay->client.in.sole = relay->client.prompt = connection->came_in; /* from a listener with TCP_NODELAY */
 	undecided_begin(connection, by);
 }
@@ -332,7 +333,7 @@ void connection_undelivered(struct connection *connection, int error)
 	uint32_t fallback = connection_service(connection)->fallback;
 
 	account_failed(connection);
-	if (error == -EMFILE || error == -ENFILE)
+	if ((error == -EMFILE || error == -ENFILE) && connection->phase == PHASE_CONNECTING)
 		worker_starved(connection->worker);
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
 	relay_preface(&connection->relay, NULL, 0);

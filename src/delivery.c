@@ -48,8 +48,10 @@ static void delivery_dialled(struct dial *dial, int error, uint32_t events)
 {
 	struct connection *connection = container_of(dial, struct connection, dial);
 	connection->dialled = error == 0;
-	if (error == 0)
+	if (error == 0) {
+		connection->relay.server.is_unix = dial_is_unix(dial);
 		proxied_announce(connection, &connection_service(connection)->target);
+	}
 	if (error < 0)
 		connection_undelivered(connection, error);
 	else if (connection->skips_banner)

@@ -130,6 +130,7 @@ static void master_generation_ready(struct generation *generation)
 
 	master->serving = generation;
 	master->coming = NULL;
+	sockets_set_options(&master->sockets, generation->policy);
 	master_take_next_logger(master);
 	log_setup(master->logger.pipe_fd, &generation->policy->log);
 	for (struct generation *old = master->all; old; old = old->next)
@@ -228,6 +229,8 @@ int master_start_generation(struct master *master, struct policy *policy)
 
 	if (error == 0 && !master->options->inetd)
 		error = sockets_open(&master->sockets, policy, generation->listening, master_complain, master);
+	if (error == 0 && !master->serving)
+		sockets_set_options(&master->sockets, policy); /* those that were handed over */
 	if (error < 0) {
 		generation_free(generation);
 		master_forget_coming(master);

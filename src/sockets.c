@@ -168,7 +168,6 @@ int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_
 		const struct listener_policy *listener = &policy->listeners[i];
 		const struct socket_held *held = sockets_find(sockets, &listener->address);
 		if (held) {
-			socket_set_options(held->fd, policy, listener, false);
 			ret_fds[i] = held->fd;
 			continue;
 		}
@@ -183,6 +182,15 @@ int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_
 		ret_fds[i] = fd;
 	}
 	return 0;
+}
+
+void sockets_set_options(const struct sockets *sockets, const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_listeners; i++) {
+		const struct socket_held *held = sockets_find(sockets, &policy->listeners[i].address);
+		if (held)
+			socket_set_options(held->fd, policy, &policy->listeners[i], false);
+	}
 }
 
 static bool policy_names(const struct policy *policy, const struct address *address)

@@ -27,5 +27,9 @@ int sockets_take(struct sockets *sockets, const struct address *address, int fd,
 int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_fds,
 	void (*complain)(void *context, const char *message), void *context);
 
+/* What the policy wants of its sockets, for when it is in force: of one that stays another may have been in force until now. New ones
+ * have it from sockets_open(). */
+void sockets_set_options(const struct sockets *sockets, const struct policy *policy);
+
 /* Closes those that the policy does not name; with NULL all. UNIX sockets that we bound are unlinked. */
 void sockets_close_others(struct sockets *sockets, const struct policy *policy);

@@ -103,8 +103,8 @@ struct worker {
 /* At everybody who is undecided: what they sent meanwhile was not looked at. */
 void worker_look_again(struct worker *worker);
 
-/* A connection has ended: in a worker that drains, the last one ends it. */
 /* There was no descriptor for a connection's backend: those who come wait with the kernel rather than fail likewise. */
 void worker_starved(struct worker *worker);
 
+/* A connection has ended: in a worker that drains, the last one ends it. */
 void worker_connection_gone(struct worker *worker);

@@ -39,6 +39,13 @@ int fd_set_nonblocking(int fd, bool on)
 	return ioctl(fd, FIONBIO, &(int){ on }) < 0 ? -errno : 0; /* of any file, in one call */
 }
 
+bool fd_is_unix(int fd)
+{
+	int domain;
+	socklen_t len = sizeof(domain);
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
 int fd_set_option(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof value) < 0 ? -errno : 0;

@@ -10,6 +10,7 @@ int fd_reset(int fd);
 
 /* 0 or -errno. */
 int fd_set_nonblocking(int fd, bool on);
+bool fd_is_unix(int fd);                                     /* a UNIX socket */
 int fd_set_option(int fd, int level, int option, int value); /* setsockopt with an int */
 
 /* Raises RLIMIT_NOFILE's soft limit to its hard one and returns what may now be opened. */

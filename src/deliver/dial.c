@@ -30,6 +30,11 @@ void dial_set_patience(int fd, sa_family_t family, unsigned patience_ms)
 		fd_set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)patience_ms);
 }
 
+bool dial_is_unix(const struct dial *dial)
+{
+	return dial->backends[dial->backend].address.sa.sa_family == AF_UNIX;
+}
+
 static void dial_finish(struct dial *dial, int error, uint32_t events)
 {
 	loop_timer_stop(dial->loop, &dial->patience);

@@ -41,6 +41,9 @@ void dial_ready(struct dial *dial, uint32_t events);
 /* Gives up: what is open is closed, `done` is not called any more. Harmless when nothing is under way. */
 void dial_cancel(struct dial *dial);
 
+/* Once done: what it connected to. */
+bool dial_is_unix(const struct dial *dial);
+
 /* Keepalive of a TCP socket, as it was asked for (target.h). Harmless on another. */
 void dial_set_keepalive(int fd, sa_family_t family, int keepalive_s);
 

@@ -130,7 +130,6 @@ static void relay_wire(struct relay *relay)
 void relay_start(struct relay *relay, uint32_t client_events, uint32_t server_events)
 {
 	relay->up = (struct relay_flow){
-		.readable = true,
 		.writable = true,
 		.pending = relay->preface,
 		.pending_len = relay->preface_len,
@@ -164,6 +163,8 @@ void relay_resume(struct relay *relay)
 	relay->up.readable = relay->up.writable = true;
 	relay->down.readable = relay->down.writable = true;
 	relay->end = RELAY_RUNNING;
+	flow_keep_urgent(relay, &relay->up);
+	flow_keep_urgent(relay, &relay->down);
 	relay_wire(relay);
 	if (loop_timer(relay->loop, &relay->idle, due_us) < 0)
 		relay_finish(relay, RELAY_NO_MEMORY);

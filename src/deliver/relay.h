@@ -34,6 +34,7 @@ struct relay_side {
 	struct watch in;
 	struct watch out;
 	enum side_kind kind;
+	bool is_unix; /* a read also stops behind descriptors that came along, and between two writers */
 	bool written; /* something was, by the relay */
 	bool prompt;  /* it has TCP_NODELAY, or cannot have it */
 };

@@ -61,11 +61,9 @@ static void flow_leave_pipe(struct relay *relay, struct relay_flow *flow)
 	flow->streak = 0;
 }
 
-/* Urgent bytes belong to the stream like all others (RFC 6093). A read stops before one, so that the event that it comes with is seen
- * before it is read; a flow that reads on without an event must have said so before. splice() never gets past one. */
-static void flow_keep_urgent(struct relay *relay, struct relay_flow *flow)
+void flow_keep_urgent(struct relay *relay, struct relay_flow *flow)
 {
-	if (!flow->keeps_urgent)
+	if (!flow->keeps_urgent && flow_source(relay, flow)->kind == SIDE_SOCKET)
 		fd_set_option(flow_source(relay, flow)->in.fd, SOL_SOCKET, SO_OOBINLINE, 1);
 	flow->keeps_urgent = true;
 }
@@ -204,16 +202,31 @@ static enum step source_failed(struct relay *relay, struct relay_flow *flow, int
 	return STEP_MOVED;
 }
 
-/* A short read means that the source is empty, and saves the call that would say so: a stream socket gives all it has, up to the
- * next urgent byte. Behind a reset comes an error. */
-static bool read_emptied(const struct relay_side *source, const struct relay_flow *flow, size_t n)
+/* Descriptors that come along are the kernel's to close. */
+static ssize_t unix_read(int fd, uint8_t *bytes, size_t size, bool *ret_cut)
 {
-	return source->kind == SIDE_SOCKET && n < RELAY_BUFFER_SIZE && !flow->urgent && !flow->broken;
+	struct iovec piece = { bytes, size };
+	struct msghdr message = { .msg_iov = &piece, .msg_iovlen = 1 };
+
+	ssize_t n = recvmsg(fd, &message, 0);
+	*ret_cut = message.msg_flags & MSG_CTRUNC;
+	return n;
 }
 
-static ssize_t side_read(const struct relay_side *source, uint8_t *bytes, size_t size)
+/* `ret_cut`: there may be more, whatever came. */
+static ssize_t side_read(const struct relay_side *source, uint8_t *bytes, size_t size, bool *ret_cut)
 {
-	return source->kind == SIDE_SOCKET ? recv(source->in.fd, bytes, size, 0) : read(source->in.fd, bytes, size);
+	*ret_cut = source->kind != SIDE_SOCKET;
+	if (source->kind != SIDE_SOCKET)
+		return read(source->in.fd, bytes, size);
+	return source->is_unix ? unix_read(source->in.fd, bytes, size, ret_cut) : recv(source->in.fd, bytes, size, 0);
+}
+
+/* A short read means that the source is empty, and saves the call that would say so: a stream socket gives all it has, up to the
+ * next urgent byte. Behind a reset comes an error. */
+static bool read_emptied(const struct relay_flow *flow, size_t n)
+{
+	return n < RELAY_BUFFER_SIZE && !flow->urgent && !flow->broken;
 }
 
 static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
@@ -221,17 +234,18 @@ static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
 	struct relay_side *source = flow_source(relay, flow);
 	uint8_t *shared = relay->pool->shared;
 
-	ssize_t got = side_read(source, shared, RELAY_BUFFER_SIZE);
+	bool cut;
+	ssize_t got = side_read(source, shared, RELAY_BUFFER_SIZE, &cut);
 	if (got < 0)
 		return source_failed(relay, flow, errno);
 	if (got == 0) {
 		flow->ended = true;
 		return STEP_MOVED;
 	}
-	bool emptied = read_emptied(source, flow, (size_t)got);
+	bool emptied = !cut && read_emptied(flow, (size_t)got);
 	if (emptied)
 		flow->readable = false;
-	else if (source->kind == SIDE_SOCKET)
+	else
 		flow_keep_urgent(relay, flow);
 	/* All that came before EOF is there when EOF is announced, so that it can leave in the same packet. */
 	flow->ended = emptied && flow->hung_up;
@@ -274,17 +288,14 @@ static enum step flow_fill_pipe(struct relay *relay, struct relay_flow *flow)
 {
 	ssize_t n = splice(flow_source(relay, flow)->in.fd, NULL, flow->pipe->out, NULL, 1 << 20,
 		SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	if (n < 0 && errno == EINVAL) {
+	/* It cannot be spliced. Or it has ended, or says so before an urgent byte that comes last: a read tells. */
+	if (n == 0 || (n < 0 && errno == EINVAL)) {
 		flow->copy_only = true;
 		flow_leave_pipe(relay, flow);
 		return STEP_MOVED;
 	}
 	if (n < 0)
 		return source_failed(relay, flow, errno);
-	if (n == 0) {
-		flow->ended = true;
-		return STEP_MOVED;
-	}
 	flow->in_pipe = (uint32_t)n;
 	flow->streak = n < SMALL_READ ? flow->streak + 1 : 0;
 	return STEP_MOVED;

@@ -1,5 +1,6 @@
 """What happens to bytes, half-closes, resets and slow readers between two ends that are connected."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -399,6 +400,42 @@ def test_nothing_is_watched_or_kept_once_both_are_gone(relay, backend):
     assert os.path.exists(f"/proc/{worker}")
 
 
+# ---- reads that stop early
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_descriptors_beside_bytes_cost_no_bytes(usher, backend, ends):
+    """A read of a UNIX socket stops behind what they came with. They go no further."""
+    one = usher(RELAY.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port}", "unix:{dir}/in.sock"'), backend=backend.port)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(one.dir / "in.sock"))
+        client.sendall(b"go")
+        server = backend.accept()
+        assert read_exactly(server, 2) == b"go"
+        with stopped(one.workers):
+            socket.send_fds(client, [b"A" * 10], [0])
+            client.sendall(b"B" * 1000)
+            if ends:
+                client.shutdown(socket.SHUT_WR)
+        assert read_exactly(server, 1010) == b"A" * 10 + b"B" * 1000
+        if ends:
+            assert server.recv(1) == b""
+        server.sendall(b"answer")
+        assert read_exactly(client, 6) == b"answer"
+        server.close()
+
+
+@contextlib.contextmanager
+def stopped(pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
 # ---- urgent bytes
 
 
@@ -408,17 +445,12 @@ def test_urgent_bytes_stay_in_their_place(relay, backend, upwards, ends):
     """Reads stop before each, so all is there at once when the worker looks, and no later event helps it on."""
     client, server = pair(relay, backend)
     sender, receiver = (client, server) if upwards else (server, client)
-    for pid in relay.workers:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped(relay.workers):
         sender.send(b"before!", socket.MSG_OOB)
         sender.send(b"after")
         if ends:
             sender.shutdown(socket.SHUT_WR)
         wait_until(lambda: kernel_has_sent(sender), what="everything acknowledged")
-    finally:
-        for pid in relay.workers:
-            os.kill(pid, signal.SIGCONT)
     assert read_exactly(receiver, 12) == b"before!after"
     if ends:
         assert receiver.recv(1) == b""
@@ -443,3 +475,20 @@ def test_urgent_bytes_in_the_middle_of_bulk(relay, backend):
     client.shutdown(socket.SHUT_WR)
     join_all(got)
     assert got.size == 16 * (MB + 1) and got.digest == sent.hexdigest()
+
+
+@pytest.mark.parametrize("upwards", [True, False])
+def test_an_urgent_byte_at_the_end_of_bulk(relay, backend, upwards):
+    """Splicing says "end" before it where the end is behind it."""
+    size = 3 << 20
+    for _ in range(60):
+        client, server = pair(relay, backend)
+        sender, receiver = (client, server) if upwards else (server, client)
+        got = Receiver(receiver, 2)
+        sender.sendall(bytes(size - 1000))
+        sender.send(b"!" * 1000, socket.MSG_OOB)
+        sender.shutdown(socket.SHUT_WR)
+        join_all(got)
+        assert got.size == size
+        client.close()
+        server.close()

@@ -2,6 +2,8 @@
 loud a service is in the log."""
 
 import re
+import signal
+import socket
 import subprocess
 
 import pytest
@@ -114,6 +116,16 @@ def test_where_silence_leads_somewhere_it_does_not(usher, backend, before, servi
     one.reload(relay())
     with one.connect():
         assert waiting_for_bytes(one.port) == 1
+
+
+def test_a_reload_that_fails_changes_nothing_of_the_sockets(usher, backend):
+    one = usher('on_silence = "go";' + relay(), backend=backend.port)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        one.write(relay().replace("listen = (", 'listen = ( "127.0.0.1:%d",' % taken.getsockname()[1]))
+        one.send_signal(signal.SIGHUP)
+        one.wait_log("cannot listen")
+    with one.connect():
+        assert waiting_for_bytes(one.port) == 0
 
 
 def test_so_many_of_one_listener_over_all_workers(usher, echo):
