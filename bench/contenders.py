@@ -55,6 +55,8 @@ CONTENDERS = (
               USHER_COMMAND, "usher.conf.in", values={"BACKEND": "unix:@DIR@/server.sock"}),
     Contender("usher-handover", "usher, handed over to the same server under usher-accept: then it talks to the client itself",
               USHER_COMMAND, "usher-handover.conf.in", receiver=RECEIVER_COMMAND, needs="lib/usher-accept"),
+    Contender("bare", "the least that a relay can do: bytes and ends, no decision, no limits, no time-outs, no sandbox",
+              ("@BUILD@/bench/bare", "@PORT@", "@SERVER_PORT@"), needs="bench/bare"),
     Contender("sslh", "sslh-select; select() holds 1024 descriptors, so its idle figure is taken at 450",
               SSLH_COMMAND, "sslh.cfg.in", "sslh", SSLH_COMMAND[0], idle_max=450),
     Contender("haproxy", "HAProxy in TCP mode with inspect-delay",
@@ -145,7 +147,8 @@ class Ground:
             return
         port = processes.free_port()
         values = contender.values | {"PORT": str(port)} | (more or {})
-        values["CONFIG"] = str(self.configure(contender.template, contender.name + ".conf", values))
+        if contender.template:
+            values["CONFIG"] = str(self.configure(contender.template, contender.name + ".conf", values))
         argv = [self.fill(word, values) for word in contender.command]
         with self.receiving(contender), self.started(contender.name, argv, self.cores.mux, port) as process:
             yield Target(port, process.pid)

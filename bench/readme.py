@@ -14,7 +14,7 @@ import picture
 import report
 
 BEGIN, END = "<!-- measured: bench/readme.py -->\n", "<!-- /measured -->\n"
-NAMES = {"direct": "no mux"} | picture.NAMES
+NAMES = {"direct": "no mux", "bare": "bare relay"} | picture.NAMES
 COLUMNS = (
     ("conn/s", "conn_per_s", 1, "{:,.0f}"), ("p99 ms", "conn_p99_us", 1e-3, "{:.1f}"), ("CPU µs each", "conn_cpu", 100, "{:.0f}"),
     ("requests/s", "req_per_s", 1, "{:,.0f}"), ("p99 ms", "req_p99_us", 1e-3, "{:.1f}"), ("CPU µs each", "req_cpu", 100, "{:.1f}"),
