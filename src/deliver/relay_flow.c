@@ -223,10 +223,10 @@ static ssize_t side_read(const struct relay_side *source, uint8_t *bytes, size_t
 }
 
 /* A short read means that the source is empty, and saves the call that would say so: a stream socket gives all it has, up to the
- * next urgent byte. Behind a reset comes an error. */
+ * next urgent byte. Where its end was announced that call tells of it. */
 static bool read_emptied(const struct relay_flow *flow, size_t n)
 {
-	return n < RELAY_BUFFER_SIZE && !flow->urgent && !flow->broken;
+	return n < RELAY_BUFFER_SIZE && !flow->urgent && !flow->hung_up;
 }
 
 static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
@@ -242,20 +242,19 @@ static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
 		flow->ended = true;
 		return STEP_MOVED;
 	}
-	bool emptied = !cut && read_emptied(flow, (size_t)got);
-	if (emptied)
+	if (!cut && read_emptied(flow, (size_t)got))
 		flow->readable = false;
-	else
+	else if (got == RELAY_BUFFER_SIZE)
 		flow_keep_urgent(relay, flow);
-	/* All that came before EOF is there when EOF is announced, so that it can leave in the same packet. */
-	flow->ended = emptied && flow->hung_up;
 	flow->streak = got >= LARGE_READ ? flow->streak + 1 : 0;
 	if (flow->discard)
 		return STEP_MOVED;
 
 	ssize_t put;
+	/* EOF comes next, and can leave in the same packet. */
+	bool last = flow->hung_up && !flow->broken && got < RELAY_BUFFER_SIZE;
 	do
-		put = side_write(flow_sink(relay, flow), shared, (size_t)got, flow->ended);
+		put = side_write(flow_sink(relay, flow), shared, (size_t)got, last);
 	while (put < 0 && errno == EINTR);
 	if (put < 0 && errno != EAGAIN)
 		return sink_failed(relay, flow);

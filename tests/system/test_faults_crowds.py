@@ -84,6 +84,12 @@ def login_seconds(sshd, port, times):
     return min(took)
 
 
+def logins_seconds(sshd, port, times):
+    """In turns past usher, which a machine that others keep busy holds up as well, and through it."""
+    both = [(login_seconds(sshd, sshd.port, 1), login_seconds(sshd, port, 1)) for _ in range(times)]
+    return [min(seconds) for seconds in zip(*both)]
+
+
 CONFIG = """
 listen = [ "127.0.0.1:{port}" ];  workers = 3;  decide_timeout = 300.0;  log = { level = "notice"; };
 max_undecided = 14000;  max_undecided_per_source = 0;
@@ -109,13 +115,13 @@ def test_ten_thousand_idle_and_as_many_slow_ones_do_not_keep_an_ssh_login_waitin
     time.sleep(1.5)
     spent = cpu_of([one.pid, *one.workers]) - spent
     assert spent < 0.02, f"{spent} s of CPU in 1.5 s with {IDLE} idle connections"
-    among_idle = login_seconds(sshd, one.port, 2)
+    past_idle, among_idle = logins_seconds(sshd, one.port, 3)
 
     crowds("slow", one.port, SLOW)
-    among_slow = login_seconds(sshd, one.port, 4)
+    past_slow, among_slow = logins_seconds(sshd, one.port, 4)
     print(f"a login takes {usual * 1000:.0f} ms, among the idle {among_idle * 1000:.0f}, the slow too {among_slow * 1000:.0f}")
-    assert among_idle < usual + slow(0.1), (usual, among_idle)
-    assert among_slow < usual + slow(0.1), (usual, among_slow)
+    assert among_idle < max(usual, past_idle) + slow(0.1), (usual, past_idle, among_idle)
+    assert among_slow < max(usual, past_slow) + slow(0.1), (usual, past_slow, among_slow)
 
     for process in idle:
         process.stdin.write("x")
