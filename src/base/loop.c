@@ -162,7 +162,7 @@ int loop_run(struct loop *loop)
 		loop->fetches++;
 		for (int i = 0; i < n; i++) {
 			struct watch *watch = events[i].data.ptr;
-			if (watch->fd >= 0 && watch->since != loop->fetches)
+			if (watch->listed && watch->since != loop->fetches)
 				watch->ready(watch, events[i].events);
 		}
 		loop_run_timers(loop);

@@ -1,8 +1,8 @@
 /* The event loop: descriptors (epoll, edge-triggered unless asked otherwise), timers, and tasks for the end of the turn.
  * One a process, one thread. What is watched embeds a struct watch; nothing is allocated.
  *
- * An object whose watch was removed may still have an event queued in this turn: the loop skips it because its
- * descriptor is -1, so the memory must outlive the turn. Free it from a task (loop_defer). A watch that was given another descriptor
+ * An object whose watch was removed may still have an event queued in this turn: the loop skips it because it
+ * is not listed any more, so the memory must outlive the turn. Free it from a task (loop_defer). A watch that was given another descriptor
  * meanwhile gets none of the old one's events. */
 #pragma once
 #include "timer.h"

@@ -395,6 +395,12 @@ static bool has_prefixes(const struct names *names)
 	return any != 0;
 }
 
+static void fold(const struct names *names, const uint8_t *name, size_t len, uint8_t *ret)
+{
+	for (size_t i = 0; i < len; i++)
+		ret[i] = name_fold(names->kind, name[i]);
+}
+
 void names_lookup(const struct names *names, const uint8_t *name, size_t len, found_function *found, void *context)
 {
 	uint8_t folded[NAME_MAX_LEN];
@@ -402,13 +408,12 @@ void names_lookup(const struct names *names, const uint8_t *name, size_t len, fo
 
 	if (len == 0)
 		return;
-	for (size_t i = 0; i < kept; i++)
-		folded[i] = name_fold(names->kind, name[len - kept + i]);
+	fold(names, name + len - kept, kept, folded);
 	exact_and_suffixes_lookup(names, folded, kept, kept == len, found, context);
-	for (size_t i = 0; i < kept && kept < len; i++)
-		folded[i] = name_fold(names->kind, name[i]);
-	if (has_prefixes(names))
+	if (has_prefixes(names)) {
+		fold(names, name, kept, folded);
 		prefixes_lookup(names, folded, kept, found, context);
+	}
 	for (size_t i = 0; i < names->n_globs; i++)
 		if (glob_match(names->kind, (const char *)names->globs[i].name, name, len))
 			found(context, names->globs[i].numbers, names->globs[i].count);

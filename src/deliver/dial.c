@@ -2,6 +2,7 @@
  * until `done` says 0. */
 #include "dial.h"
 #include "fd.h"
+#include "relay.h"
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -10,7 +11,6 @@
 #define RETRY_US     20000
 #define PROBE_EACH_S 75 /* as the system has it */
 #define PROBES       5
-#define EVERY_EVENT  (EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 void dial_set_keepalive(int fd, sa_family_t family, int keepalive_s)
 {
@@ -81,7 +81,7 @@ static int dial_connect(struct dial *dial, int fd, const struct address *to)
 	if (error == 0)
 		error = connect(fd, &to->sa, to->len) < 0 ? -errno : 0;
 	if (error == 0 || error == -EINPROGRESS) {
-		int r = loop_watch(dial->loop, dial->socket, fd, EVERY_EVENT);
+		int r = loop_watch(dial->loop, dial->socket, fd, RELAY_EVENTS);
 		dial->socket->sole =
 			!dial->from; /* else the master made it, and its own descriptor is closed some time */
 		if (r == 0)

@@ -22,7 +22,7 @@ struct dial {
 	/* The caller's: watches the socket while it connects and from then on. What it sees goes to dial_ready(). */
 	struct watch *socket;
 	/* Once, perhaps before dial_start() returns: 0 with the epoll events that came with the connection, the socket being
-	 * watched (edge-triggered, all events); or -errno of the last address that failed. */
+	 * watched with RELAY_EVENTS; or -errno of the last address that failed. */
 	void (*done)(struct dial *dial, int error, uint32_t events);
 
 	size_t backend; /* that is being tried; the one connected to once done */
