@@ -1,6 +1,6 @@
 # usher's build, behind targets that anyone can guess. The build itself is meson's: see meson.build.
 #
-#   make            build                       make run            build and serve a demonstration on 127.0.0.1:8080
+#   make            build the program           make run            build and serve a demonstration on 127.0.0.1:8080
 #   make test       every test                  make test-sanitize  the same under ASan and UBSan
 #   make bench      measure against peers       make fuzz           every fuzzer for SECONDS=60 each
 #   make lint       static checks               make format         clang-format in place
@@ -14,17 +14,17 @@ SECONDS ?= 60
 MINUTES ?= 10
 PYTHON ?= /usr/bin/python3
 BUILD ?= build
+OPTIONS ?=
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all run test test-unit test-system test-sanitize soak bench bench-identifiers bench-accept accuracy fuzz lint format install uninstall deb test-deb clean packages-%
+.PHONY: all configured run test test-unit test-system test-sanitize soak benches bench bench-identifiers bench-accept accuracy fuzz lint format install uninstall deb test-deb clean packages-%
 
-all: $(BUILD)/build.ninja
+# The program and what is installed with it. Tests, benches and fuzzers are built by the targets that run them.
+all: configured
 	@ninja -C $(BUILD) --quiet
 
-$(BUILD)/build.ninja:
-	@scripts/packages --check build
-	@meson setup $(BUILD) --prefix=$(prefix) >$(BUILD)-setup.log 2>&1 || { cat $(BUILD)-setup.log; rm -f $(BUILD)-setup.log; exit 1; }
-	@rm -f $(BUILD)-setup.log
+configured:
+	@scripts/configure $(BUILD) --prefix=$(prefix) $(OPTIONS)
 
 # make packages-build, packages-test, packages-bench, packages-demo: what apt must have installed
 packages-%:
@@ -35,42 +35,41 @@ run: packages-build packages-demo
 	@$(BUILD)/src/usher demo
 
 test: packages-build packages-test
-	@$(MAKE) --no-print-directory test-unit test-system
+	@$(MAKE) --no-print-directory test-unit
+	@UNIT_TESTS=$(abspath $(BUILD))/unit-tests.txt $(MAKE) --no-print-directory test-system
 
-# Built before the tests' packages were there, the tree knows nothing of cmocka yet.
 test-unit: all
-	@test -e $(BUILD)/tests/unit || meson setup --reconfigure $(BUILD) >/dev/null
-	@ninja -C $(BUILD) --quiet
-	meson test -C $(BUILD) --suite unit --no-rebuild --print-errorlogs
+	scripts/unit-tests $(BUILD)
 
 test-system: all
+	@ninja -C $(BUILD) --quiet test-parts
 	USHER=$(abspath $(BUILD))/src/usher $(PYTHON) -m pytest -q -n 2 tests/system
 
 test-sanitize: packages-build packages-test
-	@test -e build-sanitize/build.ninja || meson setup build-sanitize -Db_sanitize=address,undefined -Dbuildtype=debug >/dev/null
-	@$(MAKE) --no-print-directory BUILD=build-sanitize TEST_SLOWNESS=3 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 test-unit test-system
+	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(MAKE) --no-print-directory BUILD=build-sanitize TEST_SLOWNESS=3 \
+		OPTIONS='-Db_sanitize=address,undefined -Dbuildtype=debug' test
 
 # Clients, servers, programs, reloads and worker deaths together: bytes, connections, descriptors and memory are accounted for.
 soak: packages-build packages-test
-	@test -e build-soak/build.ninja || meson setup build-soak -Db_sanitize=address,undefined -Dbuildtype=debug >/dev/null
+	@scripts/configure build-soak -Db_sanitize=address,undefined -Dbuildtype=debug
 	@ninja -C build-soak --quiet src/usher
 	$(PYTHON) tests/soak/soak.py --usher $(abspath build-soak)/src/usher --minutes $(MINUTES)
 
+benches: all
+	@ninja -C $(BUILD) --quiet benches
+
 bench: packages-build packages-bench
-	@test -e build-bench/build.ninja || meson setup build-bench -Dbuildtype=release >/dev/null
-	@$(MAKE) --no-print-directory BUILD=build-bench all
+	@$(MAKE) --no-print-directory BUILD=build-bench OPTIONS=-Dbuildtype=release benches
 	BUILD=build-bench $(PYTHON) bench/run.py
 
 # External identifiers: a kept process beside a process each.
 bench-identifiers: packages-build
-	@test -e build-bench/build.ninja || meson setup build-bench -Dbuildtype=release >/dev/null
-	@$(MAKE) --no-print-directory BUILD=build-bench all
+	@$(MAKE) --no-print-directory BUILD=build-bench OPTIONS=-Dbuildtype=release benches
 	BUILD=build-bench $(PYTHON) bench/identifiers.py
 
 # nginx that accepts from usher (usher-accept), beside nginx itself and a relay.
 bench-accept: packages-build packages-bench
-	@test -e build-bench/build.ninja || meson setup build-bench -Dbuildtype=release >/dev/null
-	@$(MAKE) --no-print-directory BUILD=build-bench all
+	@$(MAKE) --no-print-directory BUILD=build-bench OPTIONS=-Dbuildtype=release benches
 	BUILD=build-bench $(PYTHON) bench/accept.py
 
 # Who is what, by usher and by sslh, on tests/corpus. README's table: make accuracy ACCURACY="--readme README.md".
@@ -80,8 +79,8 @@ accuracy: packages-build packages-accuracy
 
 # make fuzz SECONDS=600 FUZZERS="probes policy": those alone
 fuzz: packages-build packages-fuzz
-	@test -e build-fuzz/build.ninja || CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
-	@ninja -C build-fuzz --quiet
+	@CC=clang scripts/configure build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
+	@ninja -C build-fuzz --quiet fuzzers
 	@scripts/fuzz build-fuzz $(SECONDS) $(FUZZERS)
 
 # Minutes, most of them the analyzers'. make lint LINT="format shell python": those checks alone

@@ -1,6 +1,10 @@
 """Fixtures of the system tests: `usher` starts ushers, `place` is a directory that their workers can reach,
 and the servers behind them are one of each kind for the whole run of a pytest process."""
 
+import collections
+import os
+import pathlib
+
 import harness
 import peers
 import pytest
@@ -11,6 +15,20 @@ def pytest_configure(config):
     harness.become_reaper()
     if not harness.BINARY.exists():
         raise pytest.UsageError(f"no usher at {harness.BINARY}: build it, or say where it is with USHER=...")
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter):
+    """What ran and what did not, between all else and pytest's own last line."""
+    yield
+    stats = terminalreporter.stats
+    if "UNIT_TESTS" in os.environ:
+        terminalreporter.write_line(pathlib.Path(os.environ["UNIT_TESTS"]).read_text().strip())
+    skipped = [report.longrepr[2].removeprefix("Skipped: ") for report in stats.get("skipped", [])]
+    total = sum(len(stats.get(key, [])) for key in ("passed", "failed", "skipped", "error", "xfailed", "xpassed"))
+    terminalreporter.write_line(f"system tests: {len(stats.get('passed', []))} of {total} passed, {len(skipped)} skipped")
+    for reason, count in collections.Counter(skipped).most_common():
+        terminalreporter.write_line(f"  {count} skipped: {reason}")
 
 
 @pytest.fixture
