@@ -2,8 +2,8 @@
  * same mistake. Refuses a policy with any error in it. Everything is in the policy's arena. */
 #include "access_policy.h"
 #include "access_read.h"
+#include "text_file.h"
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,20 +89,11 @@ int access_policy_load_text(
 
 int access_policy_load(struct access_policy **ret, const char *file, struct complaints *complaints)
 {
-	FILE *from = fopen(file, "re");
-	char *text = NULL;
-	size_t room = 0;
-	int error = -EINVAL;
+	size_t len;
+	char *text = text_file_read(file, &len, complaints);
+	int error = text ? access_policy_load_text(ret, file, text, len, complaints) : -EINVAL;
 
-	ssize_t len = from ? getdelim(&text, &room, EOF, from) : -1;
-	if (!from || (len < 0 && ferror(from)))
-		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "cannot be read: %s", strerror(errno));
-	else
-		error = access_policy_load_text(
-			ret, file, len > 0 ? text : "", len > 0 ? (size_t)len : 0, complaints);
 	free(text);
-	if (from)
-		fclose(from);
 	return error;
 }
 

@@ -2,8 +2,10 @@
 #include "sslh.h"
 #include "address.h"
 #include "command.h"
+#include "file.h"
 #include "foreign.h"
 #include "master.h"
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,8 @@
 #ifdef HAVE_LIBSYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
+
+#define RULES_MAX (16U << 20)
 
 /* Sockets that systemd hands over take the place of all that is configured, as with sslh. */
 static const char **handed_addresses(size_t *ret_count)
@@ -37,21 +41,21 @@ static const char **handed_addresses(size_t *ret_count)
 	return texts;
 }
 
-/* Has any line of the file something to say? */
+/* Has any line of the file something to say? One that cannot be read may have. */
 static bool file_has_rules(const char *path)
 {
-	FILE *from = fopen(path, "re");
-	char *line = NULL;
-	size_t size = 0;
+	char *text = NULL, *line;
 	bool found = false;
+	size_t len;
 
-	while (from && !found && getline(&line, &size, from) > 0) {
-		const char *at = line + strspn(line, " \t\r\n");
+	int error = file_read(path, RULES_MAX, &text, &len);
+	if (error < 0)
+		return error != -ENOENT;
+	for (char *rest = text; !found && (line = strsep(&rest, "\n"));) {
+		const char *at = line + strspn(line, " \t\r");
 		found = *at && *at != '#';
 	}
-	free(line);
-	if (from)
-		fclose(from);
+	free(text);
 	return found;
 }
 

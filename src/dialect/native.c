@@ -1,14 +1,11 @@
-/* What the dialects share: reading a foreign file, and leading complaints about the native text back to it.
- *
- * Refuses files past a size that no configuration has. The text and its lines belong to struct native. */
+/* What the dialects share: leading complaints about the native text back to the foreign file. The text and its lines belong to
+ * struct native. */
 #include "native.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FILE_MAX (16U << 20)
 
 void native_fini(struct native *native)
 {
@@ -61,35 +58,4 @@ void native_complain(const struct native *native, const struct complaints *from,
 		complaint_add(to, complaint->kind, complaint->file, native_line(native, complaint->line), "%s", text);
 		free(text);
 	}
-}
-
-char *native_read_file(const char *file, size_t *ret_len, struct complaints *complaints)
-{
-	char *text = NULL;
-	size_t size = 0, len = 0;
-	FILE *from = fopen(file, "re");
-	int error = from ? 0 : errno;
-
-	while (!error && (size == 0 || len == size - 1) && size < FILE_MAX) {
-		size = size ? size * 2 : 65536;
-		text = realloc(text, size);
-		if (!text)
-			abort();
-		len += fread(text + len, 1, size - 1 - len, from);
-		error = ferror(from) ? errno : 0;
-	}
-	if (from)
-		fclose(from);
-	if (error)
-		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "cannot be read: %s", strerror(error));
-	else if (len == size - 1)
-		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "is too large, expected less than %u MiB",
-			FILE_MAX >> 20);
-	if (error || len == size - 1) {
-		free(text);
-		return NULL;
-	}
-	text[len] = 0;
-	*ret_len = len;
-	return text;
 }

@@ -16,6 +16,3 @@ unsigned native_line(const struct native *native, unsigned line);
 
 /* Complaints about the text, with the lines of the foreign file instead of the text's own. */
 void native_complain(const struct native *native, const struct complaints *from, struct complaints *to);
-
-/* The whole of a foreign file, to be freed; a NUL byte stands behind it. NULL: complained. */
-char *native_read_file(const char *file, size_t *ret_len, struct complaints *complaints);

@@ -12,6 +12,7 @@
  * listeners) the policy tells. Owns nothing for long. */
 #include "portsplit.h"
 #include "portsplit_read.h"
+#include "text_file.h"
 #include "writer.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -332,7 +333,7 @@ int portsplit_translate_text(
 int portsplit_translate(struct native *ret, const char *file, struct complaints *complaints)
 {
 	size_t len;
-	char *text = native_read_file(file, &len, complaints);
+	char *text = text_file_read(file, &len, complaints);
 	int error = text ? portsplit_translate_text(ret, file, text, len, complaints) : -EINVAL;
 
 	free(text);

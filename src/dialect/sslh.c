@@ -11,6 +11,7 @@
  * warning. */
 #include "sslh.h"
 #include "sslh_write.h"
+#include "text_file.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
@@ -317,7 +318,7 @@ int sslh_translate_text(struct native *ret, const char *text, size_t len, const 
 int sslh_translate(struct native *ret, const struct sslh_options *options, struct complaints *complaints)
 {
 	size_t len = 0;
-	char *text = options->file ? native_read_file(options->file, &len, complaints) : NULL;
+	char *text = options->file ? text_file_read(options->file, &len, complaints) : NULL;
 	int error = options->file && !text ? -EINVAL : sslh_translate_text(ret, text, len, options, complaints);
 
 	free(text);
@@ -329,7 +330,7 @@ void sslh_mode_read(struct sslh_mode *ret, const struct sslh_options *options)
 	struct complaints unheard = { 0 }; /* they come again with the translation */
 	struct sslh_config config = { 0 };
 	size_t len = 0;
-	char *text = options->file ? native_read_file(options->file, &len, &unheard) : NULL;
+	char *text = options->file ? text_file_read(options->file, &len, &unheard) : NULL;
 
 	config_read(&config, text, len, options, &unheard);
 	*ret = mode_of(&config);

@@ -16,6 +16,7 @@
  * can tell (programs that are not there) the policy tells. */
 #include "tcpmux.h"
 #include "tcpmux_read.h"
+#include "text_file.h"
 #include "writer.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -492,7 +493,7 @@ int tcpmux_translate(
 	struct native *ret, const char *file, const struct tcpmux_options *options, struct complaints *complaints)
 {
 	size_t len;
-	char *text = native_read_file(file, &len, complaints);
+	char *text = text_file_read(file, &len, complaints);
 	int error = text ? tcpmux_translate_text(ret, file, text, len, options, complaints) : -EINVAL;
 
 	free(text);

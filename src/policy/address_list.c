@@ -3,9 +3,9 @@
  * Refuses what is no address, told with the line of the file where it stands in one. Everything is in the policy's
  * arena. */
 #include "address_list.h"
+#include "file.h"
+#include "text_file.h"
 #include <assert.h>
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,31 +38,35 @@ static bool line_read(struct list_reader *list, const char *path, unsigned numbe
 	return false;
 }
 
-static void file_read(struct list_reader *list, const struct setting *at, const char *path)
+static void file_lines_read(struct list_reader *list, const char *path, char *text)
 {
 	unsigned number = 0, errors = 0;
-	char *line = NULL;
-	size_t room = 0;
-	FILE *from = path[0] == '/' ? fopen(path, "re") : NULL;
+	char *line;
+
+	while (errors < FILE_ERRORS_MAX && (line = strsep(&text, "\n")))
+		errors += !line_read(list, path, ++number, line);
+	if (errors == FILE_ERRORS_MAX)
+		reader_error_in(list->reader, path, number, "too many errors, the rest of the file was not read");
+}
+
+static void list_file_read(struct list_reader *list, const struct setting *at, const char *path)
+{
+	char *text = NULL, fault[128];
+	size_t len;
 
 	if (path[0] != '/') {
 		reader_error(list->reader, at, "`file:%.80s', expected an absolute path behind `file:'", path);
 		list->wrong = true;
 		return;
 	}
-	if (!from) {
-		reader_error(list->reader, at, "`%s' cannot be read: %s", path, strerror(errno));
+	int error = file_read(path, TEXT_FILE_MAX, &text, &len);
+	if (error == 0) {
+		file_lines_read(list, path, text);
+	} else {
+		reader_error(list->reader, at, "`%s' %s", path, text_file_fault(error, fault, sizeof(fault)));
 		list->wrong = true;
-		return;
 	}
-	while (errors < FILE_ERRORS_MAX && (errno = 0, getline(&line, &room, from)) > 0)
-		errors += !line_read(list, path, ++number, line);
-	if (errors == FILE_ERRORS_MAX)
-		reader_error_in(list->reader, path, number, "too many errors, the rest of the file was not read");
-	else if (ferror(from))
-		reader_error(list->reader, at, "`%s' cannot be read: %s", path, strerror(errno));
-	free(line);
-	fclose(from);
+	free(text);
 }
 
 /* The strings of a list as one text; past a certain length only their number. */
@@ -94,7 +98,7 @@ bool address_list_read(struct reader *reader, struct arena *arena, const struct 
 		if (with_unix && strcmp(text, UNIX_CLIENTS) == 0) {
 			ret->unix_clients = true;
 		} else if (strncmp(text, FILE_PREFIX, FILE_PREFIX_LEN) == 0) {
-			file_read(&list, item, text + FILE_PREFIX_LEN);
+			list_file_read(&list, item, text + FILE_PREFIX_LEN);
 		} else if (address_set_insert(list.set, text, why) < 0) {
 			reader_error(reader, item, "%s", why);
 			list.wrong = true;

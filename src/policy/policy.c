@@ -4,6 +4,7 @@
  * deciders and the compiled expressions, which policy_free() frees first. */
 #include "policy.h"
 #include "compile.h"
+#include "text_file.h"
 #include <errno.h>
 #include <grp.h>
 #include <math.h>
@@ -11,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-
-#define FILE_MAX (64U << 20)
 
 static unsigned workers_preset(void)
 {
@@ -229,33 +228,11 @@ int policy_load_text(struct policy **ret, const char *file, const char *text, co
 int policy_load(
 	struct policy **ret, const char *file, const struct policy_options *options, struct complaints *complaints)
 {
-	char *text = NULL;
-	size_t size = 0, len = 0;
-	int result = -EINVAL;
-	FILE *from = fopen(file, "re");
+	size_t len;
+	char *text = text_file_read(file, &len, complaints);
+	int result = text ? policy_read(ret, file, true, text, len, options, complaints) : -EINVAL;
 
-	if (!from) {
-		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "cannot be read: %s", strerror(errno));
-		return -EINVAL;
-	}
-	do {
-		size = size ? size * 2 : 65536;
-		text = realloc(text, size);
-		if (!text)
-			abort();
-		len += fread(text + len, 1, size - 1 - len, from);
-	} while (len == size - 1 && size < FILE_MAX);
-	text[len] = 0;
-
-	if (ferror(from))
-		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "cannot be read: %s", strerror(errno));
-	else if (!feof(from) && len == size - 1)
-		complaint_add(complaints, COMPLAINT_ERROR, file, 0, "is too large, expected at most %u MiB",
-			FILE_MAX >> 20);
-	else
-		result = policy_read(ret, file, true, text, len, options, complaints);
 	free(text);
-	fclose(from);
 	return result;
 }
 

@@ -3,20 +3,18 @@
  * Refuses text that libconfig refuses, with better words than its own, and text that libconfig would take in
  * wrong. The reader owns the parsed settings and the strings in them: whoever keeps one copies it. */
 #include "reader.h"
+#include "includes.h"
 #include "index.h"
 #include "scan.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <libconfig.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SUGGESTIONS_MAX 32
 
 struct reader {
 	config_t config;
+	struct includes *includes;
 	const char *file;
 	struct complaints *complaints;
 	unsigned suggestions;
@@ -87,45 +85,15 @@ const char *reader_place(struct reader *reader, const struct setting *at, const 
 
 /* Parsing. */
 
-/* Makes the folder of `file` the current one, so that libconfig finds its @include; back with
- * return_folder(). -1: not done. */
-static int enter_folder(const char *file)
+/* The folder that the paths of @include are relative to; NULL: the current one. */
+static char *folder_of(const char *file)
 {
-	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	char *copy = strdup(file);
+	const char *slash = strrchr(file, '/');
+	char *folder = slash ? strndup(file, slash > file ? (size_t)(slash - file) : 1) : NULL;
 
-	if (!copy)
+	if (slash && !folder)
 		abort();
-	if (here >= 0 && chdir(dirname(copy)) < 0) {
-		close(here);
-		here = -1;
-	}
-	free(copy);
-	return here;
-}
-
-static void return_folder(int here)
-{
-	if (here < 0)
-		return;
-	if (fchdir(here) < 0)
-		abort(); /* we came from there */
-	close(here);
-}
-
-static void scan_included(struct reader *reader, const char *file)
-{
-	char *text = NULL;
-	size_t size = 0;
-	FILE *from = fopen(file, "re");
-
-	if (!from)
-		return;
-	ssize_t len = getdelim(&text, &size, EOF, from);
-	if (len > 0)
-		scan_values(file, text, (size_t)len, reader->complaints);
-	free(text);
-	fclose(from);
+	return folder;
 }
 
 /* The line that libconfig stumbled over, without its indent and at most so long. */
@@ -143,15 +111,14 @@ static int find_line(const char *text, unsigned line, const char **ret_at)
 
 static void complain_of_syntax(struct reader *reader, const char *text, size_t len)
 {
-	const char *what = config_error_text(&reader->config), *included = config_error_file(&reader->config);
-	unsigned line = (unsigned)config_error_line(&reader->config);
-	const char *near = "";
+	const char *what = config_error_text(&reader->config), *near = "";
+	unsigned line;
+	const char *file = includes_place(reader->includes, (unsigned)config_error_line(&reader->config), &line);
 
 	if (!what)
 		what = "cannot be read";
-	if (included) {
-		complaint_add(
-			reader->complaints, COMPLAINT_ERROR, included, line, "%s, expected `key = value;'", what);
+	if (file != reader->file) {
+		complaint_add(reader->complaints, COMPLAINT_ERROR, file, line, "%s, expected `key = value;'", what);
 		return;
 	}
 	if (strcmp(what, "syntax error") == 0 && scan_structure(reader->file, text, len, line, reader->complaints))
@@ -161,40 +128,54 @@ static void complain_of_syntax(struct reader *reader, const char *text, size_t l
 		near_len, near, strcmp(what, "syntax error") == 0 ? ", expected `key = value;'" : "");
 }
 
-static bool reader_parse(struct reader *reader, bool is_file, const char *text)
+/* Settings have the lines of the text that libconfig saw: they get those of the files that they stand in. */
+static void settings_place(const struct includes *includes, const char *file, config_setting_t *at)
 {
-	int here = is_file ? enter_folder(reader->file) : -1;
+	const char *stands_in = includes_place(includes, at->line, &at->line);
 
+	at->file = stands_in == file ? NULL : stands_in;
+	for (int i = 0; config_setting_is_aggregate(at) && i < config_setting_length(at); i++)
+		settings_place(includes, file, config_setting_get_elem(at, (unsigned)i));
+}
+
+static bool reader_parse(struct reader *reader, const char *text)
+{
 	config_destroy(&reader->config);
 	config_init(&reader->config);
-	bool ok = config_read_string(&reader->config, text) == CONFIG_TRUE;
-	for (unsigned i = 0; ok && i < reader->config.num_filenames; i++)
-		scan_included(reader, reader->config.filenames[i]);
-	return_folder(here);
-	return ok;
+	return config_read_string(&reader->config, text) == CONFIG_TRUE;
 }
 
 struct reader *reader_new(const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints)
 {
 	struct reader *reader = calloc(1, sizeof(*reader));
-	char *straight = strndup(text, len);
+	char *folder = is_file ? folder_of(file) : NULL;
 	bool ok = false;
+	size_t whole_len;
 
-	if (!reader || !straight)
+	if (!reader)
 		abort();
 	reader->file = file;
 	reader->complaints = complaints;
 	config_init(&reader->config);
 
 	scan_values(file, text, len, complaints);
-	if (strlen(straight) != len)
-		goto out; /* a NUL byte: what libconfig would see is not what is there */
-	scan_straighten(straight, len);
-	ok = reader_parse(reader, is_file, straight);
-	if (!ok && !(ok = reader_parse(reader, is_file, text))) /* once more, for the line of the error */
-		complain_of_syntax(reader, text, len);
-out:
+	if (memchr(text, 0, len))
+		goto out; /* what libconfig would see is not what is there */
+	reader->includes = includes_expand(file, folder, text, len, complaints);
+	if (!reader->includes)
+		goto out;
+	char *whole = includes_text(reader->includes, &whole_len), *straight = strdup(whole);
+	if (!straight)
+		abort();
+	scan_straighten(straight, whole_len);
+	ok = reader_parse(reader, straight);
 	free(straight);
+	if (!ok && !(ok = reader_parse(reader, whole))) /* once more, for the line of the error */
+		complain_of_syntax(reader, text, len);
+	if (ok && includes_any(reader->includes))
+		settings_place(reader->includes, file, config_root_setting(&reader->config));
+out:
+	free(folder);
 	if (ok)
 		return reader;
 	reader_free(reader);
@@ -206,6 +187,7 @@ void reader_free(struct reader *reader)
 	if (!reader)
 		return;
 	config_destroy(&reader->config);
+	includes_free(reader->includes);
 	free(reader);
 }
 

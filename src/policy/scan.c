@@ -202,6 +202,50 @@ void scan_straighten(char *text, size_t len)
 	}
 }
 
+static bool begins_line(const char *text, const char *at)
+{
+	while (at > text && (at[-1] == ' ' || at[-1] == '\t'))
+		at--;
+	return at == text || at[-1] == '\n';
+}
+
+/* `scan` is behind the `@'. */
+static bool scan_include_here(struct scan *scan, struct scan_include *ret)
+{
+	const char *at = scan->at + strlen("include");
+
+	if (!scan_begins(scan, "include"))
+		return false;
+	while (at < scan->end && (*at == ' ' || *at == '\t'))
+		at++;
+	if (at == scan->at + strlen("include") || at == scan->end || *at != '"')
+		return false;
+	ret->start = scan->start;
+	ret->line = scan->start_line;
+	ret->path = at + 1;
+	scan->at = at;
+	if (scan_string(scan) != TOKEN_STRING)
+		return false;
+	ret->end = scan->at;
+	ret->path_end = scan->at - 1;
+	return true;
+}
+
+bool scan_find_include(const char *text, const char *end, struct scan_include *ret)
+{
+	struct scan scan = { .at = text, .end = end, .line = ret->line };
+
+	if (!memmem(text, (size_t)(end - text), "@include", strlen("@include")))
+		return false;
+	for (enum token token; (token = scan_next(&scan)) != TOKEN_END;) {
+		if (token == TOKEN_UNCLOSED_STRING || token == TOKEN_UNCLOSED_COMMENT)
+			return false;
+		if (*scan.start == '@' && begins_line(text, scan.start) && scan_include_here(&scan, ret))
+			return true;
+	}
+	return false;
+}
+
 #define DEPTH_MAX 64
 
 struct bracket {

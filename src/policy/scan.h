@@ -18,3 +18,13 @@ bool scan_structure(
  * that closes a list right behind its last string, so that the line of that one is right; what follows the
  * bracket stays where it is. */
 void scan_straighten(char *text, size_t len);
+
+/* An `@include "path"` at the beginning of a line. */
+struct scan_include {
+	const char *start, *end;     /* of the directive, quotation marks included */
+	const char *path, *path_end; /* as written: `\"' and `\\' are escapes */
+	unsigned line;               /* in: of the text's beginning. out: of the directive, which ends on it */
+};
+
+/* The first one of the text; false where there is none. What begins inside a line is searched as if a line began there. */
+bool scan_find_include(const char *text, const char *end, struct scan_include *ret);

@@ -1,0 +1,197 @@
+/* Puts included files into the text of the file that includes them, and keeps where each line of the result stands:
+ *
+ *	a = 1;                          main:1
+ *	                                main:2
+ *	b = 2;                          inner:1
+ *	                                main:2    what followed the directive on its line
+ *	c = 3;                          main:3
+ *
+ * Refuses files that are no regular ones, more than DEPTH_MAX of them inside one another, and more than there is room for: so a file that
+ * includes itself ends. Owns the text and the names of files. */
+#include "includes.h"
+#include "file.h"
+#include "scan.h"
+#include "text_file.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEPTH_MAX 10    /* libconfig's own */
+#define FILES_MAX 10000 /* in all */
+
+/* From `first` on, lines stand at `line` of `file` and behind. */
+struct piece {
+	unsigned first, line;
+	const char *file;
+};
+
+struct includes {
+	const char *folder;
+	struct complaints *complaints;
+	FILE *out;
+	char *text;
+	size_t len;
+	unsigned line; /* that is being written */
+	struct piece *pieces;
+	size_t n_pieces;
+	char **names;
+	size_t n_names;
+	bool wrong;
+};
+
+static void piece_add(struct includes *includes, const char *file, unsigned line)
+{
+	includes->pieces = reallocarray(includes->pieces, includes->n_pieces + 1, sizeof(*includes->pieces));
+	if (!includes->pieces)
+		abort();
+	includes->pieces[includes->n_pieces++] = (struct piece){ includes->line, line, file };
+}
+
+static void put(struct includes *includes, const char *text, size_t len)
+{
+	for (const char *at = text; (at = memchr(at, '\n', len - (size_t)(at - text))); at++)
+		includes->line++;
+	fwrite(text, 1, len, includes->out);
+}
+
+static void includes_wrong(
+	struct includes *includes, const char *file, unsigned line, const char *name, const char *why)
+{
+	includes->wrong = true;
+	complaint_add(includes->complaints, COMPLAINT_ERROR, file, line, "the included file `%.200s' %s", name, why);
+}
+
+static const char *keep_name(struct includes *includes, const struct scan_include *at)
+{
+	char *name = malloc((size_t)(at->path_end - at->path) + 1), *to = name;
+
+	includes->names = reallocarray(includes->names, includes->n_names + 1, sizeof(*includes->names));
+	if (!name || !includes->names)
+		abort();
+	for (const char *from = at->path; from < at->path_end; from++) {
+		from += *from == '\\' && from + 1 < at->path_end;
+		*to++ = *from;
+	}
+	*to = '\0';
+	return includes->names[includes->n_names++] = name;
+}
+
+static char *read_included(struct includes *includes, const char *name, size_t *ret_len, int *ret_error)
+{
+	char *path = NULL, *text = NULL;
+
+	if (asprintf(&path, "%s%s%s", name[0] != '/' && includes->folder ? includes->folder : "",
+		    name[0] != '/' && includes->folder ? "/" : "", name) < 0)
+		abort();
+	*ret_error = file_read(path, TEXT_FILE_MAX, &text, ret_len);
+	free(path);
+	return text;
+}
+
+static void expand(struct includes *includes, const char *file, const char *text, size_t len, unsigned depth);
+
+static void include(struct includes *includes, const char *file, const struct scan_include *at, unsigned depth)
+{
+	const char *name = keep_name(includes, at);
+	char fault[128];
+	size_t len = 0;
+	int error = 0;
+
+	if (depth == DEPTH_MAX) {
+		includes_wrong(includes, file, at->line, name, "is too deep: 10 files include one another already");
+		return;
+	}
+	if (includes->n_names > FILES_MAX) {
+		includes_wrong(includes, file, at->line, name, "is one too many, expected at most 10000");
+		return;
+	}
+	char *text = read_included(includes, name, &len, &error);
+	fflush(includes->out);
+	if (!text) {
+		includes_wrong(includes, file, at->line, name, text_file_fault(error, fault, sizeof(fault)));
+	} else if (includes->len + len > TEXT_FILE_MAX) {
+		includes_wrong(includes, file, at->line, name, "makes the configuration larger than 64 MiB");
+	} else {
+		put(includes, "\n", 1);
+		piece_add(includes, name, 1);
+		scan_values(name, text, len, includes->complaints);
+		includes->wrong = includes->wrong || memchr(text, 0, len);
+		expand(includes, name, text, len, depth + 1);
+		put(includes, "\n", 1);
+		piece_add(includes, file, at->line);
+	}
+	free(text);
+}
+
+static void expand(struct includes *includes, const char *file, const char *text, size_t len, unsigned depth)
+{
+	const char *at = text, *end = text + len;
+	struct scan_include found = { .line = 1 };
+
+	while (!includes->wrong && scan_find_include(at, end, &found)) {
+		put(includes, at, (size_t)(found.start - at));
+		include(includes, file, &found, depth);
+		at = found.end;
+	}
+	put(includes, at, (size_t)(end - at));
+}
+
+struct includes *includes_expand(
+	const char *file, const char *folder, const char *text, size_t len, struct complaints *complaints)
+{
+	struct includes *includes = calloc(1, sizeof(*includes));
+
+	if (!includes)
+		abort();
+	*includes = (struct includes){ .folder = folder, .complaints = complaints, .line = 1 };
+	includes->out = open_memstream(&includes->text, &includes->len);
+	if (!includes->out)
+		abort();
+	piece_add(includes, file, 1);
+	expand(includes, file, text, len, 0);
+	if (fclose(includes->out) != 0)
+		abort();
+	if (!includes->wrong)
+		return includes;
+	includes_free(includes);
+	return NULL;
+}
+
+void includes_free(struct includes *includes)
+{
+	if (!includes)
+		return;
+	for (size_t i = 0; i < includes->n_names; i++)
+		free(includes->names[i]);
+	free(includes->names);
+	free(includes->pieces);
+	free(includes->text);
+	free(includes);
+}
+
+char *includes_text(const struct includes *includes, size_t *ret_len)
+{
+	*ret_len = includes->len;
+	return includes->text;
+}
+
+bool includes_any(const struct includes *includes)
+{
+	return includes->n_pieces > 1;
+}
+
+const char *includes_place(const struct includes *includes, unsigned line, unsigned *ret_line)
+{
+	size_t low = 0, high = includes->n_pieces;
+
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+		if (includes->pieces[middle].first <= line)
+			low = middle;
+		else
+			high = middle;
+	}
+	const struct piece *piece = &includes->pieces[low];
+	*ret_line = piece->line + (line > piece->first ? line - piece->first : 0);
+	return piece->file;
+}

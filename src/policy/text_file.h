@@ -1,0 +1,13 @@
+/* Configuration files, read whole. */
+#pragma once
+#include "complaint.h"
+#include <stddef.h>
+
+#define TEXT_FILE_MAX (64U << 20)
+
+/* The file's text with a NUL behind it, the caller's to free. NULL with a complaint where it cannot be read, is no regular file, or is
+ * larger than TEXT_FILE_MAX. */
+char *text_file_read(const char *file, size_t *ret_len, struct complaints *complaints);
+
+/* What the complaint says: "cannot be read: ...", of an error of file_read(). */
+const char *text_file_fault(int error, char *buf, size_t size);
