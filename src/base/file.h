@@ -4,7 +4,7 @@
 #include <sys/types.h>
 
 /* Opens a regular file, or the null device, for reading. -errno; -EMEDIUMTYPE: it is something else, a FIFO, a device, a socket;
- * -EISDIR: a folder. * A lease that somebody holds on the file is not waited for (-EAGAIN). A network file system that hangs is. */
+ * -EISDIR: a folder. A lease that somebody holds on the file is not waited for (-EAGAIN). A network file system that hangs is. */
 int file_open(const char *path);
 
 /* All of a regular file, with a NUL behind it: *ret_text is the caller's, who frees it. 0 or -errno, as file_open(); -EFBIG: there
