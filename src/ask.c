@@ -53,7 +53,7 @@ int asks_begin(struct asks *asks, const struct program *program, const char *ser
 	if (asks->count >= ASKS_MAX)
 		return -EAGAIN;
 	struct ask *ask = calloc(1, sizeof(*ask));
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = fd_open_null();
 	int error = !ask ? -ENOMEM : null < 0 ? -errno : 0;
 	if (error == 0) {
 		*ask = (struct ask){ .asks = asks, .asker = asker, .serial = serial };

@@ -2,6 +2,7 @@
  * file too ("usher demo page" and so on), so that one binary is the whole demonstration. Keys for ssh are made in a temporary
  * directory, which goes when the demonstration ends. */
 #include "command.h"
+#include "fd.h"
 #include "master.h"
 #include "options.h"
 #include "process.h"
@@ -125,7 +126,7 @@ static int run_quietly(const char *const argv[])
 	int status = -1;
 	pid_t pid = fork();
 	if (pid == 0) {
-		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		int null = fd_open_null();
 		dup2(null, 0);
 		dup2(null, 1);
 		dup2(null, 2);

@@ -1,6 +1,7 @@
 /* usher explain: which service would take these bytes, and why. This file knows the command line and opens what it names; the
  * others read strangers' bytes once the privileges are gone. */
 #include "command.h"
+#include "failure.h"
 #include "explain_asked.h"
 #include "explain_batch.h"
 #include "explain_capture.h"
@@ -180,7 +181,7 @@ static int privileges_drop(const struct policy *policy)
 				     nobody ? nobody->pw_gid : 0);
 
 	if (error < 0)
-		fprintf(stderr, "usher: privileges cannot be given up: %s\n", strerror(-error));
+		fprintf(stderr, "usher: privileges cannot be given up: %s\n", failure_text(error));
 	return error < 0;
 }
 

@@ -8,6 +8,8 @@
 #include "worker.h"
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define BATCH    64     /* most that are accepted before others get their turn; what is left is reported again */
@@ -65,6 +67,8 @@ static void listener_try_again(struct timer *timer)
 /* False: nothing more to accept now. */
 static bool listener_accept_failed(struct listener *listener, int error)
 {
+	char what[128];
+
 	switch (error) {
 	case EAGAIN:
 		return false;
@@ -81,8 +85,24 @@ static bool listener_accept_failed(struct listener *listener, int error)
 		listener_tell(listener, "cannot accept any more: the socket does not listen");
 		listener_pause(listener);
 		return false;
-	default: /* an error of that one connection (accept(2)) */
+	case ECONNABORTED: /* an error of that one connection (accept(2)) */
+	case EINTR:
+	case EPROTO:
+	case ENOPROTOOPT:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case ENONET:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case ETIMEDOUT:
+	case ECONNRESET:
 		return true;
+	default: /* the same again: a call that this kernel lacks or that a filter refuses */
+		snprintf(what, sizeof(what), "cannot accept (accept4): %s, tried again in 100 ms",
+			strerrordesc_np(error));
+		listener_tell(listener, what);
+		listener_pause(listener);
+		return false;
 	}
 }
 

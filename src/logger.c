@@ -3,6 +3,7 @@
  *
  * It is the one process that may wait. What becomes of a line: outlet.c. */
 #include "logger.h"
+#include "failure.h"
 #include "fd.h"
 #include "ipc.h"
 #include "log.h"
@@ -24,6 +25,12 @@
 #define PIPE_SIZE      (1024 * 1024)
 #define READY_WAIT_MS  5000
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
+
+/* What the logger says of its own start. */
+struct start {
+	int error;
+	char why[FAILURE_MAX];
+};
 
 /* A new file from the master; -1 once the master is gone. Everything taken so far has been written by now. */
 static int take_control(struct outlet *outlet, int control_fd)
@@ -80,17 +87,15 @@ static int become_logger(const struct logger *logger, struct outlet *outlet, int
 	sigprocmask(SIG_SETMASK, &none, NULL);
 
 	/* 0 and 1 may be a client (inetd) or a terminal; neither must stay open because of us. */
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = fd_open_null();
 	if (null < 0)
-		return -errno;
+		return null;
 	for (int fd = 0; fd <= (outlet->sink == SINK_STDERR ? 1 : 2); fd++)
 		if (dup2(null, fd) < 0)
-			return -errno;
+			return failure_set(-errno, "cannot let go of its terminal: dup2");
 	int keep[] = { logger->read_fd, control_fd, outlet->fd };
-	int result = process_keep_only(keep, sizeof keep / sizeof keep[0]);
-	if (result < 0)
-		return result;
-	result = process_drop_privileges(logger->drop, logger->uid, logger->gid);
+	process_keep_only(keep, sizeof(keep) / sizeof(keep[0]));
+	int result = process_drop_privileges(logger->drop, logger->uid, logger->gid);
 	if (result < 0)
 		return result;
 	outlet->prefixed = outlet->sink == SINK_STDERR && stderr_is_journal();
@@ -106,11 +111,13 @@ static void __attribute__((noreturn)) logger_main(const struct logger *logger, i
 	outlet.sink = logger->sink;
 	outlet.facility = logger->log.facility;
 	outlet.fd = logger->sink == SINK_STDERR ? STDERR_FILENO : sink_fd;
-	int result = become_logger(logger, &outlet, control_fd);
-	ipc_send(control_fd, &result, sizeof result, NULL, 0);
-	if (result == 0)
+	struct start start = { .error = become_logger(logger, &outlet, control_fd) };
+	if (start.error < 0)
+		snprintf(start.why, sizeof(start.why), "the logger cannot start: %s", failure_text(start.error));
+	int error = ipc_send(control_fd, &start, sizeof(start), NULL, 0);
+	if (start.error == 0 && error == 0)
 		logger_run(&outlet, logger->read_fd, control_fd);
-	_exit(result == 0 ? 0 : 1);
+	_exit(start.error == 0 && error == 0 ? 0 : 1);
 }
 
 /* The descriptor of the file, or -errno. O_NONBLOCK only so that a FIFO without a reader is an error and not
@@ -127,21 +134,23 @@ static int open_log_file(const char *file)
 	return result;
 }
 
-/* What the logger says of its own start. */
 static int await_ready(int control_fd)
 {
 	struct pollfd pollfd = { .fd = control_fd, .events = POLLIN };
-	int fds[IPC_FDS_MAX], result = 0, n;
+	struct start start;
+	int fds[IPC_FDS_MAX], n;
 
 	do
 		n = poll(&pollfd, 1, READY_WAIT_MS);
 	while (n < 0 && errno == EINTR);
 	if (n == 0)
-		return -ETIMEDOUT;
-	ssize_t len = ipc_receive(control_fd, &result, sizeof result, fds);
+		return failure_set(-ETIMEDOUT, "the logger does not start");
+	ssize_t len = ipc_receive(control_fd, &start, sizeof(start), fds);
 	if (len < 0)
 		return (int)len;
-	return len == sizeof result ? result : -EPIPE;
+	if (len != sizeof(start))
+		return failure_set(-EPIPE, "the logger ended before it was ready");
+	return start.error < 0 ? failure_take(start.error, start.why) : 0;
 }
 
 static int fork_logger(struct logger *logger, const char *file)
@@ -152,14 +161,14 @@ static int fork_logger(struct logger *logger, const char *file)
 	if (logger->sink == SINK_FILE) {
 		sink_fd = open_log_file(file);
 		if (sink_fd < 0)
-			return sink_fd;
+			return failure_set(sink_fd, "cannot log to %s", file);
 	}
 	result = ipc_pair(control);
 	if (result < 0)
 		goto out;
 	pid_t pid = fork();
 	if (pid < 0) {
-		result = -errno;
+		result = failure_set(-errno, "cannot start the logger: fork");
 		goto out;
 	}
 	if (pid == 0)
@@ -188,14 +197,14 @@ int logger_start(struct logger *ret, enum log_sink sink, const char *file, const
 
 	if (sink == SINK_JOURNAL) {
 #ifndef HAVE_LIBSYSTEMD
-		return -EOPNOTSUPP;
+		return failure_set(-EOPNOTSUPP, "cannot log to the journal, which is not built in");
 #endif
 		/* Without a journal sd_journal_sendv() says that all is well, and every line is gone. */
 		if (access(JOURNAL_SOCKET, W_OK) < 0)
-			return -errno;
+			return failure_set(-errno, "cannot log to the journal (" JOURNAL_SOCKET ")");
 	}
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -errno;
+		return failure_set(-errno, "cannot start the logger: pipe2");
 	/* As much as an unprivileged process may have by default; with less, lines are dropped a little
 	 * sooner. */
 	fcntl(ends[1], F_SETPIPE_SZ, PIPE_SIZE);
@@ -211,6 +220,8 @@ int logger_start(struct logger *ret, enum log_sink sink, const char *file, const
 		.log = *log,
 	};
 	int result = fd_set_nonblocking(logger.pipe_fd, true);
+	if (result < 0)
+		failure_set(result, "cannot start the logger: ioctl(FIONBIO)");
 	if (result == 0)
 		result = fork_logger(&logger, file);
 	if (result < 0) {

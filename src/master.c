@@ -1,6 +1,7 @@
 /* The master. A state machine over generations: one that serves, perhaps one that is coming up, and those that retire. Here are
  * its start, its children and its end. Owns the listening sockets, the logger and the pid file. */
 #include "counters.h"
+#include "failure.h"
 #include "fd.h"
 #include "master_parts.h"
 #include "pidfile.h"
@@ -103,7 +104,7 @@ static int master_take_connection(struct master *master)
 	master->connection = fcntl(0, F_DUPFD_CLOEXEC, 3);
 	if (master->connection < 0)
 		return -errno;
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = fd_open_null();
 	for (int fd = 0; fd <= 2; fd++)
 		if (same_file(fd, master->connection))
 			dup2(null, fd);
@@ -262,7 +263,7 @@ int master_run(const struct master_options *options)
 		return master.takeover ? 0 : 2;
 	int error = master_prepare(&master);
 	if (error < 0) {
-		master_say(&master, "cannot start: %s", strerrordesc_np(-error));
+		master_say(&master, "cannot start: %s", failure_text(error));
 		policy_free(policy);
 		return 1;
 	}

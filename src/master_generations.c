@@ -1,5 +1,6 @@
 /* The master's generations: one comes, takes over when it is ready, and those before it retire. */
 #include "master_parts.h"
+#include "failure.h"
 #include "pidfile.h"
 #include "privileges.h"
 #include "process.h"
@@ -241,7 +242,7 @@ int master_start_generation(struct master *master, struct policy *policy)
 	master->coming = generation;
 	error = generation_start(generation);
 	if (error < 0) {
-		log_error("cannot start the workers: %s", strerrordesc_np(-error));
+		log_error("cannot start the workers: %s", failure_text(error));
 		master_forget_coming(master);
 		if (generation_over(generation)) {
 			master->all = generation->next;

@@ -1,5 +1,6 @@
 /* Where the master's words and its workers' lines go: before there is a log to a person, then to the logger, which is started again
  * when it dies and replaced when a reload sends the log elsewhere. Waits for it only at the end, and not for long. */
+#include "failure.h"
 #include "fd.h"
 #include "master_parts.h"
 #include <poll.h>
@@ -31,14 +32,6 @@ void master_say(const struct master *master, const char *format, ...)
 	va_end(arguments);
 }
 
-static const char *log_place(const struct policy *policy)
-{
-	static const char *const places[] = {
-		[SINK_STDERR] = "stderr", [SINK_SYSLOG] = "syslog", [SINK_JOURNAL] = "the journal"
-	};
-	return policy->log_sink == SINK_FILE ? policy->log_file : places[policy->log_sink];
-}
-
 /* In the background, and where the client is on descriptor 2, stderr is no place for a log. */
 static int master_start_logger(const struct master *master, const struct policy *policy, struct logger *ret)
 {
@@ -53,7 +46,7 @@ int master_start_first_logger(struct master *master, const struct policy *policy
 	int error = master_start_logger(master, policy, &master->logger);
 
 	if (error < 0)
-		master_say(master, "cannot log to %s: %s", log_place(policy), strerrordesc_np(-error));
+		master_say(master, "%s", failure_text(error));
 	return error;
 }
 
@@ -67,7 +60,7 @@ int master_start_next_logger(struct master *master, struct policy *policy)
 		return 0;
 	int error = master_start_logger(master, policy, &master->next_logger);
 	if (error < 0) {
-		log_error("cannot log to %s: %s", log_place(policy), strerrordesc_np(-error));
+		log_error("%s", failure_text(error));
 		master->next_logger = NO_LOGGER;
 		policy_free(policy);
 	}

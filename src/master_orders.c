@@ -1,5 +1,6 @@
 /* What the master is told, by signals and over the control socket: to reload, to reopen its log, to take another image, to end.
  * What does not compile changes nothing; whoever is told to end twice ends at once. */
+#include "failure.h"
 #include "master_parts.h"
 #include "program_table.h"
 #include "status.h"
@@ -196,7 +197,10 @@ int master_watch_signals(struct master *master)
 	signal(SIGPIPE, SIG_IGN);
 	master->signals.ready = master_signal;
 	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? -errno : loop_watch(&master->loop, &master->signals, fd, EPOLLIN);
+	if (fd < 0)
+		return failure_set(-errno, "cannot receive signals: signalfd");
+	int error = loop_watch(&master->loop, &master->signals, fd, EPOLLIN);
+	return error < 0 ? failure_set(error, "no event loop: epoll_ctl") : 0;
 }
 
 /* ---- the control socket -------------------------------------------------------------------------------------------------- */

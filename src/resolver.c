@@ -2,6 +2,7 @@
  * forge and is therefore as unprivileged as a worker; all that it can change is the table. It refuses to give
  * a bad answer the place of a good one. Its memory is one array, which lives as long as the process. */
 #include "resolver.h"
+#include "failure.h"
 #include "fd.h"
 #include "process.h"
 #include "sandbox.h"
@@ -290,21 +291,20 @@ static int become_resolver(pid_t master, int log_fd, bool drop, uid_t uid, gid_t
 {
 	process_rename("usher: resolver");
 	reset_signals();
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = fd_open_null();
 	if (null < 0)
-		return -errno;
+		return null;
 	for (int fd = 0; fd <= (log_fd == STDERR_FILENO ? 1 : 2); fd++)
 		if (dup2(null, fd) < 0)
-			return -errno;
-	int result = process_keep_only(&log_fd, 1);
-	if (result == 0)
-		result = process_drop_privileges(drop, uid, gid);
+			return failure_set(-errno, "cannot let go of its terminal: dup2");
+	process_keep_only(&log_fd, 1);
+	int result = process_drop_privileges(drop, uid, gid);
 	if (result < 0)
 		return result;
 	/* A change of identity would have cleared this; a master that died before it was set is seen by its
 	 * absence. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-		return -errno;
+		return failure_set(-errno, "cannot end with the master: prctl(PR_SET_PDEATHSIG)");
 	if (getppid() != master)
 		_exit(0);
 	return 0;
@@ -344,7 +344,7 @@ int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct re
 	int error = become_resolver(master, log_fd, drop, uid, gid);
 	struct resolver *resolver = error < 0 ? NULL : resolver_new(names, n, table);
 	if (!resolver) {
-		log_error("the resolver cannot start: %s", strerror(error < 0 ? -error : ENOMEM));
+		log_error("the resolver cannot start: %s", failure_text(error < 0 ? error : -ENOMEM));
 		_exit(1);
 	}
 	int status = ares_library_init(ARES_LIB_INIT_ALL);
@@ -356,7 +356,7 @@ int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct re
 	}
 	error = sandbox_enter_resolver(ret_refused);
 	if (error < 0) {
-		log_error("the resolver cannot start: %s", strerror(-error));
+		log_error("the resolver cannot start: %s", failure_text(error));
 		_exit(1);
 	}
 	resolver_run(resolver);

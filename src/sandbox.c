@@ -7,6 +7,7 @@
  * dies. The handler is there for one call and cannot be put back, since no process may call sigaction() afterwards: the
  * second one would find the signal's default action, which is the end. Owns nothing. */
 #include "sandbox.h"
+#include "failure.h"
 #include "landlock.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -60,7 +61,8 @@ static int catch_refused(_Atomic uint32_t *ret_refused)
 	struct sigaction action = { .sa_sigaction = refused, .sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER };
 
 	told = ret_refused;
-	return sigaction(SIGSYS, &action, NULL) < 0 ? -errno : 0;
+	return sigaction(SIGSYS, &action, NULL) < 0 ? failure_set(-errno, "cannot enter the sandbox: rt_sigaction")
+						    : 0;
 }
 
 char *sandbox_refused_name(uint32_t number)
@@ -247,6 +249,7 @@ static int filter_init(struct filter *filter)
 	*filter = (struct filter){ .context = seccomp_init(SCMP_ACT_TRAP) };
 	if (!filter->context)
 		return -ENOMEM;
+	seccomp_attr_set(filter->context, SCMP_FLTATR_API_SYSRAWRC, 1); /* the kernel's own error, not ECANCELED */
 	seccomp_attr_set(filter->context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	/* A tree rather than a list; a libseccomp that has none makes a list. */
 	seccomp_attr_set(filter->context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
@@ -260,8 +263,10 @@ static int filter_enter(struct filter *filter, _Atomic uint32_t *ret_refused)
 
 	if (error == 0)
 		error = catch_refused(ret_refused);
-	if (error == 0)
-		error = seccomp_load(filter->context);
+	if (error == 0 && (error = seccomp_load(filter->context)) < 0)
+		failure_set(error,
+			"cannot enter the sandbox (needs a kernel and a container that allow seccomp filters): "
+			"seccomp");
 	seccomp_release(filter->context);
 	return error;
 }
@@ -330,10 +335,12 @@ static int limit(int resource, rlim_t most)
 	struct rlimit now;
 
 	if (getrlimit((__rlimit_resource_t)resource, &now) < 0)
-		return -errno;
+		return failure_set(-errno, "cannot limit itself: getrlimit");
 	if (now.rlim_max <= most)
 		return 0;
-	return setrlimit((__rlimit_resource_t)resource, &wanted) < 0 ? -errno : 0;
+	return setrlimit((__rlimit_resource_t)resource, &wanted) < 0
+		? failure_set(-errno, "cannot limit itself: setrlimit")
+		: 0;
 }
 
 /* The filter refuses all of this already; these hold where it has a hole. */

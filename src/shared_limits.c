@@ -11,6 +11,7 @@
  * A connection first counts itself and then looks at the sum, both sequentially consistent: of two that come at once at
  * least one sees the other. It refuses nothing that is not over a limit, save what finds no place. */
 #include "shared_limits.h"
+#include "failure.h"
 #include "fd.h"
 #include "shared_memory.h"
 #include <errno.h>
@@ -58,7 +59,7 @@ int limits_new(struct limits **ret, int *fd)
 		return error;
 	struct limits *limits = memory;
 	if (fresh && getrandom(limits->seed, sizeof(limits->seed), 0) != sizeof(limits->seed)) {
-		error = -errno;
+		error = failure_set(-errno, "no random numbers: getrandom");
 		limits_free(limits);
 		*fd = fd_close(*fd);
 		return error;

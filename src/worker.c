@@ -4,6 +4,7 @@
 #include "connection.h"
 #include "counters.h"
 #include "emigration.h"
+#include "failure.h"
 #include "fd.h"
 #include "identify.h"
 #include "immigration.h"
@@ -243,9 +244,9 @@ static int worker_close_others(const struct worker_start *start)
 		keep[n++] = start->connection;
 	for (size_t i = 0; !start->is_trial && start->connection < 0 && i < policy->n_listeners; i++)
 		keep[n++] = start->listening[i];
-	int error = process_keep_only(keep, n);
+	process_keep_only(keep, n);
 	free(keep);
-	return error;
+	return 0;
 }
 
 static int worker_init(struct worker *worker, const struct worker_start *start)
@@ -387,7 +388,7 @@ int worker_run(const struct worker_start *start)
 	if (error == 0)
 		error = sandbox_enter_worker(policy, &worker.shared->page->refused[worker.slot]);
 	if (error < 0) {
-		log_error("a worker cannot start: %s", strerrordesc_np(-error));
+		log_error("a worker cannot start: %s", failure_text(error));
 		return 1;
 	}
 

@@ -13,6 +13,14 @@ int fd_set_nonblocking(int fd, bool on);
 bool fd_is_unix(int fd);                                     /* a UNIX socket */
 int fd_set_option(int fd, int level, int option, int value); /* setsockopt with an int */
 
+/* Closes the descriptors from `first` to `last` (`last` too), or with `at_exec` has them closed when a program is executed. Where the
+ * kernel has no close_range() or a filter refuses it, those that /proc/self/fd shows; without /proc those up to the limit, at most
+ * 1,048,576. Makes system calls only: it may be called between vfork and exec. */
+void fd_close_range(unsigned first, unsigned last, bool at_exec);
+
+/* /dev/null for reading and writing, close-on-exec, or -errno. */
+int fd_open_null(void);
+
 /* Raises RLIMIT_NOFILE's soft limit to its hard one and returns what may now be opened. */
 unsigned long fd_raise_limit(void);
 

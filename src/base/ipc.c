@@ -2,6 +2,7 @@
  * do when the peer's queue is full is the caller's business. A message of no bytes does not exist, because it
  * would read like the peer's end. */
 #include "ipc.h"
+#include "failure.h"
 #include "fd.h"
 #include <assert.h>
 #include <errno.h>
@@ -18,7 +19,7 @@ int ipc_pair(int ret_ends[2])
 	int ends[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
-		return -errno;
+		return failure_set(-errno, "cannot start a process: socketpair");
 	ret_ends[0] = ends[0];
 	ret_ends[1] = ends[1];
 	return 0;

@@ -1,6 +1,7 @@
 /* Landlock, with the kernel's numbers written out: the headers of older kernels lack what newer ones can do, and the program
  * may run under another kernel than it was built under. Keeps nothing open. */
 #include "landlock.h"
+#include "failure.h"
 #include "fd.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -52,7 +53,9 @@ static int add_readable(int ruleset, const char *path)
 	struct path_beneath rule = { .allowed = FS_READ_FILE, .parent = open(path, O_PATH | O_CLOEXEC) };
 	if (rule.parent < 0)
 		return 0;
-	int error = syscall(SYS_landlock_add_rule, ruleset, PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
+	int error = syscall(SYS_landlock_add_rule, ruleset, PATH_BENEATH, &rule, 0) < 0
+		? failure_set(-errno, "cannot enter the sandbox: landlock_add_rule of %s", path)
+		: 0;
 	fd_close(rule.parent);
 	return error;
 }
@@ -64,7 +67,7 @@ static int add_ports(int ruleset, const uint8_t *ports)
 		if (!(ports[port / 8] >> port % 8 & 1))
 			continue;
 		if (syscall(SYS_landlock_add_rule, ruleset, NET_PORT, &rule, 0) < 0)
-			return -errno;
+			return failure_set(-errno, "cannot enter the sandbox: landlock_add_rule of port %u", port);
 	}
 	return 0;
 }
@@ -83,14 +86,14 @@ int landlock_enter(const struct landlock *wanted, int abi)
 	/* A kernel that has less takes the longer structure as long as what it does not know is zero. */
 	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof(handled), 0);
 	if (ruleset < 0)
-		return -errno;
+		return failure_set(-errno, "cannot enter the sandbox: landlock_create_ruleset");
 	int error = 0;
 	for (size_t i = 0; error == 0 && i < wanted->n_readable; i++)
 		error = add_readable(ruleset, wanted->readable[i]);
 	if (error == 0 && handled.net & NET_CONNECT)
 		error = add_ports(ruleset, wanted->ports);
 	if (error == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
-		error = -errno;
+		error = failure_set(-errno, "cannot enter the sandbox: landlock_restrict_self");
 	fd_close(ruleset);
 	return error;
 }

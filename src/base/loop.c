@@ -1,6 +1,7 @@
 /* The event loop. A turn: sleep until something is due, then events, timers, tasks. It owns the epoll descriptor and the
  * timer heap; what is watched belongs to whoever embeds the watch. It never closes a descriptor that it was given. */
 #include "loop.h"
+#include "failure.h"
 #include <errno.h>
 #include <limits.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@ int loop_init(struct loop *loop)
 	loop->last_task = &loop->first_task;
 	loop->now_us = clock_monotonic_us();
 	timers_init(&loop->timers);
-	return loop->epoll_fd < 0 ? -errno : 0;
+	return loop->epoll_fd < 0 ? failure_set(-errno, "no event loop: epoll_create1") : 0;
 }
 
 void loop_fini(struct loop *loop)

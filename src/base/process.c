@@ -1,6 +1,7 @@
 /* What a process does to itself. Owns the copy of the environment that process_keep_title() makes room with, for the
  * life of the process. */
 #include "process.h"
+#include "failure.h"
 #include "fd.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -149,7 +150,7 @@ void process_fill_stdio(void)
 
 void process_silence(void)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = fd_open_null();
 	if (null < 0)
 		return;
 	for (int fd = 0; fd <= 2; fd++)
@@ -168,21 +169,38 @@ void process_ready(int ready_fd)
 	close(ready_fd);
 }
 
+#define HELP_IDENTITY "needs CAP_SETUID and CAP_SETGID, or usher started as the user that it is to be"
+
+static int become(uid_t uid, gid_t gid)
+{
+	const char *call = setgroups(0, NULL) < 0 ? "setgroups"
+		: setresgid(gid, gid, gid) < 0    ? "setresgid"
+		: setresuid(uid, uid, uid) < 0    ? "setresuid"
+						  : NULL;
+
+	return call ? failure_set(-errno, "uid %u cannot become uid %u and gid %u (" HELP_IDENTITY "): %s", geteuid(),
+			      uid, gid, call)
+		    : 0;
+}
+
 int process_drop_privileges(bool identity, uid_t uid, gid_t gid)
 {
-	if (identity) {
-		if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-			return -errno;
-	}
-	cap_t none = cap_init();
+	int error = identity ? become(uid, gid) : 0;
+	cap_t none = error == 0 ? cap_init() : NULL;
+
+	if (error < 0)
+		return error;
 	if (!none)
 		return -errno;
-	int error = cap_set_proc(none) < 0 ? -errno : 0;
+	if (cap_set_proc(none) < 0)
+		error = failure_set(-errno, "uid %u cannot give up its capabilities: capset", geteuid());
 	cap_free(none);
 	if (error < 0)
 		return error;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return -errno;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return failure_set(-errno, "cannot refuse new privileges: prctl(PR_SET_NO_NEW_PRIVS)");
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return failure_set(-errno, "cannot hide its memory: prctl(PR_SET_DUMPABLE)");
 	return 0;
 }
 
@@ -191,16 +209,16 @@ static int compare_fds(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
-int process_keep_only(int *fds, size_t n)
+void process_keep_only(int *fds, size_t n)
 {
 	int next = 3;
 
 	qsort(fds, n, sizeof(*fds), compare_fds);
 	for (size_t i = 0; i < n; i++) {
-		if (fds[i] > next && close_range((unsigned)next, (unsigned)fds[i] - 1, 0) < 0)
-			return -errno;
+		if (fds[i] > next)
+			fd_close_range((unsigned)next, (unsigned)fds[i] - 1, false);
 		if (fds[i] >= next)
 			next = fds[i] + 1;
 	}
-	return close_range((unsigned)next, ~0U, 0) < 0 ? -errno : 0;
+	fd_close_range((unsigned)next, ~0U, false);
 }

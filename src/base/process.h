@@ -26,9 +26,8 @@ void process_silence(void);
 void process_fill_stdio(void);
 
 /* For good: supplementary groups, gid and uid where `identity` says so, every capability, no_new_privs, not dumpable.
- * 0 or -errno; on failure the caller must end. */
+ * 0 or -errno, and failure_text() says what could not be done; the caller must end then. */
 int process_drop_privileges(bool identity, uid_t uid, gid_t gid);
 
-/* Closes every descriptor from 3 up but those named (unordered; sorts them). For a child that was forked and not executed.
- * 0 or -errno. */
-int process_keep_only(int *fds, size_t n);
+/* Closes every descriptor from 3 up but those named (unordered; sorts them). For a child that was forked and not executed. */
+void process_keep_only(int *fds, size_t n);

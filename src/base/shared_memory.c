@@ -1,5 +1,6 @@
 /* Shared memory is a file in memory that has no name. Owns nothing: mapping and descriptor are the caller's. */
 #include "shared_memory.h"
+#include "failure.h"
 #include "fd.h"
 #include <errno.h>
 #include <sys/mman.h>
@@ -10,9 +11,11 @@ static int shared_memory_new(size_t size)
 {
 	int fd = memfd_create("usher", MFD_CLOEXEC);
 
-	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
+	if (fd < 0)
+		return failure_set(-errno, "no memory that processes share: memfd_create");
+	if (ftruncate(fd, (off_t)size) == 0)
 		return fd;
-	int error = -errno;
+	int error = failure_set(-errno, "no memory that processes share: ftruncate");
 	fd_close(fd);
 	return error;
 }

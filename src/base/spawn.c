@@ -4,7 +4,6 @@
 #include "fd.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -20,6 +19,8 @@ static int child_place_stdio(const struct spawn *spawn)
 	int high[3];
 	for (int i = 0; i < 3; i++) {
 		int fd = given[i] >= 0 ? given[i] : open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			return -1;
 		high[i] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 		if (high[i] < 0)
 			return -1;
@@ -28,7 +29,8 @@ static int child_place_stdio(const struct spawn *spawn)
 		if (dup2(high[i], i) < 0)
 			return -1;
 	/* Everything of ours is close-on-exec; this is for what we inherited and do not know of. */
-	return close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	fd_close_range(3, ~0U, true);
+	return 0;
 }
 
 static int child_take_identity(const struct spawn *spawn)
@@ -80,11 +82,22 @@ static void child_reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Some filters of system calls say EPERM where an older kernel says ENOSYS; the kernel itself never answers so here. Then the real
+ * identity decides, which in a program's child is the effective one. */
+int spawn_may_execute(const char *path)
+{
+	if (syscall(SYS_faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS) == 0)
+		return 0;
+	if (errno != ENOSYS && errno != EPERM)
+		return -errno;
+	return access(path, X_OK) < 0 ? -errno : 0;
+}
+
 static int child_greet(const struct spawn *spawn)
 {
 	if (!spawn->greeting)
 		return 0;
-	if (syscall(SYS_faccessat2, AT_FDCWD, spawn->argv[0], X_OK, AT_EACCESS) < 0 && errno != ENOSYS)
+	if (spawn_may_execute(spawn->argv[0]) < 0)
 		return -1;
 	/* A client that does not take it any more will be noticed by the program. */
 	(void)send(1, spawn->greeting, strlen(spawn->greeting), MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -8,6 +8,7 @@
 #include "fd.h"
 #include "module_host.h"
 #include "module_report.h"
+#include "failure.h"
 #include "process.h"
 
 #include <errno.h>
@@ -137,9 +138,8 @@ static int looker_confine(struct looker *looker)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setrlimit(RLIMIT_CORE, &no_core);
 	process_silence();
-	int r = process_keep_only(&looker->fd, 1);
-	if (r == 0)
-		r = process_drop_privileges(looker->how->drop_identity, looker->how->uid, looker->how->gid);
+	process_keep_only(&looker->fd, 1);
+	int r = process_drop_privileges(looker->how->drop_identity, looker->how->uid, looker->how->gid);
 	if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		r = -errno;
 	return r;
@@ -156,8 +156,7 @@ static int looker_look(struct looker *looker)
 	if (r == 0)
 		r = module_host_new(&host, looker->use);
 	if (r != 0) {
-		snprintf(sentence, size, "module `%s' cannot be looked at: %s", looker->use->path,
-			strerrordesc_np(-r));
+		snprintf(sentence, size, "module `%s' cannot be looked at: %s", looker->use->path, failure_text(r));
 		return r;
 	}
 	host->take = probe_note;

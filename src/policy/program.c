@@ -4,8 +4,8 @@
  * usher has no right to become. Both are looked up now, once: the master that starts the program later has no
  * user database to ask and no PATH to be led by. */
 #include "compile.h"
+#include "spawn.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static int program_check(const char *path)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
-	if (!S_ISREG(st.st_mode) || faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0)
+	if (!S_ISREG(st.st_mode) || spawn_may_execute(path) < 0)
 		return -EACCES;
 	return 0;
 }
