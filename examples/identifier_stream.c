@@ -3,7 +3,7 @@
  *     identifiers = ( { program = [ "/usr/libexec/usher/identifier-stream" ]; mode = "stream"; } );
  *
  * This one knows two protocols by their first word, and asks for more bytes until there are as many as a word has. It
- * answers all questions that came together with one write. Refuses nothing: a question that is too long is the end. */
+ * answers all questions that came together with one write. A question that is too long, or too short, is the end. */
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -42,6 +42,8 @@ int main(void)
 		for (len += (size_t)n, at = 0; len - at >= HEAD; at += size) {
 			memcpy(&size, bytes + at, sizeof(size));
 			size = 4 + ntohl(size);
+			if (size < HEAD || size > sizeof(bytes))
+				return 1;
 			if (len - at < size)
 				break;
 			answer(bytes + at, size);

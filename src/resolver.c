@@ -5,13 +5,13 @@
 #include "failure.h"
 #include "fd.h"
 #include "process.h"
+#include "resolver_sockets.h"
 #include "sandbox.h"
 #include "timer.h"
 #include <ares.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +44,8 @@ struct name {
 
 struct resolver {
 	ares_channel channel;
-	struct stat servers; /* of the file that the channel was made from */
+	struct resolver_sockets sockets; /* the channel's */
+	struct stat servers;             /* of the file that the channel was made from */
 	struct resolved *table;
 	size_t in_flight;
 	size_t n_names;
@@ -179,7 +180,11 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
  * to another network must not need a restart. 0 or an ARES_ error; the channel that was there then stays. */
 static int resolver_open(struct resolver *resolver)
 {
-	struct ares_options options = { .timeout = QUERY_MS, .tries = QUERY_TRIES, .lookups = (char *)"fb" };
+	struct ares_options options = { .timeout = QUERY_MS,
+		.tries = QUERY_TRIES,
+		.lookups = (char *)"fb",
+		.sock_state_cb = resolver_sockets_change,
+		.sock_state_cb_data = &resolver->sockets };
 	struct stat now = { 0 };
 	ares_channel fresh;
 
@@ -190,7 +195,8 @@ static int resolver_open(struct resolver *resolver)
 		now.st_mtim.tv_nsec == resolver->servers.st_mtim.tv_nsec)
 		return ARES_SUCCESS;
 	/* "fb": the hosts file, then DNS, whatever nsswitch.conf adds to these. */
-	int status = ares_init_options(&fresh, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS);
+	int status = ares_init_options(
+		&fresh, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
 	if (status != ARES_SUCCESS)
 		return status;
 	ares_channel old = resolver->channel;
@@ -245,31 +251,7 @@ static void __attribute__((noreturn)) resolver_run(struct resolver *resolver)
 {
 	for (;;) {
 		uint64_t next_us = ask_due(resolver, clock_monotonic_us());
-		ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
-		struct pollfd fds[ARES_GETSOCK_MAXNUM];
-		unsigned mask = (unsigned)ares_getsock(resolver->channel, sockets, ARES_GETSOCK_MAXNUM);
-		nfds_t n = 0;
-
-		for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-			short events = 0;
-			/* Not by c-ares' macros: these shift a one into the sign bit. */
-			if (mask >> i & 1)
-				events |= POLLIN;
-			if (mask >> (i + ARES_GETSOCK_MAXNUM) & 1)
-				events |= POLLOUT;
-			if (events)
-				fds[n++] = (struct pollfd){ .fd = sockets[i], .events = events };
-		}
-		if (poll(fds, n, wait_ms(resolver, next_us)) < 0)
-			continue;
-		for (nfds_t i = 0; i < n; i++) {
-			bool in = fds[i].revents & (POLLIN | POLLERR | POLLHUP);
-			bool out = fds[i].revents & POLLOUT;
-			if (in || out)
-				ares_process_fd(resolver->channel, in ? fds[i].fd : ARES_SOCKET_BAD,
-					out ? fds[i].fd : ARES_SOCKET_BAD);
-		}
-		ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD); /* what timed out */
+		resolver_sockets_wait(&resolver->sockets, resolver->channel, -1, wait_ms(resolver, next_us));
 	}
 }
 
