@@ -4,23 +4,19 @@
  * deciders and the compiled expressions, which policy_free() frees first. */
 #include "policy.h"
 #include "compile.h"
+#include "cpus.h"
 #include "text_file.h"
 #include <errno.h>
 #include <grp.h>
 #include <math.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 
 static unsigned workers_preset(void)
 {
-	cpu_set_t cores;
-
-	if (sched_getaffinity(0, sizeof(cores), &cores) < 0)
-		return 1;
-	int count = CPU_COUNT(&cores);
-	return count < 1 ? 1 : count > 256 ? 256 : (unsigned)count;
+	unsigned count = cpus_available("/proc/self/cgroup", "/sys/fs/cgroup");
+	return count > 256 ? 256 : count;
 }
 
 static uint64_t seconds(const struct values *values, enum top_key key)

@@ -1,12 +1,15 @@
 """Where calls of the kernel, files in /dev and /proc or capabilities are missing, as on old kernels and in containers: usher serves
 all the same, or ends and says which call failed, as whom, and what would help."""
 
+import os
+import pathlib
 import re
 import shutil
 import socket
+import subprocess
 
 import pytest
-from harness import BUILD, IS_ROOT, read_all, wait_until
+from harness import BINARY, BUILD, IS_ROOT, read_all, wait_until, write_config
 from peers import cpu_seconds
 
 REFUSE = BUILD / "tests/faults/refuse"
@@ -142,3 +145,34 @@ def test_it_serves_without_proc(usher, echo, error):
 def test_without_dev_null_it_says_so(usher, echo):
     one = start(usher, echo, in_namespace("exec 3>/dev/null; mount -t tmpfs none /dev"), serving=False, status=1)
     assert "cannot open /dev/null, which every process needs: No such file or directory" in ended(one)
+
+
+# ---- quotas
+
+@pytest.fixture
+def half_a_processor():
+    """The cgroup.procs of a control group that has half a processor."""
+    for root, name, quota in (("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "50000"), ("/sys/fs/cgroup", "cpu.max", "50000 100000")):
+        group = pathlib.Path(root) / f"usher-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / name).write_text(quota)
+            yield group / "cgroup.procs"
+            return
+        except OSError:
+            continue
+        finally:
+            wait_until(lambda: not (group / "cgroup.procs").read_text(), 30, "the group to be empty")
+            group.rmdir()
+    pytest.skip("no control group can be made here")
+
+
+def test_a_container_with_half_a_processor_has_one_worker(half_a_processor, place):
+    config = write_config(place, 'listen = "127.0.0.1:1"; services = ( { name = "all"; match = "ssh"; reject = "close"; } );')
+    check = [str(BINARY), "check", "-c", str(config)]
+    inside = subprocess.run(["sh", "-c", f'echo $$ >{half_a_processor} && exec "$@"', "sh", *check],
+                            capture_output=True, text=True, check=False)
+    assert "Workers   1, as" in inside.stdout, inside
