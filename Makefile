@@ -12,12 +12,13 @@ prefix ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
 MINUTES ?= 10
+RELEASE ?= trixie
 PYTHON ?= /usr/bin/python3
 BUILD ?= build
 OPTIONS ?=
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all configured run test test-unit test-system test-sanitize soak benches bench bench-identifiers bench-accept accuracy fuzz lint format install uninstall deb test-deb clean packages-%
+.PHONY: all configured run test test-unit test-system test-sanitize soak benches bench bench-identifiers bench-accept accuracy fuzz lint format install uninstall deb test-deb test-release clean packages-%
 
 # The program and what is installed with it. Tests, benches and fuzzers are built by the targets that run them.
 all: configured
@@ -105,6 +106,10 @@ deb: packages-build packages-deb
 # As root: it makes a small Debian with debootstrap, boots it, and throws it away.
 test-deb: deb packages-test-deb
 	DEBS=$(abspath $(BUILD))/deb $(PYTHON) -m pytest -q tests/deb
+
+# As root, or with sudo: debootstrap makes that Debian and it is kept, see the script.
+test-release:
+	@scripts/test-release $(RELEASE) $(PARTS)
 
 clean:
 	rm -rf build build-sanitize build-soak build-fuzz build-bench build-lint
