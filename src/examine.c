@@ -17,7 +17,10 @@ static void keep_names(struct connection *connection, const struct findings *fin
 	const char **names[] = { &connection->sni, &connection->alpn, &connection->host };
 	size_t size = 0;
 
-	connection->offers_one_alpn = findings->attribute[ATTRIBUTE_ALPN].count == 1;
+	/* A name with bytes that had to be escaped is not the one that the client offers. */
+	connection->offers_one_alpn = findings->attribute[ATTRIBUTE_ALPN].count == 1 &&
+		!memchr(findings->attribute[ATTRIBUTE_ALPN].value[0].at, '%',
+			findings->attribute[ATTRIBUTE_ALPN].value[0].len);
 	for (int i = 0; i < 3; i++)
 		if (findings->attribute[kept[i]].count)
 			size += findings->attribute[kept[i]].value[0].len + 1;

@@ -10,6 +10,7 @@ struct draft {
 	struct rule rule;
 	const uint32_t *listeners; /* none: on all */
 	size_t n_listeners;
+	bool implied; /* the rule's protocols: none is named */
 	bool broken; /* complained about: not to be compiled, nor compared with others */
 };
 

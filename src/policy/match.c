@@ -170,6 +170,27 @@ static void attribute_compile(
 	}
 }
 
+/* A host alone is a web server's or a chat server's, as ever: others who name one in their first bytes, such as telephones, are
+ * not to end up there unasked. What modules learn counts. */
+static void host_implies(struct compiler *compiler, struct draft *draft)
+{
+	const struct policy *policy = compiler->policy;
+	struct rule *rule = &draft->rule;
+
+	if (!rule->attribute[ATTRIBUTE_HOST].count || rule->n_protocols || draft->broken)
+		return;
+	uint32_t *numbers = arena_alloc(compiler->arena, policy->n_protocols * sizeof(*numbers));
+	for (uint32_t i = 0; i < policy->n_protocols; i++) {
+		const struct protocol *protocol = &policy->protocols[i];
+		if ((protocol->probe &&
+			    (protocol->probe->stream == probe_http || protocol->probe->stream == probe_xmpp)) ||
+			(protocol->module && protocol->module->attributes >> ATTRIBUTE_HOST & 1))
+			numbers[rule->n_protocols++] = i;
+	}
+	rule->protocols = numbers;
+	draft->implied = true;
+}
+
 static void group_compile(struct compiler *compiler, uint32_t service, const struct setting *at)
 {
 	struct draft *draft = draft_add(compiler, service);
@@ -196,6 +217,7 @@ static void group_compile(struct compiler *compiler, uint32_t service, const str
 	}
 	draft->broken |= draft->rule.n_protocols < setting_count(named ? named : values.value[MATCH_PROTOCOL]) ||
 		draft->n_listeners < setting_count(values.value[MATCH_LISTENER]);
+	host_implies(compiler, draft);
 	if (given)
 		return;
 	draft->broken = true;
@@ -239,7 +261,7 @@ static void words_rule(const struct compiler *compiler, FILE *to, const struct d
 	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++)
 		plain = plain && !rule->attribute[a].count;
 	plain = plain && !draft->n_listeners;
-	for (size_t i = 0; i < rule->n_protocols; i++, first = false)
+	for (size_t i = 0; i < rule->n_protocols && !draft->implied; i++, first = false)
 		fprintf(to, "%s%s", first ? "" : plain ? " | " : ",", policy->protocols[rule->protocols[i]].name);
 	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++) {
 		size_t count = rule->attribute[a].count;

@@ -356,13 +356,28 @@ static const struct sample {
 	{ "dns_udp_dig", BYTES("\xe1\x91\x01 \x00\x01\x00\x00\x00\x00\x00\x01\x04shop\x07""example\x00\x00\x01\x00\x01\x00\x00)"
 		"\x04\xd0\x00\x00\x00\x00\x00\x0c\x00\n\x00\x08""e\xe3\x07""6e\xaa!\x97"), "dns", { NULL }, true },
 	{ "sip_options", BYTES("OPTIONS sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.2:5060;branch=z9hG4bK1\r\nMax-Forw"
-		"ards: 70\r\n"), "sip", { NULL } },
-	{ "sip_udp_register", BYTES("REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK1\r\n\r\n"), "sip", { NULL }, true },
-	{ "rtsp_options", BYTES("OPTIONS rtsp://192.0.2.1:8554/live RTSP/1.0\r\nCSeq: 2\r\nUser-Agent: LibVLC/3.0.18\r\n\r\n"), "rtsp", { NULL } },
+		"ards: 70\r\n"), "sip", { [ATTRIBUTE_HOST] = "192.0.2.1" } },
+	{ "sip_udp_register", BYTES("REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK1\r\n\r\n"), "sip", { [ATTRIBUTE_HOST] = "example.com" }, true },
+	{ "rtsp_options", BYTES("OPTIONS rtsp://192.0.2.1:8554/live RTSP/1.0\r\nCSeq: 2\r\nUser-Agent: LibVLC/3.0.18\r\n\r\n"), "rtsp", { [ATTRIBUTE_HOST] = "192.0.2.1" } },
 	{ "stun_binding", BYTES("\x00\x01\x00\x00!\x12\xa4""B\x01\x02\x03\x04\x05\x06\x07\x08\x09\n\x0b\x0c"), "stun", { NULL } },
 	{ "stun_udp_turn_allocate", BYTES("\x00\x03\x00\x08!\x12\xa4""B\x01\x02\x03\x04\x05\x06\x07\x08\x09\n\x0b\x0c\x00\x19\x00\x04\x11"
 		"\x00\x00\x00"), "stun", { NULL }, true },
 	{ "redis_inline", BYTES("\r\nset test 1\r\n"), "redis", { NULL } },
+	{ "http_no_target", BYTES("GET HTTP/1.1\r\nHost: web.example\r\n\r\n"), "http",
+		{ [ATTRIBUTE_HOST] = "web.example", [ATTRIBUTE_VERSION] = "1.1" } },
+	{ "http_no_target_upnp", BYTES("SUBSCRIBE HTTP/1.1\r\n\r\n"), "http", { [ATTRIBUTE_VERSION] = "1.1" } },
+	{ "http_no_target_info", BYTES("INFO HTTP/1.1\r\n\r\n"), "http", { [ATTRIBUTE_VERSION] = "1.1" } },
+	{ "mongodb_128", BYTES("\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xdd\x07\x00\x00\x00\x00\x00\x00\x00\x6b\x00\x00"
+		"\x00\x10hello\x00\x01\x00\x00\x00"), "mongodb", { NULL } },
+	{ "dns_axfr_microsoft", BYTES("\x00\x20\xa9\xe9\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04shop\x07""example\x00\x00\xfc\x00\x01"
+		"MS"), "dns", { NULL } },
+	{ "stun_ice_tcp", BYTES("\x00\x1c\x00\x01\x00\x08!\x12\xa4""B\x01\x02\x03\x04\x05\x06\x07\x08\x09\n\x0b\x0c\x00\x24\x00\x04\x6e"
+		"\x00\x1e\xff"), "stun", { NULL } },
+	{ "stun_udp_unfilled", BYTES("\x00\x01\x00\x06!\x12\xa4""B\x01\x02\x03\x04\x05\x06\x07\x08\x09\n\x0b\x0c\x80\x22\x00\x02""ab"), "stun", { NULL }, true },
+	{ "kafka_nobody", BYTES("\x00\x00\x00\x0e\x00\x03\x00\x01\x00\x00\x00\x01\x00\x00\xff\xff\xff\xff"), "kafka", { NULL } },
+	{ "modbus_umas", BYTES("\x00\x01\x00\x00\x00\x05\x00\x5a\x00\x01\x00"), "modbus", { NULL } },
+	{ "ldap_delete", BYTES("0\x09\x02\x01\x01""J\x04""cn=a"), "ldap", { NULL } },
+	{ "rdp_token_latin1", BYTES("\x03\x00\x00\x1c\x17\xe0\x00\x00\x00\x00\x00""b\xfc""ro\x20\xe4\xd6\r\n\x01\x00\x08\x00\x03\x00\x00\x00"), "rdp", { NULL } },
 	{ "ldap_ldapsearch", BYTES("0\x11\x02\x01\x01`\x0c\x02\x01\x03\x04\x04""cn=a\x80\x01x"), "ldap", { NULL } },
 	{ "ldap_ldapsearch_tls", BYTES("0\x1d\x02\x01\x01w\x18\x80\x16""1.3.6.1.4.1.1466.20037"), "ldap", { NULL } },
 	{ "kafka_kcat", BYTES("\x00\x00\x00$\x00\x12\x00\x03\x00\x00\x00\x01\x00\x07rdkafka\x00\x0blibrdkafka\x06""2.0.2\x00"), "kafka", { NULL } },
@@ -405,11 +420,11 @@ static const struct sample {
 	{ "bittorrent_udp_dht", BYTES("d1:ad2:id20:\x10\x1e]tw0\x9e\xf1\x07/\xcf\xa1]\xb5\x02x[T\xce\x98""e1:q4:ping1:t4:\x83""8\x11"
 		"\xfe""1:v4:A2\x00\x03""1:y1:qe"), "bittorrent", { NULL }, true },
 	{ "bittorrent_udp_utp", BYTES("A\x00\xe5\xb8J\x1f,3\x00\x00\x00\x00\x00\x10\x00\x00\x9c-\x00\x00"), "bittorrent", { NULL }, true },
-	{ "git_upload", BYTES("003bgit-upload-pack /x.git\x00host=127.0.0.1:52489\x00\x00version=2\x00"), "git", { NULL } },
-	{ "git_upload_v0", BYTES("0030git-upload-pack /x.git\x00host=127.0.0.1:53109\x00"), "git", { NULL } },
-	{ "git_receive", BYTES("0031git-receive-pack /x.git\x00host=127.0.0.1:35977\x00"), "git", { NULL } },
+	{ "git_upload", BYTES("003bgit-upload-pack /x.git\x00host=127.0.0.1:52489\x00\x00version=2\x00"), "git", { [ATTRIBUTE_HOST] = "127.0.0.1" } },
+	{ "git_upload_v0", BYTES("0030git-upload-pack /x.git\x00host=127.0.0.1:53109\x00"), "git", { [ATTRIBUTE_HOST] = "127.0.0.1" } },
+	{ "git_receive", BYTES("0031git-receive-pack /x.git\x00host=127.0.0.1:35977\x00"), "git", { [ATTRIBUTE_HOST] = "127.0.0.1" } },
 	{ "git_archive", BYTES("003egit-upload-archive /x.git\x00host=127.0.0.1:53135\x00\x00version=2\x00""0012argument HEAD\n0"
-		"000"), "git", { NULL } },
+		"000"), "git", { [ATTRIBUTE_HOST] = "127.0.0.1" } },
 	{ "rsync_3_2", BYTES("@RSYNCD: 32.0 sha512 sha256 sha1 md5 md4\n"), "rsync", { NULL } },
 	{ "rsync_29", BYTES("@RSYNCD: 29.0 sha512 sha256 sha1 md5 md4\n"), "rsync", { NULL } },
 	{ "vnc_38", BYTES("RFB 003.008\n"), "vnc", { NULL } },
@@ -451,8 +466,8 @@ static const struct sample {
 		"\x00\x00\x00\x10\x00\x00\x15""1.2.840.10008.3.1.1.1 \x00\x00.\x01\x00\xff\x00""0\x00\x00\x11""1."
 		"2.840.10008.1.1@\x00\x00\x11""1.2.840.10008.1.2P\x00\x00:Q\x00\x00\x04\x00\x00@\x00R\x00\x00\x1b"
 		"1.2.276.0.7230010.3.0.3.6.7U\x00\x00\x0fOFFIS_DCMTK_367"), "dicom", { NULL } },
-	{ "minecraft_login", BYTES("\x10\x00\xf2\x05\x09""127.0.0.1\xa7\xd9\x02\x07\x00\x05""alice"), "minecraft", { NULL } },
-	{ "minecraft_status", BYTES("\x10\x00\xfb\x05\x09""127.0.0.1\x91\xbf\x01\x01\x00"), "minecraft", { NULL } },
+	{ "minecraft_login", BYTES("\x10\x00\xf2\x05\x09""127.0.0.1\xa7\xd9\x02\x07\x00\x05""alice"), "minecraft", { [ATTRIBUTE_HOST] = "127.0.0.1" } },
+	{ "minecraft_status", BYTES("\x10\x00\xfb\x05\x09""127.0.0.1\x91\xbf\x01\x01\x00"), "minecraft", { [ATTRIBUTE_HOST] = "127.0.0.1" } },
 	{ "minecraft_old_ping", BYTES("\xfe\x01"), "minecraft", { NULL } },
 	{ "winbox_key", BYTES("'\x06""admin\x00\x12>\x18\x8em\x10\xd4\x91 \xf3:\xa2\xa1\x96\xf3\x10\x94\x96""f\r\xfa""9\x0c\x8f"
 		"\xdc#Kl%\x8b\x1f\x93\x01"), "winbox", { NULL } },

@@ -107,15 +107,20 @@ static void kafka(void **state)
 		CASE_YES("\0\0\0\x0a\0\x12\0\0\0\0\0\0\xff\xff", 14, ""),
 		CASE_YES("\0\0\0\x20\0\x12\0\0\x7f\xff\xff\xf9\0\3abc", 17, ""),
 		CASE_YES("\0\0\0\x19\0\3\0\0\0\0\0\1\0\x09rdkafka-x\0\0\0\0", 23, ""),
+		/* without a client id */
+		CASE_YES("\0\0\0\x0e\0\3\0\0\0\0\0\0\xff\xff\0\0\0\0", 14, ""),
+		CASE_YES("\0\0\0\x0e\0\3\0\1\0\0\0\1\0\0\xff\xff\xff\xff", 14, ""),
+		CASE_YES("\0\0\0\x11\0\x11\0\1\0\0\0\2\0\0\0\5PLAIN", 14, ""),
 		CASE_MORE("\0\0\0\x21\0\x12\0\3\0\0\0\1\0\x07rdkafk"),
-		/* no such request or version first; a correlation id; no room; not printable; Metadata of nobody */
+		/* no such request or version first; a correlation id; no room; not printable; Produce and Fetch of nobody */
 		CASE_NO("\0\0\0\x21\0\x04", 6),
 		CASE_NO("\0\0\0\x21\0\x12\0\5", 8),
 		CASE_NO("\0\0\0\x21\0\x12\0\0\1\0\0\0", 12),
 		CASE_NO("\0\0\0\x09\0\x12", 4),
 		CASE_NO("\0\0\0\x0c\0\x12\0\0\0\0\0\0\0\3abc", 14),
 		CASE_NO("\0\0\0\x20\0\x12\0\0\0\0\0\0\0\3a\1c", 16),
-		CASE_NO("\0\0\0\x0e\0\3\0\0\0\0\0\0\xff\xff\0\0\0\0", 14),
+		CASE_NO("\0\0\0\x0e\0\0\0\0\0\0\0\0\xff\xff\0\0\0\0", 14),
+		CASE_NO("\0\0\0\x0e\0\1\0\0\0\0\0\0\0\0\0\0\0\0", 14),
 		CASE_NO("\0\0\0"
 			"8\0\3\0\0user\0alice\0\0",
 			12),

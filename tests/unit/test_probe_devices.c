@@ -123,6 +123,11 @@ static void modbus(void **state)
 		CASE_YES("\0\0\0\0\0\2\1\x11", 8, ""),
 		CASE_YES("\0\1\0\0\0\5\1\x2b\x0e\1\0", 11, ""),
 		CASE_YES("\0\1\0\0\0\x0d\1\x17\0\3\0\6\0\x0e\0\1\2\0\xff", 19, ""),
+		/* UMAS: init; read a block; an answer; too short */
+		CASE_YES("\0\1\0\0\0\5\0\x5a\0\1\0", 11, ""),
+		CASE_YES("\0\2\0\0\0\x0d\0\x5a\0\x20\1\x14\0\0\0\0\0\0\2", 19, ""),
+		CASE_NO("\0\1\0\0\0\5\0\x5a\0\xfe\0", 11),
+		CASE_NO("\0\1\0\0\0\3\0\x5a", 8),
 		CASE_MORE("\0\1\0\0\0\6\7\3\0\0\0"),
 		/* none or too many, past the last, an odd value, a length that the function has not, an odd function */
 		CASE_NO("\0\1\0\0\0\6\7\3\0\0\0\0", 12),

@@ -83,6 +83,14 @@ static void request_lines(void **state)
 		{ "SEARCH /a HTTP/2", VERDICT_YES },
 		{ "SEARCH /a HTTP/3.0", VERDICT_YES },
 		{ "GET old HTTP/1.0", VERDICT_YES },
+		/* nor leave the target out */
+		{ "GET HTTP/1", VERDICT_YES },
+		{ "SUBSCRIBE HTTP/1.1\r\n", VERDICT_YES },
+		{ "INFO http/1.1\r\n", VERDICT_YES },
+		{ "GET HTTP/", VERDICT_MORE },
+		{ "GET HTTP/x\r\n", VERDICT_NO },
+		{ "GET HTTP\r\n", VERDICT_NO },
+		{ "OPTIONS RTSP/1.0\r\n", VERDICT_NO },
 		/* others */
 		{ "GET old\r\n", VERDICT_NO },
 		{ "get /old\r\n", VERDICT_NO },
@@ -168,9 +176,19 @@ static void host_fields(void **state)
 		{ "GET / HTTP/1.1\r\n Host: a\r\n", "" },
 		/* not fields */
 		{ "GET / HTTP/1.1\r\nHost : a\r\n", "" },
-		{ "GET / HTTP/1.1\r\nnonsense\r\n", "" },
-		{ "GET / HTTP/1.1\r\n: a\r\n", "" },
-		{ "GET / HTTP/1.1\r\nX: a\rHost: b\r\n", "" },
+		{ "GET / HTTP/1.1\r\nHost: a\r\nHost : b\r\n", "" },
+		{ "GET / HTTP/1.1\r\nHost: a\r\nhost\t\r\n", "" },
+		{ "GET / HTTP/1.1\r\nnonsense\r\n", NULL },
+		/* what is not in doubt holds */
+		{ "GET / HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n", "a" },
+		{ "GET / HTTP/1.1\r\nHost: a\r\nX-Gr\xc3\xbcn: 1\r\n\r\n", "a" },
+		{ "GET / HTTP/1.1\r\nX-Gr\xc3\xbcn: 1\r\n folded\r\nHost: a\r\n\r\n", "a" },
+		{ "GET / HTTP/1.1\r\n: b\r\nHost: a\r\nX Y: b\r\nHost\r\n\r\n", "a" },
+		{ "GET / HTTP/1.1\r\nHost: a\r\nnonsense\r\nHost: b\r\nX\r\n", "" },
+		{ "GET / HTTP/1.1\r\nHost: a\r\nX: y\rz\r\r\n\r\n", "a" },
+		/* but where some servers would see another host */
+		{ "GET / HTTP/1.1\r\nHost: a\r\nX: y\rHost: b\r\n\r\n", "" },
+		{ "GET / HTTP/1.1\r\nX: a\rHost: b\r\nHost: a\r\nX\r\n", "" },
 		{ "GET / HTTP/1.1 \t\r\nHost: a\r\n\r\n", "a" },
 		{ "GET / http/1.1\r\nHost: a\r\n\r\n", "a" },
 		{ "GET / HTTP/1.x\r\nHost: a\r\n\r\n", "" },
@@ -277,7 +295,8 @@ static void upgrades(void **state)
 		{ "Upgrade: a b, c\x01, d;e, ok\r\n\r\n", "ok" },
 		{ "Upgrade:\r\n\r\n", "" },
 		{ "\r\n", "" },
-		{ "Upgrade: websocket\r\nnonsense\r\n", "" },
+		{ "Upgrade: websocket\r\nnonsense\r\n", "?" },
+		{ "Upgrade: websocket\r\nnonsense\r\n\r\n", "websocket" },
 		{ "Upgrade: websocket\r\nHost: a\r\nHost: b\r\n\r\n", "" },
 		{ "Upgraded: x\r\nXUpgrade: y\r\n\r\n", "" },
 		{ "Upgrade: 1,2,3,4,5,6,7,8,9,a,b,c,d,e,f,g,h\r\n\r\n", "1 2 3 4 5 6 7 8 9 a b c d e f g" },
@@ -301,6 +320,35 @@ static void a_host_of_255_bytes_and_no_longer(void **state)
 		snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", name);
 		assert_int_equal(run_text(text), VERDICT_YES);
 		assert_string_equal(host(), len == 255 ? name : "");
+	}
+}
+
+/* The fields go on past what is ever looked at. */
+static void fields_without_an_end_leave_what_they_have_said(void **state)
+{
+	static const struct {
+		const char *text, *host, *upgrade;
+	} cases[] = {
+		{ "GET / HTTP/1.1\r\nUpgrade: websocket\r\nHost: a.example\r\nCookie: ", "a.example", "websocket" },
+		{ "GET / HTTP/1.1\r\nHost: a.example\r\nX: y\r\n folded: ", "a.example", "" },
+		{ "GET / HTTP/1.1\r\nCookie: ", "", "" },
+		/* a name that is cut, or could go on */
+		{ "GET / HTTP/1.1\r\nHost: a.example", "", "" },
+		{ "GET / HTTP/1.1\r\nHost: a.example\r\n ", "", "" },
+		{ "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nCookie: ", "", "" },
+	};
+	static char bytes[EVIDENCE_MAX + 1000];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		memset(bytes, 'x', sizeof(bytes));
+		memcpy(bytes, cases[i].text, strlen(cases[i].text));
+		assert_int_equal(run(bytes, EVIDENCE_MAX - 1), VERDICT_YES);
+		expect(ATTRIBUTE_HOST, "?", cases[i].text);
+		for (size_t len = EVIDENCE_MAX; len <= sizeof(bytes); len += 1000) {
+			assert_int_equal(run(bytes, len), VERDICT_YES);
+			expect(ATTRIBUTE_HOST, cases[i].host, cases[i].text);
+			expect(ATTRIBUTE_UPGRADE, cases[i].upgrade, cases[i].text);
+		}
 	}
 }
 
@@ -480,6 +528,27 @@ static void http2_says_its_host_once(void **state)
 	}
 }
 
+/* So in HTTP/2, where the names stand first. */
+static void a_header_block_without_an_end_leaves_what_it_has_said(void **state)
+{
+	static uint8_t block[16384];
+	size_t len = field(block, ":authority", "two.example");
+
+	for (size_t n = 0; len < sizeof(block) - 300; n++) {
+		static char text[120];
+		memset(text, 'a' + (int)(n % 26), sizeof(text) - 1);
+		len += field(block + len, "x", text);
+	}
+	h2_begin();
+	h2_frame(HEADERS, 0, 1, block, len);
+	h2_frame(CONTINUATION, 0, 1, block + field(block, ":authority", "two.example"), len - 300);
+	h2_frame(CONTINUATION, 0, 1, block, 3000);
+	answer_get(&answer, probe_find("http"), h2, EVIDENCE_MAX - 1);
+	assert_null(host());
+	answer_get(&answer, probe_find("http"), h2, EVIDENCE_MAX);
+	assert_string_equal(host(), "two.example");
+}
+
 /* Each two-byte field of this block makes the inflater keep an entry: what a hostile client would send. */
 static void http2_memory_is_bounded(void **state)
 {
@@ -510,9 +579,11 @@ int main(void)
 		cmocka_unit_test(a_path_of_2048_bytes_and_no_longer),
 		cmocka_unit_test(upgrades),
 		cmocka_unit_test(a_host_of_255_bytes_and_no_longer),
+		cmocka_unit_test(fields_without_an_end_leave_what_they_have_said),
 		cmocka_unit_test(http2_frames),
 		cmocka_unit_test(http2_that_is_no_http2),
 		cmocka_unit_test(http2_says_its_host_once),
+		cmocka_unit_test(a_header_block_without_an_end_leaves_what_it_has_said),
 		cmocka_unit_test(http2_memory_is_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,6 +69,13 @@ static void binary(void **state)
 		CASE_MORE("\x80\0\0\3\0\0\0\0\0\0\0"),
 		/* an answer; no such operation; a key that is too long; extras; a data type; a body that is too short */
 		CASE_NO("\x81\0\0\3", 1),
+		/* what an operation has not, or lacks: a key of no length, a value, a key; MongoDB's message of 128 bytes */
+		CASE_NO("\x80\0\0\0\0\0\0\0\1\0\0\0", 4),
+		CASE_NO("\x80\0\0\3\0\0\0\0\0\0\0\4", 12),
+		CASE_NO("\x80\x0a\0\1", 4),
+		CASE_NO("\x80\x0a\0\0\0\0\0\0\0\0\0\1", 12),
+		CASE_NO("\x80\0\0\0\0\0\0\0\0\0\0\0\xdd\7\0\0", 4),
+		CASE_YES("\x80\x0e\0\3\0\0\0\0\0\0\0\5", 12, ""),
 		CASE_NO("\x80\x46\1\3\1", 2),
 		CASE_NO("\x80\0\1\0", 3),
 		CASE_NO("\x80\0\0\xfb", 4),

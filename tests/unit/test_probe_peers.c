@@ -45,9 +45,15 @@ static void bittorrent(void **state)
 static void git_and_rsync(void **state)
 {
 	static const struct probe_case git[] = {
-		CASE_YES("0033git-upload-pack /project.git\0host=example.com\0", 20, ""),
-		CASE_YES("003Agit-receive-pack /a", 21, ""),
-		CASE_YES("0045git-upload-archive /a", 23, ""),
+		CASE_YES("0032git-upload-pack /project.git\0host=example.com\0", 20, "host=example.com"),
+		CASE_YES("0036git-upload-pack /project.git\0host=[::1]:9418\0\0v", 20, "host?"),
+		CASE_YES("0036git-upload-pack /project.git\0host=[::1]:9418\0\0v=2\0", 20, "host=[::1]"),
+		CASE_YES("0033git-upload-pack /project.git\0host=example.co", 20, "host?"),
+		CASE_YES("0021git-upload-pack /project.git\0", 20, ""),
+		CASE_YES("0020git-upload-pack /project.git", 20, ""),
+		CASE_YES("0029git-upload-pack /project.git\0host=a b", 20, ""),
+		CASE_YES("003Agit-receive-pack /a", 21, "host?"),
+		CASE_YES("0045git-upload-archive /a", 23, "host?"),
 		CASE_MORE("0033git-upload-"),
 		CASE_NO("0014command=ls-refs\n", 4),
 		CASE_NO("0000", 4),
@@ -154,14 +160,22 @@ static void minecraft(void **state)
 	static const struct probe_case cases[] = {
 		CASE_YES("\x10\0\xf2\5\x09"
 			 "127.0.0.1\xa7\xd9\2\7\0\5alice",
-			17, ""),
+			17, "host=127.0.0.1"),
 		CASE_YES("\x13\0\xff\xff\xff\xff\x0f\x09"
 			 "127.0.0.1\x63\xdd\1\1\0",
-			20, ""),
+			20, "host=127.0.0.1"),
 		CASE_YES("\x15\0\xfd\5\x0e"
 			 "a.example\0FML\0\x63\xdd\2",
-			22, ""),
-		CASE_YES("\x08\0\x2f\2ab\x63\xdd\3", 9, ""),
+			22, "host=a.example"),
+		CASE_YES("\x08\0\x2f\2ab\x63\xdd\3", 9, "host=ab"),
+		/* a dot at the end, capitals; what BungeeCord adds; IPv6 addresses; what is no name */
+		CASE_YES("\x0b\0\x2f\5Ab.C.\x63\xdd\2", 12, "host=ab.c"),
+		CASE_YES("\x0e\0\x2f\x08"
+			 "ab\0001.2.3\x63\xdd\2",
+			15, "host=ab"),
+		CASE_YES("\x09\0\x2f\3::1\x63\xdd\2", 10, "host=[::1]"),
+		CASE_YES("\x0b\0\x2f\5[::1]\x63\xdd\2", 12, "host=[::1]"),
+		CASE_YES("\x08\0\x2f\2a \x63\xdd\2", 9, ""),
 		CASE_YES("\xfe\1", 2, ""),
 		CASE_YES("\xfe\1\xfa\0\x0b\0M\0C", 2, ""),
 		CASE_MORE("\xfe"),

@@ -9,16 +9,22 @@
 static void sip_requests_and_answers(void **state)
 {
 	static const struct probe_case cases[] = {
-		CASE_YES("INVITE sip:bob@example.com SIP/2.0\r\nVia: ", 11, ""),
-		CASE_YES("REGISTER sips:example.com SIP/2.0\r\n", 14, ""),
-		CASE_YES("OPTIONS sip:nm SIP/2.0\r\n", 12, ""),
+		CASE_YES("INVITE sip:bob@example.com SIP/2.0\r\nVia: ", 11, "host=example.com"),
+		CASE_YES("REGISTER sips:example.com SIP/2.0\r\n", 14, "host=example.com"),
+		CASE_YES("OPTIONS sip:nm SIP/2.0\r\n", 12, "host=nm"),
 		CASE_YES("MESSAGE tel:+4930123456 sip/2.0\r\n", 31, ""),
 		CASE_YES("INVITE urn:service:sos SIP/2.0\r\n", 30, ""),
-		CASE_YES("NEWMETHOD sip:a SIP/2.0\r\n", 23, ""),
-		CASE_YES("\r\n\r\nREGISTER sip:example.com SIP/2.0\r\n", 17, ""),
+		CASE_YES("NEWMETHOD sip:a SIP/2.0\r\n", 23, "host=a"),
+		CASE_YES("\r\n\r\nREGISTER sip:example.com SIP/2.0\r\n", 17, "host=example.com"),
 		CASE_YES("SIP/2.0 200 OK\r\n", 12, ""),
 		CASE_YES("SIP/2.0 401 Unauthorized\r\n", 12, ""),
-		CASE_YES("INVITE sip:caf\xc3\xa9@example.com SIP/2.0\r\n", 11, ""),
+		CASE_YES("INVITE sip:caf\xc3\xa9@example.com SIP/2.0\r\n", 11, "host=example.com"),
+		/* a user, a password, a port, parameters, headers, an address of IPv6; cut; no name */
+		CASE_YES("INVITE sip:Bob:pw@Example.com:5060;transport=tcp?a=b SIP/2.0\r\n", 11, "host=example.com"),
+		CASE_YES("INVITE sip:[2001:DB8::1]:5060 SIP/2.0\r\n", 11, "host=[2001:db8::1]"),
+		CASE_YES("INVITE sip:bob@example.co", 11, "host?"),
+		CASE_YES("INVITE sip:bob@ex_ample!.com SIP/2.0\r\n", 11, ""),
+		CASE_YES("INVITE sip: SIP/2.0\r\n", 11, ""),
 		CASE_MORE("\r\n\r\n"),
 		CASE_MORE("INVITE"),
 		CASE_MORE("INVITE sip"),
@@ -57,7 +63,8 @@ static void not_sip(void **state)
 static void sip_datagrams(void **state)
 {
 	static const struct probe_case cases[] = {
-		CASE_YES("OPTIONS sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060\r\n\r\n", 0, ""),
+		CASE_YES("OPTIONS sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060\r\n\r\n", 0,
+			"host=192.0.2.1"),
 		CASE_YES("SIP/2.0 200 OK\r\n\r\n", 0, ""),
 		CASE_NO("\r\n\r\n", 0),
 		CASE_NO("jaK\0", 0),
@@ -71,12 +78,13 @@ static void sip_datagrams(void **state)
 static void rtsp_requests(void **state)
 {
 	static const struct probe_case cases[] = {
-		CASE_YES("OPTIONS rtsp://192.0.2.1:8554/live RTSP/1.0\r\nCSeq: 1\r\n", 43, ""),
-		CASE_YES("DESCRIBE rtsps://example.com/a RTSP/2.0\r\n", 39, ""),
+		CASE_YES("OPTIONS rtsp://192.0.2.1:8554/live RTSP/1.0\r\nCSeq: 1\r\n", 43, "host=192.0.2.1"),
+		CASE_YES("DESCRIBE rtsps://example.com/a RTSP/2.0\r\n", 39, "host=example.com"),
+		CASE_YES("SETUP rtsp://user:p@Cam.example/a@b RTSP/1.0\r\n", 44, "host=cam.example"),
 		CASE_YES("OPTIONS * RTSP/1.0\r\n", 18, ""),
 		CASE_YES("OPTIONS / RTSP/1.0\r\n\r\n", 18, ""),
 		CASE_YES("POST /pair-setup RTSP/1.0\r\n", 25, ""),
-		CASE_YES("\r\nSETUP rtspu://example.com/a RTSP/1.0\r\n", 38, ""),
+		CASE_YES("\r\nSETUP rtspu://example.com/a RTSP/1.0\r\n", 38, "host=example.com"),
 		CASE_MORE("OPTIONS "),
 		CASE_MORE("OPTIONS rtsp://example.com/live RTSP/1"),
 		CASE_NO("OPTIONS sip:nm SIP/2.0\r\n", 9),

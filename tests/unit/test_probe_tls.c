@@ -424,8 +424,13 @@ static void versions(void **state)
 		{ 0x303, "\4\3\4\3\3", 5, "1.3" },
 		{ 0x303, "\4\3\2\3\3", 5, "1.2" },
 		{ 0x303, "\6\xfa\xfa\3\4\3\3", 7, "1.3" }, /* GREASE */
-		{ 0x303, "\6\x7f\x1c\3\3\3\1", 7, "1.2" }, /* a draft */
-		{ 0x303, "\2\x7f\x1c", 3, "" },
+		/* drafts of 1.3, the last one, an older one, those of two implementations; what was never one */
+		{ 0x303, "\6\x7f\x1c\3\3\3\1", 7, "1.3" },
+		{ 0x303, "\2\x7f\x16", 3, "1.3" },
+		{ 0x303, "\2\xfb\x1a", 3, "1.3" },
+		{ 0x303, "\2\x7e\2", 3, "1.3" },
+		{ 0x303, "\4\x7f\x1d\3\3", 5, "1.2" },
+		{ 0x303, "\4\x7f\0\3\3", 5, "1.2" },
 		{ 0x303, "\4\3\4\3", 4, "" },
 		{ 0x303, "\3\3\4\3", 4, "" },
 		{ 0x303, "", 0, "" },
@@ -485,13 +490,40 @@ static void hellos_in_the_format_of_ssl_2(void **state)
 	}
 }
 
-static void alpn_names_that_are_not_printable_are_left_out(void **state)
+static void alpn_names_that_are_not_printable_are_escaped(void **state)
 {
 	hello_begin();
-	extension(16, "\0\x0e\2\xfa\xfa\2h2\3a b\3a\nb", 16);
+	extension(16, "\0\x13\2\xfa\xfa\2h2\3a b\3a\nb\4%41\0", 21);
 	hello_end();
 	assert_int_equal(hello_run(), VERDICT_YES);
-	assert_string_equal(value(ATTRIBUTE_ALPN), "h2");
+	assert_string_equal(value(ATTRIBUTE_ALPN), "%FA%FA h2 a%20b a%0Ab %2541%00");
+}
+
+/* What is written down is bounded, whatever a hello has. */
+static void of_long_alpn_names_that_need_escapes_some_are_left_out(void **state)
+{
+	static uint8_t list[2 + 12 * 100 + 256 + 3];
+	size_t at = 2;
+
+	list[at++] = 255; /* longer than any value when it is written down */
+	memset(list + at, 0xe4, 255);
+	at += 255;
+	for (int i = 0; i < 12; i++) { /* 240 bytes each then */
+		list[at++] = 80;
+		memset(list + at, 0xe4, 80);
+		at += 80;
+	}
+	memcpy(list + at, "\2h2", 3);
+	at += 3;
+	list[0] = (uint8_t)((at - 2) >> 8);
+	list[1] = (uint8_t)(at - 2);
+	hello_begin();
+	extension(16, list, at);
+	hello_end();
+	assert_int_equal(hello_run(), VERDICT_YES);
+	const char *got = value(ATTRIBUTE_ALPN);
+	assert_int_equal(strlen(got), 8 * (240 + 1) + 2);
+	assert_string_equal(got + 8 * (240 + 1), "h2");
 }
 
 /* --- JA4 ------------------------------------------------------------------------------- */
@@ -629,7 +661,8 @@ int main(void)
 		cmocka_unit_test(hellos_as_large_as_the_evidence),
 		cmocka_unit_test(versions),
 		cmocka_unit_test(hellos_in_the_format_of_ssl_2),
-		cmocka_unit_test(alpn_names_that_are_not_printable_are_left_out),
+		cmocka_unit_test(alpn_names_that_are_not_printable_are_escaped),
+		cmocka_unit_test(of_long_alpn_names_that_need_escapes_some_are_left_out),
 		cmocka_unit_test(ja4_as_published),
 		cmocka_unit_test(ja4_without_this_and_that),
 		cmocka_unit_test(ja4_of_more_ciphers_than_anybody_has),

@@ -15,7 +15,8 @@
  * it.
  *
  * Over TCP a message of more than MESSAGE_LEN_MAX bytes is refused, as are the few lengths that are the beginning of a
- * SOCKS request: nobody waits for a twelfth byte that does not come. Owns no memory. */
+ * SOCKS request: nobody waits for a twelfth byte that does not come. Microsoft's servers mark a request for a zone with the
+ * bytes "MS" behind the question. Owns no memory. */
 #include "finding.h"
 #include "look.h"
 #include "probe.h"
@@ -28,6 +29,7 @@ enum {
 	LABEL_MAX = 63,
 	NAME_LEN_MAX = 255,
 	RECORD_LEN_MIN = 11,
+	MARK_LEN = 2,        /* of Microsoft's */
 	RECORD_REST_LEN = 6, /* of a record behind the class: time to live, length */
 	OPCODE_QUERY = 0,
 	OPCODE_STATUS = 2,
@@ -44,6 +46,7 @@ enum {
 	TYPE_OPT = 41,
 	TYPE_TKEY = 249,
 	TYPE_IXFR = 251,
+	TYPE_AXFR = 252,
 	CLASS_IN = 1,
 	CLASS_CHAOS = 3,
 	CLASS_HESIOD = 4,
@@ -164,7 +167,17 @@ static bool question_matches(const struct message *message, const struct questio
 	size_t room = message->total - question->end;
 	if (message->questions == 0)
 		return room >= RECORD_REST_LEN;
+	if (records == 0 && question->type == TYPE_AXFR && room == MARK_LEN)
+		return true; /* if it is the mark */
 	return records > 0 ? room >= records * RECORD_LEN_MIN : room == 0;
+}
+
+/* What may be behind a request for a zone. */
+static enum verdict mark_match(const struct message *message, const struct question *question)
+{
+	if (question->type != TYPE_AXFR || message->total - question->end != MARK_LEN)
+		return VERDICT_YES;
+	return look_literal(message->bytes + question->end, message->len - question->end, "MS", MARK_LEN);
 }
 
 /* Half bytes as letters, RFC 1001 14.1. */
@@ -208,7 +221,9 @@ static enum verdict message_match(struct message *message, bool is_datagram)
 		return verdict;
 	if (!question_matches(message, &question) || is_netbios(message, &question))
 		return VERDICT_NO;
-	return is_datagram && is_multicast(message, &question) ? VERDICT_NO : VERDICT_YES;
+	if (is_datagram && is_multicast(message, &question))
+		return VERDICT_NO;
+	return mark_match(message, &question);
 }
 
 /* SOCKS 4 is 04 01 or 04 02, SOCKS 5 is 05 and how many methods follow; such a client then waits. */

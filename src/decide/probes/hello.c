@@ -10,8 +10,9 @@
  * absent. Everything is read strictly from front to back and each attribute settles when its extension has been
  * passed, so the answer of n bytes never depends on a byte behind them; ja4 is about the whole hello.
  *
- * Two extensions of one type (RFC 8446 4.2; checked for types below 64, where those in use are) end the reading. ALPN
- * names that are not printable are left out. Owns no memory. */
+ * A draft of TLS 1.3 is 1.3. Two extensions of one type (RFC 8446 4.2; checked for types below 64, where those in use are)
+ * end the reading. ALPN names are written as RFC 7838 3 has it: what is not printable as %XX; of names that need that,
+ * ALPN_ESCAPED_MAX bytes of a hello are told, so that the scratch has room for the rest. Owns no memory. */
 #include "hello.h"
 
 #include "ja4.h"
@@ -25,6 +26,7 @@ enum {
 	EXTENSION_SERVER_NAME = 0,
 	EXTENSION_ALPN = 16,
 	EXTENSION_SUPPORTED_VERSIONS = 43,
+	ALPN_ESCAPED_MAX = 2048,
 };
 
 enum verdict hello_match(const struct hello *hello)
@@ -64,7 +66,17 @@ static void version_settle(struct findings *findings, uint32_t version)
 	finding_settle(findings, ATTRIBUTE_VERSION, (const uint8_t *)text, text ? strlen(text) : 0);
 }
 
-/* The highest that exists; drafts and GREASE do not. */
+/* RFC 8446's drafts were numbered 7f00 and their own number, up to 28; before it was published Facebook's implementation and
+ * Google's experiments had numbers of their own. */
+static uint32_t draft_version(uint32_t version)
+{
+	bool is_draft = (version > 0x7f00 && version <= 0x7f1c) || (version > 0xfb00 && version <= 0xfb1c) ||
+		(version >= 0x7e01 && version <= 0x7e02);
+
+	return is_draft ? 0x0304 : version;
+}
+
+/* The highest that exists; GREASE does not. */
 static void supported_versions_settle(
 	struct findings *findings, const struct hello *hello, const uint8_t *data, size_t len)
 {
@@ -73,6 +85,8 @@ static void supported_versions_settle(
 	if (len >= 3 && data[0] == len - 1 && data[0] % 2 == 0) {
 		for (size_t at = 1; at < len; at += 2) {
 			uint32_t version = version_read(hello, data + at);
+			if (hello->transport != 'd')
+				version = draft_version(version);
 			if (version_text(version) && version > highest)
 				highest = version;
 		}
@@ -101,20 +115,53 @@ static bool alpn_is_sound(const uint8_t *data, size_t len)
 	return true;
 }
 
-static bool is_printable(const uint8_t *text, size_t len)
+static bool is_plain(uint8_t byte)
 {
+	return byte > ' ' && byte <= '~' && byte != '%';
+}
+
+/* How long the name is when it is written down. */
+static size_t escaped_len(const uint8_t *name, size_t len)
+{
+	size_t escaped = len;
+
 	for (size_t i = 0; i < len; i++)
-		if (text[i] <= ' ' || text[i] > '~')
-			return false;
-	return true;
+		escaped += is_plain(name[i]) ? 0 : 2;
+	return escaped;
+}
+
+static void escaped_write(uint8_t *to, const uint8_t *name, size_t len)
+{
+	static const char digits[] = "0123456789ABCDEF";
+
+	for (size_t i = 0; i < len; i++) {
+		*to++ = is_plain(name[i]) ? name[i] : '%';
+		if (is_plain(name[i]))
+			continue;
+		*to++ = (uint8_t)digits[name[i] >> 4];
+		*to++ = (uint8_t)digits[name[i] & 15];
+	}
 }
 
 static void alpn_settle(struct findings *findings, const uint8_t *data, size_t len)
 {
-	if (alpn_is_sound(data, len))
-		for (size_t at = 2; at < len; at += 1 + data[at])
-			if (is_printable(data + at + 1, data[at]))
-				finding_add(findings, ATTRIBUTE_ALPN, data + at + 1, data[at]);
+	size_t room = ALPN_ESCAPED_MAX;
+
+	for (size_t at = 2; alpn_is_sound(data, len) && at < len; at += 1 + data[at]) {
+		const uint8_t *name = data + at + 1;
+		size_t name_len = escaped_len(name, data[at]);
+		if (name_len > data[at]) {
+			uint8_t *to = name_len <= room && name_len <= FINDING_TEXT_MAX
+				? findings_take(findings, name_len)
+				: NULL;
+			if (!to)
+				continue;
+			escaped_write(to, name, data[at]);
+			room -= name_len;
+			name = to;
+		}
+		finding_add(findings, ATTRIBUTE_ALPN, name, name_len);
+	}
 	finding_close(findings, ATTRIBUTE_ALPN);
 }
 

@@ -2,6 +2,7 @@
  *
  *     *4CRLF  method SP target SP HTTP/DIGIT        YES with the digit
  *     *4CRLF  GET SP /                              YES with the slash; POST, HEAD, PUT, DELETE, PATCH too, "http://" too
+ *     method SP HTTP/DIGIT                           YES with the digit: the target is missing
  *     PRI * HTTP/2.0 CRLF CRLF SM CRLF CRLF         YES with the last byte
  *
  * The method is any token of RFC 9110 5.6.2 of 1..32 bytes, the target any bytes but controls. RTSP, SIP and ICAP have
@@ -10,7 +11,7 @@
  * bytes that are not ASCII, `http/1.1`, LF alone, no version (HTTP/0.9) or any.
  *
  * `path` and, from a target in absolute form or of CONNECT, `host` settle with the target's end; `version` with its own,
- * all else with the end of the fields. What is not sound settles as absent. Does not claim requests without a slash and
+ * all else with the end of the fields, or of what is ever looked at. What is not sound settles as absent. Does not claim requests without a slash and
  * a version, which memcached and redis have too. Owns no memory. */
 #include "http2.h"
 #include "http_fields.h"
@@ -102,12 +103,17 @@ static enum verdict version_match(const uint8_t *bytes, size_t len)
 	return bytes[5] >= '0' && bytes[5] <= '9' ? VERDICT_YES : VERDICT_NO;
 }
 
-/* The target, which begins at `at`, and the version. */
+/* The target, which begins at `at`, and the version. Some scanners and broken clients leave the target out. */
 static enum verdict target_read(struct request *request, const uint8_t *bytes, size_t len, size_t at)
 {
 	size_t start = at, next;
 
 	request->target = bytes + start;
+	enum verdict without = version_match(bytes + at, len - at);
+	if (without == VERDICT_YES)
+		request->version = at + 5;
+	if (without != VERDICT_NO)
+		return without;
 	for (;; at = next) {
 		while (at < len && bytes[at] > ' ' && bytes[at] != 0x7f)
 			at++;
@@ -226,7 +232,7 @@ static void request_settle(struct findings *findings, const struct request *requ
 		target_path_settle(findings, request->target, request->target_len);
 	enum verdict verdict = version_settle(findings, bytes, len, &at);
 	if (verdict == VERDICT_YES)
-		verdict = fields_read(&fields, bytes + at + 1, bytes + len);
+		verdict = fields_read(&fields, bytes + at + 1, bytes + len, len == EVIDENCE_MAX);
 	if (verdict == VERDICT_YES)
 		fields_settle(findings, &fields);
 	if (verdict != VERDICT_MORE)
@@ -245,7 +251,7 @@ enum verdict probe_http(const struct evidence *evidence, struct findings *findin
 	if (verdict == VERDICT_YES) {
 		finding_settle(findings, ATTRIBUTE_VERSION, (const uint8_t *)"2", 1);
 		finding_close(findings, ATTRIBUTE_UPGRADE);
-		http2_request_read(bytes + HTTP2_PREFACE_LEN, len - HTTP2_PREFACE_LEN, findings);
+		http2_request_read(bytes + HTTP2_PREFACE_LEN, len - HTTP2_PREFACE_LEN, len == EVIDENCE_MAX, findings);
 		return VERDICT_YES;
 	}
 	verdict = request_read(&request, bytes, len);

@@ -220,9 +220,9 @@ static bool fragment_inflate(
 	}
 }
 
-/* The block that begins with `headers` and goes on at `at`; all of it is there. */
+/* The block that begins with `headers` and goes on at `at`. All of it is there, or with `is_all` all that ever will. */
 static bool block_inflate(
-	const struct frame *headers, const uint8_t *bytes, size_t len, size_t at, struct said_all *said)
+	const struct frame *headers, const uint8_t *bytes, size_t len, size_t at, bool is_all, struct said_all *said)
 {
 	nghttp2_mem memory = { NULL, pool_malloc, pool_free, pool_calloc, pool_realloc };
 	nghttp2_hd_inflater *inflater;
@@ -237,8 +237,9 @@ static bool block_inflate(
 		ok = fragment_inflate(inflater, frame.payload, frame.len, last, said);
 		if (!ok || last)
 			break;
-		if (continuation_read(&frame, headers->stream, bytes, len, &at) != 0) {
-			ok = false;
+		int r = continuation_read(&frame, headers->stream, bytes, len, &at);
+		if (r != 0) {
+			ok = r > 0 && is_all;
 			break;
 		}
 	}
@@ -256,24 +257,25 @@ static void said_settle(struct findings *findings, struct said_all *said)
 	target_path_settle(findings, said->path, said->path_len);
 }
 
-void http2_request_read(const uint8_t *frames, size_t len, struct findings *findings)
+void http2_request_read(const uint8_t *frames, size_t len, bool is_all, struct findings *findings)
 {
 	struct said_all said;
 	struct frame headers, last;
 	size_t at = 0, block_at;
 
 	int r = headers_find(&headers, frames, len, &at);
+	bool is_found = r == 0;
 	block_at = at;
 	/* Nothing is inflated before the block is whole: bytes that come one by one must not make it run each
 	 * time. */
 	for (last = headers; r == 0 && !(last.flags & NGHTTP2_FLAG_END_HEADERS);)
 		r = continuation_read(&last, headers.stream, frames, len, &at);
-	if (r > 0)
+	if (r > 0 && !(is_found && is_all))
 		return;
 	said.authority = said.host = (struct said){ 0 };
 	said.path_len = 0;
 	said.has_path = false;
-	if (r == 0 && block_inflate(&headers, frames, len, block_at, &said))
+	if (r >= 0 && block_inflate(&headers, frames, len, block_at, is_all, &said))
 		said_settle(findings, &said);
 	finding_close(findings, ATTRIBUTE_HOST);
 	finding_close(findings, ATTRIBUTE_PATH);

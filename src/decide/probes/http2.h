@@ -6,5 +6,5 @@
 #define HTTP2_PREFACE_LEN (sizeof(HTTP2_PREFACE) - 1)
 
 /* Reads the frames behind the preface and settles the attributes `host` and `path` once the first header block is
- * whole, or once none can follow. */
-void http2_request_read(const uint8_t *frames, size_t len, struct findings *findings);
+ * whole, or once none can follow. `is_all`: no bytes follow these, so that of a block that is cut its whole frames count. */
+void http2_request_read(const uint8_t *frames, size_t len, bool is_all, struct findings *findings);

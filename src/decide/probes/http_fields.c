@@ -1,8 +1,13 @@
 /* HTTP/1 fields, RFC 9112 5: Host (RFC 9110 7.2) and Upgrade (RFC 9110 7.8). Since a second, different Host makes the
- * request invalid, nothing is known before the fields have ended. A line may end with LF alone (RFC 9112 2.2).
+ * request invalid, nothing is known before the fields have ended, or no more of them can be seen. A line may end with LF alone
+ * (RFC 9112 2.2).
  *
- * Refuses fields that are not `name ":" value`, a fold before the first field, CR within a line, Host fields that
- * differ, a Host that is no host name. Of Upgrade, what is not `token [ "/" token ]` is left out. Owns no memory. */
+ * A line that is not `name ":" value` is passed over: whether to refuse it is the server's business, and which host is meant
+ * is not in doubt. Some servers take a CR for the end of a line, so what is behind one is read as a line too, but does not
+ * end the fields.
+ *
+ * Refuses what leaves the host in doubt: Host fields that differ, one that is no host name or has blanks before its colon,
+ * a fold before the first field. Of Upgrade, what is not `token [ "/" token ]` is left out. Owns no memory. */
 #include "http_fields.h"
 
 #include <string.h>
@@ -110,10 +115,11 @@ static bool field_begin(struct reader *reader, const uint8_t *line, const uint8_
 		return false;
 	while (colon < end && is_token(*colon))
 		colon++;
-	if (colon == line || colon == end || *colon != ':')
-		return false;
 	reader->field = FIELD_OTHER;
-	if (colon - line == 4 && strncasecmp((const char *)line, "host", 4) == 0) {
+	bool is_host = colon - line == 4 && strncasecmp((const char *)line, "host", 4) == 0;
+	if (colon == line || colon == end || *colon != ':')
+		return !(is_host && colon < end && is_blank(*colon));
+	if (is_host) {
 		reader->field = FIELD_HOST;
 		reader->host_len = 0;
 		reader->host_is_torn = false;
@@ -125,7 +131,28 @@ static bool field_begin(struct reader *reader, const uint8_t *line, const uint8_
 	return true;
 }
 
-enum verdict fields_read(struct fields *ret, const uint8_t *line, const uint8_t *end)
+/* A line or what a CR ends of one. `is_first`: no field stands before it. */
+static bool piece_read(struct reader *reader, const uint8_t *piece, const uint8_t *end, bool is_first)
+{
+	if (piece == end)
+		return true;
+	if (!is_blank(*piece))
+		return field_begin(reader, piece, end);
+	if (is_first)
+		return false;
+	value_append(reader, piece, end);
+	return true;
+}
+
+/* At the end of what can be seen, `line` is cut. It may have been going on with the field before it. */
+static enum verdict fields_cut(struct reader *reader, const uint8_t *line, const uint8_t *end)
+{
+	if ((line == end || is_blank(*line)) && reader->field == FIELD_HOST)
+		return VERDICT_NO;
+	return field_finish(reader) ? VERDICT_YES : VERDICT_NO;
+}
+
+enum verdict fields_read(struct fields *ret, const uint8_t *line, const uint8_t *end, bool is_all)
 {
 	struct reader reader = { .fields = ret };
 	const uint8_t *line_end;
@@ -138,16 +165,13 @@ enum verdict fields_read(struct fields *ret, const uint8_t *line, const uint8_t 
 			text_end--;
 		if (text_end == line)
 			return field_finish(&reader) ? VERDICT_YES : VERDICT_NO;
-		if (memchr(line, '\r', (size_t)(text_end - line)))
-			return VERDICT_NO;
-		if (is_blank(*line)) {
-			if (!any)
+		for (const uint8_t *piece = line, *piece_end; piece <= text_end; piece = piece_end + 1) {
+			piece_end = memchr(piece, '\r', (size_t)(text_end - piece));
+			piece_end = piece_end ? piece_end : text_end;
+			if (!piece_read(&reader, piece, piece_end, !any))
 				return VERDICT_NO;
-			value_append(&reader, line, text_end);
-		} else if (!field_begin(&reader, line, text_end)) {
-			return VERDICT_NO;
+			any = any || piece < piece_end;
 		}
-		any = true;
 	}
-	return VERDICT_MORE;
+	return is_all ? fields_cut(&reader, line, end) : VERDICT_MORE;
 }

@@ -21,5 +21,7 @@ static inline bool is_token(uint8_t byte)
 	return token_bytes[byte];
 }
 
-/* Reads from the first field's line. MORE: the fields have not ended, and nothing is known. NO: they are not sound. */
-enum verdict fields_read(struct fields *ret, const uint8_t *line, const uint8_t *end);
+/* Reads from the first field's line. YES: `ret` has what they say. MORE: the fields have not ended, and nothing is known. NO: it
+ * is not clear which host is meant. `is_all`: nothing follows `end`, so that fields that have not ended have, before the line that
+ * is cut. */
+enum verdict fields_read(struct fields *ret, const uint8_t *line, const uint8_t *end, bool is_all);

@@ -5,8 +5,8 @@
  *     the rest      below    below        small, or at the     ffff: none          ^ YES
  *                                         top: SASL's of Java
  *
- * YES with the client id, which is printable; the request has room for it. Of a request without a client id only
- * ApiVersions is taken. Refuses other requests first. Owns no memory. */
+ * YES with the client id, which is printable; the request has room for it. Of requests without a client id all are taken but
+ * Produce and Fetch, whose zeros would be too much like noise. Refuses other requests first. Owns no memory. */
 #include "finding.h"
 #include "look.h"
 #include "probe.h"
@@ -18,7 +18,7 @@ enum {
 	CLIENT_ID_MAX = 255,
 	NO_CLIENT_ID = 0xffff,
 	CORRELATION_MAX = 0xffff,
-	KEY_API_VERSIONS = 18,
+	KEY_FETCH = 1,
 };
 
 #define CORRELATION_RESERVED 0x7ffffff8U /* and above: Java clients' during SASL */
@@ -69,7 +69,7 @@ enum verdict probe_kafka(const struct evidence *evidence, struct findings *findi
 		return verdict;
 	uint32_t id_len = look_be16(bytes + 12), room = look_be32(bytes) + LENGTH_LEN - HEADER_LEN;
 	if (id_len == NO_CLIENT_ID || id_len == 0)
-		return look_be16(bytes + 4) == KEY_API_VERSIONS ? VERDICT_YES : VERDICT_NO;
+		return look_be16(bytes + 4) > KEY_FETCH ? VERDICT_YES : VERDICT_NO;
 	if (id_len > CLIENT_ID_MAX || id_len > room)
 		return VERDICT_NO;
 	for (size_t i = HEADER_LEN; i < HEADER_LEN + id_len; i++) {

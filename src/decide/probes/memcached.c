@@ -4,7 +4,8 @@
  *     set KEY FLAGS TIME LENGTH [noreply]\r\n          a key of 1..250 bytes, numbers where numbers belong
  *                                         ^ YES with the line's end
  *     80 | op | KK KK | xl | 00 | vv vv | LL LL LL LL | opaque[4] | cas[8]      binary: lengths that agree with each
- *      request    key  extras data type   key, extras and value              ^ YES   other and with the operation
+ *      request    key  extras data type   key, extras and value              ^ YES   other and with the operation,
+ *                                                                                    which has a key, a value or neither
  *
  * Refuses keys that begin with a slash, which are paths of HTTP, and `quit`. Redis' commands have the same form: it takes
  * `set` and `incr` with as many words as they have there, and `get` only in capitals. Owns no memory. */
@@ -142,39 +143,69 @@ static enum verdict text_match(const uint8_t *bytes, size_t len)
 	return verdict == VERDICT_YES && !words_match(command, words, n) ? VERDICT_NO : verdict;
 }
 
-/* How many bytes of extras an operation has; false: none that a client begins with. */
-static bool extras_find(uint8_t operation, uint8_t *ret_min, uint8_t *ret_max)
-{
-	static const struct {
-		uint8_t operation, min, max;
-	} operations[] = { { 0x00, 0, 0 }, { 0x01, 8, 8 }, { 0x02, 8, 8 }, { 0x03, 8, 8 }, { 0x04, 0, 0 },
-		{ 0x05, 20, 20 }, { 0x06, 20, 20 }, { 0x07, 0, 0 }, { 0x08, 0, 4 }, { 0x09, 0, 0 }, { 0x0a, 0, 0 },
-		{ 0x0b, 0, 0 }, { 0x0c, 0, 0 }, { 0x0d, 0, 0 }, { 0x0e, 0, 0 }, { 0x0f, 0, 0 }, { 0x10, 0, 0 },
-		{ 0x11, 8, 8 }, { 0x1b, 4, 4 }, { 0x1c, 4, 4 }, { 0x1d, 4, 4 }, { 0x1e, 4, 4 }, { 0x1f, 0, 0 },
-		{ 0x20, 0, 0 }, { 0x21, 0, 0 }, { 0x22, 0, 0 } };
+enum part { PART_NONE, PART_ONE, PART_ANY }; /* of a request: it has none, must have one, may have one */
 
-	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
-		if (operations[i].operation != operation)
-			continue;
-		*ret_min = operations[i].min;
-		*ret_max = operations[i].max;
-		return true;
-	}
-	return false;
+/* What each operation that a client begins with has; the others are NULL in `kinds`. */
+static const struct operation {
+	uint8_t extras_min, extras_max;
+	enum part key, value;
+} bare = { 0, 0, PART_NONE, PART_NONE },     /* quit, noop, version, list of SASL's mechanisms */
+	get = { 0, 0, PART_ONE, PART_NONE }, /* delete, too */
+	store = { 8, 8, PART_ONE, PART_ANY }, count = { 20, 20, PART_ONE, PART_NONE },
+  flush = { 0, 4, PART_NONE, PART_NONE }, extend = { 0, 0, PART_ONE, PART_ANY }, /* append, prepend, SASL's */
+	stat = { 0, 0, PART_ANY, PART_NONE }, number = { 4, 4, PART_NONE, PART_NONE },
+  touch = { 4, 4, PART_ONE, PART_NONE }, hello = { 0, 0, PART_ANY, PART_ANY };
+
+static const struct operation *const operations[] = { [0x00] = &get,
+	[0x01] = &store,
+	[0x02] = &store,
+	[0x03] = &store,
+	[0x04] = &get,
+	[0x05] = &count,
+	[0x06] = &count,
+	[0x07] = &bare,
+	[0x08] = &flush,
+	[0x09] = &get,
+	[0x0a] = &bare,
+	[0x0b] = &bare,
+	[0x0c] = &get,
+	[0x0d] = &get,
+	[0x0e] = &extend,
+	[0x0f] = &extend,
+	[0x10] = &stat,
+	[0x11] = &store,
+	[0x1b] = &number,
+	[0x1c] = &touch,
+	[0x1d] = &touch,
+	[0x1e] = &touch,
+	[0x1f] = &hello,
+	[0x20] = &bare,
+	[0x21] = &extend,
+	[0x22] = &extend };
+
+static bool part_fits(enum part part, uint32_t len)
+{
+	return part == PART_ANY || (len > 0) == (part == PART_ONE);
 }
 
 static enum verdict binary_match(const uint8_t *bytes, size_t len)
 {
-	uint8_t min, max;
-
-	if ((len > 1 && !extras_find(bytes[1], &min, &max)) || (len > 2 && bytes[2] != 0) ||
-		(len > 3 && bytes[3] > KEY_MAX) || (len > 4 && (bytes[4] < min || bytes[4] > max)) ||
+	if (len < 2)
+		return VERDICT_MORE;
+	if (bytes[1] >= sizeof(operations) / sizeof(operations[0]) || !operations[bytes[1]])
+		return VERDICT_NO;
+	const struct operation *operation = operations[bytes[1]];
+	if ((len > 2 && bytes[2] != 0) || (len > 3 && (bytes[3] > KEY_MAX || !part_fits(operation->key, bytes[3]))))
+		return VERDICT_NO;
+	if ((len > 4 && (bytes[4] < operation->extras_min || bytes[4] > operation->extras_max)) ||
 		(len > 5 && bytes[5] != 0))
 		return VERDICT_NO;
 	if (len < 12)
 		return VERDICT_MORE;
 	uint32_t body = look_be32(bytes + 8), head = bytes[3] + bytes[4];
-	return body >= head && body - head <= BINARY_VALUE_MAX ? VERDICT_YES : VERDICT_NO;
+	if (body < head || body - head > BINARY_VALUE_MAX)
+		return VERDICT_NO;
+	return part_fits(operation->value, body - head) ? VERDICT_YES : VERDICT_NO;
 }
 
 enum verdict probe_memcached(const struct evidence *evidence, struct findings *findings)

@@ -6,7 +6,7 @@
  *
  * It has no mark of its own, so everything must agree: a function that a client asks for, the length that it has, and in it
  * addresses that do not run past the last one, counts within their bounds, values that exist, counts of bytes that are right.
- * Refuses user-defined functions, file records, and a transaction number of 0501 with the zero behind it, which is all that a
+ * Refuses user-defined functions but 90 (UMAS, which is never documented and everywhere), file records, and a transaction number of 0501 with the zero behind it, which is all that a
  * SOCKS 5 client says. Owns no memory. */
 #include "look.h"
 #include "probe.h"
@@ -31,6 +31,7 @@ enum form {
 	FORM_BOTH,   /* address[2] count[2] address[2] count[2] n data[n] */
 	FORM_QUEUE,  /* address[2] */
 	FORM_DEVICE, /* 0e 01..04 object */
+	FORM_UMAS,   /* session, function below 80, data: Schneider Electric's */
 };
 
 static const struct function {
@@ -54,6 +55,7 @@ static const struct function {
 	[23] = { FORM_BOTH, 11, 125 },
 	[24] = { FORM_QUEUE, 2, 0 },
 	[43] = { FORM_DEVICE, 3, 0 },
+	[90] = { FORM_UMAS, 2, 0 },
 };
 
 static bool range_match(const uint8_t *at, uint32_t count_max)
@@ -86,6 +88,8 @@ static bool data_match(uint8_t function, const uint8_t *data, size_t len)
 	case FORM_BOTH:
 		return range_match(data, row->count_max) && range_match(data + 4, 121) && data[8] == len - 9 &&
 			len - 9 == bytes_of(function, look_be16(data + 6));
+	case FORM_UMAS:
+		return data[1] > 0 && data[1] < 0x80;
 	case FORM_DEVICE:
 		return data[0] == 0x0e && data[1] >= 1 && data[1] <= 4;
 	default:
@@ -98,7 +102,8 @@ static bool length_match(uint8_t function, size_t length)
 {
 	if (function >= sizeof(functions) / sizeof(functions[0]) || functions[function].form == FORM_NONE)
 		return false;
-	bool is_open = functions[function].form == FORM_WRITE || functions[function].form == FORM_BOTH;
+	bool is_open = functions[function].form == FORM_WRITE || functions[function].form == FORM_BOTH ||
+		functions[function].form == FORM_UMAS;
 	size_t data_len = length - LENGTH_MIN;
 	return is_open ? data_len >= functions[function].data_min : data_len == functions[function].data_min;
 }

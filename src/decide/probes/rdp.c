@@ -30,7 +30,9 @@
 #include <string.h>
 
 enum {
-	HEADER_LEN = 11, /* TPKT and the fixed part of X.224 */
+	HEADER_LEN = 11,  /* TPKT and the fixed part of X.224 */
+	TPDU_SIZE = 0xc0, /* parameters of X.224, 13.2.3 */
+	CALLED_TSAP = 0xc2,
 	LENGTH_MAX = 4 + 1 + 254,
 	NEGOTIATION_LEN = 8,
 	CORRELATION_LEN = 36,
@@ -76,13 +78,15 @@ static enum verdict negotiation_match(const uint8_t *bytes, size_t len, size_t r
 	return look_masked(bytes, len, want, mask, NEGOTIATION_LEN);
 }
 
-/* A routing token is a line of text; what it says is the balancer's business. */
+/* A routing token is a line of bytes that are not controls, in any character set; what it says is the balancer's business. */
 static enum verdict token_match(const uint8_t *bytes, size_t len, size_t room)
 {
 	size_t n = 0;
 
-	while (n < len && bytes[n] >= ' ' && bytes[n] <= '~')
+	while (n < len && bytes[n] >= ' ' && bytes[n] != 0x7f)
 		n++;
+	if (len > 0 && bytes[0] >= TPDU_SIZE && bytes[0] <= CALLED_TSAP)
+		return VERDICT_NO;
 	if (n + 2 > room || (n == 0 && len > 0))
 		return VERDICT_NO;
 	enum verdict verdict = look_literal(bytes + n, len - n, "\r\n", 2);

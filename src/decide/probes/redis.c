@@ -127,8 +127,9 @@ static enum verdict words_match(const struct command *command, const uint8_t *by
 		if (bytes[i] == ' ' || bytes[i - 1] != ' ')
 			continue;
 		quote = bytes[i] == '"' || bytes[i] == '\'' ? bytes[i] : 0;
-		/* a path or the like: a request of another protocol's */
-		if (bytes[i] == '/' || words == command->words_max)
+		/* a path, or a version: a request of another protocol's */
+		if (bytes[i] == '/' || words == command->words_max ||
+			look_word(bytes + i, len - i, "http/", 5) == VERDICT_YES)
 			return VERDICT_NO;
 		words += words < WORDS_ANY;
 	}

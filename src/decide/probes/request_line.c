@@ -2,6 +2,7 @@
  * targets of more than TARGET_MAX. Owns no memory. */
 #include "request_line.h"
 
+#include "finding.h"
 #include "look.h"
 
 #include <string.h>
@@ -48,6 +49,39 @@ enum verdict request_target_match(const uint8_t *bytes, size_t len, size_t at, c
 	if (at == start || bytes[at] != ' ')
 		return VERDICT_NO;
 	return look_word(bytes + at + 1, len - at - 1, protocol, strlen(protocol));
+}
+
+/* Where the target's host is: behind the colon, slashes and the user. */
+static const uint8_t *host_find(const uint8_t *target, const uint8_t *end)
+{
+	const uint8_t *at = memchr(target, ':', (size_t)(end - target));
+
+	if (!at)
+		return NULL;
+	at++;
+	bool has_slashes = look_literal(at, (size_t)(end - at), "//", 2) == VERDICT_YES;
+	if (has_slashes)
+		at += 2;
+	const uint8_t *stop = has_slashes ? memchr(at, '/', (size_t)(end - at)) : NULL;
+	const uint8_t *user_end = memchr(at, '@', (size_t)((stop ? stop : end) - at));
+	return user_end ? user_end + 1 : at;
+}
+
+void request_host_settle(struct findings *findings, const uint8_t *bytes, size_t len, size_t at)
+{
+	const uint8_t *target = bytes + at, *end = target;
+	uint8_t name[HOST_MAX];
+	size_t host_len = 0;
+
+	while (end < bytes + len && end - target <= TARGET_MAX && *end > ' ' && *end != 0x7f)
+		end++;
+	if (end == bytes + len && end - target <= TARGET_MAX)
+		return;
+	const uint8_t *host = end - target <= TARGET_MAX ? host_find(target, end) : NULL;
+	while (host && host + host_len < end && !strchr("/;?#,", host[host_len]))
+		host_len++;
+	finding_settle(
+		findings, ATTRIBUTE_HOST, name, host ? host_normalize(name, host, host_len, HOST_AUTHORITY) : 0);
 }
 
 enum verdict response_match(const uint8_t *bytes, size_t len, const char *protocol)

@@ -10,5 +10,10 @@ enum verdict request_method_skip(const uint8_t *bytes, size_t len, size_t *ret_t
  * a version behind it? YES with its last byte. */
 enum verdict request_target_match(const uint8_t *bytes, size_t len, size_t at, const char *protocol);
 
+/* Settles `host` once the target that begins at `at` has ended: what is behind its scheme's colon, slashes and a user's name, to
+ * the port or a parameter (RFC 3261 25.1, RFC 7826 20.3). Without a value if there is no such name, or the target is longer than
+ * any that is taken. */
+void request_host_settle(struct findings *findings, const uint8_t *bytes, size_t len, size_t at);
+
 /* Does it begin with an answer: `protocol` as above, a space, a status of three digits and a space? */
 enum verdict response_match(const uint8_t *bytes, size_t len, const char *protocol);

@@ -4,7 +4,7 @@
  *                                           ^ YES
  *
  * The target is rtsp:, rtsps: or rtspu:, or "*", or a short path, against the documents, as some receivers of AirPlay and
- * scanners have it. Refuses other targets: they are HTTP's or SIP's. RTSP in an HTTP tunnel is HTTP. Owns no memory. */
+ * scanners have it; `host` is that of a URI. Refuses other targets: they are HTTP's or SIP's. RTSP in an HTTP tunnel is HTTP. Owns no memory. */
 #include "finding.h"
 #include "look.h"
 #include "probe.h"
@@ -40,5 +40,9 @@ enum verdict probe_rtsp(const struct evidence *evidence, struct findings *findin
 	if (verdict != VERDICT_YES)
 		return verdict;
 	verdict = request_target_match(bytes, len, target, versions[0]);
-	return verdict == VERDICT_NO ? request_target_match(bytes, len, target, versions[1]) : verdict;
+	if (verdict == VERDICT_NO)
+		verdict = request_target_match(bytes, len, target, versions[1]);
+	if (verdict == VERDICT_YES)
+		request_host_settle(findings, bytes, len, target);
+	return verdict;
 }

@@ -5,6 +5,7 @@
  *     SIP/2.0 200 OK\r\n                                   an answer, of a client that is a server as well
  *                ^ YES
  *
+ * `host` is that of a request's sip: or sips: URI, once that has ended; of other schemes and of answers it settles as absent.
  * Empty lines before it keep a connection alive (RFC 5626 4.4.1). Refuses the keep-alive alone, which is anybody's, and a
  * target without a scheme, which is HTTP's or RTSP's. Owns no memory. */
 #include "finding.h"
@@ -53,7 +54,7 @@ static bool method_is_known(const uint8_t *bytes, size_t len)
 	return false;
 }
 
-static enum verdict request_match(const uint8_t *bytes, size_t len)
+static enum verdict request_match(const uint8_t *bytes, size_t len, struct findings *findings)
 {
 	size_t target;
 
@@ -63,9 +64,13 @@ static enum verdict request_match(const uint8_t *bytes, size_t len)
 	bool is_sip = verdict == VERDICT_YES &&
 		(look_word(bytes + target, len - target, "sip:", 4) == VERDICT_YES ||
 			look_word(bytes + target, len - target, "sips:", 5) == VERDICT_YES);
-	if (is_sip && method_is_known(bytes, target - 1))
-		return VERDICT_YES;
-	return verdict == VERDICT_YES ? request_target_match(bytes, len, target, VERSION) : verdict;
+	if (verdict == VERDICT_YES && !(is_sip && method_is_known(bytes, target - 1)))
+		verdict = request_target_match(bytes, len, target, VERSION);
+	if (verdict == VERDICT_YES && is_sip)
+		request_host_settle(findings, bytes, len, target);
+	else if (verdict == VERDICT_YES)
+		finding_close(findings, ATTRIBUTE_HOST);
+	return verdict;
 }
 
 enum verdict probe_sip(const struct evidence *evidence, struct findings *findings)
@@ -75,10 +80,15 @@ enum verdict probe_sip(const struct evidence *evidence, struct findings *finding
 	if (len == 0)
 		return VERDICT_MORE;
 	enum verdict verdict = response_match(evidence->bytes, len, VERSION);
-	return verdict == VERDICT_NO ? request_match(evidence->bytes, len) : verdict;
+	if (verdict == VERDICT_YES)
+		finding_close(findings, ATTRIBUTE_HOST);
+	return verdict == VERDICT_NO ? request_match(evidence->bytes, len, findings) : verdict;
 }
 
 enum verdict probe_sip_datagram(const struct evidence *evidence, struct findings *findings)
 {
-	return probe_sip(evidence, findings) == VERDICT_YES ? VERDICT_YES : VERDICT_NO;
+	if (probe_sip(evidence, findings) != VERDICT_YES)
+		return VERDICT_NO;
+	finding_close(findings, ATTRIBUTE_HOST); /* nothing follows */
+	return VERDICT_YES;
 }

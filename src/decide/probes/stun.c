@@ -3,13 +3,15 @@
  *     00 mm mm mm ... | LL LL | 21 12 a4 42 | transaction id[12] | type LL LL value, filled up to 4 bytes | ...
  *     request or        length  magic       ^ YES
  *     indication        / 4
+ *     FF FF | 00 mm mm mm ...                              over TCP also in a frame of RFC 4571, as ICE has it (RFC 6544)
+ *     20 + length
  *
- * Over TCP YES with the magic cookie; in a datagram the length must be the datagram's. RFC 3489 has no cookie: there the
+ * Over TCP YES with the magic cookie; in a datagram the length must be the datagram's, and need not be a multiple of 4 where
+ * the cookie is there: some applications do not fill the last attribute up. RFC 3489 has no cookie: there the
  * attributes must fill the length, and one of them must be known that only it has or begins with (CHANGE-REQUEST, or the
  * cookie that the first TURN had in place of one). A request of RFC 3489 without attributes cannot be told from noise.
  *
- * Refuses answers, methods that do not exist, and messages in a frame (RFC 4571), as ICE has them over TCP. Owns no
- * memory. */
+ * Refuses answers, methods that do not exist, and frames that hold more than the message or less. Owns no memory. */
 #include "finding.h"
 #include "look.h"
 #include "probe.h"
@@ -17,7 +19,9 @@
 enum {
 	HEADER_LEN = 20,
 	LENGTH_MAX = 2048,
-	METHOD_MAX = 0x00c, /* ConnectionAttempt; all of RFC 8489, 8656 and 6062 lie below */
+	FRAME_HEADER_LEN = 2,
+	FRAME_LEN_MAX = 1023, /* larger ones begin as SOCKS does; a check of ICE has a tenth of it */
+	METHOD_MAX = 0x00c,   /* ConnectionAttempt; all of RFC 8489, 8656 and 6062 lie below */
 	ATTRIBUTE_CHANGE_REQUEST = 0x0003,
 	ATTRIBUTE_OLD_COOKIE = 0x000f,
 };
@@ -25,7 +29,8 @@ enum {
 #define COOKIE     0x2112a442U
 #define OLD_COOKIE 0x72c64bc6U
 
-static enum verdict header_match(const uint8_t *bytes, size_t len)
+/* `unit` divides the length. */
+static enum verdict header_match(const uint8_t *bytes, size_t len, uint8_t unit)
 {
 	if (len > 0 && bytes[0] != 0)
 		return VERDICT_NO; /* no class and no method of ours has a bit here */
@@ -35,17 +40,40 @@ static enum verdict header_match(const uint8_t *bytes, size_t len)
 		if (method == 0 || method > METHOD_MAX)
 			return VERDICT_NO;
 	}
-	if ((len > 2 && bytes[2] > LENGTH_MAX >> 8) || (len > 3 && bytes[3] & 3))
+	if ((len > 2 && bytes[2] > LENGTH_MAX >> 8) || (len > 3 && bytes[3] % unit != 0))
 		return VERDICT_NO;
 	return len < 4 ? VERDICT_MORE : VERDICT_YES;
+}
+
+static enum verdict stream_match(const uint8_t *bytes, size_t len)
+{
+	enum verdict verdict = header_match(bytes, len, 4);
+
+	return verdict == VERDICT_YES ? look_literal(bytes + 4, len - 4, "\x21\x12\xa4\x42", 4) : verdict;
+}
+
+static enum verdict frame_match(const uint8_t *bytes, size_t len)
+{
+	if (len > 0 && bytes[0] > FRAME_LEN_MAX >> 8)
+		return VERDICT_NO;
+	if (len < FRAME_HEADER_LEN)
+		return VERDICT_MORE;
+	uint32_t frame_len = look_be16(bytes);
+	bytes += FRAME_HEADER_LEN;
+	len -= FRAME_HEADER_LEN;
+	if (frame_len < HEADER_LEN)
+		return VERDICT_NO;
+	if (len >= 4 && look_be16(bytes + 2) != frame_len - HEADER_LEN)
+		return VERDICT_NO;
+	return stream_match(bytes, len);
 }
 
 enum verdict probe_stun(const struct evidence *evidence, struct findings *findings)
 {
 	size_t len = evidence_len(evidence);
 
-	enum verdict verdict = header_match(evidence->bytes, len);
-	return verdict == VERDICT_YES ? look_literal(evidence->bytes + 4, len - 4, "\x21\x12\xa4\x42", 4) : verdict;
+	enum verdict verdict = stream_match(evidence->bytes, len);
+	return verdict == VERDICT_NO ? frame_match(evidence->bytes, len) : verdict;
 }
 
 /* The attributes of a message without the cookie: do they prove what it is? */
@@ -71,9 +99,12 @@ enum verdict probe_stun_datagram(const struct evidence *evidence, struct finding
 	size_t len = evidence_len(evidence);
 	const uint8_t *bytes = evidence->bytes;
 
-	if (len < HEADER_LEN || header_match(bytes, len) != VERDICT_YES || look_be16(bytes + 2) != len - HEADER_LEN)
+	if (len < HEADER_LEN || header_match(bytes, len, 1) != VERDICT_YES ||
+		look_be16(bytes + 2) != len - HEADER_LEN)
 		return VERDICT_NO;
 	if (look_be32(bytes + 4) == COOKIE)
 		return VERDICT_YES;
-	return old_attributes_prove(bytes + HEADER_LEN, bytes + len) ? VERDICT_YES : VERDICT_NO;
+	return header_match(bytes, len, 4) == VERDICT_YES && old_attributes_prove(bytes + HEADER_LEN, bytes + len)
+		? VERDICT_YES
+		: VERDICT_NO;
 }
