@@ -1,5 +1,6 @@
 /* usher check: compile the configuration, say everything that is wrong with it, print the routing table. */
 #include "command.h"
+#include "places.h"
 #include "policy.h"
 #include "privileges.h"
 #include <stdio.h>
@@ -27,10 +28,12 @@ int command_check(int argc, char **argv)
 	if (error == 0) {
 		policy_print(policy, stdout);
 		privileges_print(policy, stdout);
+		places_check(policy, &complaints);
 	}
 	fflush(stdout);
 	complaints_print(&complaints, stderr);
+	int status = error < 0 || complaints.errors ? 2 : 0;
 	complaints_fini(&complaints);
 	policy_free(policy);
-	return error < 0 ? 2 : 0;
+	return status;
 }

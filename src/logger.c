@@ -5,6 +5,7 @@
 #include "logger.h"
 #include "failure.h"
 #include "fd.h"
+#include "file.h"
 #include "ipc.h"
 #include "log.h"
 #include "outlet.h"
@@ -120,14 +121,14 @@ static void __attribute__((noreturn)) logger_main(const struct logger *logger, i
 	_exit(start.error == 0 && error == 0 ? 0 : 1);
 }
 
-/* The descriptor of the file, or -errno. O_NONBLOCK only so that a FIFO without a reader is an error and not
- * a wait. */
+/* The descriptor of the file, or -errno. What is written to it may wait. */
 static int open_log_file(const char *file)
 {
-	int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0640);
+	int fd = file_append(file, 0640);
 	if (fd < 0)
-		return -errno;
-	int result = fd_set_nonblocking(fd, false);
+		return fd;
+	int result =
+		file_descriptor(file) < 0 ? fd_set_nonblocking(fd, false) : 0; /* others write to that one as well */
 	if (result == 0)
 		return fd;
 	fd_close(fd);

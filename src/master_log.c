@@ -2,6 +2,7 @@
  * when it dies and replaced when a reload sends the log elsewhere. Waits for it only at the end, and not for long. */
 #include "failure.h"
 #include "fd.h"
+#include "file.h"
 #include "master_parts.h"
 #include <poll.h>
 #include <signal.h>
@@ -32,11 +33,23 @@ void master_say(const struct master *master, const char *format, ...)
 	va_end(arguments);
 }
 
-/* In the background, and where the client is on descriptor 2, stderr is no place for a log. */
+/* In the background, and where the client is on it, a standard stream is no place for a log. */
+static bool is_unheard(const struct master *master, const struct policy *policy)
+{
+	int stream = policy->log_sink == SINK_STDERR ? STDERR_FILENO
+		: policy->log_sink == SINK_FILE      ? file_descriptor(policy->log_file)
+						     : -1;
+
+	if (stream < 0 || stream > STDERR_FILENO)
+		return false;
+	return master->options->daemon ||
+		(stream == STDERR_FILENO ? master->stderr_is_client : master->options->inetd);
+}
+
 static int master_start_logger(const struct master *master, const struct policy *policy, struct logger *ret)
 {
-	bool unheard = master->options->daemon || master->stderr_is_client;
-	enum log_sink sink = unheard && policy->log_sink == SINK_STDERR ? SINK_SYSLOG : policy->log_sink;
+	enum log_sink sink = is_unheard(master, policy) ? SINK_SYSLOG : policy->log_sink;
+
 	return logger_start(
 		ret, sink, policy->log_file, &policy->log, policy->uid, policy->gid, policy->drop_identity);
 }

@@ -6,6 +6,7 @@
  * Refuses nothing and fails nothing: a capability that is missing shows where it is needed. Owns nothing. */
 #include "privileges.h"
 #include "log.h"
+#include "file.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -80,7 +81,7 @@ static void need_for_ports(struct reasons *reasons, const struct policy *policy)
 /* A path that somebody else's rights may stand in the way of; NULL: none. */
 static const char *path_of_others(const struct policy *policy)
 {
-	if (policy->log_sink == SINK_FILE)
+	if (policy->log_sink == SINK_FILE && file_descriptor(policy->log_file) < 0)
 		return policy->log_file;
 	if (policy->pid_file)
 		return policy->pid_file;

@@ -4,6 +4,8 @@
 #include "fd.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -36,6 +38,93 @@ int file_open(const char *path)
 	fd_close(fd);
 	return error;
 }
+
+/* ---- appending --------------------------------------------------------------------------------------------------------- */
+
+#define LINKS_MAX 8
+
+/* By name: without /proc there is no link that would say it. */
+static int descriptor_named(const char *path)
+{
+	static const char *const streams[] = { "/dev/stdin", "/dev/stdout", "/dev/stderr" };
+	static const char *const folders[] = { "/dev/fd/", "/proc/self/fd/" };
+
+	for (int i = 0; i < 3; i++)
+		if (strcmp(path, streams[i]) == 0)
+			return i;
+	for (size_t i = 0; i < 2; i++) {
+		const char *number = path + strlen(folders[i]);
+		if (strncmp(path, folders[i], strlen(folders[i])) == 0 && *number &&
+			strspn(number, "0123456789") == strlen(number) && strlen(number) < 8)
+			return atoi(number);
+	}
+	return -1;
+}
+
+/* One link further: 0, -errno, or -ENOLINK: it is none. What it says is read from the link itself, which stays what it was looked at
+ * as, whatever takes its place. */
+static int follow(char path[PATH_MAX])
+{
+	char target[PATH_MAX];
+	struct stat status;
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), error = 0;
+
+	if (fd < 0)
+		return -errno;
+	ssize_t len = -1;
+	if (fstat(fd, &status) < 0)
+		error = -errno;
+	else if (!S_ISLNK(status.st_mode))
+		error = -ENOLINK;
+	else if (status.st_uid != 0 && status.st_uid != geteuid())
+		error = -ELOOP;
+	else if ((len = readlinkat(fd, "", target, sizeof(target) - 1)) < 0)
+		error = -errno;
+	fd_close(fd);
+	if (error < 0)
+		return error;
+	target[len] = '\0';
+	char *name = target[0] == '/' ? path : strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+	if ((size_t)snprintf(name, PATH_MAX - (size_t)(name - path), "%s", target) >=
+		PATH_MAX - (size_t)(name - path))
+		return -ENAMETOOLONG;
+	return 0;
+}
+
+int file_follow(const char *path, char ret[PATH_MAX])
+{
+	int error = (size_t)snprintf(ret, PATH_MAX, "%s", path) >= PATH_MAX ? -ENAMETOOLONG : 0;
+
+	for (int i = 0; error == 0; i++) {
+		if (descriptor_named(ret) >= 0)
+			return 0;
+		error = i < LINKS_MAX ? follow(ret) : -ELOOP;
+	}
+	return error == -ENOLINK ? 0 : error;
+}
+
+int file_descriptor(const char *path)
+{
+	char place[PATH_MAX];
+
+	return file_follow(path, place) == 0 ? descriptor_named(place) : -1;
+}
+
+int file_append(const char *path, mode_t mode)
+{
+	char place[PATH_MAX];
+	int error = file_follow(path, place);
+
+	if (error < 0 && error != -ENOENT)
+		return error;
+	int number = descriptor_named(place);
+	int fd = number >= 0
+		? fcntl(number, F_DUPFD_CLOEXEC, 3)
+		: open(place, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, mode);
+	return fd < 0 ? -errno : fd;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------------------------- */
 
 /* Up to `most` bytes and one more, which tells that there are more. */
 static int read_all(int fd, size_t most, char **ret_text, size_t *ret_len)

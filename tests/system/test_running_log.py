@@ -249,13 +249,11 @@ def test_sigusr1_without_a_log_file_does_no_harm(usher, echo):
     one.wait_connections(1)
 
 
-@pytest.mark.parametrize("kind", ["directory", "symlink", "missing directory", "fifo"])
+@pytest.mark.parametrize("kind", ["directory", "missing directory", "fifo"])
 def test_a_log_file_that_cannot_be(usher, echo, place, kind):
     path = place / "log"
     if kind == "directory":
         path.mkdir()
-    elif kind == "symlink":
-        path.symlink_to(place / "elsewhere")
     elif kind == "fifo":
         os.mkfifo(path)
     else:
@@ -263,7 +261,6 @@ def test_a_log_file_that_cannot_be(usher, echo, place, kind):
     one = file_log(usher, echo, path, serving=False, status=1)
     assert one.process.wait(slow(5)) == 1
     assert f"cannot log to {path}: " in one.output()
-    assert not (place / "elsewhere").exists()
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="a directory that only root may enter")

@@ -1,0 +1,103 @@
+"""Where the log may go besides a plain file: standard streams by their names in /dev, other descriptors, symbolic links."""
+
+import os
+import signal
+
+import pytest
+from harness import IS_ROOT, read_exactly, wait_until
+from peers import RELAY
+
+
+def one_connection(one):
+    with one.connect() as client:
+        client.sendall(b"go")
+        assert read_exactly(client, 2) == b"go"
+
+
+def logging_to(usher, echo, path, **options):
+    return usher(RELAY + 'log = { to = "{path}"; };', backend=echo.port4, path=path, **options)
+
+
+def redirected(redirections):
+    return lambda command: ["sh", "-c", f'exec "$@" {redirections}', "sh", *command]
+
+
+@pytest.mark.parametrize(
+    "path, stream",
+    [("/dev/stdout", "2>/dev/null >>"), ("/dev/stderr", ">/dev/null 2>>"), ("/dev/fd/7", ">/dev/null 2>&1 7>>"),
+     ("/proc/self/fd/1", "2>/dev/null >>")],
+)
+def test_the_log_goes_to_a_descriptor_that_the_path_names(usher, echo, place, path, stream):
+    """Over a reopening, a reload and an upgrade, too."""
+    written = place / "written"
+
+    def text():
+        return written.read_text() if written.exists() else ""
+
+    one = logging_to(usher, echo, path, wrapper=redirected(f"{stream}{written}"), serving=False)
+    wait_until(lambda: "serving: " in text(), 30, "usher to serve")
+    for number, act in enumerate((None, signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2), 1):
+        serving = text().count("serving: ")
+        if act:
+            one.send_signal(act)
+        if act in (signal.SIGHUP, signal.SIGUSR2):
+            wait_until(lambda: text().count("serving: ") > serving, 30, "usher to serve again")
+        one_connection(one)
+        wait_until(lambda: text().count(" connection id=") == number, 30, "its line in " + text())
+
+
+def test_the_log_goes_to_a_standard_stream_that_is_a_pipe(usher, echo, place):
+    reader, writer = os.pipe()
+    one = logging_to(usher, echo, "/dev/stdout",
+                     wrapper=redirected(f">/proc/{os.getpid()}/fd/{writer}"))
+    os.close(writer)
+    one_connection(one)
+    seen = b""
+    while b" connection id=1 " not in seen:
+        seen += os.read(reader, 65536)
+    one.stop()
+    os.close(reader)
+
+
+def test_a_link_to_a_standard_stream_is_followed(usher, echo, place):
+    """As in container images, whose /var/log/... leads to /dev/stdout."""
+    (place / "log").symlink_to("link")
+    (place / "link").symlink_to("/dev/stderr")
+    one = logging_to(usher, echo, place / "log")
+    one_connection(one)
+    one.wait_connections(1, 30)
+
+
+def test_a_link_to_another_folder_is_followed(usher, echo, place):
+    (place / "disk").mkdir()
+    (place / "log").symlink_to("disk/log")
+    one = logging_to(usher, echo, place / "log")
+    one_connection(one)
+    wait_until(lambda: "connection id=1" in (place / "disk/log").read_text(), 30, "its line")
+    (place / "disk/log").rename(place / "disk/old")
+    one.send_signal(signal.SIGUSR1)
+    wait_until((place / "disk/log").exists, 30, "the file to be made anew")
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root")
+def test_a_link_of_somebody_else_is_refused(usher, echo, place):
+    (place / "log").symlink_to(place / "elsewhere")
+    os.chown(place / "log", 65534, 65534, follow_symlinks=False)
+    one = logging_to(usher, echo, place / "log", serving=False, status=1)
+    wait_until(lambda: one.process.poll() is not None, 30, "usher to end")
+    assert f"cannot log to {place}/log: Too many levels of symbolic links" in one.output()
+    assert not (place / "elsewhere").exists()
+
+
+def test_links_in_a_circle_are_refused(usher, echo, place):
+    (place / "log").symlink_to("other")
+    (place / "other").symlink_to("log")
+    one = logging_to(usher, echo, place / "log", serving=False, status=1)
+    wait_until(lambda: one.process.poll() is not None, 30, "usher to end")
+    assert f"cannot log to {place}/log: Too many levels of symbolic links" in one.output()
+
+
+def test_a_descriptor_that_is_not_open_is_refused(usher, echo, place):
+    one = logging_to(usher, echo, "/dev/fd/77", serving=False, status=1)
+    wait_until(lambda: one.process.poll() is not None, 30, "usher to end")
+    assert "cannot log to /dev/fd/77: Bad file descriptor" in one.output()
