@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from harness import IS_ROOT, SOURCE, free_port, run_usher, slow
+from harness import IS_ROOT, free_port, run_usher, slow
 
 GOOD = """listen = [ "127.0.0.1:{port}" ];
 protocols = ( { name = "go"; string = "go"; } );
@@ -452,21 +452,6 @@ def test_ten_thousand_services_are_checked_quickly(judge):
     status, _, complaints = judge(f'listen = "127.0.0.1:40001";\nservices = (\n{broken}\n);')
     assert status == 2 and [line for line, _ in complaints] == [80, 102], complaints
     assert time.monotonic() - begin < slow(10)
-
-
-def test_the_examples_and_the_default_configuration_are_good():
-    """Their programs and users may be missing here; their words may not be wrong."""
-    files = [*sorted((SOURCE / "examples").glob("*.conf")), SOURCE / "etc/usher.conf"]
-    assert len(files) >= 5
-    for path in files:
-        done = run_usher("check", "-c", path)
-        rest = [
-            line
-            for line in done.stderr.splitlines()
-            if not re.search(r"program `.*':|not in PATH|unknown user|unknown group|warning:", line)
-        ]
-        assert not rest, (path, rest)
-        assert done.returncode == 0 or done.stderr, path
 
 
 def test_check_listens_nowhere_and_writes_nothing(place):
