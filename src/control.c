@@ -42,6 +42,7 @@ struct control {
 	void *context;
 	struct watch listener;
 	char *path; /* of the socket that is there; NULL: none */
+	struct socket_file file;
 	bool has_group;
 	gid_t gid;
 	int reserve;
@@ -383,8 +384,9 @@ static void control_serve(struct control *control, int fd)
 	loop_timer(control->loop, &client->patience, control->loop->now_us + CONTROL_PATIENCE_US);
 }
 
-const char *control_leave(const struct control *control, int *ret_fd, int *ret_client)
+const char *control_leave(const struct control *control, int *ret_fd, struct socket_file *ret_file, int *ret_client)
 {
+	*ret_file = control->file;
 	*ret_fd = control->path ? control->listener.fd : -1;
 	*ret_client = -1;
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
@@ -393,8 +395,9 @@ const char *control_leave(const struct control *control, int *ret_fd, int *ret_c
 	return control->path;
 }
 
-void control_adopt(struct control *control, const char *path, int fd, int client)
+void control_adopt(struct control *control, const char *path, int fd, const struct socket_file *file, int client)
 {
+	control->file = *file;
 	if (fd >= 0 && (control->path = strdup(path)) &&
 		loop_watch(control->loop, &control->listener, fd, EPOLLIN) < 0)
 		fd_close(fd);
@@ -433,32 +436,59 @@ static void control_ready(struct watch *watch, uint32_t events)
 
 /* ---- the socket ------------------------------------------------------------------------------------------------------------- */
 
+/* Whoever is in line has an answer yet. */
 static void control_close(struct control *control)
 {
-	if (control->path)
-		unlink(control->path);
+	if (!control->path)
+		return;
+	control_ready(&control->listener, EPOLLIN);
+	socket_file_remove(control->path, &control->file);
 	free(control->path);
 	control->path = NULL;
 	fd_close(loop_unwatch(control->loop, &control->listener));
 }
 
+/* In the place of the one before, which stays where this fails. */
+static int control_replace(struct control *control, const struct policy *policy)
+{
+	struct socket_file file;
+	char *path = strdup(policy->control);
+
+	int fd = path ? control_socket_open(policy, &file) : -ENOMEM;
+	if (fd < 0) {
+		free(path);
+		return fd;
+	}
+	control_close(control);
+	int error = loop_watch(control->loop, &control->listener, fd, EPOLLIN);
+	if (error < 0) {
+		socket_file_remove(path, &file);
+		fd_close(fd);
+		free(path);
+		return error;
+	}
+	control->path = path;
+	control->file = file;
+	return 0;
+}
+
 int control_listen(struct control *control, const struct policy *policy)
 {
+	int error = 0;
+
+	if (!policy->control)
+		control_close(control);
+	else if (control->path && strcmp(control->path, policy->control) == 0)
+		error = control_socket_admit(policy, &control->file);
+	else
+		error = -ESTALE;
+	if (error == -ESTALE)
+		error = control_replace(control, policy);
+	if (error < 0)
+		return error;
 	control->has_group = policy->control_has_group;
 	control->gid = policy->control_gid;
-	if (control->path && policy->control && strcmp(control->path, policy->control) == 0)
-		return control_socket_admit(policy);
-	control_close(control);
-	if (!policy->control)
-		return 0;
-	int fd = control_socket_open(policy);
-	if (fd < 0)
-		return fd;
-	control->path = strdup(policy->control);
-	int error = loop_watch(control->loop, &control->listener, fd, EPOLLIN);
-	if (error < 0)
-		fd_close(fd);
-	return error;
+	return 0;
 }
 
 int control_new(struct control **ret, struct loop *loop, const struct control_hooks *hooks, void *context)

@@ -7,6 +7,7 @@
 #include "loop.h"
 #include "message.h"
 #include "policy.h"
+#include "socket_file.h"
 #include <stdio.h>
 
 #define CONTROL_CLIENTS     16
@@ -54,17 +55,18 @@ struct control;
 int control_new(struct control **ret, struct loop *loop, const struct control_hooks *hooks, void *context);
 void control_free(struct control *control); /* accepts NULL */
 
-/* Listens where this policy says; again after each reload. 0 or -errno: -EADDRINUSE, another usher answers there. */
+/* Listens where this policy says; again after each reload, and also where somebody has removed the socket since. 0 or -errno:
+ * -EADDRINUSE, another process answers there; what was listened on before stays then. */
 int control_listen(struct control *control, const struct policy *policy);
 
 /* A worker has answered the report with this serial. */
 void control_reported(struct control *control, uint64_t serial, int error);
 
-/* For the image that follows this one: the socket's path (NULL: none) and descriptor, and a client that waits to hear of it
+/* For the image that follows this one: the socket's path (NULL: none), descriptor and file, and a client that waits to hear of it
  * (-1: none). They stay the control's. */
-const char *control_leave(const struct control *control, int *ret_fd, int *ret_client);
+const char *control_leave(const struct control *control, int *ret_fd, struct socket_file *ret_file, int *ret_client);
 /* In that image, before control_listen(). They are taken over. */
-void control_adopt(struct control *control, const char *path, int fd, int client);
+void control_adopt(struct control *control, const char *path, int fd, const struct socket_file *file, int client);
 void control_upgraded(struct control *control, const char *complaints); /* as control_reloaded() */
 
 /* The reload is over; `complaints` says what was wrong (lines), NULL: nothing, it serves. */

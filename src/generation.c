@@ -110,16 +110,12 @@ static void generation_resolver_died(struct generation *generation, int status)
 struct generation *generation_new(const struct generation *like)
 {
 	struct generation *generation = calloc(1, sizeof(*generation));
-	int *listening = calloc(like->policy->n_listeners, sizeof(*listening));
 
-	if (!generation || !listening) {
-		free(generation);
-		free(listening);
+	if (!generation) {
 		policy_free(like->policy);
 		return NULL;
 	}
 	*generation = *like;
-	generation->listening = listening;
 	return generation;
 }
 

@@ -10,6 +10,7 @@
 struct asks;
 struct child;
 struct generation;
+struct listening;
 struct message;
 struct program_table;
 struct shared;
@@ -24,7 +25,8 @@ struct generation {
 	struct shared *shared;
 	enum generation_state state;
 	struct policy *policy;
-	int *listening; /* an array of its own; the descriptors are borrowed from the master's sockets */
+	struct listening *listening; /* an array of its own; the descriptors are borrowed from the master's sockets */
+	size_t n_listening;
 	int log_fd;
 	int connection; /* inetd: taken over; -1: listen */
 	bool quiet;     /* descriptors 0, 1 and 2 are somebody else's */
@@ -58,7 +60,7 @@ struct generation {
 };
 
 /* One that is like this, where loop, shared, policy, log_fd, connection, context, ready and failed must be set; it takes the
- * policy over and has room for its listening sockets. NULL: no memory, and the policy is freed. */
+ * policy over. NULL: no memory, and the policy is freed. */
 struct generation *generation_new(const struct generation *like);
 
 /* Forks the workers, in state STARTING. 0 or -errno; free it either way. */

@@ -123,6 +123,7 @@ static int master_init(struct master *master, const struct master_options *optio
 		.connection = -1,
 		.deadline = { .fired = master_deadline },
 		.logger_restart = { .fired = master_restart_logger },
+		.control_again = { .fired = master_control_again },
 		.reload = { .run = master_reload_task },
 		.all_held = { .run = master_all_held },
 		.shared_fd = -1,
@@ -206,7 +207,7 @@ static int master_start(struct master *master, struct policy *policy)
 static void master_fini(struct master *master)
 {
 	upgrade_fini(&master->upgrade);
-	sockets_close_others(&master->sockets, NULL);
+	sockets_close_others(&master->sockets, NULL, 0);
 	while (master->all) {
 		struct generation *next = master->all->next;
 		generation_free(master->all);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CONTROL_AGAIN_US 1000000
+
 static void master_end_if_over(struct master *master)
 {
 	if (!master->all && (master->ending || !master->coming))
@@ -68,23 +70,27 @@ static void master_forget_coming(struct master *master)
 	if (master->next_logger.pipe_fd >= 0)
 		logger_close(&master->next_logger);
 	master->next_logger = NO_LOGGER;
-	if (master->serving)
-		sockets_close_others(&master->sockets, master->serving->policy);
+	sockets_forget_fresh(&master->sockets);
 }
 
 /* After a reload: it may have moved, or somebody may have removed it. */
 static void master_rewrite_pid_file(struct master *master, const struct policy *policy)
 {
-	const char *path = policy->pid_file;
+	const char *path = master->options->inetd ? NULL : policy->pid_file;
+	bool has_moved = master->pid_file && (!path || strcmp(master->pid_file, path) != 0);
 	long holder;
 
-	if (master->pid_file && (!path || strcmp(master->pid_file, path) != 0))
+	char *copy = path ? strdup(path) : NULL;
+	int error = path && !copy ? -ENOMEM : path ? pidfile_write(path, &holder) : 0;
+	if (error < 0) { /* the one before stays */
+		log_error("cannot write the pid file %s: %s", path, strerrordesc_np(-error));
+		free(copy);
+		return;
+	}
+	if (has_moved)
 		pidfile_remove(master->pid_file);
 	free(master->pid_file);
-	master->pid_file = path && !master->options->inetd ? strdup(path) : NULL;
-	int error = master->pid_file ? pidfile_write(path, &holder) : 0;
-	if (error < 0)
-		log_error("cannot write the pid file %s: %s", path, strerrordesc_np(-error));
+	master->pid_file = copy;
 }
 
 void master_reload_again(struct master *master)
@@ -94,15 +100,28 @@ void master_reload_again(struct master *master)
 	master->reload_again = false;
 }
 
-/* Without it usher serves all the same. */
+/* Without it usher serves all the same, and tries again: an usher that drains beside this one has it until it ends. */
 static void master_control_listen(struct master *master, const struct policy *policy)
 {
 	int error = master->options->inetd ? 0 : control_listen(master->control, policy);
 
-	if (error == -EADDRINUSE)
+	if (error == 0 && master->control_missing)
+		log_notice("control socket %s: served now", policy->control);
+	else if (error == -EADDRINUSE && !master->control_missing)
 		log_error("control socket %s: another usher answers there", policy->control);
-	else if (error < 0)
+	else if (error < 0 && !master->control_missing)
 		log_error("control socket %s: %s", policy->control, strerrordesc_np(-error));
+	master->control_missing = error < 0;
+	if (error < 0)
+		loop_timer(&master->loop, &master->control_again, master->loop.now_us + CONTROL_AGAIN_US);
+}
+
+void master_control_again(struct timer *timer)
+{
+	struct master *master = container_of(timer, struct master, control_again);
+
+	if (master->serving && !master->ending)
+		master_control_listen(master, master->serving->policy);
 }
 
 static void master_reported(struct generation *generation, uint64_t serial, int error)
@@ -139,10 +158,11 @@ static void master_generation_ready(struct generation *generation)
 			generation_migrate(old, generation);
 	master_sweep(master);
 	if (!master->options->inetd)
-		sockets_close_others(&master->sockets, generation->policy);
+		sockets_close_others(&master->sockets, generation->listening, generation->n_listening);
 	if (before)
 		master_rewrite_pid_file(master, generation->policy);
 	transparent_check(generation->policy);
+	master->control_missing = false; /* to be told of this policy's */
 	master_control_listen(master, generation->policy);
 	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
 		generation->policy->n_listeners, generation->policy->n_services);
@@ -229,7 +249,8 @@ int master_start_generation(struct master *master, struct policy *policy)
 	int error = generation ? 0 : -ENOMEM;
 
 	if (error == 0 && !master->options->inetd)
-		error = sockets_open(&master->sockets, policy, generation->listening, master_complain, master);
+		error = sockets_open(&master->sockets, policy, &generation->listening, &generation->n_listening,
+			master_complain, master);
 	if (error == 0 && !master->serving)
 		sockets_set_options(&master->sockets, policy); /* those that were handed over */
 	if (error < 0) {

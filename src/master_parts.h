@@ -44,10 +44,11 @@ struct master {
 
 	int ready_fd; /* of the process that started a daemon */
 	char *pid_file;
-	bool ending;  /* drains or stops */
-	bool stopped; /* told to end now */
-	bool left;    /* without its workers */
-	struct timer deadline, logger_restart;
+	bool control_missing; /* and told so */
+	bool ending;          /* drains or stops */
+	bool stopped;         /* told to end now */
+	bool left;            /* without its workers */
+	struct timer deadline, logger_restart, control_again;
 	int status; /* to exit with */
 };
 
@@ -101,6 +102,9 @@ int master_start_generation(struct master *master, struct policy *policy);
 
 /* Lets go of generations of which no process is left, and ends the loop where none is needed any more. */
 void master_sweep(struct master *master);
+
+/* The control socket, which another process had: once more. */
+void master_control_again(struct timer *timer);
 
 /* A reload that was asked for in between. */
 void master_reload_again(struct master *master);

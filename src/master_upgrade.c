@@ -79,16 +79,14 @@ static int master_describe(void *context, struct takeover *ret)
 		.counters_fd = master->counters_fd,
 		.resolver = master->serving->resolver,
 	};
-	const char *path = control_leave(master->control, &ret->control_fd, &ret->control_client);
+	const char *path = control_leave(master->control, &ret->control_fd, &ret->control_file, &ret->control_client);
 	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path ? path : "");
 	ret->sockets = calloc(master->sockets.count + 1, sizeof(*ret->sockets));
 	ret->programs = calloc(program_table_count(master->programs) + 1, sizeof(*ret->programs));
 	if (!ret->sockets || !ret->programs)
 		return -ENOMEM;
-	for (size_t i = 0; i < master->sockets.count; i++) {
-		const struct socket_held *held = &master->sockets.list[i];
-		ret->sockets[ret->n_sockets++] = (struct takeover_socket){ held->address, held->fd, held->handed };
-	}
+	for (size_t i = 0; i < master->sockets.count; i++)
+		ret->sockets[ret->n_sockets++] = master->sockets.list[i];
 	program_table_each(master->programs, describe_program, ret);
 	return master_describe_generations(master, ret);
 }
@@ -193,13 +191,13 @@ int master_take_over(struct master *master)
 
 	master->since = (time_t)takeover->since;
 	for (size_t i = 0; error == 0 && i < takeover->n_sockets; i++)
-		error = sockets_take(&master->sockets, &takeover->sockets[i].address, takeover->sockets[i].fd,
-			takeover->sockets[i].handed);
+		error = sockets_take(&master->sockets, &takeover->sockets[i]);
 	for (size_t i = 0; error == 0 && i < takeover->n_programs; i++)
 		error = program_table_restore(master->programs, takeover->programs[i].pid,
 			takeover->programs[i].service, takeover->programs[i].source,
 			takeover->programs[i].started_us);
-	control_adopt(master->control, takeover->control_path, takeover->control_fd, takeover->control_client);
+	control_adopt(master->control, takeover->control_path, takeover->control_fd, &takeover->control_file,
+		takeover->control_client);
 	for (size_t i = 0; i < takeover->n_workers; i++)
 		last = takeover->workers[i].generation > last ? takeover->workers[i].generation : last;
 	for (unsigned number = 0; error == 0 && number <= last; number++)

@@ -3,12 +3,12 @@
 #include "dial.h"
 #include "fd.h"
 #include "holder.h"
+#include "log.h"
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #ifdef HAVE_LIBSYSTEMD
 #include <systemd/sd-daemon.h>
@@ -16,13 +16,13 @@
 
 #define DEFER_S 1 /* the least that the kernel knows: then it asks the client once more, and lets it in */
 
-int sockets_take(struct sockets *sockets, const struct address *address, int fd, bool handed)
+int sockets_take(struct sockets *sockets, const struct socket_held *held)
 {
 	struct socket_held *list = reallocarray(sockets->list, sockets->count + 1, sizeof(*list));
 	if (!list)
 		return -ENOMEM;
 	sockets->list = list;
-	list[sockets->count++] = (struct socket_held){ .address = *address, .fd = fd, .handed = handed };
+	list[sockets->count++] = *held;
 	return 0;
 }
 
@@ -38,7 +38,8 @@ int sockets_adopt(struct sockets *sockets)
 			continue;
 		int error = fd_set_nonblocking(fd, true);
 		if (error == 0)
-			error = sockets_take(sockets, &address, fd, true);
+			error = sockets_take(
+				sockets, &(struct socket_held){ .address = address, .fd = fd, .handed = true });
 		if (error < 0)
 			return error;
 	}
@@ -46,29 +47,18 @@ int sockets_adopt(struct sockets *sockets)
 	return 0;
 }
 
-/* A socket file without a listener behind it is left over from a process that died. */
-static void remove_stale(const struct address *address)
+/* With a path that ends with a NUL, for it comes from a configuration. */
+static bool is_our_file(const struct socket_held *held)
 {
-	struct stat status;
-	if (lstat(address->un.sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
-		return;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, &address->sa, address->len) < 0 && errno == ECONNREFUSED)
-		unlink(address->un.sun_path);
-	fd_close(fd);
+	return !held->handed && held->address.sa.sa_family == AF_UNIX;
 }
 
-static int socket_bind(int fd, const struct listener_policy *listener)
+static int socket_bind(struct socket_held *held, const struct listener_policy *listener)
 {
-	const struct address *address = &listener->address;
+	const struct address *address = &held->address;
 	if (address->sa.sa_family != AF_UNIX)
-		return bind(fd, &address->sa, address->len) < 0 ? -errno : 0;
-
-	remove_stale(address);
-	mode_t before = umask(~listener->mode & 0777); /* bind() makes the file: with the right mode from its birth */
-	int error = bind(fd, &address->sa, address->len) < 0 ? -errno : 0;
-	umask(before);
-	return error;
+		return bind(held->fd, &address->sa, address->len) < 0 ? -errno : 0;
+	return socket_file_bind(held->fd, address->un.sun_path, listener->mode, NULL, &held->file);
 }
 
 /* Those of a new socket. */
@@ -105,7 +95,14 @@ static void socket_set_options(
 		fd_set_option(fd, IPPROTO_IP, IP_FREEBIND, 1); /* of IPv6 too */
 }
 
-static int socket_open(const struct policy *policy, const struct listener_policy *listener)
+static void socket_let_go(struct socket_held *held)
+{
+	if (is_our_file(held))
+		socket_file_remove(held->address.un.sun_path, &held->file);
+	held->fd = fd_close(held->fd);
+}
+
+static int socket_open(const struct policy *policy, const struct listener_policy *listener, struct socket_held *ret)
 {
 	sa_family_t family = listener->address.sa.sa_family;
 	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -113,20 +110,19 @@ static int socket_open(const struct policy *policy, const struct listener_policy
 		return -errno;
 
 	int error = 0;
+	*ret = (struct socket_held){ .address = listener->address, .fd = fd, .fresh = true };
 	if (family != AF_UNIX)
 		error = fd_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (error == 0 && family == AF_INET6)
 		error = fd_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	socket_set_options(fd, policy, listener, true);
 	if (error == 0)
-		error = socket_bind(fd, listener);
+		error = socket_bind(ret, listener);
 	if (error == 0 && listen(fd, INT32_MAX) < 0) /* the kernel cuts it down to net.core.somaxconn */
 		error = -errno;
-	if (error < 0) {
-		fd_close(fd);
-		return error;
-	}
-	return fd;
+	if (error < 0)
+		socket_let_go(ret);
+	return error;
 }
 
 static void complain_of_bind(const struct policy *policy, const struct listener_policy *listener, int error,
@@ -144,73 +140,127 @@ static void complain_of_bind(const struct policy *policy, const struct listener_
 	complain(context, message);
 }
 
-static struct socket_held *sockets_find(const struct sockets *sockets, const struct address *address)
+/* Is the socket still what its address names? */
+static bool socket_stands(const struct socket_held *held)
 {
+	return !is_our_file(held) || socket_file_stands(held->address.un.sun_path, &held->file);
+}
+
+void sockets_forget_fresh(struct sockets *sockets)
+{
+	size_t kept = 0;
+
 	for (size_t i = 0; i < sockets->count; i++)
-		if (address_equal(&sockets->list[i].address, address))
-			return &sockets->list[i];
-	return NULL;
+		if (sockets->list[i].fresh)
+			socket_let_go(&sockets->list[i]);
+		else
+			sockets->list[kept++] = sockets->list[i];
+	sockets->count = kept;
 }
 
-static void socket_let_go(struct socket_held *held)
-{
-	if (!held->handed && held->address.sa.sa_family == AF_UNIX)
-		unlink(held->address.un.sun_path);
-	held->fd = fd_close(held->fd);
-}
-
-int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_fds,
+static int sockets_bind_missing(struct sockets *sockets, const struct policy *policy,
 	void (*complain)(void *context, const char *message), void *context)
 {
 	size_t before = sockets->count;
 
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		const struct listener_policy *listener = &policy->listeners[i];
-		const struct socket_held *held = sockets_find(sockets, &listener->address);
-		if (held) {
-			ret_fds[i] = held->fd;
+		struct socket_held fresh;
+		bool held = false;
+		for (size_t k = 0; k < before && !held; k++)
+			held = address_equal(&sockets->list[k].address, &listener->address) &&
+				socket_stands(&sockets->list[k]);
+		if (held)
 			continue;
-		}
-		int fd = socket_open(policy, listener);
-		int error = fd < 0 ? fd : sockets_take(sockets, &listener->address, fd, false);
+		int error = socket_open(policy, listener, &fresh);
+		if (error == 0 && (error = sockets_take(sockets, &fresh)) < 0)
+			socket_let_go(&fresh);
 		if (error < 0) {
 			complain_of_bind(policy, listener, error, complain, context);
-			while (sockets->count > before)
-				socket_let_go(&sockets->list[--sockets->count]);
+			sockets_forget_fresh(sockets);
 			return error;
 		}
-		ret_fds[i] = fd;
 	}
 	return 0;
+}
+
+/* Those that are held for the policy. */
+static int sockets_list(
+	const struct sockets *sockets, const struct policy *policy, struct listening **ret_list, size_t *ret_count)
+{
+	struct listening *list = calloc(sockets->count + 1, sizeof(*list));
+	size_t n = 0;
+
+	if (!list)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < policy->n_listeners; i++)
+		for (size_t k = 0; k < sockets->count; k++)
+			if (address_equal(&sockets->list[k].address, &policy->listeners[i].address) &&
+				socket_stands(&sockets->list[k]))
+				list[n++] = (struct listening){ sockets->list[k].fd, i };
+	*ret_list = list;
+	*ret_count = n;
+	return 0;
+}
+
+int sockets_open(struct sockets *sockets, const struct policy *policy, struct listening **ret_list, size_t *ret_count,
+	void (*complain)(void *context, const char *message), void *context)
+{
+	int error = sockets_bind_missing(sockets, policy, complain, context);
+	return error < 0 ? error : sockets_list(sockets, policy, ret_list, ret_count);
 }
 
 void sockets_set_options(const struct sockets *sockets, const struct policy *policy)
 {
 	for (size_t i = 0; i < policy->n_listeners; i++) {
-		const struct socket_held *held = sockets_find(sockets, &policy->listeners[i].address);
-		if (held)
-			socket_set_options(held->fd, policy, &policy->listeners[i], false);
+		const struct listener_policy *listener = &policy->listeners[i];
+		for (size_t k = 0; k < sockets->count; k++) {
+			const struct socket_held *held = &sockets->list[k];
+			if (!address_equal(&held->address, &listener->address))
+				continue;
+			socket_set_options(held->fd, policy, listener, false);
+			if (!is_our_file(held))
+				continue;
+			int error = socket_file_admit(held->address.un.sun_path, &held->file, listener->mode, NULL);
+			if (error < 0 && error != -ESTALE)
+				log_error("%s: cannot have the mode %04o: %s", listener->text,
+					(unsigned)listener->mode, strerrordesc_np(-error));
+		}
 	}
 }
 
-static bool policy_names(const struct policy *policy, const struct address *address)
+/* To those who have it besides us it is no listening socket any more. */
+static void socket_shut_down(const struct socket_held *held)
 {
-	for (size_t i = 0; policy && i < policy->n_listeners; i++)
-		if (address_equal(&policy->listeners[i].address, address))
+	char text[ADDRESS_TEXT_MAX];
+
+	log_warning("the socket that was handed over for %s is closed: no listener has this address",
+		address_format(&held->address, text));
+	shutdown(held->fd, SHUT_RD);
+}
+
+static bool is_listed(const struct listening *list, size_t count, int fd)
+{
+	for (size_t i = 0; i < count; i++)
+		if (list[i].fd == fd)
 			return true;
 	return false;
 }
 
-void sockets_close_others(struct sockets *sockets, const struct policy *policy)
+void sockets_close_others(struct sockets *sockets, const struct listening *list, size_t count)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < sockets->count; i++) {
 		struct socket_held *held = &sockets->list[i];
-		if (policy_names(policy, &held->address))
-			sockets->list[kept++] = *held;
-		else
-			socket_let_go(held);
+		if (is_listed(list, count, held->fd)) {
+			sockets->list[kept] = *held;
+			sockets->list[kept++].fresh = false;
+			continue;
+		}
+		if (list && held->handed)
+			socket_shut_down(held);
+		socket_let_go(held);
 	}
 	sockets->count = kept;
 	if (kept == 0) {

@@ -2,13 +2,17 @@
 #pragma once
 #include "address.h"
 #include "policy.h"
+#include "socket_file.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct socket_held {
 	struct address address;
 	int fd;
-	bool handed; /* by systemd: never unlinked */
+	bool handed;             /* by systemd: its file is not ours, and systemd has it open as well */
+	bool fresh;              /* bound for a policy that is not in force yet */
+	struct socket_file file; /* of a UNIX socket that we bound */
 };
 
 struct sockets {
@@ -16,20 +20,32 @@ struct sockets {
 	size_t count;
 };
 
+/* One that a policy listens on. Several may be of one listener: as many as were handed over with its address. */
+struct listening {
+	int fd;
+	uint32_t listener;
+};
+
 /* Takes the descriptors that systemd handed over (sd_listen_fds(3)). 0 or -errno. */
 int sockets_adopt(struct sockets *sockets);
 
 /* One that the image before this one held. 0 or -errno. */
-int sockets_take(struct sockets *sockets, const struct address *address, int fd, bool handed);
+int sockets_take(struct sockets *sockets, const struct socket_held *held);
 
-/* The socket of every listener of the policy, in `ret_fds`: held already, or bound now. 0, or -errno after a message to
- * `complain` that says which address, why, and who holds it if that can be known; nothing new is held then. */
-int sockets_open(struct sockets *sockets, const struct policy *policy, int *ret_fds,
+/* The sockets of all listeners of the policy, *ret_list the caller's to free: held already, or bound now; bound again where somebody
+ * has removed or replaced the file of a UNIX socket. 0, or -errno after a message to `complain` that says which address, why, and
+ * who holds it if that can be known; nothing new is held then. */
+int sockets_open(struct sockets *sockets, const struct policy *policy, struct listening **ret_list, size_t *ret_count,
 	void (*complain)(void *context, const char *message), void *context);
+
+/* The policy for which it opened some does not come: those are closed. */
+void sockets_forget_fresh(struct sockets *sockets);
 
 /* What the policy wants of its sockets, for when it is in force: of one that stays another may have been in force until now. New ones
  * have it from sockets_open(). */
 void sockets_set_options(const struct sockets *sockets, const struct policy *policy);
 
-/* Closes those that the policy does not name; with NULL all. UNIX sockets that we bound are unlinked. */
-void sockets_close_others(struct sockets *sockets, const struct policy *policy);
+/* Closes those that are not in the list: where a policy serves these alone. With NULL all, at the end. Files of UNIX sockets that we bound
+ * are removed. A socket that was handed over and that nobody serves would take clients for ever, since systemd has it as well: where
+ * others are served it is shut down, with a warning. */
+void sockets_close_others(struct sockets *sockets, const struct listening *list, size_t count);

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 1
+#define TAKEOVER_FORMAT 2
 
 static void format_write(char *to, size_t size)
 {
@@ -40,10 +40,12 @@ static json_t *sockets_write(const struct takeover *takeover)
 	char address[2 * sizeof(struct address) + 1];
 
 	for (size_t i = 0; i < takeover->n_sockets; i++) {
-		const struct takeover_socket *one = &takeover->sockets[i];
+		const struct socket_held *one = &takeover->sockets[i];
 		hex_write(address, &one->address, sizeof(one->address));
 		json_array_append_new(list,
-			json_pack("{s:s, s:i, s:b}", "address", address, "fd", one->fd, "handed", (int)one->handed));
+			json_pack("{s:s, s:i, s:b, s:I, s:I}", "address", address, "fd", one->fd, "handed",
+				(int)one->handed, "device", (json_int_t)one->file.device, "inode",
+				(json_int_t)one->file.inode));
 	}
 	return list;
 }
@@ -92,12 +94,14 @@ int takeover_write(const struct takeover *takeover)
 	char format[256];
 
 	format_write(format, sizeof(format));
-	json_t *root = json_pack("{s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:o, s:o, s:o, s:o}", "format",
-		format, "since", (json_int_t)takeover->since, "services", (json_int_t)takeover->services, "shared",
-		takeover->shared_fd, "limits", takeover->limits_fd, "counters", takeover->counters_fd, "resolver",
-		takeover->resolver, "control", takeover->control_fd, "client", takeover->control_client,
-		"control_path", takeover->control_path, "sockets", sockets_write(takeover), "workers",
-		workers_write(takeover), "children", children_write(takeover), "programs", programs_write(takeover));
+	json_t *root = json_pack("{s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o}",
+		"format", format, "since", (json_int_t)takeover->since, "services", (json_int_t)takeover->services,
+		"shared", takeover->shared_fd, "limits", takeover->limits_fd, "counters", takeover->counters_fd,
+		"resolver", takeover->resolver, "control", takeover->control_fd, "client", takeover->control_client,
+		"control_path", takeover->control_path, "control_device", (json_int_t)takeover->control_file.device,
+		"control_inode", (json_int_t)takeover->control_file.inode, "sockets", sockets_write(takeover),
+		"workers", workers_write(takeover), "children", children_write(takeover), "programs",
+		programs_write(takeover));
 	int fd = root ? memfd_create("usher-state", MFD_CLOEXEC) : -1;
 	int error = !root ? -ENOMEM : fd < 0 ? -errno : json_dumpfd(root, fd, JSON_COMPACT) < 0 ? -EIO : 0;
 
@@ -128,13 +132,16 @@ typedef int element_read(struct takeover *takeover, size_t at, json_t *element);
 
 static int socket_read(struct takeover *takeover, size_t at, json_t *element)
 {
-	struct takeover_socket *one = &takeover->sockets[at];
+	struct socket_held *one = &takeover->sockets[at];
 	const char *address;
+	json_int_t device, inode;
 	int handed;
 
-	if (json_unpack(element, "{s:s, s:i, s:b}", "address", &address, "fd", &one->fd, "handed", &handed) < 0)
+	if (json_unpack(element, "{s:s, s:i, s:b, s:I, s:I}", "address", &address, "fd", &one->fd, "handed", &handed,
+		    "device", &device, "inode", &inode) < 0)
 		return -EINVAL;
 	one->handed = handed;
+	one->file = (struct socket_file){ (uint64_t)device, (uint64_t)inode };
 	return hex_read(address, &one->address, sizeof(one->address));
 }
 
@@ -203,17 +210,18 @@ static int list_read(
 static int takeover_unpack(json_t *root, struct takeover *ret)
 {
 	json_t *sockets, *workers, *children, *programs;
-	json_int_t since, services;
+	json_int_t since, services, device, inode;
 	const char *path;
 
-	if (json_unpack(root, "{s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:o, s:o, s:o, s:o}", "since", &since,
-		    "services", &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters",
+	if (json_unpack(root, "{s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "since",
+		    &since, "services", &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters",
 		    &ret->counters_fd, "resolver", &ret->resolver, "control", &ret->control_fd, "client",
-		    &ret->control_client, "control_path", &path, "sockets", &sockets, "workers", &workers, "children",
-		    &children, "programs", &programs) < 0)
+		    &ret->control_client, "control_path", &path, "control_device", &device, "control_inode", &inode,
+		    "sockets", &sockets, "workers", &workers, "children", &children, "programs", &programs) < 0)
 		return -EINVAL;
 	ret->since = since;
 	ret->services = (uint64_t)services;
+	ret->control_file = (struct socket_file){ (uint64_t)device, (uint64_t)inode };
 	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path);
 	int error = list_read(ret, sockets, &ret->sockets, sizeof(*ret->sockets), &ret->n_sockets, socket_read);
 	if (error == 0)

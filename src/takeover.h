@@ -4,6 +4,7 @@
  * write is in it. Two builds that would not understand each other have another format, and one does not follow the other. */
 #pragma once
 #include "address.h"
+#include "sockets.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,12 +13,6 @@
 /* Where the next image finds it: a number. The trial has it on standard input. */
 #define TAKEOVER_VARIABLE "USHER_TAKES_OVER"
 #define TRIAL_VARIABLE    "USHER_TRIAL"
-
-struct takeover_socket {
-	struct address address;
-	int fd;
-	bool handed; /* as sockets.h has it */
-};
 
 struct takeover_child {
 	int pid;
@@ -47,7 +42,8 @@ struct takeover {
 	int resolver;                   /* a pid; 0: none */
 	int control_fd, control_client; /* -1: none */
 	char control_path[108];
-	struct takeover_socket *sockets;
+	struct socket_file control_file;
+	struct socket_held *sockets;
 	struct takeover_worker *workers;
 	struct takeover_child *children;
 	struct takeover_program *programs;

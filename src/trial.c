@@ -102,8 +102,6 @@ static int trial_serve(struct trial *trial, struct policy *policy)
 	});
 	if (!generation)
 		return -ENOMEM;
-	for (size_t i = 0; i < policy->n_listeners; i++)
-		generation->listening[i] = -1;
 	trial->generation = generation;
 	int error = generation_start(generation);
 	if (error == 0)

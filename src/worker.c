@@ -16,6 +16,7 @@
 #include "process.h"
 #include "receivers.h"
 #include "sandbox.h"
+#include "sockets.h"
 #include "undecided.h"
 #include <errno.h>
 #include <signal.h>
@@ -232,9 +233,8 @@ static void worker_set_signals(bool may_be_left)
 
 static int worker_close_others(const struct worker_start *start)
 {
-	const struct policy *policy = start->policy;
 	size_t n = 0;
-	int *keep = calloc(policy->n_listeners + 3, sizeof(*keep));
+	int *keep = calloc(start->n_listening + 3, sizeof(*keep));
 
 	if (!keep)
 		return -ENOMEM;
@@ -242,8 +242,8 @@ static int worker_close_others(const struct worker_start *start)
 	keep[n++] = start->log_fd;
 	if (start->connection >= 0)
 		keep[n++] = start->connection;
-	for (size_t i = 0; !start->is_trial && start->connection < 0 && i < policy->n_listeners; i++)
-		keep[n++] = start->listening[i];
+	for (size_t i = 0; i < start->n_listening; i++)
+		keep[n++] = start->listening[i].fd;
 	process_keep_only(keep, n);
 	free(keep);
 	return 0;
@@ -260,8 +260,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start)
 		.relay_pool = relay_pool_new(),
 		.findings = calloc(1, sizeof(*worker->findings)),
 		.peeked = malloc(EVIDENCE_MAX),
-		.listeners = calloc(
-			start->policy->n_listeners ? start->policy->n_listeners : 1, sizeof(*worker->listeners)),
+		.listeners = calloc(start->n_listening + 1, sizeof(*worker->listeners)),
 		.service_counters = calloc(start->policy->n_services + 1, sizeof(*worker->service_counters)),
 		.undecided = crowd_new(),
 	};
@@ -313,13 +312,14 @@ static int worker_bind_modules(struct worker *worker)
 
 static int worker_listen(struct worker *worker, const struct worker_start *start)
 {
-	for (size_t i = 0; i < start->policy->n_listeners; i++) {
+	for (size_t i = 0; i < start->n_listening; i++) {
+		const struct listening *listening = &start->listening[i];
 		struct listener *listener = &worker->listeners[i];
 		*listener = (struct listener){
 			.worker = worker,
-			.policy = &start->policy->listeners[i],
-			.number = i,
-			.fd = start->listening[i],
+			.policy = &start->policy->listeners[listening->listener],
+			.number = listening->listener,
+			.fd = listening->fd,
 		};
 		int error = listener_start(listener);
 		if (error < 0)
@@ -383,7 +383,7 @@ int worker_run(const struct worker_start *start)
 		error = process_drop_privileges(policy->drop_identity, policy->uid, policy->gid);
 	if (error == 0)
 		error = worker_bind_modules(&worker);
-	if (error == 0 && start->connection < 0 && !start->is_trial)
+	if (error == 0)
 		error = worker_listen(&worker, start);
 	if (error == 0)
 		error = sandbox_enter_worker(policy, &worker.shared->page->refused[worker.slot]);

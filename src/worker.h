@@ -29,10 +29,13 @@ struct shared {
 	struct counters *counters;
 };
 
+struct listening;
+
 struct worker_start {
 	const struct policy *policy;
-	const int *listening; /* one a listener of the policy */
-	int channel;          /* to the master */
+	const struct listening *listening;
+	size_t n_listening;
+	int channel; /* to the master */
 	int log_fd;
 	struct resolved *resolved; /* NULL: the policy has no names */
 	struct shared *shared;

@@ -150,6 +150,7 @@ static void __attribute__((noreturn)) worker_process_run(const struct worker_pro
 	_exit(worker_run(&(struct worker_start){
 		.policy = generation->policy,
 		.listening = generation->listening,
+		.n_listening = generation->n_listening,
 		.channel = channel,
 		.log_fd = generation->log_fd,
 		.resolved = generation->resolved,

@@ -1,6 +1,7 @@
-"""Starts a program as systemd's socket activation does: systemd_launcher.py ADDRESS... -- COMMAND...
+"""Starts a program as systemd's socket activation does: systemd_launcher.py [@PATH] ADDRESS... -- COMMAND...
 
-ADDRESS is host:port or the path of a UNIX socket; their listening sockets become descriptors 3 and up.
+ADDRESS is host:port or the path of a UNIX socket; their listening sockets become descriptors 3 and up. An address that is there twice
+has SO_REUSEPORT. Who listens on the UNIX socket at PATH gets the sockets as well, as systemd keeps them.
 """
 
 import os
@@ -8,8 +9,11 @@ import socket
 import sys
 
 separator = sys.argv.index("--")
+keeper, addresses = None, sys.argv[1:separator]
+if addresses and addresses[0].startswith("@"):
+    keeper = addresses.pop(0)[1:]
 sockets = []
-for address in sys.argv[1:separator]:
+for address in addresses:
     if address.startswith("/"):
         one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         one.bind(address)
@@ -20,10 +24,15 @@ for address in sys.argv[1:separator]:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if one.family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(addresses.count(address) > 1))
         one.bind((host, int(port)))
     one.listen(17)
     sockets.append(os.dup2(os.dup(one.fileno()), 100 + len(sockets)))
     one.close()
+if keeper:
+    with socket.socket(socket.AF_UNIX) as to:
+        to.connect(keeper)
+        socket.send_fds(to, [b"x"], sockets)
 for number, fd in enumerate(sockets):
     os.dup2(fd, 3 + number, inheritable=True)
 os.closerange(3 + len(sockets), 200)

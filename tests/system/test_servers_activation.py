@@ -1,6 +1,8 @@
 """Listening sockets that systemd opened (sd_listen_fds(3)), played by a launcher."""
 
+import os
 import pathlib
+import socket
 import sys
 
 import pytest
@@ -51,6 +53,70 @@ def test_a_handed_socket_that_no_listener_names_is_not_served(usher, echo, place
           wrapper=launched_with(f"127.0.0.1:{stray}", f"127.0.0.1:{port}"))
     assert says(("127.0.0.1", port))
     assert not accepts(("127.0.0.1", stray))
+
+
+class Keeper:
+    """Has the handed sockets as well, as systemd does."""
+
+    def __init__(self, place):
+        self.path = f"{place}/keeper"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen()
+        self.fds = []
+
+    def take(self):
+        with self.listener.accept()[0] as client:
+            _, self.fds, _, _ = socket.recv_fds(client, 1, 8)
+
+    def close(self):
+        self.listener.close()
+        for fd in self.fds:
+            os.close(fd)
+
+
+@pytest.fixture
+def keeper(place):
+    one = Keeper(place)
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("when", ["start", "reload"])
+def test_clients_of_a_handed_socket_that_nobody_serves_are_refused(usher, echo, place, keeper, when):
+    """It would take them for ever: systemd keeps it open."""
+    port, stray = free_port(), free_port()
+    config = CONFIG.replace("{port}", str(port))
+    both = config.replace("listen = [", f'listen = [ "127.0.0.1:{stray}",')
+    one = usher(config if when == "start" else both, place=place, echo=echo.tcp4,
+                wrapper=launched_with("@" + keeper.path, f"127.0.0.1:{stray}", f"127.0.0.1:{port}"))
+    keeper.take()
+    if when == "reload":
+        assert says(("127.0.0.1", stray))
+        one.reload(config)
+    (warning,) = one.wait_log("that was handed over for")
+    assert f"127.0.0.1:{stray}" in warning.text and warning.level == "warning"
+    with pytest.raises(ConnectionRefusedError):
+        connect(stray).close()
+    assert says(("127.0.0.1", port))
+    if when == "reload":
+        one.reload(both)
+        assert says(("127.0.0.1", stray)), "bound by usher itself now"
+    one.stop()
+    connect(port).close()  # it is systemd's, and goes on
+
+
+def test_two_handed_sockets_of_one_address_are_both_served(usher, echo, place, keeper):
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    one = usher(CONFIG.replace("{port}", str(port)), place=place, echo=echo.tcp4,
+                wrapper=launched_with("@" + keeper.path, address, address))
+    keeper.take()
+    assert count_listening(port) == 2
+    assert all(says(("127.0.0.1", port)) for _ in range(40))
+    one.reload()
+    assert count_listening(port) == 2
+    assert all(says(("127.0.0.1", port)) for _ in range(40))
 
 
 def test_programs_do_not_inherit_the_notice_or_the_sockets(usher, place):
