@@ -179,7 +179,7 @@ def test_unix_listeners_and_the_new_configuration(copied, backend):
 def test_a_backend_that_has_a_name(copied, backend):
     """Its resolver is another after the upgrade, and the only one."""
     one = copied(SERVICES.replace("127.0.0.1:{backend}", "localhost:{backend}"))
-    (old,) = one.resolvers
+    (old,) = wait_until(lambda: one.resolvers, 5, "a resolver")
     succeed(one)
     wait_until(lambda: len(one.resolvers) == 1 and one.resolvers != [old], 5, "another resolver")
     pair(one, backend)
