@@ -3,7 +3,6 @@
  * Refuses what is no address, told with the line of the file where it stands in one. Everything is in the policy's
  * arena. */
 #include "address_list.h"
-#include "file.h"
 #include "text_file.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -59,7 +58,7 @@ static void list_file_read(struct list_reader *list, const struct setting *at, c
 		list->wrong = true;
 		return;
 	}
-	int error = file_read(path, TEXT_FILE_MAX, &text, &len);
+	int error = text_file_load(path, &text, &len);
 	if (error == 0) {
 		file_lines_read(list, path, text);
 	} else {

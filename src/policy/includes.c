@@ -83,7 +83,7 @@ static char *read_included(struct includes *includes, const char *name, size_t *
 	if (asprintf(&path, "%s%s%s", name[0] != '/' && includes->folder ? includes->folder : "",
 		    name[0] != '/' && includes->folder ? "/" : "", name) < 0)
 		abort();
-	*ret_error = file_read(path, TEXT_FILE_MAX, &text, ret_len);
+	*ret_error = text_file_load(path, &text, ret_len);
 	free(path);
 	return text;
 }

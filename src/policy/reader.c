@@ -5,6 +5,7 @@
 #include "reader.h"
 #include "includes.h"
 #include "index.h"
+#include "numbers.h"
 #include "scan.h"
 #include <libconfig.h>
 #include <stdlib.h>
@@ -158,13 +159,21 @@ struct reader *reader_new(const char *file, bool is_file, const char *text, size
 	reader->complaints = complaints;
 	config_init(&reader->config);
 
+	if (numbers_fault()) {
+		complaint_add(complaints, COMPLAINT_ERROR, file, 0,
+			"libconfig takes the number `%s' for another one: usher does not go with this version of it",
+			numbers_fault());
+		goto out;
+	}
 	scan_values(file, text, len, complaints);
 	if (memchr(text, 0, len))
 		goto out; /* what libconfig would see is not what is there */
 	reader->includes = includes_expand(file, folder, text, len, complaints);
 	if (!reader->includes)
 		goto out;
-	char *whole = includes_text(reader->includes, &whole_len), *straight = strdup(whole);
+	char *whole = includes_text(reader->includes, &whole_len);
+	scan_simplify(whole, whole_len);
+	char *straight = strdup(whole);
 	if (!straight)
 		abort();
 	scan_straighten(straight, whole_len);

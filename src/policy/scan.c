@@ -1,10 +1,9 @@
 /* Cuts configuration text into the few tokens that matter here. It is no parser: it knows strings, comments,
  * numbers, names and brackets, and leaves their meaning to libconfig. Owns no memory. */
 #include "scan.h"
+#include "numbers.h"
 #include <ctype.h>
-#include <errno.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum token {
@@ -130,20 +129,12 @@ static void check_string(const char *file, const struct scan *scan, struct compl
 
 static void check_number(const char *file, const struct scan *scan, struct complaints *complaints)
 {
-	char digits[24], *end;
 	size_t len = (size_t)(scan->at - scan->start);
 
-	if (len >= sizeof(digits))
-		len = sizeof(digits) - 1;
-	memcpy(digits, scan->start, len);
-	digits[len] = 0;
-
-	errno = 0;
-	int base = digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X') ? 16 : 10;
-	long long value = strtoll(digits, &end, base);
-	if (*end == 0 && (errno || value > INT_MAX))
+	if (number_is_too_large(scan->start, len))
 		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
-			"number `%s' is too large, expected at most %d", digits, INT_MAX);
+			"number `%.*s' is too large, expected at most %d", len > 60 ? 60 : (int)len, scan->start,
+			INT_MAX);
 }
 
 static unsigned line_of(const char *text, const char *at)
@@ -175,6 +166,26 @@ void scan_values(const char *file, const char *text, size_t len, struct complain
 				"this comment has no closing `*/'");
 			return;
 		}
+	}
+}
+
+void scan_simplify(char *text, size_t len)
+{
+	struct scan scan = { .at = text, .end = text + len, .line = 1 };
+	const char *comma = NULL; /* the last token, where it is a comma behind a value */
+
+	for (enum token last = TOKEN_OPEN, token; (token = scan_next(&scan)) != TOKEN_END; last = token) {
+		if (token == TOKEN_UNCLOSED_STRING || token == TOKEN_UNCLOSED_COMMENT)
+			return;
+		char *start = text + (scan.start - text);
+		size_t word = (size_t)(scan.at - scan.start);
+		if (token == TOKEN_NUMBER && number_form(start, word) == NUMBER_NONE)
+			*start = '?'; /* a number for some versions, and an error for others */
+		else if (token == TOKEN_NUMBER)
+			number_strip_zeros(text, start, word);
+		else if (token == TOKEN_CLOSE && *start != '}' && comma)
+			text[comma - text] = ' ';
+		comma = token == TOKEN_COMMA && last != TOKEN_OPEN && last != TOKEN_COMMA ? scan.start : NULL;
 	}
 }
 
@@ -293,9 +304,6 @@ static bool check_list(const char *file, const struct scan *scan, const struct b
 		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
 			"`%c' inside the `%c' of line %u, expected `,' or `%c'", *scan->start, open->open, open->line,
 			bracket_closing(open->open));
-	else if (token == TOKEN_CLOSE && last == TOKEN_COMMA)
-		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
-			"a comma before `%c', expected none after the last of a list", *scan->start);
 	else
 		return false;
 	return true;
@@ -314,6 +322,39 @@ static bool check_string_end(const char *file, const struct scan *scan, enum tok
 	return true;
 }
 
+/* The bytes of a quotation mark of print, which word processors put in the place of `"'; 0: there is none. */
+static int typographic_mark(const struct scan *scan)
+{
+	static const char *const marks[] = { "\u2018", "\u2019", "\u201a", "\u201c", "\u201d", "\u201e", "\u00ab",
+		"\u00bb" };
+
+	for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++)
+		if ((size_t)(scan->end - scan->start) >= strlen(marks[i]) &&
+			!memcmp(scan->start, marks[i], strlen(marks[i])))
+			return (int)strlen(marks[i]);
+	return 0;
+}
+
+static bool check_word(const char *file, const struct scan *scan, enum token token, unsigned error_line,
+	struct complaints *complaints)
+{
+	size_t len = (size_t)(scan->at - scan->start);
+	int mark = token == TOKEN_OTHER ? typographic_mark(scan) : 0;
+
+	if (scan->start_line != error_line)
+		return false;
+	if (mark)
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
+			"`%.*s' is a typographic quotation mark, expected `\"'", mark, scan->start);
+	else if (token == TOKEN_NUMBER && number_form(scan->start, len) == NUMBER_NONE)
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
+			"`%.*s' is no number, expected one such as 10 or 1.5, or a string in double quotes",
+			len > 60 ? 60 : (int)len, scan->start);
+	else
+		return false;
+	return true;
+}
+
 bool scan_structure(
 	const char *file, const char *text, size_t len, unsigned error_line, struct complaints *complaints)
 {
@@ -324,7 +365,8 @@ bool scan_structure(
 	for (enum token last = TOKEN_OTHER, token; (token = scan_next(&scan)) != TOKEN_END; last = token) {
 		if (scan.start_line > error_line || token == TOKEN_UNCLOSED_COMMENT)
 			return false;
-		if (check_string_end(file, &scan, token, error_line, complaints))
+		if (check_string_end(file, &scan, token, error_line, complaints) ||
+			check_word(file, &scan, token, error_line, complaints))
 			return true;
 		if (token == TOKEN_CLOSE && check_closing(file, &scan, top, complaints))
 			return true;

@@ -1,13 +1,18 @@
-/* A look at configuration text beside libconfig's: for what libconfig 1.5 takes in silently and wrong, and
- * for a better word than "syntax error". */
+/* A look at configuration text beside libconfig's: for what a version of libconfig takes in silently and wrong, or not as another
+ * version does, and for a better word than "syntax error". */
 #pragma once
 #include "complaint.h"
 #include <stdbool.h>
 #include <stddef.h>
 
 /* Complains of what libconfig would change without a word: \x00 in a string (left out), a NUL byte and a
- * comment without an end (all that follows left out), a whole number beyond 32 bits (cut). */
+ * comment without an end (all that follows left out), a whole number that is too large (cut). */
 void scan_values(const char *file, const char *text, size_t len, struct complaints *complaints);
+
+/* What is different from version to version of libconfig becomes what all read alike: leading zeros of whole numbers become
+ * blanks, and so does a comma behind the last element of a list; what is a number for some versions only, such as 0o660, becomes an error
+ * for all. Nothing moves. */
+void scan_simplify(char *text, size_t len);
 
 /* For text that libconfig refused at `error_line`: complains of the string, comma or bracket up to there that
  * is the reason. False where none is: somebody else must find words. */

@@ -3,6 +3,9 @@
 #include "file.h"
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
+
+#define MARK "\xef\xbb\xbf" /* the byte order mark, as UTF-8 */
 
 const char *text_file_fault(int error, char *buf, size_t size)
 {
@@ -13,10 +16,21 @@ const char *text_file_fault(int error, char *buf, size_t size)
 	return buf;
 }
 
+int text_file_load(const char *file, char **ret_text, size_t *ret_len)
+{
+	int error = file_read(file, TEXT_FILE_MAX, ret_text, ret_len);
+
+	if (error == 0 && strncmp(*ret_text, MARK, strlen(MARK)) == 0) {
+		*ret_len -= strlen(MARK);
+		memmove(*ret_text, *ret_text + strlen(MARK), *ret_len + 1);
+	}
+	return error;
+}
+
 char *text_file_read(const char *file, size_t *ret_len, struct complaints *complaints)
 {
 	char *text = NULL, fault[128];
-	int error = file_read(file, TEXT_FILE_MAX, &text, ret_len);
+	int error = text_file_load(file, &text, ret_len);
 
 	if (error == 0)
 		return text;

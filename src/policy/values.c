@@ -182,8 +182,8 @@ static bool item_fits(const struct key *key, const struct setting *item)
 	}
 }
 
-/* A mode such as 0660: libconfig reads that as the number 660, so the digits, not the number, are what was
- * meant. */
+/* A mode such as 0660 is a number without its leading zeros here, 660, whichever version of libconfig there is: the digits are the
+ * mode. Those of a hexadecimal number are gone. */
 static bool mode_parse(const struct setting *at, unsigned *ret)
 {
 	char digits[24];
@@ -191,7 +191,7 @@ static bool mode_parse(const struct setting *at, unsigned *ret)
 	char *end;
 
 	if (!text) {
-		if (!setting_is_whole(at))
+		if (!setting_is_whole(at) || config_setting_get_format(parsed(at)) != CONFIG_FORMAT_DEFAULT)
 			return false;
 		snprintf(digits, sizeof(digits), "%lld", config_setting_get_int64(parsed(at)));
 		text = digits;
@@ -307,6 +307,9 @@ static bool value_fits(struct reader *reader, const struct key *key, const struc
 		reader_error(reader, at, "`%s' is %s, expected %s", key->name, setting_type_name(at), expected);
 	else if (setting_text(at))
 		reader_error(reader, at, "`%s' is \"%s\", expected %s", key->name, setting_text(at), expected);
+	else if (config_setting_get_format(parsed(at)) == CONFIG_FORMAT_HEX)
+		reader_error(reader, at, "`%s' is 0x%llx, expected %s", key->name,
+			config_setting_get_int64(parsed(at)), expected);
 	else
 		reader_error(reader, at, "`%s' is %g, expected %s", key->name, setting_number(at), expected);
 	return false;
