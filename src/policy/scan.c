@@ -179,13 +179,14 @@ void scan_simplify(char *text, size_t len)
 			return;
 		char *start = text + (scan.start - text);
 		size_t word = (size_t)(scan.at - scan.start);
-		if (token == TOKEN_NUMBER && number_form(start, word) == NUMBER_NONE)
-			*start = '?'; /* a number for some versions, and an error for others */
+		if ((token == TOKEN_NUMBER && number_form(start, word) == NUMBER_NONE) ||
+			(token == TOKEN_COMMA && last == TOKEN_COMMA))
+			*start = '?'; /* right for some versions, and an error for others */
 		else if (token == TOKEN_NUMBER)
 			number_strip_zeros(text, start, word);
 		else if (token == TOKEN_CLOSE && *start != '}' && comma)
 			text[comma - text] = ' ';
-		comma = token == TOKEN_COMMA && last != TOKEN_OPEN && last != TOKEN_COMMA ? scan.start : NULL;
+		comma = token == TOKEN_COMMA && last != TOKEN_OPEN ? scan.start : NULL;
 	}
 }
 
@@ -304,6 +305,9 @@ static bool check_list(const char *file, const struct scan *scan, const struct b
 		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
 			"`%c' inside the `%c' of line %u, expected `,' or `%c'", *scan->start, open->open, open->line,
 			bracket_closing(open->open));
+	else if (token == TOKEN_COMMA && last == TOKEN_COMMA)
+		complaint_add(complaints, COMPLAINT_ERROR, file, scan->start_line,
+			"a comma behind a comma, expected one between the elements of a list");
 	else
 		return false;
 	return true;

@@ -10,7 +10,7 @@
 void scan_values(const char *file, const char *text, size_t len, struct complaints *complaints);
 
 /* What is different from version to version of libconfig becomes what all read alike: leading zeros of whole numbers become
- * blanks, and so does a comma behind the last element of a list; what is a number for some versions only, such as 0o660, becomes an error
+ * blanks, and so does a comma behind the last element of a list; what some versions only take, 0o660 or two commas in a row, becomes an error
  * for all. Nothing moves. */
 void scan_simplify(char *text, size_t len);
 

@@ -235,7 +235,8 @@ static void a_comma_behind_the_last_of_a_list_is_taken(void **state)
 	static const char *const lists[] = { "[ \"127.0.0.1:1\", \"127.0.0.1:2\", ]",
 		"( \"127.0.0.1:1\", \"127.0.0.1:2\"\n,\n)",
 		"( \"127.0.0.1:1\", { address = \"127.0.0.1:2\", } /* , */ , # ,\n )" };
-	static const char *const wrong[] = { "[ , ]", "( , )", "[ \"127.0.0.1:1\",, ]", "( \"127.0.0.1:1\", , )" };
+	static const char *const wrong[] = { "[ , ]", "( , )", "[ \"127.0.0.1:1\",, ]", "( \"127.0.0.1:1\", , )",
+		"[ \"127.0.0.1:1\",, \"127.0.0.1:2\" ]" };
 	char text[512], *complaint;
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
