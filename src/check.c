@@ -3,28 +3,15 @@
 #include "places.h"
 #include "policy.h"
 #include "privileges.h"
+#include <getopt.h>
 #include <stdio.h>
-#include <unistd.h>
 
-int command_check(int argc, char **argv)
+int check_file(const char *file, const struct policy_options *options)
 {
-	const char *file = DEFAULT_FILE;
 	struct complaints complaints = { 0 };
 	struct policy *policy = NULL;
-	int option;
 
-	while ((option = getopt(argc, argv, "c:")) != -1) {
-		if (option != 'c') {
-			fputs("usage: usher check [-c FILE]\n", stderr);
-			return 2;
-		}
-		file = optarg;
-	}
-	if (optind < argc) {
-		fputs("usage: usher check [-c FILE]\n", stderr);
-		return 2;
-	}
-	int error = policy_load(&policy, file, &(struct policy_options){ 0 }, &complaints);
+	int error = policy_load(&policy, file, options, &complaints);
 	if (error == 0) {
 		policy_print(policy, stdout);
 		privileges_print(policy, stdout);
@@ -36,4 +23,18 @@ int command_check(int argc, char **argv)
 	complaints_fini(&complaints);
 	policy_free(policy);
 	return status;
+}
+
+int command_check(int argc, char **argv)
+{
+	static const struct option longs[] = { { "config", required_argument, NULL, 'c' }, { NULL } };
+	const char *file = DEFAULT_FILE;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:", longs, NULL)) != -1) {
+		if (option != 'c')
+			return command_usage("check");
+		file = optarg;
+	}
+	return optind < argc ? command_usage("check") : check_file(file, &(struct policy_options){ 0 });
 }

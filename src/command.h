@@ -1,5 +1,24 @@
-/* One function a subcommand: its own arguments (argv[0] is its name), its exit status. */
+/* Subcommands. Each is one function: its own arguments (argv[0] is its name), its exit status. */
 #pragma once
+#include <stdbool.h>
+#include <stdio.h>
+
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary; /* a line, without a capital letter and a full stop */
+	const char *usage;   /* behind "usher "; a line for each way */
+	const char *options; /* a line each; NULL: none */
+	bool is_foreign;     /* another program's name: usher acts as that program where it is called so */
+	const char *aliases; /* further names of that program, with a blank behind each; NULL: none */
+};
+
+const struct command *command_find(const char *name); /* NULL: there is none */
+const struct command *command_of_program(
+	const char *path);           /* by what usher was called as; NULL: by its own name, or any other */
+int command_usage(const char *name); /* to standard error; returns 2 */
+int command_help_of(const struct command *command); /* to standard output; returns 0 */
+int command_help_all(FILE *to);                     /* 0, or 2 where that is standard error */
 
 int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
@@ -15,6 +34,11 @@ int command_demo(int argc, char **argv);
 int command_tcpmux(int argc, char **argv);
 int command_portsplit(int argc, char **argv);
 int command_sslh(int argc, char **argv);
+int command_help(int argc, char **argv);
+
+/* What `usher check' does with a file, and `usher run -t'. The exit status. */
+struct policy_options;
+int check_file(const char *file, const struct policy_options *options);
 
 /* The configuration that is used when none is named. */
 #define DEFAULT_FILE SYSCONFDIR "/usher/usher.conf"

@@ -39,16 +39,22 @@ static int connect_to(const char *path)
 	return -1;
 }
 
+/* NULL: it broke off, or no memory; errno says which. */
 static char *read_all(int fd)
 {
 	char *text = NULL, buffer[65536];
 	size_t len = 0;
+	ssize_t n = 0;
 	FILE *to = open_memstream(&text, &len);
 
-	for (ssize_t n; to && (n = read(fd, buffer, sizeof(buffer))) > 0;)
+	while (to && (n = read(fd, buffer, sizeof(buffer))) > 0)
 		fwrite(buffer, 1, (size_t)n, to);
-	if (to)
-		fclose(to);
+	int error = errno;
+	if (!to || fclose(to) != 0 || n < 0) {
+		free(text);
+		errno = error;
+		return NULL;
+	}
 	return text;
 }
 
@@ -61,13 +67,9 @@ char *control_ask(const char *path, const char *request)
 		return NULL;
 	if (dprintf(fd, "%s\n", request) < 0)
 		fprintf(stderr, "usher: %s: %s\n", path, strerror(errno));
-	else if (!(answer = read_all(fd)) || !*answer)
-		fprintf(stderr, "usher: %s: no answer\n", path);
+	else if (!(answer = read_all(fd)))
+		fprintf(stderr, "usher: %s: no answer: %s\n", path, strerror(errno));
 	fd_close(fd);
-	if (answer && !*answer) {
-		free(answer);
-		answer = NULL;
-	}
 	return answer;
 }
 
@@ -97,19 +99,17 @@ int control_path(const char *socket, const char *file, char *ret, size_t size)
 
 /* ---- commands ------------------------------------------------------------------------------------------------------------ */
 
-static int usage(const char *word, const char *argument)
-{
-	fprintf(stderr, "usage: usher %s [-s SOCKET | -c FILE] [--json]%s%s\n", word, argument ? " " : "",
-		argument ? argument : "");
-	return 2;
-}
-
 static int options_read(struct options *ret, int argc, char **argv, bool wants_argument)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { NULL } };
+	static const struct option longs[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "socket", required_argument, NULL, 's' },
+		{ NULL },
+	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "s:c:j", longs, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "s:c:", longs, NULL)) != -1) {
 		if (option == 's')
 			ret->socket = optarg;
 		else if (option == 'c')
@@ -125,13 +125,13 @@ static int options_read(struct options *ret, int argc, char **argv, bool wants_a
 	return 0;
 }
 
-static int command_ask(const char *word, int argc, char **argv, const char *argument)
+static int command_ask(const char *word, int argc, char **argv, bool wants_argument)
 {
 	struct options options = { 0 };
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)], request[512];
 
-	if (options_read(&options, argc, argv, argument != NULL) < 0)
-		return usage(word, argument);
+	if (options_read(&options, argc, argv, wants_argument) < 0)
+		return command_usage(word);
 	if (control_path(options.socket, options.file, path, sizeof(path)) < 0)
 		return 2;
 	snprintf(request, sizeof(request), "%s%s%s", word, options.argument ? " " : "",
@@ -146,35 +146,35 @@ static int command_ask(const char *word, int argc, char **argv, const char *argu
 
 int command_status(int argc, char **argv)
 {
-	return command_ask("status", argc, argv, NULL);
+	return command_ask("status", argc, argv, false);
 }
 
 int command_sessions(int argc, char **argv)
 {
-	return command_ask("sessions", argc, argv, NULL);
+	return command_ask("sessions", argc, argv, false);
 }
 
 int command_reload(int argc, char **argv)
 {
-	return command_ask("reload", argc, argv, NULL);
+	return command_ask("reload", argc, argv, false);
 }
 
 int command_upgrade(int argc, char **argv)
 {
-	return command_ask("upgrade", argc, argv, NULL);
+	return command_ask("upgrade", argc, argv, false);
 }
 
 int command_drain(int argc, char **argv)
 {
-	return command_ask("drain", argc, argv, NULL);
+	return command_ask("drain", argc, argv, false);
 }
 
 int command_close(int argc, char **argv)
 {
-	return command_ask("close", argc, argv, "ID");
+	return command_ask("close", argc, argv, true);
 }
 
 int command_log(int argc, char **argv)
 {
-	return command_ask("log", argc, argv, "LEVEL");
+	return command_ask("log", argc, argv, true);
 }

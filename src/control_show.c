@@ -169,7 +169,11 @@ int control_show(const char *word, char *answer, bool json, FILE *to)
 	char *rest = NULL;
 	int status = 0;
 
-	if (!json && strcmp(word, "sessions") == 0 && *answer == '{')
+	if (!*answer && strcmp(word, "sessions") != 0) {
+		fputs("usher: no answer\n", stderr);
+		return 1;
+	}
+	if (!json && strcmp(word, "sessions") == 0 && strncmp(answer, "{\"error\"", 8) != 0)
 		fprintf(to, LINE_FORMAT, "id", "client", "service", "protocol", "phase", "age", "up", "down");
 	for (char *line = strtok_r(answer, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
 		json_t *value = line_is_printable(line) ? json_loads(line, 0, NULL) : NULL;

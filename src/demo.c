@@ -8,6 +8,7 @@
 #include "process.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -265,23 +266,24 @@ static int demo_serve(void)
 	return status;
 }
 
-static int usage(void)
-{
-	fputs("usage: usher demo [-p PORT] [--print]\n", stderr);
-	return 2;
-}
-
 static int demo_options(int argc, char **argv, bool *ret_print)
 {
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--print") == 0)
+	static const struct option longs[] = {
+		{ "port", required_argument, NULL, 'p' },
+		{ "print", no_argument, NULL, 'P' },
+		{ NULL },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "p:", longs, NULL)) != -1) {
+		if (option == 'P')
 			*ret_print = true;
-		else if (strcmp(argv[i], "-p") != 0 || ++i == argc)
-			return usage();
-		else if (!(demo.port = option_port(argv[i])))
+		else if (option != 'p')
+			return command_usage("demo");
+		else if (!(demo.port = option_port(optarg)))
 			return 2;
 	}
-	return 0;
+	return optind < argc ? command_usage("demo") : 0;
 }
 
 int command_demo(int argc, char **argv)

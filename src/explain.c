@@ -1,10 +1,10 @@
 /* usher explain: which service would take these bytes, and why. This file knows the command line and opens what it names; the
  * others read strangers' bytes once the privileges are gone. */
 #include "command.h"
-#include "failure.h"
 #include "explain_asked.h"
 #include "explain_batch.h"
 #include "explain_capture.h"
+#include "failure.h"
 #include "module.h"
 #include "process.h"
 
@@ -33,17 +33,6 @@ struct explain {
 	struct policy *policy;
 	struct explainer *explainer;
 };
-
-static int usage(void)
-{
-	fputs("usage: usher explain [-c FILE] [--listener ADDRESS] [--json] [--udp] FILE\n"
-	      "       usher explain [-c FILE] [--listener ADDRESS] [--json] [--udp] --hex DIGITS ...\n"
-	      "       usher explain [-c FILE] [--listener ADDRESS] [--json] [--flow NUMBER] CAPTURE\n"
-	      "       usher explain [-c FILE] [--listener ADDRESS] --batch FILE\n"
-	      "       usher explain [-c FILE] [-s SOCKET] [--json] --id ID\n",
-		stderr);
-	return 2;
-}
 
 static bool flow_number(const char *text, size_t *ret)
 {
@@ -91,11 +80,13 @@ static bool options_read(struct explain *ret, int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "batch", required_argument, NULL, 'b' },
+		{ "config", required_argument, NULL, 'c' },
 		{ "flow", required_argument, NULL, 'f' },
 		{ "hex", no_argument, NULL, 'x' },
 		{ "id", required_argument, NULL, 'i' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "listener", required_argument, NULL, 'l' },
+		{ "socket", required_argument, NULL, 's' },
 		{ "udp", no_argument, NULL, 'u' },
 		{ NULL },
 	};
@@ -346,7 +337,7 @@ int command_explain(int argc, char **argv)
 	struct explain explain = { 0 };
 
 	if (!options_read(&explain, argc, argv))
-		return usage();
+		return command_usage("explain");
 	int status = explain.id ? connection_ask(&explain) : 0;
 	if (status == 0)
 		status = explain_prepare(&explain);

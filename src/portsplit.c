@@ -16,10 +16,8 @@ int command_portsplit(int argc, char **argv)
 	struct native text = { 0 };
 	const struct foreign foreign = { .file = argv[argc - 1], .translate = translate, .text = &text };
 
-	if (argc != 2 + print || foreign.file[0] == '-') {
-		fputs("usage: usher portsplit [--print] FILE\n", stderr);
-		return 2;
-	}
+	if (argc != 2 + print || foreign.file[0] == '-')
+		return command_usage("portsplit");
 	if (print)
 		return foreign_print(&foreign);
 	int status = master_run(&(struct master_options){ .load = foreign_load, .context = &foreign });

@@ -2,8 +2,7 @@
 #include "command.h"
 #include "master.h"
 #include "options.h"
-#include <stdio.h>
-#include <unistd.h>
+#include <getopt.h>
 
 struct run {
 	const char *file;
@@ -16,19 +15,22 @@ static int run_load(const void *context, struct policy **ret, struct complaints 
 	return policy_load(ret, run->file, &run->policy, complaints);
 }
 
-static int usage(void)
-{
-	fputs("usage: usher run [-c FILE] [-d] [-i] [-p PORT]\n", stderr);
-	return 2;
-}
-
 int command_run(int argc, char **argv)
 {
+	static const struct option longs[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "daemon", no_argument, NULL, 'd' },
+		{ "inetd", no_argument, NULL, 'i' },
+		{ "port", required_argument, NULL, 'p' },
+		{ "test", no_argument, NULL, 't' },
+		{ NULL },
+	};
 	struct run run = { .file = DEFAULT_FILE };
 	struct master_options options = { .load = run_load, .context = &run };
+	bool test = false;
 	int option;
 
-	while ((option = getopt(argc, argv, "c:dip:")) != -1) {
+	while ((option = getopt_long(argc, argv, "c:dip:t", longs, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			run.file = optarg;
@@ -44,11 +46,14 @@ int command_run(int argc, char **argv)
 			if (!run.policy.port)
 				return 2;
 			break;
+		case 't':
+			test = true;
+			break;
 		default:
-			return usage();
+			return command_usage("run");
 		}
 	}
 	if (optind < argc || (options.daemon && options.inetd))
-		return usage();
-	return master_run(&options);
+		return command_usage("run");
+	return test ? check_file(run.file, &run.policy) : master_run(&options);
 }

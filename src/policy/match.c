@@ -3,6 +3,7 @@
  * Refuses names of protocols and listeners that do not exist, and host names that no client can send.
  * Everything lives in the policy's arena but the list of drafts, which is the compiler's. */
 #include "compile.h"
+#include "synonyms.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,14 @@ static struct draft *draft_add(struct compiler *compiler, uint32_t service)
 	compiler->n_drafts++;
 	compiler->drafts[n] = (struct draft){ .rule.service = service };
 	return &compiler->drafts[n];
+}
+
+/* By meaning before spelling: `ssl' is three letters as `ssh' is, and not that. */
+static const char *suggestion(struct compiler *compiler, const char *name, const struct index *index)
+{
+	const char *hint = index == compiler->protocols ? synonym_hint(name) : NULL;
+
+	return hint ? hint : reader_suggest(compiler->reader, name, index);
 }
 
 /* References of a setting (one or a list) as numbers; *ret_count may come out smaller where some were
@@ -37,7 +46,7 @@ static const uint32_t *references(struct compiler *compiler, const struct settin
 			numbers[(*ret_count)++] = number;
 		else if (index != compiler->protocols || !compiler->protocols_missing)
 			compile_error(compiler, item, "unknown %s `%s'%s", what, name,
-				reader_suggest(compiler->reader, name, index));
+				suggestion(compiler, name, index));
 	}
 	return numbers;
 }

@@ -237,6 +237,12 @@ CASES = {
         5,
         "unknown protocol `htttp', did you mean `http'?",
     ),
+    "the name of what is inside TLS": (
+        good('match = "http"', 'match = "https"'),
+        5,
+        "unknown protocol `https', expected `tls' (HTTP inside TLS, which is told by `sni' and `alpn')",
+    ),
+    "another name of TLS": (good('match = "http"', 'match = "ssl"'), 5, "unknown protocol `ssl', expected `tls'"),
     "unknown listener": (
         good('match = "http"', 'match = { protocol = "http"; listener = "1.2.3.4:5"; }'),
         5,

@@ -134,6 +134,15 @@ def test_thousands_of_sessions_are_listed(controlled):
         client.close()
 
 
+def test_no_session_is_an_empty_list(controlled):
+    one = controlled()
+    done = run(one, "sessions")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["id", "client", "service", "protocol", "phase", "age", "up", "down"]
+    done = run(one, "sessions", "--json")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
+
+
 def test_close_ends_one_connection(controlled):
     one = controlled(workers=2)
     clients = [enter(one) for _ in range(4)]

@@ -72,7 +72,7 @@ def test_what_is_installed(destination):
 @functools.lru_cache
 def configuration_path():
     """Where this usher looks."""
-    return re.search(r"without it (/\S+)", run_usher("--help").stdout).group(1)
+    return re.search(r"without it (/\S+)", run_usher("help", "check").stdout).group(1)
 
 
 def test_the_configuration_is_installed_where_usher_looks(destination):
@@ -180,9 +180,11 @@ def usher_in_path(place):
     return {**os.environ, "PATH": f"{place / 'bin'}:{os.environ['PATH']}", "PWD": str(place / "here")}
 
 
-def usage():
-    """{command: usage} as the help has them."""
-    return {name: rest for name, rest in re.findall(r"^  usher \[?([a-z]+)\]?((?: \S+)*)", run_usher("--help").stdout, re.M)}
+def options():
+    """{command: its options} as the help has them."""
+    commands = re.findall(r"^  ([a-z]+)  ", run_usher("help").stdout, re.M)
+    return {name: {option for line in re.findall(r"^ +(-.*?)   *\S", run_usher("help", name).stdout, re.M)
+                   for option in re.findall(r"--?[a-z]+", line)} for name in commands}
 
 
 def bash(words, env):
@@ -194,17 +196,21 @@ def bash(words, env):
 
 
 def test_bash_completes_commands_and_options(usher_in_path):
-    for command, words in usage().items():
+    assert len(options()) > 10
+    for command, known in options().items():
         assert command in bash([""], usher_in_path)
         assert bash([command[:-1]], usher_in_path) >= {command}
-        assert bash([command, "-"], usher_in_path) == set(re.findall(r"\[(--?[a-z-]+)", words))
-    assert bash(["--"], usher_in_path) == {"--help", "--version"}
+        if command != "help":
+            assert bash([command, "-"], usher_in_path) == known
+        assert command in bash(["help", ""], usher_in_path)
+    assert bash(["--"], usher_in_path) == {"--help", "--version", "--config", "--daemon", "--inetd", "--port", "--test"}
     assert bash(["-d", "-"], usher_in_path) == bash(["run", "-"], usher_in_path) >= {"-c", "-d", "-i", "-p"}
 
 
 def test_bash_completes_files_where_files_belong(usher_in_path):
     both = {"first.conf", "second.conf"}
-    for words in (["-c", ""], ["run", "-d", "-c", ""], ["check", "-c", ""], ["portsplit", ""], ["tcpmux", "-c", ""]):
+    for words in (["-c", ""], ["run", "-d", "-c", ""], ["check", "-c", ""], ["portsplit", ""], ["tcpmux", "x", ""], ["check", "--config", ""],
+                  ["status", "-s", ""], ["explain", ""]):
         assert bash(words, usher_in_path) == both, words
     assert bash(["check", "-c", "f"], usher_in_path) == {"first.conf"}
     for words in (["run", "-p", ""], ["check", ""], ["run", ""], ["nothing", ""]):
@@ -244,8 +250,8 @@ def zsh(line, env):
 @pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
 def test_zsh_completes(usher_in_path):
     shown = zsh("usher ", usher_in_path)
-    assert all(re.search(rf"^{command} +-- ", shown, re.M) for command in usage()), shown
-    assert set(re.findall(r"(?<!\S)-\w\b", zsh("usher run -", usher_in_path))) == {"-c", "-d", "-i", "-p"}
+    assert all(re.search(rf"^{command} +-- ", shown, re.M) for command in options()), shown
+    assert set(re.findall(r"(?<!\S)-\w\b", zsh("usher run -", usher_in_path))) == {"-c", "-d", "-h", "-i", "-p", "-t"}
     for typed, completed in (("ch", "check "), ("check -c f", "check -c first.conf "), ("portsplit s", "portsplit second.conf "),
                              ("run -p f", "run -p f"), ("check f", "check f")):
         assert f"[[usher {completed}]]" in zsh(f"usher {typed}", usher_in_path)

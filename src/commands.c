@@ -1,0 +1,185 @@
+/* The table of subcommands: what each is called, what it is for, how it is used. Help and usage are written from it, and the manual
+ * and the shells' completions are tested against it. Refuses to know what a command does. Owns nothing. */
+#include "command.h"
+#include <stdio.h>
+#include <string.h>
+
+#define CONFIG "  -c, --config FILE       the configuration; without it " DEFAULT_FILE "\n"
+#define SOCKET                                                                                                       \
+	"  -s, --socket SOCKET     the control socket of the running usher\n"                                        \
+	"  -c, --config FILE       or the configuration that names it\n"
+#define JSON "      --json              JSON, for programs\n"
+
+static const struct command commands[] = {
+	{ .name = "run",
+		.run = command_run,
+		.summary = "serve (the default)",
+		.usage = "[run] [-c FILE] [-d | -i] [-p PORT] [-t]",
+		.options = CONFIG "  -d, --daemon            in the background, once it serves\n"
+				  "  -i, --inetd             one connection, on descriptor 0 (inetd)\n"
+				  "  -p, --port PORT         instead of the port of every IP listener\n"
+				  "  -t, --test              as `usher check'\n" },
+	{ .name = "check",
+		.run = command_check,
+		.summary = "compile the configuration and print its routing table",
+		.usage = "check [-c FILE]",
+		.options = CONFIG },
+	{ .name = "explain",
+		.run = command_explain,
+		.summary = "say which service takes some bytes, and why",
+		.usage = "explain [OPTION ...] FILE\n"
+			 "explain [OPTION ...] --hex DIGITS ...\n"
+			 "explain [OPTION ...] --batch FILE\n"
+			 "explain [OPTION ...] --id ID",
+		.options = "  -c, --config FILE       the configuration; without it the built-in protocols\n"
+			   "      --listener ADDRESS  as on this listener of it, not on the first\n" JSON
+			   "      --udp               the bytes are a datagram\n"
+			   "      --hex DIGITS ...    these bytes, not those of a file (- is standard input)\n"
+			   "      --flow NUMBER       this flow of a capture alone\n"
+			   "      --batch FILE        lines of JSON with bytes in them, an answer each\n"
+			   "      --id ID             the first bytes of a connection of the running usher\n"
+			   "  -s, --socket SOCKET     its control socket\n" },
+	{ .name = "status",
+		.run = command_status,
+		.summary = "what the running usher does",
+		.usage = "status [-s SOCKET | -c FILE] [--json]",
+		.options = SOCKET JSON },
+	{ .name = "sessions",
+		.run = command_sessions,
+		.summary = "its connections",
+		.usage = "sessions [-s SOCKET | -c FILE] [--json]",
+		.options = SOCKET JSON },
+	{ .name = "close",
+		.run = command_close,
+		.summary = "end one of them",
+		.usage = "close [-s SOCKET | -c FILE] [--json] ID",
+		.options = SOCKET JSON },
+	{ .name = "reload",
+		.run = command_reload,
+		.summary = "have it read its configuration again",
+		.usage = "reload [-s SOCKET | -c FILE] [--json]",
+		.options = SOCKET JSON },
+	{ .name = "upgrade",
+		.run = command_upgrade,
+		.summary = "have the binary that is installed now take its place",
+		.usage = "upgrade [-s SOCKET | -c FILE] [--json]",
+		.options = SOCKET JSON },
+	{ .name = "drain",
+		.run = command_drain,
+		.summary = "have it end when its connections have",
+		.usage = "drain [-s SOCKET | -c FILE] [--json]",
+		.options = SOCKET JSON },
+	{ .name = "log",
+		.run = command_log,
+		.summary = "have it log from this level on",
+		.usage = "log [-s SOCKET | -c FILE] [--json] LEVEL",
+		.options = SOCKET JSON },
+	{ .name = "demo",
+		.run = command_demo,
+		.summary = "serve a demonstration on 127.0.0.1:8080",
+		.usage = "demo [-p PORT] [--print]",
+		.options = "  -p, --port PORT         instead of 8080\n"
+			   "      --print             print its configuration instead\n" },
+	{ .name = "tcpmux",
+		.run = command_tcpmux,
+		.summary = "serve as tcpmux, under its configuration",
+		.usage = "tcpmux [ARGUMENT ...]",
+		.is_foreign = true },
+	{ .name = "portsplit",
+		.run = command_portsplit,
+		.summary = "serve as portsplit, under its configuration",
+		.usage = "portsplit [--print] FILE",
+		.is_foreign = true },
+	{ .name = "sslh",
+		.run = command_sslh,
+		.summary = "serve as sslh, under its configuration",
+		.usage = "sslh [ARGUMENT ...]",
+		.is_foreign = true,
+		.aliases = "sslh-select sslh-ev sslh-fork " },
+	{ .name = "help",
+		.run = command_help,
+		.summary = "this text, or a command's options",
+		.usage = "help [COMMAND]" },
+};
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (strcmp(name, commands[i].name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static bool has_alias(const struct command *command, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = command->aliases; at && *at; at += strcspn(at, " ") + 1)
+		if (strcspn(at, " ") == len && strncmp(at, name, len) == 0)
+			return true;
+	return false;
+}
+
+const struct command *command_of_program(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (commands[i].is_foreign && (strcmp(name, commands[i].name) == 0 || has_alias(&commands[i], name)))
+			return &commands[i];
+	return NULL;
+}
+
+/* A line for each way. */
+static void print_usage(const struct command *command, FILE *to)
+{
+	const char *lead = "usage:";
+
+	for (const char *at = command->usage; *at; at += strcspn(at, "\n"), at += *at == '\n', lead = "      ")
+		fprintf(to, "%s usher %.*s\n", lead, (int)strcspn(at, "\n"), at);
+}
+
+int command_usage(const char *name)
+{
+	print_usage(command_find(name), stderr);
+	return 2;
+}
+
+int command_help_of(const struct command *command)
+{
+	print_usage(command, stdout);
+	printf("\n%c%s.\n\n%s  -h, --help              this text\n", command->summary[0] & ~0x20,
+		command->summary + 1, command->options ? command->options : "");
+	return 0;
+}
+
+int command_help_all(FILE *to)
+{
+	fputs("usher shares one port among many services.\n\n"
+	      "usage: usher [COMMAND] [OPTION ...]\n\n",
+		to);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		fprintf(to, "  %-9s  %s\n", commands[i].name, commands[i].summary);
+	fputs("\n`usher COMMAND --help' lists a command's options, `usher --version' says what\n"
+	      "usher was built with. The configuration is described in usher.conf(5).\n"
+	      "\n"
+	      "Exit status: 0 fine, 1 it failed at run time, 2 usage or configuration.\n",
+		to);
+	return to == stdout ? 0 : 2;
+}
+
+int command_help(int argc, char **argv)
+{
+	const struct command *command = argc == 2 ? command_find(argv[1]) : NULL;
+
+	if (command)
+		return command_help_of(command);
+	if (argc == 1)
+		return command_help_all(stdout);
+	if (argc > 2)
+		return command_usage("help");
+	fprintf(stderr, "usher: unknown command `%s'\n\n", argv[1]);
+	return command_help_all(stderr);
+}
