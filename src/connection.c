@@ -350,7 +350,7 @@ void connection_undelivered(struct connection *connection, int error)
 			(unsigned long)connection->id, connection_service(connection)->name, strerrordesc_np(-error),
 			connection->worker->policy->services[fallback].name);
 	if (connection->phase == PHASE_HANDING_OVER)
-		fd_set_nonblocking(connection_socket(connection), true);
+		fd_set_stream_nonblocking(connection_socket(connection), true);
 	limits_leave(connection->worker->shared->limits, connection->worker->slot, &connection->ticket);
 	connection->service = fallback;
 	account_service(connection, fallback);

@@ -4,7 +4,8 @@
  *
  * A name is looked for from the place that its hash says; a slot never forgets one, so that its place stays. Names are the
  * operator's and usher's own: 64 bits of hash are taken for the name itself. Refuses nothing: where all places are taken the
- * last one counts for all others. */
+ * last one counts for all others. A worker that was taken over can write what it likes into its own slot, and nothing else: what
+ * it says is added up and bounds nothing. */
 #include "counters.h"
 #include "shared_limits.h"
 #include "shared_memory.h"
@@ -12,8 +13,11 @@
 #include <sys/mman.h>
 
 struct counters {
-	struct counter slots[LIMITS_SLOTS_MAX][COUNTERS_ENTRIES];
-	_Atomic uint32_t n_slots; /* slots that were ever used are below */
+	_Alignas(SHARED_PART) _Atomic uint32_t
+		n_slots; /* those that were ever used are below; the master's to write */
+	struct counter_slot {
+		_Alignas(SHARED_PART) struct counter entries[COUNTERS_ENTRIES];
+	} slots[LIMITS_SLOTS_MAX];
 };
 
 int counters_new(struct counters **ret, int *fd)
@@ -37,6 +41,18 @@ void counters_free(struct counters *counters)
 		munmap(counters, sizeof(*counters));
 }
 
+int counters_view(int fd, unsigned slot, struct counters **ret)
+{
+	const struct shared_part own = { offsetof(struct counters, slots) + slot * sizeof(struct counter_slot),
+		sizeof(struct counter_slot) };
+	void *memory;
+
+	int error = shared_memory_view(fd, sizeof(struct counters), &own, 1, &memory);
+	if (error == 0)
+		*ret = memory;
+	return error;
+}
+
 /* Never 0. */
 static uint64_t counter_key(enum counter_kind kind, const char *name)
 {
@@ -44,20 +60,17 @@ static uint64_t counter_key(enum counter_kind kind, const char *name)
 	return key ? key : 1;
 }
 
-static void slot_use(struct counters *counters, unsigned slot)
+void counters_begin(struct counters *counters, unsigned slot)
 {
-	uint32_t n = atomic_load_explicit(&counters->n_slots, memory_order_relaxed);
-
-	while (n <= slot && !atomic_compare_exchange_weak(&counters->n_slots, &n, slot + 1))
-		;
+	if (atomic_load(&counters->n_slots) <= slot)
+		atomic_store(&counters->n_slots, slot + 1);
 }
 
 struct counter *counter_get(struct counters *counters, unsigned slot, enum counter_kind kind, const char *name)
 {
-	struct counter *own = counters->slots[slot];
+	struct counter *own = counters->slots[slot].entries;
 	uint64_t key = counter_key(kind, name);
 
-	slot_use(counters, slot);
 	for (size_t i = 0; i < COUNTERS_ENTRIES - 1; i++) {
 		struct counter *counter = &own[(key >> 32 ^ key ^ i) % (COUNTERS_ENTRIES - 1)];
 		uint64_t there = atomic_load_explicit(&counter->key, memory_order_relaxed);
@@ -97,8 +110,8 @@ void counter_close(struct counter *counter)
 void counters_forget_open(struct counters *counters, unsigned slot)
 {
 	for (size_t i = 0; i < COUNTERS_ENTRIES; i++)
-		if (atomic_load_explicit(&counters->slots[slot][i].open, memory_order_relaxed))
-			atomic_store(&counters->slots[slot][i].open, 0);
+		if (atomic_load_explicit(&counters->slots[slot].entries[i].open, memory_order_relaxed))
+			atomic_store(&counters->slots[slot].entries[i].open, 0);
 }
 
 static void counted_add(struct counted *sum, const struct counter *counter)
@@ -113,12 +126,13 @@ static void counted_add(struct counted *sum, const struct counter *counter)
 void counters_sum(const struct counters *counters, enum counter_kind kind, const char *name, struct counted *ret)
 {
 	uint64_t key = counter_key(kind, name);
+	uint32_t n = atomic_load(&counters->n_slots);
 
 	*ret = (struct counted){ 0 };
-	for (uint32_t slot = 0; slot < atomic_load(&counters->n_slots); slot++) {
+	for (uint32_t slot = 0; slot < n && slot < LIMITS_SLOTS_MAX; slot++) {
 		for (size_t i = 0; i < COUNTERS_ENTRIES - 1; i++) {
 			const struct counter *counter =
-				&counters->slots[slot][(key >> 32 ^ key ^ i) % (COUNTERS_ENTRIES - 1)];
+				&counters->slots[slot].entries[(key >> 32 ^ key ^ i) % (COUNTERS_ENTRIES - 1)];
 			uint64_t there = atomic_load_explicit(&counter->key, memory_order_relaxed);
 			if (there == key)
 				counted_add(ret, counter);

@@ -35,7 +35,13 @@ struct counters;
 /* 0 or -errno. Address space for every slot; memory only for what is used. `fd` as shared_memory_map() has it. */
 int counters_new(struct counters **ret, int *fd);
 size_t counters_size(void);
+
+/* As a worker that has the slot sees them: it can write there alone. 0 or -errno. */
+int counters_view(int fd, unsigned slot, struct counters **ret);
 void counters_free(struct counters *counters); /* accepts NULL */
+
+/* The master's, before a worker gets the slot. */
+void counters_begin(struct counters *counters, unsigned slot);
 
 /* This worker's own; never NULL, and always the same for the same name. */
 struct counter *counter_get(struct counters *counters, unsigned slot, enum counter_kind kind, const char *name);

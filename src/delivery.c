@@ -171,7 +171,7 @@ static void delivery_hand_over(struct connection *connection)
 	};
 	connection->handing.due_us = worker->loop.now_us + worker->policy->connect_timeout_us;
 	connection->relay.client.in.sole = false;
-	fd_set_nonblocking(fd, false);
+	fd_set_stream_nonblocking(fd, false);
 	delivery_send_over(connection);
 }
 

@@ -222,14 +222,14 @@ void emigration_wake(struct emigration *emigration)
 
 static void emigration_receive(struct emigration *emigration)
 {
-	int fds[IPC_FDS_MAX];
-	ssize_t n = ipc_receive(emigration->channel.fd, emigration->message, MIGRANT_MAX, fds);
+	struct ipc_fds fds;
+	ssize_t n = ipc_receive(emigration->channel.fd, emigration->message, MIGRANT_MAX, &fds);
+	bool has_fds = fds.n > 0 || fds.lost;
 
-	for (int i = 0; i < IPC_FDS_MAX; i++)
-		fd_close(fds[i]);
+	ipc_close_fds(&fds);
 	if (n == -EAGAIN)
 		return;
-	if (n <= 0 || emigration->hello_len || !migrant_hello_is_sound(emigration->message, (size_t)n) ||
+	if (n <= 0 || has_fds || emigration->hello_len || !migrant_hello_is_sound(emigration->message, (size_t)n) ||
 		!(emigration->hello = malloc((size_t)n))) {
 		emigration_close(emigration);
 		emigration_look_again(emigration);

@@ -2,7 +2,6 @@
  * is worker_process.c's, what they ask for requests.c's. Owns the policy, the table of resolved names and the array of workers. */
 #include "generation.h"
 #include "children.h"
-#include "counters.h"
 #include "fd.h"
 #include "ipc.h"
 #include "log.h"
@@ -33,10 +32,12 @@ unsigned generation_report(struct generation *generation, const struct message *
 		files[n] = memfd_create("usher-report", MFD_CLOEXEC);
 		if (files[n] < 0)
 			break;
-		if (ipc_send(worker->channel.fd, request, sizeof(*request), &files[n], 1) == 0)
-			n++;
-		else
+		if (ipc_send(worker->channel.fd, request, sizeof(*request), &files[n], 1) < 0) {
 			fd_close(files[n]);
+			continue;
+		}
+		worker->asked = request->serial;
+		n++;
 	}
 	return n;
 }
@@ -81,7 +82,7 @@ static int generation_start_resolver(struct generation *generation)
 	const struct policy *policy = generation->policy;
 	return resolver_start(&generation->resolver, policy->names, policy->n_names, generation->resolved,
 		generation->log_fd, &policy->log, policy->drop_identity, policy->uid, policy->gid,
-		&generation->shared->page->refused_resolver);
+		generation->shared);
 }
 
 static void generation_restart_resolver(struct timer *timer)
@@ -100,7 +101,7 @@ static void generation_resolver_died(struct generation *generation, int status)
 	generation->resolver = 0;
 	if (generation->state == GENERATION_RETIRING)
 		return;
-	sandbox_describe_end(how, sizeof(how), status, &generation->shared->page->refused_resolver);
+	sandbox_describe_end(how, sizeof(how), status, &generation->shared->page->slots[SHARED_RESOLVER].refused);
 	log_error("the resolver died and is started again: it %s", how);
 	loop_timer(generation->loop, &generation->resolver_restart, generation->loop->now_us + RESOLVER_RESTART_US);
 }

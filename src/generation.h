@@ -29,7 +29,6 @@ struct generation {
 	size_t n_listening;
 	int log_fd;
 	int connection; /* inetd: taken over; -1: listen */
-	bool quiet;     /* descriptors 0, 1 and 2 are somebody else's */
 	bool leaves_workers;
 	bool is_trial;   /* its workers serve nobody */
 	bool is_adopted; /* of the image before this one: not restarted */

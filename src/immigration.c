@@ -61,8 +61,9 @@ static bool fd_is(int fd, enum side_kind kind)
 	socklen_t len = sizeof(unused);
 
 	switch (kind) {
-	case SIDE_SOCKET:
-		return getsockopt(fd, SOL_SOCKET, SO_TYPE, &unused, &len) == 0;
+	case SIDE_SOCKET: /* none of ours would keep who closes it */
+		return getsockopt(fd, SOL_SOCKET, SO_TYPE, &unused, &len) == 0 && unused == SOCK_STREAM &&
+			!fd_lingers(fd);
 	case SIDE_PIPES:
 		return fcntl(fd, F_GETPIPE_SZ) >= 0;
 	case SIDE_TERMINAL:
@@ -93,27 +94,24 @@ static bool fds_add_up(const struct migrant *head, const int by_place[MIGRANT_FD
 }
 
 /* The descriptors that are taken over are -1 afterwards. */
-static void immigration_take(struct immigration *immigration, size_t len, int fds[IPC_FDS_MAX])
+static void immigration_take(struct immigration *immigration, size_t len, struct ipc_fds *fds)
 {
 	int by_place[MIGRANT_FDS];
 	struct migrant_parts parts;
 	size_t n = 0;
 
-	while (n < IPC_FDS_MAX && fds[n] >= 0)
-		n++;
-	if (migrant_read(&parts, immigration->message, len, n) < 0) {
+	if (migrant_read(&parts, immigration->message, len, fds->n) < 0) {
 		log_error("a connection that came from another worker is refused: its message is broken");
 		return;
 	}
-	n = 0;
 	for (size_t i = 0; i < MIGRANT_FDS; i++)
-		by_place[i] = parts.head->has_fd[i] ? fds[n++] : -1;
+		by_place[i] = parts.head->has_fd[i] ? fds->fd[n++] : -1;
 	if (!fds_add_up(parts.head, by_place)) {
 		log_error("a connection that came from another worker is refused: its descriptors are wrong");
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
-		fds[i] = -1;
+		fds->fd[i] = -1;
 	immigration->taken++;
 	connection_arrive(immigration->worker, &parts, by_place);
 }
@@ -122,24 +120,23 @@ static void immigration_receive(struct immigration *immigration)
 {
 	struct worker *worker = immigration->worker;
 	struct loop *loop = &worker->loop;
-	int fds[IPC_FDS_MAX];
+	struct ipc_fds fds;
 
 	for (unsigned i = 0; i < BATCH; i++) {
 		if (worker->n_connections >= worker->capacity.connections) {
 			loop_timer(loop, &immigration->pause, loop->now_us + PAUSE_US);
 			return;
 		}
-		ssize_t n = ipc_receive(immigration->channel.fd, immigration->message, MIGRANT_MAX, fds);
+		ssize_t n = ipc_receive(immigration->channel.fd, immigration->message, MIGRANT_MAX, &fds);
 		if (n == -EAGAIN)
 			return;
-		if (n == -EMFILE) {
+		if (n > 0 && fds.lost) {
 			log_error("out of descriptors: a connection that came from another worker is lost");
 			continue;
 		}
 		if (n > 0)
-			immigration_take(immigration, (size_t)n, fds);
-		for (int f = 0; f < IPC_FDS_MAX; f++)
-			fd_close(fds[f]);
+			immigration_take(immigration, (size_t)n, &fds);
+		ipc_close_fds(&fds);
 		if (n <= 0) {
 			immigration_end(immigration);
 			return;

@@ -36,14 +36,14 @@ struct start {
 /* A new file from the master; -1 once the master is gone. Everything taken so far has been written by now. */
 static int take_control(struct outlet *outlet, int control_fd)
 {
-	int fds[IPC_FDS_MAX];
+	struct ipc_fds fds;
 	char byte;
 
-	ssize_t n = ipc_receive(control_fd, &byte, sizeof byte, fds);
+	ssize_t n = ipc_receive(control_fd, &byte, sizeof byte, &fds);
 	if (n == 0)
 		return fd_close(control_fd);
-	if (fds[0] >= 0)
-		outlet_reopen(outlet, fds[0]);
+	if (fds.fd[0] >= 0)
+		outlet_reopen(outlet, fds.fd[0]);
 	return control_fd;
 }
 
@@ -138,15 +138,17 @@ static int open_log_file(const char *file)
 static int await_ready(int control_fd)
 {
 	struct pollfd pollfd = { .fd = control_fd, .events = POLLIN };
+	struct ipc_fds fds;
 	struct start start;
-	int fds[IPC_FDS_MAX], n;
+	int n;
 
 	do
 		n = poll(&pollfd, 1, READY_WAIT_MS);
 	while (n < 0 && errno == EINTR);
 	if (n == 0)
 		return failure_set(-ETIMEDOUT, "the logger does not start");
-	ssize_t len = ipc_receive(control_fd, &start, sizeof(start), fds);
+	ssize_t len = ipc_receive(control_fd, &start, sizeof(start), &fds);
+	ipc_close_fds(&fds);
 	if (len < 0)
 		return (int)len;
 	if (len != sizeof(start))

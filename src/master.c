@@ -1,6 +1,5 @@
 /* The master. A state machine over generations: one that serves, perhaps one that is coming up, and those that retire. Here are
  * its start, its children and its end. Owns the listening sockets, the logger and the pid file. */
-#include "counters.h"
 #include "failure.h"
 #include "fd.h"
 #include "master_parts.h"
@@ -8,14 +7,12 @@
 #include "process.h"
 #include "program_table.h"
 #include "requests.h"
-#include "shared_memory.h"
 #include "trial.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -126,9 +123,7 @@ static int master_init(struct master *master, const struct master_options *optio
 		.control_again = { .fired = master_control_again },
 		.reload = { .run = master_reload_task },
 		.all_held = { .run = master_all_held },
-		.shared_fd = -1,
-		.limits_fd = -1,
-		.counters_fd = -1,
+		.shared = NO_SHARED,
 	};
 	if (options->inetd) {
 		int error = master_take_connection(master);
@@ -141,25 +136,9 @@ static int master_init(struct master *master, const struct master_options *optio
 	return 0;
 }
 
-/* New, or as the image before this one had it. */
-static int master_map_memory(struct master *master)
-{
-	bool fresh = master->shared_fd < 0;
-	void *page;
-
-	int error = shared_memory_map(&master->shared_fd, sizeof(struct shared_page), &page);
-	if (error < 0)
-		return error;
-	master->shared.page = page;
-	if (fresh)
-		atomic_init(&master->shared.page->next_connection, 1);
-	error = limits_new(&master->shared.limits, &master->limits_fd);
-	return error < 0 ? error : counters_new(&master->shared.counters, &master->counters_fd);
-}
-
 static int master_prepare(struct master *master)
 {
-	int error = master_map_memory(master);
+	int error = shared_open(&master->shared);
 	if (error < 0)
 		return error;
 	master->programs = program_table_new();
@@ -216,18 +195,13 @@ static void master_fini(struct master *master)
 	control_free(master->control);
 	asks_fini(&master->asks);
 	program_table_free(master->programs);
-	limits_free(master->shared.limits);
-	counters_free(master->shared.counters);
-	fd_close(master->limits_fd);
-	fd_close(master->counters_fd);
 	pidfile_remove(master->pid_file);
 	free(master->pid_file);
 	fd_close(loop_unwatch(&master->loop, &master->signals));
 	loop_fini(&master->loop);
 	log_setup(2, &(struct log_settings){ .level = LEVEL_ERROR });
 	master_end_logger(master);
-	munmap(master->shared.page, sizeof(*master->shared.page));
-	fd_close(master->shared_fd);
+	shared_close(&master->shared);
 }
 
 static void say_complaint(void *context, const struct complaint *complaint, const char *line)

@@ -228,7 +228,6 @@ struct generation *master_new_generation(struct master *master, struct policy *p
 		.policy = policy,
 		.log_fd = master->next_logger.pipe_fd >= 0 ? master->next_logger.pipe_fd : master->logger.pipe_fd,
 		.connection = master->connection,
-		.quiet = master->options->inetd || master->options->daemon,
 		.leaves_workers = master->options->leaves_workers,
 		.programs = master->programs,
 		.asks = &master->asks,

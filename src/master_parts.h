@@ -8,7 +8,7 @@
 #include "logger.h"
 #include "loop.h"
 #include "master.h"
-#include "shared_limits.h"
+#include "shared.h"
 #include "sockets.h"
 #include "takeover.h"
 #include "upgrade.h"
@@ -38,9 +38,8 @@ struct master {
 	struct task all_held; /* then it goes on */
 	struct control *control;
 	time_t since;
-	uint64_t privileges, privileges_told;  /* in force, and as the log has them; 0: not limited yet */
-	int shared_fd, limits_fd, counters_fd; /* of what is mapped */
-	struct takeover *takeover;             /* from the image before this one; NULL: there was none */
+	uint64_t privileges, privileges_told; /* in force, and as the log has them; 0: not limited yet */
+	struct takeover *takeover;            /* from the image before this one; NULL: there was none */
 
 	int ready_fd; /* of the process that started a daemon */
 	char *pid_file;

@@ -74,9 +74,9 @@ static int master_describe(void *context, struct takeover *ret)
 	*ret = (struct takeover){
 		.since = master->since,
 		.services = services_digest(master->serving->policy),
-		.shared_fd = master->shared_fd,
-		.limits_fd = master->limits_fd,
-		.counters_fd = master->counters_fd,
+		.shared_fd = master->shared.page_fd,
+		.limits_fd = master->shared.limits_fd,
+		.counters_fd = master->shared.counters_fd,
 		.resolver = master->serving->resolver,
 	};
 	const char *path = control_leave(master->control, &ret->control_fd, &ret->control_file, &ret->control_client);
@@ -240,8 +240,8 @@ int master_inherit(struct master *master, struct takeover *takeover, int state)
 	}
 	takeover_keep_fds(takeover, false);
 	master->takeover = takeover;
-	master->shared_fd = takeover->shared_fd;
-	master->limits_fd = takeover->limits_fd;
-	master->counters_fd = takeover->counters_fd;
+	master->shared.page_fd = takeover->shared_fd;
+	master->shared.limits_fd = takeover->limits_fd;
+	master->shared.counters_fd = takeover->counters_fd;
 	return 0;
 }

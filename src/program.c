@@ -150,7 +150,7 @@ static int stdio_open_terminal(struct stdio_ends *ends, const struct program *pr
 static int stdio_take_socket(struct stdio_ends *ends, int client)
 {
 	*ends = (struct stdio_ends){ .in = client, .out = client, .ours = { -1, -1 }, .same = true };
-	return client < 0 ? -EBADF : fd_set_nonblocking(client, false);
+	return client < 0 ? -EBADF : fd_set_stream_nonblocking(client, false);
 }
 
 static int stdio_open(struct stdio_ends *ends, const struct program *program, int client)
@@ -201,7 +201,7 @@ int program_start(const struct program *program, const char *service, const stru
 		fd_close(ends.ours[0]);
 		fd_close(ends.ours[1]);
 		if (ends.same) /* whoever serves the client instead must not wait for it */
-			fd_set_nonblocking(client, true);
+			fd_set_stream_nonblocking(client, true);
 		return error;
 	}
 	ret_fds[0] = ends.ours[0];

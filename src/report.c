@@ -225,7 +225,7 @@ void report_answer(struct worker *worker, const struct message *request, int fd)
 		1024]; /* given one, the C library does not ask for the file's status, which a worker may not */
 	struct message answer = { .kind = MESSAGE_REPORTED, .serial = request->serial, .error = -EBADF };
 	int own = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
-	FILE *to = own >= 0 ? fdopen(own, "a") : NULL;
+	FILE *to = own >= 0 ? fdopen(own, "w") : NULL;
 
 	if (to) {
 		setvbuf(to, buffer, _IOFBF, sizeof(buffer));

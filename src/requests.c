@@ -16,14 +16,7 @@
 #include "transparent.h"
 #include "worker_process.h"
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
-
-static void worker_accuse(const struct worker_process *worker)
-{
-	log_error("worker %d asked for what its policy does not have, and is ended", worker->pid);
-	kill(worker->pid, SIGKILL);
-}
 
 /* The program that is asked for, and the service whose it is (NULL: none); NULL: the policy has none there. */
 static const struct program *request_program(
@@ -92,7 +85,7 @@ static bool request_is_sound(const struct policy *policy, const struct message *
 }
 
 /* Every request has its answer: they are told apart by their order. */
-void request_spawn(struct worker_process *worker, const struct message *request, int client, int error)
+bool request_spawn(struct worker_process *worker, const struct message *request, int client, int error)
 {
 	struct generation *generation = worker->generation;
 	struct message answer = { .kind = MESSAGE_SPAWNED, .connection = request->connection, .error = error };
@@ -103,8 +96,7 @@ void request_spawn(struct worker_process *worker, const struct message *request,
 	if (generation->is_stale) {
 		error = answer.error = -ESTALE;
 	} else if (!request_is_sound(generation->policy, request)) {
-		worker_accuse(worker);
-		return;
+		return false;
 	}
 	if (error == 0 && request->program == PROGRAM_RECEIVER)
 		answer.error = receiver_open(generation->policy, request, fds);
@@ -117,6 +109,7 @@ void request_spawn(struct worker_process *worker, const struct message *request,
 	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, answer.error ? 0 : (fds[0] >= 0) + (fds[1] >= 0));
 	fd_close(fds[0]);
 	fd_close(fds[1]);
+	return true;
 }
 
 void request_decided(struct asks *asks, void *asker, uint64_t serial, bool admitted)
@@ -126,7 +119,7 @@ void request_decided(struct asks *asks, void *asker, uint64_t serial, bool admit
 }
 
 /* As many as a worker counts on (stock.c). */
-void request_supply(struct worker_process *worker, const struct message *request)
+bool request_supply(struct worker_process *worker, const struct message *request)
 {
 	struct message answer = { .kind = MESSAGE_SOCKETS, .index = request->index };
 	int fds[STOCK_SUPPLY];
@@ -136,8 +129,7 @@ void request_supply(struct worker_process *worker, const struct message *request
 		answer.error = -ESTALE;
 	} else if (!worker->generation->policy->transparent ||
 		(request->index != AF_INET && request->index != AF_INET6)) {
-		worker_accuse(worker);
-		return;
+		return false;
 	}
 	for (int fd; n < STOCK_SUPPLY && answer.error == 0;) {
 		fd = transparent_open(worker->generation->policy, (sa_family_t)request->index);
@@ -151,4 +143,5 @@ void request_supply(struct worker_process *worker, const struct message *request
 	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, n);
 	while (n > 0)
 		fd_close(fds[--n]);
+	return true;
 }

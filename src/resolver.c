@@ -7,6 +7,7 @@
 #include "process.h"
 #include "resolver_sockets.h"
 #include "sandbox.h"
+#include "shared.h"
 #include "timer.h"
 #include <ares.h>
 #include <errno.h>
@@ -311,7 +312,7 @@ static struct resolver *resolver_new(const char *const *names, size_t n, struct 
 }
 
 int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct resolved *table, int log_fd,
-	const struct log_settings *log, bool drop, uid_t uid, gid_t gid, _Atomic uint32_t *ret_refused)
+	const struct log_settings *log, bool drop, uid_t uid, gid_t gid, const struct shared *shared)
 {
 	pid_t master = getpid();
 	pid_t pid = fork();
@@ -322,8 +323,12 @@ int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct re
 		*ret_pid = pid;
 		return 0;
 	}
+	log_fd = log_own_fd(log_fd);
 	log_setup(log_fd, log);
-	int error = become_resolver(master, log_fd, drop, uid, gid);
+	struct shared own = NO_SHARED;
+	int error = shared ? shared_view(shared, SHARED_RESOLVER, &own) : 0;
+	if (error == 0)
+		error = become_resolver(master, log_fd, drop, uid, gid);
 	struct resolver *resolver = error < 0 ? NULL : resolver_new(names, n, table);
 	if (!resolver) {
 		log_error("the resolver cannot start: %s", failure_text(error < 0 ? error : -ENOMEM));
@@ -336,7 +341,7 @@ int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct re
 		log_error("the resolver cannot start: %s", ares_strerror(status));
 		_exit(1);
 	}
-	error = sandbox_enter_resolver(ret_refused);
+	error = sandbox_enter_resolver(own.page ? &own.page->slots[SHARED_RESOLVER].refused : NULL);
 	if (error < 0) {
 		log_error("the resolver cannot start: %s", failure_text(error));
 		_exit(1);

@@ -7,13 +7,14 @@
 #pragma once
 #include "log.h"
 #include "resolved.h"
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+struct shared;
+
 /* Forks it. `names` are those of the table, n > 0; it logs to log_fd as `log` says; `drop`: it becomes uid and gid. It ends on SIGTERM, and when the
- * caller's process ends. `ret_refused` is sandbox_enter_resolver()'s. 0 and the pid, or -errno; the caller reaps. */
+ * caller's process ends. `shared` (NULL: none) has a slot for it. 0 and the pid, or -errno; the caller reaps. */
 int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct resolved *table, int log_fd,
-	const struct log_settings *log, bool drop, uid_t uid, gid_t gid, _Atomic uint32_t *ret_refused);
+	const struct log_settings *log, bool drop, uid_t uid, gid_t gid, const struct shared *shared);

@@ -9,6 +9,7 @@
 #include "sandbox.h"
 #include "failure.h"
 #include "landlock.h"
+#include "relay_pool.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -39,6 +40,8 @@
 #ifndef SANITIZED
 #define SANITIZED 0
 #endif
+
+#define KERNEL_O_LARGEFILE 0100000 /* the C library says that it is 0 */
 
 /* A list of sessions is the largest file that a worker writes: some 400 bytes for each. */
 #define WORKER_FILE_MAX (512ul << 20)
@@ -94,7 +97,7 @@ void sandbox_describe_end(char *buf, size_t size, int status, _Atomic uint32_t *
  * function of the C library makes is its own business and changes with its versions: all of them are listed. */
 
 /* What every process of ours needs of its memory, its time and its end. */
-static const char *const common_calls[] = { "brk", "munmap", "mremap", "madvise",
+static const char *const common_calls[] = { "brk", "munmap", "madvise",
 	/* descriptors that are open */
 	"read", "pread64", "write", "writev", "pwrite64", "close", "lseek", "_llseek", "recv", "recvfrom", "recvmsg",
 	"getsockopt", "getsockname", "getpeername", "shutdown",
@@ -109,9 +112,9 @@ static const char *const common_calls[] = { "brk", "munmap", "mremap", "madvise"
 	"rt_sigprocmask", "rt_sigreturn", "sigreturn", "sigaltstack", "exit", "exit_group" };
 
 static const char *const worker_calls[] = { "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2",
-	"accept4", "connect", "socketpair", "splice", "pipe2" };
+	"accept4", "connect", "splice" };
 
-static const char *const logger_calls[] = { "connect" };
+static const char *const logger_calls[] = { "connect", "mremap" };
 
 static const char *const resolver_calls[] = { "connect", "openat", "open", "fstat", "fstat64", "stat", "stat64",
 	"newfstatat", "fstatat64", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "send",
@@ -127,18 +130,17 @@ struct option {
 	int level, name;
 };
 
-static const struct option worker_options[] = { { SOL_SOCKET, SO_LINGER }, { SOL_SOCKET, SO_KEEPALIVE },
-	{ SOL_SOCKET, SO_OOBINLINE }, { SOL_SOCKET, SO_REUSEADDR }, { SOL_SOCKET, SO_RCVLOWAT },
-	{ SOL_SOCKET, SO_RCVBUF }, { SOL_SOCKET, SO_SNDBUF }, { IPPROTO_TCP, TCP_NODELAY },
-	{ IPPROTO_TCP, TCP_KEEPIDLE }, { IPPROTO_TCP, TCP_KEEPINTVL }, { IPPROTO_TCP, TCP_KEEPCNT },
-	{ IPPROTO_TCP, TCP_QUICKACK }, { IPPROTO_TCP, TCP_CORK }, { IPPROTO_TCP, TCP_USER_TIMEOUT },
-	{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT } };
+/* Not SO_LINGER: with a time in it whoever closes the socket last waits, and that may be the master. */
+static const struct option worker_options[] = { { SOL_SOCKET, SO_KEEPALIVE }, { SOL_SOCKET, SO_OOBINLINE },
+	{ SOL_SOCKET, SO_REUSEADDR }, { IPPROTO_TCP, TCP_NODELAY }, { IPPROTO_TCP, TCP_KEEPIDLE },
+	{ IPPROTO_TCP, TCP_KEEPINTVL }, { IPPROTO_TCP, TCP_KEEPCNT }, { IPPROTO_TCP, TCP_QUICKACK },
+	{ IPPROTO_TCP, TCP_USER_TIMEOUT }, { IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT } };
 
-static const int descriptor_commands[] = { F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ,
-	F_SETPIPE_SZ };
+static const int descriptor_commands[] = { F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ };
 
-/* TCGETS is how the C library asks whether a stream is a terminal. */
-static const unsigned long worker_requests[] = { SIOCOUTQ, FIONREAD, FIONBIO, TCGETS, TIOCGWINSZ, TIOCGPTN };
+/* TCGETS is how the C library asks whether a stream is a terminal. Not FIONBIO: whether it makes a descriptor wait stands in memory,
+ * where a filter does not look. */
+static const unsigned long worker_requests[] = { SIOCOUTQ, FIONREAD, TCGETS, TIOCGWINSZ, TIOCGPTN };
 static const unsigned long resolver_requests[] = { FIONREAD, FIONBIO, TCGETS, SIOCGIFNAME, SIOCGIFINDEX };
 
 /* ---- building the filter ---------------------------------------------------------------------------------------------- */
@@ -183,6 +185,58 @@ static void allow_memory(struct filter *filter)
 	allow_masked(filter, "mmap", 2, PROT_EXEC, 0);
 	allow_masked(filter, "mmap2", 2, PROT_EXEC, 0);
 	allow_masked(filter, "mprotect", 2, PROT_EXEC, 0);
+}
+
+/* It would grow a mapping of shared memory into what is another's. The C library copies where it fails. */
+static void refuse_remapping(struct filter *filter)
+{
+	int error = seccomp_rule_add(filter->context, SCMP_ACT_ERRNO(ENOMEM), SCMP_SYS(mremap), 0);
+
+	if (filter->error == 0 && error < 0)
+		filter->error = error;
+}
+
+/* Flags of a description are everybody's who has it. A worker may see to it that one does not wait; that it does, only where it hands
+ * sockets over, whose receivers expect it. */
+static void allow_flags(struct filter *filter, bool may_wait)
+{
+	const uint32_t free_ones = O_ACCMODE | KERNEL_O_LARGEFILE | (may_wait ? O_NONBLOCK : 0);
+	const struct scmp_arg_cmp conditions[] = {
+		SCMP_CMP(1, SCMP_CMP_MASKED_EQ, 0xffffffff, F_SETFL),
+		SCMP_CMP(2, SCMP_CMP_MASKED_EQ, ~free_ones & 0xffffffff, may_wait ? 0 : O_NONBLOCK),
+	};
+	allow(filter, "fcntl", 2, conditions);
+	allow(filter, "fcntl64", 2, conditions);
+}
+
+/* To the size that the log's pipe has as well: that one is everybody's. */
+static void allow_pipes(struct filter *filter)
+{
+	const struct scmp_arg_cmp conditions[] = {
+		SCMP_CMP(1, SCMP_CMP_MASKED_EQ, 0xffffffff, F_SETPIPE_SZ),
+		SCMP_CMP(2, SCMP_CMP_MASKED_EQ, 0xffffffff, RELAY_PIPE_SIZE),
+	};
+	allow(filter, "fcntl", 2, conditions);
+	allow(filter, "fcntl64", 2, conditions);
+	allow_masked(filter, "pipe2", 1, ~(uint64_t)(O_CLOEXEC | O_NONBLOCK) & 0xffffffff, 0);
+}
+
+/* A pair of connected sockets is of UNIX alone; of other families (TIPC) it would be one that Landlock knows nothing of. */
+static void allow_pairs(struct filter *filter)
+{
+	const struct scmp_arg_cmp conditions[] = {
+		SCMP_CMP(0, SCMP_CMP_MASKED_EQ, 0xffffffff, AF_UNIX),
+		SCMP_CMP(1, SCMP_CMP_MASKED_EQ, ~(uint64_t)(SOCK_NONBLOCK | SOCK_CLOEXEC) & 0xffffffff, SOCK_STREAM),
+	};
+	allow(filter, "socketpair", 2, conditions);
+}
+
+static bool policy_hands_over(const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_services; i++)
+		if (policy->services[i].target.delivery == DELIVERY_HANDOVER)
+			return true;
+	return false;
 }
 
 static void allow_socket_of(struct filter *filter, int family, int type, int protocol)
@@ -280,6 +334,10 @@ static int enter_worker_calls(const struct policy *policy, _Atomic uint32_t *ret
 		return error;
 	allow_all(&filter, worker_calls, sizeof(worker_calls) / sizeof(worker_calls[0]));
 	allow_sending(&filter);
+	allow_flags(&filter, policy_hands_over(policy));
+	allow_pipes(&filter);
+	allow_pairs(&filter);
+	refuse_remapping(&filter);
 	allow_socket(&filter, AF_INET, SOCK_STREAM);
 	allow_socket(&filter, AF_INET6, SOCK_STREAM);
 	allow_socket(&filter, AF_UNIX, SOCK_STREAM);
@@ -318,6 +376,8 @@ static int enter_resolver_calls(_Atomic uint32_t *ret_refused)
 	if (error < 0)
 		return error;
 	allow_all(&filter, resolver_calls, sizeof(resolver_calls) / sizeof(resolver_calls[0]));
+	allow_flags(&filter, true);
+	refuse_remapping(&filter);
 	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
 		allow_socket(&filter, families[i], SOCK_STREAM);
 		allow_socket(&filter, families[i], SOCK_DGRAM);
@@ -446,6 +506,11 @@ void sandbox_describe(char *buf, size_t size)
 		snprintf(buf, size, "seccomp, Landlock ABI %d", abi);
 	else
 		snprintf(buf, size, "seccomp, no Landlock");
+}
+
+bool sandbox_has_holes(void)
+{
+	return SANITIZED;
 }
 
 const char *sandbox_missing(void)

@@ -3,6 +3,7 @@
 #pragma once
 #include "policy.h"
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* 0 or -errno: the caller must end. Any other call than the listed ones ends the process with SIGSYS; which one it was is
@@ -22,3 +23,6 @@ void sandbox_describe_end(char *buf, size_t size, int status, _Atomic uint32_t *
  * usher would use). */
 void sandbox_describe(char *buf, size_t size);
 const char *sandbox_missing(void);
+
+/* A sanitizer's build: its reports go to standard error. */
+bool sandbox_has_holes(void);

@@ -19,12 +19,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
-#define PROBES         32
-#define GROUP          8 /* two lines of the cache */
-#define PAGE_SIZE      4096
-#define LISTENER_SALT  1 /* of keys: a listener's text may be a service's name */
-#define UNDECIDED_SALT 2
+#define PROBES           32
+#define GROUP            8 /* two lines of the cache */
+#define MOST_DESCRIPTORS (1u << 30)
+#define LISTENER_SALT    1 /* of keys: a listener's text may be a service's name */
+#define UNDECIDED_SALT   2
 
 struct entry {
 	_Atomic uint64_t key; /* 0: never used, and nothing behind it was ever pushed on from here */
@@ -32,8 +33,8 @@ struct entry {
 };
 
 struct slot {
-	_Alignas(PAGE_SIZE) _Atomic uint32_t live; /* connections in all */
-	_Atomic uint32_t undecided;                /* of these */
+	_Alignas(SHARED_PART) _Atomic uint32_t live; /* connections in all */
+	_Atomic uint32_t undecided;                  /* of these */
 	_Alignas(64) struct entry entries[LIMITS_ENTRIES];
 };
 
@@ -44,10 +45,22 @@ struct rate {
 
 struct limits {
 	uint64_t seed[2];
+	uint32_t most;            /* that a slot is believed to have live: no process has more descriptors */
 	_Atomic uint32_t n_slots; /* slots that were ever used are below */
-	_Alignas(PAGE_SIZE) struct rate rates[LIMITS_RATES];
+	struct rates {            /* all above is the master's to write, these anybody's */
+		_Alignas(SHARED_PART) struct rate of[LIMITS_RATES];
+	} rates;
 	struct slot slots[LIMITS_SLOTS_MAX];
 };
+
+static uint32_t most_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max > MOST_DESCRIPTORS)
+		return MOST_DESCRIPTORS;
+	return (uint32_t)limit.rlim_max;
+}
 
 int limits_new(struct limits **ret, int *fd)
 {
@@ -58,6 +71,7 @@ int limits_new(struct limits **ret, int *fd)
 	if (error < 0)
 		return error;
 	struct limits *limits = memory;
+	limits->most = most_descriptors();
 	if (fresh && getrandom(limits->seed, sizeof(limits->seed), 0) != sizeof(limits->seed)) {
 		error = failure_set(-errno, "no random numbers: getrandom");
 		limits_free(limits);
@@ -71,6 +85,20 @@ int limits_new(struct limits **ret, int *fd)
 size_t limits_size(void)
 {
 	return sizeof(struct limits);
+}
+
+int limits_view(int fd, unsigned slot, struct limits **ret)
+{
+	const struct shared_part own[] = {
+		{ offsetof(struct limits, rates), sizeof(struct rates) },
+		{ offsetof(struct limits, slots) + slot * sizeof(struct slot), sizeof(struct slot) },
+	};
+	void *memory;
+
+	int error = shared_memory_view(fd, sizeof(struct limits), own, sizeof(own) / sizeof(own[0]), &memory);
+	if (error == 0)
+		*ret = memory;
+	return error;
 }
 
 void limits_free(struct limits *limits)
@@ -160,12 +188,25 @@ static uint32_t slot_live(const struct slot *slot, uint64_t key)
 	return 0;
 }
 
-static uint32_t limits_sum(const struct limits *limits, uint64_t key)
+static uint32_t slots_used(const struct limits *limits)
 {
-	uint32_t n = atomic_load(&limits->n_slots), sum = 0;
+	uint32_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed);
+	return n < LIMITS_SLOTS_MAX ? n : LIMITS_SLOTS_MAX;
+}
+
+/* One worker that was taken over is not to fill the room of all. */
+static uint64_t believed(const struct limits *limits, uint32_t live)
+{
+	return live < limits->most ? live : limits->most;
+}
+
+static uint64_t limits_sum(const struct limits *limits, uint64_t key)
+{
+	uint32_t n = slots_used(limits);
+	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		sum += slot_live(&limits->slots[i], key);
+		sum += believed(limits, slot_live(&limits->slots[i], key));
 	return sum;
 }
 
@@ -192,13 +233,10 @@ static const char *slot_enter(
 	return NULL;
 }
 
-static struct slot *limits_slot(struct limits *limits, unsigned number)
+void limits_begin(struct limits *limits, unsigned slot)
 {
-	uint32_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed);
-
-	while (n <= number && !atomic_compare_exchange_weak(&limits->n_slots, &n, number + 1))
-		;
-	return &limits->slots[number];
+	if (atomic_load(&limits->n_slots) <= slot)
+		atomic_store(&limits->n_slots, slot + 1);
 }
 
 /* ---- rates ------------------------------------------------------------------------------------------------------------- */
@@ -226,7 +264,7 @@ static struct rate *rate_place(struct limits *limits, uint64_t key, uint64_t now
 	uint64_t free_key = 0;
 
 	for (unsigned i = 0; i < PROBES; i++) {
-		struct rate *rate = &limits->rates[place_of(key, i) % LIMITS_RATES];
+		struct rate *rate = &limits->rates.of[place_of(key, i) % LIMITS_RATES];
 		uint64_t there = atomic_load(&rate->key);
 		if (there == key)
 			return rate;
@@ -266,7 +304,7 @@ const char *limits_enter(struct limits *limits, unsigned number, const struct ac
 	*ret = (struct limits_ticket){ LIMITS_NONE, LIMITS_NONE };
 	if (!access)
 		return NULL;
-	struct slot *slot = limits_slot(limits, number);
+	struct slot *slot = &limits->slots[number];
 	uint64_t source = access_source(client);
 
 	if (access->max_connections && !access->program)
@@ -288,7 +326,7 @@ void limits_enter_again(struct limits *limits, unsigned number, const struct acc
 	*ret = (struct limits_ticket){ LIMITS_NONE, LIMITS_NONE };
 	if (!access || access->program)
 		return;
-	struct slot *slot = limits_slot(limits, number);
+	struct slot *slot = &limits->slots[number];
 	uint64_t source = access_source(client);
 
 	if (access->max_connections)
@@ -304,18 +342,19 @@ void limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ti
 	*ticket = (struct limits_ticket){ LIMITS_NONE, LIMITS_NONE };
 }
 
-uint32_t limits_live_all(const struct limits *limits)
+uint64_t limits_live_all(const struct limits *limits)
 {
-	uint32_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed), sum = 0;
+	uint32_t n = slots_used(limits);
+	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		sum += atomic_load_explicit(&limits->slots[i].live, memory_order_relaxed);
+		sum += believed(limits, atomic_load_explicit(&limits->slots[i].live, memory_order_relaxed));
 	return sum;
 }
 
 const char *limits_enter_all(struct limits *limits, unsigned number, uint32_t most)
 {
-	struct slot *slot = limits_slot(limits, number);
+	struct slot *slot = &limits->slots[number];
 
 	atomic_fetch_add_explicit(&slot->live, 1, memory_order_relaxed);
 	if (!most || limits_live_all(limits) <= most)
@@ -335,7 +374,7 @@ const char *limits_enter_listener(
 	uint64_t key = limits_key(limits, listener, 0, LISTENER_SALT);
 
 	*ret_place = LIMITS_NONE;
-	return slot_enter(limits, limits_slot(limits, number), key, most, "max_connections", ret_place);
+	return slot_enter(limits, &limits->slots[number], key, most, "max_connections", ret_place);
 }
 
 void limits_leave_listener(struct limits *limits, unsigned slot, uint32_t *place)
@@ -348,7 +387,7 @@ void limits_leave_listener(struct limits *limits, unsigned slot, uint32_t *place
 
 void limits_enter_undecided(struct limits *limits, unsigned number, uint64_t source, uint32_t *ret_place)
 {
-	struct slot *slot = limits_slot(limits, number);
+	struct slot *slot = &limits->slots[number];
 
 	atomic_fetch_add_explicit(&slot->undecided, 1, memory_order_relaxed);
 	*ret_place = source ? slot_place(slot, limits_key(limits, 0, source, UNDECIDED_SALT)) : LIMITS_NONE;
@@ -363,12 +402,13 @@ void limits_leave_undecided(struct limits *limits, unsigned slot, uint32_t *plac
 	*place = LIMITS_NONE;
 }
 
-uint32_t limits_undecided(const struct limits *limits)
+uint64_t limits_undecided(const struct limits *limits)
 {
-	uint32_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed), sum = 0;
+	uint32_t n = slots_used(limits);
+	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		sum += atomic_load_explicit(&limits->slots[i].undecided, memory_order_relaxed);
+		sum += believed(limits, atomic_load_explicit(&limits->slots[i].undecided, memory_order_relaxed));
 	return sum;
 }
 
@@ -376,14 +416,14 @@ uint32_t limits_undecided(const struct limits *limits)
 bool limits_over_undecided(const struct limits *limits, unsigned slot, uint32_t most)
 {
 	uint64_t own = atomic_load_explicit(&limits->slots[slot].undecided, memory_order_relaxed);
-	uint64_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed);
+	uint64_t n = slots_used(limits);
 
 	return most && own * n > most && limits_undecided(limits) > most;
 }
 
 bool limits_over_undecided_here(const struct limits *limits, unsigned slot, uint32_t place, uint32_t most)
 {
-	uint64_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed);
+	uint64_t n = slots_used(limits);
 
 	if (!most || place == LIMITS_NONE)
 		return false;
@@ -392,7 +432,7 @@ bool limits_over_undecided_here(const struct limits *limits, unsigned slot, uint
 	return own * n > most && limits_sum(limits, atomic_load(&entry->key)) > most;
 }
 
-uint32_t limits_live(const struct limits *limits, uint64_t service, const struct address *client)
+uint64_t limits_live(const struct limits *limits, uint64_t service, const struct address *client)
 {
 	return limits_sum(limits, limits_key(limits, service, client ? access_source(client) : 0, 0));
 }

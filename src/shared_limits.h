@@ -31,6 +31,12 @@ int limits_new(struct limits **ret, int *fd);
 size_t limits_size(void);
 void limits_free(struct limits *limits); /* accepts NULL */
 
+/* As a worker that has the slot sees them: it can write there and to rates, and nothing else. 0 or -errno. */
+int limits_view(int fd, unsigned slot, struct limits **ret);
+
+/* The master's, before a worker gets the slot. */
+void limits_begin(struct limits *limits, unsigned slot);
+
 /* The number under which a service counts: of its name, because the next policy may number it otherwise. */
 uint64_t limits_service(const char *name);
 
@@ -75,6 +81,6 @@ bool limits_over_undecided_here(const struct limits *limits, unsigned slot, uint
 void limits_forget(struct limits *limits, unsigned slot);
 
 /* How many there are: sums over the slots, for status and tests. */
-uint32_t limits_live_all(const struct limits *limits);
-uint32_t limits_undecided(const struct limits *limits);
-uint32_t limits_live(const struct limits *limits, uint64_t service, const struct address *client /* NULL: of any */);
+uint64_t limits_live_all(const struct limits *limits);
+uint64_t limits_undecided(const struct limits *limits);
+uint64_t limits_live(const struct limits *limits, uint64_t service, const struct address *client /* NULL: of any */);

@@ -118,8 +118,9 @@ void status_write(const struct status *status, FILE *to)
 	const struct generation *serving = status->serving ? status->serving : status->coming;
 
 	fprintf(to,
-		"{\"version\": \"" VERSION "\", \"pid\": %d, \"since\": %jd, \"state\": \"%s\", \"connections\": %u, "
-		"\"undecided\": %u, \"programs\": %zu",
+		"{\"version\": \"" VERSION
+		"\", \"pid\": %d, \"since\": %jd, \"state\": \"%s\", \"connections\": %" PRIu64 ", "
+		"\"undecided\": %" PRIu64 ", \"programs\": %zu",
 		(int)getpid(), (intmax_t)status->since,
 		status->ending           ? "ending"
 			: status->coming ? "reloading"

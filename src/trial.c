@@ -7,7 +7,6 @@
 #include "generation.h"
 #include "log.h"
 #include "program_table.h"
-#include "shared_memory.h"
 #include "takeover.h"
 #include "worker.h"
 #include <errno.h>
@@ -112,16 +111,8 @@ static int trial_serve(struct trial *trial, struct policy *policy)
 
 static int trial_prepare(struct trial *trial)
 {
-	int page_fd = -1, limits_fd = -1, counters_fd = -1;
-	void *page;
+	int error = shared_open(&trial->shared);
 
-	int error = shared_memory_map(&page_fd, sizeof(*trial->shared.page), &page);
-	if (error == 0) {
-		trial->shared.page = page;
-		error = limits_new(&trial->shared.limits, &limits_fd);
-	}
-	if (error == 0)
-		error = counters_new(&trial->shared.counters, &counters_fd);
 	fd_raise_limit();
 	if (error == 0)
 		error = loop_init(&trial->loop);
@@ -134,7 +125,7 @@ static int trial_prepare(struct trial *trial)
 
 int trial_run(const struct master_options *options, int state)
 {
-	struct trial trial = { .status = 1 };
+	struct trial trial = { .status = 1, .shared = NO_SHARED };
 	struct complaints complaints = { 0 };
 	struct takeover takeover;
 	struct policy *policy;

@@ -19,6 +19,7 @@
 #include "sockets.h"
 #include "undecided.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,60 +149,56 @@ static int worker_ask_for_sockets(void *context, sa_family_t family)
 	return ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0);
 }
 
-static void worker_take_sockets(struct worker *worker, const struct message *message, int fds[IPC_FDS_MAX])
+static void worker_take_sockets(struct worker *worker, const struct message *message, struct ipc_fds *fds)
 {
-	size_t n = 0;
-
 	if (!worker->stock || (message->index != AF_INET && message->index != AF_INET6))
 		return;
-	while (n < IPC_FDS_MAX && fds[n] >= 0)
-		n++;
-	stock_supply(worker->stock, (sa_family_t)message->index, fds, n, message->error);
-	for (size_t i = 0; i < n; i++)
-		fds[i] = -1;
+	stock_supply(worker->stock, (sa_family_t)message->index, fds->fd, fds->n, message->error);
+	for (size_t i = 0; i < fds->n; i++)
+		fds->fd[i] = -1;
 }
 
 static void worker_receive(struct worker *worker)
 {
 	while (worker->channel.fd >= 0) {
 		worker_tell_held(worker);
-		struct message message;
-		int fds[IPC_FDS_MAX];
-		ssize_t n = ipc_receive(worker->channel.fd, &message, sizeof(message), fds);
+		struct message message = { 0 };
+		struct ipc_fds fds;
+		ssize_t n = ipc_receive(worker->channel.fd, &message, sizeof(message), &fds);
 		if (n == -EAGAIN)
 			return;
-		if (n == -EMFILE)
-			message.error = -EMFILE; /* the program runs, but its descriptors did not fit in here */
-		else if (n != sizeof(message)) {
+		if (n != sizeof(message)) {
+			ipc_close_fds(&fds);
 			worker_orphaned(worker);
 			return;
 		}
+		if (fds.lost)
+			message.error = -EMFILE; /* the program runs, but its descriptors did not fit in here */
 		if (message.kind == MESSAGE_SPAWNED)
-			spawner_answer(&worker->spawner, &message, fds);
+			spawner_answer(&worker->spawner, &message, fds.fd);
 		else if (message.kind == MESSAGE_ANSWER)
 			connection_admitted(worker, message.serial, message.error == 0);
 		else if (message.kind == MESSAGE_EXITED)
 			identifiers_exited(worker->identifiers, message.serial, message.status);
 		else if (message.kind == MESSAGE_SOCKETS)
-			worker_take_sockets(worker, &message, fds);
+			worker_take_sockets(worker, &message, &fds);
 		else if (message.kind == MESSAGE_LOG)
 			log_set_level((enum log_level)message.status);
 		else if (message.kind == MESSAGE_REPORT)
-			report_answer(worker, &message, fds[0]);
+			report_answer(worker, &message, fds.fd[0]);
 		else if (message.kind == MESSAGE_HOLD)
 			worker_hold(worker);
 		else if (message.kind == MESSAGE_RESUME)
 			worker_resume(worker);
 		else if (message.kind == MESSAGE_MIGRATE)
-			worker_migrate(worker, &fds[0]);
+			worker_migrate(worker, &fds.fd[0]);
 		else if (message.kind == MESSAGE_ADOPT)
-			worker_adopt_from(worker, &fds[0]);
+			worker_adopt_from(worker, &fds.fd[0]);
 		else if (message.kind == MESSAGE_DRAIN)
 			worker_drain(worker);
 		else if (message.kind == MESSAGE_STOP)
 			worker_stop(worker);
-		for (int i = 0; i < IPC_FDS_MAX; i++)
-			fd_close(fds[i]);
+		ipc_close_fds(&fds);
 	}
 }
 
@@ -231,6 +228,17 @@ static void worker_set_signals(bool may_be_left)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Those of whoever started usher, who may be at a terminal: past the logger's filter a worker writes to nobody. What the C library says
+ * before it ends the process is a line of the log. */
+static void worker_take_stdio(int log_fd)
+{
+	int saved = log_fd == STDERR_FILENO || sandbox_has_holes() ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3) : -1;
+
+	process_silence();
+	dup2(saved >= 0 ? saved : log_fd, STDERR_FILENO);
+	fd_close(saved);
+}
+
 static int worker_close_others(const struct worker_start *start)
 {
 	size_t n = 0;
@@ -249,12 +257,12 @@ static int worker_close_others(const struct worker_start *start)
 	return 0;
 }
 
-static int worker_init(struct worker *worker, const struct worker_start *start)
+static int worker_init(struct worker *worker, const struct worker_start *start, struct shared *shared)
 {
 	*worker = (struct worker){
 		.policy = start->policy,
 		.resolved = start->resolved,
-		.shared = start->shared,
+		.shared = shared,
 		.slot = start->slot,
 		.channel = { .fd = -1, .ready = worker_channel_ready },
 		.relay_pool = relay_pool_new(),
@@ -302,8 +310,8 @@ static int worker_bind_modules(struct worker *worker)
 	const struct policy *policy = worker->policy;
 	char why[MODULE_ERROR_MAX];
 
-	module_set_hooks(
-		&(struct module_hooks){ .log = log_module, .running = &worker->shared->page->running[worker->slot] });
+	module_set_hooks(&(struct module_hooks){
+		.log = log_module, .running = &worker->shared->page->slots[worker->slot].running });
 	int error = module_bind(policy->modules, policy->n_modules, why, sizeof(why));
 	if (error < 0)
 		log_error("%s", why);
@@ -369,16 +377,18 @@ int worker_run(const struct worker_start *start)
 {
 	const struct policy *policy = start->policy;
 	struct worker worker = { 0 };
+	struct shared shared = NO_SHARED;
 
 	worker_set_signals(start->may_be_left);
 	process_rename("usher: worker");
-	if (start->quiet)
-		process_silence();
+	worker_take_stdio(start->log_fd);
 	int error = start->resolved ? resolved_read_only(start->resolved) : 0; /* before its descriptor is closed */
+	if (error == 0)
+		error = shared_view(start->shared, start->slot, &shared);
 	if (error == 0)
 		error = worker_close_others(start);
 	if (error == 0)
-		error = worker_init(&worker, start);
+		error = worker_init(&worker, start, &shared);
 	if (error == 0)
 		error = process_drop_privileges(policy->drop_identity, policy->uid, policy->gid);
 	if (error == 0)
@@ -386,7 +396,7 @@ int worker_run(const struct worker_start *start)
 	if (error == 0)
 		error = worker_listen(&worker, start);
 	if (error == 0)
-		error = sandbox_enter_worker(policy, &worker.shared->page->refused[worker.slot]);
+		error = sandbox_enter_worker(policy, &shared.page->slots[worker.slot].refused);
 	if (error < 0) {
 		log_error("a worker cannot start: %s", failure_text(error));
 		return 1;
@@ -400,5 +410,6 @@ int worker_run(const struct worker_start *start)
 	if (error < 0)
 		log_error("a worker's event loop failed: %s", strerrordesc_np(-error));
 	worker_fini(&worker);
+	shared_close(&shared);
 	return error < 0;
 }

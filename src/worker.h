@@ -10,24 +10,9 @@
 #include "report.h"
 #include "resolved.h"
 #include "scraps.h"
-#include "shared_limits.h"
+#include "shared.h"
 #include "spawner.h"
 #include "stock.h"
-#include <stdatomic.h>
-
-/* What is shared by all workers of all generations: the memory itself, and where this process has it. */
-struct shared_page {
-	_Atomic uint64_t next_connection;
-	_Atomic uint32_t running[LIMITS_SLOTS_MAX]; /* the module's function that a worker is in: module_hooks */
-	_Atomic uint32_t refused[LIMITS_SLOTS_MAX]; /* the system call that ended it: sandbox_enter_worker() */
-	_Atomic uint32_t refused_resolver;          /* likewise, the last one's */
-};
-
-struct shared {
-	struct shared_page *page;
-	struct limits *limits;
-	struct counters *counters;
-};
 
 struct listening;
 
@@ -37,13 +22,12 @@ struct worker_start {
 	size_t n_listening;
 	int channel; /* to the master */
 	int log_fd;
-	struct resolved *resolved; /* NULL: the policy has no names */
-	struct shared *shared;
-	unsigned slot;    /* its own, among all workers of all generations */
-	int connection;   /* inetd: serve this one connection and end; -1: listen */
-	bool quiet;       /* descriptors 0, 1 and 2 are somebody else's */
-	bool is_trial;    /* serves nobody: only whether it would start is to be known */
-	bool may_be_left; /* by a master that ends before it does: SIGTERM ends it */
+	struct resolved *resolved;   /* NULL: the policy has no names */
+	const struct shared *shared; /* the master's */
+	unsigned slot;               /* its own, among all workers of all generations */
+	int connection;              /* inetd: serve this one connection and end; -1: listen */
+	bool is_trial;               /* serves nobody: only whether it would start is to be known */
+	bool may_be_left;            /* by a master that ends before it does: SIGTERM ends it */
 };
 
 /* The whole life of the process. Returns its exit status. */
@@ -69,7 +53,7 @@ struct worker {
 	struct loop loop;
 	const struct policy *policy;
 	struct resolved *resolved;
-	struct shared *shared;
+	struct shared *shared; /* as this worker sees it */
 	unsigned slot;
 	struct watch channel;
 

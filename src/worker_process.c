@@ -3,7 +3,6 @@
 #include "worker_process.h"
 #include "ask.h"
 #include "children.h"
-#include "counters.h"
 #include "fd.h"
 #include "generation.h"
 #include "ipc.h"
@@ -26,6 +25,10 @@
 #define QUICK_DEATH_US    1000000
 #define BACK_OFF_FIRST_US 100000
 #define BACK_OFF_MOST_US  5000000
+
+#define MESSAGES_A_TURN     64
+#define MESSAGES_AT_THE_END 4096    /* more than a channel has room for */
+#define GONE_US             5000000 /* for a worker that has closed its channel to end */
 
 /* ---- what it is told, and says --------------------------------------------------------------------------------------- */
 
@@ -87,31 +90,127 @@ static bool channel_has_room(int fd)
 	return poll(&room, 1, 0) == 1 && (room.revents & POLLOUT);
 }
 
-static void worker_process_receive(struct watch *watch, uint32_t events)
+/* A second answer, or one to a question that was not asked yet, would count as another worker's. */
+static void worker_process_has_reported(struct worker_process *worker, const struct message *message)
 {
-	struct worker_process *worker = container_of(watch, struct worker_process, channel);
+	if (message->serial <= worker->reported || message->serial > worker->asked)
+		return;
+	worker->reported = message->serial;
+	worker->generation->reported(worker->generation, message->serial, message->error);
+}
 
-	worker_process_tell_late(worker);
-	while (watch->fd >= 0 && worker->n_late == 0 && channel_has_room(watch->fd)) {
-		struct message message;
-		int fds[IPC_FDS_MAX];
-		ssize_t n = ipc_receive(watch->fd, &message, sizeof(message), fds);
-		if (n != sizeof(message) && n != -EMFILE)
-			return; /* nothing there, or the worker is gone: its end will be reaped */
-		if (message.kind == MESSAGE_READY)
-			worker_process_is_ready(worker);
-		else if (message.kind == MESSAGE_HELD)
-			worker_process_is_held(worker);
-		else if (message.kind == MESSAGE_WANT_SOCKETS)
-			request_supply(worker, &message);
-		else if (message.kind == MESSAGE_REPORTED)
-			worker->generation->reported(worker->generation, message.serial, message.error);
-		else if (message.kind == MESSAGE_SPAWN)
-			request_spawn(worker, &message, fds[0], n == -EMFILE ? -EMFILE : 0);
-		for (int i = 0; i < IPC_FDS_MAX; i++)
-			fd_close(fds[i]);
+/* False for what no worker of ours says. */
+static bool worker_process_hear(struct worker_process *worker, const struct message *message, struct ipc_fds *fds)
+{
+	size_t most_fds = message->kind == MESSAGE_SPAWN && message->program == PROGRAM_SERVICE;
+
+	if (fds->n > most_fds || (fds->lost && most_fds == 0))
+		return false;
+	switch (message->kind) {
+	case MESSAGE_READY:
+		worker_process_is_ready(worker);
+		return true;
+	case MESSAGE_HELD:
+		worker_process_is_held(worker);
+		return true;
+	case MESSAGE_WANT_SOCKETS:
+		return request_supply(worker, message);
+	case MESSAGE_REPORTED:
+		worker_process_has_reported(worker, message);
+		return true;
+	case MESSAGE_SPAWN:
+		if (fds->n > 0 && fd_lingers(fds->fd[0]))
+			return false;
+		bool is_sound = request_spawn(worker, message, fds->fd[0], fds->lost ? -EMFILE : 0);
+		fds->fd[0] = fd_close_foreign(fds->fd[0]);
+		return is_sound;
+	default:
+		return false;
 	}
 }
+
+static void worker_process_accuse(struct worker_process *worker)
+{
+	if (worker->accused)
+		return;
+	worker->accused = true;
+	log_error("worker %d says what no worker says, or asks for what its policy does not have, and is ended",
+		worker->pid);
+	kill(worker->pid, SIGKILL);
+}
+
+/* One that goes on without us would never be told to end. */
+static void worker_process_is_gone(struct worker_process *worker)
+{
+	struct loop *loop = worker->generation->loop;
+
+	if (worker->pid && worker->gone.place == 0)
+		loop_timer(loop, &worker->gone, loop->now_us + GONE_US);
+}
+
+static void worker_process_stays(struct timer *timer)
+{
+	struct worker_process *worker = container_of(timer, struct worker_process, gone);
+
+	log_error("worker %d has closed its line to the master and does not end: it is ended", worker->pid);
+	worker->accused = true;
+	kill(worker->pid, SIGKILL);
+}
+
+/* True where there may be more. */
+static bool worker_process_receive_one(struct worker_process *worker)
+{
+	struct message message = { 0 };
+	struct ipc_fds fds;
+
+	ssize_t n = ipc_receive(worker->channel.fd, &message, sizeof(message), &fds);
+	if (n < 0 && n != -EMSGSIZE)
+		return false;
+	bool is_sound = n == 0 || (n == sizeof(message) && worker_process_hear(worker, &message, &fds));
+	ipc_close_fds(&fds);
+	if (n == 0)
+		worker_process_is_gone(worker); /* its end will be reaped */
+	else if (!is_sound)
+		worker_process_accuse(worker);
+	return n != 0;
+}
+
+/* A worker that never stops asking does not keep us from others. */
+static void worker_process_receive_some(struct worker_process *worker)
+{
+	worker_process_tell_late(worker);
+	for (unsigned i = 0; i < MESSAGES_A_TURN; i++)
+		if (worker->accused || worker->channel.fd < 0 || worker->n_late > 0 ||
+			!channel_has_room(worker->channel.fd) || !worker_process_receive_one(worker))
+			return;
+	loop_defer(worker->generation->loop, &worker->again);
+}
+
+static void worker_process_receive(struct watch *watch, uint32_t events)
+{
+	worker_process_receive_some(container_of(watch, struct worker_process, channel));
+}
+
+static void worker_process_receive_again(struct task *task)
+{
+	worker_process_receive_some(container_of(task, struct worker_process, again));
+}
+
+/* What waits there when nobody reads it any more: what is in it may come from anywhere, and is not left to the kernel to close. */
+static void channel_empty(int fd)
+{
+	struct message message;
+	struct ipc_fds fds;
+
+	for (unsigned i = 0; i < MESSAGES_AT_THE_END; i++) {
+		ssize_t n = ipc_receive(fd, &message, sizeof(message), &fds);
+		ipc_close_fds(&fds);
+		if (n <= 0 && n != -EMSGSIZE)
+			return;
+	}
+}
+
+/* ---- moving what it has ----------------------------------------------------------------------------------------------- */
 
 /* Big messages must fit in, whatever the system's default is. */
 static int migration_pair(int ends[2])
@@ -146,18 +245,19 @@ static void __attribute__((noreturn)) worker_process_run(const struct worker_pro
 {
 	const struct generation *generation = worker->generation;
 
-	log_setup(generation->log_fd, &generation->policy->log);
+	int log_fd = log_own_fd(generation->log_fd);
+
+	log_setup(log_fd, &generation->policy->log);
 	_exit(worker_run(&(struct worker_start){
 		.policy = generation->policy,
 		.listening = generation->listening,
 		.n_listening = generation->n_listening,
 		.channel = channel,
-		.log_fd = generation->log_fd,
+		.log_fd = log_fd,
 		.resolved = generation->resolved,
 		.shared = generation->shared,
 		.slot = worker->slot,
 		.connection = generation->connection,
-		.quiet = generation->quiet,
 		.is_trial = generation->is_trial,
 		.may_be_left = generation->leaves_workers,
 	}));
@@ -169,6 +269,7 @@ static int slot_take(struct generation *generation, unsigned *ret)
 		if (generation->slots[i])
 			continue;
 		generation->slots[i] = true;
+		shared_begin(generation->shared, i);
 		*ret = i;
 		return 0;
 	}
@@ -178,10 +279,7 @@ static int slot_take(struct generation *generation, unsigned *ret)
 /* Whatever the worker still counted is not there any more. */
 static void slot_give(struct generation *generation, unsigned slot)
 {
-	limits_forget(generation->shared->limits, slot);
-	counters_forget_open(generation->shared->counters, slot);
-	atomic_store(&generation->shared->page->running[slot], 0);
-	atomic_store(&generation->shared->page->refused[slot], 0);
+	shared_forget(generation->shared, slot);
 	generation->slots[slot] = false;
 }
 
@@ -206,7 +304,8 @@ int worker_process_fork(struct worker_process *worker)
 	}
 	fd_close(ends[1]);
 	worker->pid = pid;
-	worker->ready = worker->held = false;
+	worker->ready = worker->held = worker->accused = false;
+	worker->asked = worker->reported = 0;
 	worker->started_us = clock_monotonic_us();
 	generation->n_running++;
 	error = loop_watch(generation->loop, &worker->channel, ends[0], EPOLLIN | EPOLLOUT | EPOLLET);
@@ -254,6 +353,8 @@ void worker_process_init(struct worker_process *worker, struct generation *gener
 		.generation = generation,
 		.channel = { .fd = -1, .ready = worker_process_receive },
 		.restart = { .fired = worker_process_restart },
+		.again = { .run = worker_process_receive_again },
+		.gone = { .fired = worker_process_stays },
 	};
 }
 
@@ -276,6 +377,8 @@ void worker_process_fini(struct worker_process *worker)
 	struct loop *loop = worker->generation->loop;
 
 	loop_timer_stop(loop, &worker->restart);
+	loop_timer_stop(loop, &worker->gone);
+	loop_cancel(loop, &worker->again);
 	fd_close(loop_unwatch(loop, &worker->channel));
 	free(worker->late);
 }
@@ -283,14 +386,14 @@ static void worker_process_log_end(const struct worker_process *worker, int stat
 {
 	const struct generation *generation = worker->generation;
 	char place[512] = "";
-	uint32_t running = atomic_load(&generation->shared->page->running[worker->slot]);
+	uint32_t running = atomic_load(&generation->shared->page->slots[worker->slot].running);
 	const char *in = policy_module_running(generation->policy, running, place, sizeof(place)) ? " in " : "";
 	char how[128];
 
 	if (status == 0)
 		return;
-	sandbox_describe_end(how, sizeof(how), status, &generation->shared->page->refused[worker->slot]);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && generation->is_killed)
+	sandbox_describe_end(how, sizeof(how), status, &generation->shared->page->slots[worker->slot].refused);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && (generation->is_killed || worker->accused))
 		log_debug("worker %d was ended", worker->pid);
 	else
 		log_error("worker %d %s%s%s", worker->pid, how, in, place);
@@ -302,8 +405,12 @@ void worker_process_died(struct worker_process *worker, int status)
 	uint64_t lived_us = clock_monotonic_us() - worker->started_us;
 
 	/* What it said before it went, above all that it was ready. */
-	worker_process_receive(&worker->channel, EPOLLIN);
+	worker_process_receive_some(worker);
+	loop_timer_stop(generation->loop, &worker->gone);
+	loop_cancel(generation->loop, &worker->again);
 	worker_process_log_end(worker, status);
+	if (worker->channel.fd >= 0)
+		channel_empty(worker->channel.fd);
 	fd_close(loop_unwatch(generation->loop, &worker->channel));
 	children_kill(worker);
 	asks_forget(generation->asks, worker);

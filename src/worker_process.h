@@ -18,10 +18,14 @@ struct worker_process {
 	size_t n_late;
 	bool ready;
 	bool held;
+	bool accused;             /* and is to end */
+	struct task again;        /* it has said more than is heard in one turn */
+	uint64_t asked, reported; /* the last question that it was asked, and that it has answered */
 	unsigned slot;
 	uint64_t started_us;
 	unsigned quick_deaths; /* in a row: the back-off */
 	struct timer restart;
+	struct timer gone; /* it has closed its channel, and has so long to end */
 };
 
 void worker_process_init(struct worker_process *worker, struct generation *generation);

@@ -8,7 +8,7 @@
 #include <linux/close_range.h>
 #include <poll.h>
 #include <stdint.h>
-#include <sys/ioctl.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -34,15 +34,53 @@ int fd_reset(int fd)
 	if (fd < 0)
 		return -1;
 	int saved = errno;
-	/* On a socket that is no TCP socket this does nothing, which is all that can be done. */
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1, .l_linger = 0 }, sizeof(struct linger));
+	/* Not by SO_LINGER, which a worker may not set: with a time in it close() waits, in whoever closes last. Breaking the
+	 * association off sends a reset wherever there is somebody to get one. On a socket that is no TCP socket this does
+	 * nothing, which is all that can be done. */
+	connect(fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr));
+	errno = saved;
+	return fd_close(fd);
+}
+
+bool fd_lingers(int fd)
+{
+	struct linger linger;
+	socklen_t len = sizeof(linger);
+	return getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &len) == 0 && linger.l_onoff && linger.l_linger > 0;
+}
+
+int fd_close_foreign(int fd)
+{
+	if (fd < 0)
+		return -1;
+	int saved = errno;
+	if (fd_lingers(fd))
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 0 }, sizeof(struct linger));
 	errno = saved;
 	return fd_close(fd);
 }
 
 int fd_set_nonblocking(int fd, bool on)
 {
-	return ioctl(fd, FIONBIO, &(int){ on }) < 0 ? -errno : 0; /* of any file, in one call */
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
+		return -errno;
+	return fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+int fd_set_stream_nonblocking(int fd, bool on)
+{
+	return fcntl(fd, F_SETFL, on ? O_NONBLOCK : 0) < 0 ? -errno : 0;
+}
+
+int fd_reopen(int fd, int flags)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int own = open(path, flags | O_CLOEXEC);
+	return own < 0 ? -errno : own;
 }
 
 bool fd_is_unix(int fd)

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define FDS_OF_A_MESSAGE 253 /* SCM_MAX_FD of the kernel */
+
 union control {
 	struct cmsghdr align;
 	char space[CMSG_SPACE(sizeof(int) * IPC_FDS_MAX)];
@@ -52,10 +54,15 @@ int ipc_send(int fd, const void *message, size_t len, const int *fds, size_t n_f
 	return 0;
 }
 
-/* Takes the descriptors out of what came; false where some of them had no place. */
-static bool take_fds(struct msghdr *header, int ret_fds[IPC_FDS_MAX])
+/* A worker may not switch SO_LINGER off. */
+static int fd_let_go(int fd)
 {
-	size_t n = 0;
+	return fd >= 0 && fd_lingers(fd) ? fd_reset(fd) : fd_close(fd);
+}
+
+/* Takes the descriptors out of what came; false where some of them had no place. */
+static bool take_fds(struct msghdr *header, struct ipc_fds *ret)
+{
 	bool all = true;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
@@ -65,10 +72,10 @@ static bool take_fds(struct msghdr *header, int ret_fds[IPC_FDS_MAX])
 		for (size_t i = 0; i < count; i++) {
 			int fd;
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-			if (n < IPC_FDS_MAX) {
-				ret_fds[n++] = fd;
+			if (ret->n < IPC_FDS_MAX) {
+				ret->fd[ret->n++] = fd;
 			} else {
-				fd_close(fd);
+				fd_let_go(fd);
 				all = false;
 			}
 		}
@@ -76,9 +83,20 @@ static bool take_fds(struct msghdr *header, int ret_fds[IPC_FDS_MAX])
 	return all;
 }
 
-ssize_t ipc_receive(int fd, void *buffer, size_t size, int ret_fds[IPC_FDS_MAX])
+void ipc_close_fds(struct ipc_fds *fds)
 {
-	union control control;
+	for (size_t i = 0; i < IPC_FDS_MAX; i++)
+		fds->fd[i] = fd_let_go(fds->fd[i]);
+	fds->n = 0;
+}
+
+/* There is room for as many descriptors as a message can have: what has none the kernel closes, in our time, as it finds it. */
+ssize_t ipc_receive(int fd, void *buffer, size_t size, struct ipc_fds *ret_fds)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int) * FDS_OF_A_MESSAGE)];
+	} control;
 	struct iovec part = { .iov_base = buffer, .iov_len = size };
 	struct msghdr header = {
 		.msg_iov = &part,
@@ -88,8 +106,9 @@ ssize_t ipc_receive(int fd, void *buffer, size_t size, int ret_fds[IPC_FDS_MAX])
 	};
 	ssize_t len;
 
+	*ret_fds = (struct ipc_fds){ .n = 0 };
 	for (size_t i = 0; i < IPC_FDS_MAX; i++)
-		ret_fds[i] = -1;
+		ret_fds->fd[i] = -1;
 	do
 		len = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	while (len < 0 && errno == EINTR);
@@ -98,12 +117,8 @@ ssize_t ipc_receive(int fd, void *buffer, size_t size, int ret_fds[IPC_FDS_MAX])
 
 	/* MSG_CTRUNC also tells that this process may open no more descriptors: the kernel then kept the
 	 * rest. */
-	bool all = take_fds(&header, ret_fds) && !(header.msg_flags & MSG_CTRUNC);
-	if (all && !(header.msg_flags & MSG_TRUNC) && len > 0)
-		return len;
-	for (size_t i = 0; i < IPC_FDS_MAX; i++)
-		ret_fds[i] = fd_close(ret_fds[i]);
-	if (header.msg_flags & MSG_TRUNC)
-		return -EMSGSIZE;
-	return all ? 0 : -EMFILE;
+	ret_fds->lost = !take_fds(&header, ret_fds) || (header.msg_flags & MSG_CTRUNC);
+	if (ret_fds->lost || (header.msg_flags & MSG_TRUNC))
+		ipc_close_fds(ret_fds);
+	return header.msg_flags & MSG_TRUNC ? -EMSGSIZE : len;
 }

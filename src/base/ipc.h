@@ -1,5 +1,6 @@
 /* Messages between processes of usher over a SOCK_SEQPACKET pair: one call, one message, with descriptors beside it. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -11,7 +12,16 @@ int ipc_pair(int ret_ends[2]);
 /* 0 or -errno (-EAGAIN: the peer's queue is full; -EPIPE: it is gone). The descriptors stay the caller's. */
 int ipc_send(int fd, const void *message, size_t len, const int *fds, size_t n_fds);
 
-/* Length of the message, 0 when the peer is gone, or -errno: -EAGAIN, nothing there; -EMSGSIZE, the message did not fit;
- * -EMFILE, its descriptors did not (too many, or this process may open no more): none is kept, the message is there.
- * Fills `ret_fds` (IPC_FDS_MAX of them) with what came, -1 where none; they are the caller's now, close-on-exec. */
-ssize_t ipc_receive(int fd, void *buffer, size_t size, int ret_fds[IPC_FDS_MAX]);
+/* What came beside a message. */
+struct ipc_fds {
+	int fd[IPC_FDS_MAX]; /* -1 where none; the caller's now, close-on-exec */
+	size_t n;            /* that are there */
+	bool lost;           /* more came than fit (too many, or this process may open no more): none is kept */
+};
+
+/* Length of the message, 0 when the peer is gone or has sent a message of no bytes, or -errno: -EAGAIN, nothing there; -EMSGSIZE, the
+ * message did not fit, and neither it nor its descriptors are kept. */
+ssize_t ipc_receive(int fd, void *buffer, size_t size, struct ipc_fds *ret_fds);
+
+/* Those that nobody has taken (and set to -1). Does not wait for a socket's peer: one that would is reset. */
+void ipc_close_fds(struct ipc_fds *fds);

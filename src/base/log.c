@@ -3,7 +3,9 @@
  * process's, which has one thread. */
 #include "log.h"
 #include "escape.h"
+#include "fd.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -71,6 +73,12 @@ void log_setup(int fd, const struct log_settings *settings)
 	 * not. */
 	format_time(unused);
 	errno = saved;
+}
+
+int log_own_fd(int fd)
+{
+	int own = fd == STDERR_FILENO ? -1 : fd_reopen(fd, O_WRONLY | O_NONBLOCK);
+	return own < 0 ? fd : own;
 }
 
 void log_set_level(enum log_level level)

@@ -24,6 +24,11 @@ struct log_settings {
 /* One for the process. `fd` is the pipe's write end, or 2 before there is a logger: then "<N>" is left out. The process
  * ignores SIGPIPE: a logger that died must not take it along. Every function here leaves errno as it was. */
 void log_setup(int fd, const struct log_settings *settings);
+
+/* For a process that was forked: its own description of the pipe behind `fd`, so that nobody else can make it wait there; close-on-exec.
+ * `fd` itself where there can be none, or no pipe of the logger's is there yet. */
+int log_own_fd(int fd);
+
 void log_set_level(enum log_level level); /* until the next log_setup() */
 bool log_wants(enum log_level level);
 uint64_t log_dropped(void);

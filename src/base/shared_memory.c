@@ -3,17 +3,21 @@
 #include "failure.h"
 #include "fd.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static int shared_memory_new(size_t size)
 {
-	int fd = memfd_create("usher", MFD_CLOEXEC);
+	int fd = memfd_create("usher", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return failure_set(-errno, "no memory that processes share: memfd_create");
-	if (ftruncate(fd, (off_t)size) == 0)
+	/* Shrunk under a mapping it would end who reads there (SIGBUS). */
+	if (ftruncate(fd, (off_t)size) == 0 &&
+		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
 		return fd;
 	int error = failure_set(-errno, "no memory that processes share: ftruncate");
 	fd_close(fd);
@@ -38,5 +42,28 @@ int shared_memory_map(int *fd, size_t size, void **ret)
 		fd_close(own);
 	if (error == 0)
 		*fd = own;
+	return error;
+}
+
+int shared_memory_view(int fd, size_t size, const struct shared_part *parts, size_t n_parts, void **ret)
+{
+	int error = 0;
+	/* What is mapped by a description that cannot be written through stays read-only whatever mprotect() is asked. */
+	int reader = fd_reopen(fd, O_RDONLY);
+	uint8_t *all = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, reader >= 0 ? reader : fd, 0);
+
+	if (all == MAP_FAILED)
+		error = -errno;
+	for (size_t i = 0; error == 0 && i < n_parts; i++)
+		if (parts[i].size > 0 &&
+			mmap(all + parts[i].at, parts[i].size, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, (off_t)parts[i].at) == MAP_FAILED)
+			error = -errno;
+	if (reader >= 0)
+		fd_close(reader);
+	if (error == 0)
+		*ret = all;
+	else if (all != MAP_FAILED)
+		munmap(all, size);
 	return error;
 }

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #define SPARE_BUFFERS_MAX 16
-#define PIPE_SIZE         (1 << 20) /* where the kernel allows it (fs.pipe-max-size); what it gave is good enough */
 
 struct relay_buffer {
 	struct relay_buffer *next;
@@ -85,7 +84,7 @@ struct relay_pipe *relay_pool_take_pipe(struct relay_pool *pool)
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return NULL;
-	fcntl(ends[1], F_SETPIPE_SZ, PIPE_SIZE);
+	fcntl(ends[1], F_SETPIPE_SZ, RELAY_PIPE_SIZE);
 	struct relay_pipe *made = relay_pool_adopt_pipe(pool, ends[0], ends[1]);
 	if (!made) {
 		fd_close(ends[0]);

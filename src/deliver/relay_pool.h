@@ -4,6 +4,7 @@
 #include "relay.h"
 
 #define RELAY_PIPES_MAX 64
+#define RELAY_PIPE_SIZE (1 << 20) /* where the kernel allows it (fs.pipe-max-size); what it gave is good enough */
 
 struct relay_pipe {
 	int in, out; /* read from `in`, written to `out`: named as the pipe's user sees them */

@@ -22,6 +22,7 @@ static void sums_are_over_all_workers(void **state)
 
 	assert_int_equal(counters_new(&counters, &(int){ -1 }), 0);
 	assert_int_equal(sum(counters, COUNTER_SERVICE, "web").total, 0);
+	counters_begin(counters, 10);
 	for (unsigned slot = 0; slot < 3; slot++) {
 		struct counter *counter = counter_get(counters, 5 * slot, COUNTER_SERVICE, "web");
 		assert_ptr_equal(counter_get(counters, 5 * slot, COUNTER_SERVICE, "web"), counter);
@@ -48,6 +49,7 @@ static void what_a_dead_worker_had_open_is_forgotten(void **state)
 	struct counters *counters;
 
 	assert_int_equal(counters_new(&counters, &(int){ -1 }), 0);
+	counters_begin(counters, 2);
 	counter_open(counter_get(counters, 1, COUNTER_SERVICE, "web"));
 	counter_open(counter_get(counters, 2, COUNTER_SERVICE, "web"));
 	counters_forget_open(counters, 1);
@@ -63,6 +65,7 @@ static void names_past_the_last_place_are_counted_together(void **state)
 	char name[32];
 
 	assert_int_equal(counters_new(&counters, &(int){ -1 }), 0);
+	counters_begin(counters, 0);
 	for (int i = 0; i < COUNTERS_ENTRIES + 100; i++) {
 		snprintf(name, sizeof(name), "service-%d", i);
 		last = counter_get(counters, 0, COUNTER_SERVICE, name);

@@ -273,7 +273,6 @@ static int work(void *context)
 	int ends[2], pipes[2], sent;
 	struct tm tm;
 	time_t now = time(NULL);
-	struct linger linger = { 1, 0 };
 
 	EXPECT(enter() == 0);
 	char *large = malloc(64 << 20);
@@ -287,11 +286,11 @@ static int work(void *context)
 		snprintf(text, sizeof(text), "%f %s", 1e300 / 3, strerror(EIO)) > 0);
 	EXPECT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0 &&
 		pipe2(pipes, O_CLOEXEC | O_NONBLOCK) == 0);
-	EXPECT(fcntl(pipes[1], F_SETPIPE_SZ, 65536) > 0 && fcntl(pipes[1], F_GETPIPE_SZ) > 0);
+	EXPECT(fcntl(pipes[1], F_SETPIPE_SZ, 1 << 20) != 0 && fcntl(pipes[1], F_GETPIPE_SZ) > 0);
 	EXPECT(write(ends[0], &byte, 1) == 1 && splice(ends[1], NULL, pipes[1], NULL, 1, SPLICE_F_NONBLOCK) == 1);
 	EXPECT(read(pipes[0], &byte, 1) == 1 && byte == 'x');
 	EXPECT(send(ends[0], &byte, 1, MSG_NOSIGNAL) == 1 && recv(ends[1], &byte, 1, MSG_PEEK) == 1);
-	EXPECT(setsockopt(ends[0], SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) == 0);
+	EXPECT(setsockopt(ends[0], SOL_SOCKET, SO_KEEPALIVE, &(int){ 1 }, sizeof(int)) == 0);
 	EXPECT(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0 && (sent = fcntl(ends[0], F_DUPFD_CLOEXEC, 3)) >= 0 &&
 		close(sent) == 0);
 	int epoll = epoll_create1(EPOLL_CLOEXEC);

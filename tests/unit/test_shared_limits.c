@@ -46,6 +46,7 @@ static const char *enter(unsigned slot, const struct access *access, uint64_t se
 	uint64_t now_us, struct limits_ticket *ticket)
 {
 	struct address client = source(number);
+	limits_begin(limits, slot);
 	return limits_enter(limits, slot, access, service, &client, now_us, ticket);
 }
 
@@ -71,6 +72,7 @@ static void a_service_has_so_many_over_all_workers(void **state)
 	struct limits_ticket tickets[4];
 	struct address local;
 
+	limits_begin(limits, 7);
 	address_parse(&local, "unix:/x");
 	for (uint32_t i = 0; i < 2; i++)
 		assert_null(enter(i, &access, ssh, i, 0, &tickets[i]));
@@ -159,6 +161,7 @@ static void without_rules_nothing_is_counted(void **state)
 
 static void connections_in_all(void **state)
 {
+	limits_begin(limits, 200);
 	for (unsigned i = 0; i < 5; i++)
 		assert_null(limits_enter_all(limits, i, 5));
 	assert_string_equal(limits_enter_all(limits, 0, 5), "max_connections");
@@ -334,6 +337,7 @@ static void connections_of_one_listener(void **state)
 	struct limits_ticket ticket;
 	uint32_t places[4];
 
+	limits_begin(limits, 7);
 	assert_null(limits_enter_listener(limits, 0, here, 2, &places[0]));
 	assert_null(limits_enter_listener(limits, 5, here, 2, &places[1]));
 	assert_string_equal(limits_enter_listener(limits, 1, here, 2, &places[2]), "max_connections");
@@ -374,6 +378,7 @@ static void undecided_ones_count_in_all_and_of_their_source(void **state)
 {
 	uint32_t places[4];
 
+	limits_begin(limits, 1);
 	for (unsigned i = 0; i < 4; i++)
 		limits_enter_undecided(limits, i % 2, i == 3 ? 0 : 77, &places[i]);
 	assert_int_equal(limits_undecided(limits), 4);

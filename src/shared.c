@@ -1,0 +1,86 @@
+/* The memory that all workers share, put together. Owns the mappings and, in the master, their descriptors. */
+#include "shared.h"
+#include "counters.h"
+#include "fd.h"
+#include <errno.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+/* Who is forked has none of it, however it comes to be. */
+static int keep_from_children(const struct shared *shared)
+{
+	if (madvise(shared->page, sizeof(*shared->page), MADV_DONTFORK) < 0 ||
+		madvise(shared->limits, limits_size(), MADV_DONTFORK) < 0 ||
+		madvise(shared->counters, counters_size(), MADV_DONTFORK) < 0)
+		return -errno;
+	return 0;
+}
+
+int shared_open(struct shared *shared)
+{
+	bool fresh = shared->page_fd < 0;
+	void *page = NULL;
+
+	int error = shared_memory_map(&shared->page_fd, sizeof(*shared->page), &page);
+	if (error < 0)
+		return error;
+	shared->page = page;
+	if (fresh)
+		atomic_init(&shared->page->next_connection, 1);
+	error = limits_new(&shared->limits, &shared->limits_fd);
+	if (error == 0)
+		error = counters_new(&shared->counters, &shared->counters_fd);
+	return error < 0 ? error : keep_from_children(shared);
+}
+
+void shared_close(struct shared *shared)
+{
+	if (shared->page)
+		munmap(shared->page, sizeof(*shared->page));
+	limits_free(shared->limits);
+	counters_free(shared->counters);
+	fd_close(shared->page_fd);
+	fd_close(shared->limits_fd);
+	fd_close(shared->counters_fd);
+	*shared = NO_SHARED;
+}
+
+static int page_view(int fd, unsigned slot, struct shared_page **ret)
+{
+	const struct shared_part own[] = {
+		{ offsetof(struct shared_page, slots) + slot * sizeof(struct shared_slot),
+			sizeof(struct shared_slot) },
+		{ 0, slot == SHARED_RESOLVER ? 0 : SHARED_PART },
+	};
+	void *page;
+
+	int error = shared_memory_view(fd, sizeof(struct shared_page), own, sizeof(own) / sizeof(own[0]), &page);
+	if (error == 0)
+		*ret = page;
+	return error;
+}
+
+int shared_view(const struct shared *from, unsigned slot, struct shared *ret)
+{
+	*ret = NO_SHARED;
+	int error = page_view(from->page_fd, slot, &ret->page);
+	if (error == 0 && slot != SHARED_RESOLVER)
+		error = limits_view(from->limits_fd, slot, &ret->limits);
+	if (error == 0 && slot != SHARED_RESOLVER)
+		error = counters_view(from->counters_fd, slot, &ret->counters);
+	return error;
+}
+
+void shared_begin(struct shared *shared, unsigned slot)
+{
+	limits_begin(shared->limits, slot);
+	counters_begin(shared->counters, slot);
+}
+
+void shared_forget(struct shared *shared, unsigned slot)
+{
+	limits_forget(shared->limits, slot);
+	counters_forget_open(shared->counters, slot);
+	atomic_store(&shared->page->slots[slot].running, 0);
+	atomic_store(&shared->page->slots[slot].refused, 0);
+}

@@ -1,0 +1,45 @@
+/* What is shared by all workers of all generations, made by the master before the first fork.
+ *
+ * The master alone can write all of it. Nothing of it is inherited by fork: a worker maps what it may write, its own slot, and all others
+ * to be read. What bounds a loop or says where something is lies in what only the master writes, or in no shared memory at all. */
+#pragma once
+#include "shared_limits.h"
+#include "shared_memory.h"
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct counters;
+
+#define SHARED_RESOLVER                                                                                              \
+	LIMITS_SLOTS_MAX /* the slot of the page that resolvers have; of limits and counters they have none */
+
+struct shared_slot {
+	_Alignas(SHARED_PART) _Atomic uint32_t running; /* the module's function that a worker is in: module_hooks */
+	_Atomic uint32_t refused;                       /* the system call that ended it: sandbox_enter_worker() */
+};
+
+struct shared_page {
+	_Alignas(SHARED_PART) _Atomic uint64_t next_connection; /* any worker's to write: a number for the log */
+	struct shared_slot slots[LIMITS_SLOTS_MAX + 1];
+};
+
+struct shared {
+	struct shared_page *page;
+	struct limits *limits;
+	struct counters *counters;
+	int page_fd, limits_fd, counters_fd; /* -1: none, or none yet */
+};
+
+#define NO_SHARED ((struct shared){ .page_fd = -1, .limits_fd = -1, .counters_fd = -1 })
+
+/* The master's: what is behind the descriptors, and what has none is new. 0 or -errno; shared_close() in both cases. */
+int shared_open(struct shared *shared);
+void shared_close(struct shared *shared);
+
+/* In a child that was forked, before it closes descriptors: as the worker that has the slot sees it, or a resolver (SHARED_RESOLVER).
+ * Its descriptors are -1. 0 or -errno. */
+int shared_view(const struct shared *from, unsigned slot, struct shared *ret);
+
+/* The master's: before a worker gets the slot, and when it has ended. What it still counted is not there any more. */
+void shared_begin(struct shared *shared, unsigned slot);
+void shared_forget(struct shared *shared, unsigned slot);

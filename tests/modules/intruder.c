@@ -1,0 +1,363 @@
+/* Plays somebody who has taken over a worker, sandbox and all: a client says "attack NAME [NUMBER]\n", and the worker does to the others
+ * what it can with what it holds: the line to the master, the log's pipe, the listening sockets, shared memory, its standard
+ * descriptors. It knows usher's code, as an intruder would. What comes of it is logged, where it comes back at all. */
+#include "message.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <usher/module.h>
+
+#define FDS_MAX      1024
+#define MAPPINGS_MAX 64
+
+USHER_MODULE;
+
+static struct usher_host *host;
+
+static struct {
+	char *start;
+	size_t size;
+	bool writable;
+} mappings[MAPPINGS_MAX];
+static size_t n_mappings;
+
+/* ---- what it holds ------------------------------------------------------------------------------------------------------ */
+
+static int socket_says(int fd, int option)
+{
+	int value;
+	socklen_t len = sizeof(value);
+	return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 ? value : -1;
+}
+
+static int find_channel(void)
+{
+	for (int fd = 0; fd < FDS_MAX; fd++)
+		if (socket_says(fd, SO_DOMAIN) == AF_UNIX && socket_says(fd, SO_TYPE) == SOCK_SEQPACKET)
+			return fd;
+	return -1;
+}
+
+static int find_log(void)
+{
+	for (int fd = 3; fd < FDS_MAX; fd++)
+		if (fcntl(fd, F_GETPIPE_SZ) > 0)
+			return fd;
+	return -1;
+}
+
+/* Only before the sandbox: afterwards no file can be opened. */
+static void find_mappings(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512], mode[8];
+	void *start, *end;
+
+	while (maps && fgets(line, sizeof(line), maps) && n_mappings < MAPPINGS_MAX)
+		if (strstr(line, "memfd:usher") && sscanf(line, "%p-%p %7s", &start, &end, mode) == 3) {
+			mappings[n_mappings].start = start;
+			mappings[n_mappings].size = (size_t)((char *)end - (char *)start);
+			mappings[n_mappings++].writable = mode[1] == 'w';
+		}
+	if (maps)
+		fclose(maps);
+}
+
+/* ---- messages ------------------------------------------------------------------------------------------------------------ */
+
+static long say(const void *bytes, size_t len, int fd, size_t n_fds)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(253 * sizeof(int))];
+	} control = { 0 };
+	struct iovec part = { (void *)bytes, len };
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
+
+	if (n_fds) {
+		header.msg_control = &control;
+		header.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+		struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+		rights->cmsg_level = SOL_SOCKET;
+		rights->cmsg_type = SCM_RIGHTS;
+		rights->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		for (size_t i = 0; i < n_fds; i++)
+			memcpy(CMSG_DATA(rights) + i * sizeof(int), &fd, sizeof(fd));
+	}
+	return sendmsg(find_channel(), &header, MSG_NOSIGNAL);
+}
+
+static struct message message_of(long kind)
+{
+	struct message message;
+
+	memset(&message, 0xff, sizeof(message));
+	message.kind = (enum message_kind)kind;
+	return message;
+}
+
+static long attack_say_kind(long kind)
+{
+	const struct message message = message_of(kind);
+	return say(&message, sizeof(message), -1, 0);
+}
+
+static long attack_say_short(long len)
+{
+	const struct message message = message_of(MESSAGE_SPAWN);
+	return say(&message, (size_t)len, -1, 0);
+}
+
+static long attack_say_long(long len)
+{
+	static char bytes[100000];
+
+	memset(bytes, 1, sizeof(bytes));
+	return say(bytes, (size_t)len, -1, 0);
+}
+
+/* Beside a message that has none, or more than any has. */
+static long attack_say_with_fds(long n)
+{
+	const struct message message = { .kind = MESSAGE_HELD };
+	return say(&message, sizeof(message), find_channel(), (size_t)n);
+}
+
+static long attack_spawn_with_fds(long n)
+{
+	const struct message message = { .kind = MESSAGE_SPAWN, .program = PROGRAM_SERVICE };
+	return say(&message, sizeof(message), find_channel(), (size_t)n);
+}
+
+/* For ever. */
+static long attack_flood(long kind)
+{
+	const struct message message = { .kind = (enum message_kind)kind };
+
+	for (;;)
+		say(&message, sizeof(message), -1, 0);
+	return 0;
+}
+
+/* Of questions that others have not answered yet. */
+static long attack_answer_for_others(long n)
+{
+	struct message message = { .kind = MESSAGE_REPORTED };
+
+	for (long i = 0; i < n; i++) {
+		message.serial = (uint64_t)(i / 8 + 1);
+		if (say(&message, sizeof(message), -1, 0) < 0)
+			poll(NULL, 0, 1);
+	}
+	return n;
+}
+
+/* Goes on without the master. */
+static long attack_leave(long number)
+{
+	shutdown(find_channel(), SHUT_RDWR);
+	for (;;)
+		poll(NULL, 0, -1);
+	return number;
+}
+
+static long attack_hang(long number)
+{
+	for (;;)
+		poll(NULL, 0, -1);
+	return number;
+}
+
+/* Writes into the file of the next question until it may not write any more. */
+static long attack_fill_report(long number)
+{
+	static char much[1 << 20];
+	struct message message;
+	struct iovec part = { &message, sizeof(message) };
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(8 * sizeof(int))];
+	} control;
+	int fd = -1;
+
+	memset(much, '{', sizeof(much));
+	while (fd < 0) {
+		struct msghdr header = {
+			.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+		};
+		if (recvmsg(find_channel(), &header, 0) != sizeof(message)) {
+			poll(NULL, 0, 1);
+			continue;
+		}
+		struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+		if (message.kind == MESSAGE_REPORT && rights)
+			memcpy(&fd, CMSG_DATA(rights), sizeof(fd));
+	}
+	while (write(fd, much, sizeof(much)) > 0)
+		;
+	message.kind = MESSAGE_REPORTED;
+	message.error = 0;
+	say(&message, sizeof(message), -1, 0);
+	for (;;) { /* and keeps it */
+		poll(NULL, 0, 100);
+		host->log(host, USHER_NOTICE, "the report takes %ld bytes more", (long)pwrite(fd, much, 1, 0));
+	}
+	return number;
+}
+
+/* ---- descriptors --------------------------------------------------------------------------------------------------------- */
+
+static long attack_shut_listeners(long way)
+{
+	long n = 0;
+
+	for (int fd = 3; fd < FDS_MAX; fd++) {
+		if (socket_says(fd, SO_ACCEPTCONN) != 1)
+			continue;
+		if (way == 0)
+			n += shutdown(fd, SHUT_RDWR) == 0;
+		else
+			n += connect(fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr)) == 0;
+	}
+	return n;
+}
+
+static long attack_write_to(long fd)
+{
+	static const char words[] = "\033]0;intruder\007 was here\n";
+	return write((int)fd, words, sizeof(words) - 1);
+}
+
+static long attack_flood_log(long n)
+{
+	static const char words[] = "<3>\033[31mdoes not happen\n";
+
+	for (long i = 0; i < n; i++)
+		if (write(find_log(), words, sizeof(words) - 1) < 0)
+			poll(NULL, 0, 1);
+	return n;
+}
+
+static long attack_wait_on_log(long way)
+{
+	if (way == 0)
+		return ioctl(find_log(), FIONBIO, &(int){ 0 });
+	return fcntl(find_log(), F_SETFL, O_WRONLY);
+}
+
+static long attack_shrink_log(long size)
+{
+	return fcntl(find_log(), F_SETPIPE_SZ, (int)size);
+}
+
+static long attack_linger(long seconds)
+{
+	const struct linger linger = { 1, (int)seconds };
+	return setsockopt(socket(AF_INET, SOCK_STREAM, 0), SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+static long attack_socketpair(long family)
+{
+	return socketpair((int)family, SOCK_STREAM, 0, (int[2]){ 0, 0 });
+}
+
+static long attack_notifications(long number)
+{
+	return pipe2((int[2]){ 0, 0 }, O_EXCL); /* O_NOTIFICATION_PIPE */
+}
+
+/* ---- shared memory --------------------------------------------------------------------------------------------------------- */
+
+/* All that can be written, with one byte or with chance, and what can be made writable. Returns how many could be that were not. */
+static long attack_overwrite(long byte)
+{
+	long opened = 0;
+
+	for (size_t i = 0; i < n_mappings; i++) {
+		bool writable = mappings[i].writable;
+		if (!writable && mprotect(mappings[i].start, mappings[i].size, PROT_READ | PROT_WRITE) == 0)
+			opened += writable = true;
+		if (writable && byte < 256)
+			memset(mappings[i].start, (int)byte, mappings[i].size);
+		for (size_t k = 0; writable && byte >= 256 && k < mappings[i].size; k += sizeof(long))
+			*(long *)(mappings[i].start + k) = random() ^ random() << 33;
+	}
+	return opened;
+}
+
+/* Over what follows in the file: the slots of others. */
+static long attack_grow(long number)
+{
+	long grown = 0;
+
+	for (size_t i = 0; i < n_mappings; i++)
+		grown += mremap(mappings[i].start, mappings[i].size, mappings[i].size * 2, MREMAP_MAYMOVE) !=
+			MAP_FAILED;
+	return grown;
+}
+
+/* Gone from under the others, who read there. */
+static long attack_punch(long number)
+{
+	long punched = 0;
+
+	for (size_t i = 0; i < n_mappings; i++)
+		if (!mappings[i].writable)
+			punched += madvise(mappings[i].start, mappings[i].size, MADV_REMOVE) == 0;
+	return punched;
+}
+
+/* ---- what it is told to do --------------------------------------------------------------------------------------------------- */
+
+#define ATTACK(name)                                                                                                 \
+	{                                                                                                            \
+#name, attack_##name                                                                                 \
+	}
+
+static const struct {
+	const char *name;
+	long (*run)(long number);
+} attacks[] = { ATTACK(say_kind), ATTACK(say_short), ATTACK(say_long), ATTACK(say_with_fds), ATTACK(spawn_with_fds),
+	ATTACK(flood), ATTACK(answer_for_others), ATTACK(leave), ATTACK(hang), ATTACK(fill_report),
+	ATTACK(shut_listeners), ATTACK(write_to), ATTACK(flood_log), ATTACK(wait_on_log), ATTACK(shrink_log),
+	ATTACK(linger), ATTACK(socketpair), ATTACK(notifications), ATTACK(overwrite), ATTACK(grow), ATTACK(punch) };
+
+static enum usher_verdict attack(
+	void *context, const struct usher_evidence *evidence, struct usher_findings *findings)
+{
+	char name[32] = "", text[64] = "";
+	long number = 0;
+
+	if (evidence->len >= sizeof(text) || memcmp(evidence->bytes, "attack", evidence->len < 6 ? evidence->len : 6))
+		return USHER_NO;
+	memcpy(text, evidence->bytes, evidence->len);
+	if (!strchr(text, '\n'))
+		return USHER_MORE;
+	if (sscanf(text, "attack %31s %ld", name, &number) < 1)
+		return USHER_NO;
+	for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
+		if (strcmp(attacks[i].name, name) != 0)
+			continue;
+		host->log(host, USHER_NOTICE, "%s begins", name);
+		long result = attacks[i].run(number);
+		host->log(host, USHER_NOTICE, "%s gives %ld %s", name, result,
+			result < 0 ? strerrorname_np(errno) : "");
+		return USHER_YES;
+	}
+	host->log(host, USHER_ERROR, "%s is not among the attacks", name);
+	return USHER_YES;
+}
+
+int usher_module_init(struct usher_host *given)
+{
+	host = given;
+	find_mappings();
+	return host->probe_add(host, &(struct usher_probe){ .name = "attack", .run = attack });
+}

@@ -1,0 +1,267 @@
+"""Somebody has taken over a worker, and attacks the others: the master, the other workers, the logger, who asks at the control
+socket. A module plays that, from inside, sandbox and all (tests/modules/intruder.c). Whatever it does, the others go on."""
+
+import os
+import re
+import shutil
+import signal
+import time
+
+import pytest
+from harness import BUILD, BINARY, read_exactly, slow, wait_until
+
+SANITIZED = b"__asan_init" in BINARY.read_bytes()
+pytestmark = pytest.mark.skipif(SANITIZED, reason="a sanitizer's report needs files and programs: see sandbox.c")
+
+CONFIG = """
+listen = [ "127.0.0.1:{port}", "unix:{dir}/listener" ];  workers = {workers};  decide_timeout = 30.0;  drain_timeout = 1.0;
+control = "{dir}/control";  keep_evidence = 64;  {top}
+identifiers = ( { module = "{dir}/intruder.so"; } );
+services = ( { name = "attack"; match = "attack"; connect = "{echo}"; },
+             { name = "ran"; match = "http"; exec = [ "/bin/cat" ]; },
+             {more}
+             { name = "echo"; connect = "{echo}"; } );
+on_unknown = "echo";
+"""
+
+MINUTE = 60.0
+
+
+class Prison:
+    def __init__(self, one):
+        self.one = one
+        self.attackers = []
+
+    def attack(self, name, number=0):
+        """Starts it; what comes of it stands in the log."""
+        client = self.one.connect()
+        client.sendall(f"attack {name} {number}\n".encode())
+        self.attackers.append(client)
+        self.one.wait_log(rf"\b{name} begins", MINUTE)
+
+    def outcome(self, name, count=1):
+        """The number that the attack gave, or how the worker ended."""
+        said = re.compile(rf"\b{name} gives (-?\d+) ?(\w*)|was killed by signal (.*?) in probe attack|(says what no worker says)")
+
+        def found():
+            matches = [match for match in (said.search(line.text) for line in self.one.log) if match]
+            return matches[count - 1] if len(matches) >= count else None
+
+        match = wait_until(found, MINUTE, f"what came of {name}:\n{self.one.output()[-2000:]}")
+        return match[2] or (int(match[1]) if match[1] else match[3] or match[4])
+
+    def serves(self, clients=8):
+        for _ in range(clients):
+            wait_until(self._serves_one, MINUTE, "an answer:\n" + self.one.output()[-2000:])
+
+    def _serves_one(self):
+        try:
+            with self.one.connect(timeout=MINUTE) as client:
+                client.sendall(b"hello\n")
+                return read_exactly(client, 6) == b"hello\n"
+        except (OSError, EOFError):
+            return False
+
+    def goes_on(self, upgrade=True):
+        """Everything that others have of usher: it serves, answers, reloads, and becomes another image."""
+        self.serves()
+        assert self.one.ask(b"status", MINUTE)[0]["state"] in ("serving", "reloading")
+        self.one.reload(timeout=MINUTE)
+        self.serves()
+        self.one.ask(b"sessions", MINUTE)
+        if upgrade:
+            before = self.one.output().count("notice serving: ")
+            assert self.one.ask(b"upgrade", MINUTE)[0].get("done") == "upgraded"
+            wait_until(lambda: self.one.output().count("notice serving: ") > before, MINUTE, "the next image")
+            self.serves()
+            assert self.one.ask(b"status", MINUTE)[0]["pid"] == self.one.pid
+
+
+@pytest.fixture
+def prison(usher, place, echo):
+    started = []
+
+    def start(workers=2, more="", top="", **options):
+        shutil.copy(BUILD / "tests/modules/intruder.so", place / "intruder.so")
+        (place / "intruder.so").chmod(0o755)
+        config = CONFIG.replace("{dir}/intruder.so", str(place / "intruder.so")).replace("{more}", more).replace("{top}", top)
+        started.append(Prison(usher(config, echo=echo.tcp4, workers=workers, may_crash=True, stop_timeout=MINUTE, **options)))
+        return started[-1]
+
+    yield start
+    for one in started:
+        for client in one.attackers:
+            client.close()
+
+
+# ---- shared memory
+
+
+@pytest.mark.parametrize("byte", [0xFF, 0x7F, 0, 256])
+def test_whatever_a_worker_writes_into_shared_memory_the_others_go_on(prison, byte):
+    one = prison()
+    one.attack("overwrite", byte)
+    assert one.outcome("overwrite") == 0  # nothing that it may not write could be made writable
+    one.goes_on()
+
+
+def test_a_worker_cannot_reach_the_slots_of_others(prison):
+    one = prison()
+    one.attack("grow")
+    assert one.outcome("grow") == 0
+    one.attack("punch")
+    assert one.outcome("punch") == 0
+    one.goes_on(upgrade=False)
+
+
+# ---- messages to the master
+
+
+@pytest.mark.parametrize("attack,number", [("say_kind", kind) for kind in (4, 5, 9, 17, 18, 99, -1)] +
+                         [("say_short", 1), ("say_short", 100), ("say_long", 5000), ("say_long", 90000),
+                          ("say_with_fds", 1), ("say_with_fds", 8), ("say_with_fds", 253),
+                          ("spawn_with_fds", 2), ("spawn_with_fds", 8), ("spawn_with_fds", 9), ("spawn_with_fds", 253)])
+def test_a_worker_that_says_what_none_says_is_ended(prison, attack, number):
+    one = prison()
+    one.attack(attack, number)
+    one.one.wait_log("says what no worker says", MINUTE)
+    one.goes_on(upgrade=False)
+
+
+def test_a_message_of_no_bytes_is_as_if_the_worker_was_gone(prison):
+    one = prison()
+    one.attack("say_short", 0)
+    one.one.wait_log("has closed its line to the master and does not end", MINUTE)
+    one.goes_on(upgrade=False)
+
+
+@pytest.mark.parametrize("kind", range(4))
+def test_a_worker_may_say_what_it_says_at_any_time(prison, kind):
+    one = prison()
+    one.attack("say_kind", kind)
+    one.outcome("say_kind")
+    one.goes_on()
+
+
+@pytest.mark.parametrize("kind", range(6))
+def test_a_flood_of_messages_keeps_the_master_from_nobody(prison, kind):
+    one = prison()
+    one.attack("flood", kind)
+    one.goes_on(upgrade=False)
+
+
+def test_a_worker_that_answers_for_others_takes_nothing_from_their_answers(prison):
+    one = prison(workers=4)
+    one.attack("answer_for_others", 80)
+    one.outcome("answer_for_others")
+    idle = [one.one.connect() for _ in range(20)]
+    for client in idle:
+        client.sendall(b"hello\n")
+        assert read_exactly(client, 6) == b"hello\n"
+    for _ in range(10):
+        assert sum(session.get("service") == "echo" for session in one.one.ask(b"sessions", MINUTE)) >= 20
+    for client in idle:
+        client.close()
+
+
+def test_a_worker_that_goes_on_without_the_master_is_ended(prison):
+    one = prison()
+    one.attack("leave")
+    one.one.wait_log("has closed its line to the master and does not end", MINUTE)
+    wait_until(lambda: len(one.one.workers) == 2, MINUTE, "another worker")
+    one.goes_on()
+
+
+def test_a_worker_that_does_nothing_any_more_holds_up_nobody(prison):
+    one = prison()
+    one.attack("hang")
+    one.goes_on()
+
+
+def test_what_a_worker_writes_into_a_report_has_an_end(prison):
+    one = prison()
+    one.attack("fill_report")
+    answer = one.one.ask  # the answer is no JSON
+    with pytest.raises(ValueError):
+        answer(b"sessions", MINUTE)
+    one.one.wait_log(r"the report takes -1 bytes more", MINUTE)  # and what it had is given back
+    one.goes_on()
+
+
+# ---- descriptors
+
+
+def test_listening_sockets_that_a_worker_shuts_down_are_opened_again(prison):
+    one = prison()
+    for way in (0, 1):
+        one.attack("shut_listeners", way)
+        one.one.wait_log(r"listener 127\.0\.0\.1:\d+ was shut down", MINUTE, count=way + 1)
+        one.serves()
+    one.goes_on()
+
+
+def test_a_unix_listener_that_a_worker_shuts_down_is_bound_anew(prison):
+    one = prison()
+    path = one.one.dir / "listener"
+    one.attack("shut_listeners")
+    one.one.wait_log(r"listener .*/listener was shut down", MINUTE)
+
+    def serves():
+        import harness
+        try:
+            with harness.connect(path, MINUTE) as client:
+                client.sendall(b"hello\n")
+                return read_exactly(client, 6) == b"hello\n"
+        except (OSError, EOFError):
+            return False
+
+    wait_until(serves, MINUTE, "the UNIX listener:\n" + one.one.output()[-2000:])
+    one.goes_on()
+
+
+@pytest.mark.parametrize("fd", [0, 1, 2])
+def test_nothing_that_a_worker_writes_reaches_a_terminal_past_the_logger(prison, fd):
+    one = prison()
+    one.attack("write_to", fd)
+    one.outcome("write_to")
+    one.serves()
+    assert "\033" not in one.one.output()
+    assert ("intruder? was here" in one.one.output()) == (fd == 2)
+
+
+def test_lines_of_a_worker_keep_nobody_from_working(prison):
+    one = prison()
+    one.attack("flood_log", 200000)
+    one.goes_on()
+    one.outcome("flood_log")
+    assert "\033" not in one.one.output()
+
+
+@pytest.mark.parametrize("attack,number,call", [
+    ("wait_on_log", 0, "ioctl"), ("wait_on_log", 1, "fcntl"), ("shrink_log", 4096, "fcntl"), ("linger", 100000, "setsockopt"),
+    ("linger", 0, "setsockopt"), ("socketpair", 30, "socketpair"), ("notifications", 0, "pipe2")])
+def test_calls_that_would_harm_others_end_the_worker(prison, attack, number, call):
+    one = prison()
+    one.attack(attack, number)
+    assert one.outcome(attack) == f"31 (Bad system call: {call})"
+    one.goes_on(upgrade=False)
+
+
+def test_with_handovers_a_worker_makes_only_itself_wait_for_the_log(prison):
+    one = prison(more='{ name = "handed"; match = "tls"; handover = "unix:{dir}/receiver"; },')
+    one.attack("wait_on_log", 1)
+    assert one.outcome("wait_on_log") == 0
+    logger = one.one.loggers[0]
+    os.kill(logger, signal.SIGSTOP)
+    try:
+        one.attackers.clear()
+        deadline = time.monotonic() + slow(MINUTE)
+        for _ in range(3000):  # more than the pipe holds lines of
+            with one.one.connect(timeout=MINUTE) as client:
+                client.sendall(b"hello\n" * 50)
+                client.recv(1)
+            assert time.monotonic() < deadline
+        assert one.one.ask(b"status", MINUTE)[0]["state"] == "serving"
+    finally:
+        os.kill(logger, signal.SIGCONT)
+    one.serves()
