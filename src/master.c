@@ -136,6 +136,13 @@ static int master_init(struct master *master, const struct master_options *optio
 	return 0;
 }
 
+/* A socket that a worker has shut down does not stand any more: whoever reloads gets another. */
+static void master_rebind(void *context)
+{
+	struct master *master = context;
+	loop_defer(&master->loop, &master->reload);
+}
+
 static int master_prepare(struct master *master)
 {
 	int error = shared_open(&master->shared);
@@ -150,6 +157,7 @@ static int master_prepare(struct master *master)
 	if (error == 0)
 		error = control_new(&master->control, &master->loop, &master_control_hooks, master);
 	master->asks = (struct asks){ .loop = &master->loop, .answered = request_decided };
+	listener_guard_init(&master->guard, &master->loop, master_rebind, master);
 	upgrade_init(&master->upgrade, &master->loop, &master_upgrade_hooks, master);
 	if (error == 0 && master->options->daemon && !master->takeover)
 		error = process_daemonize(&master->ready_fd);
@@ -186,7 +194,7 @@ static int master_start(struct master *master, struct policy *policy)
 static void master_fini(struct master *master)
 {
 	upgrade_fini(&master->upgrade);
-	sockets_close_others(&master->sockets, NULL, 0);
+	master_close_sockets(master, NULL);
 	while (master->all) {
 		struct generation *next = master->all->next;
 		generation_free(master->all);

@@ -1,6 +1,6 @@
 /* The master's generations: one comes, takes over when it is ready, and those before it retire. */
-#include "master_parts.h"
 #include "failure.h"
+#include "master_parts.h"
 #include "pidfile.h"
 #include "privileges.h"
 #include "process.h"
@@ -143,6 +143,14 @@ static void master_tell_capacity(const struct policy *policy)
 		capacity.of_one_source ? capacity.of_one_source : capacity.in_all);
 }
 
+void master_close_sockets(struct master *master, const struct generation *but)
+{
+	listener_guard_end(&master->guard);
+	sockets_close_others(&master->sockets, but ? but->listening : NULL, but ? but->n_listening : 0);
+	if (but && listener_guard_begin(&master->guard, &master->sockets) < 0)
+		log_error("listening sockets are not watched over: out of memory");
+}
+
 static void master_generation_ready(struct generation *generation)
 {
 	struct master *master = generation->context;
@@ -158,7 +166,7 @@ static void master_generation_ready(struct generation *generation)
 			generation_migrate(old, generation);
 	master_sweep(master);
 	if (!master->options->inetd)
-		sockets_close_others(&master->sockets, generation->listening, generation->n_listening);
+		master_close_sockets(master, generation);
 	if (before)
 		master_rewrite_pid_file(master, generation->policy);
 	transparent_check(generation->policy);

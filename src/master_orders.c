@@ -80,7 +80,7 @@ static void master_stop(struct master *master)
 {
 	master->ending = true;
 	upgrade_cancel(&master->upgrade);
-	sockets_close_others(&master->sockets, NULL, 0);
+	master_close_sockets(master, NULL);
 	for (struct generation *generation = master->all; generation; generation = generation->next) {
 		if (master->stopped)
 			generation_kill(generation);
@@ -104,7 +104,7 @@ static void master_drain(struct master *master)
 	master_notify("STOPPING=1");
 	log_notice("ending: no new connections, at most %lu s for those that are open",
 		(unsigned long)(most_us / 1000000));
-	sockets_close_others(&master->sockets, NULL, 0);
+	master_close_sockets(master, NULL);
 	for (struct generation *generation = master->all; generation; generation = generation->next)
 		generation_drain(generation);
 	master_sweep(master);
@@ -119,7 +119,7 @@ static void master_leave(struct master *master)
 	master->left = true;
 	master_notify("STOPPING=1");
 	log_notice("ending: open connections go on without a master");
-	sockets_close_others(&master->sockets, NULL, 0);
+	master_close_sockets(master, NULL);
 	for (struct generation *generation = master->all; generation; generation = generation->next)
 		generation_drain(generation);
 	master_sweep(master);

@@ -5,6 +5,7 @@
 #include "ask.h"
 #include "control.h"
 #include "generation.h"
+#include "listener_guard.h"
 #include "logger.h"
 #include "loop.h"
 #include "master.h"
@@ -21,6 +22,7 @@ struct master {
 	struct loop loop;
 	struct watch signals;
 	struct sockets sockets;
+	struct listener_guard guard;       /* of them */
 	struct logger logger, next_logger; /* the next: of the generation that is coming, where it logs elsewhere */
 	struct shared shared;
 	struct program_table *programs;
@@ -95,6 +97,9 @@ void master_end_logger(struct master *master);
 
 /* A generation under this policy, which it takes over: not started yet. NULL: no memory. */
 struct generation *master_new_generation(struct master *master, struct policy *policy);
+
+/* Listening sockets that this generation does not listen on are closed; NULL: all of them. */
+void master_close_sockets(struct master *master, const struct generation *but);
 
 /* Opens what it listens on and starts it; it serves when it is ready. Takes the policy over. 0 or -errno. */
 int master_start_generation(struct master *master, struct policy *policy);

@@ -6,6 +6,7 @@
 #include "log.h"
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,10 +141,22 @@ static void complain_of_bind(const struct policy *policy, const struct listener_
 	complain(context, message);
 }
 
+/* A UNIX socket still says then that it listens, and refuses all the same. */
+bool socket_listens(const struct socket_held *held)
+{
+	struct pollfd shut = { .fd = held->fd, .events = POLLRDHUP };
+	int listens = 0;
+	socklen_t len = sizeof(listens);
+
+	return getsockopt(held->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens &&
+		(address_is_ip(&held->address) || poll(&shut, 1, 0) == 0);
+}
+
 /* Is the socket still what its address names? */
 static bool socket_stands(const struct socket_held *held)
 {
-	return !is_our_file(held) || socket_file_stands(held->address.un.sun_path, &held->file);
+	return !is_our_file(held) ||
+		(socket_listens(held) && socket_file_stands(held->address.un.sun_path, &held->file));
 }
 
 void sockets_forget_fresh(struct sockets *sockets)

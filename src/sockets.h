@@ -32,8 +32,11 @@ int sockets_adopt(struct sockets *sockets);
 /* One that the image before this one held. 0 or -errno. */
 int sockets_take(struct sockets *sockets, const struct socket_held *held);
 
+/* False where somebody who has it as well has shut it down. */
+bool socket_listens(const struct socket_held *held);
+
 /* The sockets of all listeners of the policy, *ret_list the caller's to free: held already, or bound now; bound again where somebody
- * has removed or replaced the file of a UNIX socket. 0, or -errno after a message to `complain` that says which address, why, and
+ * has removed or replaced the file of a UNIX socket, or shut it down. 0, or -errno after a message to `complain` that says which address, why, and
  * who holds it if that can be known; nothing new is held then. */
 int sockets_open(struct sockets *sockets, const struct policy *policy, struct listening **ret_list, size_t *ret_count,
 	void (*complain)(void *context, const char *message), void *context);

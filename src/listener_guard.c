@@ -1,0 +1,136 @@
+/* A TCP socket that was shut down is still bound to its port, and listens again by listen(): nobody who has it need be told. A UNIX
+ * socket that was shut down stays so, and another must be bound in its place, which a reload does.
+ *
+ * What is seen at once is mended at once, and after that no more often than each RETRY_US: who shuts sockets down again and again
+ * costs the master no more than that. Owns the watches, never the descriptors. */
+#include "listener_guard.h"
+#include "log.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#define RETRY_US  100000
+#define REBIND_US 5000000
+
+struct guarded {
+	struct watch watch;
+	struct guard_set *set;
+	struct socket_held held; /* as it was: the table may move meanwhile */
+};
+
+/* In one piece, and freed after the turn: events for its watches may have been fetched already. */
+struct guard_set {
+	struct listener_guard *guard;
+	struct task burial;
+	uint64_t rebound_us; /* when it was last asked for; 0: never */
+	size_t n;
+	struct guarded sockets[];
+};
+
+static void guard_look(struct listener_guard *guard);
+
+static void guard_ready(struct watch *watch, uint32_t events)
+{
+	struct listener_guard *guard = container_of(watch, struct guarded, watch)->set->guard;
+
+	if (guard->again.place == 0)
+		guard_look(guard);
+}
+
+static void guard_again(struct timer *timer)
+{
+	guard_look(container_of(timer, struct listener_guard, again));
+}
+
+static void guard_listen_again(const struct socket_held *held, const char *text)
+{
+	if (listen(held->fd, INT32_MAX) == 0)
+		log_error("listener %s was shut down by a worker, and listens again", text);
+	else
+		log_error("listener %s was shut down by a worker, and cannot listen again: %s", text,
+			strerrordesc_np(errno));
+}
+
+static void guard_bind_anew(struct guard_set *set, const struct socket_held *held, const char *text)
+{
+	struct listener_guard *guard = set->guard;
+
+	if (set->rebound_us && guard->loop->now_us - set->rebound_us < REBIND_US)
+		return;
+	set->rebound_us = guard->loop->now_us;
+	if (held->handed) {
+		log_error("listener %s was shut down by a worker: whoever handed the socket over must make another",
+			text);
+	} else {
+		log_error("listener %s was shut down by a worker, and is bound anew by a reload", text);
+		guard->rebind(guard->context);
+	}
+}
+
+static void guard_look(struct listener_guard *guard)
+{
+	struct guard_set *set = guard->set;
+	char text[ADDRESS_TEXT_MAX];
+	bool any = false;
+
+	for (size_t i = 0; set && i < set->n; i++) {
+		const struct socket_held *held = &set->sockets[i].held;
+		if (socket_listens(held))
+			continue;
+		any = true;
+		address_format(&held->address, text);
+		if (address_is_ip(&held->address))
+			guard_listen_again(held, text);
+		else
+			guard_bind_anew(set, held, text);
+	}
+	if (any)
+		loop_timer(guard->loop, &guard->again, guard->loop->now_us + RETRY_US);
+}
+
+static void guard_bury(struct task *task)
+{
+	free(container_of(task, struct guard_set, burial));
+}
+
+void listener_guard_init(
+	struct listener_guard *guard, struct loop *loop, void (*rebind)(void *context), void *context)
+{
+	*guard = (struct listener_guard){
+		.loop = loop, .again = { .fired = guard_again }, .rebind = rebind, .context = context
+	};
+}
+
+void listener_guard_end(struct listener_guard *guard)
+{
+	struct guard_set *set = guard->set;
+
+	if (!set)
+		return;
+	for (size_t i = 0; i < set->n; i++)
+		loop_unwatch(guard->loop, &set->sockets[i].watch);
+	loop_timer_stop(guard->loop, &guard->again);
+	guard->set = NULL;
+	loop_defer(guard->loop, &set->burial);
+}
+
+int listener_guard_begin(struct listener_guard *guard, const struct sockets *sockets)
+{
+	struct guard_set *set = calloc(1, sizeof(*set) + sockets->count * sizeof(set->sockets[0]));
+
+	listener_guard_end(guard);
+	if (!set)
+		return -ENOMEM;
+	*set = (struct guard_set){ .guard = guard, .burial = { .run = guard_bury }, .n = sockets->count };
+	for (size_t i = 0; i < set->n; i++) {
+		struct guarded *one = &set->sockets[i];
+		*one = (struct guarded){ .watch = { .ready = guard_ready }, .set = set, .held = sockets->list[i] };
+		/* Not EPOLLIN: who connects is none of the master's business. */
+		int error = loop_watch(guard->loop, &one->watch, one->held.fd, EPOLLRDHUP | EPOLLET);
+		if (error < 0)
+			log_warning("a listening socket cannot be watched over: %s", strerrordesc_np(-error));
+	}
+	guard->set = set;
+	guard_look(guard); /* whatever happened before */
+	return 0;
+}
