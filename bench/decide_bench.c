@@ -213,7 +213,7 @@ static void bench_init(struct bench *bench, enum kind kind, size_t n)
 		}
 	}
 	connections_write(bench, texts);
-	if (decider_new(&bench->decider, bench->protocols, n_protocols, rules, n) != 0)
+	if (decider_new(&bench->decider, NULL, bench->protocols, n_protocols, rules, n) != 0)
 		abort();
 	/* The texts stay: literals belong to the protocols. */
 	free(texts);

@@ -225,7 +225,7 @@ static void mux_init(struct mux *mux, bool is_reverse, bool ja4)
 	}
 	/* Any word on a line of its own is a name of its. `any` would spare the others the work. */
 	service_add(mux, (uint32_t)(probe_find("tcpmux") - probes));
-	if (decider_new(&mux->decider, mux->protocols, n_probes, mux->rules, mux->n) != 0)
+	if (decider_new(&mux->decider, NULL, mux->protocols, n_probes, mux->rules, mux->n) != 0)
 		abort();
 }
 

@@ -228,9 +228,10 @@ static int demo_write(FILE *to)
 	return ferror(to) ? -EIO : 0;
 }
 
-static int demo_load(const void *context, struct policy **ret, struct complaints *complaints)
+static int demo_load(const void *context, struct arena *arena, struct policy **ret, struct complaints *complaints)
 {
-	return policy_load_text(ret, "demonstration", demo.text, &(struct policy_options){ 0 }, complaints);
+	return policy_load_text(
+		ret, "demonstration", demo.text, &(struct policy_options){ .arena = arena }, complaints);
 }
 
 static void demo_serving(const struct policy *policy)

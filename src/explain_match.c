@@ -78,7 +78,7 @@ int explain_match_service(const struct explainer *explainer, const struct explan
 		end++;
 	if (first == end)
 		return -ENOENT;
-	int r = decider_new(&decider, policy->protocols, policy->n_protocols, list->rules + first, end - first);
+	int r = decider_new(&decider, NULL, policy->protocols, policy->n_protocols, list->rules + first, end - first);
 	if (r < 0)
 		return r;
 	question.decider = decider;

@@ -52,7 +52,7 @@ static int built_in_compile(struct explainer *explainer)
 		if (explainer_asks_probe(&probes[i]))
 			rules[n_rules++] = (struct rule){ .service = i, .protocols = &numbers[i], .n_protocols = 1 };
 	}
-	r = decider_new(&explainer->own_decider, explainer->own_protocols, n_probes, rules, n_rules);
+	r = decider_new(&explainer->own_decider, NULL, explainer->own_protocols, n_probes, rules, n_rules);
 	explainer->decider = explainer->own_decider;
 out:
 	free(rules);

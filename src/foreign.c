@@ -1,5 +1,6 @@
-/* Serving under another program's configuration. Owns the native text of the policy that was loaded last. */
+/* Serving under another program's configuration. Owns nothing: the native text is the policy's. */
 #include "foreign.h"
+#include "arena.h"
 #include "log.h"
 #include <string.h>
 
@@ -12,7 +13,7 @@ static void lines_translate(struct policy *policy, const struct native *text)
 		policy->services[i].line = native_line(text, policy->services[i].line);
 }
 
-int foreign_load(const void *context, struct policy **ret, struct complaints *complaints)
+int foreign_load(const void *context, struct arena *arena, struct policy **ret, struct complaints *complaints)
 {
 	const struct foreign *foreign = context;
 	struct native text = { 0 };
@@ -21,25 +22,21 @@ int foreign_load(const void *context, struct policy **ret, struct complaints *co
 	int error = foreign->translate(foreign->options, &text, foreign->file, complaints);
 	if (error < 0)
 		return error;
-	error = policy_load_text(ret, foreign->file, text.text, NULL, &own);
+	error = policy_load_text(ret, foreign->file, text.text, &(struct policy_options){ .arena = arena }, &own);
 	native_complain(&text, &own, complaints);
 	complaints_fini(&own);
-	if (error < 0) {
-		native_fini(&text);
-		return error;
+	if (error == 0) {
+		lines_translate(*ret, &text);
+		(*ret)->text = arena_strdup(arena, text.text);
 	}
-	lines_translate(*ret, &text);
-	native_fini(foreign->text);
-	*foreign->text = text;
-	return 0;
+	native_fini(&text);
+	return error;
 }
 
-void foreign_tell(const void *context)
+void foreign_tell(const struct policy *policy)
 {
-	const struct foreign *foreign = context;
-
-	log_notice("the configuration of %s, as usher's own:", foreign->file);
-	for (const char *at = foreign->text->text; *at;) {
+	log_notice("the configuration of %s, as usher's own:", policy->file);
+	for (const char *at = policy->text; *at;) {
 		size_t indent = strspn(at, "\t"); /* which a log would show as an escape */
 		at += indent;
 		size_t len = strcspn(at, "\n");

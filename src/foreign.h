@@ -9,12 +9,12 @@ struct foreign {
 	const char *file;
 	int (*translate)(const void *options, struct native *ret, const char *file, struct complaints *complaints);
 	const void *options;
-	struct native *text; /* of the configuration that was loaded last */
 };
 
 /* For master_options: the context is a struct foreign. */
-int foreign_load(const void *context, struct policy **ret, struct complaints *complaints);
-void foreign_tell(const void *context); /* writes the text to the log */
+int foreign_load(
+	const void *context, struct arena *arena, struct policy **ret, struct complaints *complaints);
+void foreign_tell(const struct policy *policy); /* writes the text to the log */
 
 /* Prints the native configuration to stdout and complaints to stderr. The exit status. */
 int foreign_print(const struct foreign *foreign);

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 
 struct master_options {
-	/* Reads the configuration: at start and at every reload. As policy_load(). */
-	int (*load)(const void *context, struct policy **ret, struct complaints *complaints);
+	/* Reads the configuration, into the arena: at start and at every reload, in a process of its own. As policy_load(). */
+	int (*load)(const void *context, struct arena *arena, struct policy **ret, struct complaints *complaints);
 	const void *context;
 	bool daemon;
 	bool inetd; /* one connection, on descriptor 0 */
@@ -18,7 +18,7 @@ struct master_options {
 	 * own; else it waits for them. */
 	bool leaves_workers;
 	/* What SIGUSR1 asks for instead of opening the log again, once it serves. NULL: it opens the log again. */
-	void (*tell)(const void *context);
+	void (*tell)(const struct policy *policy);
 };
 
 /* Returns the exit status: 0, 1 it failed at run time, 2 the configuration is wrong. */

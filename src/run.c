@@ -9,10 +9,13 @@ struct run {
 	struct policy_options policy;
 };
 
-static int run_load(const void *context, struct policy **ret, struct complaints *complaints)
+static int run_load(const void *context, struct arena *arena, struct policy **ret, struct complaints *complaints)
 {
 	const struct run *run = context;
-	return policy_load(ret, run->file, &run->policy, complaints);
+	struct policy_options options = run->policy;
+
+	options.arena = arena;
+	return policy_load(ret, run->file, &options, complaints);
 }
 
 int command_run(int argc, char **argv)

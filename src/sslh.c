@@ -89,13 +89,11 @@ static int translate(const void *context, struct native *ret, const char *file, 
 
 static int serve(const struct sslh_options *options)
 {
-	struct native text = { 0 };
 	struct sslh_mode mode;
 	const struct foreign foreign = {
 		.file = options->file ? options->file : "the command line",
 		.translate = translate,
 		.options = options,
-		.text = &text,
 	};
 
 	if (options->print)
@@ -108,7 +106,6 @@ static int serve(const struct sslh_options *options)
 		.inetd = mode.inetd,
 		.leaves_workers = !mode.inetd,
 	});
-	native_fini(&text);
 	return status;
 }
 

@@ -13,7 +13,6 @@ static int translate(const void *options, struct native *ret, const char *file, 
 int command_tcpmux(int argc, char **argv)
 {
 	struct tcpmux_options options;
-	struct native text = { 0 };
 
 	if (tcpmux_options_read(&options, argc, argv) < 0)
 		return 2;
@@ -22,7 +21,7 @@ int command_tcpmux(int argc, char **argv)
 		return 0;
 	}
 	const struct foreign foreign = {
-		.file = tcpmux_file(&options), .translate = translate, .options = &options, .text = &text
+		.file = tcpmux_file(&options), .translate = translate, .options = &options
 	};
 	if (!foreign.file) {
 		fprintf(stderr, "usher tcpmux: no configuration: expected -c FILE or one of %s\n", tcpmux_places);
@@ -38,6 +37,5 @@ int command_tcpmux(int argc, char **argv)
 		.reload_signal = SIGUSR2,
 		.tell = foreign_tell,
 	});
-	native_fini(&text);
 	return status;
 }

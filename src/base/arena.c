@@ -2,6 +2,7 @@
  * is used by one thread. It refuses to free a single piece, to grow one, and to fail: a machine that has no
  * memory for its configuration has none for connections either. */
 #include "arena.h"
+#include "region.h"
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #define BLOCK_SIZE (16 * 1024)
+#define REGION_BLOCK_SIZE (1024 * 1024) /* page by page is slow, and what is not used costs nothing */
 #define ALIGNMENT  _Alignof(max_align_t)
 
 struct block {
@@ -19,33 +21,46 @@ struct block {
 
 struct arena {
 	struct block *blocks; /* the first one is being given out, the others are full */
+	size_t block_size;
+	struct region *region; /* where the blocks are; NULL: on the heap */
 };
 
-static struct block *block_new(size_t size)
+static struct block *block_new(struct region *region, size_t size)
 {
 	if (size > SIZE_MAX - sizeof(struct block))
 		abort();
-	struct block *block = calloc(1, sizeof *block + size);
+	size += sizeof(struct block);
+	struct block *block = region ? region_grow(region, size) : calloc(1, size);
 	if (!block)
 		abort();
-	block->size = size;
+	block->size = size - sizeof(struct block);
 	return block;
 }
 
-struct arena *arena_new(void)
+static struct arena *arena_begin(struct region *region, size_t block_size)
 {
 	struct arena *arena = calloc(1, sizeof *arena);
 	if (!arena)
 		abort();
-	arena->blocks = block_new(BLOCK_SIZE);
+	*arena = (struct arena){ block_new(region, block_size), block_size, region };
 	return arena;
+}
+
+struct arena *arena_new(void)
+{
+	return arena_begin(NULL, BLOCK_SIZE);
+}
+
+struct arena *arena_in(struct region *region)
+{
+	return arena_begin(region, REGION_BLOCK_SIZE - sizeof(struct block));
 }
 
 void arena_free(struct arena *arena)
 {
 	if (!arena)
 		return;
-	for (struct block *block = arena->blocks, *next; block; block = next) {
+	for (struct block *block = arena->region ? NULL : arena->blocks, *next; block; block = next) {
 		next = block->next;
 		free(block);
 	}
@@ -60,17 +75,17 @@ void *arena_alloc(struct arena *arena, size_t size)
 	size_t taken = ((size ? size : 1) + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
 	struct block *first = arena->blocks;
 
-	if (taken > BLOCK_SIZE / 4 && taken > first->size - first->used) {
+	if (taken > arena->block_size / 4 && taken > first->size - first->used) {
 		/* A big piece gets a block of its own behind the first, whose rest is still good for small
 		 * ones. */
-		struct block *own = block_new(taken);
+		struct block *own = block_new(arena->region, taken);
 		own->used = taken;
 		own->next = first->next;
 		first->next = own;
 		return own->bytes;
 	}
 	if (taken > first->size - first->used) {
-		struct block *fresh = block_new(BLOCK_SIZE);
+		struct block *fresh = block_new(arena->region, arena->block_size);
 		fresh->next = first;
 		arena->blocks = first = fresh;
 	}
@@ -113,4 +128,15 @@ char *arena_printf(struct arena *arena, const char *format, ...)
 	char *copy = arena_memdup(arena, text, (size_t)len + 1);
 	free(text);
 	return copy;
+}
+
+void *arena_take(struct arena *arena, size_t size)
+{
+	return arena ? arena_alloc(arena, size) : malloc(size);
+}
+
+void arena_drop(const struct arena *arena, void *piece)
+{
+	if (!arena)
+		free(piece);
 }

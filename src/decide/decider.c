@@ -4,10 +4,11 @@
  * different rest.
  *
  * Refuses to allocate and to run anything twice in one decision: verdicts of protocols and conditions are
- * kept in the decider's own scratch, so one decider serves one thread. Owns the compiled rules; protocols are
+ * kept in the decider's own scratch, so one decider serves one thread. Everything is in one arena; protocols are
  * the caller's. */
 #include "decider.h"
 
+#include "arena.h"
 #include "decider_rules.h"
 #include "module.h"
 
@@ -16,6 +17,7 @@
 #include <string.h>
 
 struct decider {
+	struct arena *own; /* NULL: it was given one */
 	struct decider_rules rules;
 };
 
@@ -29,16 +31,16 @@ struct decision {
 	int attribute;                /* whose names are being looked up */
 };
 
-int decider_new(struct decider **ret, const struct protocol *protocols, size_t n_protocols, const struct rule *rules,
-	size_t n_rules)
+int decider_new(struct decider **ret, struct arena *arena, const struct protocol *protocols, size_t n_protocols,
+	const struct rule *rules, size_t n_rules)
 {
-	struct decider *decider = calloc(1, sizeof(*decider));
+	struct arena *own = arena ? NULL : arena_new();
+	struct decider *decider = arena_alloc(arena ? arena : own, sizeof(*decider));
 
-	if (!decider)
-		return -ENOMEM;
-	int r = decider_rules_init(&decider->rules, protocols, n_protocols, rules, n_rules);
+	decider->own = own;
+	int r = decider_rules_init(&decider->rules, arena ? arena : own, protocols, n_protocols, rules, n_rules);
 	if (r != 0) {
-		free(decider);
+		arena_free(own);
 		return r;
 	}
 	*ret = decider;
@@ -47,10 +49,8 @@ int decider_new(struct decider **ret, const struct protocol *protocols, size_t n
 
 void decider_free(struct decider *decider)
 {
-	if (!decider)
-		return;
-	decider_rules_fini(&decider->rules);
-	free(decider);
+	if (decider)
+		arena_free(decider->own);
 }
 
 /* --- Verdicts of one thing ------------------------------------------------------------- */

@@ -57,12 +57,13 @@ struct rule {
 /* Hosts, and what else is the same in any case, or text. */
 enum name_kind attribute_name_kind(enum attribute attribute);
 
+struct arena;
 struct decider;
 
-/* Copies what it needs except the protocols, which must outlive it. 0, -EINVAL (a rule without any condition,
+/* In the arena, and freed with it, or without one (NULL) in one of its own. Copies what it needs except the protocols, which must outlive it. 0, -EINVAL (a rule without any condition,
  * a bad name) or -ENOMEM. */
-int decider_new(struct decider **ret, const struct protocol *protocols, size_t n_protocols, const struct rule *rules,
-	size_t n_rules);
+int decider_new(struct decider **ret, struct arena *arena, const struct protocol *protocols, size_t n_protocols,
+	const struct rule *rules, size_t n_rules);
 void decider_free(struct decider *decider); /* accepts NULL */
 
 struct outcome {

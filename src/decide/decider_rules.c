@@ -1,8 +1,7 @@
 /* Compiles rules for the decider; decider_rules.h draws what comes out.
  *
  * Refuses rules without conditions, names that names_insert() refuses, empty literals, indices out of range,
- * and services that are not in order. Owns everything it makes (one arena, one trie, a table for each
- * attribute); protocols stay the caller's. */
+ * and services that are not in order. Everything it makes is in the arena; protocols stay the caller's. */
 #include "decider_rules.h"
 
 #include "arena.h"
@@ -122,7 +121,7 @@ static size_t claims_collect(const struct decider_rules *rules, struct claim **r
 
 	for (size_t i = 0; i < rules->n_protocols; i++)
 		n += rules->protocols[i].n_literals;
-	struct claim *claims = arena_alloc(rules->arena, (n + 1) * sizeof(*claims));
+	struct claim *claims = arena_alloc(rules->scratch, (n + 1) * sizeof(*claims));
 	n = 0;
 	for (uint32_t i = 0; i < rules->n_protocols; i++) {
 		const struct protocol *protocol = &rules->protocols[i];
@@ -180,7 +179,7 @@ static int literals_compile(struct decider_rules *rules)
 
 	if (n_claims == 0)
 		return 0;
-	struct draft *drafts = arena_alloc(rules->arena, n_claims * sizeof(*drafts));
+	struct draft *drafts = arena_alloc(rules->scratch, n_claims * sizeof(*drafts));
 	for (size_t i = 0, end; i < n_claims; i = end) {
 		for (end = i + 1; end < n_claims; end++)
 			if (literal_compare(claims[i].literal, claims[end].literal) != 0)
@@ -189,7 +188,7 @@ static int literals_compile(struct decider_rules *rules)
 	}
 	qsort(drafts, n, sizeof(*drafts), draft_compare);
 	rules->literals = arena_alloc(rules->arena, n * sizeof(*rules->literals));
-	rules->trie = trie_new();
+	rules->trie = trie_new(rules->arena);
 	if (!rules->trie)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n; i++) {
@@ -291,7 +290,7 @@ static int rule_file(struct decider_rules *ret, const struct rule *rule, uint32_
 	int r = 0;
 
 	if (!ret->attribute[anchor].names &&
-		!(ret->attribute[anchor].names = names_new(attribute_name_kind((enum attribute)anchor))))
+		!(ret->attribute[anchor].names = names_new(ret->arena, attribute_name_kind((enum attribute)anchor))))
 		return -ENOMEM;
 	ret->attribute[anchor].service = lower(ret->attribute[anchor].service, rule->service);
 	for (size_t i = 0; r == 0 && i < rule->attribute[anchor].count; i++)
@@ -302,17 +301,10 @@ static int rule_file(struct decider_rules *ret, const struct rule *rule, uint32_
 /* names_insert() sees only the anchors. */
 static int condition_check(const struct condition *condition)
 {
-	int r = 0;
-
-	if (condition->attribute == PROTOCOL_CONDITION)
-		return 0;
-	struct names *names = names_new(attribute_name_kind((enum attribute)condition->attribute));
-	if (!names)
-		return -ENOMEM;
-	for (size_t i = 0; r == 0 && i < condition->count; i++)
-		r = names_insert(names, condition->names[i], 0);
-	names_free(names);
-	return r;
+	for (size_t i = 0; condition->attribute != PROTOCOL_CONDITION && i < condition->count; i++)
+		if (!name_is_valid(attribute_name_kind((enum attribute)condition->attribute), condition->names[i]))
+			return -EINVAL;
+	return 0;
 }
 
 static int rest_compare(const void *a, const void *b, void *context)
@@ -333,7 +325,7 @@ static int number_compare(const void *a, const void *b)
  * say. */
 static void open_rules_find(struct decider_rules *rules, int anchor)
 {
-	uint32_t *open = arena_alloc(rules->arena, (rules->n_rules + 1) * sizeof(*open));
+	uint32_t *open = arena_alloc(rules->scratch, (rules->n_rules + 1) * sizeof(*open));
 	size_t n = 0, kept = 0;
 
 	for (uint32_t i = 0; i < rules->n_rules; i++)
@@ -346,7 +338,7 @@ static void open_rules_find(struct decider_rules *rules, int anchor)
 				sizeof(rules->rules[0].rest)) != 0)
 			open[kept++] = open[i];
 	qsort(open, kept, sizeof(*open), number_compare);
-	rules->attribute[anchor].open_rules = open;
+	rules->attribute[anchor].open_rules = arena_memdup(rules->arena, open, kept * sizeof(*open));
 	rules->attribute[anchor].n_open_rules = kept;
 }
 
@@ -356,7 +348,7 @@ static int attribute_rules_compile(struct decider_rules *ret, const struct rule 
 	int r = 0;
 
 	ret->rules = arena_alloc(ret->arena, (n_rules + 1) * sizeof(*ret->rules));
-	struct asked *asked = arena_alloc(ret->arena, (n_rules + 1) * (ATTRIBUTE_COUNT + 1) * sizeof(*asked));
+	struct asked *asked = arena_alloc(ret->scratch, (n_rules + 1) * (ATTRIBUTE_COUNT + 1) * sizeof(*asked));
 	for (size_t i = 0; r == 0 && i < n_rules; i++) {
 		if (attributes_asked(&rules[i], 1) == 0)
 			continue;
@@ -433,7 +425,9 @@ static void first_bytes_find(struct decider_rules *rules)
 	rules->first = arena_alloc(rules->arena, (rules->n_protocols + 1) * sizeof(*rules->first));
 	for (size_t i = 0; i < rules->n_protocols; i++) {
 		const struct probe *probe = rules->protocols[i].probe;
-		rules->first[i] = probe ? probe_first_bytes(probe) : NULL;
+		const struct byte_set *first = probe ? probe_first_bytes(probe) : NULL;
+		if (first) /* a copy: the process that decides may not be the one that compiles */
+			rules->first[i] = arena_memdup(rules->arena, first, sizeof(*first));
 	}
 }
 
@@ -455,18 +449,8 @@ static void providers_find(struct decider_rules *rules, int attribute)
 	providers->protocols[providers->n] = PROTOCOL_NONE;
 }
 
-int decider_rules_init(struct decider_rules *ret, const struct protocol *protocols, size_t n_protocols,
-	const struct rule *rules, size_t n_rules)
+static int rules_compile(struct decider_rules *ret, const struct rule *rules, size_t n_rules)
 {
-	int r = rules_check(protocols, n_protocols, rules, n_rules);
-
-	memset(ret, 0, sizeof(*ret));
-	if (r != 0)
-		return r;
-	ret->arena = arena_new();
-	ret->protocols = protocols;
-	ret->n_protocols = n_protocols;
-	ret->first_service = n_rules > 0 ? rules[0].service : SERVICE_NONE;
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {
 		providers_find(ret, i);
 		ret->attribute[i].service = SERVICE_NONE;
@@ -474,26 +458,35 @@ int decider_rules_init(struct decider_rules *ret, const struct protocol *protoco
 	ret->wanted = attributes_asked(rules, n_rules);
 	first_bytes_find(ret);
 	protocol_services_find(ret, rules, n_rules);
-	r = literals_compile(ret);
+	int r = literals_compile(ret);
 	if (r == 0)
 		r = attribute_rules_compile(ret, rules, n_rules);
-	if (r != 0) {
-		decider_rules_fini(ret);
-		return r;
-	}
-	sources_order(ret);
-	ret->decision = arena_alloc(ret->arena, sizeof(*ret->decision));
-	ret->protocol_memo = arena_alloc(ret->arena, (n_protocols + 1) * sizeof(*ret->protocol_memo));
-	ret->condition_memo = arena_alloc(ret->arena, (ret->n_conditions + 1) * sizeof(*ret->condition_memo));
-	return 0;
+	if (r == 0)
+		sources_order(ret);
+	return r;
 }
 
-void decider_rules_fini(struct decider_rules *rules)
+int decider_rules_init(struct decider_rules *ret, struct arena *arena, const struct protocol *protocols,
+	size_t n_protocols, const struct rule *rules, size_t n_rules)
 {
-	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
-		names_free(rules->attribute[i].names);
-	trie_free(rules->trie);
-	if (rules->arena)
-		arena_free(rules->arena);
-	memset(rules, 0, sizeof(*rules));
+	int r = rules_check(protocols, n_protocols, rules, n_rules);
+
+	if (r != 0)
+		return r;
+	*ret = (struct decider_rules){
+		.arena = arena,
+		.scratch = arena_new(),
+		.protocols = protocols,
+		.n_protocols = n_protocols,
+		.first_service = n_rules > 0 ? rules[0].service : SERVICE_NONE,
+	};
+	r = rules_compile(ret, rules, n_rules);
+	arena_free(ret->scratch);
+	ret->scratch = NULL;
+	if (r != 0)
+		return r;
+	ret->decision = arena_alloc(arena, sizeof(*ret->decision));
+	ret->protocol_memo = arena_alloc(arena, (n_protocols + 1) * sizeof(*ret->protocol_memo));
+	ret->condition_memo = arena_alloc(arena, (ret->n_conditions + 1) * sizeof(*ret->condition_memo));
+	return 0;
 }

@@ -63,7 +63,8 @@ struct attribute_providers {
 };
 
 struct decider_rules {
-	struct arena *arena; /* everything but the tries and tables is in it */
+	struct arena *arena;   /* everything is in it, but what is in `scratch` */
+	struct arena *scratch; /* while they are made */
 	const struct protocol *protocols;
 	size_t n_protocols;
 	uint32_t first_service; /* of all; SERVICE_NONE */
@@ -100,6 +101,5 @@ struct decider_rules {
 };
 
 /* The same value and error as decider_new(). */
-int decider_rules_init(struct decider_rules *ret, const struct protocol *protocols, size_t n_protocols,
-	const struct rule *rules, size_t n_rules);
-void decider_rules_fini(struct decider_rules *rules);
+int decider_rules_init(struct decider_rules *ret, struct arena *arena, const struct protocol *protocols,
+	size_t n_protocols, const struct rule *rules, size_t n_rules);

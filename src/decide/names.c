@@ -4,8 +4,10 @@
  * runs the other way.
  *
  * Refuses names that no client could say. The table is the operator's, so no client can make it collide. Owns
- * copies of the names and their numbers. */
+ * copies of the names and their numbers, or its arena does. */
 #include "names.h"
+
+#include "arena.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -28,10 +30,14 @@ struct entry {
 	uint8_t form;
 	uint32_t count, room;
 	uint8_t *name; /* folded; a suffix without its "*.", a prefix without its "*"; a glob with a NUL behind it */
-	uint32_t *numbers;
+	union {
+		uint32_t number; /* where there is but one: most names have one */
+		uint32_t *numbers;
+	};
 };
 
 struct names {
+	struct arena *arena;
 	enum name_kind kind;
 	struct entry *slots;
 	size_t n_slots, n_used;
@@ -74,34 +80,50 @@ static struct entry *slot_find(
 	}
 }
 
-struct names *names_new(enum name_kind kind)
+static struct entry *slots_new(struct arena *arena, size_t n)
 {
-	struct names *names = calloc(1, sizeof(*names));
+	struct entry *slots = arena_take(arena, n * sizeof(*slots));
+
+	if (slots)
+		memset(slots, 0, n * sizeof(*slots));
+	return slots;
+}
+
+struct names *names_new(struct arena *arena, enum name_kind kind)
+{
+	struct names *names = arena_take(arena, sizeof(*names));
 
 	if (!names)
 		return NULL;
-	names->kind = kind;
-	names->n_slots = SLOTS_MIN;
-	names->slots = calloc(names->n_slots, sizeof(*names->slots));
+	*names = (struct names){ .arena = arena, .kind = kind, .n_slots = SLOTS_MIN };
+	names->slots = slots_new(arena, names->n_slots);
 	if (!names->slots) {
-		free(names);
+		arena_drop(arena, names);
 		return NULL;
 	}
 	return names;
 }
 
+static const uint32_t *entry_numbers(const struct entry *entry)
+{
+	return entry->room > 1 ? entry->numbers : &entry->number;
+}
+
+static void entry_free(struct entry *entry)
+{
+	free(entry->name);
+	if (entry->room > 1)
+		free(entry->numbers);
+}
+
 void names_free(struct names *names)
 {
-	if (!names)
+	if (!names || names->arena)
 		return;
-	for (size_t i = 0; i < names->n_slots; i++) {
-		free(names->slots[i].name);
-		free(names->slots[i].numbers);
-	}
-	for (size_t i = 0; i < names->n_globs; i++) {
-		free(names->globs[i].name);
-		free(names->globs[i].numbers);
-	}
+	for (size_t i = 0; i < names->n_slots; i++)
+		entry_free(&names->slots[i]);
+	for (size_t i = 0; i < names->n_globs; i++)
+		entry_free(&names->globs[i]);
 	free(names->globs);
 	free(names->slots);
 	free(names);
@@ -111,7 +133,7 @@ static int names_grow(struct names *names)
 {
 	struct names grown = { .n_slots = names->n_slots * 2 };
 
-	grown.slots = calloc(grown.n_slots, sizeof(*grown.slots));
+	grown.slots = slots_new(names->arena, grown.n_slots);
 	if (!grown.slots)
 		return -ENOMEM;
 	for (size_t i = 0; i < names->n_slots; i++) {
@@ -119,23 +141,30 @@ static int names_grow(struct names *names)
 		if (entry->len > 0)
 			*slot_find(&grown, entry->hash, entry->name, entry->len, entry->form) = *entry;
 	}
-	free(names->slots);
+	arena_drop(names->arena, names->slots);
 	names->slots = grown.slots;
 	names->n_slots = grown.n_slots;
 	return 0;
 }
 
-static int entry_add(struct entry *entry, uint32_t number)
+static int entry_add(const struct names *names, struct entry *entry, uint32_t number)
 {
-	if (entry->count > 0 && entry->numbers[entry->count - 1] == number)
+	if (entry->count > 0 && entry_numbers(entry)[entry->count - 1] == number)
 		return 0;
+	if (entry->count == 0) {
+		entry->number = number;
+		entry->room = entry->count = 1;
+		return 0;
+	}
 	if (entry->count == entry->room) {
-		uint32_t room = entry->room > 0 ? entry->room * 2 : 1;
-		uint32_t *numbers = reallocarray(entry->numbers, room, sizeof(*numbers));
+		uint32_t *numbers = arena_take(names->arena, 2 * (size_t)entry->room * sizeof(*numbers));
 		if (!numbers)
 			return -ENOMEM;
+		memcpy(numbers, entry_numbers(entry), entry->count * sizeof(*numbers));
+		if (entry->room > 1)
+			arena_drop(names->arena, entry->numbers);
 		entry->numbers = numbers;
-		entry->room = room;
+		entry->room *= 2;
 	}
 	entry->numbers[entry->count++] = number;
 	return 0;
@@ -260,13 +289,28 @@ static enum form form_find(enum name_kind kind, const char *name, size_t len)
 
 /* ---- Insertion ---------------------------------------------------------------------------- */
 
-static int entry_name(struct entry *entry, const uint8_t *name, size_t len)
+static int entry_name(const struct names *names, struct entry *entry, const uint8_t *name, size_t len)
 {
-	entry->name = calloc(1, len + 1);
+	entry->name = arena_take(names->arena, len + 1);
 	if (!entry->name)
 		return -ENOMEM;
 	memcpy(entry->name, name, len);
+	entry->name[len] = '\0';
 	entry->len = (uint8_t)len;
+	return 0;
+}
+
+static int globs_grow(struct names *names)
+{
+	size_t n = names->n_globs;
+	struct entry *more = slots_new(names->arena, n ? 2 * n : 1);
+
+	if (!more)
+		return -ENOMEM;
+	if (n)
+		memcpy(more, names->globs, n * sizeof(*more));
+	arena_drop(names->arena, names->globs);
+	names->globs = more;
 	return 0;
 }
 
@@ -274,20 +318,16 @@ static int glob_insert(struct names *names, const char *name, size_t len, uint32
 {
 	for (size_t i = 0; i < names->n_globs; i++)
 		if (strcmp((const char *)names->globs[i].name, name) == 0)
-			return entry_add(&names->globs[i], number);
-	if ((names->n_globs & (names->n_globs - 1)) == 0) { /* full at 0 and every power of two */
-		struct entry *more =
-			reallocarray(names->globs, names->n_globs ? 2 * names->n_globs : 1, sizeof(*more));
-		if (!more)
-			return -ENOMEM;
-		names->globs = more;
-	}
+			return entry_add(names, &names->globs[i], number);
+	/* Full at 0 and every power of two. */
+	if ((names->n_globs & (names->n_globs - 1)) == 0 && globs_grow(names) != 0)
+		return -ENOMEM;
 	struct entry *entry = &names->globs[names->n_globs];
 	*entry = (struct entry){ .form = FORM_GLOB };
-	if (entry_name(entry, (const uint8_t *)name, len) != 0)
+	if (entry_name(names, entry, (const uint8_t *)name, len) != 0)
 		return -ENOMEM;
 	names->n_globs++;
-	return entry_add(entry, number);
+	return entry_add(names, entry, number);
 }
 
 static uint32_t hash_forward(const uint8_t *name, size_t len)
@@ -299,6 +339,14 @@ static uint32_t hash_forward(const uint8_t *name, size_t len)
 	return hash;
 }
 
+bool name_is_valid(enum name_kind kind, const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 0 && len <= NAME_MAX_LEN && name_is_whole(kind, name) &&
+		(len > 2 || form_find(kind, name, len) != FORM_SUFFIX);
+}
+
 int names_insert(struct names *names, const char *name, uint32_t number)
 {
 	size_t len = strlen(name);
@@ -306,15 +354,13 @@ int names_insert(struct names *names, const char *name, uint32_t number)
 	uint8_t folded[NAME_MAX_LEN];
 	uint32_t hash = HASH_SEED;
 
-	if (len == 0 || len > NAME_MAX_LEN || !name_is_whole(names->kind, name))
+	if (!name_is_valid(names->kind, name))
 		return -EINVAL;
 	if (form == FORM_GLOB)
 		return glob_insert(names, name, len, number);
 	if (form == FORM_SUFFIX)
 		name += 2;
 	len -= form == FORM_SUFFIX ? 2 : form == FORM_PREFIX ? 1 : 0;
-	if (len == 0)
-		return -EINVAL;
 	for (size_t i = len; i-- > 0;) {
 		folded[i] = name_fold(names->kind, (uint8_t)name[i]);
 		hash = hash_step(hash, folded[i]);
@@ -326,7 +372,7 @@ int names_insert(struct names *names, const char *name, uint32_t number)
 	struct entry *entry = slot_find(names, hash, folded, len, form);
 	if (entry->len == 0) {
 		struct entry fresh = { .hash = hash, .form = (uint8_t)form };
-		if (entry_name(&fresh, folded, len) != 0)
+		if (entry_name(names, &fresh, folded, len) != 0)
 			return -ENOMEM;
 		*entry = fresh;
 		names->n_used++;
@@ -334,7 +380,7 @@ int names_insert(struct names *names, const char *name, uint32_t number)
 		if (form == FORM_PREFIX)
 			names->prefix_lens[len / 32] |= UINT32_C(1) << len % 32;
 	}
-	return entry_add(entry, number);
+	return entry_add(names, entry, number);
 }
 
 /* ---- Looking up --------------------------------------------------------------------------- */
@@ -361,13 +407,13 @@ static void exact_and_suffixes_lookup(const struct names *names, const uint8_t *
 	}
 	const struct entry *entry = slot_find(names, hash_finish(hash, FORM_EXACT), folded, len, FORM_EXACT);
 	if (is_whole && entry->count > 0)
-		found(context, entry->numbers, entry->count);
+		found(context, entry_numbers(entry), entry->count);
 	for (size_t i = names->has_suffixes ? n_suffixes : 0; i-- > 0;) {
 		size_t at = suffix[i].at;
 		entry = slot_find(
 			names, hash_finish(suffix[i].hash, FORM_SUFFIX), folded + at, len - at, FORM_SUFFIX);
 		if (entry->count > 0)
-			found(context, entry->numbers, entry->count);
+			found(context, entry_numbers(entry), entry->count);
 	}
 }
 
@@ -382,7 +428,7 @@ static void prefixes_lookup(
 			continue;
 		const struct entry *entry = slot_find(names, hash_finish(hash, FORM_PREFIX), folded, i, FORM_PREFIX);
 		if (entry->count > 0)
-			found(context, entry->numbers, entry->count);
+			found(context, entry_numbers(entry), entry->count);
 	}
 }
 
@@ -416,7 +462,7 @@ void names_lookup(const struct names *names, const uint8_t *name, size_t len, fo
 	}
 	for (size_t i = 0; i < names->n_globs; i++)
 		if (glob_match(names->kind, (const char *)names->globs[i].name, name, len))
-			found(context, names->globs[i].numbers, names->globs[i].count);
+			found(context, entry_numbers(&names->globs[i]), names->globs[i].count);
 }
 
 bool name_matches(enum name_kind kind, const char *pattern, const uint8_t *name, size_t len)

@@ -15,10 +15,15 @@ enum name_kind {
 	NAME_TEXT, /* byte by byte */
 };
 
+struct arena;
 struct names;
 
-struct names *names_new(enum name_kind kind);
+/* In the arena, and freed with it, or without one (NULL) on the heap. */
+struct names *names_new(struct arena *arena, enum name_kind kind);
 void names_free(struct names *names); /* accepts NULL */
+
+/* Could it be inserted? */
+bool name_is_valid(enum name_kind kind, const char *name);
 
 /* 0, -EINVAL (empty, longer than 255 bytes, a set or a backslash without its end), -ENOMEM. Numbers of one name must come
  * in ascending order; the same number again is ignored. */

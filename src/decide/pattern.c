@@ -4,6 +4,7 @@
  * it is made of, and the patterns that it was put together from. */
 #include "pattern.h"
 
+#include "arena.h"
 #include "regex.h"
 
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 enum pattern_kind { PATTERN_REGEX, PATTERN_TEXT, PATTERN_FIELD, PATTERN_ANY, PATTERN_ALL };
 
 struct pattern {
+	const struct arena *arena;
 	enum pattern_kind kind;
 	union {
 		struct regex *regex;
@@ -27,19 +29,19 @@ struct pattern {
 	};
 };
 
-static struct pattern *pattern_new(enum pattern_kind kind)
+static struct pattern *pattern_new(struct arena *arena, enum pattern_kind kind)
 {
-	struct pattern *pattern = calloc(1, sizeof(*pattern));
+	struct pattern *pattern = arena_take(arena, sizeof(*pattern));
 
 	if (pattern)
-		pattern->kind = kind;
+		*pattern = (struct pattern){ .arena = arena, .kind = kind };
 	return pattern;
 }
 
-struct pattern *pattern_regex_new(const char *regex, size_t within, char *error, size_t error_size)
+struct pattern *pattern_regex_new(struct arena *arena, const char *regex, size_t within, char *error, size_t error_size)
 {
-	struct regex *compiled = regex_new(regex, within, error, error_size);
-	struct pattern *pattern = compiled ? pattern_new(PATTERN_REGEX) : NULL;
+	struct regex *compiled = regex_new(arena, regex, within, error, error_size);
+	struct pattern *pattern = compiled ? pattern_new(arena, PATTERN_REGEX) : NULL;
 
 	if (!pattern) {
 		regex_free(compiled);
@@ -49,9 +51,9 @@ struct pattern *pattern_regex_new(const char *regex, size_t within, char *error,
 	return pattern;
 }
 
-static uint8_t *bytes_copy(const uint8_t *bytes, size_t len)
+static uint8_t *bytes_copy(struct arena *arena, const uint8_t *bytes, size_t len)
 {
-	uint8_t *copy = malloc(len);
+	uint8_t *copy = arena_take(arena, len);
 
 	if (copy && bytes)
 		memcpy(copy, bytes, len);
@@ -60,13 +62,13 @@ static uint8_t *bytes_copy(const uint8_t *bytes, size_t len)
 	return copy;
 }
 
-struct pattern *pattern_text_new(const uint8_t *bytes, size_t len, size_t within)
+struct pattern *pattern_text_new(struct arena *arena, const uint8_t *bytes, size_t len, size_t within)
 {
-	struct pattern *pattern = pattern_new(PATTERN_TEXT);
+	struct pattern *pattern = pattern_new(arena, PATTERN_TEXT);
 
 	if (!pattern)
 		return NULL;
-	pattern->bytes = bytes_copy(bytes, len);
+	pattern->bytes = bytes_copy(arena, bytes, len);
 	pattern->len = len;
 	pattern->within = within;
 	if (pattern->bytes)
@@ -75,14 +77,14 @@ struct pattern *pattern_text_new(const uint8_t *bytes, size_t len, size_t within
 	return NULL;
 }
 
-struct pattern *pattern_field_new(const uint8_t *bytes, const uint8_t *mask, size_t len, size_t at)
+struct pattern *pattern_field_new(struct arena *arena, const uint8_t *bytes, const uint8_t *mask, size_t len, size_t at)
 {
-	struct pattern *pattern = pattern_new(PATTERN_FIELD);
+	struct pattern *pattern = pattern_new(arena, PATTERN_FIELD);
 
 	if (!pattern)
 		return NULL;
-	pattern->bytes = bytes_copy(bytes, len);
-	pattern->mask = bytes_copy(mask, len);
+	pattern->bytes = bytes_copy(arena, bytes, len);
+	pattern->mask = bytes_copy(arena, mask, len);
 	pattern->len = len;
 	pattern->at = at;
 	if (pattern->bytes && pattern->mask)
@@ -91,10 +93,11 @@ struct pattern *pattern_field_new(const uint8_t *bytes, const uint8_t *mask, siz
 	return NULL;
 }
 
-static struct pattern *pattern_put_together(enum pattern_kind kind, struct pattern *const *patterns, size_t n)
+static struct pattern *pattern_put_together(
+	struct arena *arena, enum pattern_kind kind, struct pattern *const *patterns, size_t n)
 {
-	struct pattern *pattern = pattern_new(kind);
-	bool whole = pattern && (pattern->patterns = calloc(n + 1, sizeof(struct pattern *)));
+	struct pattern *pattern = pattern_new(arena, kind);
+	bool whole = pattern && (pattern->patterns = arena_take(arena, (n + 1) * sizeof(struct pattern *)));
 
 	for (size_t i = 0; i < n; i++) {
 		whole = whole && patterns[i];
@@ -109,37 +112,50 @@ static struct pattern *pattern_put_together(enum pattern_kind kind, struct patte
 	return NULL;
 }
 
-struct pattern *pattern_any_new(struct pattern *const *patterns, size_t n)
+struct pattern *pattern_any_new(struct arena *arena, struct pattern *const *patterns, size_t n)
 {
-	return pattern_put_together(PATTERN_ANY, patterns, n);
+	return pattern_put_together(arena, PATTERN_ANY, patterns, n);
 }
 
-struct pattern *pattern_all_new(struct pattern *const *patterns, size_t n)
+struct pattern *pattern_all_new(struct arena *arena, struct pattern *const *patterns, size_t n)
 {
-	return pattern_put_together(PATTERN_ALL, patterns, n);
+	return pattern_put_together(arena, PATTERN_ALL, patterns, n);
 }
 
 void pattern_free(struct pattern *pattern)
 {
 	if (!pattern)
 		return;
+	const struct arena *arena = pattern->arena;
 	switch (pattern->kind) {
 	case PATTERN_REGEX:
 		regex_free(pattern->regex);
 		break;
 	case PATTERN_TEXT:
 	case PATTERN_FIELD:
-		free(pattern->bytes);
-		free(pattern->mask);
+		arena_drop(arena, pattern->bytes);
+		arena_drop(arena, pattern->mask);
 		break;
 	case PATTERN_ANY:
 	case PATTERN_ALL:
 		for (size_t i = 0; i < pattern->n_patterns; i++)
 			pattern_free(pattern->patterns[i]);
-		free(pattern->patterns);
+		arena_drop(arena, pattern->patterns);
 		break;
 	}
-	free(pattern);
+	arena_drop(arena, pattern);
+}
+
+int pattern_revive(struct pattern *pattern)
+{
+	int r = 0;
+
+	if (pattern->kind == PATTERN_REGEX)
+		return regex_revive(pattern->regex);
+	if (pattern->kind == PATTERN_ANY || pattern->kind == PATTERN_ALL)
+		for (size_t i = 0; i < pattern->n_patterns && r == 0; i++)
+			r = pattern_revive(pattern->patterns[i]);
+	return r;
 }
 
 static enum verdict text_match(const struct pattern *pattern, const struct evidence *evidence)

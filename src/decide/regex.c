@@ -17,6 +17,9 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "regex.h"
 
+#include "arena.h"
+
+#include <errno.h>
 #include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +32,8 @@
 #define HEAP_LIMIT_KIB     1024
 
 struct regex {
+	const struct arena *arena;
+	char *text;
 	pcre2_code *code;
 	size_t within;
 	bool is_anchored;
@@ -101,7 +106,7 @@ static bool order_is_free(const char *regex)
 	return true;
 }
 
-struct regex *regex_new(const char *text, size_t within, char *error, size_t error_size)
+static int regex_compile(struct regex *regex, char *error, size_t error_size)
 {
 	uint32_t options = PCRE2_DOTALL | PCRE2_NEVER_UTF | PCRE2_NEVER_UCP;
 	int code = PCRE2_ERROR_NOMEMORY;
@@ -109,27 +114,52 @@ struct regex *regex_new(const char *text, size_t within, char *error, size_t err
 	PCRE2_UCHAR message[256];
 	uint32_t all_options;
 
-	struct regex *regex = calloc(1, sizeof(*regex));
-	if (!regex || !shared_acquire())
-		goto out;
-	if (order_is_free(text))
-		options |= PCRE2_UNGREEDY;
-	regex->code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, options, &code, &offset, NULL);
-	if (!regex->code) {
-		shared_release();
-		goto out;
+	regex->code = NULL;
+	if (shared_acquire()) {
+		if (order_is_free(regex->text))
+			options |= PCRE2_UNGREEDY;
+		regex->code =
+			pcre2_compile((PCRE2_SPTR)regex->text, PCRE2_ZERO_TERMINATED, options, &code, &offset, NULL);
+		if (!regex->code)
+			shared_release();
 	}
-	regex->within = within < EVIDENCE_MAX ? within : EVIDENCE_MAX;
+	if (!regex->code) {
+		pcre2_get_error_message(code, message, sizeof(message));
+		snprintf(error, error_size, "at offset %zu: %s", (size_t)offset, (const char *)message);
+		return code == PCRE2_ERROR_NOMEMORY ? -ENOMEM : -EINVAL;
+	}
 	pcre2_pattern_info(regex->code, PCRE2_INFO_ALLOPTIONS, &all_options);
 	regex->is_anchored = all_options & PCRE2_ANCHORED;
 	/* Where it fails (no JIT on this machine) matching is slower and the same otherwise. */
 	pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
-	return regex;
-out:
-	pcre2_get_error_message(code, message, sizeof(message));
-	snprintf(error, error_size, "at offset %zu: %s", (size_t)offset, (const char *)message);
-	free(regex);
+	return 0;
+}
+
+struct regex *regex_new(struct arena *arena, const char *text, size_t within, char *error, size_t error_size)
+{
+	size_t size = strlen(text) + 1;
+	struct regex *regex = arena_take(arena, sizeof(*regex) + size);
+
+	if (!regex) {
+		snprintf(error, error_size, "no memory");
+		return NULL;
+	}
+	*regex = (struct regex){
+		.arena = arena,
+		.text = (char *)(regex + 1),
+		.within = within < EVIDENCE_MAX ? within : EVIDENCE_MAX,
+	};
+	memcpy(regex->text, text, size);
+	if (regex_compile(regex, error, error_size) == 0)
+		return regex;
+	arena_drop(arena, regex);
 	return NULL;
+}
+
+int regex_revive(struct regex *regex)
+{
+	char error[1];
+	return regex_compile(regex, error, sizeof(error));
 }
 
 void regex_free(struct regex *regex)
@@ -137,7 +167,7 @@ void regex_free(struct regex *regex)
 	if (!regex)
 		return;
 	pcre2_code_free(regex->code);
-	free(regex);
+	arena_drop(regex->arena, regex);
 	shared_release();
 }
 

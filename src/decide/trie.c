@@ -7,8 +7,10 @@
  * An index may lead past the first nodes at once.
  *
  * Refuses nothing but lack of memory, after which all that was inserted before is still found. Owns copies of
- * the literals. */
+ * the literals, or its arena does. */
 #include "trie.h"
+
+#include "arena.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,15 +24,16 @@ struct node {
 	uint32_t rank;  /* of the literal that ends here */
 	uint32_t below; /* lowest of the literals that end further down */
 	uint32_t label_len;
-	uint32_t n_children;
+	uint16_t n_children, room;
 	uint8_t keys[];
 	/* In one piece, for the sake of the cache:
-	 *   uint8_t keys[n_children], rounded up   the next byte, one for each child
-	 *   struct node *children[n_children]
+	 *   uint8_t keys[room], rounded up         the next byte, one for each child
+	 *   struct node *children[room]
 	 *   uint8_t label[label_len]                       what leads here behind its key */
 };
 
 struct trie {
+	struct arena *arena;
 	struct node *root;
 	struct jump *index; /* NULL: none */
 	size_t index_len;
@@ -42,31 +45,34 @@ static uint32_t lower(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-static size_t keys_size(size_t n_children)
+static size_t keys_size(size_t room)
 {
-	return (n_children + sizeof(void *) - 1) / sizeof(void *) * sizeof(void *);
+	return (room + sizeof(void *) - 1) / sizeof(void *) * sizeof(void *);
 }
 
 static struct node **node_children(const struct node *node)
 {
-	return (struct node **)(node->keys + keys_size(node->n_children));
+	return (struct node **)(node->keys + keys_size(node->room));
 }
 
 static uint8_t *node_label(const struct node *node)
 {
-	return (uint8_t *)(node_children(node) + node->n_children);
+	return (uint8_t *)(node_children(node) + node->room);
 }
 
 /* NULL: out of memory. The caller fills keys and children. */
-static struct node *node_new(const uint8_t *label, size_t len, size_t n_children)
+static struct node *node_new(
+	const struct trie *trie, const uint8_t *label, size_t len, size_t n_children, size_t room)
 {
-	struct node *node = malloc(sizeof(*node) + keys_size(n_children) + n_children * sizeof(struct node *) + len);
+	size_t size = sizeof(struct node) + keys_size(room) + room * sizeof(struct node *) + len;
+	struct node *node = arena_take(trie->arena, size);
 
 	if (!node)
 		return NULL;
 	node->rank = node->below = TRIE_NONE;
 	node->label_len = (uint32_t)len;
-	node->n_children = (uint32_t)n_children;
+	node->n_children = (uint16_t)n_children;
+	node->room = (uint16_t)room;
 	if (len > 0)
 		memcpy(node_label(node), label, len);
 	return node;
@@ -88,15 +94,16 @@ static void node_free(struct node *node)
 	free(node);
 }
 
-struct trie *trie_new(void)
+struct trie *trie_new(struct arena *arena)
 {
-	struct trie *trie = calloc(1, sizeof(*trie));
+	struct trie *trie = arena_take(arena, sizeof(*trie));
 
 	if (!trie)
 		return NULL;
-	trie->root = node_new(NULL, 0, 0);
+	*trie = (struct trie){ .arena = arena };
+	trie->root = node_new(trie, NULL, 0, 0, 0);
 	if (!trie->root) {
-		free(trie);
+		arena_drop(arena, trie);
 		return NULL;
 	}
 	return trie;
@@ -104,50 +111,54 @@ struct trie *trie_new(void)
 
 void trie_free(struct trie *trie)
 {
-	if (!trie)
+	if (!trie || trie->arena)
 		return;
 	node_free(trie->root);
 	free(trie->index);
 	free(trie);
 }
 
-/* Gives the node one more child, a leaf. The node moves. */
-static int node_grow(struct node **at, uint8_t key, const uint8_t *label, size_t len)
+/* Gives the node one more child, a leaf. The node may move. */
+static int node_grow(const struct trie *trie, struct node **at, uint8_t key, const uint8_t *label, size_t len)
 {
-	struct node *old = *at, *leaf = node_new(label, len, 0);
-	struct node *node = node_new(node_label(old), old->label_len, old->n_children + 1);
+	struct node *old = *at, *node = old, *leaf = node_new(trie, label, len, 0, 0);
 
+	if (leaf && old->n_children == old->room) {
+		node = node_new(trie, node_label(old), old->label_len, old->n_children, old->room ? 2U * old->room : 1);
+		if (node)
+			node_inherit(node, old, old->n_children);
+	}
 	if (!leaf || !node) {
-		free(leaf);
-		free(node);
+		arena_drop(trie->arena, leaf);
 		return -ENOMEM;
 	}
-	node_inherit(node, old, old->n_children);
-	node->keys[old->n_children] = key;
-	node_children(node)[old->n_children] = leaf;
-	free(old);
+	node->keys[node->n_children] = key;
+	node_children(node)[node->n_children++] = leaf;
+	if (node != old)
+		arena_drop(trie->arena, old);
 	*at = node;
 	return 0;
 }
 
 /* Cuts the node's label behind `len` bytes: what is behind moves to a new and only child. The node moves. */
-static int node_split(struct node **at, uint32_t len)
+static int node_split(const struct trie *trie, struct node **at, uint32_t len)
 {
 	struct node *old = *at;
 	const uint8_t *label = node_label(old);
-	struct node *tail = node_new(label + len + 1, old->label_len - len - 1, old->n_children);
-	struct node *top = node_new(label, len, 1);
+	struct node *tail =
+		node_new(trie, label + len + 1, old->label_len - len - 1, old->n_children, old->n_children);
+	struct node *top = node_new(trie, label, len, 1, 2);
 
 	if (!tail || !top) {
-		free(tail);
-		free(top);
+		arena_drop(trie->arena, tail);
+		arena_drop(trie->arena, top);
 		return -ENOMEM;
 	}
 	node_inherit(tail, old, old->n_children);
 	top->below = lower(old->rank, old->below);
 	top->keys[0] = label[len];
 	node_children(top)[0] = tail;
-	free(old);
+	arena_drop(trie->arena, old);
 	*at = top;
 	return 0;
 }
@@ -172,14 +183,14 @@ static uint32_t label_common(const struct node *node, uint32_t at, const uint8_t
 }
 
 /* Makes the way to the node where the literal ends, as far as it is not there. */
-static int way_make(struct node **at, const uint8_t *literal, size_t len)
+static int way_make(const struct trie *trie, struct node **at, const uint8_t *literal, size_t len)
 {
 	while (len > 0) {
 		struct node **child = node_child(*at, literal[0]);
 		if (!child)
-			return node_grow(at, literal[0], literal + 1, len - 1);
+			return node_grow(trie, at, literal[0], literal + 1, len - 1);
 		uint32_t common = label_common(*child, 0, literal + 1, len - 1);
-		if (common < (*child)->label_len && node_split(child, common) != 0)
+		if (common < (*child)->label_len && node_split(trie, child, common) != 0)
 			return -ENOMEM;
 		literal += 1 + common;
 		len -= 1 + common;
@@ -194,9 +205,9 @@ int trie_insert(struct trie *trie, const void *literal, size_t len, uint32_t ran
 
 	assert(len > 0 && len < UINT32_MAX);
 	/* Nodes are about to move. */
-	free(trie->index);
+	arena_drop(trie->arena, trie->index);
 	trie->index = NULL;
-	if (way_make(&trie->root, literal, len) != 0)
+	if (way_make(trie, &trie->root, literal, len) != 0)
 		return -ENOMEM;
 	/* Nothing can fail any more: the same way again, to lower what lies below each node. */
 	struct node *node = trie->root;
@@ -298,7 +309,7 @@ int trie_index(struct trie *trie)
 {
 	struct survey best = { .saving = 0 };
 
-	free(trie->index);
+	arena_drop(trie->arena, trie->index);
 	trie->index = NULL;
 	for (size_t i = 0; i < sizeof(index_lens); i++) {
 		struct survey survey = { .trie = trie, .index_len = index_lens[i] };
@@ -310,9 +321,10 @@ int trie_index(struct trie *trie)
 		return 0;
 	for (trie->n_index = 1; trie->n_index < best.n_nodes * 2;)
 		trie->n_index *= 2;
-	trie->index = calloc(trie->n_index, sizeof(*trie->index));
+	trie->index = arena_take(trie->arena, trie->n_index * sizeof(*trie->index));
 	if (!trie->index)
 		return -ENOMEM;
+	memset(trie->index, 0, trie->n_index * sizeof(*trie->index));
 	trie->index_len = best.index_len;
 	best.is_built = true;
 	survey_node(&best, trie->root, 0, 0);

@@ -3,11 +3,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct arena;
 struct trie;
 
 #define TRIE_NONE UINT32_MAX
 
-struct trie *trie_new(void);
+/* In the arena, and freed with it, or without one (NULL) on the heap. */
+struct trie *trie_new(struct arena *arena);
 void trie_free(struct trie *trie); /* accepts NULL */
 
 /* `rank` orders the literals (lowest first); a literal given twice keeps its lowest. len >= 1. 0 or

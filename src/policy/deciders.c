@@ -1,6 +1,6 @@
 /* The compiled rules of each listener, and what is left of them once a server's banner was shown.
  *
- * Refuses nothing that was not complained about before. The deciders are the policy's own. */
+ * Refuses nothing that was not complained about before. The deciders are in the policy's arena. */
 #include "compile.h"
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +17,12 @@ static struct decider *decider_compile(struct compiler *compiler, struct rule *r
 {
 	struct policy *policy = compiler->policy;
 	struct decider *decider = NULL;
-	int error = decider_new(&decider, policy->protocols, policy->n_protocols, rules, n_rules);
+	int error = decider_new(&decider, compiler->arena, policy->protocols, policy->n_protocols, rules, n_rules);
 
 	if (error) {
 		compile_error(compiler, NULL, "the services cannot be compiled: %s", strerror(-error));
 		return NULL;
 	}
-	policy->owned_deciders[policy->n_owned_deciders++] = decider;
 	return decider;
 }
 
@@ -146,13 +145,10 @@ static void banners_decide(struct compiler *compiler, struct rule *rules)
 
 void deciders_compile(struct compiler *compiler)
 {
-	struct policy *policy = compiler->policy;
 	struct rule *rules = calloc(compiler->n_drafts + 1, sizeof(*rules));
-	size_t most = policy->n_listeners * (1 + SERVER_BANNER_KINDS);
 
 	if (!rules)
 		abort();
-	policy->owned_deciders = arena_alloc(compiler->arena, most * sizeof(*policy->owned_deciders));
 	listeners_decide(compiler, rules);
 	banners_decide(compiler, rules);
 	free(rules);

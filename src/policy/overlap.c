@@ -37,7 +37,7 @@ static void overlap_init(struct overlap *overlap, const struct compiler *compile
 	*overlap = (struct overlap){
 		.compiler = compiler,
 		.taker = overlap_alloc(n, sizeof(uint32_t)),
-		.literals = trie_new(),
+		.literals = trie_new(NULL),
 		.names = overlap_alloc(n_probes, sizeof(*overlap->names)),
 	};
 	if (!overlap->literals)
@@ -219,7 +219,7 @@ static void take_names(struct overlap *overlap, const struct rule *rule, uint32_
 {
 	struct names **names = &overlap->names[probe][attribute];
 
-	if (!*names && !(*names = names_new(attribute_name_kind((enum attribute)attribute))))
+	if (!*names && !(*names = names_new(NULL, attribute_name_kind((enum attribute)attribute))))
 		abort();
 	for (size_t i = 0; i < rule->attribute[attribute].count; i++) {
 		const char *name = rule->attribute[attribute].names[i];

@@ -1,10 +1,11 @@
 /* The configuration as a whole: read, compiled room by room, published or thrown away.
  *
  * Refuses to publish a policy with a single error in it. Everything belongs to the policy's arena but the
- * deciders and the compiled expressions, which policy_free() frees first. */
+ * compiled expressions, which policy_free() frees first. */
 #include "policy.h"
 #include "compile.h"
 #include "cpus.h"
+#include "region.h"
 #include "text_file.h"
 #include <errno.h>
 #include <grp.h>
@@ -161,13 +162,13 @@ static void top_compile(struct compiler *compiler)
 	services_compile(compiler, &top);
 }
 
-static void compile(struct policy *policy, struct reader *reader, const struct policy_options *options,
-	struct complaints *complaints)
+static void compile(struct policy *policy, struct arena *arena, struct reader *reader,
+	const struct policy_options *options, struct complaints *complaints)
 {
 	static const struct policy_options no_options;
 	struct compiler compiler = {
 		.policy = policy,
-		.arena = policy->arena,
+		.arena = arena,
 		.reader = reader,
 		.options = options ? options : &no_options,
 		.listeners = index_new(),
@@ -199,13 +200,14 @@ static int policy_read(struct policy **ret, const char *file, bool is_file, cons
 	const struct policy_options *options, struct complaints *complaints)
 {
 	size_t errors = complaints->errors;
-	struct arena *arena = arena_new();
+	struct arena *own = options && options->arena ? NULL : arena_new();
+	struct arena *arena = own ? own : options->arena;
 	struct policy *policy = arena_alloc(arena, sizeof(*policy));
 
-	*policy = (struct policy){ .arena = arena, .file = arena_strdup(arena, file) };
+	*policy = (struct policy){ .arena = own, .file = arena_strdup(arena, file) };
 	struct reader *reader = reader_new(policy->file, is_file, text, len, complaints);
 	if (reader)
-		compile(policy, reader, options, complaints);
+		compile(policy, arena, reader, options, complaints);
 	reader_free(reader);
 	if (complaints->errors > errors) {
 		policy_free(policy);
@@ -232,14 +234,52 @@ int policy_load(
 	return result;
 }
 
-void policy_free(struct policy *policy)
+/* In the process that compiled it. */
+static void policy_free_arena(struct policy *policy)
 {
-	if (!policy)
-		return;
-	for (size_t i = 0; i < policy->n_owned_deciders; i++)
-		decider_free(policy->owned_deciders[i]);
 	for (size_t i = 0; i < policy->n_protocols; i++)
 		for (size_t p = 0; p < policy->protocols[i].n_patterns; p++)
 			pattern_free(policy->protocols[i].patterns[p]);
 	arena_free(policy->arena);
+}
+
+void policy_free(struct policy *policy)
+{
+	if (!policy)
+		return;
+	if (!policy->region) {
+		policy_free_arena(policy);
+		return;
+	}
+	region_free(policy->region);
+	free(policy);
+}
+
+struct policy *policy_adopt(const struct policy *from, struct region *region)
+{
+	struct policy *policy = malloc(sizeof(*policy));
+
+	if (!policy) {
+		region_free(region);
+		return NULL;
+	}
+	*policy = *from;
+	policy->arena = NULL;
+	policy->region = region;
+	return policy;
+}
+
+struct policy *policy_share(const struct policy *policy)
+{
+	return policy_adopt(policy, region_share(policy->region));
+}
+
+int policy_revive(const struct policy *policy)
+{
+	int error = policy->region ? region_own(policy->region) : 0;
+
+	for (size_t i = 0; policy->region && i < policy->n_protocols; i++)
+		for (size_t p = 0; error == 0 && p < policy->protocols[i].n_patterns; p++)
+			error = pattern_revive(policy->protocols[i].patterns[p]);
+	return error;
 }

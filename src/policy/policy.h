@@ -65,6 +65,7 @@ struct rule_list {
 
 struct policy {
 	const char *file;
+	const char *text; /* what another program's configuration came to be; NULL: it is usher's own */
 
 	struct listener_policy *listeners;
 	size_t n_listeners;
@@ -117,12 +118,12 @@ struct policy {
 	const char *log_file;
 	struct log_settings log;
 
-	struct arena *arena; /* all of the above */
-	struct decider **owned_deciders;
-	size_t n_owned_deciders;
+	struct arena *arena;   /* all of the above but compiled expressions; NULL: it is in somebody else's */
+	struct region *region; /* where that is, in a process that got the policy from the one that compiled it; NULL */
 };
 
 struct policy_options {
+	struct arena *arena; /* where it is to be; NULL: in one of its own */
 	uint16_t port;   /* overrides that of every IP listener; 0: as configured */
 	bool keep_rules; /* fill rule_lists */
 };
@@ -135,6 +136,16 @@ int policy_load(
 int policy_load_text(struct policy **ret, const char *file, const char *text, const struct policy_options *options,
 	struct complaints *complaints);
 void policy_free(struct policy *policy); /* accepts NULL */
+
+/* What another process compiled into a region, where the policy's own structure is at `from`. Takes the region over. NULL: no memory,
+ * and the region is freed. */
+struct policy *policy_adopt(const struct policy *from, struct region *region);
+
+/* The same policy once more, for another owner. NULL: no memory. */
+struct policy *policy_share(const struct policy *policy);
+
+/* Before the process that decides looks at any bytes: makes what cannot come from another process. 0 or -errno. */
+int policy_revive(const struct policy *policy);
 
 /* What of a module was running, by the value of module_hooks.running: "probe xecho of module /usr/lib/x.so". NULL:
  * nothing was. */

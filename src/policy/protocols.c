@@ -133,7 +133,7 @@ static void fields_compile(
 				literal->len);
 		else
 			group_add(compiler, group,
-				enough(pattern_field_new(literal->bytes, mask.bytes, literal->len, offset)));
+				enough(pattern_field_new(compiler->arena, literal->bytes, mask.bytes, literal->len, offset)));
 	}
 	protocol->n_literals = 0;
 }
@@ -153,7 +153,7 @@ static void texts_compile(struct compiler *compiler, const struct values *values
 			compile_error(compiler, item,
 				"`contains' has %zu bytes, expected at most the %zu of `within'", len, within);
 		else
-			group_add(compiler, group, enough(pattern_text_new((const uint8_t *)text, len, within)));
+			group_add(compiler, group, enough(pattern_text_new(compiler->arena, (const uint8_t *)text, len, within)));
 	}
 }
 
@@ -170,7 +170,7 @@ static void regexes_compile(struct compiler *compiler, const struct values *valu
 
 		if (!*regex)
 			compile_error(compiler, item, "a `regex' with no bytes, expected an expression");
-		else if (!(pattern = pattern_regex_new(regex, within, error, sizeof(error))))
+		else if (!(pattern = pattern_regex_new(compiler->arena, regex, within, error, sizeof(error))))
 			compile_error(compiler, item, "regex \"%s\" does not compile: %s", regex, error);
 		else
 			group_add(compiler, group, pattern);
@@ -194,8 +194,8 @@ static void groups_put_together(
 		n = 0;
 		for (size_t i = 0; i < GROUP_COUNT; i++)
 			if (groups[i].n)
-				all[n++] = enough(pattern_any_new(groups[i].patterns, groups[i].n));
-		group_add(compiler, &put, enough(pattern_all_new(all, n)));
+				all[n++] = enough(pattern_any_new(compiler->arena, groups[i].patterns, groups[i].n));
+		group_add(compiler, &put, enough(pattern_all_new(compiler->arena, all, n)));
 		last = &put;
 	}
 	if (!last)

@@ -43,7 +43,7 @@ static void start(void)
 	char error[100];
 
 	for (size_t i = 0; i < LEN(regexes); i++)
-		patterns[i] = pattern_regex_new(regexes[i], 256, error, sizeof(error));
+		patterns[i] = pattern_regex_new(NULL, regexes[i], 256, error, sizeof(error));
 	for (size_t i = 0; i < 3; i++)
 		protocols[i] = (struct protocol){ .name = probes[i].name, .probe = &probes[i] };
 	protocols[3] = (struct protocol){ .name = "irc", .literals = literals, .n_literals = 2 };
@@ -53,7 +53,7 @@ static void start(void)
 	protocols[5] = (struct protocol){ .name = "hello", .patterns = patterns, .n_patterns = 1 };
 	protocols[6] = (struct protocol){ .name = "xmpp", .patterns = patterns + 1, .n_patterns = 1 };
 	protocols[7] = (struct protocol){ .name = "any", .literals = literals, .n_literals = 6 };
-	if (decider_new(&decider, protocols, LEN(protocols), rules, LEN(rules)) != 0)
+	if (decider_new(&decider, NULL, protocols, LEN(protocols), rules, LEN(rules)) != 0)
 		abort();
 }
 

@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	enum name_kind kind = data[0] & 1 ? NAME_HOST : NAME_TEXT;
 	char *text = strndup((const char *)data + 1, size - 1), *rest = text, *line;
-	struct names *names = names_new(kind);
+	struct names *names = names_new(NULL, kind);
 	require(text && names);
 	while ((line = strsep(&rest, "\n")) && *line) {
 		bool is_no_suffix = kind == NAME_HOST && strcmp(line, "*.") == 0;

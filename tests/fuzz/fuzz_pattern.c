@@ -14,7 +14,7 @@
 static struct pattern *regex_or_refusal(const char *text, size_t within)
 {
 	char error[200] = "";
-	struct pattern *pattern = pattern_regex_new(text, within, error, sizeof(error));
+	struct pattern *pattern = pattern_regex_new(NULL, text, within, error, sizeof(error));
 
 	require((pattern == NULL) == (error[0] != '\0') && strlen(error) < sizeof(error));
 	return pattern;
@@ -31,11 +31,11 @@ static struct pattern *pattern_make(unsigned kind, const uint8_t *bytes, size_t 
 		text[len] = '\0';
 		return regex_or_refusal(text, 1 + place * 4);
 	case 1:
-		return len ? pattern_text_new(bytes, len, len + place) : NULL;
+		return len ? pattern_text_new(NULL, bytes, len, len + place) : NULL;
 	case 2:
-		return len ? pattern_field_new(bytes, NULL, len, place) : NULL;
+		return len ? pattern_field_new(NULL, bytes, NULL, len, place) : NULL;
 	default:
-		return len > 1 ? pattern_field_new(bytes, bytes + len / 2, len / 2, place) : NULL;
+		return len > 1 ? pattern_field_new(NULL, bytes, bytes + len / 2, len / 2, place) : NULL;
 	}
 }
 
@@ -68,8 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct pattern *pattern = pattern_make(data[0] % 4, bytes, len, data[1]);
 
 	if (pattern && data[0] & 48 && len > 0) {
-		struct pattern *both[] = { pattern, pattern_text_new(bytes, 1, 1 + data[1]) };
-		pattern = data[0] & 16 ? pattern_any_new(both, 2) : pattern_all_new(both, 2);
+		struct pattern *both[] = { pattern, pattern_text_new(NULL, bytes, 1, 1 + data[1]) };
+		pattern = data[0] & 16 ? pattern_any_new(NULL, both, 2) : pattern_all_new(NULL, both, 2);
 		require(pattern != NULL);
 	}
 	if (pattern)

@@ -66,7 +66,7 @@ static int protocols_begin(void **state)
 	char error[100];
 
 	for (size_t i = 0; i < LEN(regexes); i++)
-		patterns[i] = pattern_regex_new(regexes[i], 6, error, sizeof(error));
+		patterns[i] = pattern_regex_new(NULL, regexes[i], 6, error, sizeof(error));
 	for (size_t i = 0; i < n_probes; i++)
 		protocols[n_protocols++] = (struct protocol){ .name = probes[i].name, .probe = &probes[i] };
 	own("a", 0, 1, 0, 0);
@@ -270,7 +270,7 @@ static void same_as_a_plain_reading(void **state)
 	for (int round = 0; round < 2500; round++) {
 		struct decider *decider;
 		set_draw(&set);
-		assert_int_equal(decider_new(&decider, protocols, n_protocols, set.rules, set.n), 0);
+		assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, set.rules, set.n), 0);
 		for (int k = 0; k < 16; k++) {
 			struct evidence evidence = { bytes, evidence_draw(bytes, sizeof(bytes)) };
 			struct outcome outcome, plain;
@@ -296,7 +296,7 @@ static void an_outcome_once_settled_stays(void **state)
 	for (int round = 0; round < 150; round++) {
 		struct decider *decider;
 		set_draw(&set);
-		assert_int_equal(decider_new(&decider, protocols, n_protocols, set.rules, set.n), 0);
+		assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, set.rules, set.n), 0);
 		for (size_t i = 0; i < N_SAMPLES; i++) {
 			struct outcome old = { SERVICE_NONE, 0, 0 };
 			for (size_t len = 0; len <= samples[i].len; len++) {
@@ -351,7 +351,7 @@ static struct outcome count(const struct rule *rules, size_t n, unsigned no, uns
 	struct outcome outcome;
 
 	memset(n_runs, 0, sizeof(n_runs));
-	assert_int_equal(decider_new(&decider, some, LEN(some), rules, n), 0);
+	assert_int_equal(decider_new(&decider, NULL, some, LEN(some), rules, n), 0);
 	decider_decide(decider, &(struct evidence){ (const uint8_t *)"AB", 2 }, &findings, &outcome);
 	decider_free(decider);
 	assert_int_equal(n_runs[0], no);
@@ -429,13 +429,13 @@ static void no_bytes_no_answer(void **state)
 	struct decider *decider;
 	struct outcome outcome;
 
-	assert_int_equal(decider_new(&decider, protocols, n_protocols, rules, LEN(rules)), 0);
+	assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, rules, LEN(rules)), 0);
 	decider_decide(decider, &(struct evidence){ NULL, 0 }, &findings, &outcome);
 	assert_int_equal(outcome.yes, SERVICE_NONE);
 	assert_int_equal(outcome.more, 3);
 	decider_free(decider);
 	/* without services everything is settled */
-	assert_int_equal(decider_new(&decider, protocols, n_protocols, NULL, 0), 0);
+	assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, NULL, 0), 0);
 	decider_decide(decider, &(struct evidence){ NULL, 0 }, &findings, &outcome);
 	assert_int_equal(outcome.more, SERVICE_NONE);
 	decider_decide(decider, &(struct evidence){ (const uint8_t *)"x", 1 }, &findings, &outcome);
@@ -488,12 +488,12 @@ static void rules_that_are_none(void **state)
 	const struct rule unordered[] = { BY_PROTOCOL(3, literal), BY_PROTOCOL(2, no) };
 	struct decider *decider;
 
-	assert_int_equal(decider_new(&decider, protocols, n_protocols, &bare, 1), -EINVAL);
-	assert_int_equal(decider_new(&decider, protocols, n_protocols, &named, 1), -EINVAL);
-	assert_int_equal(decider_new(&decider, protocols, n_protocols, &second, 1), -EINVAL);
-	assert_int_equal(decider_new(&decider, protocols, n_protocols, &out_of_range, 1), -EINVAL);
-	assert_int_equal(decider_new(&decider, protocols, n_protocols, unordered, 2), -EINVAL);
-	assert_int_equal(decider_new(&decider, &bad_protocol, 1, NULL, 0), -EINVAL);
+	assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, &bare, 1), -EINVAL);
+	assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, &named, 1), -EINVAL);
+	assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, &second, 1), -EINVAL);
+	assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, &out_of_range, 1), -EINVAL);
+	assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, unordered, 2), -EINVAL);
+	assert_int_equal(decider_new(&decider, NULL, &bad_protocol, 1, NULL, 0), -EINVAL);
 }
 
 /* --- No allocation --------------------------------------------------------------------- */
@@ -535,7 +535,7 @@ static void a_decision_allocates_nothing(void **state)
 
 	for (int round = 0; round < 50; round++) {
 		set_draw(&set);
-		assert_int_equal(decider_new(&decider, protocols, n_protocols, set.rules, set.n), 0);
+		assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, set.rules, set.n), 0);
 		unsigned before = ALLOCATIONS;
 		for (size_t i = 0; i < N_SAMPLES; i++)
 			for (size_t len = 1; len <= samples[i].len; len += 7)

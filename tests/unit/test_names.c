@@ -89,7 +89,7 @@ static void what_a_glob_covers(void **state)
 
 static void the_exact_name_then_the_longest_suffix(void **state)
 {
-	struct names *names = names_new(NAME_HOST);
+	struct names *names = names_new(NULL, NAME_HOST);
 
 	assert_int_equal(names_insert(names, "*.org", 1), 0);
 	assert_int_equal(names_insert(names, "*.example.org", 2), 0);
@@ -110,7 +110,7 @@ static void the_exact_name_then_the_longest_suffix(void **state)
 static void names_that_are_none(void **state)
 {
 	static const char *const bad[] = { "", "*.", "[a", "a[!]", "a\\", "[]" };
-	struct names *names = names_new(NAME_HOST);
+	struct names *names = names_new(NULL, NAME_HOST);
 	char name[300];
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -167,7 +167,7 @@ static void the_table_finds_what_the_patterns_cover(void **state)
 	static char patterns[200][16];
 
 	for (int round = 0; round < 200; round++) {
-		struct names *names = names_new(NAME_HOST);
+		struct names *names = names_new(NULL, NAME_HOST);
 		uint32_t n = draw(200) + 1;
 		for (uint32_t i = 0; i < n; i++) {
 			name_draw(patterns[i], true);
@@ -191,7 +191,7 @@ static void a_table_of_texts_finds_what_globs_cover(void **state)
 	static char patterns[100][40];
 
 	for (int round = 0; round < 300; round++) {
-		struct names *names = names_new(NAME_TEXT);
+		struct names *names = names_new(NULL, NAME_TEXT);
 		uint32_t n = draw(100) + 1;
 		for (uint32_t i = 0; i < n; i++) {
 			text_draw(patterns[i], true);
@@ -212,7 +212,7 @@ static void a_table_of_texts_finds_what_globs_cover(void **state)
 
 static void a_long_value_has_its_prefixes_and_globs(void **state)
 {
-	struct names *names = names_new(NAME_TEXT);
+	struct names *names = names_new(NULL, NAME_TEXT);
 	char text[1001];
 
 	memset(text, 'x', 1000);
@@ -227,7 +227,7 @@ static void a_long_value_has_its_prefixes_and_globs(void **state)
 
 static void a_long_host_has_its_suffixes(void **state)
 {
-	struct names *names = names_new(NAME_HOST);
+	struct names *names = names_new(NULL, NAME_HOST);
 	char tail[256], host[401];
 
 	memset(host, 'x', 400);

@@ -14,7 +14,7 @@
 static struct pattern *compile(const char *regex, size_t within)
 {
 	char error[200];
-	struct pattern *pattern = pattern_regex_new(regex, within, error, sizeof(error));
+	struct pattern *pattern = pattern_regex_new(NULL, regex, within, error, sizeof(error));
 
 	if (!pattern)
 		fail_msg("%s: %s", regex, error);
@@ -143,7 +143,7 @@ static void random_patterns_hold_too(void **state)
 			if (seed >> 62 == 0)
 				break;
 		}
-		struct pattern *pattern = pattern_regex_new(regex, WINDOW, error, sizeof(error));
+		struct pattern *pattern = pattern_regex_new(NULL, regex, WINDOW, error, sizeof(error));
 		if (!pattern)
 			continue;
 		walk(pattern, regex, text, 0);
@@ -213,10 +213,10 @@ static void errors_say_where_and_what(void **state)
 {
 	char error[200];
 
-	assert_null(pattern_regex_new("^(abc", 64, error, sizeof(error)));
+	assert_null(pattern_regex_new(NULL, "^(abc", 64, error, sizeof(error)));
 	assert_string_equal(error, "at offset 5: missing closing parenthesis");
-	assert_null(pattern_regex_new("(*UTF)a", 64, error, sizeof(error)));
-	assert_null(pattern_regex_new("a[", 64, error, 5));
+	assert_null(pattern_regex_new(NULL, "(*UTF)a", 64, error, sizeof(error)));
+	assert_null(pattern_regex_new(NULL, "a[", 64, error, 5));
 	assert_string_equal(error, "at o");
 	pattern_free(NULL);
 }
@@ -230,12 +230,12 @@ static enum verdict of(const struct pattern *pattern, const char *bytes, size_t 
 
 static struct pattern *text(const char *bytes, size_t within)
 {
-	return pattern_text_new((const uint8_t *)bytes, strlen(bytes), within);
+	return pattern_text_new(NULL, (const uint8_t *)bytes, strlen(bytes), within);
 }
 
 static struct pattern *field(const char *bytes, const char *mask, size_t len, size_t at)
 {
-	return pattern_field_new((const uint8_t *)bytes, (const uint8_t *)mask, len, at);
+	return pattern_field_new(NULL, (const uint8_t *)bytes, (const uint8_t *)mask, len, at);
 }
 
 static void a_text_is_found_anywhere_within(void **state)
@@ -271,7 +271,7 @@ static void any_and_all_are_three_valued(void **state)
 {
 	struct pattern *one[] = { text("a", 4), field("x", NULL, 1, 2) };
 	struct pattern *two[] = { text("a", 4), field("x", NULL, 1, 2) };
-	struct pattern *any = pattern_any_new(one, 2), *all = pattern_all_new(two, 2);
+	struct pattern *any = pattern_any_new(NULL, one, 2), *all = pattern_all_new(NULL, two, 2);
 
 	assert_int_equal(of(any, "b", 1), VERDICT_MORE);
 	assert_int_equal(of(any, "ba", 2), VERDICT_YES);
@@ -285,7 +285,7 @@ static void any_and_all_are_three_valued(void **state)
 	pattern_free(any);
 	pattern_free(all);
 	struct pattern *broken[] = { text("a", 4), NULL };
-	assert_null(pattern_all_new(broken, 2));
+	assert_null(pattern_all_new(NULL, broken, 2));
 	pattern_free(NULL);
 }
 
@@ -297,11 +297,11 @@ static void random_ones_never_take_an_answer_back(void **state)
 			bytes[i / 3][i % 3] = (char)('a' + rand() % 2);
 			stream[i] = (char)('a' + rand() % 2);
 		}
-		struct pattern *inner[] = { pattern_text_new((uint8_t *)bytes[0], 3, 3 + (size_t)rand() % 9),
+		struct pattern *inner[] = { pattern_text_new(NULL, (uint8_t *)bytes[0], 3, 3 + (size_t)rand() % 9),
 			field(bytes[1], "\1\0\1", 3, (size_t)rand() % 9) };
-		struct pattern *outer[] = { rand() % 2 ? pattern_any_new(inner, 2) : pattern_all_new(inner, 2),
+		struct pattern *outer[] = { rand() % 2 ? pattern_any_new(NULL, inner, 2) : pattern_all_new(NULL, inner, 2),
 			field(bytes[2], NULL, 2, (size_t)rand() % 9) };
-		struct pattern *pattern = rand() % 2 ? pattern_any_new(outer, 2) : pattern_all_new(outer, 2);
+		struct pattern *pattern = rand() % 2 ? pattern_any_new(NULL, outer, 2) : pattern_all_new(NULL, outer, 2);
 		enum verdict before = VERDICT_MORE;
 		for (size_t len = 1; len <= sizeof(stream); len++) {
 			enum verdict verdict = of(pattern, stream, len);

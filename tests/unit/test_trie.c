@@ -45,7 +45,7 @@ static void same_as_a_plain_search(void **state)
 	static struct text texts[400];
 
 	for (int round = 0; round < 1500; round++) {
-		struct trie *trie = trie_new();
+		struct trie *trie = trie_new(NULL);
 		size_t n = draw(draw(8) == 0 ? 400 : 60) + 1;
 		uint32_t letters = draw(3) == 0 ? 256 : draw(3) + 1;
 		for (size_t i = 0; i < n; i++) {
@@ -73,7 +73,7 @@ static void same_as_a_plain_search(void **state)
 /* Many literals, longer than the index, and a few that end before it. */
 static void an_index_hides_nothing(void **state)
 {
-	struct trie *trie = trie_new();
+	struct trie *trie = trie_new(NULL);
 	struct trie_match match;
 	char text[40];
 
@@ -111,7 +111,7 @@ static void keep(void *context, uint32_t rank)
 
 static void a_walk_finds_the_shortest_first(void **state)
 {
-	struct trie *trie = trie_new();
+	struct trie *trie = trie_new(NULL);
 	char found[64] = "";
 
 	trie_insert(trie, "GET /", 5, 4);
@@ -128,7 +128,7 @@ static void a_walk_finds_the_shortest_first(void **state)
 
 static void nothing_in_it(void **state)
 {
-	struct trie *trie = trie_new();
+	struct trie *trie = trie_new(NULL);
 	struct trie_match match;
 
 	trie_match(trie, (const uint8_t *)"x", 1, &match);
