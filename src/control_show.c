@@ -97,6 +97,9 @@ static void show_status(const json_t *status, FILE *to)
 		fprintf(to, "  %s: %zu workers, %s\n", text_of(one, "state").text,
 			json_array_size(json_object_get(one, "workers")), text_of(one, "file").text);
 	}
+	if (json_object_get(status, "reloading_since"))
+		fprintf(to, "  reloading: the configuration is being compiled, for %s\n",
+			duration_text((double)time(NULL) - (double)whole_of(status, "reloading_since"), a));
 	fprintf(to, "\n%-32s %8s %10s %8s\n", "listener", "open", "accepted", "shed");
 	json_array_foreach(json_object_get(status, "listeners"), i, one)
 	{

@@ -12,8 +12,7 @@ struct foreign {
 };
 
 /* For master_options: the context is a struct foreign. */
-int foreign_load(
-	const void *context, struct arena *arena, struct policy **ret, struct complaints *complaints);
+int foreign_load(const void *context, struct arena *arena, struct policy **ret, struct complaints *complaints);
 void foreign_tell(const struct policy *policy); /* writes the text to the log */
 
 /* Prints the native configuration to stdout and complaints to stderr. The exit status. */

@@ -56,12 +56,15 @@ void master_reap(struct master *master)
 			continue;
 		if (pid == master->logger.pid)
 			master_logger_died(master);
+		else if (compiling_reap(&master->compiling, pid, status))
+			master_compiled(master);
 		else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status))
 			master_program_ended(master, pid, status);
 	}
 	master_sweep(master);
 	/* The image before this one left them, and only a reload brings others. */
-	if (master->serving && master->serving->is_adopted && master->serving->n_running == 0 && !master->coming)
+	if (master->serving && master->serving->is_adopted && master->serving->n_running == 0 && !master->coming &&
+		!master->compiling.pid)
 		loop_defer(&master->loop, &master->reload);
 }
 
@@ -176,7 +179,7 @@ static int master_start(struct master *master, struct policy *policy)
 		error = master_start_first_logger(master, policy);
 	if (error == 0 && master->takeover) {
 		log_setup(master->logger.pipe_fd, &policy->log);
-		error = master_take_over(master);
+		error = master_take_over(master, policy);
 	}
 	if (error < 0) {
 		policy_free(policy);
@@ -194,6 +197,7 @@ static int master_start(struct master *master, struct policy *policy)
 static void master_fini(struct master *master)
 {
 	upgrade_fini(&master->upgrade);
+	compiling_cancel(&master->compiling);
 	master_close_sockets(master, NULL);
 	while (master->all) {
 		struct generation *next = master->all->next;
@@ -212,7 +216,7 @@ static void master_fini(struct master *master)
 	shared_close(&master->shared);
 }
 
-static void say_complaint(void *context, const struct complaint *complaint, const char *line)
+static void say_complaint(void *context, enum complaint_kind kind, const char *line)
 {
 	const struct master *master = context;
 	if (master->stderr_is_client)
@@ -223,11 +227,7 @@ static void say_complaint(void *context, const struct complaint *complaint, cons
 
 int master_load(struct master *master, struct policy **ret)
 {
-	struct complaints complaints = { 0 };
-	int error = master->options->load(master->options->context, ret, &complaints);
-	complaints_each(&complaints, say_complaint, master);
-	complaints_fini(&complaints);
-	return error;
+	return compiling_wait(master->options, ret, say_complaint, master);
 }
 
 int master_run(const struct master_options *options)
@@ -242,6 +242,8 @@ int master_run(const struct master_options *options)
 		return trial_run(options, state);
 	if (master_init(&master, options) < 0 || master_inherit(&master, &takeover, state) < 0)
 		return 1;
+	if (master.takeover)
+		master_resume_taken(&master);
 	if (master_load(&master, &policy) < 0 && (!master.takeover || master_load_again(&master, &policy) < 0))
 		return master.takeover ? 0 : 2;
 	int error = master_prepare(&master);

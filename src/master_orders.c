@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -20,52 +21,63 @@
 /* ---- a reload ----------------------------------------------------------------------------------------------------------- */
 
 /* Also for whoever asked for the reload. */
-static void log_complaint(void *context, const struct complaint *complaint, const char *line)
+static void log_complaint(void *context, enum complaint_kind kind, const char *line)
 {
 	FILE *errors = context;
 
-	log_message(complaint->kind == COMPLAINT_ERROR ? LEVEL_ERROR : LEVEL_WARNING, "%s", line);
-	if (errors && complaint->kind == COMPLAINT_ERROR)
+	log_message(kind == COMPLAINT_ERROR ? LEVEL_ERROR : LEVEL_WARNING, "%s", line);
+	if (errors && kind == COMPLAINT_ERROR)
 		fprintf(errors, "%s%s", ftell(errors) ? "\n" : "", line);
 }
 
-/* What does not compile changes nothing. */
+static void master_refuse_reload(struct master *master, const char *why)
+{
+	master_fit_privileges(master, NULL);
+	log_error("reload refused: the running configuration stays");
+	control_reloaded(master->control, why);
+	master_notify("READY=1");
+	master_reload_again(master);
+}
+
+/* What does not compile changes nothing. It is compiled by another process: until that has ended everything goes on. */
 static void master_reload(struct master *master)
 {
-	struct complaints complaints = { 0 };
-	struct policy *policy;
-	char *errors = NULL;
-	size_t errors_len = 0;
+	char why[128];
 
 	if (master->ending || master->options->inetd)
 		return;
-	if (master->upgrade.step != UPGRADE_NONE) { /* which reads the file as well */
-		master->reload_again = true;
-		return;
-	}
-	if (master->coming) { /* the file may have changed since it was read: once more, after this one */
+	/* An upgrade reads the file as well. It may have changed since it was read: once more, after this one. */
+	if (master->upgrade.step != UPGRADE_NONE || master->coming || master->compiling.pid) {
 		master->reload_again = true;
 		return;
 	}
 	master_notify("RELOADING=1");
-	int error = master->options->load(master->options->context, &policy, &complaints);
+	int error = compiling_start(&master->compiling, master->options);
+	if (error == 0)
+		return;
+	snprintf(why, sizeof(why), "the configuration cannot be compiled: %s", strerrordesc_np(-error));
+	log_error("%s", why);
+	master_refuse_reload(master, why);
+}
+
+void master_compiled(struct master *master)
+{
+	struct policy *policy;
+	char *errors = NULL;
+	size_t errors_len = 0;
 	FILE *to = open_memstream(&errors, &errors_len);
-	complaints_each(&complaints, log_complaint, to);
-	complaints_fini(&complaints);
-	if (to)
-		fclose(to);
+
+	int error = compiling_take(&master->compiling, &policy, log_complaint, to);
+	if (to && fclose(to) != 0)
+		errors_len = 0;
 	if (error == 0) {
 		master_fit_privileges(master, policy);
 		error = master_start_next_logger(master, policy);
 	}
 	if (error == 0)
 		error = master_start_generation(master, policy);
-	if (error < 0) {
-		master_fit_privileges(master, NULL);
-		log_error("reload refused: the running configuration stays");
-		control_reloaded(master->control, errors && *errors ? errors : "the new workers cannot be started");
-		master_notify("READY=1");
-	}
+	if (error < 0)
+		master_refuse_reload(master, errors && errors_len ? errors : "the new workers cannot be started");
 	free(errors);
 }
 
@@ -76,10 +88,21 @@ void master_reload_task(struct task *task)
 
 /* ---- the end ------------------------------------------------------------------------------------------------------------ */
 
+/* What was under way and will not be any more. */
+static void master_give_up(struct master *master)
+{
+	bool compiles = master->compiling.pid > 0;
+
+	upgrade_cancel(&master->upgrade);
+	compiling_cancel(&master->compiling);
+	if (compiles)
+		control_reloaded(master->control, "usher is ending");
+}
+
 static void master_stop(struct master *master)
 {
 	master->ending = true;
-	upgrade_cancel(&master->upgrade);
+	master_give_up(master);
 	master_close_sockets(master, NULL);
 	for (struct generation *generation = master->all; generation; generation = generation->next) {
 		if (master->stopped)
@@ -100,7 +123,7 @@ static void master_drain(struct master *master)
 	}
 	uint64_t most_us = master->serving->policy->drain_timeout_us;
 	master->ending = true;
-	upgrade_cancel(&master->upgrade);
+	master_give_up(master);
 	master_notify("STOPPING=1");
 	log_notice("ending: no new connections, at most %lu s for those that are open",
 		(unsigned long)(most_us / 1000000));
@@ -115,7 +138,7 @@ static void master_drain(struct master *master)
 static void master_leave(struct master *master)
 {
 	master->ending = true;
-	upgrade_cancel(&master->upgrade);
+	master_give_up(master);
 	master->left = true;
 	master_notify("STOPPING=1");
 	log_notice("ending: open connections go on without a master");
@@ -164,7 +187,7 @@ static void master_signal(struct watch *watch, uint32_t events)
 			break;
 		case SIGUSR1:
 			if (master->options->tell && master->serving)
-				master->options->tell(master->options->context);
+				master->options->tell(master->serving->policy);
 			else
 				master_reopen_log(master);
 			break;
@@ -210,7 +233,8 @@ static void control_status(void *context, FILE *to)
 	const struct master *master = context;
 
 	status_write(&(struct status){ master->all, master->serving, master->coming, &master->shared, master->since,
-			     master->ending, program_table_count(master->programs) },
+			     master->ending, program_table_count(master->programs),
+			     master->compiling.pid ? master->compiling.since : 0 },
 		to);
 }
 

@@ -3,6 +3,7 @@
  * the other). */
 #pragma once
 #include "ask.h"
+#include "compiling.h"
 #include "control.h"
 #include "generation.h"
 #include "listener_guard.h"
@@ -36,6 +37,7 @@ struct master {
 
 	bool reload_again;
 	struct task reload;
+	struct compiling compiling; /* the policy of the next reload */
 	struct upgrade upgrade;
 	struct task all_held; /* then it goes on */
 	struct control *control;
@@ -74,6 +76,7 @@ extern const struct control_hooks master_control_hooks;
 int master_watch_signals(struct master *master);
 
 void master_reload_task(struct task *task);
+void master_compiled(struct master *master); /* or not */
 void master_deadline(struct timer *timer);
 
 /* ---- master_log.c ---- */
@@ -131,5 +134,6 @@ void master_resume(void *master);
 
 /* In the next image: the state of the one before, where there was one; its generations, sockets, programs. 0 or -errno. */
 int master_inherit(struct master *master, struct takeover *takeover, int state);
-int master_take_over(struct master *master);
+void master_resume_taken(const struct master *master);
+int master_take_over(struct master *master, const struct policy *policy);
 int master_load_again(struct master *master, struct policy **ret);

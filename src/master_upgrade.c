@@ -149,7 +149,7 @@ int master_upgrade(struct master *master)
 {
 	if (master->ending || master->options->inetd || !master->serving)
 		return -ESHUTDOWN;
-	if (master->coming || master->upgrade.step != UPGRADE_NONE)
+	if (master->coming || master->compiling.pid || master->upgrade.step != UPGRADE_NONE)
 		return -EBUSY;
 	master_notify("RELOADING=1");
 	upgrade_begin(&master->upgrade);
@@ -157,21 +157,18 @@ int master_upgrade(struct master *master)
 }
 
 /* The workers that serve, as a generation of ours; and those that were retiring. */
-static int master_adopt_generation(struct master *master, unsigned number)
+static int master_adopt_generation(struct master *master, const struct policy *read, unsigned number)
 {
-	struct complaints complaints = { 0 };
-	struct policy *policy;
+	struct policy *policy = policy_share(read);
 
-	int error = master->options->load(master->options->context, &policy, &complaints);
-	complaints_fini(&complaints);
-	if (error < 0)
-		return error;
+	if (!policy)
+		return -ENOMEM;
 	bool is_stale = number > 0 || services_digest(policy) != master->takeover->services;
 	struct generation *generation = master_new_generation(master, policy);
 	if (!generation)
 		return -ENOMEM;
 	generation->is_stale = is_stale;
-	error = generation_adopt(generation, master->takeover, number);
+	int error = generation_adopt(generation, master->takeover, number);
 	if (error < 0) {
 		generation_free(generation);
 		return error;
@@ -183,7 +180,7 @@ static int master_adopt_generation(struct master *master, unsigned number)
 	return 0;
 }
 
-int master_take_over(struct master *master)
+int master_take_over(struct master *master, const struct policy *policy)
 {
 	const struct takeover *takeover = master->takeover;
 	unsigned last = 0;
@@ -201,24 +198,31 @@ int master_take_over(struct master *master)
 	for (size_t i = 0; i < takeover->n_workers; i++)
 		last = takeover->workers[i].generation > last ? takeover->workers[i].generation : last;
 	for (unsigned number = 0; error == 0 && number <= last; number++)
-		error = master_adopt_generation(master, number);
+		error = master_adopt_generation(master, policy, number);
 	master_reap(master); /* who ended in between was told to nobody */
 	return error;
+}
+
+/* The workers of the image before this one go on at once, however long the configuration takes: what they ask for waits in their
+ * channels. */
+void master_resume_taken(const struct master *master)
+{
+	const struct message resume = { .kind = MESSAGE_RESUME };
+
+	for (size_t i = 0; i < master->takeover->n_workers; i++)
+		ipc_send(master->takeover->workers[i].channel, &resume, sizeof(resume), NULL, 0);
 }
 
 /* In the place of a usher that runs, there is no way back: a configuration that does not compile, for that is what can have
  * changed since the trial, is waited for. Its workers serve, but for programs. */
 int master_load_again(struct master *master, struct policy **ret)
 {
-	const struct message resume = { .kind = MESSAGE_RESUME };
 	const struct timespec second = { .tv_sec = 1 };
 	sigset_t ends;
 
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGINT);
-	for (size_t i = 0; i < master->takeover->n_workers; i++)
-		ipc_send(master->takeover->workers[i].channel, &resume, sizeof(resume), NULL, 0);
 	while (sigtimedwait(&ends, NULL, &second) < 0)
 		if (master_load(master, ret) == 0)
 			return 0;

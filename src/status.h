@@ -8,7 +8,8 @@ struct status {
 	const struct shared *shared;
 	time_t since;
 	bool ending;
-	size_t programs; /* that run for services, and are counted */
+	size_t programs;        /* that run for services, and are counted */
+	time_t reloading_since; /* a configuration is being compiled; 0: none is */
 };
 
 void status_write(const struct status *status, FILE *to);

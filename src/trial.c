@@ -2,6 +2,7 @@
  * accept, until they are ready. Binds nothing, writes nothing, signals nobody but its own workers. */
 #include "trial.h"
 #include "ask.h"
+#include "compiling.h"
 #include "counters.h"
 #include "fd.h"
 #include "generation.h"
@@ -123,10 +124,14 @@ static int trial_prepare(struct trial *trial)
 	return error;
 }
 
+static void trial_complain(void *context, enum complaint_kind kind, const char *line)
+{
+	fprintf(stderr, "%s\n", line);
+}
+
 int trial_run(const struct master_options *options, int state)
 {
 	struct trial trial = { .status = 1, .shared = NO_SHARED };
-	struct complaints complaints = { 0 };
 	struct takeover takeover;
 	struct policy *policy;
 	const char *why;
@@ -137,9 +142,7 @@ int trial_run(const struct master_options *options, int state)
 		fprintf(stderr, "%s\n", why);
 		return 1;
 	}
-	error = options->load(options->context, &policy, &complaints);
-	complaints_print(&complaints, stderr);
-	complaints_fini(&complaints);
+	error = compiling_wait(options, &policy, trial_complain, NULL);
 	if (error < 0)
 		return 2;
 	error = trial_prepare(&trial);

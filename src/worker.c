@@ -388,6 +388,8 @@ int worker_run(const struct worker_start *start)
 	if (error == 0)
 		error = worker_close_others(start);
 	if (error == 0)
+		error = policy_revive(policy);
+	if (error == 0)
 		error = worker_init(&worker, start, &shared);
 	if (error == 0)
 		error = process_drop_privileges(policy->drop_identity, policy->uid, policy->gid);

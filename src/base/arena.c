@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK_SIZE (16 * 1024)
+#define BLOCK_SIZE        (16 * 1024)
 #define REGION_BLOCK_SIZE (1024 * 1024) /* page by page is slow, and what is not used costs nothing */
-#define ALIGNMENT  _Alignof(max_align_t)
+#define ALIGNMENT         _Alignof(max_align_t)
 
 struct block {
 	struct block *next;
@@ -54,6 +54,11 @@ struct arena *arena_new(void)
 struct arena *arena_in(struct region *region)
 {
 	return arena_begin(region, REGION_BLOCK_SIZE - sizeof(struct block));
+}
+
+int arena_part(struct arena *arena)
+{
+	return arena->region ? region_part(arena->region) : 0;
 }
 
 void arena_free(struct arena *arena)

@@ -7,7 +7,8 @@ struct region;
 
 struct arena *arena_new(void);
 struct arena *arena_in(struct region *region); /* all of it is there, and nothing is freed but with the region */
-void arena_free(struct arena *arena); /* accepts NULL */
+int arena_part(struct arena *arena);           /* region_part(), where it is in one */
+void arena_free(struct arena *arena);          /* accepts NULL */
 
 /* Zeroed, aligned for any type. Never NULL: out of memory while a configuration is read ends the process (abort). */
 void *arena_alloc(struct arena *arena, size_t size);

@@ -69,7 +69,8 @@ void *region_grow(struct region *region, size_t size)
 	size = (size + page - 1) / page * page;
 	if (size > region->size - region->used || ftruncate(region->fd, (off_t)(region->used + size)) < 0)
 		return NULL;
-	if (mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, region->fd, (off_t)region->used) == MAP_FAILED)
+	if (mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, region->fd,
+		    (off_t)region->used) == MAP_FAILED)
 		return NULL;
 	region->used += size;
 	return at;
@@ -82,6 +83,22 @@ int region_finish(struct region *region)
 	if (region->used > 0)
 		munmap(region->start, region->used);
 	return fcntl(region->fd, F_ADD_SEALS, SEALS) < 0 ? -errno : 0;
+}
+
+int region_part(struct region *region)
+{
+	void *at = region->start;
+
+	if (region->used > 0)
+		at = mmap(at, region->used, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, region->fd, 0);
+	int error = at == MAP_FAILED ? -errno : 0;
+	region->fd = fd_close(region->fd);
+	return error;
+}
+
+int region_fd(const struct region *region)
+{
+	return region->fd;
 }
 
 int region_take(struct region *region)

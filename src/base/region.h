@@ -15,6 +15,12 @@ void *region_grow(struct region *region, size_t size);
  * -errno: -EBUSY where a child still could. */
 int region_finish(struct region *region);
 
+/* In a child of the process that fills it, before it does what is not to be trusted: it has a copy. 0 or -errno. */
+int region_part(struct region *region);
+
+/* Of what is filled; -1 once it is taken. */
+int region_fd(const struct region *region);
+
 /* In the process that made it: what was filled, to be read. 0 or -errno: -EBUSY where region_finish() was not called. */
 int region_take(struct region *region);
 

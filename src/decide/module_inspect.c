@@ -322,6 +322,8 @@ int module_inspect(
 		goto out;
 	}
 	if (watcher.child == 0) {
+		if (arena_part(arena) < 0)
+			_exit(1);
 		looker->use = use;
 		looker->how = how;
 		looker->fd = fds[1];

@@ -38,7 +38,8 @@ static struct pattern *pattern_new(struct arena *arena, enum pattern_kind kind)
 	return pattern;
 }
 
-struct pattern *pattern_regex_new(struct arena *arena, const char *regex, size_t within, char *error, size_t error_size)
+struct pattern *pattern_regex_new(
+	struct arena *arena, const char *regex, size_t within, char *error, size_t error_size)
 {
 	struct regex *compiled = regex_new(arena, regex, within, error, error_size);
 	struct pattern *pattern = compiled ? pattern_new(arena, PATTERN_REGEX) : NULL;
@@ -77,7 +78,8 @@ struct pattern *pattern_text_new(struct arena *arena, const uint8_t *bytes, size
 	return NULL;
 }
 
-struct pattern *pattern_field_new(struct arena *arena, const uint8_t *bytes, const uint8_t *mask, size_t len, size_t at)
+struct pattern *pattern_field_new(
+	struct arena *arena, const uint8_t *bytes, const uint8_t *mask, size_t len, size_t at)
 {
 	struct pattern *pattern = pattern_new(arena, PATTERN_FIELD);
 

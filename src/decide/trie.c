@@ -124,7 +124,8 @@ static int node_grow(const struct trie *trie, struct node **at, uint8_t key, con
 	struct node *old = *at, *node = old, *leaf = node_new(trie, label, len, 0, 0);
 
 	if (leaf && old->n_children == old->room) {
-		node = node_new(trie, node_label(old), old->label_len, old->n_children, old->room ? 2U * old->room : 1);
+		node = node_new(
+			trie, node_label(old), old->label_len, old->n_children, old->room ? 2U * old->room : 1);
 		if (node)
 			node_inherit(node, old, old->n_children);
 	}

@@ -118,14 +118,15 @@ struct policy {
 	const char *log_file;
 	struct log_settings log;
 
-	struct arena *arena;   /* all of the above but compiled expressions; NULL: it is in somebody else's */
-	struct region *region; /* where that is, in a process that got the policy from the one that compiled it; NULL */
+	struct arena *arena; /* all of the above but compiled expressions; NULL: it is in somebody else's */
+	struct region
+		*region; /* where that is, in a process that got the policy from the one that compiled it; NULL */
 };
 
 struct policy_options {
 	struct arena *arena; /* where it is to be; NULL: in one of its own */
-	uint16_t port;   /* overrides that of every IP listener; 0: as configured */
-	bool keep_rules; /* fill rule_lists */
+	uint16_t port;       /* overrides that of every IP listener; 0: as configured */
+	bool keep_rules;     /* fill rule_lists */
 };
 
 /* Reads and compiles. 0 and a policy, or -EINVAL with at least one error among the complaints. Warnings

@@ -133,7 +133,8 @@ static void fields_compile(
 				literal->len);
 		else
 			group_add(compiler, group,
-				enough(pattern_field_new(compiler->arena, literal->bytes, mask.bytes, literal->len, offset)));
+				enough(pattern_field_new(
+					compiler->arena, literal->bytes, mask.bytes, literal->len, offset)));
 	}
 	protocol->n_literals = 0;
 }
@@ -153,7 +154,8 @@ static void texts_compile(struct compiler *compiler, const struct values *values
 			compile_error(compiler, item,
 				"`contains' has %zu bytes, expected at most the %zu of `within'", len, within);
 		else
-			group_add(compiler, group, enough(pattern_text_new(compiler->arena, (const uint8_t *)text, len, within)));
+			group_add(compiler, group,
+				enough(pattern_text_new(compiler->arena, (const uint8_t *)text, len, within)));
 	}
 }
 
