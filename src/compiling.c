@@ -5,6 +5,7 @@
  * Refuses to take a policy from a process that did not end well. Owns the process and the region until it is taken. */
 #include "compiling.h"
 #include "arena.h"
+#include "failure.h"
 #include "fd.h"
 #include "policy.h"
 #include "process.h"
@@ -63,7 +64,8 @@ static int child_begin(struct region *region, pid_t parent)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	offer_to_be_killed();
 	/* A connection that the master closes is closed then, and a worker whose master is gone sees it. */
-	return process_keep_only(keep, 1);
+	process_keep_only(keep, 1);
+	return 0;
 }
 
 struct keeper {
@@ -111,7 +113,7 @@ int compiling_start(struct compiling *compiling, const struct master_options *op
 	if (pid == 0)
 		child_run(region, options, parent);
 	if (pid < 0) {
-		int error = -errno;
+		int error = failure_set(-errno, "cannot start the process that compiles the configuration: fork");
 		region_free(region);
 		return error;
 	}
@@ -136,16 +138,20 @@ void compiling_cancel(struct compiling *compiling)
 	*compiling = (struct compiling){ 0 };
 }
 
-/* There are no words of its own: an abort is what the libraries and ours do where there is no memory. */
-static void describe_end(char *buf, size_t size, int status)
+/* An abort is what the libraries and ours do where there is no memory. */
+static int fail_with_end(int status)
 {
+	char text[FAILURE_MAX];
+
 	if (WIFSIGNALED(status))
-		snprintf(buf, size, "the process that compiles the configuration was killed by signal %d (%s)%s",
+		snprintf(text, sizeof(text),
+			"the process that compiles the configuration was killed by signal %d (%s)%s",
 			WTERMSIG(status), strsignal(WTERMSIG(status)),
 			WTERMSIG(status) == SIGABRT ? ", as it is where memory runs out" : "");
 	else
-		snprintf(buf, size, "the process that compiles the configuration ended with status %d",
+		snprintf(text, sizeof(text), "the process that compiles the configuration ended with status %d",
 			WEXITSTATUS(status));
+	return failure_take(-ECHILD, text);
 }
 
 static int result_take(
@@ -156,29 +162,20 @@ static int result_take(
 	for (size_t i = 0; i < result->n_lines; i++)
 		found(context, result->lines[i].kind, result->lines[i].text);
 	if (result->error < 0)
-		return result->error;
+		return -EINVAL;
 	*ret = policy_adopt(result->policy, region_share(compiling->region));
-	if (*ret)
-		return 0;
-	found(context, COMPLAINT_ERROR, "no memory for the configuration");
-	return -ENOMEM;
+	return *ret ? 0 : failure_set(-ENOMEM, "the configuration");
 }
 
 int compiling_take(
 	struct compiling *compiling, struct policy **ret, compiling_complaint_function *found, void *context)
 {
 	bool ended_well = WIFEXITED(compiling->status) && WEXITSTATUS(compiling->status) == 0;
-	int error = ended_well ? region_take(compiling->region) : -ECHILD;
-	char why[160];
+	int error = ended_well ? region_take(compiling->region) : fail_with_end(compiling->status);
 
-	if (!ended_well)
-		describe_end(why, sizeof(why), compiling->status);
-	else if (error < 0)
-		snprintf(why, sizeof(why), "the compiled configuration cannot be taken over: %s",
-			strerrordesc_np(-error));
-	if (error < 0)
-		found(context, COMPLAINT_ERROR, why);
-	else
+	if (error < 0 && ended_well)
+		failure_set(error, "the compiled configuration cannot be taken over");
+	if (error == 0)
 		error = result_take(compiling, ret, found, context);
 	region_free(compiling->region);
 	*compiling = (struct compiling){ 0 };
@@ -219,14 +216,10 @@ int compiling_wait(
 	const struct master_options *options, struct policy **ret, compiling_complaint_function *found, void *context)
 {
 	struct compiling compiling;
-	char why[160];
 
 	int error = compiling_start(&compiling, options);
-	if (error < 0) {
-		snprintf(why, sizeof(why), "the configuration cannot be compiled: %s", strerrordesc_np(-error));
-		found(context, COMPLAINT_ERROR, why);
+	if (error < 0)
 		return error;
-	}
 	error = child_wait(compiling.pid, &compiling.status);
 	if (error < 0) {
 		compiling_cancel(&compiling); /* and whoever reaps the caller's children reaps it */

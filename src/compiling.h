@@ -17,14 +17,14 @@ struct compiling {
 /* A complaint as it is printed. */
 typedef void compiling_complaint_function(void *context, enum complaint_kind kind, const char *line);
 
-/* Starts it. 0 or -errno. */
+/* Starts it. 0 or -errno, failure_text() says more. */
 int compiling_start(struct compiling *compiling, const struct master_options *options);
 
 /* A child has ended: true if it was this one, and compiling_take() is next. */
 bool compiling_reap(struct compiling *compiling, pid_t pid, int status);
 
-/* What became of it: 0 and the policy, which is the caller's; -EINVAL where something is wrong with the configuration, or another
- * -errno. Each complaint is told, in order of file and line, warnings too. */
+/* What became of it: 0 and the policy, which is the caller's; -EINVAL where something is wrong with the configuration; or another
+ * -errno, of which failure_text() says more. Each complaint is told, in order of file and line, warnings too. */
 int compiling_take(
 	struct compiling *compiling, struct policy **ret, compiling_complaint_function *found, void *context);
 

@@ -227,7 +227,11 @@ static void say_complaint(void *context, enum complaint_kind kind, const char *l
 
 int master_load(struct master *master, struct policy **ret)
 {
-	return compiling_wait(master->options, ret, say_complaint, master);
+	int error = compiling_wait(master->options, ret, say_complaint, master);
+
+	if (error < 0 && error != -EINVAL && error != -EINTR)
+		master_say(master, "cannot start: %s", failure_text(error));
+	return error;
 }
 
 int master_run(const struct master_options *options)
@@ -244,9 +248,12 @@ int master_run(const struct master_options *options)
 		return 1;
 	if (master.takeover)
 		master_resume_taken(&master);
-	if (master_load(&master, &policy) < 0 && (!master.takeover || master_load_again(&master, &policy) < 0))
-		return master.takeover ? 0 : 2;
-	int error = master_prepare(&master);
+	int error = master_load(&master, &policy);
+	if (error < 0 && !master.takeover)
+		return error == -EINVAL ? 2 : 1;
+	if (error < 0 && master_load_again(&master, &policy) < 0)
+		return 0;
+	error = master_prepare(&master);
 	if (error < 0) {
 		master_say(&master, "cannot start: %s", failure_text(error));
 		policy_free(policy);

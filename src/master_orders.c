@@ -42,7 +42,7 @@ static void master_refuse_reload(struct master *master, const char *why)
 /* What does not compile changes nothing. It is compiled by another process: until that has ended everything goes on. */
 static void master_reload(struct master *master)
 {
-	char why[128];
+	char why[FAILURE_MAX];
 
 	if (master->ending || master->options->inetd)
 		return;
@@ -55,7 +55,7 @@ static void master_reload(struct master *master)
 	int error = compiling_start(&master->compiling, master->options);
 	if (error == 0)
 		return;
-	snprintf(why, sizeof(why), "the configuration cannot be compiled: %s", strerrordesc_np(-error));
+	snprintf(why, sizeof(why), "%s", failure_text(error));
 	log_error("%s", why);
 	master_refuse_reload(master, why);
 }
@@ -68,6 +68,8 @@ void master_compiled(struct master *master)
 	FILE *to = open_memstream(&errors, &errors_len);
 
 	int error = compiling_take(&master->compiling, &policy, log_complaint, to);
+	if (error < 0 && error != -EINVAL)
+		log_complaint(to, COMPLAINT_ERROR, failure_text(error));
 	if (to && fclose(to) != 0)
 		errors_len = 0;
 	if (error == 0) {

@@ -4,6 +4,7 @@
 #include "ask.h"
 #include "compiling.h"
 #include "counters.h"
+#include "failure.h"
 #include "fd.h"
 #include "generation.h"
 #include "log.h"
@@ -143,6 +144,8 @@ int trial_run(const struct master_options *options, int state)
 		return 1;
 	}
 	error = compiling_wait(options, &policy, trial_complain, NULL);
+	if (error < 0 && error != -EINVAL)
+		trial_complain(NULL, COMPLAINT_ERROR, failure_text(error));
 	if (error < 0)
 		return 2;
 	error = trial_prepare(&trial);

@@ -4,6 +4,7 @@
  * Refuses to be used while a shared mapping that could be written to is left anywhere: the kernel gives no F_SEAL_WRITE then. Owns the range and the
  * descriptor. */
 #include "region.h"
+#include "failure.h"
 #include "fd.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -53,6 +54,7 @@ struct region *region_new(void)
 	if (region->start != MAP_FAILED)
 		return region;
 	int error = errno;
+	failure_set(-error, "no memory for a configuration: %s", region->fd < 0 ? "memfd_create" : "mmap");
 	fd_close(region->fd);
 	free(region);
 	errno = error;

@@ -5,7 +5,8 @@
 
 struct region;
 
-/* Keeps a range of addresses free. Costs no memory. NULL: there is none, or no descriptor; errno says why. */
+/* Keeps a range of addresses free. Costs no memory. NULL: there is none, or no descriptor; errno says why, and
+ * failure_text() more. */
 struct region *region_new(void);
 
 /* In the process that fills it: a piece of at least `size` bytes, zeroed, on a page of its own. NULL: no room. */
