@@ -5,6 +5,20 @@
 #include "privileges.h"
 #include <getopt.h>
 #include <stdio.h>
+#include <unistd.h>
+
+/* Said by `check' alone: who means it need not read it at every start. */
+static void warn_of_root(const struct policy *policy, struct complaints *complaints)
+{
+	for (size_t i = 0; i < policy->n_services && geteuid() == 0; i++) {
+		const struct service *service = &policy->services[i];
+		if (service->target.delivery == DELIVERY_EXEC && !service->target.exec.user)
+			complaint_add(complaints, COMPLAINT_WARNING, policy->file, service->line,
+				"service `%s' runs its program as root for whoever connects, expected `user' (\"root\" where "
+				"that is meant, as for sshd)",
+				service->name);
+	}
+}
 
 int check_file(const char *file, const struct policy_options *options)
 {
@@ -16,6 +30,7 @@ int check_file(const char *file, const struct policy_options *options)
 		policy_print(policy, stdout);
 		privileges_print(policy, stdout);
 		places_check(policy, &complaints);
+		warn_of_root(policy, &complaints);
 	}
 	fflush(stdout);
 	complaints_print(&complaints, stderr);

@@ -486,7 +486,7 @@ int control_listen(struct control *control, const struct policy *policy)
 		error = control_replace(control, policy);
 	if (error < 0)
 		return error;
-	control->has_group = policy->control_has_group;
+	control->has_group = policy->control_group != NULL;
 	control->gid = policy->control_gid;
 	return 0;
 }

@@ -25,7 +25,7 @@ static void folder_make(const char *path)
 
 static const gid_t *group_of(const struct policy *policy)
 {
-	return policy->control_has_group ? &policy->control_gid : NULL;
+	return policy->control_group ? &policy->control_gid : NULL;
 }
 
 int control_socket_admit(const struct policy *policy, const struct socket_file *file)

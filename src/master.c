@@ -148,7 +148,10 @@ static void master_rebind(void *context)
 
 static int master_prepare(struct master *master)
 {
-	int error = shared_open(&master->shared);
+	/* First of all: what is mapped before it stays with the process that starts this one. */
+	int error = master->options->daemon && !master->takeover ? process_daemonize(&master->ready_fd) : 0;
+	if (error == 0)
+		error = shared_open(&master->shared);
 	if (error < 0)
 		return error;
 	master->programs = program_table_new();
@@ -162,8 +165,6 @@ static int master_prepare(struct master *master)
 	master->asks = (struct asks){ .loop = &master->loop, .answered = request_decided };
 	listener_guard_init(&master->guard, &master->loop, master_rebind, master);
 	upgrade_init(&master->upgrade, &master->loop, &master_upgrade_hooks, master);
-	if (error == 0 && master->options->daemon && !master->takeover)
-		error = process_daemonize(&master->ready_fd);
 	if (error == 0)
 		error = master_watch_signals(master);
 	if (error == 0)

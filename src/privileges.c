@@ -104,7 +104,7 @@ static void need_as_root(struct reasons *reasons, const struct policy *policy)
 	need(reasons, BIT(CAP_DAC_READ_SEARCH), "a reload reads the configuration, whosever it is");
 	if (path)
 		need(reasons, BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER), "%s, in whosever folder it is", path);
-	if (policy->control && policy->control_has_group)
+	if (policy->control && policy->control_group)
 		need(reasons, BIT(CAP_CHOWN), "%s is given to a group", policy->control);
 	for (size_t i = 0; i < policy->n_services; i++) {
 		const struct service *service = &policy->services[i];

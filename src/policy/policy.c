@@ -89,7 +89,7 @@ static void control_compile(struct compiler *compiler, const struct setting *at)
 	if (group && !found)
 		compile_error(compiler, values.value[CONTROL_GROUP], "unknown group `%s'", group);
 	if (found) {
-		policy->control_has_group = true;
+		policy->control_group = arena_strdup(compiler->arena, group);
 		policy->control_gid = found->gr_gid;
 		mode = 0660;
 	}

@@ -110,7 +110,7 @@ struct policy {
 
 	const char *control; /* path of the control socket; NULL: none */
 	mode_t control_mode;
-	bool control_has_group; /* whose members may also change things */
+	const char *control_group; /* whose members may also change things; NULL: none */
 	gid_t control_gid;
 	size_t keep_evidence; /* first bytes of each connection that are kept for people */
 

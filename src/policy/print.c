@@ -33,6 +33,22 @@ static char *target_backends(struct arena *arena, const struct target *target)
 	return text;
 }
 
+/* As a shell would read it back. */
+static char *quoted(struct arena *arena, const char *word)
+{
+	char *text = arena_alloc(arena, 4 * strlen(word) + 3), *end = text;
+
+	*end++ = '\'';
+	for (; *word; word++) {
+		if (*word == '\'')
+			end = stpcpy(end, "'\\''");
+		else
+			*end++ = *word;
+	}
+	strcpy(end, "'");
+	return text;
+}
+
 static char *target_program(struct arena *arena, const struct program *program)
 {
 	static const char *const stdio_names[] = {
@@ -42,8 +58,8 @@ static char *target_program(struct arena *arena, const struct program *program)
 
 	for (size_t i = 1; program->argv[i]; i++) {
 		const char *word = program->argv[i];
-		bool quoted = !*word || strcspn(word, " \t\n\"'\\$") != strlen(word);
-		text = arena_printf(arena, quoted ? "%s '%s'" : "%s %s", text, word);
+		bool is_plain = *word && strcspn(word, " \t\n\"'\\$&|;<>()*?[]#~`!{}") == strlen(word);
+		text = arena_printf(arena, "%s %s", text, is_plain ? word : quoted(arena, word));
 	}
 	return arena_printf(arena, "%s%s", text, stdio_names[program->stdio]);
 }
@@ -292,6 +308,11 @@ static void print_rest(const struct policy *policy, FILE *to)
 		policy->log.format == LOG_JSON ? "JSON" : "text");
 	if (policy->pid_file)
 		fprintf(to, "Pid file  %s\n", policy->pid_file);
+	if (policy->control)
+		fprintf(to, "Control   %s, mode %04o%s%s\n", policy->control, (unsigned)policy->control_mode,
+			policy->control_group ? ", group " : "", policy->control_group ? policy->control_group : "");
+	if (policy->keep_evidence)
+		fprintf(to, "Evidence  the first %zu bytes of each connection are kept\n", policy->keep_evidence);
 }
 
 void policy_print(const struct policy *policy, FILE *to)

@@ -1,6 +1,8 @@
 """`usher check` looks at the paths that a running usher writes to, all of them at once, as `usher run` would meet them."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 
@@ -72,3 +74,30 @@ def test_a_log_that_is_a_standard_stream_is_no_path(place):
         assert "cap_dac_override" not in result.stdout
 
 
+
+
+def test_the_control_socket_and_kept_evidence_are_shown(place):
+    result = check(place, f'listen = "127.0.0.1:1"; control = {{ path = "{place}/control"; mode = "0640"; }}; keep_evidence = 64;')
+    assert f"Control   {place}/control, mode 0640\n" in result.stdout
+    assert "Evidence  the first 64 bytes of each connection are kept\n" in result.stdout
+
+
+def check_program(place, service):
+    config = write_config(place, f'listen = "127.0.0.1:1"; services = ( {{ name = "a"; match = "http"; {service} }} );')
+    return subprocess.run([BINARY, "check", "-c", config], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+
+
+def test_a_program_is_quoted_as_a_shell_reads_it(place):
+    words = ["/bin/echo", "a b", "it's", "$HOME", "", "plain-1", 'say "x"']
+    listed = ", ".join('"' + word.replace('"', '\\"') + '"' for word in words)
+    line = re.search(r"exec (.*?)(?:  |$)", check_program(place, f"exec = [ {listed} ];").stdout, re.M)[1]
+    assert shlex.split(line) == words
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root")
+def test_a_program_that_runs_as_root_unasked_is_warned_of(place):
+    for service, warned in (('exec = "/bin/cat";', True), ('exec = "/bin/cat"; user = "root";', False),
+                            ('exec = "/bin/cat"; user = "nobody";', False)):
+        result = check_program(place, service)
+        assert result.returncode == 0
+        assert ("warning: service `a' runs its program as root for whoever connects" in result.stderr) == warned, service
