@@ -18,7 +18,7 @@ BUILD ?= build
 OPTIONS ?=
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all configured run test test-unit test-system test-sanitize soak benches bench bench-identifiers bench-accept accuracy fuzz lint format install uninstall deb test-deb test-release clean packages-%
+.PHONY: all configured run test test-unit test-system test-sanitize soak benches bench bench-identifiers bench-accept accuracy fuzz lint format prefixed install uninstall deb test-deb test-release clean packages-%
 
 # The program and what is installed with it. Tests, benches and fuzzers are built by the targets that run them.
 all: configured
@@ -91,14 +91,17 @@ lint: packages-build packages-lint
 format:
 	clang-format -i $(SOURCES)
 
-install: all
-	@meson configure $(BUILD) -Dprefix=$(prefix)
-	@meson install -C $(BUILD) --quiet $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
-
-uninstall: all
+# The build with this prefix: what does not depend on it stays as it was built.
+prefixed: configured
 	@meson configure $(BUILD) -Dprefix=$(prefix)
 	@ninja -C $(BUILD) --quiet build.ninja >/dev/null
-	@scripts/uninstall $(BUILD) "$(DESTDIR)"
+
+install: prefixed
+	@ninja -C $(BUILD) --quiet
+	@meson install -C $(BUILD) --quiet --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+
+uninstall: prefixed
+	@scripts/uninstall $(BUILD) "$(if $(DESTDIR),$(abspath $(DESTDIR)))"
 
 deb: packages-build packages-deb
 	@scripts/deb $(BUILD)

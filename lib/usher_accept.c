@@ -6,6 +6,7 @@
 #include "accept_config.h"
 #include "preload.h"
 #include "socket.h"
+#include "usher_accept_library.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -125,7 +126,7 @@ static void library_find(char path[PATH_MAX])
 	if (readlink("/proc/self/exe", self, sizeof(self) - 1) > 0 &&
 		snprintf(path, PATH_MAX, "%s/" LIBRARY, dirname(self)) < PATH_MAX && access(path, R_OK) == 0)
 		return;
-	snprintf(path, PATH_MAX, "%s", LIBRARY_PATH);
+	snprintf(path, PATH_MAX, "%s", usher_accept_library);
 }
 
 /* 0 or the status to end with. */

@@ -2,7 +2,7 @@
  * `match`.
  *
  *     identifiers = (
- *       { module = "/usr/lib/usher/modules/ndpi.so"; bytes = 512; without = [ "gnutella" ]; } );
+ *       { module = "ndpi"; bytes = 512; without = [ "gnutella" ]; } );
  *
  * nDPI was made to watch whole conversations, packet by packet; it has no notion of MORE, and a protocol that
  * it names from a message it may not name from half of it, nor from two in a row. To answer the same however

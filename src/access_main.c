@@ -5,6 +5,7 @@
  * connection. It reads nothing that the client sent, unless to throw it away. */
 #include "access_policy.h"
 #include "access_rates.h"
+#include "paths.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -16,9 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEFAULT_POLICY SYSCONFDIR "/usher/access.conf"
-#define PATH_PRESET    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define THROWN_AWAY    (256 * 1024)
+#define PATH_PRESET "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define THROWN_AWAY (256 * 1024)
 #define USAGE                                                                                                        \
 	"usage: usher-access [-e] [-c POLICY] PROTOCOL PROGRAM [ARGUMENT ...]\n"                                     \
 	"       usher-access -t [-c POLICY]\n"
@@ -182,7 +182,7 @@ static bool options_read(struct options *ret, int argc, char **argv)
 {
 	int option;
 
-	*ret = (struct options){ .policy = DEFAULT_POLICY };
+	*ret = (struct options){ .policy = path_access_policy };
 	while ((option = getopt(argc, argv, "+c:et")) != -1) {
 		if (option == 'c')
 			ret->policy = optarg;

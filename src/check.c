@@ -1,5 +1,6 @@
 /* usher check: compile the configuration, say everything that is wrong with it, print the routing table. */
 #include "command.h"
+#include "paths.h"
 #include "places.h"
 #include "policy.h"
 #include "privileges.h"
@@ -43,7 +44,7 @@ int check_file(const char *file, const struct policy_options *options)
 int command_check(int argc, char **argv)
 {
 	static const struct option longs[] = { { "config", required_argument, NULL, 'c' }, { NULL } };
-	const char *file = DEFAULT_FILE;
+	const char *file = path_configuration;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:", longs, NULL)) != -1) {

@@ -8,7 +8,8 @@ struct command {
 	int (*run)(int argc, char **argv);
 	const char *summary; /* a line, without a capital letter and a full stop */
 	const char *usage;   /* behind "usher "; a line for each way */
-	const char *options; /* a line each; NULL: none */
+	bool has_config;     /* -c, with a default */
+	const char *options; /* the others, a line each; NULL: none */
 	bool is_foreign;     /* another program's name: usher acts as that program where it is called so */
 	const char *aliases; /* further names of that program, with a blank behind each; NULL: none */
 };
@@ -39,6 +40,3 @@ int command_help(int argc, char **argv);
 /* What `usher check' does with a file, and `usher run -t'. The exit status. */
 struct policy_options;
 int check_file(const char *file, const struct policy_options *options);
-
-/* The configuration that is used when none is named. */
-#define DEFAULT_FILE SYSCONFDIR "/usher/usher.conf"

@@ -1,10 +1,10 @@
 /* The table of subcommands: what each is called, what it is for, how it is used. Help and usage are written from it, and the manual
  * and the shells' completions are tested against it. Refuses to know what a command does. Owns nothing. */
 #include "command.h"
+#include "paths.h"
 #include <stdio.h>
 #include <string.h>
 
-#define CONFIG "  -c, --config FILE       the configuration; without it " DEFAULT_FILE "\n"
 #define SOCKET                                                                                                       \
 	"  -s, --socket SOCKET     the control socket of the running usher\n"                                        \
 	"  -c, --config FILE       or the configuration that names it\n"
@@ -15,15 +15,16 @@ static const struct command commands[] = {
 		.run = command_run,
 		.summary = "serve (the default)",
 		.usage = "[run] [-c FILE] [-d | -i] [-p PORT] [-t]",
-		.options = CONFIG "  -d, --daemon            in the background, once it serves\n"
-				  "  -i, --inetd             one connection, on descriptor 0 (inetd)\n"
-				  "  -p, --port PORT         instead of the port of every IP listener\n"
-				  "  -t, --test              as `usher check'\n" },
+		.has_config = true,
+		.options = "  -d, --daemon            in the background, once it serves\n"
+			   "  -i, --inetd             one connection, on descriptor 0 (inetd)\n"
+			   "  -p, --port PORT         instead of the port of every IP listener\n"
+			   "  -t, --test              as `usher check'\n" },
 	{ .name = "check",
 		.run = command_check,
 		.summary = "compile the configuration and print its routing table",
 		.usage = "check [-c FILE]",
-		.options = CONFIG },
+		.has_config = true },
 	{ .name = "explain",
 		.run = command_explain,
 		.summary = "say which service takes some bytes, and why",
@@ -150,8 +151,10 @@ int command_usage(const char *name)
 int command_help_of(const struct command *command)
 {
 	print_usage(command, stdout);
-	printf("\n%c%s.\n\n%s  -h, --help              this text\n", command->summary[0] & ~0x20,
-		command->summary + 1, command->options ? command->options : "");
+	printf("\n%c%s.\n\n", command->summary[0] & ~0x20, command->summary + 1);
+	if (command->has_config)
+		printf("  -c, --config FILE       the configuration; without it %s\n", path_configuration);
+	printf("%s  -h, --help              this text\n", command->options ? command->options : "");
 	return 0;
 }
 

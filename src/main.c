@@ -1,5 +1,6 @@
 /* usher: one port, many services. This file only finds the subcommand. */
 #include "command.h"
+#include "paths.h"
 #include "process.h"
 #include "sandbox.h"
 #include <stdio.h>
@@ -8,14 +9,12 @@
 static int print_version(void)
 {
 	puts("usher " VERSION);
-	puts("built with: libconfig, pcre2, nghttp2, libcrypto, c-ares, libcap, libseccomp, jansson, libpcap"
+	printf("built with: libconfig, pcre2, nghttp2, libcrypto, c-ares, libcap, libseccomp, jansson, libpcap"
 #ifdef HAVE_LIBSYSTEMD
-	     ", libsystemd"
+	       ", libsystemd"
 #endif
-#ifdef LIBWRAP_PROGRAM
-	     ", libwrap"
-#endif
-	);
+	       "%s\n",
+		path_libwrap[0] ? ", libwrap" : "");
 	char sandbox[128];
 	sandbox_describe(sandbox, sizeof(sandbox));
 	printf("sandbox here: %s\n", sandbox);

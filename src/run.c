@@ -2,6 +2,7 @@
 #include "command.h"
 #include "master.h"
 #include "options.h"
+#include "paths.h"
 #include <getopt.h>
 
 struct run {
@@ -28,7 +29,7 @@ int command_run(int argc, char **argv)
 		{ "test", no_argument, NULL, 't' },
 		{ NULL },
 	};
-	struct run run = { .file = DEFAULT_FILE };
+	struct run run = { .file = path_configuration };
 	struct master_options options = { .load = run_load, .context = &run };
 	bool test = false;
 	int option;

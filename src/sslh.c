@@ -5,6 +5,7 @@
 #include "file.h"
 #include "foreign.h"
 #include "master.h"
+#include "paths.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -62,19 +63,17 @@ static bool file_has_rules(const char *path)
 /* Where it is installed, or beside this program, which may be one that was only built. NULL: it was not built. */
 static const char *libwrap_program(void)
 {
-#ifdef LIBWRAP_PROGRAM
 	static char beside[PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", beside, sizeof(beside) - sizeof("usher-libwrap"));
 	char *slash = len > 0 ? memrchr(beside, '/', (size_t)len) : NULL;
 
-	if (slash && access(LIBWRAP_PROGRAM, X_OK) < 0) {
+	if (!path_libwrap[0])
+		return NULL;
+	if (slash && access(path_libwrap, X_OK) < 0) {
 		strcpy(slash + 1, "usher-libwrap");
 		return beside;
 	}
-	return LIBWRAP_PROGRAM;
-#else
-	return NULL;
-#endif
+	return path_libwrap;
 }
 
 /* At each reading: rules may have come, or gone. */

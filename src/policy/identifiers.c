@@ -8,6 +8,7 @@
  * Everything lives in the policy's arena. */
 #include "compile.h"
 #include "module.h"
+#include "paths.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,12 +96,14 @@ static const char *module_path(struct compiler *compiler, const struct setting *
 {
 	const char *path = setting_text(at);
 
-	if (!path || !strchr(path, '/')) {
+	if (!path || !*path) {
 		compile_error(compiler, at,
-			"`" MODULE_KEY "' is %s%s%s, expected the path of a shared object, with a `/' in it",
-			path ? "\"" : "not a string", path ? path : "", path ? "\"" : "");
+			"`" MODULE_KEY "' is %s, expected the path of a shared object, or the name of one in %s",
+			path ? "an empty string" : "not a string", path_modules);
 		return NULL;
 	}
+	if (!strchr(path, '/'))
+		return arena_printf(compiler->arena, "%s/%s.so", path_modules, path);
 	if (path[0] == '/')
 		return arena_strdup(compiler->arena, path);
 	char *folder = getcwd(NULL, 0);

@@ -112,8 +112,8 @@ def test_it_installs_starts_and_goes(booted):
     assert {line for line in booted.listeners() if not line.endswith(":0016")} == LOOPBACK_ONLY, "but for sshd's"
     assert booted.talk(4443, r"SSH-2.0-test\r\n").startswith("SSH-2.0-OpenSSH")
     wait_until(lambda: "end=" in booted.run("journalctl -q -u usher"), 5, "the connection in the journal")
-    module = booted.run("dpkg -L usher-module-ndpi | grep ndpi.so").strip()
-    configure(booted, '{ name = "x"; match = "bittorrent"; reject = "close"; }', more=f'identifiers = ( {{ module = "{module}"; }} );')
+    assert booted.run("dpkg -L usher-module-ndpi | grep ndpi.so") == "/usr/lib/usher/modules/ndpi.so\n", "as usher.conf(5) says"
+    configure(booted, '{ name = "x"; match = "bittorrent"; reject = "close"; }', more='identifiers = ( { module = "ndpi"; } );')
     booted.run("usher check")
 
     master = booted.unit()["MainPID"]

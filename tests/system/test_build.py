@@ -76,6 +76,22 @@ def test_what_was_installed_after_the_first_build_is_found_by_the_next(tree, tmp
     assert str(tree) not in (moved / "build/build.ninja").read_text()
 
 
+def test_another_prefix_compiles_two_files_again(tree):
+    assert run("scripts/configure", "build", "--prefix=/usr", cwd=tree).returncode == 0
+    sources = [tree / "build/src/base/paths.c", tree / "build/lib/usher_accept_library.c"]
+
+    def built():
+        return (tree / "build/compile_commands.json").read_text(), [file.read_text() for file in sources]
+
+    commands, paths = built()
+    assert run("meson", "configure", "build", "-Dprefix=/opt/usher", cwd=tree).returncode == 0
+    assert run("meson", "setup", "--reconfigure", "build", cwd=tree).returncode == 0
+    again, others = built()
+    assert again == commands, "nothing else is compiled in another way"
+    assert all("/opt/usher" in new and "/opt/usher" not in old for new, old in zip(others, paths))
+    assert '"/opt/usher/etc/usher/usher.conf"' in others[0] and '"/etc/usher/usher.conf"' in paths[0]
+
+
 def test_a_build_directory_of_somebody_else_is_named(place):
     (place / "scripts").mkdir()
     shutil.copy(SOURCE / "scripts/configure", place / "scripts")

@@ -224,7 +224,9 @@ def elsewhere(text, place):
     """Its folders for logs and pid files may not be there; the tests' is. Only root can become another user."""
     if not IS_ROOT:
         text = re.sub(r'(user|group) = "[^"]+";', "", text)
-    return text.replace("/var/log/usher/", f"{place}/").replace("/tmp/tour/", f"{place}/")
+    for folder in ("/var/log/usher/", "/tmp/tour/", "/run/usher/"):
+        text = text.replace(folder, f"{place}/")
+    return text
 
 
 def test_configurations_to_start_from_pass_the_check(place):

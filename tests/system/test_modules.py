@@ -1,11 +1,13 @@
 """Identifier modules in a running usher: their names in `match`, their faults, and nDPI's answers."""
 
 import os
+import re
 import shutil
 import socket
+import subprocess
 
 import pytest
-from harness import BUILD, run_usher, wait_until
+from harness import BUILD, ENVIRONMENT, IS_ROOT, run_usher, slow, wait_until
 from peers import client_hello
 
 XPROTOCOL = BUILD / "examples/xprotocol.so"
@@ -229,6 +231,26 @@ def test_reload_with_a_module_that_fails_changes_nothing(modules):
     one.reload(other.replace('match = "obey"', 'match = "third"'))
     assert ask(one, b"y") == "obey"
     assert one.wait_connections(2)[-1]["protocol"] == "third"
+
+
+def test_a_module_that_is_named_without_a_path_is_in_the_folder_of_modules(place):
+    text = 'listen = "127.0.0.1:40001"; identifiers = ( { module = "xprotocol"; } );'
+    (place / "usher.conf").write_text(text + 'services = ( { name = "x"; match = "xssh"; reject = "close"; } );')
+    command = [BUILD / "src/usher", "check", "-c", place / "usher.conf"]
+    missing = run_usher(*command[1:])
+    folder, name = re.search(r"module `(/.*)/([^/]*)': No such file or directory", missing.stderr).groups()
+    assert folder.endswith("/lib/usher/modules") and name == "xprotocol.so"
+
+    # In a view of the file system of its own there is one.
+    if not folder.startswith("/usr/local/"):
+        pytest.skip(f"built for {folder}, in place of which nothing can be mounted")
+    script = 'mount -t tmpfs tmpfs "$1" && mkdir -p "$2" && cp "$3" "$2" && shift 3 && exec "$@"'
+    own = ["unshare", "--mount", *([] if IS_ROOT else ["--map-root-user"])]
+    if subprocess.run([*own, "mount", "-t", "tmpfs", "tmpfs", "/usr/local"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespaces here")
+    found = subprocess.run([*own, "sh", "-c", script, "sh", "/usr/local", folder, XPROTOCOL, *command], capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=slow(60))
+    assert found.returncode == 0, found.stderr
+    assert "xssh" in found.stdout
 
 
 # ---- nDPI

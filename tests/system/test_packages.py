@@ -54,6 +54,7 @@ def test_what_is_installed(destination):
         "sbin/usher", "libexec/usher/usher-access", "include/usher/handover.h", "include/usher/module.h",
         "share/man/man8/usher.8", "share/man/man5/usher.conf.5", "share/man/man3/libusher-handover.3",
         "lib/systemd/system/usher.service", "lib/systemd/system/usher.socket", "lib/sysusers.d/usher.conf",
+        "lib/systemd/system-preset/80-usher.preset", "share/doc/usher/examples/usher.conf",
         "share/bash-completion/completions/usher", "share/zsh/site-functions/_usher",
         "share/doc/usher/examples/minimal.conf", "share/doc/usher/examples/systemd/usher-strict.conf",
         "share/doc/usher/examples/fail2ban/jail.d/usher.conf", "share/doc/usher/examples/tcpmux/tcpmux.cfg",
@@ -83,29 +84,54 @@ def test_the_configuration_is_installed_where_usher_looks(destination):
         assert configuration_path() == "/etc/usher/usher.conf"
 
 
-def test_a_configuration_that_is_there_stays(destination):
+def install(destination):
+    assert run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", destination).returncode == 0
+
+
+def uninstall(destination):
+    result = run(SOURCE / "scripts/uninstall", BUILD, destination)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+def test_a_configuration_that_was_edited_stays(destination):
     file = destination / configuration_path().lstrip("/")
     file.write_text("# mine\n")
-    assert run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", destination).returncode == 0
+    install(destination)
     assert file.read_text() == "# mine\n"
     # Nor is a link replaced, or written through, whose target is missing.
     file.unlink()
     file.symlink_to("elsewhere.conf")
-    assert run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", destination).returncode == 0
+    install(destination)
     assert file.is_symlink() and not file.exists()
+    uninstall(destination)
+    assert file.is_symlink()
 
 
-def test_uninstall_leaves_the_configuration_and_what_is_others(destination):
+def test_a_configuration_that_was_never_edited_is_replaced_by_the_next_version_s(destination):
+    file = destination / configuration_path().lstrip("/")
+    (destination / f"{prefix()}/share/doc/usher/examples/usher.conf").write_text("# of an older version\n")
+    file.write_text("# of an older version\n")
+    install(destination)
+    assert file.read_text() == (SOURCE / "etc/usher.conf").read_text()
+
+
+def test_uninstall_leaves_nothing(destination):
+    assert uninstall(destination) == ""
+    assert list(destination.iterdir()) == []
+
+
+def test_uninstall_leaves_what_is_others_and_an_edited_configuration(destination):
     configuration = configuration_path().lstrip("/")
     theirs = f"{prefix()}/share/doc/usher/examples/mine.conf"
     (destination / theirs).write_text("")
-    result = run(SOURCE / "scripts/uninstall", BUILD, destination)
-    assert (result.returncode, result.stderr) == (0, "")
+    (destination / configuration).write_text("# mine\n")
+    assert uninstall(destination) == f"{destination}/{configuration} was edited: it stays\n"
     assert files(destination) == {configuration, theirs}
     (destination / theirs).unlink()
-    assert run(SOURCE / "scripts/uninstall", BUILD, destination).returncode == 0
-    left = {str(path.relative_to(destination)) for path in destination.rglob("*usher*")}
-    assert left == {os.path.dirname(configuration), configuration}
+    uninstall(destination)
+    assert files(destination) == {configuration}
+    assert not [path for path in destination.rglob("*") if path.is_dir() and not list(path.iterdir())]
 
 
 # ---- systemd
@@ -120,6 +146,17 @@ def units(destination, tmp_path):
         text = (destination / prefix() / "lib/systemd/system" / name).read_text()
         (folder / name).write_text(text.replace(f"/{prefix()}/sbin/usher", str(BINARY.resolve())))
     return folder
+
+
+@pytest.mark.skipif(not shutil.which("systemctl"), reason="systemctl, of the package systemd, is missing")
+def test_presets_that_enable_everything_leave_the_socket_alone(destination):
+    root = f"--root={destination}"
+    others = destination / "etc/systemd/system-preset/90-distribution.preset"
+    others.parent.mkdir(parents=True)
+    others.write_text("enable *\n")
+    assert run("systemctl", root, "preset-all").returncode == 0
+    states = {unit: run("systemctl", root, "is-enabled", unit).stdout.strip() for unit in UNITS}
+    assert states == {"usher.service": "enabled", "usher.socket": "disabled"}
 
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze, of the package systemd, is missing")
