@@ -102,7 +102,8 @@ static void what_is_wrong_is_said_with_its_line(void **state)
 	assert_refused("", "{ module = \"" XPROTOCOL "\"; sofware = \"x\"; }",
 		"test.conf:3: unknown key `sofware' of module `" XPROTOCOL "'");
 	assert_refused("", "{ module = 5; }", "`module' is not a string");
-	assert_refused("", "{ module = \"xprotocol.so\"; }", "`module' is \"xprotocol.so\", expected the path");
+	assert_refused("", "{ module = \"\"; }", "`module' is an empty string, expected the path");
+	assert_refused("", "{ module = \"nowhere\"; }", "/lib/usher/modules/nowhere.so': No such file or directory");
 	assert_refused("", "{ module = \"/nowhere.so\"; }",
 		"test.conf:3: module `/nowhere.so': No such file or directory, expected a shared object");
 	assert_refused("", "{ module = \"" ODD("crash") "\"; }", "crashed in its init: Segmentation fault");
