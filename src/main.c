@@ -3,6 +3,7 @@
 #include "paths.h"
 #include "process.h"
 #include "sandbox.h"
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,6 +39,7 @@ static int run(const struct command *command, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	process_fill_stdio();
+	signal(SIGCHLD, SIG_DFL); /* ignored, as it may come to us, children would be gone unseen */
 	process_keep_title(argc, argv);
 	const struct command *command = command_of_program(argv[0]);
 	if (command)

@@ -43,23 +43,31 @@ static void master_program_ended(struct master *master, pid_t pid, int status)
 }
 
 /* Also what programs leave behind: who is not of a generation is one of them. */
+static void master_child_ended(struct master *master, pid_t pid, int status)
+{
+	struct generation *generation = master->all;
+
+	while (generation && !generation_reap(generation, pid, status))
+		generation = generation->next;
+	if (generation)
+		return;
+	if (pid == master->logger.pid)
+		master_logger_died(master);
+	else if (compiling_reap(&master->compiling, pid, status))
+		master_compiled(master);
+	else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status))
+		master_program_ended(master, pid, status);
+}
+
+/* Each is dealt with before its number may be another's. */
 void master_reap(struct master *master)
 {
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct generation **link = &master->all;
-		while (*link && !generation_reap(*link, pid, status))
-			link = &(*link)->next;
-		if (*link)
-			continue;
-		if (pid == master->logger.pid)
-			master_logger_died(master);
-		else if (compiling_reap(&master->compiling, pid, status))
-			master_compiled(master);
-		else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status))
-			master_program_ended(master, pid, status);
+	while ((pid = process_ended(&status, false)) > 0) {
+		master_child_ended(master, pid, status);
+		process_bury(pid);
 	}
 	master_sweep(master);
 	/* The image before this one left them, and only a reload brings others. */
@@ -253,7 +261,7 @@ int master_run(const struct master_options *options)
 	if (error < 0 && !master.takeover)
 		return error == -EINVAL ? 2 : 1;
 	if (error < 0 && master_load_again(&master, &policy) < 0)
-		return 0;
+		return master_leave_nothing(&master);
 	error = master_prepare(&master);
 	if (error < 0) {
 		master_say(&master, "cannot start: %s", failure_text(error));

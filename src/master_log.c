@@ -4,13 +4,13 @@
 #include "fd.h"
 #include "file.h"
 #include "master_parts.h"
+#include "process.h"
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -96,6 +96,7 @@ void master_restart_logger(struct timer *timer)
 
 void master_logger_died(struct master *master)
 {
+	master->logger.pid = 0;
 	loop_timer(&master->loop, &master->logger_restart, master->loop.now_us + LOGGER_RESTART_US);
 }
 
@@ -120,5 +121,5 @@ void master_end_logger(struct master *master)
 	if (fd < 0 || poll(&end, 1, LOGGER_WAIT_MS) == 0)
 		kill(pid, SIGKILL);
 	fd_close(fd);
-	waitpid(pid, NULL, 0);
+	process_bury(pid); /* one that waits for a disk cannot be killed, and is not waited for */
 }

@@ -137,3 +137,6 @@ int master_inherit(struct master *master, struct takeover *takeover, int state);
 void master_resume_taken(const struct master *master);
 int master_take_over(struct master *master, const struct policy *policy);
 int master_load_again(struct master *master, struct policy **ret);
+
+/* In place of all that: it was told to end before there was a configuration. Returns the exit status. */
+int master_leave_nothing(struct master *master);

@@ -3,6 +3,8 @@
 #include "fd.h"
 #include "ipc.h"
 #include "master_parts.h"
+#include "pidfile.h"
+#include "process.h"
 #include "program_table.h"
 #include "worker_process.h"
 #include <errno.h>
@@ -78,6 +80,7 @@ static int master_describe(void *context, struct takeover *ret)
 		.limits_fd = master->shared.limits_fd,
 		.counters_fd = master->shared.counters_fd,
 		.resolver = master->serving->resolver,
+		.pid_file = master->pid_file ? strdup(master->pid_file) : NULL,
 	};
 	const char *path = control_leave(master->control, &ret->control_fd, &ret->control_file, &ret->control_client);
 	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path ? path : "");
@@ -229,6 +232,20 @@ int master_load_again(struct master *master, struct policy **ret)
 	return -EINTR;
 }
 
+int master_leave_nothing(struct master *master)
+{
+	const struct takeover *takeover = master->takeover;
+
+	if (!takeover)
+		return 2;
+	for (size_t i = 0; i < takeover->n_sockets; i++)
+		sockets_take(&master->sockets, &takeover->sockets[i]);
+	sockets_close_others(&master->sockets, NULL, 0);
+	socket_file_remove(takeover->control_path, &takeover->control_file);
+	pidfile_remove(master->pid_file);
+	return 0; /* workers end with what they have, as they do when a master is gone */
+}
+
 /* The state of the image before this one, where there was one. */
 int master_inherit(struct master *master, struct takeover *takeover, int state)
 {
@@ -243,7 +260,10 @@ int master_inherit(struct master *master, struct takeover *takeover, int state)
 		return error;
 	}
 	takeover_keep_fds(takeover, false);
+	process_rename("usher: master");
 	master->takeover = takeover;
+	master->pid_file = takeover->pid_file;
+	takeover->pid_file = NULL;
 	master->shared.page_fd = takeover->shared_fd;
 	master->shared.limits_fd = takeover->limits_fd;
 	master->shared.counters_fd = takeover->counters_fd;

@@ -94,10 +94,12 @@ int takeover_write(const struct takeover *takeover)
 	char format[256];
 
 	format_write(format, sizeof(format));
-	json_t *root = json_pack("{s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o}",
-		"format", format, "since", (json_int_t)takeover->since, "services", (json_int_t)takeover->services,
-		"shared", takeover->shared_fd, "limits", takeover->limits_fd, "counters", takeover->counters_fd,
-		"resolver", takeover->resolver, "control", takeover->control_fd, "client", takeover->control_client,
+	json_t *root = json_pack(
+		"{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o}",
+		"format", format, "proof", takeover->proof, "pid_file", takeover->pid_file ? takeover->pid_file : "",
+		"since", (json_int_t)takeover->since, "services", (json_int_t)takeover->services, "shared",
+		takeover->shared_fd, "limits", takeover->limits_fd, "counters", takeover->counters_fd, "resolver",
+		takeover->resolver, "control", takeover->control_fd, "client", takeover->control_client,
 		"control_path", takeover->control_path, "control_device", (json_int_t)takeover->control_file.device,
 		"control_inode", (json_int_t)takeover->control_file.inode, "sockets", sockets_write(takeover),
 		"workers", workers_write(takeover), "children", children_write(takeover), "programs",
@@ -211,15 +213,18 @@ static int takeover_unpack(json_t *root, struct takeover *ret)
 {
 	json_t *sockets, *workers, *children, *programs;
 	json_int_t since, services, device, inode;
-	const char *path;
+	const char *path, *proof, *pid_file;
 
-	if (json_unpack(root, "{s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "since",
-		    &since, "services", &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters",
-		    &ret->counters_fd, "resolver", &ret->resolver, "control", &ret->control_fd, "client",
-		    &ret->control_client, "control_path", &path, "control_device", &device, "control_inode", &inode,
-		    "sockets", &sockets, "workers", &workers, "children", &children, "programs", &programs) < 0)
+	if (json_unpack(root, "{s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o}",
+		    "proof", &proof, "pid_file", &pid_file, "since", &since, "services", &services, "shared",
+		    &ret->shared_fd, "limits", &ret->limits_fd, "counters", &ret->counters_fd, "resolver",
+		    &ret->resolver, "control", &ret->control_fd, "client", &ret->control_client, "control_path",
+		    &path, "control_device", &device, "control_inode", &inode, "sockets", &sockets, "workers",
+		    &workers, "children", &children, "programs", &programs) < 0)
 		return -EINVAL;
 	ret->since = since;
+	snprintf(ret->proof, sizeof(ret->proof), "%s", proof);
+	ret->pid_file = *pid_file ? strdup(pid_file) : NULL;
 	ret->services = (uint64_t)services;
 	ret->control_file = (struct socket_file){ (uint64_t)device, (uint64_t)inode };
 	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path);
@@ -259,6 +264,7 @@ int takeover_read(int fd, struct takeover *ret, const char **ret_why)
 
 void takeover_free(struct takeover *takeover)
 {
+	free(takeover->pid_file);
 	free(takeover->sockets);
 	free(takeover->workers);
 	free(takeover->children);

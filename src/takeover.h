@@ -14,6 +14,8 @@
 #define TAKEOVER_VARIABLE "USHER_TAKES_OVER"
 #define TRIAL_VARIABLE    "USHER_TRIAL"
 
+#define TAKEOVER_PROOF_MAX 33 /* hexadecimal digits, and a NUL */
+
 struct takeover_child {
 	int pid;
 	int worker; /* whose, by its place among the workers; -1: nobody's any more */
@@ -35,6 +37,8 @@ struct takeover_program {
 };
 
 struct takeover {
+	char proof[TAKEOVER_PROOF_MAX]; /* for a trial to say, once its workers are ready */
+	char *pid_file;                 /* NULL: none */
 	int64_t since;
 	uint64_t
 		services; /* a digest of the serving policy's: requests of its workers are only served where it is the same */

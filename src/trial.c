@@ -1,4 +1,4 @@
-/* The trial of an upgrade: reads the state of the running usher, compiles the configuration, and starts workers that do everything but
+/* The trial of an upgrade: proves on standard output that it is one and that all went well, and says nothing else there. It reads the state of the running usher, compiles the configuration, and starts workers that do everything but
  * accept, until they are ready. Binds nothing, writes nothing, signals nobody but its own workers. */
 #include "trial.h"
 #include "ask.h"
@@ -8,6 +8,7 @@
 #include "fd.h"
 #include "generation.h"
 #include "log.h"
+#include "process.h"
 #include "program_table.h"
 #include "takeover.h"
 #include "worker.h"
@@ -17,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 struct trial {
@@ -56,7 +56,7 @@ static void trial_reap(struct watch *watch, uint32_t events)
 
 	while (read(watch->fd, &info, sizeof(info)) == sizeof(info))
 		;
-	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+	for (pid_t pid; (pid = process_ended(&status, false)) > 0; process_bury(pid))
 		generation_reap(trial->generation, pid, status);
 }
 
@@ -79,7 +79,7 @@ static void trial_end(struct trial *trial)
 	int status;
 
 	generation_kill(generation);
-	for (pid_t pid; !generation_over(generation) && (pid = waitpid(-1, &status, 0)) > 0;)
+	for (pid_t pid; !generation_over(generation) && (pid = process_ended(&status, true)) > 0; process_bury(pid))
 		generation_reap(generation, pid, status);
 	if (generation_over(generation))
 		generation_free(generation);
@@ -135,9 +135,11 @@ int trial_run(const struct master_options *options, int state)
 	struct trial trial = { .status = 1, .shared = NO_SHARED };
 	struct takeover takeover;
 	struct policy *policy;
+	char proof[TAKEOVER_PROOF_MAX];
 	const char *why;
 
 	int error = takeover_read(state, &takeover, &why);
+	snprintf(proof, sizeof(proof), "%s", takeover.proof);
 	takeover_free(&takeover);
 	if (error < 0) {
 		fprintf(stderr, "%s\n", why);
@@ -155,5 +157,7 @@ int trial_run(const struct master_options *options, int state)
 		error = trial_serve(&trial, policy);
 	if (error < 0)
 		fprintf(stderr, "cannot start: %s\n", strerrordesc_np(-error));
+	else if (trial.status == 0)
+		puts(proof);
 	return error < 0 ? 1 : trial.status;
 }

@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +25,7 @@ void upgrade_init(struct upgrade *upgrade, struct loop *loop, const struct upgra
 		.hooks = hooks,
 		.context = context,
 		.said = { .fd = -1, .ready = upgrade_read },
+		.proof_fd = -1,
 		.patience = { .fired = upgrade_out_of_time },
 	};
 }
@@ -32,6 +35,7 @@ static void upgrade_forget(struct upgrade *upgrade)
 	upgrade->step = UPGRADE_NONE;
 	loop_timer_stop(upgrade->loop, &upgrade->patience);
 	fd_close(loop_unwatch(upgrade->loop, &upgrade->said));
+	upgrade->proof_fd = fd_close(upgrade->proof_fd);
 }
 
 void upgrade_fini(struct upgrade *upgrade)
@@ -59,6 +63,8 @@ static void upgrade_fail_with(struct upgrade *upgrade, const char *what, int err
 static int upgrade_describe(struct upgrade *upgrade, struct takeover *takeover)
 {
 	int error = upgrade->hooks->describe(upgrade->context, takeover);
+
+	memcpy(takeover->proof, upgrade->proof, sizeof(takeover->proof));
 	return error < 0 ? error : takeover_write(takeover);
 }
 
@@ -82,7 +88,7 @@ static char **trial_environment(void)
 	return made;
 }
 
-static int trial_start(struct upgrade *upgrade, int state, int said)
+static int trial_start(struct upgrade *upgrade, int state, int proof, int said)
 {
 	char **argv = process_argv(), **env = trial_environment();
 
@@ -90,30 +96,71 @@ static int trial_start(struct upgrade *upgrade, int state, int said)
 		free(env);
 		return -ENOMEM;
 	}
-	struct spawn spawn = { .argv = argv, .env = env, .in = state, .out = -1, .err = said };
+	struct spawn spawn = { .argv = argv, .env = env, .in = state, .out = proof, .err = said };
 	int error = spawn_program(&spawn, &upgrade->trial);
 	free(env);
 	return error;
 }
 
+/* A word that nobody can know but who was given the state. */
+static int proof_make(char proof[TAKEOVER_PROOF_MAX])
+{
+	uint8_t bytes[(TAKEOVER_PROOF_MAX - 1) / 2];
+
+	if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) != sizeof(bytes))
+		return -EAGAIN;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		snprintf(proof + 2 * i, 3, "%02x", bytes[i]);
+	return 0;
+}
+
+/* Two pipes, of which our ends do not wait. */
+static int pipes_open(int said[2], int proof[2])
+{
+	if (pipe2(said, O_CLOEXEC) < 0 || pipe2(proof, O_CLOEXEC) < 0)
+		return -errno;
+	int error = fd_set_nonblocking(said[0], true);
+	return error < 0 ? error : fd_set_nonblocking(proof[0], true);
+}
+
 static int upgrade_try(struct upgrade *upgrade)
 {
 	struct takeover takeover = { 0 };
-	int said[2] = { -1, -1 };
+	int said[2] = { -1, -1 }, proof[2] = { -1, -1 }, state = -1;
 
-	int state = upgrade_describe(upgrade, &takeover);
-	takeover_free(&takeover);
-	int error = state < 0 ? state : pipe2(said, O_CLOEXEC) < 0 ? -errno : 0;
+	int error = proof_make(upgrade->proof);
+	if (error == 0 && stat(process_argv()[0], &upgrade->tried) < 0)
+		error = -errno;
+	if (error == 0) {
+		error = state = upgrade_describe(upgrade, &takeover);
+		takeover_free(&takeover);
+	}
+	if (error >= 0)
+		error = pipes_open(said, proof);
 	if (error == 0)
-		error = fd_set_nonblocking(said[0], true);
-	if (error == 0)
-		error = trial_start(upgrade, state, said[1]);
+		error = trial_start(upgrade, state, proof[1], said[1]);
 	if (error == 0 && loop_watch(upgrade->loop, &upgrade->said, said[0], EPOLLIN) == 0)
 		said[0] = -1;
+	if (error == 0) {
+		upgrade->proof_fd = proof[0];
+		proof[0] = -1;
+	}
 	fd_close(said[0]);
 	fd_close(said[1]);
+	fd_close(proof[0]);
+	fd_close(proof[1]);
 	fd_close(state);
 	return error;
+}
+
+/* Exactly the word, and a line's end: who prints all that he was given has proved nothing. */
+static bool upgrade_is_proved(const struct upgrade *upgrade)
+{
+	char found[TAKEOVER_PROOF_MAX + 1];
+	ssize_t n = read(upgrade->proof_fd, found, sizeof(found));
+
+	return n == TAKEOVER_PROOF_MAX && memcmp(found, upgrade->proof, TAKEOVER_PROOF_MAX - 1) == 0 &&
+		found[TAKEOVER_PROOF_MAX - 1] == '\n';
 }
 
 void upgrade_begin(struct upgrade *upgrade)
@@ -152,10 +199,22 @@ static void upgrade_read(struct watch *watch, uint32_t events)
 	}
 }
 
+static void upgrade_fail_by_end(struct upgrade *upgrade, int status)
+{
+	char why[sizeof(upgrade->text) + 128], how[80];
+
+	if (WIFSIGNALED(status))
+		snprintf(how, sizeof(how), "was killed by signal %d", WTERMSIG(status));
+	else if (WEXITSTATUS(status))
+		snprintf(how, sizeof(how), "ended with status %d", WEXITSTATUS(status));
+	else
+		snprintf(how, sizeof(how), "ended without proof of a trial: it is no usher that could follow");
+	snprintf(why, sizeof(why), "the new binary %s%s%s", how, upgrade->text_len ? ": " : "", upgrade->text);
+	upgrade_fail(upgrade, why);
+}
+
 bool upgrade_reap(struct upgrade *upgrade, pid_t pid, int status)
 {
-	char why[sizeof(upgrade->text) + 128];
-
 	if (pid != upgrade->trial || pid <= 0)
 		return false;
 	kill(-pid, SIGKILL); /* and what is left of its session */
@@ -166,17 +225,13 @@ bool upgrade_reap(struct upgrade *upgrade, pid_t pid, int status)
 	while (upgrade->text_len > 0 && upgrade->text[upgrade->text_len - 1] == '\n')
 		upgrade->text_len--;
 	upgrade->text[upgrade->text_len] = '\0';
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-		upgrade->step = UPGRADE_HOLDING;
-		loop_timer(upgrade->loop, &upgrade->patience, upgrade->loop->now_us + UPGRADE_HOLD_US);
-		upgrade->hooks->hold(upgrade->context);
+	if (!WIFEXITED(status) || WEXITSTATUS(status) || !upgrade_is_proved(upgrade)) {
+		upgrade_fail_by_end(upgrade, status);
 		return true;
 	}
-	snprintf(why, sizeof(why), "the new binary %s %d%s%s",
-		WIFSIGNALED(status) ? "was killed by signal" : "ended with status",
-		WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), upgrade->text_len ? ": " : "",
-		upgrade->text);
-	upgrade_fail(upgrade, why);
+	upgrade->step = UPGRADE_HOLDING;
+	loop_timer(upgrade->loop, &upgrade->patience, upgrade->loop->now_us + UPGRADE_HOLD_US);
+	upgrade->hooks->hold(upgrade->context);
 	return true;
 }
 
@@ -207,12 +262,28 @@ static void upgrade_out_of_time(struct timer *timer)
 	}
 }
 
+/* Is the file that is to be executed the one that was tried? 0 or -errno. */
+static int upgrade_look(const struct upgrade *upgrade, const char *path)
+{
+	const struct stat *tried = &upgrade->tried;
+	struct stat now;
+
+	if (stat(path, &now) < 0)
+		return -errno;
+	bool same = now.st_dev == tried->st_dev && now.st_ino == tried->st_ino && now.st_size == tried->st_size &&
+		now.st_mtim.tv_sec == tried->st_mtim.tv_sec && now.st_mtim.tv_nsec == tried->st_mtim.tv_nsec;
+	return same ? 0 : -ESTALE;
+}
+
 /* Returns only where it fails. */
-static int upgrade_leave(const struct takeover *takeover, int state)
+static int upgrade_leave(const struct upgrade *upgrade, const struct takeover *takeover, int state)
 {
 	char number[16];
 	char **argv = process_argv();
 
+	int changed = upgrade_look(upgrade, argv[0]);
+	if (changed < 0)
+		return changed;
 	snprintf(number, sizeof(number), "%d", state);
 	if (setenv(TAKEOVER_VARIABLE, number, 1) < 0)
 		return -errno;
@@ -234,11 +305,14 @@ void upgrade_held(struct upgrade *upgrade)
 	if (upgrade->step != UPGRADE_HOLDING)
 		return;
 	int state = upgrade_describe(upgrade, &takeover);
-	int error = state < 0 ? state : upgrade_leave(&takeover, state);
+	int error = state < 0 ? state : upgrade_leave(upgrade, &takeover, state);
 	takeover_free(&takeover);
 	fd_close(state);
 	upgrade->hooks->resume(upgrade->context);
-	upgrade_fail_with(upgrade, "the new binary cannot be executed", error);
+	if (error == -ESTALE)
+		upgrade_fail(upgrade, "the new binary was replaced by another after its trial");
+	else
+		upgrade_fail_with(upgrade, "the new binary cannot be executed", error);
 }
 
 int upgrade_inherited(bool *ret_trial)

@@ -1,6 +1,7 @@
 /* Another build of usher takes this process over, with the same pid, the same sockets and all connections:
  *
- *	trial      the new binary, as a child: does it understand our state, the configuration, do its workers start?
+ *	trial      the new binary, as a child: does it understand our state, the configuration, do its workers start? It proves that they
+ *	           do by a word that it found in our state, new for each upgrade: that it ends with status 0 says nothing
  *	hold       workers decide nothing more, until no request of theirs is open
  *	execve     the new binary in our place, with our state; what follows there is a reload
  *
@@ -8,6 +9,7 @@
 #pragma once
 #include "loop.h"
 #include "takeover.h"
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #define UPGRADE_TRIAL_US 15000000
@@ -28,7 +30,10 @@ struct upgrade {
 	void *context;
 	enum upgrade_step step;
 	pid_t trial;
-	struct watch said; /* what the trial writes to standard error */
+	struct watch said;              /* what the trial writes to standard error */
+	int proof_fd;                   /* what it writes to standard output */
+	char proof[TAKEOVER_PROOF_MAX]; /* what must come there */
+	struct stat tried;              /* the file that was */
 	char text[2048];
 	size_t text_len;
 	struct timer patience;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +203,23 @@ int process_drop_privileges(bool identity, uid_t uid, gid_t gid)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return failure_set(-errno, "cannot hide its memory: prctl(PR_SET_DUMPABLE)");
 	return 0;
+}
+
+pid_t process_ended(int *ret_status, bool wait)
+{
+	siginfo_t end = { .si_pid = 0 };
+
+	if (waitid(P_ALL, 0, &end, WEXITED | WNOWAIT | (wait ? 0 : WNOHANG)) < 0 || end.si_pid == 0)
+		return 0;
+	*ret_status = end.si_code == CLD_EXITED ? (end.si_status & 0xff) << 8
+		: end.si_code == CLD_DUMPED     ? end.si_status | 0x80
+						: end.si_status;
+	return end.si_pid;
+}
+
+void process_bury(pid_t pid)
+{
+	waitpid(pid, NULL, WNOHANG);
 }
 
 static int compare_fds(const void *a, const void *b)

@@ -29,5 +29,10 @@ void process_fill_stdio(void);
  * 0 or -errno, and failure_text() says what could not be done; the caller must end then. */
 int process_drop_privileges(bool identity, uid_t uid, gid_t gid);
 
+/* A child that has ended, and how (as waitpid() says it); 0: none has, or with `wait` there is none. Its number is nobody else's until process_bury(): so its session can
+ * still be killed. */
+pid_t process_ended(int *ret_status, bool wait);
+void process_bury(pid_t pid);
+
 /* Closes every descriptor from 3 up but those named (unordered; sorts them). For a child that was forked and not executed. */
 void process_keep_only(int *fds, size_t n);

@@ -1,0 +1,96 @@
+"""The processes that the master starts: it signals those that are its own alone, and ends with all of them."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+from harness import BINARY, BUILD, read_exactly, wait_until
+from migrations import SERVICES
+from test_upgrade import copied, refused, replace  # noqa: F401 (a fixture)
+
+STRANGERS = {"LD_PRELOAD": str(BUILD / "tests/faults/faults-strangers.so")}
+ASKING = """
+listen = "127.0.0.1:{port}"; workers = 1; control = "{dir}/control"; pid_file = "{dir}/pid"; log = { to = "{dir}/log"; };
+identifiers = ( { program = [ "{asked}" ]; mode = "once"; timeout = 5; } );
+services = ( { name = "asks"; match = { identified = "it"; }; connect = "{echo}"; },
+             { name = "all"; match = "http"; connect = "{echo}"; access = [ "{judge}" ]; } );
+on_unknown = "all";
+"""
+
+
+def script(path, text):
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+    return path
+
+
+def test_signals_go_to_own_children_alone(usher, echo, place):
+    """Identifiers, access programs, trials and loggers that ended, killed ones too, with what they left behind."""
+    one = usher(ASKING, echo=echo.tcp4, env=STRANGERS, may_crash=True, judge=script(place / "judge", "sleep 100 &\n"),
+                asked=script(place / "asked", "sleep 100 >/dev/null &\necho it\n"))
+    for request in (b"GET / HTTP/1.0\r\n\r\n", b"what is this?\n"):
+        with one.connect() as client:
+            client.sendall(request)
+            assert read_exactly(client, len(request)) == request
+    os.kill(one.loggers[0], signal.SIGKILL)
+    wait_until(lambda: one.loggers, 20, "another logger")
+    assert one.ask(b"upgrade", 25) == [{"done": "upgraded"}]
+    assert one.ask(b"reload") == [{"done": "reloaded"}]
+    wait_until(lambda: one.workers, 20, "a worker")
+    os.kill(one.workers[0], signal.SIGKILL)
+    wait_until(lambda: one.workers, 20, "another worker")
+    one.stop()
+    assert "to a stranger" not in one.output()
+
+def test_a_parent_that_ignores_the_end_of_children_changes_nothing(usher, echo):
+    """What it ignores is inherited: children would be gone unseen."""
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    one = usher('listen = "127.0.0.1:{port}"; workers = 1; services = ( { name = "all"; connect = "{echo}"; } ); '
+                'on_unknown = "all";', echo=echo.tcp4, may_crash=True,
+                wrapper=lambda command: [sys.executable, "-c", ignoring, *command])
+    (worker,) = wait_until(lambda: one.workers, 20, "a worker")
+    os.kill(worker, signal.SIGKILL)
+    one.wait_log(f"worker {worker} was killed", timeout=20)
+    with one.connect() as client:
+        client.sendall(b"hello")
+        assert read_exactly(client, 5) == b"hello"
+
+
+# ---- upgrades
+
+
+@pytest.mark.parametrize("text", ["exit 0", "cat", "echo $USHER_TRIAL", "head -c 60", "sed 's/.*proof\":\"//; s/\".*/ /'"],
+                         ids=["exits", "repeats", "knows-the-variable", "prints-the-beginning", "nearly"])
+def test_a_binary_that_does_not_prove_its_trial_is_refused(copied, backend, text):  # noqa: F811
+    one = copied()
+    replace(one, f"#!/bin/sh\n{text}\nexit 0\n")
+    refused(one, backend, "without proof of a trial")
+
+
+def test_a_binary_that_was_replaced_after_its_trial_is_refused(copied, backend):  # noqa: F811
+    one = copied()
+    replace(one, f"#!/bin/sh\n(printf '#!/bin/sh\\nexit 0\\n' >{one.binary}.2; chmod 755 {one.binary}.2; "
+                 f"mv {one.binary}.2 {one.binary})\nexec {BINARY} \"$@\"\n")
+    refused(one, backend, "replaced by another after its trial")
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("pause", [0, 0.02, 0.05, 0.1, 0.2, 0.3])
+def test_an_end_during_an_upgrade_leaves_no_file(copied, signal_number, pause):  # noqa: F811
+    one = copied(SERVICES.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port}", "unix:{dir}/in"') + 'pid_file = "{dir}/pid";')
+    one.send_signal(signal.SIGUSR2)
+    time.sleep(pause)
+    one.stop(signal_number)
+    assert not {"pid", "in", "control"} & {path.name for path in one.dir.iterdir()}
+
+
+def test_an_end_while_a_configuration_is_waited_for_leaves_no_file(copied):  # noqa: F811
+    """It was right in the trial, and is wrong in the image that took over."""
+    one = copied(SERVICES.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port}", "unix:{dir}/in"') + 'pid_file = "{dir}/pid";')
+    replace(one, f"#!/bin/sh\n[ -n \"$USHER_TRIAL\" ] || echo nonsense >>{one.file}\nexec {BINARY} \"$@\"\n")
+    one.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "nonsense" in one.file.read_text(), 20, "the next image")
+    one.stop()
+    assert not {"pid", "in", "control"} & {path.name for path in one.dir.iterdir()}
