@@ -17,6 +17,7 @@
 #include "log.h"
 #include "message.h"
 #include "migrant.h"
+#include "peek.h"
 #include "proxied.h"
 #include "shed.h"
 #include "undecided.h"
@@ -63,6 +64,12 @@ static struct connection *connection_alloc(struct worker *worker)
 bool connection_is_undecided(const struct connection *connection)
 {
 	return connection->phase == PHASE_PROXIED || connection->phase == PHASE_DECIDING;
+}
+
+ssize_t connection_peek(struct connection *connection, size_t size, bool *ret_is_cut)
+{
+	return peek(connection_socket(connection), connection->worker->peeked, size,
+		connection->client_events & EPOLLPRI, ret_is_cut);
 }
 
 /* Until the relay takes the watch over. Unread bytes do not wake us again: only new ones do. */
@@ -115,6 +122,8 @@ static void connection_begin(struct connection *connection, int fd)
 	connection->accepted_us = worker->loop.now_us;
 	loop_hold(&relay->client.in, fd);
 	relay->client.is_unix = connection->client.sa.sa_family == AF_UNIX;
+	if (relay->client.is_unix || !connection->came_in) /* others have it of their listener */
+		fd_set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 	relay->client.in.sole = relay->client.prompt = connection->came_in; /* from a listener with TCP_NODELAY */
 	undecided_begin(connection, by);
 }

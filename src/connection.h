@@ -142,6 +142,9 @@ void connection_leave(struct connection *connection);
 /* ---- what comes back up ---- */
 
 /* undecided.c: it is for this service, by that protocol (SERVICE_NONE: for nobody; PROTOCOL_NONE: by none). */
+/* As peek(), into the worker's buffer. */
+ssize_t connection_peek(struct connection *connection, size_t size, bool *ret_is_cut);
+
 void connection_decided(struct connection *connection, uint32_t service, uint32_t protocol);
 
 /* It was shown a banner, and there is nobody else whom it could have come for: its backend is connected to already. */

@@ -83,11 +83,12 @@ static const struct decider *examine_decider(const struct connection *connection
 enum examined examine(struct connection *connection, bool last, uint32_t *ret_service, uint32_t *ret_protocol)
 {
 	struct worker *worker = connection->worker;
-	ssize_t n = recv(connection_socket(connection), worker->peeked, EVIDENCE_MAX, MSG_PEEK);
+	bool is_cut;
+	ssize_t n = connection_peek(connection, EVIDENCE_MAX, &is_cut);
 
 	if (n == 0)
 		return EXAMINED_GONE;
-	if (n < 0 && errno != EAGAIN && errno != EINTR)
+	if (n < 0 && n != -EAGAIN && n != -EINTR)
 		return EXAMINED_RESET;
 	if (n < 0)
 		return last ? EXAMINED_SILENT : EXAMINED_WAIT;
@@ -108,7 +109,7 @@ enum examined examine(struct connection *connection, bool last, uint32_t *ret_se
 	decider_decide(examine_decider(connection), &evidence, worker->findings, &outcome);
 
 	bool settled = outcome.more == SERVICE_NONE;
-	bool full = n == EVIDENCE_MAX;
+	bool full = n == EVIDENCE_MAX || is_cut;
 	bool closed = connection->client_events & (EPOLLRDHUP | EPOLLHUP);
 	if (!settled && !last && outcome.ask)
 		ask_identifiers(connection, &evidence, closed || full);

@@ -1,6 +1,7 @@
 /* TCPMUX's side of the conversation. Refuses to wait: what does not go out at once does not go out, and the connection's end
  * says so. Owns nothing. */
 #include "greeting.h"
+#include "peek.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,13 +23,13 @@ bool greeting_is_spoken(const struct policy *policy)
 int greeting_take_line(int fd)
 {
 	char line[LINE_MAX_LEN];
-	ssize_t n = recv(fd, line, sizeof(line), MSG_PEEK | MSG_DONTWAIT);
+	bool is_cut;
+	ssize_t n = peek(fd, line, sizeof(line), true, &is_cut);
 	const char *end = n > 0 ? memchr(line, '\n', (size_t)n) : NULL;
 
 	if (!end)
-		return n < 0 ? -errno : -EPROTO;
-	n = recv(fd, line, (size_t)(end - line) + 1, MSG_DONTWAIT);
-	return n < 0 ? -errno : 0;
+		return n < 0 ? (int)n : -EPROTO;
+	return peek_consume(fd, line, (size_t)(end - line) + 1);
 }
 
 static void greeting_say(int fd, const char *text, size_t len)

@@ -2,6 +2,7 @@
  * listener's policy names. What it keeps of a header is the connection's, and freed with it. */
 #include "proxied.h"
 #include "connection.h"
+#include "peek.h"
 #include "policy.h"
 #include "proxy_header.h"
 #include "worker.h"
@@ -53,31 +54,21 @@ static int proxied_keep(struct connection *connection, const struct proxy_header
 	return 0;
 }
 
-static enum proxied_taken consume(int fd, uint8_t *buffer, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = recv(fd, buffer, len, MSG_DONTWAIT);
-		if (n <= 0)
-			return PROXIED_RESET; /* they were there */
-		len -= (size_t)n;
-	}
-	return PROXIED_TAKEN;
-}
-
 enum proxied_taken proxied_take(struct connection *connection)
 {
 	uint8_t *buffer = connection->worker->peeked;
 	int fd = connection_socket(connection);
 	struct proxy_header header;
 
-	ssize_t n = recv(fd, buffer, PROXY_HEADER_MAX, MSG_PEEK);
+	bool is_cut;
+	ssize_t n = connection_peek(connection, PROXY_HEADER_MAX, &is_cut);
 	if (n == 0)
 		return PROXIED_GONE;
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? PROXIED_WAIT : PROXIED_RESET;
+		return n == -EAGAIN || n == -EINTR ? PROXIED_WAIT : PROXIED_RESET;
 	ssize_t len = proxy_header_read(buffer, (size_t)n, &header);
 	bool closed = connection->client_events & (EPOLLRDHUP | EPOLLHUP);
-	if (len == 0 && !closed)
+	if (len == 0 && !closed && !is_cut)
 		return PROXIED_WAIT;
 	if (len <= 0) {
 		connection->refused = len < 0 ? fault_name(len) : "incomplete";
@@ -85,7 +76,7 @@ enum proxied_taken proxied_take(struct connection *connection)
 	}
 	if (proxied_keep(connection, &header) < 0)
 		return PROXIED_NO_MEMORY;
-	return consume(fd, buffer, (size_t)len);
+	return peek_consume(fd, buffer, (size_t)len) < 0 ? PROXIED_RESET : PROXIED_TAKEN; /* they were there */
 }
 
 struct address proxied_local(const struct connection *connection)

@@ -90,6 +90,7 @@ static void socket_set_options(
 	dial_set_keepalive(fd, family, listener->keepalive_s);
 	if (family != AF_UNIX) {
 		fd_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		fd_set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1); /* what is looked at is what is read */
 		fd_set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, listener->awaits_bytes ? DEFER_S : 0);
 	}
 	if (listener->freebind)

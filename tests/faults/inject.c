@@ -216,6 +216,14 @@ ssize_t recv(int fd, void *bytes, size_t len, int flags)
 	return NEXT(recv)(fd, bytes, shown, flags);
 }
 
+/* Only of looks at first bytes: what comes from other processes with descriptors is another's test. */
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+	if (flags & MSG_PEEK && fails(fd, -1, &(size_t){ 1 }))
+		return -1;
+	return NEXT(recvmsg)(fd, message, flags);
+}
+
 ssize_t send(int fd, const void *bytes, size_t len, int flags)
 {
 	return fails(fd, -1, &len) ? -1 : NEXT(send)(fd, bytes, len, flags);
