@@ -91,6 +91,7 @@ static void socket_set_options(
 	if (family != AF_UNIX) {
 		fd_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 		fd_set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1); /* what is looked at is what is read */
+		fd_set_option(fd, SOL_SOCKET, SO_PEEK_OFF, -1); /* whatever a worker has made of it */
 		fd_set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, listener->awaits_bytes ? DEFER_S : 0);
 	}
 	if (listener->freebind)
