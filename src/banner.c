@@ -137,7 +137,7 @@ void banner_begin(struct connection *connection)
 	banner->service = number;
 	banner->dial = (struct dial){
 		.loop = &worker->loop,
-		.resolved = worker->resolved,
+		.lookup = worker->lookup,
 		.backends = service->target.connect.backends,
 		.n_backends = service->target.connect.n_backends,
 		.keepalive_s = service->target.connect.keepalive_s,

@@ -74,9 +74,10 @@ static void delivery_connect(struct connection *connection, const struct target 
 	connection->relay.server.in.ready = delivery_server_ready;
 	connection->dial = (struct dial){
 		.loop = &worker->loop,
-		.resolved = worker->resolved,
+		.lookup = worker->lookup,
 		.backends = target->connect.backends,
 		.n_backends = target->connect.n_backends,
+		.fresh = target->connect.resolves,
 		.keepalive_s = target->connect.keepalive_s,
 		.patience_ms = worker->policy->patience_ms,
 		.from = target->connect.transparent ? &connection->client : NULL,

@@ -80,18 +80,59 @@ void generation_log_level(struct generation *generation, unsigned level)
 static int generation_start_resolver(struct generation *generation)
 {
 	const struct policy *policy = generation->policy;
-	return resolver_start(&generation->resolver, policy->names, policy->n_names, generation->resolved,
-		generation->log_fd, &policy->log, policy->drop_identity, policy->uid, policy->gid,
-		generation->shared);
+
+	generation->resolver_channel = fd_close(generation->resolver_channel);
+	return resolver_start(
+		&(struct resolver_start){
+			.table = generation->resolved,
+			.max_age_s = policy->name_max_age_s,
+			.log_fd = generation->log_fd,
+			.log = &policy->log,
+			.drop = policy->drop_identity,
+			.uid = policy->uid,
+			.gid = policy->gid,
+			.shared = generation->shared,
+		},
+		&generation->resolver, &generation->resolver_channel);
 }
 
 static void generation_restart_resolver(struct timer *timer)
 {
 	struct generation *generation = container_of(timer, struct generation, resolver_restart);
-	if (!generation->resolved) /* the image before this one had the table */
+	if (generation->is_adopted) /* the table can only be read */
 		return;
 	if (generation_start_resolver(generation) < 0)
 		loop_timer(generation->loop, timer, generation->loop->now_us + RESOLVER_RESTART_US);
+}
+
+bool generation_ask_anew(struct generation *generation, uint32_t name)
+{
+	if (!generation->resolved || name >= resolved_count(generation->resolved))
+		return generation->is_stale;
+	if (generation->resolver_channel >= 0)
+		resolver_ask_anew(generation->resolver_channel, name);
+	return true;
+}
+
+static int generation_make_names(struct generation *generation, const struct generation *before)
+{
+	const struct policy *policy = generation->policy;
+	int error = resolved_new(&generation->resolved, policy->names, policy->n_names);
+
+	if (error == 0 && before && before->resolved)
+		error = resolved_inherit(generation->resolved, before->resolved);
+	return error < 0 ? error : generation_start_resolver(generation);
+}
+
+/* Names are of no use to anybody once the last worker is gone. It ends by its channel; the signal, where it may be sent, is for one that
+ * was taken over. */
+static void generation_end_resolver(struct generation *generation)
+{
+	if (generation->state != GENERATION_RETIRING || generation->n_running > 0)
+		return;
+	generation->resolver_channel = fd_close(generation->resolver_channel);
+	if (generation->resolver)
+		kill(generation->resolver, SIGKILL);
 }
 
 static void generation_resolver_died(struct generation *generation, int status)
@@ -117,10 +158,11 @@ struct generation *generation_new(const struct generation *like)
 		return NULL;
 	}
 	*generation = *like;
+	generation->resolver_channel = -1;
 	return generation;
 }
 
-int generation_start(struct generation *generation)
+int generation_start(struct generation *generation, const struct generation *before)
 {
 	const struct policy *policy = generation->policy;
 	int error = 0;
@@ -133,11 +175,8 @@ int generation_start(struct generation *generation)
 		return -ENOMEM;
 	for (unsigned i = 0; i < generation->n_workers; i++)
 		worker_process_init(&generation->workers[i], generation);
-	if (policy->n_names) {
-		error = resolved_new(&generation->resolved, policy->n_names);
-		if (error == 0)
-			error = generation_start_resolver(generation);
-	}
+	if (policy->n_names)
+		error = generation_make_names(generation, before);
 	for (unsigned i = 0; error == 0 && i < generation->n_workers; i++)
 		error = worker_process_fork(&generation->workers[i]);
 	/* The worker has it now. Held here as well it would stay open when the worker closes it. */
@@ -146,6 +185,17 @@ int generation_start(struct generation *generation)
 	if (error < 0)
 		generation_kill(generation);
 	return error;
+}
+
+/* The pid, its channel and the table, which can only be read from now on. */
+static int generation_adopt_names(struct generation *generation, const struct takeover *takeover)
+{
+	generation->resolver = takeover->resolver;
+	generation->resolver_channel = takeover->resolver_channel;
+	if (takeover->names_fd < 0)
+		return 0;
+	return resolved_adopt(
+		&generation->resolved, takeover->names_fd, (const char *const *)takeover->names, takeover->n_names);
 }
 
 int generation_adopt(struct generation *generation, const struct takeover *takeover, unsigned number)
@@ -162,7 +212,7 @@ int generation_adopt(struct generation *generation, const struct takeover *takeo
 	if (!generation->workers)
 		return -ENOMEM;
 	if (number == 0)
-		generation->resolver = takeover->resolver;
+		error = generation_adopt_names(generation, takeover);
 	for (size_t i = 0; error == 0 && i < takeover->n_workers; i++) {
 		if (takeover->workers[i].generation != number)
 			continue;
@@ -172,13 +222,6 @@ int generation_adopt(struct generation *generation, const struct takeover *takeo
 	}
 	generation->n_ready = generation->n_running = generation->n_workers;
 	return error;
-}
-
-/* Names are of no use to anybody once the last worker is gone. */
-static void generation_end_resolver(const struct generation *generation)
-{
-	if (generation->state == GENERATION_RETIRING && generation->n_running == 0 && generation->resolver)
-		kill(generation->resolver, SIGKILL);
 }
 
 static void generation_retire(struct generation *generation)
@@ -262,6 +305,7 @@ void generation_free(struct generation *generation)
 		worker_process_fini(&generation->workers[i]);
 	loop_timer_stop(generation->loop, &generation->resolver_restart);
 	children_free(generation);
+	fd_close(generation->resolver_channel);
 	resolved_free(generation->resolved);
 	policy_free(generation->policy);
 	free(generation->workers);

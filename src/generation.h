@@ -36,8 +36,9 @@ struct generation {
 	bool is_killed;  /* by us: no news */
 	bool is_stale;   /* of another policy than ours: it gets no programs */
 
-	struct resolved *resolved;
+	struct resolved *resolved; /* NULL: the policy has no names */
 	pid_t resolver;
+	int resolver_channel; /* -1: none */
 	struct timer resolver_restart;
 
 	struct worker_process *workers;
@@ -62,8 +63,9 @@ struct generation {
  * policy over. NULL: no memory, and the policy is freed. */
 struct generation *generation_new(const struct generation *like);
 
-/* Forks the workers, in state STARTING. 0 or -errno; free it either way. */
-int generation_start(struct generation *generation);
+/* Forks the workers, in state STARTING. Names that `before` (NULL: none) has an answer for have it from the start. 0 or -errno; free it
+ * either way. */
+int generation_start(struct generation *generation, const struct generation *before);
 
 /* In place of generation_start(), in an image that took over: the workers and programs of its `number` (0 is the one that
  * serves), which run already. 0 or -errno; free it either way. */
@@ -74,6 +76,9 @@ int generation_adopt(struct generation *generation, const struct takeover *takeo
 void generation_hold(struct generation *generation);
 void generation_resume(struct generation *generation);
 bool generation_is_held(const struct generation *generation);
+
+/* A worker found no known address of this name to answer: the resolver asks for it again. False: there is no such name. */
+bool generation_ask_anew(struct generation *generation, uint32_t name);
 
 /* Accept no more, give every live connection to the workers of `next`, end. */
 void generation_migrate(struct generation *generation, struct generation *next);

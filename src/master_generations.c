@@ -268,7 +268,7 @@ int master_start_generation(struct master *master, struct policy *policy)
 	generation->next = master->all;
 	master->all = generation;
 	master->coming = generation;
-	error = generation_start(generation);
+	error = generation_start(generation, master->serving);
 	if (error < 0) {
 		log_error("cannot start the workers: %s", failure_text(error));
 		master_forget_coming(master);

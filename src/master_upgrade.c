@@ -69,6 +69,23 @@ static int master_describe_generations(const struct master *master, struct takeo
 	return 0;
 }
 
+static int describe_names(const struct generation *generation, struct takeover *ret)
+{
+	const struct resolved *resolved = generation->resolved;
+
+	if (!resolved)
+		return 0;
+	ret->names = calloc(resolved_count(resolved) + 1, sizeof(*ret->names));
+	for (size_t i = 0; ret->names && i < resolved_count(resolved); i++) {
+		ret->names[i] = strdup(resolved_name(resolved, i));
+		if (!ret->names[i])
+			return -ENOMEM;
+		ret->n_names++;
+	}
+	ret->names_fd = resolved_fd(resolved);
+	return ret->names ? 0 : -ENOMEM;
+}
+
 static int master_describe(void *context, struct takeover *ret)
 {
 	const struct master *master = context;
@@ -81,6 +98,8 @@ static int master_describe(void *context, struct takeover *ret)
 		.counters_fd = master->shared.counters_fd,
 		.resolver = master->serving->resolver,
 		.pid_file = master->pid_file ? strdup(master->pid_file) : NULL,
+		.resolver_channel = master->serving->resolver_channel,
+		.names_fd = -1,
 	};
 	const char *path = control_leave(master->control, &ret->control_fd, &ret->control_file, &ret->control_client);
 	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path ? path : "");
@@ -91,7 +110,8 @@ static int master_describe(void *context, struct takeover *ret)
 	for (size_t i = 0; i < master->sockets.count; i++)
 		ret->sockets[ret->n_sockets++] = master->sockets.list[i];
 	program_table_each(master->programs, describe_program, ret);
-	return master_describe_generations(master, ret);
+	int error = describe_names(master->serving, ret);
+	return error < 0 ? error : master_describe_generations(master, ret);
 }
 
 static void master_hold(void *context)

@@ -16,6 +16,7 @@ enum message_kind {
 	MESSAGE_READY,    /* it serves */
 	MESSAGE_HELD,
 	MESSAGE_WANT_SOCKETS, /* that may speak from any address, of the family `index`: for transparent services */
+	MESSAGE_ASK_ANEW,     /* the name `index`: at none of its known addresses somebody answers */
 	MESSAGE_SPAWN,        /* run a program; with the client's socket where its stdio is the socket */
 	/* master to worker */
 	MESSAGE_SPAWNED, /* the answers, in the order of the requests: `error`, and for pipes the program's output and input,

@@ -4,6 +4,7 @@
 #include "resolver.h"
 #include "failure.h"
 #include "fd.h"
+#include "ipc.h"
 #include "process.h"
 #include "resolver_sockets.h"
 #include "sandbox.h"
@@ -22,14 +23,21 @@
 
 #define SECOND_US     1000000ull
 #define REFRESH_MIN_S 5
-#define REFRESH_MAX_S 300
-#define NO_TTL_S      10
+#define ASK_EACH_US   SECOND_US /* at most, where a worker wants the name anew */
+#define SLEEP_MAX_US  (300 * SECOND_US)
+#define WISHES_A_TURN 256
 #define RETRY_MIN_S   1
 #define RETRY_MAX_S   60
 #define QUERY_MS      2000 /* until a name server is asked again; c-ares doubles it each time */
 #define QUERY_TRIES   2
 #define IN_FLIGHT_MAX 64 /* names asked for at a time: a name server need not suffer from a long list */
 #define SERVERS_FILE  "/etc/resolv.conf"
+
+struct answer {
+	size_t n;
+	unsigned ttl_s; /* 0: none */
+	struct address addresses[RESOLVED_ADDRESSES_MAX];
+};
 
 struct name {
 	struct resolver *resolver;
@@ -38,8 +46,10 @@ struct name {
 	bool asking;
 	bool failing;
 	unsigned retry_s; /* how long the next failure waits */
-	uint64_t due_us;
-	size_t n_addresses; /* of the last good answer; 0: there was none */
+	uint64_t asked_us, due_us;
+	sa_family_t checked; /* the family of the second question, where the first answer had none of it any more */
+	struct answer fresh; /* the first answer meanwhile */
+	size_t n_addresses;  /* of the last good answer; 0: there was none */
 	struct address addresses[RESOLVED_ADDRESSES_MAX];
 };
 
@@ -48,15 +58,11 @@ struct resolver {
 	struct resolver_sockets sockets; /* the channel's */
 	struct stat servers;             /* of the file that the channel was made from */
 	struct resolved *table;
+	int master; /* the channel from it */
+	unsigned max_age_s;
 	size_t in_flight;
 	size_t n_names;
 	struct name names[];
-};
-
-struct answer {
-	size_t n;
-	unsigned ttl_s; /* 0: none */
-	struct address addresses[RESOLVED_ADDRESSES_MAX];
 };
 
 static bool contains(const struct address *addresses, size_t n, const struct address *wanted)
@@ -100,12 +106,10 @@ static void name_answered(struct name *name, const struct answer *answer)
 	unsigned wait_s = answer->ttl_s;
 	bool news = is_news(name, answer);
 
-	if (wait_s == 0)
-		wait_s = NO_TTL_S;
-	else if (wait_s < REFRESH_MIN_S)
+	if (wait_s < REFRESH_MIN_S)
 		wait_s = REFRESH_MIN_S;
-	else if (wait_s > REFRESH_MAX_S)
-		wait_s = REFRESH_MAX_S;
+	if (wait_s > name->resolver->max_age_s)
+		wait_s = name->resolver->max_age_s;
 	name->due_us = clock_monotonic_us() + wait_s * SECOND_US;
 	name->retry_s = RETRY_MIN_S;
 	name->failing = false;
@@ -113,6 +117,7 @@ static void name_answered(struct name *name, const struct answer *answer)
 	memcpy(name->addresses, answer->addresses, sizeof name->addresses);
 	/* Also when nothing but the order changed: it is the order in which backends are tried. */
 	resolved_write(name->resolver->table, name->number, answer->addresses, answer->n);
+	resolved_end(name->resolver->table, name->number, false);
 	if (news)
 		log_answer(name);
 }
@@ -121,6 +126,7 @@ static void name_failed(struct name *name, const char *why)
 {
 	name->due_us = clock_monotonic_us() + name->retry_s * SECOND_US;
 	name->retry_s = name->retry_s * 2 < RETRY_MAX_S ? name->retry_s * 2 : RETRY_MAX_S;
+	resolved_end(name->resolver->table, name->number, true);
 	if (name->failing)
 		return;
 	name->failing = true;
@@ -158,6 +164,60 @@ static void read_answer(const struct ares_addrinfo *info, struct answer *ret)
 	ret->ttl_s = lowest > 0 ? (unsigned)lowest : 0;
 }
 
+static bool has_family(const struct address *addresses, size_t n, sa_family_t family)
+{
+	for (size_t i = 0; i < n; i++)
+		if (addresses[i].sa.sa_family == family)
+			return true;
+	return false;
+}
+
+/* A family of which there were addresses and now are none; AF_UNSPEC: there is none such. */
+static sa_family_t lost_family(const struct name *name, const struct answer *answer)
+{
+	static const sa_family_t families[] = { AF_INET, AF_INET6 };
+
+	for (size_t i = 0; i < 2; i++)
+		if (has_family(name->addresses, name->n_addresses, families[i]) &&
+			!has_family(answer->addresses, answer->n, families[i]))
+			return families[i];
+	return AF_UNSPEC;
+}
+
+/* The last good addresses of the family stay, behind the others. */
+static void keep_family(const struct name *name, sa_family_t family, struct answer *answer)
+{
+	for (size_t i = 0; i < name->n_addresses && answer->n < RESOLVED_ADDRESSES_MAX; i++)
+		if (name->addresses[i].sa.sa_family == family)
+			answer->addresses[answer->n++] = name->addresses[i];
+}
+
+static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info);
+
+static void ask(struct name *name, int family)
+{
+	const struct ares_addrinfo_hints hints = { .ai_family = family, .ai_socktype = SOCK_STREAM };
+
+	name->asking = true;
+	name->resolver->in_flight++;
+	ares_getaddrinfo(name->resolver->channel, name->text, NULL, &hints, on_answer, name);
+}
+
+/* c-ares asks for both families and takes the answer of one for the whole, also where the question for the other failed. A name
+ * that had both does not lose one by that: it is asked for alone, and only an answer that there is none counts. */
+static void on_checked(struct name *name, int status, const struct answer *answer)
+{
+	struct answer whole = name->fresh;
+	sa_family_t family = name->checked;
+
+	name->checked = AF_UNSPEC;
+	for (size_t i = 0; i < answer->n && whole.n < RESOLVED_ADDRESSES_MAX; i++)
+		whole.addresses[whole.n++] = answer->addresses[i];
+	if (answer->n == 0 && status != ARES_ENODATA && status != ARES_ENOTFOUND)
+		keep_family(name, family, &whole);
+	name_answered(name, &whole);
+}
+
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
 	struct answer answer = { 0 };
@@ -167,17 +227,26 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	name->resolver->in_flight--;
 	if (info)
 		read_answer(info, &answer);
-	if (status == ARES_EDESTRUCTION)
+	sa_family_t lost = answer.n > 0 ? lost_family(name, &answer) : AF_UNSPEC;
+	if (status == ARES_EDESTRUCTION) {
 		name->due_us = 0; /* the name servers changed under it: ask the new ones */
-	else if (status == ARES_SUCCESS && answer.n > 0)
+		name->checked = AF_UNSPEC;
+	} else if (name->checked != AF_UNSPEC) {
+		on_checked(name, status, &answer);
+	} else if (status == ARES_SUCCESS && lost != AF_UNSPEC) {
+		name->checked = lost;
+		name->fresh = answer;
+		ask(name, lost);
+	} else if (status == ARES_SUCCESS && answer.n > 0) {
 		name_answered(name, &answer);
-	else
+	} else {
 		name_failed(name, ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status));
+	}
 	if (info)
 		ares_freeaddrinfo(info);
 }
 
-/* Makes the channel, or makes it anew where the list of name servers has changed since: a machine that moves
+/* Makes c-ares' channel, or makes it anew where the list of name servers has changed since: a machine that moves
  * to another network must not need a restart. 0 or an ARES_ error; the channel that was there then stays. */
 static int resolver_open(struct resolver *resolver)
 {
@@ -195,9 +264,12 @@ static int resolver_open(struct resolver *resolver)
 		now.st_mtim.tv_sec == resolver->servers.st_mtim.tv_sec &&
 		now.st_mtim.tv_nsec == resolver->servers.st_mtim.tv_nsec)
 		return ARES_SUCCESS;
+	int given = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB;
+#ifdef ARES_OPT_QUERY_CACHE
+	given |= ARES_OPT_QUERY_CACHE; /* of no size: who asks anew wants no old answer */
+#endif
 	/* "fb": the hosts file, then DNS, whatever nsswitch.conf adds to these. */
-	int status = ares_init_options(
-		&fresh, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
+	int status = ares_init_options(&fresh, &options, given);
 	if (status != ARES_SUCCESS)
 		return status;
 	ares_channel old = resolver->channel;
@@ -211,7 +283,6 @@ static int resolver_open(struct resolver *resolver)
 /* Asks for what is due and returns when the next name will be. */
 static uint64_t ask_due(struct resolver *resolver, uint64_t now_us)
 {
-	static const struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
 	uint64_t next_us = UINT64_MAX;
 
 	resolver_open(resolver); /* where it fails, the channel that there is goes on */
@@ -221,9 +292,8 @@ static uint64_t ask_due(struct resolver *resolver, uint64_t now_us)
 		if (name->asking || (name->due_us <= now_us && resolver->in_flight >= IN_FLIGHT_MAX))
 			continue;
 		if (name->due_us <= now_us) {
-			name->asking = true;
-			resolver->in_flight++;
-			ares_getaddrinfo(resolver->channel, name->text, NULL, &hints, on_answer, name);
+			name->asked_us = now_us;
+			ask(name, AF_UNSPEC);
 		}
 		/* The hosts file has answered by now. */
 		if (!name->asking && name->due_us < next_us)
@@ -238,8 +308,8 @@ static int wait_ms(const struct resolver *resolver, uint64_t next_us)
 	uint64_t wait_us = next_us > now_us ? next_us - now_us : 0;
 	struct timeval by_name, by_query;
 
-	if (wait_us > REFRESH_MAX_S * SECOND_US)
-		wait_us = REFRESH_MAX_S * SECOND_US;
+	if (wait_us > SLEEP_MAX_US)
+		wait_us = SLEEP_MAX_US;
 	by_name = (struct timeval){
 		.tv_sec = (time_t)(wait_us / SECOND_US),
 		.tv_usec = (suseconds_t)(wait_us % SECOND_US),
@@ -248,12 +318,46 @@ static int wait_ms(const struct resolver *resolver, uint64_t next_us)
 	return (int)(wait->tv_sec * 1000 + wait->tv_usec / 1000 + 1); /* never a little too early, which would spin */
 }
 
+/* A worker wants it: at once, but not more often than once a second. */
+static void wish(struct resolver *resolver, uint32_t number)
+{
+	if (number >= resolver->n_names || resolver->names[number].asking)
+		return;
+	struct name *name = &resolver->names[number];
+	uint64_t due_us = name->asked_us + ASK_EACH_US;
+	if (due_us < name->due_us)
+		name->due_us = due_us;
+}
+
+static void hear_wishes(struct resolver *resolver)
+{
+	struct ipc_fds fds;
+	uint32_t number;
+
+	for (int i = 0; i < WISHES_A_TURN; i++) {
+		ssize_t n = ipc_receive(resolver->master, &number, sizeof(number), &fds);
+		ipc_close_fds(&fds);
+		if (n == 0)
+			_exit(0);
+		if (n != sizeof(number))
+			return;
+		wish(resolver, number);
+	}
+}
+
 static void __attribute__((noreturn)) resolver_run(struct resolver *resolver)
 {
 	for (;;) {
 		uint64_t next_us = ask_due(resolver, clock_monotonic_us());
-		resolver_sockets_wait(&resolver->sockets, resolver->channel, -1, wait_ms(resolver, next_us));
+		if (resolver_sockets_wait(
+			    &resolver->sockets, resolver->channel, resolver->master, wait_ms(resolver, next_us)))
+			hear_wishes(resolver);
 	}
+}
+
+void resolver_ask_anew(int channel, uint32_t name)
+{
+	ipc_send(channel, &name, sizeof(name), NULL, 0);
 }
 
 static void reset_signals(void)
@@ -270,18 +374,19 @@ static void reset_signals(void)
 }
 
 /* 0 or -errno. */
-static int become_resolver(pid_t master, int log_fd, bool drop, uid_t uid, gid_t gid)
+static int become_resolver(const struct resolver_start *start, pid_t master, int channel)
 {
 	process_rename("usher: resolver");
 	reset_signals();
+	int keep[] = { start->log_fd, channel };
 	int null = fd_open_null();
 	if (null < 0)
 		return null;
-	for (int fd = 0; fd <= (log_fd == STDERR_FILENO ? 1 : 2); fd++)
+	for (int fd = 0; fd <= (start->log_fd == STDERR_FILENO ? 1 : 2); fd++)
 		if (dup2(null, fd) < 0)
 			return failure_set(-errno, "cannot let go of its terminal: dup2");
-	process_keep_only(&log_fd, 1);
-	int result = process_drop_privileges(drop, uid, gid);
+	process_keep_only(keep, sizeof(keep) / sizeof(keep[0]));
+	int result = process_drop_privileges(start->drop, start->uid, start->gid);
 	if (result < 0)
 		return result;
 	/* A change of identity would have cleared this; a master that died before it was set is seen by its
@@ -293,43 +398,41 @@ static int become_resolver(pid_t master, int log_fd, bool drop, uid_t uid, gid_t
 	return 0;
 }
 
-static struct resolver *resolver_new(const char *const *names, size_t n, struct resolved *table)
+static struct resolver *resolver_new(const struct resolver_start *start, int channel)
 {
-	struct resolver *resolver = calloc(1, sizeof *resolver + n * sizeof resolver->names[0]);
+	size_t n = resolved_count(start->table);
+	struct resolver *resolver = calloc(1, sizeof(*resolver) + n * sizeof(resolver->names[0]));
 
 	if (!resolver)
 		return NULL;
-	resolver->table = table;
+	resolver->table = start->table;
+	resolver->master = channel;
+	resolver->max_age_s = start->max_age_s;
 	resolver->n_names = n;
-	for (size_t i = 0; i < n; i++)
-		resolver->names[i] = (struct name){
+	for (size_t i = 0; i < n; i++) {
+		struct name *name = &resolver->names[i];
+		*name = (struct name){
 			.resolver = resolver,
-			.text = names[i],
+			.text = resolved_name(start->table, i),
 			.number = i,
 			.retry_s = RETRY_MIN_S,
 		};
+		/* Of a resolver before this one. */
+		name->n_addresses = resolved_read(start->table, i, 0, name->addresses);
+	}
 	return resolver;
 }
 
-int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct resolved *table, int log_fd,
-	const struct log_settings *log, bool drop, uid_t uid, gid_t gid, const struct shared *shared)
+static void __attribute__((noreturn)) resolver_main(struct resolver_start *start, pid_t master, int channel)
 {
-	pid_t master = getpid();
-	pid_t pid = fork();
-
-	if (pid < 0)
-		return -errno;
-	if (pid > 0) {
-		*ret_pid = pid;
-		return 0;
-	}
-	log_fd = log_own_fd(log_fd);
-	log_setup(log_fd, log);
 	struct shared own = NO_SHARED;
-	int error = shared ? shared_view(shared, SHARED_RESOLVER, &own) : 0;
+
+	start->log_fd = log_own_fd(start->log_fd);
+	log_setup(start->log_fd, start->log);
+	int error = start->shared ? shared_view(start->shared, SHARED_RESOLVER, &own) : 0;
 	if (error == 0)
-		error = become_resolver(master, log_fd, drop, uid, gid);
-	struct resolver *resolver = error < 0 ? NULL : resolver_new(names, n, table);
+		error = become_resolver(start, master, channel);
+	struct resolver *resolver = error < 0 ? NULL : resolver_new(start, channel);
 	if (!resolver) {
 		log_error("the resolver cannot start: %s", failure_text(error < 0 ? error : -ENOMEM));
 		_exit(1);
@@ -347,4 +450,27 @@ int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct re
 		_exit(1);
 	}
 	resolver_run(resolver);
+}
+
+int resolver_start(const struct resolver_start *start, pid_t *ret_pid, int *ret_channel)
+{
+	pid_t master = getpid();
+	struct resolver_start own = *start;
+	int ends[2];
+	int error = ipc_pair(ends);
+
+	if (error < 0)
+		return error;
+	pid_t pid = fork();
+	if (pid == 0)
+		resolver_main(&own, master, ends[1]);
+	error = pid < 0 ? -errno : 0;
+	fd_close(ends[1]);
+	if (error < 0) {
+		fd_close(ends[0]);
+		return error;
+	}
+	*ret_pid = pid;
+	*ret_channel = ends[0];
+	return 0;
 }

@@ -1,9 +1,10 @@
 /* The resolver: a process that keeps asking for the addresses of the policy's backends and writes them into the shared table,
  * so that nobody else ever waits for DNS.
  *
- * Each name is asked for again when the lowest TTL of its answer is over, but at least after 300 s and at most every 5 s; every
- * 10 s where the answer has none (the hosts file). A name that fails is asked for again after 1 s, doubling up to 60 s, and
- * its last good answer stays. Changes of a name's answer are logged as notices, the begin of a failure as a warning. */
+ * Each name is asked for again when the lowest TTL of its answer is over, but after max_age_s at the latest and 5 s at the
+ * earliest; every 5 s where the answer has no TTL (the hosts file). A name that fails is asked for again after 1 s, doubling up to
+ * 60 s, and its last good answer stays. Where a worker wants it anew, it is asked for at once, but no more than once a second. Changes
+ * of a name's answer are logged as notices, the begin of a failure as a warning. */
 #pragma once
 #include "log.h"
 #include "resolved.h"
@@ -14,7 +15,20 @@
 
 struct shared;
 
-/* Forks it. `names` are those of the table, n > 0; it logs to log_fd as `log` says; `drop`: it becomes uid and gid. It ends on SIGTERM, and when the
- * caller's process ends. `shared` (NULL: none) has a slot for it. 0 and the pid, or -errno; the caller reaps. */
-int resolver_start(pid_t *ret_pid, const char *const *names, size_t n, struct resolved *table, int log_fd,
-	const struct log_settings *log, bool drop, uid_t uid, gid_t gid, const struct shared *shared);
+struct resolver_start {
+	struct resolved *table; /* with at least one name */
+	unsigned max_age_s;     /* of an answer, before the name is asked for again */
+	int log_fd;
+	const struct log_settings *log;
+	bool drop; /* it becomes uid and gid */
+	uid_t uid;
+	gid_t gid;
+	const struct shared *shared; /* has a slot for it; NULL: none */
+};
+
+/* Forks it. It ends on SIGTERM, when its channel is closed, and when the caller's process ends. 0, the pid and the caller's end of the
+ * channel (ipc.h), or -errno; the caller reaps. */
+int resolver_start(const struct resolver_start *start, pid_t *ret_pid, int *ret_channel);
+
+/* A client could not be connected to any known address of this name: it is to be asked for anew. Lost where the resolver does not read. */
+void resolver_ask_anew(int channel, uint32_t name);

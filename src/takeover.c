@@ -5,6 +5,7 @@
 #include "fd.h"
 #include "message.h"
 #include "migrant.h"
+#include "resolved.h"
 #include "shared_limits.h"
 #include "worker.h"
 #include <errno.h>
@@ -21,9 +22,9 @@
 
 static void format_write(char *to, size_t size)
 {
-	snprintf(to, size, "%d message %zu migrant %d.%zu limits %zu counters %zu shared %zu", TAKEOVER_FORMAT,
-		sizeof(struct message), MIGRANT_FORMAT, sizeof(struct migrant), limits_size(), counters_size(),
-		sizeof(struct shared_page));
+	snprintf(to, size, "%d message %zu migrant %d.%zu limits %zu counters %zu shared %zu names %zu",
+		TAKEOVER_FORMAT, sizeof(struct message), MIGRANT_FORMAT, sizeof(struct migrant), limits_size(),
+		counters_size(), sizeof(struct shared_page), resolved_size(1));
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------------------- */
@@ -89,13 +90,23 @@ static json_t *programs_write(const struct takeover *takeover)
 	return list;
 }
 
+static json_t *names_write(const struct takeover *takeover)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < takeover->n_names; i++)
+		json_array_append_new(list, json_string(takeover->names[i]));
+	return json_pack(
+		"{s:i, s:i, s:o}", "table", takeover->names_fd, "channel", takeover->resolver_channel, "list", list);
+}
+
 int takeover_write(const struct takeover *takeover)
 {
 	char format[256];
 
 	format_write(format, sizeof(format));
 	json_t *root = json_pack(
-		"{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o}",
+		"{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
 		"format", format, "proof", takeover->proof, "pid_file", takeover->pid_file ? takeover->pid_file : "",
 		"since", (json_int_t)takeover->since, "services", (json_int_t)takeover->services, "shared",
 		takeover->shared_fd, "limits", takeover->limits_fd, "counters", takeover->counters_fd, "resolver",
@@ -103,7 +114,7 @@ int takeover_write(const struct takeover *takeover)
 		"control_path", takeover->control_path, "control_device", (json_int_t)takeover->control_file.device,
 		"control_inode", (json_int_t)takeover->control_file.inode, "sockets", sockets_write(takeover),
 		"workers", workers_write(takeover), "children", children_write(takeover), "programs",
-		programs_write(takeover));
+		programs_write(takeover), "names", names_write(takeover));
 	int fd = root ? memfd_create("usher-state", MFD_CLOEXEC) : -1;
 	int error = !root ? -ENOMEM : fd < 0 ? -errno : json_dumpfd(root, fd, JSON_COMPACT) < 0 ? -EIO : 0;
 
@@ -191,6 +202,14 @@ static int program_read(struct takeover *takeover, size_t at, json_t *element)
 	return 0;
 }
 
+static int name_read(struct takeover *takeover, size_t at, json_t *element)
+{
+	if (!json_is_string(element))
+		return -EINVAL;
+	takeover->names[at] = strdup(json_string_value(element));
+	return takeover->names[at] ? 0 : -ENOMEM;
+}
+
 static int list_read(
 	struct takeover *takeover, json_t *list, void *ret_array, size_t size, size_t *ret_n, element_read *read_one)
 {
@@ -209,18 +228,30 @@ static int list_read(
 	return 0;
 }
 
+/* The table, who writes it, and what it is about. */
+static int names_read(struct takeover *takeover, json_t *names)
+{
+	json_t *list;
+
+	if (json_unpack(names, "{s:i, s:i, s:o}", "table", &takeover->names_fd, "channel",
+		    &takeover->resolver_channel, "list", &list) < 0)
+		return -EINVAL;
+	return list_read(takeover, list, &takeover->names, sizeof(*takeover->names), &takeover->n_names, name_read);
+}
+
 static int takeover_unpack(json_t *root, struct takeover *ret)
 {
-	json_t *sockets, *workers, *children, *programs;
+	json_t *sockets, *workers, *children, *programs, *names;
 	json_int_t since, services, device, inode;
 	const char *path, *proof, *pid_file;
 
-	if (json_unpack(root, "{s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o}",
+	if (json_unpack(root,
+		    "{s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
 		    "proof", &proof, "pid_file", &pid_file, "since", &since, "services", &services, "shared",
 		    &ret->shared_fd, "limits", &ret->limits_fd, "counters", &ret->counters_fd, "resolver",
 		    &ret->resolver, "control", &ret->control_fd, "client", &ret->control_client, "control_path",
 		    &path, "control_device", &device, "control_inode", &inode, "sockets", &sockets, "workers",
-		    &workers, "children", &children, "programs", &programs) < 0)
+		    &workers, "children", &children, "programs", &programs, "names", &names) < 0)
 		return -EINVAL;
 	ret->since = since;
 	snprintf(ret->proof, sizeof(ret->proof), "%s", proof);
@@ -237,14 +268,14 @@ static int takeover_unpack(json_t *root, struct takeover *ret)
 	if (error == 0)
 		error = list_read(
 			ret, programs, &ret->programs, sizeof(*ret->programs), &ret->n_programs, program_read);
-	return error;
+	return error < 0 ? error : names_read(ret, names);
 }
 
 int takeover_read(int fd, struct takeover *ret, const char **ret_why)
 {
 	char format[256];
 
-	*ret = (struct takeover){ .control_fd = -1, .control_client = -1 };
+	*ret = (struct takeover){ .control_fd = -1, .control_client = -1, .resolver_channel = -1, .names_fd = -1 };
 	json_t *root = json_loadfd(fd, 0, NULL);
 	const char *theirs = json_string_value(json_object_get(root, "format"));
 	format_write(format, sizeof(format));
@@ -269,6 +300,9 @@ void takeover_free(struct takeover *takeover)
 	free(takeover->workers);
 	free(takeover->children);
 	free(takeover->programs);
+	for (size_t i = 0; i < takeover->n_names; i++)
+		free(takeover->names[i]);
+	free(takeover->names);
 }
 
 static void fd_keep(int fd, bool keep)
@@ -284,6 +318,8 @@ void takeover_keep_fds(const struct takeover *takeover, bool keep)
 	fd_keep(takeover->counters_fd, keep);
 	fd_keep(takeover->control_fd, keep);
 	fd_keep(takeover->control_client, keep);
+	fd_keep(takeover->resolver_channel, keep);
+	fd_keep(takeover->names_fd, keep);
 	for (size_t i = 0; i < takeover->n_sockets; i++)
 		fd_keep(takeover->sockets[i].fd, keep);
 	for (size_t i = 0; i < takeover->n_workers; i++)

@@ -44,6 +44,7 @@ struct takeover {
 		services; /* a digest of the serving policy's: requests of its workers are only served where it is the same */
 	int shared_fd, limits_fd, counters_fd;
 	int resolver;                   /* a pid; 0: none */
+	int resolver_channel, names_fd; /* -1: none */
 	int control_fd, control_client; /* -1: none */
 	char control_path[108];
 	struct socket_file control_file;
@@ -51,6 +52,8 @@ struct takeover {
 	struct takeover_worker *workers;
 	struct takeover_child *children;
 	struct takeover_program *programs;
+	char **names; /* of the table behind names_fd, in its order */
+	size_t n_names;
 	size_t n_sockets, n_workers, n_children, n_programs;
 };
 

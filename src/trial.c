@@ -104,7 +104,7 @@ static int trial_serve(struct trial *trial, struct policy *policy)
 	if (!generation)
 		return -ENOMEM;
 	trial->generation = generation;
-	int error = generation_start(generation);
+	int error = generation_start(generation, NULL);
 	if (error == 0)
 		error = loop_run(&trial->loop);
 	trial_end(trial);

@@ -11,6 +11,7 @@
 #include "ipc.h"
 #include "listener.h"
 #include "log.h"
+#include "lookup.h"
 #include "message.h"
 #include "module.h"
 #include "process.h"
@@ -149,6 +150,13 @@ static int worker_ask_for_sockets(void *context, sa_family_t family)
 	return ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0);
 }
 
+static int worker_ask_anew(void *context, uint32_t name)
+{
+	const struct worker *worker = context;
+	const struct message message = { .kind = MESSAGE_ASK_ANEW, .index = name };
+	return ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0);
+}
+
 static void worker_take_sockets(struct worker *worker, const struct message *message, struct ipc_fds *fds)
 {
 	if (!worker->stock || (message->index != AF_INET && message->index != AF_INET6))
@@ -261,7 +269,6 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 {
 	*worker = (struct worker){
 		.policy = start->policy,
-		.resolved = start->resolved,
 		.shared = shared,
 		.slot = start->slot,
 		.channel = { .fd = -1, .ready = worker_channel_ready },
@@ -283,6 +290,9 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 		error = loop_watch(&worker->loop, &worker->channel, start->channel, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error == 0)
 		error = receivers_new(&worker->receivers, &worker->loop, &worker->spawner, start->policy);
+	worker->lookup = lookup_new(start->resolved, worker_ask_anew, worker);
+	if (!worker->lookup)
+		error = -ENOMEM;
 	if (error == 0 && start->policy->transparent) {
 		worker->stock = stock_new(worker_ask_for_sockets, worker);
 		error = worker->stock ? 0 : -ENOMEM;
@@ -366,6 +376,7 @@ static void worker_fini(struct worker *worker)
 	report_forget_all(worker);
 	free(worker->peeked);
 	free(worker->findings);
+	lookup_free(worker->lookup);
 	stock_free(worker->stock);
 	relay_pool_free(worker->relay_pool);
 	scraps_fini(&worker->scraps);

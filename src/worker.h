@@ -48,11 +48,12 @@ struct identifiers;
 struct immigration;
 struct receivers;
 struct listener;
+struct lookup;
 
 struct worker {
 	struct loop loop;
 	const struct policy *policy;
-	struct resolved *resolved;
+	struct lookup *lookup;
 	struct shared *shared; /* as this worker sees it */
 	unsigned slot;
 	struct watch channel;

@@ -115,6 +115,8 @@ static bool worker_process_hear(struct worker_process *worker, const struct mess
 		return true;
 	case MESSAGE_WANT_SOCKETS:
 		return request_supply(worker, message);
+	case MESSAGE_ASK_ANEW:
+		return generation_ask_anew(worker->generation, message->index);
 	case MESSAGE_REPORTED:
 		worker_process_has_reported(worker, message);
 		return true;

@@ -15,6 +15,7 @@
  * again, and does not keep the copy. */
 #include "resolved.h"
 #include "fd.h"
+#include "timer.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define ATTEMPTS 64 /* a writer writes a few times a second; this is for one that has gone mad */
@@ -39,6 +41,8 @@ struct answer {
 
 struct slot {
 	_Alignas(64) _Atomic uint32_t version;
+	_Atomic uint32_t ended, failing;
+	_Atomic uint32_t answered_ms; /* of the monotonic clock */
 	struct answer answers[2];
 };
 
@@ -46,49 +50,122 @@ struct resolved {
 	struct slot *slots;
 	size_t n_names;
 	size_t size; /* of the mapping */
-	int fd;      /* -1 once it is read-only */
+	int fd;      /* -1 once a worker has given it up */
+	char **names;
 };
 
-int resolved_new(struct resolved **ret, size_t n_names)
-{
-	size_t size = (n_names ? n_names : 1) * sizeof(struct slot); /* a mapping of no bytes does not exist */
-	struct resolved *resolved = NULL;
-	void *pages = MAP_FAILED;
-	int result = 0;
+/* ---- the mapping ------------------------------------------------------------------------------------------------------ */
 
-	int fd = memfd_create("usher: resolved names", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0)
+size_t resolved_size(size_t n_names)
+{
+	return (n_names ? n_names : 1) * sizeof(struct slot); /* a mapping of no bytes does not exist */
+}
+
+static uint32_t now_ms(void)
+{
+	return (uint32_t)(clock_monotonic_us() / 1000);
+}
+
+void resolved_free(struct resolved *resolved)
+{
+	if (!resolved)
+		return;
+	if (resolved->slots)
+		munmap(resolved->slots, resolved->size);
+	for (size_t i = 0; resolved->names && i < resolved->n_names; i++)
+		free(resolved->names[i]);
+	free(resolved->names);
+	fd_close(resolved->fd);
+	free(resolved);
+}
+
+/* Without a mapping. */
+static struct resolved *resolved_of(const char *const *names, size_t n_names)
+{
+	struct resolved *resolved = calloc(1, sizeof(*resolved));
+
+	if (!resolved)
+		return NULL;
+	*resolved = (struct resolved){ .n_names = n_names, .size = resolved_size(n_names), .fd = -1 };
+	resolved->names = calloc(n_names + 1, sizeof(*resolved->names));
+	bool whole = resolved->names != NULL;
+	for (size_t i = 0; whole && i < n_names; i++)
+		whole = (resolved->names[i] = strdup(names[i])) != NULL;
+	if (whole)
+		return resolved;
+	resolved_free(resolved);
+	return NULL;
+}
+
+static int resolved_map(struct resolved *resolved, int protection)
+{
+	void *pages = mmap(NULL, resolved->size, protection, MAP_SHARED, resolved->fd, 0);
+
+	if (pages == MAP_FAILED)
 		return -errno;
-	resolved = calloc(1, sizeof *resolved);
-	if (!resolved) {
-		result = -ENOMEM;
-		goto out;
-	}
-	if (ftruncate(fd, (off_t)size) < 0) {
-		result = -errno;
-		goto out;
-	}
-	pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (pages == MAP_FAILED) {
-		result = -errno;
-		goto out;
-	}
+	resolved->slots = pages;
+	return 0;
+}
+
+int resolved_new(struct resolved **ret, const char *const *names, size_t n_names)
+{
+	struct resolved *resolved = resolved_of(names, n_names);
+
+	if (!resolved)
+		return -ENOMEM;
+	resolved->fd = memfd_create("usher: resolved names", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int error = resolved->fd < 0 || ftruncate(resolved->fd, (off_t)resolved->size) < 0 ? -errno : 0;
+	if (error == 0)
+		error = resolved_map(resolved, PROT_READ | PROT_WRITE);
 	/* From here on this mapping, and what is forked from it, is the only way to write: a new one,
 	 * write(2) or a file that shrinks below a reader (SIGBUS) are refused by the kernel, whoever gets
 	 * hold of the descriptor. */
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-		result = -errno;
-		goto out;
+	if (error == 0 &&
+		fcntl(resolved->fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		error = -errno;
+	if (error < 0)
+		resolved_free(resolved);
+	else
+		*ret = resolved;
+	return error;
+}
+
+int resolved_adopt(struct resolved **ret, int fd, const char *const *names, size_t n_names)
+{
+	struct resolved *resolved = resolved_of(names, n_names);
+	struct stat status;
+
+	if (!resolved)
+		return -ENOMEM;
+	resolved->fd = fd;
+	int error = fstat(fd, &status) < 0 ? -errno : 0;
+	if (error == 0 && (size_t)status.st_size != resolved->size)
+		error = -EPROTO;
+	if (error == 0)
+		error = resolved_map(resolved, PROT_READ);
+	if (error == 0) {
+		*ret = resolved;
+		return 0;
 	}
-	*resolved = (struct resolved){ .slots = pages, .n_names = n_names, .size = size, .fd = fd };
-	*ret = resolved;
-	return 0;
-out:
-	if (pages != MAP_FAILED)
-		munmap(pages, size);
-	free(resolved);
-	fd_close(fd);
-	return result;
+	resolved->fd = -1;
+	resolved_free(resolved);
+	return error;
+}
+
+int resolved_fd(const struct resolved *resolved)
+{
+	return resolved->fd;
+}
+
+size_t resolved_count(const struct resolved *resolved)
+{
+	return resolved->n_names;
+}
+
+const char *resolved_name(const struct resolved *resolved, size_t name)
+{
+	assert(name < resolved->n_names);
+	return resolved->names[name];
 }
 
 int resolved_read_only(struct resolved *resolved)
@@ -102,14 +179,7 @@ int resolved_read_only(struct resolved *resolved)
 	return 0;
 }
 
-void resolved_free(struct resolved *resolved)
-{
-	if (!resolved)
-		return;
-	munmap(resolved->slots, resolved->size);
-	fd_close(resolved->fd);
-	free(resolved);
-}
+/* ---- words ------------------------------------------------------------------------------------------------------------ */
 
 static void put_word(_Atomic uint32_t *word, uint32_t value)
 {
@@ -151,7 +221,18 @@ void resolved_write(struct resolved *resolved, size_t name, const struct address
 	if (kept == 0)
 		return;
 	put_word(&answer->count, kept);
+	put_word(&slot->answered_ms, now_ms());
 	put_word(&slot->version, next);
+}
+
+void resolved_end(struct resolved *resolved, size_t name, bool failing)
+{
+	assert(name < resolved->n_names);
+
+	struct slot *slot = &resolved->slots[name];
+
+	put_word(&slot->failing, failing);
+	put_word(&slot->ended, get_word(&slot->ended) + 1);
 }
 
 /* False for what is no address: the writer reads what strangers send, and is not believed blindly. */
@@ -195,5 +276,50 @@ size_t resolved_read(
 		if (get_word(&slot->version) == version)
 			return n;
 	}
+	return 0;
+}
+
+void resolved_look(const struct resolved *resolved, size_t name, struct resolved_state *ret)
+{
+	assert(name < resolved->n_names);
+
+	const struct slot *slot = &resolved->slots[name];
+
+	*ret = (struct resolved_state){
+		.ended = get_word(&slot->ended),
+		.failing = get_word(&slot->failing) != 0,
+		.version = get_word(&slot->version),
+		.age_ms = now_ms() - get_word(&slot->answered_ms),
+	};
+}
+
+/* ---- from one table to the next ---------------------------------------------------------------------------------------- */
+
+static int compare_names(const void *first, const void *second)
+{
+	return strcmp(**(char **const *)first, **(char **const *)second);
+}
+
+int resolved_inherit(struct resolved *to, const struct resolved *from)
+{
+	char ***sorted = calloc(from->n_names + 1, sizeof(*sorted));
+	struct address addresses[RESOLVED_ADDRESSES_MAX];
+
+	if (!sorted)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->n_names; i++)
+		sorted[i] = &from->names[i];
+	qsort(sorted, from->n_names, sizeof(*sorted), compare_names);
+	for (size_t i = 0; i < to->n_names; i++) {
+		char **wanted = &to->names[i];
+		char ***found = bsearch(&wanted, sorted, from->n_names, sizeof(*sorted), compare_names);
+		size_t at = found ? (size_t)(*found - from->names) : 0;
+		size_t n = found ? resolved_read(from, at, 0, addresses) : 0;
+		if (n == 0)
+			continue;
+		resolved_write(to, i, addresses, n);
+		put_word(&to->slots[i].answered_ms, get_word(&from->slots[at].answered_ms));
+	}
+	free(sorted);
 	return 0;
 }

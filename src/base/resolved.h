@@ -2,7 +2,8 @@
  * waits for DNS: it reads the last good answer, which stays until there is a better one.
  *
  * A slot keeps two answers and a version that tells which one is in force, so that neither side waits for the other and a
- * resolver that dies while it writes leaves the last good answer. */
+ * resolver that dies while it writes leaves the last good answer. The names are not in the shared memory: each process has its own
+ * copy, so that nobody who may write the table can give one name's answers to another. */
 #pragma once
 #include "address.h"
 #include <stddef.h>
@@ -11,15 +12,35 @@
 
 struct resolved; /* one slot a name, in the order of the policy's names */
 
+struct resolved_state {
+	uint32_t version; /* of the answer: another number, another answer */
+	uint32_t ended;   /* questions that have ended, in an answer or not; wraps around */
+	uint32_t age_ms;  /* of the answer: when the name was last found. Wraps around */
+	bool failing;     /* the last question had no answer */
+};
+
 /* The master makes the mapping before it forks; resolved_read_only() then gives the write access up in a worker for good
  * (0 or -errno). It needs a descriptor of its own for that and closes it: call it before closing what is not known. */
-int resolved_new(struct resolved **ret, size_t n_names);
+int resolved_new(struct resolved **ret, const char *const *names, size_t n_names);
 int resolved_read_only(struct resolved *resolved);
 void resolved_free(struct resolved *resolved); /* unmaps; accepts NULL */
 
+/* A table that another image of the master made, by its descriptor, which is taken over where the result is 0: it can be read only.
+ * -EPROTO: it is not of that size. */
+int resolved_adopt(struct resolved **ret, int fd, const char *const *names, size_t n_names);
+int resolved_fd(const struct resolved *resolved); /* stays the table's */
+size_t resolved_size(size_t n_names);             /* of the mapping, in bytes */
+size_t resolved_count(const struct resolved *resolved);
+const char *resolved_name(const struct resolved *resolved, size_t name);
+
+/* Answers of `from`, to those names that `to` has as well. 0 or -ENOMEM: then there are none. */
+int resolved_inherit(struct resolved *to, const struct resolved *from);
+
 /* The resolver's side. An empty answer is ignored: the last good one stays. */
 void resolved_write(struct resolved *resolved, size_t name, const struct address *addresses, size_t count);
+void resolved_end(struct resolved *resolved, size_t name, bool failing); /* behind each question */
 
 /* The worker's side: how many addresses were copied into `ret` (their port as given); 0: no answer yet. */
 size_t resolved_read(
 	const struct resolved *resolved, size_t name, uint16_t port, struct address ret[RESOLVED_ADDRESSES_MAX]);
+void resolved_look(const struct resolved *resolved, size_t name, struct resolved_state *ret);

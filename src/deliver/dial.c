@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 
 #define RETRY_US     20000
+#define LOOK_US      1000 /* for an answer, first; doubling up to RETRY_US */
+#define ASK_AFTER_US 1000000
 #define PROBE_EACH_S 75 /* as the system has it */
 #define PROBES       5
 
@@ -95,10 +97,6 @@ static int dial_connect(struct dial *dial, int fd, const struct address *to)
 /* -EINPROGRESS: dial_supplied() will hear of it. */
 static int dial_take(struct dial *dial, const struct address *to)
 {
-	struct address from = address_unmapped(dial->from);
-
-	if (from.len == 0 || from.sa.sa_family != to->sa.sa_family || !address_is_ip(to))
-		return -EAFNOSUPPORT;
 	return stock_take(dial->stock, to->sa.sa_family, &dial->waiter);
 }
 
@@ -126,64 +124,185 @@ static int dial_try(struct dial *dial, const struct address *to)
 	return fd < 0 ? fd : dial_use(dial, fd, to);
 }
 
+/* ---- which addresses there are ---------------------------------------------------------------------------------------- */
+
+static bool is_named(const struct backend *backend)
+{
+	return backend->name != BACKEND_NO_NAME;
+}
+
+/* The addresses of a backend that could take the connection: who is to see the client's address must be of its family. `ret_all`: how
+ * many there are with the others. */
+static size_t dial_known(const struct dial *dial, const struct backend *backend,
+	struct address ret[RESOLVED_ADDRESSES_MAX], size_t *ret_all)
+{
+	struct address known[RESOLVED_ADDRESSES_MAX] = { backend->address };
+	sa_family_t family = dial->from ? address_unmapped(dial->from).sa.sa_family : AF_UNSPEC;
+	size_t all = 1, n = 0;
+
+	if (is_named(backend))
+		all = lookup_read(dial->lookup, backend->name, backend->port, known);
+	for (size_t i = 0; i < all; i++) {
+		ret[n] = dial->from ? address_unmapped(&known[i]) : known[i];
+		n += !dial->from || (ret[n].sa.sa_family == family && address_is_ip(&ret[n]));
+	}
+	*ret_all = all;
+	return n;
+}
+
 /* The address that is to be tried now, and how many the backend has from there on; 0: it has no further one. */
 static size_t dial_current(struct dial *dial, struct address *ret)
 {
-	const struct backend *backend = &dial->backends[dial->backend];
-	struct address known[RESOLVED_ADDRESSES_MAX] = { backend->address };
-	size_t n = 1;
+	struct address known[RESOLVED_ADDRESSES_MAX];
+	size_t all, n = dial_known(dial, &dial->backends[dial->backend], known, &all);
 
-	if (backend->name != BACKEND_NO_NAME)
-		n = resolved_read(dial->resolved, backend->name, backend->port, known);
-	if (n == 0) {
+	if (all == 0) {
 		dial->try_again = true;
 		dial->error = -EHOSTUNREACH;
+	} else if (n == 0 && dial->error == 0) { /* others say more */
+		dial->error = -EAFNOSUPPORT;
 	}
 	if (dial->address >= n)
 		return 0;
-	*ret = dial->from ? address_unmapped(&known[dial->address]) : known[dial->address];
+	*ret = known[dial->address];
 	return n - dial->address;
 }
 
+static uint32_t address_digest(const struct address *address)
+{
+	const uint8_t *bytes = (const uint8_t *)&address->sa;
+	uint32_t digest = 0x811c9dc5;
+
+	for (socklen_t i = 0; i < address->len; i++)
+		digest = (digest ^ bytes[i]) * 0x01000193;
+	return digest;
+}
+
+static bool dial_is_still_known(const struct dial *dial)
+{
+	struct address known[RESOLVED_ADDRESSES_MAX];
+	size_t all, n = dial_known(dial, &dial->backends[dial->backend], known, &all);
+
+	for (size_t i = 0; i < n; i++)
+		if (address_digest(&known[i]) == dial->trying)
+			return true;
+	return false;
+}
+
+/* Changes with any answer. */
+static uint32_t dial_edition(const struct dial *dial)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < dial->n_backends; i++)
+		if (is_named(&dial->backends[i]))
+			sum += lookup_version(dial->lookup, dial->backends[i].name);
+	return sum;
+}
+
+static bool dial_awaits_news(const struct dial *dial)
+{
+	for (size_t i = 0; i < dial->n_backends; i++)
+		if (is_named(&dial->backends[i]) &&
+			lookup_is_awaited(dial->lookup, dial->backends[i].name, dial->loop->now_us))
+			return true;
+	return false;
+}
+
+/* ---- one after the other ---------------------------------------------------------------------------------------------- */
+
+/* Until the address has had its share; with the last one of a name, until it is time to ask or to look for another. */
+static int dial_arm(struct dial *dial, bool is_last)
+{
+	uint64_t due_us = dial->share_due_us, ask_us = dial->loop->now_us + ASK_AFTER_US;
+	bool asks = is_last && is_named(&dial->backends[dial->backend]) && ask_us < due_us;
+
+	return loop_timer(dial->loop, &dial->patience, asks ? ask_us : due_us);
+}
+
 /* An address that hangs must not eat the time of those behind it. */
-static void dial_be_patient(struct dial *dial, size_t n_here)
+static void dial_be_patient(struct dial *dial, const struct address *to, size_t n_here)
 {
 	uint64_t now_us = dial->loop->now_us;
 	uint64_t left_us = dial->due_us > now_us ? dial->due_us - now_us : 0;
-	size_t n_left = n_here + dial->n_backends - dial->backend - 1;
-	loop_timer(dial->loop, &dial->patience, now_us + left_us / n_left);
+	struct address known[RESOLVED_ADDRESSES_MAX];
+	size_t n_left = n_here, all;
+
+	for (size_t i = dial->backend + 1; i < dial->n_backends; i++)
+		n_left += dial_known(dial, &dial->backends[i], known, &all);
+	dial->step = DIAL_CONNECTS;
+	dial->trying = address_digest(to);
+	dial->share_due_us = now_us + left_us / n_left;
+	dial_arm(dial, n_here == 1);
+}
+
+/* Looks again soon, less often the longer it takes. */
+static int dial_pause(struct dial *dial)
+{
+	int error = loop_timer(dial->loop, &dial->patience, dial->loop->now_us + dial->pause_us);
+	dial->pause_us = dial->pause_us * 2 < RETRY_US ? dial->pause_us * 2 : RETRY_US;
+	return error;
+}
+
+/* Where every connection asks: true while the answer may come. */
+static bool dial_freshens(struct dial *dial)
+{
+	const struct backend *backend = &dial->backends[dial->backend];
+
+	if (!dial->fresh || dial->address > 0 || !is_named(backend))
+		return false;
+	if (!dial->freshened && !lookup_is_fresh(dial->lookup, backend->name))
+		lookup_ask(dial->lookup, backend->name, dial->loop->now_us);
+	dial->freshened = true;
+	dial->step = DIAL_FRESHENS;
+	return lookup_is_awaited(dial->lookup, backend->name, dial->loop->now_us) && dial_pause(dial) == 0;
+}
+
+static void dial_all_failed(struct dial *dial)
+{
+	dial->pause_us = dial->try_again ? RETRY_US : LOOK_US;
+	dial->step = dial->try_again || dial_edition(dial) != dial->edition ? DIAL_PAUSES : DIAL_AWAITS_NEWS;
+	if (dial->step == DIAL_AWAITS_NEWS && !dial_awaits_news(dial))
+		dial_finish(dial, dial->error, 0);
+	else if (dial_pause(dial) < 0)
+		dial_finish(dial, dial->error, 0);
 }
 
 static void dial_advance(struct dial *dial)
 {
 	struct address to;
 
-	for (; dial->backend < dial->n_backends; dial->backend++, dial->address = 0) {
+	for (; dial->backend < dial->n_backends; dial->backend++, dial->address = 0, dial->freshened = false) {
+		if (dial_freshens(dial))
+			return;
 		for (size_t n; (n = dial_current(dial, &to)) > 0; dial->address++) {
 			int error = dial_try(dial, &to);
 			if (error == -EINPROGRESS) {
-				dial_be_patient(dial, n);
+				dial_be_patient(dial, &to, n);
 				return;
 			}
 			if (error == 0) {
 				dial_finish(dial, 0, EPOLLOUT);
 				return;
 			}
-			if (error != -EAFNOSUPPORT || dial->error == 0) /* passed over: others say more */
-				dial->error = error;
+			dial->error = error;
 			if (error == -EAGAIN)
 				dial->try_again = true;
 		}
+		if (is_named(&dial->backends[dial->backend]))
+			lookup_ask(dial->lookup, dial->backends[dial->backend].name, dial->loop->now_us);
 	}
-	if (!dial->try_again || loop_timer(dial->loop, &dial->patience, dial->loop->now_us + RETRY_US) < 0)
-		dial_finish(dial, dial->error, 0);
+	dial_all_failed(dial);
 }
 
 static void dial_from_start(struct dial *dial)
 {
 	dial->backend = 0;
 	dial->address = 0;
+	dial->freshened = false;
 	dial->try_again = false;
+	dial->pause_us = LOOK_US;
+	dial->edition = dial_edition(dial);
 	dial_advance(dial);
 }
 
@@ -196,13 +315,45 @@ static void dial_next_address(struct dial *dial, int error)
 	dial_advance(dial);
 }
 
+/* The address may be one where nobody is any more. */
+static void dial_look_again(struct dial *dial)
+{
+	if (dial->loop->now_us >= dial->share_due_us) {
+		dial_next_address(dial, -ETIMEDOUT);
+		return;
+	}
+	if (!dial_is_still_known(dial)) {
+		stock_cancel(&dial->waiter);
+		fd_close(loop_unwatch_to_close(dial->loop, dial->socket));
+		dial->error = -ETIMEDOUT;
+		dial_from_start(dial);
+		return;
+	}
+	lookup_ask(dial->lookup, dial->backends[dial->backend].name, dial->loop->now_us);
+	dial_arm(dial, true);
+}
+
 static void dial_out_of_patience(struct timer *timer)
 {
 	struct dial *dial = container_of(timer, struct dial, patience);
-	if (dial->socket->fd >= 0 || dial->waiter.shelf)
-		dial_next_address(dial, -ETIMEDOUT);
-	else
+
+	switch (dial->step) {
+	case DIAL_CONNECTS:
+		dial_look_again(dial);
+		break;
+	case DIAL_FRESHENS:
+		dial_advance(dial);
+		break;
+	case DIAL_PAUSES:
 		dial_from_start(dial);
+		break;
+	case DIAL_AWAITS_NEWS:
+		if (dial_edition(dial) != dial->edition)
+			dial_from_start(dial);
+		else if (!dial_awaits_news(dial) || dial_pause(dial) < 0)
+			dial_finish(dial, dial->error, 0);
+		break;
+	}
 }
 
 static void dial_supplied(struct stock_waiter *waiter, int fd)
@@ -226,6 +377,7 @@ static void dial_supplied(struct stock_waiter *waiter, int fd)
 void dial_start(struct dial *dial)
 {
 	dial->error = 0;
+	dial->step = DIAL_CONNECTS;
 	dial->waiter = (struct stock_waiter){ .ready = dial_supplied };
 	dial->patience = (struct timer){ .fired = dial_out_of_patience };
 	dial_from_start(dial);

@@ -1,15 +1,20 @@
 /* Connects to the first backend that answers: addresses in turn, under the caller's one timeout for the whole list.
  * Never waits: where a name has no answer yet, or a UNIX socket's backlog is full, the next one is tried, and the list is
- * gone through again a little later. */
+ * gone through again a little later.
+ *
+ * A name is asked for anew where none of its known addresses takes the connection, and where the last of them has not within a second.
+ * Where everything has failed, an answer that may yet come is awaited (lookup.h says for how long), and where it is another, the list is
+ * gone through again. */
 #pragma once
+#include "lookup.h"
 #include "loop.h"
-#include "resolved.h"
 #include "stock.h"
 #include "target.h"
 
 struct dial {
 	struct loop *loop;
-	const struct resolved *resolved;
+	struct lookup *lookup;
+	bool fresh; /* names are asked for anew first */
 	const struct backend *backends;
 	size_t n_backends;
 	int keepalive_s;      /* of target.h */
@@ -25,13 +30,24 @@ struct dial {
 	 * watched with RELAY_EVENTS; or -errno of the last address that failed. */
 	void (*done)(struct dial *dial, int error, uint32_t events);
 
+	enum {
+		DIAL_CONNECTS,    /* `patience`: with the address that is tried */
+		DIAL_FRESHENS,    /* `patience`: looks whether the name's new answer is there */
+		DIAL_AWAITS_NEWS, /* the same, where all have failed */
+		DIAL_PAUSES,      /* `patience`: until the list is tried again */
+	} step;
 	size_t backend; /* that is being tried; the one connected to once done */
 	size_t address; /* of a name with several */
 	bool try_again; /* some backend may yet be there in a moment */
 	int error;
-	bool any_port; /* the one of `from` is taken */
+	bool any_port;    /* the one of `from` is taken */
+	bool freshened;   /* the backend's name was asked for */
+	uint32_t edition; /* of all names' answers, when the list was begun */
+	uint32_t trying;  /* a digest of the address */
+	unsigned pause_us;
+	uint64_t share_due_us; /* of the address that is tried */
 	struct stock_waiter waiter;
-	struct timer patience; /* with the address that is being tried, or until the list is tried again */
+	struct timer patience;
 };
 
 /* The caller has set everything above `backend`. */

@@ -45,6 +45,7 @@ struct target {
 			const struct backend *backends; /* tried in order */
 			size_t n_backends;
 			int keepalive_s;     /* of the connections to them */
+			bool resolves;       /* each connection asks for their names anew */
 			bool transparent;    /* they see the client's address in place of this machine's */
 			unsigned send_proxy; /* the version of the PROXY header that they get first; 0: none */
 		} connect;

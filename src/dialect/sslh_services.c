@@ -390,6 +390,8 @@ static void write_options(const struct sslh_translation *translation, const stru
 	struct writer *writer = translation->writer;
 	long most = from->max_connections.value;
 
+	if (from->resolve_on_forward.value && !from->is_unix.value)
+		writer_raw(writer, " resolve = \"connect\";");
 	if (from->keepalive.given && !from->keepalive.value)
 		writer_raw(writer, " keepalive = false;");
 	if (from->log_level.given && from->log_level.value < 1)

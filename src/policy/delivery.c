@@ -221,6 +221,7 @@ static void connect_compile(struct compiler *compiler, uint32_t service, const s
 	target->connect.backends = backends;
 	target->connect.n_backends = count;
 	target->connect.keepalive_s = values_switch(values, SERVICE_KEEPALIVE, KEEPALIVE_AFAR, KEEPALIVE_SYSTEM);
+	target->connect.resolves = values_choice(values, SERVICE_RESOLVE) == 1;
 	target->connect.send_proxy = (unsigned)values_number(values, SERVICE_SEND_PROXY);
 	for (size_t i = 0; i < count; i++)
 		backend_compile(compiler, &backends[i], setting_item(at, i));
@@ -254,6 +255,7 @@ static void handover_compile(struct compiler *compiler, const struct values *val
 static const struct {
 	enum service_key key, owner;
 } belongs[] = {
+	{ SERVICE_RESOLVE, SERVICE_CONNECT },
 	{ SERVICE_SEND_PROXY, SERVICE_CONNECT },
 	{ SERVICE_TRANSPARENT, SERVICE_CONNECT },
 	{ SERVICE_FORMAT, SERVICE_HANDOVER },

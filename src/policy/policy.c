@@ -52,6 +52,7 @@ static void settings_compile(struct compiler *compiler, const struct values *top
 	policy->decide_timeout_us = seconds(top, TOP_DECIDE_TIMEOUT);
 	policy->search_timeout_us = seconds(top, TOP_SEARCH_TIMEOUT);
 	policy->banner_timeout_us = seconds(top, TOP_BANNER_TIMEOUT);
+	policy->name_max_age_s = (unsigned)values_number(top, TOP_NAME_MAX_AGE);
 	policy->connect_timeout_us = seconds(top, TOP_CONNECT_TIMEOUT);
 	policy->idle_timeout_us = seconds(top, TOP_IDLE_TIMEOUT);
 	/* Bytes for a peer that has vanished would else count as bytes that move. Beyond that the system itself gives up. */

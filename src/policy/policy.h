@@ -90,6 +90,7 @@ struct policy {
 
 	const char **names; /* host names of backends, for the resolver */
 	size_t n_names;
+	unsigned name_max_age_s; /* of an answer, before the name is asked for again */
 
 	bool transparent; /* some service is */
 

@@ -28,6 +28,8 @@ static char *target_backends(struct arena *arena, const struct target *target)
 			arena, "%s%s%s", text ? text : "", text ? ", " : "", target->connect.backends[i].text);
 	if (target->connect.transparent)
 		text = arena_printf(arena, "%s (transparent)", text);
+	if (target->connect.resolves)
+		text = arena_printf(arena, "%s (names asked for by each connection)", text);
 	if (target->connect.send_proxy)
 		text = arena_printf(arena, "%s (PROXY v%u)", text, target->connect.send_proxy);
 	return text;

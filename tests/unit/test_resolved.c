@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -20,6 +21,8 @@
 #include <unistd.h>
 
 #define WRITES 200000
+
+static const char *const names[] = { "one.test", "two.test", "three.test" };
 
 static struct address parsed(const char *text)
 {
@@ -37,7 +40,7 @@ static void an_answer_is_read_as_written(void **state)
 	char text[ADDRESS_TEXT_MAX];
 
 	written[1].in6.sin6_scope_id = 7;
-	assert_int_equal(resolved_new(&table, 3), 0);
+	assert_int_equal(resolved_new(&table, names, 3), 0);
 	for (size_t name = 0; name < 3; name++)
 		assert_int_equal(resolved_read(table, name, 80, read), 0);
 	resolved_write(table, 1, written, 3);
@@ -57,7 +60,7 @@ static void an_empty_answer_keeps_the_last_good_one(void **state)
 	struct address good = parsed("192.0.2.1:9"), path = parsed("unix:/x"), read[RESOLVED_ADDRESSES_MAX];
 	struct resolved *table;
 
-	assert_int_equal(resolved_new(&table, 1), 0);
+	assert_int_equal(resolved_new(&table, names, 1), 0);
 	resolved_write(table, 0, &good, 1);
 	resolved_write(table, 0, NULL, 0);
 	resolved_write(table, 0, &path, 1); /* no IP address: as good as none */
@@ -73,11 +76,11 @@ static void more_than_eight_addresses_are_cut(void **state)
 
 	for (size_t i = 0; i < RESOLVED_ADDRESSES_MAX + 4; i++)
 		many[i] = parsed("192.0.2.1:9");
-	assert_int_equal(resolved_new(&table, 1), 0);
+	assert_int_equal(resolved_new(&table, names, 1), 0);
 	resolved_write(table, 0, many, RESOLVED_ADDRESSES_MAX + 4);
 	assert_int_equal(resolved_read(table, 0, 9, read), RESOLVED_ADDRESSES_MAX);
 	resolved_free(table);
-	assert_int_equal(resolved_new(&table, 0), 0);
+	assert_int_equal(resolved_new(&table, names, 0), 0);
 	resolved_free(table);
 }
 
@@ -148,7 +151,7 @@ static void readers_never_see_a_torn_answer(void **state)
 	pthread_t threads[2];
 	int status;
 
-	assert_int_equal(resolved_new(&table, 1), 0);
+	assert_int_equal(resolved_new(&table, names, 1), 0);
 	write_numbered(table, 1);
 	pid_t child = fork();
 	if (child == 0) {
@@ -179,7 +182,7 @@ static void a_writer_that_is_killed_leaves_the_last_answer(void **state)
 {
 	for (int round = 0; round < 20; round++) {
 		struct resolved *table;
-		assert_int_equal(resolved_new(&table, 1), 0);
+		assert_int_equal(resolved_new(&table, names, 1), 0);
 		write_numbered(table, 1);
 		pid_t child = fork();
 		if (child == 0)
@@ -231,7 +234,7 @@ static void who_gave_the_write_access_up_never_gets_it_back(void **state)
 	struct resolved *table;
 	int status;
 
-	assert_int_equal(resolved_new(&table, 1), 0);
+	assert_int_equal(resolved_new(&table, names, 1), 0);
 	write_numbered(table, 1);
 	pid_t child = fork();
 	if (child == 0) {
@@ -254,7 +257,7 @@ static void the_descriptor_itself_cannot_be_written(void **state)
 	char target[128], name[300];
 	int fd = -1;
 
-	assert_int_equal(resolved_new(&table, 1), 0);
+	assert_int_equal(resolved_new(&table, names, 1), 0);
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		snprintf(name, sizeof name, "/proc/self/fd/%s", entry->d_name);
 		ssize_t len = readlink(name, target, sizeof target - 1);
@@ -270,9 +273,37 @@ static void the_descriptor_itself_cannot_be_written(void **state)
 	resolved_free(table);
 }
 
+static void a_table_is_inherited_by_name(void **state)
+{
+	static const char *const other[] = { "three.test", "new.test", "one.test" };
+	struct address first = parsed("192.0.2.1:9"), third = parsed("192.0.2.3:9"), read[RESOLVED_ADDRESSES_MAX];
+	struct resolved *before, *table, *adopted;
+	char text[ADDRESS_TEXT_MAX];
+
+	assert_int_equal(resolved_new(&before, names, 3), 0);
+	resolved_write(before, 0, &first, 1);
+	resolved_write(before, 2, &third, 1);
+	/* As another image of the process has it. */
+	assert_int_equal(resolved_adopt(&adopted, dup(resolved_fd(before)), names, 2), -EPROTO);
+	int fd = dup(resolved_fd(before));
+	assert_int_equal(resolved_adopt(&adopted, fd, names, 3), 0);
+	assert_int_equal(resolved_fd(adopted), fd);
+	assert_int_equal(resolved_new(&table, other, 3), 0);
+	assert_int_equal(resolved_inherit(table, adopted), 0);
+	assert_int_equal(resolved_read(table, 0, 80, read), 1);
+	assert_string_equal(address_format(&read[0], text), "192.0.2.3:80");
+	assert_int_equal(resolved_read(table, 1, 80, read), 0);
+	assert_int_equal(resolved_read(table, 2, 80, read), 1);
+	assert_string_equal(address_format(&read[0], text), "192.0.2.1:80");
+	resolved_free(before);
+	resolved_free(adopted);
+	resolved_free(table);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_table_is_inherited_by_name),
 		cmocka_unit_test(an_answer_is_read_as_written),
 		cmocka_unit_test(an_empty_answer_keeps_the_last_good_one),
 		cmocka_unit_test(more_than_eight_addresses_are_cut),

@@ -177,6 +177,7 @@ static int clear_stage(void **state)
 struct play {
 	struct resolved *table;
 	pid_t resolver;
+	int channel;
 	int log;
 	char lines[65536];
 };
@@ -189,12 +190,19 @@ static void play_start(struct play *play, const char *const *names, size_t n)
 	server->octet = 1;
 	server->found = server->silent = false;
 	play->lines[0] = '\0';
-	assert_int_equal(resolved_new(&play->table, n), 0);
+	assert_int_equal(resolved_new(&play->table, names, n), 0);
 	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
 	play->log = ends[0];
-	assert_int_equal(resolver_start(&play->resolver, names, n, play->table, ends[1], &settings, geteuid() == 0,
-				 65534, 65534, NULL),
-		0);
+	const struct resolver_start start = {
+		.table = play->table,
+		.max_age_s = 300,
+		.log_fd = ends[1],
+		.log = &settings,
+		.drop = geteuid() == 0,
+		.uid = 65534,
+		.gid = 65534,
+	};
+	assert_int_equal(resolver_start(&start, &play->resolver, &play->channel), 0);
 	close(ends[1]);
 }
 
@@ -206,6 +214,7 @@ static void play_end(struct play *play)
 	assert_int_equal(waitpid(play->resolver, &status, 0), play->resolver);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 	resolved_free(play->table);
+	close(play->channel);
 	close(play->log);
 }
 
@@ -398,7 +407,7 @@ static void waiting_costs_nothing(void **state)
 static void it_ends_with_its_master(void **state)
 {
 	static const char *const names[] = { "localhost" };
-	int ends[2], status;
+	int ends[2], status, channel;
 	pid_t resolver = 0;
 
 	const struct log_settings settings = { .level = LEVEL_ERROR };
@@ -408,8 +417,12 @@ static void it_ends_with_its_master(void **state)
 	if (master == 0) {
 		struct resolved *table;
 		struct address addresses[RESOLVED_ADDRESSES_MAX];
-		if (resolved_new(&table, 1) < 0 ||
-			resolver_start(&resolver, names, 1, table, STDERR_FILENO, &settings, false, 0, 0, NULL) < 0)
+		if (resolved_new(&table, names, 1) < 0)
+			_exit(1);
+		const struct resolver_start start = {
+			.table = table, .max_age_s = 300, .log_fd = STDERR_FILENO, .log = &settings
+		};
+		if (resolver_start(&start, &resolver, &channel) < 0)
 			_exit(1);
 		while (resolved_read(table, 0, 1, addresses) == 0)
 			usleep(1000);

@@ -1,0 +1,85 @@
+/* The worker's side of the table of names. Refuses to ask for a name more than once a second. Owns when it asked for which. */
+#include "lookup.h"
+#include <assert.h>
+#include <stdlib.h>
+
+#define ASK_EACH_US 1000000
+#define WAIT_US     1000000
+#define FRESH_MS    1000
+
+struct asked {
+	uint64_t at_us; /* 0: never */
+	uint32_t ended; /* questions at that time, by whomever */
+	bool awaited;
+};
+
+struct lookup {
+	const struct resolved *table;
+	int (*ask)(void *context, uint32_t name);
+	void *context;
+	struct asked asked[]; /* one a name */
+};
+
+struct lookup *lookup_new(const struct resolved *table, int (*ask)(void *context, uint32_t name), void *context)
+{
+	size_t n = table ? resolved_count(table) : 0;
+	struct lookup *lookup = calloc(1, sizeof(*lookup) + n * sizeof(lookup->asked[0]));
+
+	if (!lookup)
+		return NULL;
+	lookup->table = table;
+	lookup->ask = ask;
+	lookup->context = context;
+	return lookup;
+}
+
+void lookup_free(struct lookup *lookup)
+{
+	free(lookup);
+}
+
+size_t lookup_read(
+	const struct lookup *lookup, uint32_t name, uint16_t port, struct address ret[RESOLVED_ADDRESSES_MAX])
+{
+	return resolved_read(lookup->table, name, port, ret);
+}
+
+uint32_t lookup_version(const struct lookup *lookup, uint32_t name)
+{
+	struct resolved_state state;
+
+	resolved_look(lookup->table, name, &state);
+	return state.version;
+}
+
+bool lookup_is_fresh(const struct lookup *lookup, uint32_t name)
+{
+	struct resolved_state state;
+
+	resolved_look(lookup->table, name, &state);
+	return state.version > 0 && state.age_ms < FRESH_MS;
+}
+
+void lookup_ask(struct lookup *lookup, uint32_t name, uint64_t now_us)
+{
+	struct asked *asked = &lookup->asked[name];
+	struct resolved_state state;
+
+	if (asked->at_us > 0 && now_us - asked->at_us < ASK_EACH_US)
+		return;
+	resolved_look(lookup->table, name, &state);
+	bool answers = asked->at_us == 0 || state.ended != asked->ended;
+	*asked = (struct asked){ .at_us = now_us, .ended = state.ended };
+	asked->awaited = lookup->ask(lookup->context, name) == 0 && answers && !state.failing;
+}
+
+bool lookup_is_awaited(const struct lookup *lookup, uint32_t name, uint64_t now_us)
+{
+	const struct asked *asked = &lookup->asked[name];
+	struct resolved_state state;
+
+	if (!asked->awaited || now_us - asked->at_us >= WAIT_US)
+		return false;
+	resolved_look(lookup->table, name, &state);
+	return state.ended == asked->ended;
+}
