@@ -22,7 +22,8 @@ int foreign_load(const void *context, struct arena *arena, struct policy **ret, 
 	int error = foreign->translate(foreign->options, &text, foreign->file, complaints);
 	if (error < 0)
 		return error;
-	error = policy_load_text(ret, foreign->file, text.text, &(struct policy_options){ .arena = arena }, &own);
+	error = policy_load_text(ret, foreign->file, text.text,
+		&(struct policy_options){ .arena = arena, .process_ends = true }, &own);
 	native_complain(&text, &own, complaints);
 	complaints_fini(&own);
 	if (error == 0) {

@@ -16,6 +16,7 @@ static int run_load(const void *context, struct arena *arena, struct policy **re
 	struct policy_options options = run->policy;
 
 	options.arena = arena;
+	options.process_ends = true;
 	return policy_load(ret, run->file, &options, complaints);
 }
 

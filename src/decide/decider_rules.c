@@ -202,10 +202,17 @@ static int literals_compile(struct decider_rules *rules)
 
 /* --- Rules with attributes ------------------------------------------------------------- */
 
-/* A condition of one rule, while equal ones are brought together. */
+/* A condition, while equal ones are brought together. */
 struct asked {
 	struct condition condition;
-	uint32_t *ret_index; /* in the rule */
+	uint32_t number; /* among those that are asked, and then among all that differ */
+};
+
+/* What is asked of all rules. */
+struct asked_list {
+	struct asked *list;
+	size_t n;
+	uint32_t last[ATTRIBUTE_COUNT + 1]; /* of each kind; CONDITION_NONE: nothing yet */
 };
 
 static int condition_compare(const struct condition *a, const struct condition *b)
@@ -242,22 +249,36 @@ static struct condition condition_copy(const struct condition *condition, struct
 	return copy;
 }
 
-static void conditions_number(struct decider_rules *rules, struct asked *asked, size_t n)
+static uint32_t *conditions_number(struct decider_rules *rules, struct asked_list *asked)
 {
-	qsort(asked, n, sizeof(*asked), asked_compare);
-	rules->conditions = arena_alloc(rules->arena, (n + 1) * sizeof(*rules->conditions));
-	for (size_t i = 0; i < n; i++) {
-		if (i == 0 || asked_compare(&asked[i - 1], &asked[i]) != 0)
-			rules->conditions[rules->n_conditions++] = condition_copy(&asked[i].condition, rules->arena);
-		*asked[i].ret_index = (uint32_t)rules->n_conditions - 1;
+	uint32_t *numbers = arena_alloc(rules->scratch, (asked->n + 1) * sizeof(*numbers));
+
+	qsort(asked->list, asked->n, sizeof(*asked->list), asked_compare);
+	rules->conditions = arena_alloc(rules->arena, (asked->n + 1) * sizeof(*rules->conditions));
+	for (size_t i = 0; i < asked->n; i++) {
+		if (i == 0 || asked_compare(&asked->list[i - 1], &asked->list[i]) != 0)
+			rules->conditions[rules->n_conditions++] =
+				condition_copy(&asked->list[i].condition, rules->arena);
+		numbers[asked->list[i].number] = (uint32_t)rules->n_conditions - 1;
 	}
+	return numbers;
 }
 
-/* Takes the rule's conditions apart: the anchor, and the rest to be numbered. */
-static size_t rule_split(struct attribute_rule *ret, const struct rule *rule, struct asked *asked)
+/* Its number among those that are asked. Rules that follow one another often ask the same: that is one. */
+static uint32_t condition_ask(struct asked_list *asked, const struct condition *condition)
 {
-	size_t n = 0;
+	uint32_t *last = &asked->last[condition->attribute];
 
+	if (*last == CONDITION_NONE || condition_compare(&asked->list[*last].condition, condition) != 0) {
+		*last = (uint32_t)asked->n++;
+		asked->list[*last] = (struct asked){ *condition, *last };
+	}
+	return *last;
+}
+
+/* Takes the rule's conditions apart: the anchor, and the rest, with their numbers among those that are asked. */
+static void rule_split(struct attribute_rule *ret, const struct rule *rule, struct asked_list *asked)
+{
 	*ret = (struct attribute_rule){ .service = rule->service, .anchor = -1 };
 	for (int i = 0; i <= ATTRIBUTE_COUNT; i++)
 		ret->rest[i] = CONDITION_NONE;
@@ -269,18 +290,16 @@ static size_t rule_split(struct attribute_rule *ret, const struct rule *rule, st
 			ret->anchor = (int)attribute;
 			continue;
 		}
-		asked[n].condition = (struct condition){ .attribute = (int)attribute,
-			.count = rule->attribute[attribute].count,
-			.names = rule->attribute[attribute].names };
-		asked[n++].ret_index = &ret->rest[attribute];
+		ret->rest[attribute] = condition_ask(asked,
+			&(struct condition){ .attribute = (int)attribute,
+				.count = rule->attribute[attribute].count,
+				.names = rule->attribute[attribute].names });
 	}
-	if (rule->n_protocols > 0) {
-		asked[n].condition = (struct condition){
-			.attribute = PROTOCOL_CONDITION, .count = rule->n_protocols, .protocols = rule->protocols
-		};
-		asked[n++].ret_index = &ret->rest[PROTOCOL_CONDITION];
-	}
-	return n;
+	if (rule->n_protocols > 0)
+		ret->rest[PROTOCOL_CONDITION] = condition_ask(asked,
+			&(struct condition){ .attribute = PROTOCOL_CONDITION,
+				.count = rule->n_protocols,
+				.protocols = rule->protocols });
 }
 
 /* Files a rule under each name of its anchor. */
@@ -289,9 +308,6 @@ static int rule_file(struct decider_rules *ret, const struct rule *rule, uint32_
 	int anchor = ret->rules[number].anchor;
 	int r = 0;
 
-	if (!ret->attribute[anchor].names &&
-		!(ret->attribute[anchor].names = names_new(ret->arena, attribute_name_kind((enum attribute)anchor))))
-		return -ENOMEM;
 	ret->attribute[anchor].service = lower(ret->attribute[anchor].service, rule->service);
 	for (size_t i = 0; r == 0 && i < rule->attribute[anchor].count; i++)
 		r = names_insert(ret->attribute[anchor].names, rule->attribute[anchor].names[i], number);
@@ -342,22 +358,57 @@ static void open_rules_find(struct decider_rules *rules, int anchor)
 	rules->attribute[anchor].n_open_rules = kept;
 }
 
-static int attribute_rules_compile(struct decider_rules *ret, const struct rule *rules, size_t n_rules)
+/* Room for all names at once: a table that grows is written again and again. */
+static int names_make(struct decider_rules *ret, const struct rule *rules, size_t n_rules)
 {
-	size_t n_asked = 0;
+	size_t n[ATTRIBUTE_COUNT] = { 0 };
 	int r = 0;
 
+	for (size_t i = 0; i < n_rules; i++)
+		for (int k = 0; k < ATTRIBUTE_COUNT; k++)
+			if (rules[i].attribute[anchor_order[k]].count > 0) {
+				n[anchor_order[k]] += rules[i].attribute[anchor_order[k]].count;
+				break;
+			}
+	for (int i = 0; r == 0 && i < ATTRIBUTE_COUNT; i++) {
+		if (n[i] == 0)
+			continue;
+		ret->attribute[i].names = names_new(ret->arena, attribute_name_kind((enum attribute)i));
+		r = ret->attribute[i].names ? names_reserve(ret->attribute[i].names, n[i]) : -ENOMEM;
+	}
+	return r;
+}
+
+static void conditions_find(struct decider_rules *ret, struct asked_list *asked)
+{
+	const uint32_t *numbers = conditions_number(ret, asked);
+
+	for (size_t i = 0; i < ret->n_rules; i++)
+		for (int k = 0; k <= ATTRIBUTE_COUNT; k++) {
+			uint32_t *rest = &ret->rules[i].rest[k];
+			if (*rest != CONDITION_NONE)
+				*rest = numbers[*rest];
+		}
+}
+
+static int attribute_rules_compile(struct decider_rules *ret, const struct rule *rules, size_t n_rules)
+{
+	struct asked_list asked = { 0 };
+	int r = names_make(ret, rules, n_rules);
+
 	ret->rules = arena_alloc(ret->arena, (n_rules + 1) * sizeof(*ret->rules));
-	struct asked *asked = arena_alloc(ret->scratch, (n_rules + 1) * (ATTRIBUTE_COUNT + 1) * sizeof(*asked));
+	asked.list = arena_alloc(ret->scratch, (n_rules + 1) * (ATTRIBUTE_COUNT + 1) * sizeof(*asked.list));
+	for (int i = 0; i <= ATTRIBUTE_COUNT; i++)
+		asked.last[i] = CONDITION_NONE;
 	for (size_t i = 0; r == 0 && i < n_rules; i++) {
 		if (attributes_asked(&rules[i], 1) == 0)
 			continue;
-		n_asked += rule_split(&ret->rules[ret->n_rules], &rules[i], asked + n_asked);
+		rule_split(&ret->rules[ret->n_rules], &rules[i], &asked);
 		r = rule_file(ret, &rules[i], (uint32_t)ret->n_rules++);
 	}
 	if (r != 0)
 		return r;
-	conditions_number(ret, asked, n_asked);
+	conditions_find(ret, &asked);
 	for (size_t i = 0; r == 0 && i < ret->n_conditions; i++)
 		r = condition_check(&ret->conditions[i]);
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++)

@@ -129,9 +129,9 @@ void names_free(struct names *names)
 	free(names);
 }
 
-static int names_grow(struct names *names)
+static int names_resize(struct names *names, size_t n_slots)
 {
-	struct names grown = { .n_slots = names->n_slots * 2 };
+	struct names grown = { .n_slots = n_slots };
 
 	grown.slots = slots_new(names->arena, grown.n_slots);
 	if (!grown.slots)
@@ -145,6 +145,15 @@ static int names_grow(struct names *names)
 	names->slots = grown.slots;
 	names->n_slots = grown.n_slots;
 	return 0;
+}
+
+int names_reserve(struct names *names, size_t n)
+{
+	size_t n_slots = names->n_slots;
+
+	while (n_slots < 2 * n)
+		n_slots *= 2;
+	return n_slots > names->n_slots ? names_resize(names, n_slots) : 0;
 }
 
 static int entry_add(const struct names *names, struct entry *entry, uint32_t number)
@@ -367,7 +376,7 @@ int names_insert(struct names *names, const char *name, uint32_t number)
 	}
 	hash = hash_finish(form == FORM_PREFIX ? hash_forward(folded, len) : hash, form);
 	/* At most half full: a miss ends after a step or two. */
-	if ((names->n_used + 1) * 2 > names->n_slots && names_grow(names) != 0)
+	if ((names->n_used + 1) * 2 > names->n_slots && names_resize(names, names->n_slots * 2) != 0)
 		return -ENOMEM;
 	struct entry *entry = slot_find(names, hash, folded, len, form);
 	if (entry->len == 0) {

@@ -25,6 +25,9 @@ void names_free(struct names *names); /* accepts NULL */
 /* Could it be inserted? */
 bool name_is_valid(enum name_kind kind, const char *name);
 
+/* Makes room for so many. 0 or -ENOMEM, which does no harm. */
+int names_reserve(struct names *names, size_t n);
+
 /* 0, -EINVAL (empty, longer than 255 bytes, a set or a backslash without its end), -ENOMEM. Numbers of one name must come
  * in ascending order; the same number again is ignored. */
 int names_insert(struct names *names, const char *name, uint32_t number);

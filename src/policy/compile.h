@@ -11,7 +11,7 @@ struct draft {
 	const uint32_t *listeners; /* none: on all */
 	size_t n_listeners;
 	bool implied; /* the rule's protocols: none is named */
-	bool broken; /* complained about: not to be compiled, nor compared with others */
+	bool broken;  /* complained about: not to be compiled, nor compared with others */
 };
 
 struct identity;
@@ -36,6 +36,9 @@ struct compiler {
 
 	struct draft *drafts; /* on the heap, in order of services */
 	size_t n_drafts;
+
+	char *words; /* of a service's match, while they are put together; on the heap */
+	size_t words_len, words_room;
 
 	uint8_t *ports;        /* a bit for each port that a listener has */
 	struct address *local; /* this machine's own addresses, once somebody asked */

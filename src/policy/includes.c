@@ -28,10 +28,10 @@ struct piece {
 struct includes {
 	const char *folder;
 	struct complaints *complaints;
-	FILE *out;
 	char *text;
-	size_t len;
-	unsigned line; /* that is being written */
+	size_t len, room;
+	size_t counted; /* so far its lines were */
+	unsigned line;  /* that is there */
 	struct piece *pieces;
 	size_t n_pieces;
 	char **names;
@@ -39,8 +39,11 @@ struct includes {
 	bool wrong;
 };
 
+/* Behind what is written. */
 static void piece_add(struct includes *includes, const char *file, unsigned line)
 {
+	for (; includes->counted < includes->len; includes->counted++)
+		includes->line += includes->text[includes->counted] == '\n';
 	includes->pieces = reallocarray(includes->pieces, includes->n_pieces + 1, sizeof(*includes->pieces));
 	if (!includes->pieces)
 		abort();
@@ -49,9 +52,15 @@ static void piece_add(struct includes *includes, const char *file, unsigned line
 
 static void put(struct includes *includes, const char *text, size_t len)
 {
-	for (const char *at = text; (at = memchr(at, '\n', len - (size_t)(at - text))); at++)
-		includes->line++;
-	fwrite(text, 1, len, includes->out);
+	if (includes->len + len >= includes->room) {
+		includes->room = 2 * includes->len + len + 1;
+		includes->text = realloc(includes->text, includes->room);
+		if (!includes->text)
+			abort();
+	}
+	memcpy(includes->text + includes->len, text, len);
+	includes->len += len;
+	includes->text[includes->len] = '\0';
 }
 
 static void includes_wrong(
@@ -106,7 +115,6 @@ static void include(struct includes *includes, const char *file, const struct sc
 		return;
 	}
 	char *text = read_included(includes, name, &len, &error);
-	fflush(includes->out);
 	if (!text) {
 		includes_wrong(includes, file, at->line, name, text_file_fault(error, fault, sizeof(fault)));
 	} else if (includes->len + len > TEXT_FILE_MAX) {
@@ -144,13 +152,8 @@ struct includes *includes_expand(
 	if (!includes)
 		abort();
 	*includes = (struct includes){ .folder = folder, .complaints = complaints, .line = 1 };
-	includes->out = open_memstream(&includes->text, &includes->len);
-	if (!includes->out)
-		abort();
 	piece_add(includes, file, 1);
 	expand(includes, file, text, len, 0);
-	if (fclose(includes->out) != 0)
-		abort();
 	if (!includes->wrong)
 		return includes;
 	includes_free(includes);

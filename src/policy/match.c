@@ -45,8 +45,8 @@ static const uint32_t *references(struct compiler *compiler, const struct settin
 		if (number != INDEX_NONE)
 			numbers[(*ret_count)++] = number;
 		else if (index != compiler->protocols || !compiler->protocols_missing)
-			compile_error(compiler, item, "unknown %s `%s'%s", what, name,
-				suggestion(compiler, name, index));
+			compile_error(
+				compiler, item, "unknown %s `%s'%s", what, name, suggestion(compiler, name, index));
 	}
 	return numbers;
 }
@@ -261,7 +261,37 @@ static void names_compile(struct compiler *compiler, uint32_t service, const str
 
 #define WORDS_MAX 3 /* of one list that are shown */
 
-static void words_rule(const struct compiler *compiler, FILE *to, const struct draft *draft)
+static void words_add(struct compiler *compiler, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (compiler->words_len + len > compiler->words_room) {
+		compiler->words_room = 2 * (compiler->words_len + len) + 256;
+		compiler->words = realloc(compiler->words, compiler->words_room);
+		if (!compiler->words)
+			abort();
+	}
+	memcpy(compiler->words + compiler->words_len, text, len);
+	compiler->words_len += len;
+}
+
+static void words_add_pair(struct compiler *compiler, const char *one, const char *other)
+{
+	words_add(compiler, one);
+	words_add(compiler, other);
+}
+
+static void words_add_rest(struct compiler *compiler, size_t count)
+{
+	char text[32];
+
+	if (count <= WORDS_MAX)
+		return;
+	snprintf(text, sizeof(text), ",+%zu", count - WORDS_MAX);
+	words_add(compiler, text);
+}
+
+static void words_rule(struct compiler *compiler, const struct draft *draft)
 {
 	const struct rule *rule = &draft->rule;
 	const struct policy *policy = compiler->policy;
@@ -271,42 +301,34 @@ static void words_rule(const struct compiler *compiler, FILE *to, const struct d
 		plain = plain && !rule->attribute[a].count;
 	plain = plain && !draft->n_listeners;
 	for (size_t i = 0; i < rule->n_protocols && !draft->implied; i++, first = false)
-		fprintf(to, "%s%s", first ? "" : plain ? " | " : ",", policy->protocols[rule->protocols[i]].name);
+		words_add_pair(compiler,
+			first           ? ""
+				: plain ? " | "
+					: ",",
+			policy->protocols[rule->protocols[i]].name);
 	for (size_t a = 0; a < ATTRIBUTE_COUNT; a++) {
 		size_t count = rule->attribute[a].count;
 		if (!count)
 			continue;
-		fprintf(to, "%s%s=", first ? "" : " ", attribute_names[a]);
+		words_add_pair(compiler, first ? "" : " ", attribute_names[a]);
 		first = false;
 		for (size_t i = 0; i < count && i < WORDS_MAX; i++)
-			fprintf(to, "%s%s", i ? "," : "", rule->attribute[a].names[i]);
-		if (count > WORDS_MAX)
-			fprintf(to, ",+%zu", count - WORDS_MAX);
+			words_add_pair(compiler, i ? "," : "=", rule->attribute[a].names[i]);
+		words_add_rest(compiler, count);
 	}
 	for (size_t i = 0; i < draft->n_listeners && i < WORDS_MAX; i++)
-		fprintf(to, "%s%s", i ? "," : " listener=", policy->listeners[draft->listeners[i]].text);
-	if (draft->n_listeners > WORDS_MAX)
-		fprintf(to, ",+%zu", draft->n_listeners - WORDS_MAX);
+		words_add_pair(compiler, i ? "," : " listener=", policy->listeners[draft->listeners[i]].text);
+	words_add_rest(compiler, draft->n_listeners);
 }
 
-static const char *words_make(const struct compiler *compiler, size_t first_draft)
+static const char *words_make(struct compiler *compiler, size_t first_draft)
 {
-	char *text = NULL;
-	size_t size = 0;
-	FILE *to = open_memstream(&text, &size);
-
-	if (!to)
-		abort();
+	compiler->words_len = 0;
 	for (size_t i = first_draft; i < compiler->n_drafts; i++) {
-		if (i > first_draft)
-			fputs(" | ", to);
-		words_rule(compiler, to, &compiler->drafts[i]);
+		words_add(compiler, i > first_draft ? " | " : "");
+		words_rule(compiler, &compiler->drafts[i]);
 	}
-	if (fclose(to) != 0)
-		abort();
-	const char *copy = arena_strdup(compiler->arena, text);
-	free(text);
-	return copy;
+	return compiler->words_len ? arena_strndup(compiler->arena, compiler->words, compiler->words_len) : "";
 }
 
 void match_compile(struct compiler *compiler, uint32_t service, const struct setting *at)

@@ -195,6 +195,7 @@ static void compile(struct policy *policy, struct arena *arena, struct reader *r
 	index_free(compiler.identities);
 	free(compiler.identity);
 	free(compiler.drafts);
+	free(compiler.words);
 }
 
 static int policy_read(struct policy **ret, const char *file, bool is_file, const char *text, size_t len,
@@ -209,7 +210,9 @@ static int policy_read(struct policy **ret, const char *file, bool is_file, cons
 	struct reader *reader = reader_new(policy->file, is_file, text, len, complaints);
 	if (reader)
 		compile(policy, arena, reader, options, complaints);
-	reader_free(reader);
+	/* To give back what libconfig made of a large text, piece by piece, takes half as long as to make it. */
+	if (!options || !options->process_ends)
+		reader_free(reader);
 	if (complaints->errors > errors) {
 		policy_free(policy);
 		return -EINVAL;

@@ -126,6 +126,7 @@ struct policy {
 
 struct policy_options {
 	struct arena *arena; /* where it is to be; NULL: in one of its own */
+	bool process_ends;   /* soon, without looking for what was not freed: the configuration's text may be left */
 	uint16_t port;       /* overrides that of every IP listener; 0: as configured */
 	bool keep_rules;     /* fill rule_lists */
 };

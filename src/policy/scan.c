@@ -4,6 +4,7 @@
 #include "numbers.h"
 #include <ctype.h>
 #include <limits.h>
+#include <stdint.h>
 #include <string.h>
 
 enum token {
@@ -25,6 +26,28 @@ struct scan {
 	unsigned start_line;
 };
 
+/* Of bytes, as in the C locale: looked up once or more for each byte of the text. */
+enum { CLASS_BLANK = 1, CLASS_DIGIT = 2, CLASS_LETTER = 4, CLASS_NUMBER = 8, CLASS_NAME = 16 };
+
+#define WORDS (CLASS_NUMBER | CLASS_NAME)
+
+static const uint8_t classes[256] = {
+	['\t' ... '\r'] = CLASS_BLANK,
+	[' '] = CLASS_BLANK,
+	['0' ... '9'] = CLASS_DIGIT | WORDS,
+	['A' ... 'Z'] = CLASS_LETTER | WORDS,
+	['a' ... 'z'] = CLASS_LETTER | WORDS,
+	['.'] = CLASS_NUMBER,
+	['-'] = CLASS_NAME,
+	['_'] = CLASS_NAME,
+	['*'] = CLASS_LETTER | CLASS_NAME,
+};
+
+static bool is_of(char c, uint8_t class)
+{
+	return classes[(unsigned char)c] & class;
+}
+
 static bool scan_begins(const struct scan *scan, const char *text)
 {
 	size_t len = strlen(text);
@@ -33,54 +56,57 @@ static bool scan_begins(const struct scan *scan, const char *text)
 
 static void scan_skip_line(struct scan *scan)
 {
-	while (scan->at < scan->end && *scan->at != '\n')
-		scan->at++;
+	const char *end = memchr(scan->at, '\n', (size_t)(scan->end - scan->at));
+	scan->at = end ? end : scan->end;
 }
 
-static void scan_step(struct scan *scan)
+static bool scan_skip_comment(struct scan *scan)
 {
-	if (*scan->at++ == '\n')
-		scan->line++;
+	scan->start_line = scan->line;
+	for (scan->at += 2; scan->at < scan->end && !scan_begins(scan, "*/"); scan->at++)
+		scan->line += *scan->at == '\n';
+	if (scan->at == scan->end)
+		return false;
+	scan->at += 2;
+	return true;
 }
 
 /* Past blanks and comments; false at a comment that has no end. */
 static bool scan_skip(struct scan *scan)
 {
-	while (scan->at < scan->end) {
-		if (*scan->at == '#' || scan_begins(scan, "//")) {
+	for (;;) {
+		for (; scan->at < scan->end && is_of(*scan->at, CLASS_BLANK); scan->at++)
+			scan->line += *scan->at == '\n';
+		if (scan->at == scan->end || (*scan->at != '#' && *scan->at != '/'))
+			return true;
+		if (*scan->at == '#' || scan_begins(scan, "//"))
 			scan_skip_line(scan);
-		} else if (scan_begins(scan, "/*")) {
-			scan->start_line = scan->line;
-			for (scan->at += 2; scan->at < scan->end && !scan_begins(scan, "*/");)
-				scan_step(scan);
-			if (scan->at == scan->end)
-				return false;
-			scan->at += 2;
-		} else if (isspace((unsigned char)*scan->at)) {
-			scan_step(scan);
-		} else {
-			break;
-		}
+		else if (!scan_begins(scan, "/*"))
+			return true;
+		else if (!scan_skip_comment(scan))
+			return false;
 	}
-	return true;
 }
 
 static enum token scan_string(struct scan *scan)
 {
-	for (scan->at++; scan->at < scan->end; scan_step(scan)) {
-		if (*scan->at == '"') {
-			scan->at++;
-			return TOKEN_STRING;
-		}
-		if (*scan->at == '\\' && scan->at + 1 < scan->end)
-			scan_step(scan);
+	const char *at = scan->at + 1;
+	enum token token = TOKEN_UNCLOSED_STRING;
+
+	for (; at < scan->end && token != TOKEN_STRING; at++) {
+		if (*at == '\\' && at + 1 < scan->end)
+			at++;
+		else if (*at == '"')
+			token = TOKEN_STRING;
+		scan->line += *at == '\n';
 	}
-	return TOKEN_UNCLOSED_STRING;
+	scan->at = at;
+	return token;
 }
 
-static void scan_word(struct scan *scan, const char *more)
+static void scan_word(struct scan *scan, uint8_t class)
 {
-	while (scan->at < scan->end && *scan->at && (isalnum((unsigned char)*scan->at) || strchr(more, *scan->at)))
+	while (scan->at < scan->end && is_of(*scan->at, class))
 		scan->at++;
 }
 
@@ -96,25 +122,36 @@ static enum token scan_next(struct scan *scan)
 	char c = *scan->at;
 	if (c == '"')
 		return scan_string(scan);
-	if (isdigit((unsigned char)c)) {
-		scan_word(scan, ".");
+	if (is_of(c, CLASS_DIGIT)) {
+		scan_word(scan, CLASS_NUMBER);
 		return TOKEN_NUMBER;
 	}
-	if (isalpha((unsigned char)c) || c == '*') {
-		scan_word(scan, "-_*");
+	if (is_of(c, CLASS_LETTER)) {
+		scan_word(scan, CLASS_NAME);
 		return TOKEN_OTHER;
 	}
 	scan->at++;
-	if (c && strchr("([{", c))
+	switch (c) {
+	case '(':
+	case '[':
+	case '{':
 		return TOKEN_OPEN;
-	if (c && strchr(")]}", c))
+	case ')':
+	case ']':
+	case '}':
 		return TOKEN_CLOSE;
-	return c == ',' ? TOKEN_COMMA : TOKEN_OTHER;
+	case ',':
+		return TOKEN_COMMA;
+	default:
+		return TOKEN_OTHER;
+	}
 }
 
 static void check_string(const char *file, const struct scan *scan, struct complaints *complaints)
 {
-	for (const char *at = scan->start + 1; at + 3 < scan->at; at++) {
+	const char *at = memchr(scan->start, '\\', (size_t)(scan->at - scan->start));
+
+	for (; at && at + 3 < scan->at; at++) {
 		if (*at != '\\')
 			continue;
 		if (!memcmp(at, "\\x00", 4)) {

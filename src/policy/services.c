@@ -40,11 +40,12 @@ static void service_name(struct compiler *compiler, uint32_t number, const struc
 	struct service *service = &compiler->policy->services[number];
 	const struct setting *at = values->value[SERVICE_NAME];
 
-	service->name = arena_printf(compiler->arena, "#%u", number + 1);
 	if (!values->given[SERVICE_NAME])
 		compile_error(compiler, values->group, "service without `name', expected name = \"...\"");
-	if (!at || !name_check(compiler, at, "service"))
+	if (!at || !name_check(compiler, at, "service")) {
+		service->name = arena_printf(compiler->arena, "#%u", number + 1);
 		return;
+	}
 	service->name = arena_strdup(compiler->arena, setting_text(at));
 	compiler->service_at[number] = at;
 	uint32_t first = index_add(compiler->services, service->name, number);

@@ -336,20 +336,29 @@ static void complain_of_key(struct reader *reader, const struct setting *at, con
 		best ? " (did you mean `" : "", best ? best : "", best ? "'?)" : "", known);
 }
 
+/* From `first` on and round: most who write many groups write their keys in one order. */
+static size_t key_find(const struct section *section, const char *name, size_t first)
+{
+	for (size_t i = 0, k = first; i < section->n_keys; i++, k++) {
+		k = k < section->n_keys ? k : 0;
+		if (section->keys[k].name[0] == name[0] && strcmp(section->keys[k].name, name) == 0)
+			return k;
+	}
+	return section->n_keys;
+}
+
 void values_read(
 	struct reader *reader, struct values *ret, const struct setting *group, const struct section *section)
 {
-	*ret = (struct values){ .group = group, .section = section };
+	size_t k = 0;
 
+	*ret = (struct values){ .group = group, .section = section };
 	int count = config_setting_length(parsed(group));
 	for (int i = 0; i < count; i++) {
 		const struct setting *at =
 			(const struct setting *)config_setting_get_elem(parsed(group), (unsigned)i);
-		const char *name = config_setting_name(parsed(at));
-		size_t k = 0;
 
-		while (k < section->n_keys && strcmp(section->keys[k].name, name) != 0)
-			k++;
+		k = key_find(section, config_setting_name(parsed(at)), k);
 		if (k == section->n_keys) {
 			complain_of_key(reader, at, section);
 			continue;
