@@ -25,6 +25,7 @@ struct generation {
 	struct shared *shared;
 	enum generation_state state;
 	struct policy *policy;
+	uint64_t privileges;         /* what the master needs for it */
 	struct listening *listening; /* an array of its own; the descriptors are borrowed from the master's sockets */
 	size_t n_listening;
 	int log_fd;

@@ -26,7 +26,7 @@ void master_fit_privileges(struct master *master, const struct policy *coming)
 	if (master->ending || !master->serving) /* from start to end whatever it was given */
 		return;
 	for (const struct generation *generation = master->all; generation; generation = generation->next)
-		needed |= privileges_needed(generation->policy);
+		needed |= generation->privileges;
 	if (needed == master->privileges)
 		return;
 	int error = privileges_put_in_force(needed);
@@ -234,6 +234,7 @@ struct generation *master_new_generation(struct master *master, struct policy *p
 		.loop = &master->loop,
 		.shared = &master->shared,
 		.policy = policy,
+		.privileges = privileges_needed(policy),
 		.log_fd = master->next_logger.pipe_fd >= 0 ? master->next_logger.pipe_fd : master->logger.pipe_fd,
 		.connection = master->connection,
 		.leaves_workers = master->options->leaves_workers,

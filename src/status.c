@@ -75,18 +75,28 @@ static void write_listeners(const struct status *status, const struct policy *po
 	fputs("]", to);
 }
 
+/* Most of a hundred thousand services have never had a client: no numbers are formatted for them. */
+static void write_service_counts(const struct counted *counted, FILE *to)
+{
+	if (!counted->total && !counted->open && !counted->failed)
+		fputs(", \"open\": 0, \"total\": 0, \"failed\": 0, \"bytes_up\": 0, \"bytes_down\": 0}", to);
+	else
+		fprintf(to,
+			", \"open\": %" PRIu64 ", \"total\": %" PRIu64 ", \"failed\": %" PRIu64
+			", \"bytes_up\": %" PRIu64 ", \"bytes_down\": %" PRIu64 "}",
+			counted->open, counted->total, counted->failed, counted->bytes_up, counted->bytes_down);
+}
+
 static void write_services(const struct status *status, const struct policy *policy, FILE *to)
 {
 	fputs(", \"services\": [", to);
 	for (size_t i = 0; i < policy->n_services; i++) {
 		struct counted counted;
 		counters_sum(status->shared->counters, COUNTER_SERVICE, policy->services[i].name, &counted);
-		fprintf(to, "%s{\"name\": ", i ? ", " : "");
-		write_text(to, policy->services[i].name);
-		fprintf(to,
-			", \"open\": %" PRIu64 ", \"total\": %" PRIu64 ", \"failed\": %" PRIu64
-			", \"bytes_up\": %" PRIu64 ", \"bytes_down\": %" PRIu64 "}",
-			counted.open, counted.total, counted.failed, counted.bytes_up, counted.bytes_down);
+		fputs(i ? ", {\"name\": \"" : "{\"name\": \"", to);
+		fputs(policy->services[i].name, to); /* has nothing that is to be escaped */
+		putc_unlocked('"', to);
+		write_service_counts(&counted, to);
 	}
 	fputs("]", to);
 }
