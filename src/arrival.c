@@ -21,27 +21,36 @@ static const struct listener_policy *listener_of(const struct policy *policy, co
 	return NULL;
 }
 
-static const struct access *access_of(const struct policy *policy, const char *service)
+/* The one that has the name here; NULL: none. */
+static const struct service *service_of(const struct policy *policy, const char *name)
 {
-	for (size_t i = 0; i < policy->n_services; i++)
-		if (strcmp(policy->services[i].name, service) == 0)
-			return policy->services[i].access;
+	for (size_t i = 0; name && i < policy->n_services; i++)
+		if (strcmp(policy->services[i].name, name) == 0)
+			return &policy->services[i];
 	return NULL;
+}
+
+uint64_t arrival_idle_us(const struct policy *policy, const struct migrant_parts *parts)
+{
+	const struct service *service = service_of(policy, parts->text[MIGRANT_SERVICE]);
+
+	return service ? service->idle_timeout_us : policy->idle_timeout_us;
 }
 
 static void arrival_enter(struct connection *connection, const struct listener_policy *listener)
 {
 	const struct worker *worker = connection->worker;
 	struct limits *limits = worker->shared->limits;
-	const char *service = connection_service_name(connection);
+	const char *name = connection_service_name(connection);
+	const struct service *service = service_of(worker->policy, name);
 
 	connection->listener_place = LIMITS_NONE;
 	limits_enter_all(limits, worker->slot, 0);
 	if (listener && listener->max_connections)
 		limits_enter_listener(limits, worker->slot, limits_service(listener->text), UINT32_MAX,
 			&connection->listener_place);
-	if (service)
-		limits_enter_again(limits, worker->slot, access_of(worker->policy, service), limits_service(service),
+	if (name)
+		limits_enter_again(limits, worker->slot, service ? service->access : NULL, limits_service(name),
 			&connection->client, &connection->ticket);
 }
 

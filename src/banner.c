@@ -141,7 +141,7 @@ void banner_begin(struct connection *connection)
 		.backends = service->target.connect.backends,
 		.n_backends = service->target.connect.n_backends,
 		.keepalive_s = service->target.connect.keepalive_s,
-		.patience_ms = worker->policy->patience_ms,
+		.patience_ms = service->patience_ms,
 		.from = service->target.connect.transparent ? &connection->client : NULL,
 		.stock = worker->stock,
 		.due_us = worker->loop.now_us + worker->policy->connect_timeout_us,

@@ -285,14 +285,14 @@ static void connection_ask_in_vain(struct connection *connection)
 
 static void connection_relay_done(struct relay *relay, enum relay_end end);
 
-static void connection_equip_relay(struct connection *connection)
+static void connection_equip_relay(struct connection *connection, uint64_t idle_us)
 {
 	struct worker *worker = connection->worker;
 
 	connection->phase = PHASE_RELAYING;
 	connection->relay.loop = &worker->loop;
 	connection->relay.pool = worker->relay_pool;
-	connection->relay.idle_us = worker->policy->idle_timeout_us;
+	connection->relay.idle_us = idle_us;
 	connection->relay.done = connection_relay_done;
 }
 
@@ -303,7 +303,11 @@ void connection_delivered(struct connection *connection, uint32_t server_events)
 
 	loop_timer_stop(&worker->loop, &connection->deadline);
 	connection_greet(connection, NULL);
-	connection_equip_relay(connection);
+	connection_equip_relay(connection, connection_service(connection)->idle_timeout_us);
+	/* Its socket has that of the listener, which knows no service. */
+	if (connection_service(connection)->patience_ms != worker->policy->patience_ms)
+		dial_set_patience(
+			connection_socket(connection), AF_INET, connection_service(connection)->patience_ms);
 	relay_start(relay, connection->client_events, server_events);
 	emigration_wake(worker->emigration);
 }
@@ -382,7 +386,7 @@ void connection_arrive(struct worker *worker, const struct migrant_parts *parts,
 	connection_init(connection);
 	connection->phase = PHASE_DECIDING;
 	if (parts->head->state == MIGRANT_RELAYING)
-		connection_equip_relay(connection);
+		connection_equip_relay(connection, arrival_idle_us(worker->policy, parts));
 	int error = arrival_unpack(connection, parts, fds);
 	account_arrived(connection);
 	if (error < 0)

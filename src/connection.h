@@ -84,6 +84,7 @@ struct connection {
 		refused; /* the rule of access that did, the limit that it was shed for, or what is wrong with the proxy's header */
 	struct banner *banner; /* that a silent client is shown while it is being told apart; NULL */
 	bool was_silent;       /* and has had its chance of one */
+	bool has_spoken;       /* a byte of its own was seen */
 	bool skips_banner;     /* the client has seen one of this kind: the backend's own is left out */
 	enum server_banner skipped;
 	bool owes_greeting; /* TCPMUX: its line was taken and not answered yet */

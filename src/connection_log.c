@@ -63,9 +63,14 @@ const char *connection_backend(const struct connection *connection)
 	const struct target *target = &connection_service(connection)->target;
 	switch (target->delivery) {
 	case DELIVERY_CONNECT:
-		if (connection->phase != PHASE_RELAYING)
+		if (connection->phase != PHASE_RELAYING && connection->phase != PHASE_CONNECTING)
 			return NULL;
-		return target->connect.backends[connection->dial.backend].text;
+		/* Behind the last one where all have failed. */
+		return target->connect
+			.backends[connection->dial.backend < target->connect.n_backends
+					? connection->dial.backend
+					: target->connect.n_backends - 1]
+			.text;
 	case DELIVERY_HANDOVER:
 		return target->handover.text;
 	case DELIVERY_EXEC:
@@ -75,11 +80,25 @@ const char *connection_backend(const struct connection *connection)
 	}
 }
 
+/* Of who came and left without a byte, as load balancers do to see whether the port is there: as the log says of them, else as the
+ * service says that they would have had for their silence. */
+static enum log_level level_of_empty(const struct connection *connection)
+{
+	const struct policy *policy = connection->worker->policy;
+	uint32_t silent = policy->listeners[connection->decider].on_silence;
+
+	if (policy->empty_level >= 0)
+		return (enum log_level)policy->empty_level;
+	return silent == SERVICE_NONE ? LEVEL_INFO : policy->services[silent].log_level;
+}
+
 /* A service may keep what went well quiet; whom it failed or refused is told of all the same. */
 enum log_level connection_log_level(const struct connection *connection, enum connection_end end)
 {
 	if (connection->past)
 		return connection->past->log_level;
+	if (!connection->has_spoken && (end == END_CLIENT_GONE || end == END_CLIENT_RESET))
+		return level_of_empty(connection);
 	if (connection->service == SERVICE_NONE || end == END_REFUSED || end == END_DELIVERY_FAILED)
 		return LEVEL_INFO;
 	return connection_service(connection)->log_level;

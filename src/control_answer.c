@@ -39,10 +39,9 @@ static int id_parse(const char *text, size_t len, uint64_t *ret)
 
 static int level_parse(const char *text, size_t len, unsigned *ret)
 {
-	static const char *const levels[] = { "error", "warning", "notice", "info", "debug" };
 
-	for (unsigned i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
-		if (strlen(levels[i]) != len || memcmp(levels[i], text, len) != 0)
+	for (unsigned i = 0; i < LOG_LEVELS; i++) {
+		if (strlen(log_level_names[i]) != len || memcmp(log_level_names[i], text, len) != 0)
 			continue;
 		*ret = i;
 		return 0;

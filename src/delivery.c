@@ -79,7 +79,7 @@ static void delivery_connect(struct connection *connection, const struct target 
 		.n_backends = target->connect.n_backends,
 		.fresh = target->connect.resolves,
 		.keepalive_s = target->connect.keepalive_s,
-		.patience_ms = worker->policy->patience_ms,
+		.patience_ms = connection_service(connection)->patience_ms,
 		.from = target->connect.transparent ? &connection->client : NULL,
 		.talks = target->connect.send_proxy ||
 			(connection->protocol != PROTOCOL_NONE && !connection->skips_banner &&

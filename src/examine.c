@@ -93,6 +93,7 @@ enum examined examine(struct connection *connection, bool last, uint32_t *ret_se
 	if (n < 0)
 		return last ? EXAMINED_SILENT : EXAMINED_WAIT;
 
+	connection->has_spoken = true;
 	struct evidence evidence = {
 		.bytes = worker->peeked,
 		.len = (size_t)n,

@@ -274,7 +274,7 @@ static void control_log_level(void *context, unsigned level)
 {
 	struct master *master = context;
 
-	log_notice("log level %u, by the control socket", level);
+	log_notice("log level %s, by the control socket", log_level_names[level]);
 	log_set_level((enum log_level)level);
 	for (struct generation *generation = master->all; generation; generation = generation->next)
 		generation_log_level(generation, level);

@@ -24,7 +24,7 @@ _Static_assert(2 * LOG_LINE_MAX <= PIPE_BUF, "a write of two lines to the pipe i
 #define PREFIX_LEN     3 /* "<6>" */
 #define LONGEST_ESCAPE 6 /* \u001f */
 
-static const char *const level_names[] = { "error", "warning", "notice", "info", "debug" };
+const char *const log_level_names[LOG_LEVELS] = { "error", "warning", "notice", "info", "debug" };
 static const char level_priorities[] = "34567"; /* RFC 5424 6.2.1 */
 
 static struct {
@@ -187,7 +187,7 @@ void record_begin(struct record *record, enum log_level level, const char *event
 		put_text(record, is_json() ? "\"," : " ");
 	}
 	put_text(record, is_json() ? "\"level\":\"" : "");
-	put_text(record, level_names[level]);
+	put_text(record, log_level_names[level]);
 	put_text(record, is_json() ? "\",\"event\":\"" : " ");
 	put_text(record, event);
 	put_text(record, is_json() ? "\"" : "");

@@ -12,6 +12,9 @@
 #define LOG_LINE_MAX 2048 /* two of them are one whole write to a pipe (PIPE_BUF) */
 
 enum log_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_NOTICE, LEVEL_INFO, LEVEL_DEBUG };
+#define LOG_LEVELS (LEVEL_DEBUG + 1)
+
+extern const char *const log_level_names[LOG_LEVELS]; /* "error" ... "debug" */
 enum log_format { LOG_TEXT, LOG_JSON };
 
 struct log_settings {

@@ -57,6 +57,9 @@ void listeners_compile(struct compiler *compiler, const struct setting *at);
 void protocols_compile(struct compiler *compiler, const struct setting *at);
 void identifiers_compile(struct compiler *compiler, const struct setting *at); /* behind the protocols */
 void services_compile(struct compiler *compiler, const struct values *top);
+
+/* How long a peer may leave bytes unacknowledged where connections may be idle for so long; 0: as the system has it. */
+unsigned patience_ms(const struct policy *policy, uint64_t idle_us);
 void match_compile(struct compiler *compiler, uint32_t service, const struct setting *at);
 void delivery_compile(struct compiler *compiler, uint32_t service, const struct values *values);
 void access_compile(struct compiler *compiler, uint32_t service, const struct values *values);

@@ -57,6 +57,7 @@ static const struct key control_keys[CONTROL_COUNT] = {
 
 static const struct key log_keys[LOG_KEY_COUNT] = {
 	[LOG_KEY_LEVEL] = { "level", KEY_CHOICE, .choices = "error warning notice info debug", .preset = 3 },
+	[LOG_KEY_EMPTY_LEVEL] = { "empty_level", KEY_CHOICE, .choices = "error warning notice info debug" },
 	[LOG_KEY_TO] = { "to", KEY_STRING },
 	[LOG_KEY_FORMAT] = { "format", KEY_CHOICE, .choices = "text json" },
 	[LOG_KEY_FACILITY] = { "facility", KEY_CHOICE, .choices = LOG_FACILITIES, .preset = LOG_FACILITY_PRESET },
@@ -101,6 +102,7 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_FALLBACK] = { "fallback", KEY_STRING },
 	[SERVICE_BANNER] = { "banner", KEY_BOOL },
 	[SERVICE_KEEPALIVE] = { "keepalive", KEY_SWITCH, 1, KEEPALIVE_MAX },
+	[SERVICE_IDLE_TIMEOUT] = { "idle_timeout", KEY_SECONDS, 0.01, 30 * DAY },
 	[SERVICE_LOG_LEVEL] = { "log_level", KEY_CHOICE, .choices = "notice info debug", .preset = 1 },
 	[SERVICE_ACCESS + ACCESS_ALLOW] = { "allow", KEY_STRINGS },
 	[SERVICE_ACCESS + ACCESS_DENY] = { "deny", KEY_STRINGS },

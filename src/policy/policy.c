@@ -45,6 +45,12 @@ static uint64_t most(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* Bytes for a peer that has vanished would else count as bytes that move. Beyond that the system itself gives up. */
+unsigned patience_ms(const struct policy *policy, uint64_t idle_us)
+{
+	return idle_us < SYSTEM_PATIENCE_US ? (unsigned)(most(idle_us, policy->connect_timeout_us) / 1000) : 0;
+}
+
 static void settings_compile(struct compiler *compiler, const struct values *top)
 {
 	struct policy *policy = compiler->policy;
@@ -55,9 +61,7 @@ static void settings_compile(struct compiler *compiler, const struct values *top
 	policy->name_max_age_s = (unsigned)values_number(top, TOP_NAME_MAX_AGE);
 	policy->connect_timeout_us = seconds(top, TOP_CONNECT_TIMEOUT);
 	policy->idle_timeout_us = seconds(top, TOP_IDLE_TIMEOUT);
-	/* Bytes for a peer that has vanished would else count as bytes that move. Beyond that the system itself gives up. */
-	if (policy->idle_timeout_us < SYSTEM_PATIENCE_US)
-		policy->patience_ms = (unsigned)(most(policy->idle_timeout_us, policy->connect_timeout_us) / 1000);
+	policy->patience_ms = patience_ms(policy, policy->idle_timeout_us);
 	policy->drain_timeout_us = seconds(top, TOP_DRAIN_TIMEOUT);
 	policy->workers = top->value[TOP_WORKERS] ? (unsigned)values_number(top, TOP_WORKERS) : workers_preset();
 	policy->max_connections = (unsigned)values_number(top, TOP_MAX_CONNECTIONS);
@@ -134,6 +138,8 @@ static void log_compile(struct compiler *compiler, const struct setting *at)
 	if (at)
 		values_read(compiler->reader, &values, at, &sections[SECTION_LOG]);
 	policy->log.level = (enum log_level)values_choice(&values, LOG_KEY_LEVEL);
+	policy->empty_level =
+		values.value[LOG_KEY_EMPTY_LEVEL] ? (int)values_choice(&values, LOG_KEY_EMPTY_LEVEL) : -1;
 	policy->log.format = (enum log_format)values_choice(&values, LOG_KEY_FORMAT);
 	if (values.value[LOG_KEY_TO])
 		log_sink_compile(compiler, values.value[LOG_KEY_TO]);

@@ -42,6 +42,8 @@ struct service {
 	const struct access *access; /* NULL: nothing restricts it */
 	const struct program *asks;  /* the access program, run as the workers' user; NULL: none */
 	enum log_level log_level;    /* of the line of a connection that it served */
+	uint64_t idle_timeout_us;    /* of connections that usher relays for it */
+	unsigned patience_ms;        /* with who does not acknowledge, on either side: dial_set_patience() */
 	bool has_banner;             /* its server speaks first; silent clients are shown what it says */
 	uint32_t fallback;           /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
 };
@@ -117,6 +119,7 @@ struct policy {
 
 	enum log_sink log_sink;
 	const char *log_file;
+	int empty_level; /* enum log_level of clients that leave without a byte; -1: that of the service for the silent */
 	struct log_settings log;
 
 	struct arena *arena; /* all of the above but compiled expressions; NULL: it is in somebody else's */

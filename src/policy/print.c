@@ -283,7 +283,6 @@ static bool shows_banner(const struct policy *policy)
 static void print_rest(const struct policy *policy, FILE *to)
 {
 	static const char *const sinks[] = { "stderr", "syslog", "journal" };
-	static const char *const levels[] = { "error", "warning", "notice", "info", "debug" };
 	char a[32], b[32], c[32];
 
 	fputs("\nOtherwise\n", to);
@@ -305,7 +304,7 @@ static void print_rest(const struct policy *policy, FILE *to)
 		policy->drop_identity ? "" : " (who starts usher)");
 	if (policy->max_connections)
 		fprintf(to, ", at most %u connections in all", policy->max_connections);
-	fprintf(to, "\nLog       %s and above, to %s, as %s\n", levels[policy->log.level],
+	fprintf(to, "\nLog       %s and above, to %s, as %s\n", log_level_names[policy->log.level],
 		policy->log_sink == SINK_FILE ? policy->log_file : sinks[policy->log_sink],
 		policy->log.format == LOG_JSON ? "JSON" : "text");
 	if (policy->pid_file)

@@ -4,6 +4,7 @@
  * What a service matches is match.c's, where it goes delivery.c's. */
 #include "compile.h"
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,20 @@ static void banner_compile(struct compiler *compiler, struct service *service, c
 			service->name, (double)policy->decide_timeout_us / 1e6);
 }
 
+/* Where usher relays nothing it cannot tell when nothing moves. */
+static void idle_check(struct compiler *compiler, const struct service *service, const struct values *values)
+{
+	const struct target *target = &service->target;
+	bool relays = target->delivery == DELIVERY_CONNECT ||
+		(target->delivery == DELIVERY_EXEC && target->exec.stdio != STDIO_SOCKET);
+
+	if (values->value[SERVICE_IDLE_TIMEOUT] && !relays)
+		compile_error(compiler, values->value[SERVICE_IDLE_TIMEOUT],
+			"`idle_timeout' of service `%s' goes with `connect' only, and with `exec' on pipes or a "
+			"terminal",
+			service->name);
+}
+
 static void service_compile(struct compiler *compiler, uint32_t number, const struct values *values)
 {
 	struct service *service = &compiler->policy->services[number];
@@ -88,6 +103,11 @@ static void service_compile(struct compiler *compiler, uint32_t number, const st
 	banner_compile(compiler, service, values);
 	static const enum log_level levels[] = { LEVEL_NOTICE, LEVEL_INFO, LEVEL_DEBUG };
 	service->log_level = levels[values_choice(values, SERVICE_LOG_LEVEL)];
+	service->idle_timeout_us = values->value[SERVICE_IDLE_TIMEOUT]
+		? (uint64_t)llround(values_number(values, SERVICE_IDLE_TIMEOUT) * 1e6)
+		: compiler->policy->idle_timeout_us;
+	service->patience_ms = patience_ms(compiler->policy, service->idle_timeout_us);
+	idle_check(compiler, service, values);
 	service->fallback = service_reference(compiler, values, SERVICE_FALLBACK);
 	if (service->fallback != SERVICE_NONE && values->value[SERVICE_REJECT])
 		reader_warn(compiler->reader, values->value[SERVICE_FALLBACK],

@@ -16,7 +16,7 @@ CONFIG = """
 listen = ( { address = "0.0.0.0:4431"; keepalive = {near}; } );  workers = 1;
 decide_timeout = 20.0;  connect_timeout = {connect};  idle_timeout = {idle};
 protocols = ( { name = "go"; string = "go"; } );
-services = ( { name = "go"; match = "go"; connect = [ {backends} ]; keepalive = {far}; },
+services = ( { name = "go"; match = "go"; connect = [ {backends} ]; keepalive = {far}; {more} },
              { name = "tls"; match = { sni = "far.example"; }; connect = [ {backends} ]; } );
 """
 
@@ -30,11 +30,11 @@ def net():
 class Far:
     """An usher in the middle, and a backend of the test's own behind it."""
 
-    def __init__(self, usher, net, backends='"198.51.100.2:4431"', idle=3600.0, connect_timeout=1.0, near="true", far="true"):
+    def __init__(self, usher, net, backends='"198.51.100.2:4431"', idle=3600.0, connect_timeout=1.0, near="true", far="true", more=""):
         self.net = net
         self.listener = net.call(net.server, listening, ("198.51.100.2", 4431), 16)
         self.listener.settimeout(slow(10))
-        self.one = usher(CONFIG, backends=backends, idle=idle, connect=connect_timeout, near=near, far=far,
+        self.one = usher(CONFIG, backends=backends, idle=idle, connect=connect_timeout, near=near, far=far, more=more,
                          wrapper=lambda command: net.inside(net.usher, *command))
 
     def connect(self, first=b"go"):
@@ -70,10 +70,11 @@ def is_reset_within(sock, seconds, meanwhile=lambda: None):
 # ---- who vanishes
 
 
+@pytest.mark.parametrize("timeouts", [{"idle": 3.0}, {"more": "idle_timeout = 3.0;"}], ids=["of all", "of the service"])
 @pytest.mark.parametrize("who", ["server", "client"])
-def test_who_vanishes_is_noticed_though_it_is_sent_something_all_the_time(usher, net, who):
+def test_who_vanishes_is_noticed_though_it_is_sent_something_all_the_time(usher, net, who, timeouts):
     """Bytes that only go into a buffer here are bytes that move; what is not acknowledged says more."""
-    far = Far(usher, net, idle=3.0)
+    far = Far(usher, net, **timeouts)
     client, server = far.pair()
     (net.far if who == "server" else net.near).cut = True
     left = client if who == "server" else server

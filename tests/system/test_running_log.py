@@ -23,7 +23,7 @@ from harness import (
     wait_for_server,
     wait_until,
 )
-from peers import RELAY, client_hello, how_it_ends
+from peers import RELAY, client_hello, how_it_ends, reset
 
 HOSTILE = [
     b"\n2026-01-01T00:00:00.000Z error forged",
@@ -160,6 +160,33 @@ def test_levels(usher, echo):
         seen[level] = {line.level for line in one.log}
     assert seen["error"] == seen["warning"] == set()
     assert seen["notice"] == {"notice"} and {"notice", "info"} <= seen["info"] <= seen["debug"]
+
+
+@pytest.mark.parametrize(
+    "settings, level",
+    [("", "info"), ('on_silence = "rest";', "debug"), ('log = { level = "debug"; empty_level = "notice"; }; on_silence = "rest";', "notice")],
+)
+def test_clients_that_leave_without_a_byte_have_a_level_of_their_own(usher, echo, settings, level):
+    """A load balancer looks every few seconds whether the port is there."""
+    one = usher(
+        'listen = "127.0.0.1:{port}"; workers = 1;' + (settings if "log" in settings else 'log = { level = "debug"; };' + settings)
+        + 'services = ( { name = "web"; match = "http"; connect = "{echo}"; },'
+        ' { name = "rest"; match = "tls"; reject = "close"; log_level = "debug"; } );', echo=echo.tcp4)
+    connect(one.port).close()
+    if "on_silence" in settings:  # else the kernel keeps who says nothing, and this one is never seen
+        reset(connect(one.port))
+    with connect(one.port) as client:
+        client.sendall(b"G")
+    levels = [level, level, "info"] if "on_silence" in settings else [level, "info"]
+    assert [line.level for line in one.wait_connections(len(levels), 30)] == levels
+
+
+def test_a_delivery_that_failed_names_the_backend(usher):
+    one = usher('listen = "127.0.0.1:{port}"; services = ( { name = "a"; match = "ssh"; '
+                'connect = [ "127.0.0.1:{port_dead}", "127.0.0.1:{port_too}" ]; } );')
+    say(one.ports["port"], b"SSH-2.0-x\r\n")
+    (line,) = one.wait_connections(1, 30)
+    assert (line["end"], line["to"]) == ("delivery-failed", f"127.0.0.1:{one.ports['port_too']}")
 
 
 # ---- files
