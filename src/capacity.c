@@ -23,9 +23,9 @@ static unsigned fds_per_connection(const struct policy *policy)
 	return 2;
 }
 
-static unsigned fds_reserved(const struct policy *policy)
+static uint64_t fds_reserved(const struct policy *policy)
 {
-	unsigned n = FDS_OF_A_WORKER + (unsigned)policy->n_listeners + 2 * RELAY_PIPES_MAX;
+	uint64_t n = FDS_OF_A_WORKER + policy->n_listeners + 2 * RELAY_PIPES_MAX;
 
 	if (policy->transparent)
 		n += STOCK_MAX;
@@ -38,28 +38,38 @@ static unsigned fds_reserved(const struct policy *policy)
 }
 
 /* Where there is little, half of it: what is kept in reserve for speed (pipes) can be done without. */
-static unsigned capacity_worker(const struct policy *policy, const struct capacity *capacity)
+static uint64_t capacity_worker(const struct policy *policy, uint64_t descriptors, uint64_t reserved)
 {
-	unsigned long half = capacity->descriptors / 2;
-	unsigned long left = half > capacity->reserved ? capacity->descriptors - capacity->reserved : half;
-	return (unsigned)(left / fds_per_connection(policy));
+	uint64_t half = descriptors / 2;
+	uint64_t left = half > reserved ? descriptors - reserved : half;
+	return left / fds_per_connection(policy);
 }
 
-static unsigned least(unsigned a, unsigned b)
+static uint64_t least(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
 }
 
+/* A limit on descriptors may be any number of 64 bits, and none is the largest of them. */
+void capacity_from(const struct policy *policy, unsigned long descriptors, struct capacity *ret)
+{
+	uint64_t reserved = fds_reserved(policy);
+	uint64_t connections = least(capacity_worker(policy, descriptors, reserved), CAPACITY_MOST);
+	uint64_t in_all = connections * policy->workers;
+
+	*ret = (struct capacity){
+		.descriptors = descriptors,
+		.reserved = (unsigned)least(reserved, CAPACITY_MOST),
+		.connections = (unsigned)connections,
+		.in_all = (unsigned)least(in_all, policy->max_connections ? policy->max_connections : CAPACITY_MOST),
+		.of_one_source = policy->max_undecided_per_source,
+	};
+	/* Clients that say nothing leave half of the room to those that do. */
+	if (policy->max_undecided)
+		ret->undecided = (unsigned)least(policy->max_undecided, in_all > 1 ? in_all / 2 : 1);
+}
+
 void capacity_of(const struct policy *policy, struct capacity *ret)
 {
-	*ret = (struct capacity){ .descriptors = fd_raise_limit(), .reserved = fds_reserved(policy) };
-	ret->connections = capacity_worker(policy, ret);
-	ret->in_all = ret->connections * policy->workers;
-	if (policy->max_connections)
-		ret->in_all = least(ret->in_all, policy->max_connections);
-	/* Clients that say nothing leave half of the room to those that do. */
-	unsigned half = ret->connections * policy->workers / 2;
-	if (policy->max_undecided)
-		ret->undecided = least(policy->max_undecided, half ? half : 1);
-	ret->of_one_source = policy->max_undecided_per_source;
+	capacity_from(policy, fd_raise_limit(), ret);
 }
