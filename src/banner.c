@@ -10,6 +10,7 @@
 #include "banner.h"
 #include "connection.h"
 #include "fd.h"
+#include "own.h"
 #include "proxied.h"
 #include "undecided.h"
 #include "worker.h"
@@ -146,6 +147,8 @@ void banner_begin(struct connection *connection)
 		.stock = worker->stock,
 		.due_us = worker->loop.now_us + worker->policy->connect_timeout_us,
 		.socket = &connection->relay.server.in,
+		.is_ours = own_listener_reached,
+		.context = connection,
 		.done = banner_dialled,
 	};
 	dial_start(&banner->dial);

@@ -360,8 +360,8 @@ void connection_undelivered(struct connection *connection, int error)
 	}
 	if (log_wants(LEVEL_NOTICE))
 		log_notice("connection %lu: service %s failed (%s), falling back to %s",
-			(unsigned long)connection->id, connection_service(connection)->name, strerrordesc_np(-error),
-			connection->worker->policy->services[fallback].name);
+			(unsigned long)connection->id, connection_service(connection)->name,
+			connection_error_text(error), connection->worker->policy->services[fallback].name);
 	if (connection->phase == PHASE_HANDING_OVER)
 		fd_set_stream_nonblocking(connection_socket(connection), true);
 	limits_leave(connection->worker->shared->limits, connection->worker->slot, &connection->ticket);

@@ -121,6 +121,7 @@ int connection_socket(const struct connection *connection);                    /
 const struct service *connection_service(const struct connection *connection); /* only once decided for one */
 const char *connection_protocol(const struct connection *connection);          /* NULL: none decided */
 const char *connection_service_name(const struct connection *connection);      /* NULL: none decided */
+const char *connection_error_text(int error);                                  /* of a delivery, a -errno */
 const char *connection_backend(const struct connection *connection);           /* for the log; NULL: none */
 enum delivery connection_delivery(const struct connection *connection);        /* only once decided for a service */
 enum log_level connection_log_level(const struct connection *connection, enum connection_end end);

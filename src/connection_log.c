@@ -4,6 +4,7 @@
 #include "past.h"
 #include "proxied.h"
 #include "worker.h"
+#include <errno.h>
 #include <string.h>
 
 const struct service *connection_service(const struct connection *connection)
@@ -55,6 +56,11 @@ const char *const connection_end_names[END_COUNT] = {
 	[END_CLOSED] = "closed",
 	[END_SHED] = "shed",
 };
+
+const char *connection_error_text(int error)
+{
+	return error == -EDEADLK ? "Leads back to usher itself" : strerrordesc_np(-error);
+}
 
 const char *connection_backend(const struct connection *connection)
 {
@@ -141,6 +147,6 @@ void connection_log(const struct connection *connection, enum log_level level, e
 	if (connection->refused)
 		record_text(&record, "rule", connection->refused);
 	if (connection->error)
-		record_text(&record, "error", strerrordesc_np(-connection->error));
+		record_text(&record, "error", connection_error_text(connection->error));
 	record_write(&record);
 }

@@ -6,6 +6,7 @@
 #include "connection.h"
 #include "fd.h"
 #include "message.h"
+#include "own.h"
 #include "proxied.h"
 #include "receivers.h"
 #include "worker.h"
@@ -87,6 +88,8 @@ static void delivery_connect(struct connection *connection, const struct target 
 		.stock = worker->stock,
 		.due_us = due_us,
 		.socket = &connection->relay.server.in,
+		.is_ours = own_listener_reached,
+		.context = connection,
 		.done = delivery_dialled,
 	};
 	loop_timer(&worker->loop, &connection->deadline, due_us);

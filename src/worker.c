@@ -269,6 +269,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 {
 	*worker = (struct worker){
 		.policy = start->policy,
+		.master = getppid(),
 		.shared = shared,
 		.slot = start->slot,
 		.channel = { .fd = -1, .ready = worker_channel_ready },

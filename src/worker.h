@@ -56,6 +56,7 @@ struct worker {
 	struct lookup *lookup;
 	struct shared *shared; /* as this worker sees it */
 	unsigned slot;
+	pid_t master;
 	struct watch channel;
 
 	struct listener *listeners;

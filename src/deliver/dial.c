@@ -82,6 +82,8 @@ static int dial_connect(struct dial *dial, int fd, const struct address *to)
 	int error = dial->from ? dial_bind(dial, fd) : 0;
 	if (error == 0)
 		error = connect(fd, &to->sa, to->len) < 0 ? -errno : 0;
+	if (error == 0 && dial->is_ours(dial, fd))
+		error = -EDEADLK;
 	if (error == 0 || error == -EINPROGRESS) {
 		int r = loop_watch(dial->loop, dial->socket, fd, RELAY_EVENTS);
 		dial->socket->sole =
@@ -394,11 +396,12 @@ void dial_ready(struct dial *dial, uint32_t events)
 		getsockopt(dial->socket->fd, SOL_SOCKET, SO_ERROR, &error, &len);
 	if (error == 0 && !(events & EPOLLOUT))
 		return;
-	if (error == 0) {
+	if (error == 0 && dial->is_ours(dial, dial->socket->fd))
+		error = EDEADLK;
+	if (error == 0)
 		dial_finish(dial, 0, events);
-		return;
-	}
-	dial_next_address(dial, -error);
+	else
+		dial_next_address(dial, -error);
 }
 
 void dial_cancel(struct dial *dial)

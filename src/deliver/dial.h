@@ -36,6 +36,10 @@ struct dial {
 		DIAL_AWAITS_NEWS, /* the same, where all have failed */
 		DIAL_PAUSES,      /* `patience`: until the list is tried again */
 	} step;
+	/* Of the caller's: is this socket, which is connected, one that leads back to ourselves? Then -EDEADLK is this address's error. */
+	bool (*is_ours)(const struct dial *dial, int fd);
+	const void *context; /* of is_ours */
+
 	size_t backend; /* that is being tried; the one connected to once done */
 	size_t address; /* of a name with several */
 	bool try_again; /* some backend may yet be there in a moment */

@@ -4,6 +4,7 @@
  * one of usher's own listeners: that would go round until descriptors run out. Texts live in the policy's
  * arena. */
 #include "compile.h"
+#include "path.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
@@ -49,6 +50,12 @@ static bool address_is_local(struct compiler *compiler, const struct address *ad
 	return false;
 }
 
+/* Abstract ones, which have no path, are told by their names. */
+static bool unix_same(const struct address *first, const struct address *second)
+{
+	return first->un.sun_path[0] && second->un.sun_path[0] && path_same(first->un.sun_path, second->un.sun_path);
+}
+
 static bool listener_takes(
 	struct compiler *compiler, const struct listener_policy *listener, const struct address *target)
 {
@@ -56,6 +63,8 @@ static bool listener_takes(
 
 	if (address_reaches(target, &listener->address))
 		return true;
+	if (target->sa.sa_family == AF_UNIX)
+		return listener->address.sa.sa_family == AF_UNIX && unix_same(target, &listener->address);
 	if (!address_is_ip(target) || target->sa.sa_family != listener->address.sa.sa_family)
 		return false;
 	/* Another of this machine's addresses is as good as the loopback one: does that reach it? */

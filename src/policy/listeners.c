@@ -169,7 +169,9 @@ void listeners_compile(struct compiler *compiler, const struct setting *at)
 			continue;
 		uint16_t port = address_port(&listener->address);
 		compiler->ports[port / 8] |= (uint8_t)(1U << port % 8);
+		policy->has_unix_listener |= listener->address.sa.sa_family == AF_UNIX;
 		policy->n_listeners++;
 	}
+	policy->ports = compiler->ports;
 	index_free(addresses);
 }

@@ -71,6 +71,8 @@ struct policy {
 
 	struct listener_policy *listeners;
 	size_t n_listeners;
+	const uint8_t *ports; /* a bit for each that a listener has: ports[port / 8] >> port % 8 & 1 */
+	bool has_unix_listener;
 
 	struct protocol *protocols; /* the built-in ones first, in the order of probes[]; the user's; modules' */
 	size_t n_protocols;
