@@ -283,6 +283,23 @@ def test_manual_pages_are_sound(page):
     assert (result.returncode, result.stdout) == (0, "")
 
 
+RENDERERS = {"mandoc": ["mandoc", "-Tutf8"], "groff": ["groff", "-Kutf8", "-Tutf8", "-mdoc", "-P-cbou"]}
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_quotation_in_a_rendered_page_ends_before_the_next_one_begins(page, renderer):
+    """`.Pq Ql one , Ql two' puts the second into the first."""
+    done = subprocess.run([*RENDERERS[renderer], page], capture_output=True, text=True, check=True)
+    text = re.sub(".\b", "", done.stdout)
+    for left, right in ("‘’", "“”"):
+        for quoted in re.finditer(f"{left}([^{right}]*){right}", text):
+            assert left not in quoted.group(1), quoted.group()
+        assert text.count(left) == text.count(right), "an end without a beginning"
+    assert not re.search("''|``|’’", text)
+    assert done.stderr == ""
+
+
 def test_links_lead_somewhere():
     for document in SOURCE.glob("*.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
