@@ -223,7 +223,7 @@ void scan_simplify(char *text, size_t len)
 			number_strip_zeros(text, start, word);
 		else if (token == TOKEN_CLOSE && *start != '}' && comma)
 			text[comma - text] = ' ';
-		comma = token == TOKEN_COMMA && last != TOKEN_OPEN ? scan.start : NULL;
+		comma = token == TOKEN_COMMA && last != TOKEN_OPEN && last != TOKEN_COMMA ? scan.start : NULL;
 	}
 }
 
