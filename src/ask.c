@@ -1,21 +1,28 @@
 /* Runs access programs and waits for their verdict, the exit status. Each that was begun is answered exactly once, at its
  * end or when its time is up; in the second case its whole session is killed, and it is remembered until it has been
- * reaped. Refuses more than ASKS_MAX at a time. The structures are this file's; programs and requests are borrowed for the
+ * reaped. Refuses more at a time than ask.h says. The structures are this file's; programs and requests are borrowed for the
  * call. */
 #include "ask.h"
+#include "access.h"
 #include "fd.h"
+#include "kill_as.h"
 #include "program.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 struct ask {
 	struct ask *next;
 	struct asks *asks;
 	pid_t pid;
-	void *asker; /* NULL: answered, or nobody wants to know any more */
+	uid_t uid; /* as whom it runs */
+	char service[64];
+	uint64_t source; /* 0: none */
+	void *asker;     /* NULL: answered, or nobody wants to know any more */
 	uint64_t serial;
 	struct timer deadline;
 };
@@ -33,8 +40,8 @@ static void ask_answer(struct ask *ask, bool admitted)
 /* It leads a session of its own: what it started goes with it. */
 static void ask_kill(const struct ask *ask)
 {
-	kill(-ask->pid, SIGKILL);
-	kill(ask->pid, SIGKILL);
+	kill_as(-ask->pid, ask->uid);
+	kill_as(ask->pid, ask->uid);
 }
 
 static void ask_out_of_time(struct timer *timer)
@@ -45,18 +52,45 @@ static void ask_out_of_time(struct timer *timer)
 	ask_answer(ask, false);
 }
 
+/* The name of a service, cut to what is kept of it. */
+static bool is_of_service(const struct ask *ask, const char *service)
+{
+	return strncmp(ask->service, service, sizeof(ask->service) - 1) == 0;
+}
+
+static bool asks_have_room(const struct asks *asks, const char *service, uint64_t source)
+{
+	unsigned of_service = 0, of_source = 0;
+
+	for (const struct ask *ask = asks->first; ask; ask = ask->next) {
+		if (!is_of_service(ask, service))
+			continue;
+		of_service++;
+		of_source += source && ask->source == source;
+	}
+	return of_source < ASKS_OF_A_SOURCE && of_service < ASKS_OF_A_SERVICE &&
+		(asks->count < ASKS_MAX || of_service < ASKS_KEPT);
+}
+
 int asks_begin(struct asks *asks, const struct program *program, const char *service, const struct message *request,
 	void *asker, uint64_t serial)
 {
 	int fds[2] = { -1, -1 };
 
-	if (asks->count >= ASKS_MAX)
+	uint64_t source = access_source(&request->client);
+
+	if (!asks_have_room(asks, service, source))
 		return -EAGAIN;
 	struct ask *ask = calloc(1, sizeof(*ask));
 	int null = fd_open_null();
 	int error = !ask ? -ENOMEM : null < 0 ? -errno : 0;
 	if (error == 0) {
-		*ask = (struct ask){ .asks = asks, .asker = asker, .serial = serial };
+		*ask = (struct ask){ .asks = asks,
+			.uid = program->own_identity ? program->uid : geteuid(),
+			.source = source,
+			.asker = asker,
+			.serial = serial };
+		snprintf(ask->service, sizeof(ask->service), "%s", service);
 		ask->deadline.fired = ask_out_of_time;
 		error = program_start(program, service, request, null, fds, &ask->pid, NULL);
 	}

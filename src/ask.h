@@ -9,7 +9,13 @@
 #include <sys/types.h>
 
 #define ASK_TIMEOUT_US 2000000
-#define ASKS_MAX       256 /* programs at a time; more are refused */
+
+/* Programs at a time; more are refused. Where there are ASKS_MAX, a service may still have ASKS_KEPT of its own, so that those that wait for
+ * programs that hang do not refuse the clients of others. */
+#define ASKS_MAX          256
+#define ASKS_OF_A_SERVICE 128
+#define ASKS_OF_A_SOURCE  32 /* for one service; access_source() */
+#define ASKS_KEPT         8
 
 struct ask;
 

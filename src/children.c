@@ -2,17 +2,27 @@
  * one or is gone; it is remembered until it was reaped. */
 #include "children.h"
 #include "generation.h"
+#include "kill_as.h"
 #include "message.h"
 #include "takeover.h"
 #include "worker_process.h"
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* With what it has forked: it leads a session of its own. */
 static void child_kill(const struct child *child)
 {
-	kill(-child->pid, SIGKILL);
+	kill_as(-child->pid, child->uid);
+}
+
+static uid_t identifier_uid(const struct generation *generation, uint32_t identifier)
+{
+	const struct policy *policy = generation->policy;
+
+	return identifier < policy->n_identifiers && policy->identifiers[identifier].program.own_identity
+		? policy->identifiers[identifier].program.uid
+		: geteuid();
 }
 
 static void child_out_of_time(struct timer *timer)
@@ -35,7 +45,7 @@ int child_add(struct worker_process *worker, pid_t pid, const struct message *re
 	struct child *child = calloc(1, sizeof(*child));
 
 	if (!child) {
-		kill(-pid, SIGKILL);
+		kill_as(-pid, identifier_uid(generation, request->index));
 		return -ENOMEM;
 	}
 	if (identifier->mode == IDENTIFIER_STREAM)
@@ -44,6 +54,7 @@ int child_add(struct worker_process *worker, pid_t pid, const struct message *re
 		.next = generation->children,
 		.generation = generation,
 		.pid = pid,
+		.uid = identifier_uid(generation, request->index),
 		.worker = worker,
 		.identifier = request->index,
 		.serial = request->serial,
@@ -103,6 +114,7 @@ int children_adopt(struct worker_process *worker, const struct takeover *takeove
 			.next = worker->generation->children,
 			.generation = worker->generation,
 			.pid = from->pid,
+			.uid = identifier_uid(worker->generation, from->identifier),
 			.worker = worker,
 			.identifier = from->identifier,
 			.serial = from->serial,

@@ -13,6 +13,7 @@ struct child {
 	struct child *next;
 	struct generation *generation;
 	pid_t pid;
+	uid_t uid;                     /* as whom it runs */
 	struct worker_process *worker; /* NULL: it has died, and its successor is not to hear of this one */
 	uint32_t identifier;
 	uint64_t serial;

@@ -4,6 +4,7 @@
 #include "children.h"
 #include "fd.h"
 #include "ipc.h"
+#include "kill_as.h"
 #include "log.h"
 #include "message.h"
 #include "resolver.h"
@@ -75,6 +76,11 @@ void generation_log_level(struct generation *generation, unsigned level)
 	generation_tell_all(generation, &(struct message){ .kind = MESSAGE_LOG, .status = (int32_t)level });
 }
 
+void generation_kill_one(const struct generation *generation, pid_t pid)
+{
+	kill_as(pid, generation->policy->drop_identity ? generation->policy->uid : geteuid());
+}
+
 /* ---- the resolver ----------------------------------------------------------------------------------------------------- */
 
 static int generation_start_resolver(struct generation *generation)
@@ -132,7 +138,7 @@ static void generation_end_resolver(struct generation *generation)
 		return;
 	generation->resolver_channel = fd_close(generation->resolver_channel);
 	if (generation->resolver)
-		kill(generation->resolver, SIGKILL);
+		generation_kill_one(generation, generation->resolver);
 }
 
 static void generation_resolver_died(struct generation *generation, int status)
@@ -241,7 +247,7 @@ static void generation_tell(struct generation *generation, enum message_kind kin
 		struct worker_process *worker = &generation->workers[i];
 		/* One that does not read is of no use any more; one whose end is closed is ending already. */
 		if (worker->pid && ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0) == -EAGAIN)
-			kill(worker->pid, SIGKILL);
+			generation_kill_one(generation, worker->pid);
 	}
 	generation_end_resolver(generation);
 }
@@ -271,7 +277,7 @@ void generation_kill(struct generation *generation)
 	generation_retire(generation);
 	for (unsigned i = 0; i < generation->n_workers; i++) {
 		if (generation->workers[i].pid)
-			kill(generation->workers[i].pid, SIGKILL);
+			generation_kill_one(generation, generation->workers[i].pid);
 	}
 }
 

@@ -94,6 +94,9 @@ unsigned generation_report(struct generation *generation, const struct message *
 
 void generation_log_level(struct generation *generation, unsigned level);
 
+/* SIGKILL to a worker or the resolver of it. */
+void generation_kill_one(const struct generation *generation, pid_t pid);
+
 /* A child has ended: true if it was one of this generation's. */
 bool generation_reap(struct generation *generation, pid_t pid, int status);
 

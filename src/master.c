@@ -101,6 +101,16 @@ static bool same_file(int a, int b)
 		one.st_ino == other.st_ino;
 }
 
+/* Of a connection. A datagram socket has no end, and one that listens is for who accepts (inetd's "wait"). */
+static bool is_stream(int fd)
+{
+	int type = 0, listens = 0;
+	socklen_t len = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM &&
+		getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && !listens;
+}
+
 /* inetd gives the client on 0, 1 and often 2. It gets one number of ours, and nothing of what we write. */
 static int master_take_connection(struct master *master)
 {
@@ -108,6 +118,8 @@ static int master_take_connection(struct master *master)
 
 	if (fstat(0, &status) < 0 || !S_ISSOCK(status.st_mode))
 		return -ENOTSOCK;
+	if (!is_stream(0))
+		return -ESOCKTNOSUPPORT;
 	master->stderr_is_client = same_file(0, 2);
 	master->connection = fcntl(0, F_DUPFD_CLOEXEC, 3);
 	if (master->connection < 0)
@@ -140,7 +152,8 @@ static int master_init(struct master *master, const struct master_options *optio
 		int error = master_take_connection(master);
 		if (error < 0) {
 			master_say(master,
-				"descriptor 0 is no socket: -i is for inetd, which passes the connection there");
+				"descriptor 0 is no %s: -i is for inetd, which passes the connection there",
+				error == -ESOCKTNOSUPPORT ? "connection, expected one of a stream socket" : "socket");
 			return error;
 		}
 	}

@@ -122,7 +122,7 @@ static void master_hold(void *context)
 		generation_hold(generation);
 		/* The next image hears of one resolver alone; workers that retire have the last answers. */
 		if (generation != master->serving && generation->resolver > 0)
-			kill(generation->resolver, SIGKILL);
+			generation_kill_one(generation, generation->resolver);
 	}
 }
 

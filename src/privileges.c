@@ -5,8 +5,8 @@
  * The bounding set stays for that very reason: sshd, run as root, needs nearly all of it, and the next policy may run one.
  * Refuses nothing and fails nothing: a capability that is missing shows where it is needed. Owns nothing. */
 #include "privileges.h"
-#include "log.h"
 #include "file.h"
+#include "log.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -202,23 +202,35 @@ static void name_capabilities(uint64_t capabilities, char *buf, size_t size)
 	}
 }
 
-void privileges_log(const struct policy *policy)
+/* Those of the reasons that are, or are not, in `had`; "" for none. */
+static void name_reasons(const struct reasons *reasons, uint64_t had, char *line, size_t size)
 {
-	uint64_t had = capabilities_had(CAP_EFFECTIVE);
-	struct reasons reasons;
-	char line[1024], names[128];
+	char names[128];
 	size_t len = 0;
 
-	reasons_find(&reasons, policy);
-	for (size_t i = 0; i < reasons.n && len < sizeof(line); i++) {
-		uint64_t here = reasons.list[i].capabilities & had;
+	line[0] = '\0';
+	for (size_t i = 0; i < reasons->n && len < size; i++) {
+		uint64_t here = reasons->list[i].capabilities & had;
 		if (!here)
 			continue;
 		name_capabilities(here, names, sizeof(names));
 		len += (size_t)snprintf(
-			line + len, sizeof(line) - len, "%s%s (%s)", len ? "; " : "", names, reasons.list[i].text);
+			line + len, size - len, "%s%s (%s)", len ? "; " : "", names, reasons->list[i].text);
 	}
-	log_info("privileges of the master: %s", len ? line : "none");
+}
+
+void privileges_log(const struct policy *policy)
+{
+	uint64_t had = capabilities_had(CAP_EFFECTIVE);
+	struct reasons reasons;
+	char line[1024];
+
+	reasons_find(&reasons, policy);
+	name_reasons(&reasons, had, line, sizeof(line));
+	log_info("privileges of the master: %s", *line ? line : "none");
+	name_reasons(&reasons, ~had, line, sizeof(line));
+	if (*line)
+		log_notice("privileges that the master lacks, for what it may have to do: %s", line);
 }
 
 void privileges_print(const struct policy *policy, FILE *to)

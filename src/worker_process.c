@@ -138,7 +138,7 @@ static void worker_process_accuse(struct worker_process *worker)
 	worker->accused = true;
 	log_error("worker %d says what no worker says, or asks for what its policy does not have, and is ended",
 		worker->pid);
-	kill(worker->pid, SIGKILL);
+	generation_kill_one(worker->generation, worker->pid);
 }
 
 /* One that goes on without us would never be told to end. */
@@ -156,7 +156,7 @@ static void worker_process_stays(struct timer *timer)
 
 	log_error("worker %d has closed its line to the master and does not end: it is ended", worker->pid);
 	worker->accused = true;
-	kill(worker->pid, SIGKILL);
+	generation_kill_one(worker->generation, worker->pid);
 }
 
 /* True where there may be more. */

@@ -121,7 +121,17 @@ int file_append(const char *path, mode_t mode)
 	int fd = number >= 0
 		? fcntl(number, F_DUPFD_CLOEXEC, 3)
 		: open(place, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, mode);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	struct stat status;
+	error = number >= 0                                      ? 0
+		: fstat(fd, &status) < 0                         ? -errno
+		: S_ISREG(status.st_mode) && status.st_nlink > 1 ? -EMLINK
+								 : 0;
+	if (error == 0)
+		return fd;
+	fd_close(fd);
+	return error;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------------- */

@@ -22,7 +22,7 @@ int file_follow(const char *path, char ret[PATH_MAX]);
 
 /* Opens a file for appending, and makes it, with this mode, where there is none. Not a copy, but the same open file, where the path
  * stands for a descriptor. Follows links as file_follow() does. A FIFO
- * without a reader is not waited for (-ENXIO). The descriptor, or -errno. */
+ * without a reader is not waited for (-ENXIO). A file that has a second name may be anybody's (-EMLINK). The descriptor, or -errno. */
 int file_append(const char *path, mode_t mode);
 
 /* For people: as strerror(), of what the functions above return. */

@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from harness import BINARY, BUILD, read_exactly, wait_until
+from harness import BINARY, BUILD, IS_ROOT, read_exactly, wait_until
 from migrations import SERVICES
 from test_upgrade import copied, refused, replace  # noqa: F401 (a fixture)
 
@@ -56,6 +56,60 @@ def test_a_parent_that_ignores_the_end_of_children_changes_nothing(usher, echo):
     with one.connect() as client:
         client.sendall(b"hello")
         assert read_exactly(client, 5) == b"hello"
+
+
+# ---- without CAP_KILL, as in many a container
+
+HANGING = """
+listen = "127.0.0.1:{port}"; workers = 1; control = "{dir}/control";
+identifiers = ( { program = [ "/bin/sleep", "1000" ]; mode = "once"; timeout = 0.1; } );
+services = ( { name = "odd"; match = { identified = "odd"; }; reject = "close"; },
+             { name = "all"; match = "http"; connect = "localhost:{backend}"; access = [ "/bin/sleep", "1000" ]; },
+             { name = "rest"; connect = "localhost:{backend}"; } );
+on_unknown = "rest";
+"""
+
+without_kill = pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
+
+
+@pytest.fixture
+def powerless(usher, backend):
+    """powerless(): an usher that may not signal other users' processes."""
+    return lambda **options: usher(HANGING, backend=backend.port, **options,
+                                   wrapper=lambda command: ["setpriv", "--bounding-set=-kill", *command])
+
+
+@without_kill
+def test_programs_that_hang_end_without_the_right_to_kill(powerless):
+    one = powerless()
+    one.wait_log("privileges that the master lacks, .*cap_kill")
+    for request in (b"GET / HTTP/1.0\r\n\r\n", b"what is this?\n"):
+        with one.connect() as client:
+            client.sendall(request)
+            wait_until(one.programs, 20, "the program")
+            wait_until(lambda: not one.programs(), 20, f"its end: {one.programs()}")
+
+
+@without_kill
+def test_reloads_leave_no_resolver_without_the_right_to_kill(powerless):
+    one = powerless()
+    for _ in range(3):
+        one.reload()
+    wait_until(lambda: len(one.resolvers) == 1, 20, "the others to end")
+
+
+@without_kill
+def test_a_worker_that_hangs_ends_without_the_right_to_kill(powerless):
+    one = powerless()
+    os.kill(one.workers[0], signal.SIGSTOP)
+    one.stop(signal.SIGINT)
+
+
+@without_kill
+def test_the_resolver_ends_with_a_master_that_was_killed(powerless):
+    one = powerless(status=-9)
+    wait_until(lambda: one.resolvers, 20, "the resolver")
+    one.stop(signal.SIGKILL)  # and looks for what is left
 
 
 # ---- upgrades

@@ -167,3 +167,17 @@ def test_inetd_a_client_that_leaves_ends_it(place):
         client.close()
         statuses.append(process.wait(slow(5)))
     assert statuses == [0] * 40
+
+
+@pytest.mark.parametrize("kind", ["datagram", "sequenced", "listening"])
+def test_what_is_no_connection_is_refused(place, kind):
+    """A datagram socket never ends; one that listens is for who accepts."""
+    if kind == "listening":
+        its = socket.create_server(("127.0.0.1", 0))
+    else:
+        ours, its = socket.socketpair(type=socket.SOCK_DGRAM if kind == "datagram" else socket.SOCK_SEQPACKET)
+    ended = subprocess.run([BINARY, "run", "-i", "-c", write_config(place, 'listen = [ "127.0.0.1:1" ];' + SERVICES)],
+                           stdin=its, stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=slow(20), check=False)
+    assert ended.returncode == 1
+    assert b"descriptor 0 is no connection" in ended.stderr
+    its.close()

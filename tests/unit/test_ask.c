@@ -60,16 +60,21 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int begin(const char *script, uint64_t serial)
+static int begin_for(const char *script, uint64_t serial, const char *service, const char *client)
 {
 	char shell[] = "/bin/sh", option[] = "-c", *argv[] = { shell, option, (char *)script, NULL };
 	const struct program program = { .argv = argv, .stdio = STDIO_SOCKET };
 	struct message request = { .kind = MESSAGE_SPAWN };
 
-	address_parse(&request.client, "192.0.2.7:1234");
+	address_parse(&request.client, client);
 	address_parse(&request.local, "198.51.100.1:443");
 	strcpy(request.protocol, "ssh");
-	return asks_begin(&asks, &program, "shell", &request, &asker, serial);
+	return asks_begin(&asks, &program, service, &request, &asker, serial);
+}
+
+static int begin(const char *script, uint64_t serial)
+{
+	return begin_for(script, serial, "shell", "192.0.2.7:1234");
 }
 
 static bool verdict(const char *script)
@@ -145,16 +150,52 @@ static void nobody_is_told_for_an_asker_that_is_gone(void **state)
 	assert_int_equal(n_answers, 0);
 }
 
-static void many_at_once_and_not_too_many(void **state)
+/* From as many sources, none of which has too many. */
+static unsigned begin_until_refused(const char *service, unsigned most)
 {
-	for (int i = 0; i < ASKS_MAX; i++)
-		assert_int_equal(begin("exit 0", (uint64_t)i), 0);
-	assert_int_equal(begin("exit 0", 9999), -EAGAIN);
+	unsigned n = 0;
+	char client[64];
+
+	do
+		snprintf(client, sizeof(client), "192.0.2.%u:1234", 1 + n % 200);
+	while (begin_for("exit 0", n, service, client) == 0 && ++n < most);
+	return n;
+}
+
+static void wait_for_all(void)
+{
 	while (asks.count) {
 		usleep(5000);
 		reap(&tick);
 	}
+}
+
+static void many_at_once_and_not_too_many(void **state)
+{
+	assert_int_equal(begin_until_refused("one", ASKS_MAX), ASKS_OF_A_SERVICE);
+	assert_int_equal(begin_until_refused("two", ASKS_MAX), ASKS_OF_A_SERVICE);
+	assert_int_equal(asks.count, ASKS_MAX);
+	wait_for_all();
 	assert_int_equal(n_answers, ASKS_MAX);
+}
+
+static void every_service_has_some_of_its_own(void **state)
+{
+	assert_int_equal(begin_until_refused("one", ASKS_MAX), ASKS_OF_A_SERVICE);
+	assert_int_equal(begin_until_refused("two", ASKS_MAX), ASKS_OF_A_SERVICE);
+	assert_int_equal(begin_until_refused("three", ASKS_MAX), ASKS_KEPT);
+	assert_int_equal(begin_until_refused("four", ASKS_MAX), ASKS_KEPT);
+	wait_for_all();
+}
+
+static void a_source_has_its_share_of_a_service(void **state)
+{
+	for (unsigned i = 0; i < ASKS_OF_A_SOURCE; i++)
+		assert_int_equal(begin_for("exit 0", i, "one", "192.0.2.1:1"), 0);
+	assert_int_equal(begin_for("exit 0", 1, "one", "192.0.2.1:2"), -EAGAIN);
+	assert_int_equal(begin_for("exit 0", 2, "one", "192.0.2.2:1"), 0);
+	assert_int_equal(begin_for("exit 0", 3, "two", "192.0.2.1:1"), 0);
+	wait_for_all();
 }
 
 #define ASK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -169,6 +210,8 @@ int main(void)
 		ASK_TEST(a_program_that_is_not_there_is_an_error_and_no_answer),
 		ASK_TEST(nobody_is_told_for_an_asker_that_is_gone),
 		ASK_TEST(many_at_once_and_not_too_many),
+		ASK_TEST(every_service_has_some_of_its_own),
+		ASK_TEST(a_source_has_its_share_of_a_service),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
