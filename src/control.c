@@ -15,7 +15,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum client_state { CLIENT_FREE, CLIENT_READING, CLIENT_REPORTS, CLIENT_RELOADING, CLIENT_UPGRADING, CLIENT_WRITING };
+enum client_state {
+	CLIENT_FREE,
+	CLIENT_READING,
+	CLIENT_REPORTS,
+	CLIENT_RELOAD_ASKED,
+	CLIENT_RELOADING,
+	CLIENT_UPGRADING,
+	CLIENT_WRITING
+};
 
 struct client {
 	struct control *control;
@@ -258,6 +266,20 @@ static void control_tell(struct control *control, enum client_state waiting, con
 	}
 }
 
+void control_reload_begins(struct control *control)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+		if (control->clients[i].state == CLIENT_RELOAD_ASKED)
+			control->clients[i].state = CLIENT_RELOADING;
+}
+
+void control_ending(struct control *control)
+{
+	control_reload_begins(control);
+	control_reloaded(control, "usher is ending");
+}
+
+/* Who asked while it was under way has the next one's answer. */
 void control_reloaded(struct control *control, const char *complaints)
 {
 	control_tell(control, CLIENT_RELOADING, complaints, "reloaded");
@@ -297,7 +319,7 @@ static void client_serve(struct client *client)
 		control->hooks->drain(control->context);
 		break;
 	case CONTROL_RELOAD:
-		client_begin(client, CLIENT_RELOADING, control->hooks->reload);
+		client_begin(client, CLIENT_RELOAD_ASKED, control->hooks->reload);
 		break;
 	case CONTROL_UPGRADE:
 		client_begin(client, CLIENT_UPGRADING, control->hooks->upgrade);

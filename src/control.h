@@ -69,5 +69,11 @@ const char *control_leave(const struct control *control, int *ret_fd, struct soc
 void control_adopt(struct control *control, const char *path, int fd, const struct socket_file *file, int client);
 void control_upgraded(struct control *control, const char *complaints); /* as control_reloaded() */
 
+/* A reload reads the configuration from here on: who has asked by now hears of this one, who asks later of the next. */
+void control_reload_begins(struct control *control);
+
+/* There will be no other: whoever waits for one hears that. */
+void control_ending(struct control *control);
+
 /* The reload is over; `complaints` says what was wrong (lines), NULL: nothing, it serves. */
 void control_reloaded(struct control *control, const char *complaints);

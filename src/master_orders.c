@@ -52,6 +52,7 @@ static void master_reload(struct master *master)
 		return;
 	}
 	master_notify("RELOADING=1");
+	control_reload_begins(master->control);
 	int error = compiling_start(&master->compiling, master->options);
 	if (error == 0)
 		return;
@@ -93,12 +94,9 @@ void master_reload_task(struct task *task)
 /* What was under way and will not be any more. */
 static void master_give_up(struct master *master)
 {
-	bool compiles = master->compiling.pid > 0;
-
 	upgrade_cancel(&master->upgrade);
 	compiling_cancel(&master->compiling);
-	if (compiles)
-		control_reloaded(master->control, "usher is ending");
+	control_ending(master->control);
 }
 
 static void master_stop(struct master *master)
@@ -261,6 +259,8 @@ static int control_reload(void *context)
 
 	if (master->ending)
 		return -ESHUTDOWN;
+	if (master->upgrade.step != UPGRADE_NONE) /* the next image would not know who asked */
+		return -EBUSY;
 	loop_defer(&master->loop, &master->reload);
 	return 0;
 }

@@ -29,11 +29,11 @@ def held(usher, backend, place):
     shutil.copy(BINARY, binary)
     binary.chmod(0o755)
 
-    def start(config=CONFIG, **options):
+    def start(config=CONFIG, held_file="usher.conf", **options):
         # What is preloaded is not for /bin/cat of a sanitized build.
         one = usher(config, backend=backend.port, matches="go", directory=place,
                     env={"LD_PRELOAD": str(HOLD), "USHER_HOLD": str(place / "hold"),
-                         "USHER_HOLD_PATH": str(place / "usher.conf")},
+                         "USHER_HOLD_PATH": str(place / held_file)},
                     wrapper=lambda command: [str(binary), *command[1:]], **options)
         return one
 
@@ -229,3 +229,64 @@ def test_sigterm_ends_it_while_its_first_configuration_is_compiled(held, place):
     one.send_signal(signal.SIGTERM)
     assert one.process.wait(slow(60)) == -signal.SIGTERM
     wait_until(lambda: not one.seen.alive(), 60, "all others to end")
+
+
+# ---- whose answer
+
+
+def waiting_clients(one):
+    """Connections that the control socket has."""
+    with open("/proc/net/unix", encoding="ascii") as lines:
+        return len([line for line in lines if line.split()[-1] == one.control and line.split()[5] == "03"])
+
+
+def test_each_who_asks_for_a_reload_has_the_answer_of_his_own(held, place):
+    """The second one asks when the first reload has read the file, which is wrong by then."""
+    (place / "part").write_text("# empty\n")
+    one = held(CONFIG + f'@include "{place}/part"\n', held_file="part")
+    answers = {}
+
+    def ask(name):
+        answers[name] = one.ask(b"reload", 60)[0]
+
+    first, second = (threading.Thread(target=ask, args=(name,)) for name in ("first", "second"))
+    with holding(one) as until_held:
+        first.start()
+        until_held()
+        one.write("nonsense = 1;")
+        second.start()
+        wait_until(lambda: waiting_clients(one) == 2, 60, "both to wait")
+    first.join()
+    second.join()
+    assert answers["first"] == {"done": "reloaded"}
+    assert "nonsense" in answers["second"]["error"]
+
+
+def test_who_waits_for_a_reload_is_told_when_usher_ends(held):
+    one = held()
+    answers = []
+    asking = [threading.Thread(target=lambda: answers.extend(one.ask(b"reload", 60))) for _ in range(2)]
+    with holding(one) as until_held:
+        asking[0].start()
+        until_held()
+        asking[1].start()
+        wait_until(lambda: waiting_clients(one) == 2, 60, "both to wait")
+        state(one)  # the loop has served both by then
+        one.send_signal(signal.SIGTERM)
+        for thread in asking:
+            thread.join()
+    assert answers == [{"error": "usher is ending"}] * 2
+
+
+def test_a_reload_while_an_upgrade_is_tried_is_refused(held):
+    one = held()
+    binary = one.dir / "usher"
+    binary.rename(one.dir / "real")
+    binary.write_text(f"#!/bin/sh\nwhile [ -e {one.dir}/wait ]; do sleep 0.05; done\nexec {one.dir}/real \"$@\"\n")
+    binary.chmod(0o755)
+    (one.dir / "wait").touch()
+    one.send_signal(signal.SIGUSR2)
+    one.wait_log("is tried", timeout=60)
+    assert "try again" in one.ask(b"reload", 60)[0]["error"]
+    (one.dir / "wait").unlink()
+    wait_until(lambda: served(one) == 2, 60, "the upgrade")
