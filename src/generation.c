@@ -173,6 +173,7 @@ int generation_start(struct generation *generation, const struct generation *bef
 	const struct policy *policy = generation->policy;
 	int error = 0;
 
+	address_load_zones();
 	generation->state = GENERATION_STARTING;
 	generation->n_workers = generation->connection >= 0 ? 1 : policy->workers;
 	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };

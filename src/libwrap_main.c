@@ -20,9 +20,11 @@
 /* The library's: what a rule is logged as. */
 int allow_severity = LOG_AUTH | LOG_INFO, deny_severity = LOG_AUTH | LOG_WARNING;
 
+/* Of a link-local address with its interface, which hosts_access(5) knows nothing of, the address. */
 static bool endpoint_read(struct sockaddr_storage *ret, const char *ip_key, const char *port_key)
 {
-	const char *ip = getenv(ip_key), *port = getenv(port_key);
+	const char *given = getenv(ip_key), *port = getenv(port_key);
+	char *ip = given ? strndup(given, strcspn(given, "%")) : NULL;
 	uint16_t number = htons((uint16_t)(port ? atoi(port) : 0));
 	struct sockaddr_in *four = (struct sockaddr_in *)ret;
 	struct sockaddr_in6 *six = (struct sockaddr_in6 *)ret;
@@ -34,10 +36,9 @@ static bool endpoint_read(struct sockaddr_storage *ret, const char *ip_key, cons
 	} else if (ip && inet_pton(AF_INET6, ip, &six->sin6_addr) == 1) {
 		six->sin6_family = AF_INET6;
 		six->sin6_port = number;
-	} else {
-		return false;
 	}
-	return true;
+	free(ip);
+	return ret->ss_family != AF_UNSPEC;
 }
 
 static void __attribute__((noreturn)) child_main(const char *service, int answer_fd)

@@ -139,9 +139,10 @@ enum usher_attribute {
 	USHER_ATTRIBUTE_SNI = 4,      /* host name characters only */
 	USHER_ATTRIBUTE_ALPN = 5,     /* the client's first choice: any bytes */
 	USHER_ATTRIBUTE_HOST = 6,     /* of an HTTP request */
-	USHER_ATTRIBUTE_CLIENT = 7,   /* "192.0.2.1:50000", "[2001:db8::1]:50000", "unix:/path", "unix:" (unnamed) */
-	USHER_ATTRIBUTE_LOCAL = 8,    /* that the client connected to */
-	USHER_ATTRIBUTE_NUMBER = 9,   /* of a datagram, for its receipt: 8 bytes, a number */
+	USHER_ATTRIBUTE_CLIENT =
+		7, /* "192.0.2.1:50000", "[2001:db8::1]:50000", "[fe80::1%eth0]:50000", "unix:/path", "unix:" (unnamed) */
+	USHER_ATTRIBUTE_LOCAL = 8,  /* that the client connected to */
+	USHER_ATTRIBUTE_NUMBER = 9, /* of a datagram, for its receipt: 8 bytes, a number */
 };
 
 /* What came. Text is empty where the attribute is absent (in `tcpmux` all of it) and always ends with NUL.

@@ -1,10 +1,12 @@
-/* Parses, prints and compares socket addresses. It never asks a name server, never looks at the machine's
- * interfaces and owns no memory. */
+/* Parses, prints and compares socket addresses. It never asks a name server; of the machine's interfaces it knows the names, for
+ * zones, as they were when address_load_zones() was called. */
 #include "address.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define UNIX_PREFIX     "unix:"
@@ -44,10 +46,89 @@ static int parse_unix(struct address *ret, const char *path)
 	return 0;
 }
 
+/* ---- zones ------------------------------------------------------------------------------------------------------------ */
+
+#define ZONES_MAX 256
+
+static struct {
+	uint32_t number;
+	char name[IF_NAMESIZE];
+} zones[ZONES_MAX];
+static size_t n_zones;
+
+/* An interface may have any name without blanks and slashes; those that a log or a shell could take for something else are
+ * written by their numbers. */
+static bool is_plain(const char *name)
+{
+	size_t len = strlen(name);
+	return len > 0 && len < IF_NAMESIZE && strspn(name, "0123456789") < len &&
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
+}
+
+void address_load_zones(void)
+{
+	struct if_nameindex *list = if_nameindex();
+
+	if (!list)
+		return;
+	n_zones = 0;
+	for (const struct if_nameindex *at = list; at->if_index && n_zones < ZONES_MAX; at++) {
+		if (!is_plain(at->if_name))
+			continue;
+		zones[n_zones].number = at->if_index;
+		strcpy(zones[n_zones++].name, at->if_name);
+	}
+	if_freenameindex(list);
+}
+
+static void zone_format(uint32_t number, char ret[IF_NAMESIZE])
+{
+	snprintf(ret, IF_NAMESIZE, "%u", number);
+	for (size_t i = 0; i < n_zones; i++)
+		if (zones[i].number == number)
+			strcpy(ret, zones[i].name);
+}
+
+int address_parse_zone(const char *text, uint32_t *ret)
+{
+	bool is_number = *text && strspn(text, "0123456789") == strlen(text) && strlen(text) < IF_NAMESIZE;
+
+	if (!is_number && !is_plain(text))
+		return -EINVAL;
+	unsigned long long number = is_number ? strtoull(text, NULL, 10) : if_nametoindex(text);
+	if (number == 0 || number > UINT32_MAX)
+		return text[0] == '0' ? -EINVAL : -ENODEV;
+	*ret = (uint32_t)number;
+	return 0;
+}
+
+bool address_is_link_local(const struct address *a)
+{
+	return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr);
+}
+
+/* ---- text to address -------------------------------------------------------------------------------------------------- */
+
+/* "fe80::1" or "fe80::1%eth0", which is cut. */
+static int parse_in6(struct address *ret, char *host)
+{
+	char *zone = strchr(host, '%');
+
+	if (zone)
+		*zone++ = '\0';
+	if (inet_pton(AF_INET6, host, &ret->in6.sin6_addr) != 1)
+		return -EINVAL;
+	ret->in6.sin6_family = AF_INET6;
+	ret->len = sizeof(ret->in6);
+	if (!zone)
+		return 0;
+	return address_is_link_local(ret) ? address_parse_zone(zone, &ret->in6.sin6_scope_id) : -EINVAL;
+}
+
 static int parse_ip(struct address *ret, const char *text)
 {
 	const char *colon = strrchr(text, ':');
-	char host[INET6_ADDRSTRLEN];
+	char host[INET6_ADDRSTRLEN + IF_NAMESIZE];
 	uint16_t port;
 
 	if (!colon || !parse_port(colon + 1, &port))
@@ -62,10 +143,9 @@ static int parse_ip(struct address *ret, const char *text)
 
 	struct address address = { 0 };
 	if (bracketed) {
-		if (inet_pton(AF_INET6, host, &address.in6.sin6_addr) != 1)
-			return -EINVAL;
-		address.in6.sin6_family = AF_INET6;
-		address.len = sizeof address.in6;
+		int error = parse_in6(&address, host);
+		if (error < 0)
+			return error;
 	} else {
 		if (inet_pton(AF_INET, host, &address.in.sin_addr) != 1)
 			return -EINVAL;
@@ -185,7 +265,7 @@ static const char *format_unix(const struct address *a, char *buf)
 static const char *format(const struct address *original, char *buf, bool with_port)
 {
 	struct address a = address_unmapped(original);
-	char host[INET6_ADDRSTRLEN];
+	char host[INET6_ADDRSTRLEN + 1 + IF_NAMESIZE];
 
 	switch (family_of(&a)) {
 	case AF_INET:
@@ -193,6 +273,11 @@ static const char *format(const struct address *original, char *buf, bool with_p
 		break;
 	case AF_INET6:
 		inet_ntop(AF_INET6, &a.in6.sin6_addr, host, sizeof host);
+		if (a.in6.sin6_scope_id && address_is_link_local(&a)) {
+			char *end = strchr(host, '\0');
+			*end++ = '%';
+			zone_format(a.in6.sin6_scope_id, end);
+		}
 		break;
 	case AF_UNIX:
 		return format_unix(&a, buf);

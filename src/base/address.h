@@ -1,7 +1,7 @@
 /* Socket addresses as text and back.
  *
- * Accepted text: "192.0.2.1:443", "[2001:db8::1]:443" and "unix:/path" (at most 107 bytes of path); a port
- * is 0 to 65535, where 0 only makes sense to bind to. Names are not resolved here: a "host:port" with a name in it is split by address_split_name() and is the resolver's business. */
+ * Accepted text: "192.0.2.1:443", "[2001:db8::1]:443", "[fe80::1%eth0]:443" and "unix:/path" (at most 107 bytes of path); a zone
+ * (RFC 4007 11) is the name or the number of an interface, and goes with link-local addresses only; a port is 0 to 65535, where 0 only makes sense to bind to. Names are not resolved here: a "host:port" with a name in it is split by address_split_name() and is the resolver's business. */
 #pragma once
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -21,8 +21,19 @@ struct address {
 	};
 };
 
-/* 0, or -EINVAL: not one of the accepted forms (a name is -EINVAL too); -ENAMETOOLONG: UNIX path too long. */
+/* 0, or -EINVAL: not one of the accepted forms (a name is -EINVAL too); -ENAMETOOLONG: UNIX path too long; -ENODEV: this machine has
+ * no interface of the zone's name. */
 int address_parse(struct address *ret, const char *text);
+
+/* "eth0" or "2": the number of an interface. 0, -EINVAL or -ENODEV. */
+int address_parse_zone(const char *text, uint32_t *ret);
+
+/* From here on zones are written by the names that interfaces have now, in the processes that are forked as well; before that, and
+ * where an interface is younger, by their numbers. */
+void address_load_zones(void);
+
+/* fe80::/10, which means nothing without a zone. */
+bool address_is_link_local(const struct address *a);
 
 /* Splits "name:port" at its last colon. 0, or -EINVAL where there is no port 1..65535 or no valid host name
  * (RFC 1123 letters, digits, hyphens, dots; underscore tolerated; at most 253 bytes). `name` holds 254 bytes. */
@@ -32,7 +43,7 @@ int address_split_name(const char *text, char *ret_name, uint16_t *ret_port);
  * UNIX peer; a v4-mapped IPv6 address is written as IPv4. Bytes of a path that are not printable ASCII become '?'. */
 const char *address_format(const struct address *a, char *buf);
 
-/* The same without the port ("192.0.2.1", "2001:db8::1", "unix:/path"). */
+/* The same without the port ("192.0.2.1", "2001:db8::1", "fe80::1%eth0", "unix:/path"). */
 const char *address_format_host(const struct address *a, char *buf);
 
 bool address_equal(const struct address *a, const struct address *b);

@@ -1,14 +1,16 @@
 /* A path-compressed binary trie. Each node stands for a prefix and either is in the set or is where two longer ones part;
  * below a prefix that is in the set there is nothing, because that one covers it already.
  *
- *	node 0: the root of IPv4, node 1: of IPv6 (prefixes of no bits)
+ *	node 0: the root of IPv4, node 1: of IPv6, node 2: of link-local addresses with a zone (prefixes of no bits)
  *	child[b]: the longer prefix that goes on with bit b, 0: none
  *
- * Addresses are two words in host order; an IPv4 address is the upper half of the first. Refuses text that is not exactly
+ * Addresses are two words in host order; an IPv4 address is the upper half of the first. One with a zone has the zone in place of its
+ * first half, which is the same in all of them (RFC 4291 2.5.6). Refuses text that is not exactly
  * a prefix. Nodes belong to the set, or once kept to the arena. */
 #include "address_set.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +33,9 @@ struct address_set {
 	size_t count;
 };
 
-enum { ROOT_V4, ROOT_V6, ROOTS };
+enum { ROOT_V4, ROOT_V6, ROOT_ZONED, ROOTS };
+
+#define LINK_LOCAL_HIGH 0xfe80000000000000ULL
 
 static struct words words_masked(struct words words, unsigned bits)
 {
@@ -98,7 +102,11 @@ bool address_set_contains(const struct address_set *set, const struct address *a
 	const uint8_t *bytes = address->in6.sin6_addr.s6_addr;
 	if (IN6_IS_ADDR_V4MAPPED(&address->in6.sin6_addr))
 		return set_contains(set, ROOT_V4, words_from(bytes + 12, 4), 32);
-	return set_contains(set, ROOT_V6, words_from(bytes, 16), 128);
+	struct words words = words_from(bytes, 16);
+	if (set_contains(set, ROOT_V6, words, 128))
+		return true;
+	return words.high == LINK_LOCAL_HIGH &&
+		set_contains(set, ROOT_ZONED, (struct words){ address->in6.sin6_scope_id, words.low }, 128);
 }
 
 size_t address_set_count(const struct address_set *set)
@@ -176,6 +184,7 @@ static void set_insert(struct address_set *set, uint32_t at, struct words prefix
 struct prefix {
 	struct words words;
 	unsigned bits, width; /* 32 or 128 */
+	uint32_t zone;        /* 0: none */
 };
 
 static bool length_parse(const char *text, unsigned *ret)
@@ -202,18 +211,23 @@ static void prefix_format(const struct prefix *prefix, char *ret, size_t size)
 		snprintf(ret, size, "%s/%u", host, prefix->bits);
 }
 
-/* The part before the slash. */
-static bool host_parse(const char *host, struct prefix *ret)
+/* The part before the slash, of which the zone is cut. 0 or as address_parse_zone(). */
+static int host_parse(char *host, struct prefix *ret)
 {
+	char *zone = strchr(host, '%');
 	uint8_t bytes[16];
 
-	if (inet_pton(AF_INET, host, bytes) == 1)
-		*ret = (struct prefix){ words_from(bytes, 4), 32, 32 };
+	if (zone)
+		*zone++ = '\0';
+	if (!zone && inet_pton(AF_INET, host, bytes) == 1)
+		*ret = (struct prefix){ words_from(bytes, 4), 32, 32, 0 };
 	else if (inet_pton(AF_INET6, host, bytes) == 1)
-		*ret = (struct prefix){ words_from(bytes, 16), 128, 128 };
+		*ret = (struct prefix){ words_from(bytes, 16), 128, 128, 0 };
 	else
-		return false;
-	return true;
+		return -EINVAL;
+	if (zone && ret->words.high != LINK_LOCAL_HIGH)
+		return -EINVAL;
+	return zone ? address_parse_zone(zone, &ret->zone) : 0;
 }
 
 /* What somebody who wrote this probably meant. */
@@ -226,7 +240,7 @@ static const char *host_hint(const char *text)
 	if (address_parse(&address, text) == 0)
 		return address_is_ip(&address) ? " without a port" : "";
 	if (strchr(text, '%'))
-		return " without a zone";
+		return ", or a link-local one such as fe80::1%eth0";
 	if (text[0] && strspn(text, "0123456789./") == strlen(text))
 		return " with four numbers from 0 to 255";
 	return strchr(text, ':') ? "" : ", names are not looked up";
@@ -236,18 +250,24 @@ static void prefix_unmap(struct prefix *prefix)
 {
 	if (prefix->width != 128 || prefix->bits < 96 || prefix->words.high != 0 || prefix->words.low >> 32 != 0xffff)
 		return;
-	*prefix = (struct prefix){ { prefix->words.low << 32, 0 }, prefix->bits - 96, 32 };
+	*prefix = (struct prefix){ { prefix->words.low << 32, 0 }, prefix->bits - 96, 32, 0 };
 }
 
 static int prefix_parse(const char *text, struct prefix *ret, char *ret_why)
 {
 	const char *slash = strchr(text, '/');
 	size_t len = slash ? (size_t)(slash - text) : strlen(text);
-	char host[INET6_ADDRSTRLEN] = "", meant[64], alone[64];
+	char host[INET6_ADDRSTRLEN + IF_NAMESIZE] = "", meant[64], alone[64];
 
 	if (len < sizeof(host))
 		memcpy(host, text, len);
-	if (len >= sizeof(host) || !host_parse(host, ret)) {
+	int error = len < sizeof(host) ? host_parse(host, ret) : -EINVAL;
+	if (error == -ENODEV) {
+		snprintf(ret_why, ADDRESS_SET_WHY_MAX,
+			"`%.80s' names an interface that is not there, expected one of this machine's", text);
+		return -EINVAL;
+	}
+	if (error < 0) {
 		snprintf(
 			ret_why, ADDRESS_SET_WHY_MAX, "`%.80s' is no address, " EXPECTED "%s", text, host_hint(text));
 		return -EINVAL;
@@ -258,10 +278,10 @@ static int prefix_parse(const char *text, struct prefix *ret, char *ret_why)
 			ret->width);
 		return -EINVAL;
 	}
-	struct prefix masked = { words_masked(ret->words, ret->bits), ret->bits, ret->width };
+	struct prefix masked = { words_masked(ret->words, ret->bits), ret->bits, ret->width, 0 };
 	if (!words_equal(masked.words, ret->words)) {
 		prefix_format(&masked, meant, sizeof(meant));
-		prefix_format(&(struct prefix){ ret->words, ret->width, ret->width }, alone, sizeof(alone));
+		prefix_format(&(struct prefix){ ret->words, ret->width, ret->width, 0 }, alone, sizeof(alone));
 		snprintf(ret_why, ADDRESS_SET_WHY_MAX,
 			"`%.80s' has bits set behind the first %u, expected %s for the whole network or %s for the "
 			"one address",
@@ -279,7 +299,11 @@ int address_set_insert(struct address_set *set, const char *text, char ret_why[A
 
 	if (error < 0)
 		return error;
-	set_insert(set, prefix.width == 32 ? ROOT_V4 : ROOT_V6, prefix.words, prefix.bits);
+	if (prefix.zone)
+		set_insert(set, ROOT_ZONED, (struct words){ prefix.zone, prefix.words.low },
+			prefix.bits > 64 ? prefix.bits : 64);
+	else
+		set_insert(set, prefix.width == 32 ? ROOT_V4 : ROOT_V6, prefix.words, prefix.bits);
 	set->count++;
 	return 0;
 }

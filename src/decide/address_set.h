@@ -4,7 +4,8 @@
  *
  * Accepted text: "192.0.2.0/24", "192.0.2.7", "2001:db8::/32", "2001:db8::7". An IPv4 address that is written as a v4-mapped IPv6 one
  * (RFC 4291 2.5.5.2) is the IPv4 address, in the set and when it is looked up; "::/0" is every IPv6 address and no IPv4
- * one. Not accepted: names, ports, brackets, zones ("%eth0"), netmasks, and bits set behind the prefix. */
+ * one. "fe80::1%eth0" and "fe80::%eth0/10" are those of one interface, which this machine must have; without a zone link-local addresses are
+ * those of every interface. Not accepted: names, ports, brackets, netmasks, and bits set behind the prefix. */
 #pragma once
 #include "address.h"
 #include "arena.h"

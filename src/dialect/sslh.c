@@ -96,16 +96,13 @@ static bool is_always_there(const struct sockaddr *address)
 	return IN6_IS_ADDR_UNSPECIFIED(ip);
 }
 
-static char *address_text(const struct sockaddr *address, unsigned port)
+/* getnameinfo() has the interface of a link-local address as well. */
+static char *address_text(const struct sockaddr *address, socklen_t len, unsigned port)
 {
-	char digits[INET6_ADDRSTRLEN] = "", *text;
-	bool v6 = address->sa_family == AF_INET6;
+	char digits[NI_MAXHOST] = "", *text;
 
-	if (v6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)address)->sin6_addr, digits, sizeof(digits));
-	else
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, digits, sizeof(digits));
-	if (asprintf(&text, v6 ? "[%s]:%u" : "%s:%u", digits, port) < 0)
+	getnameinfo(address, len, digits, sizeof(digits), NULL, 0, NI_NUMERICHOST);
+	if (asprintf(&text, address->sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", digits, port) < 0)
 		abort();
 	return text;
 }
@@ -150,7 +147,7 @@ static void write_named_listener(
 	for (const struct addrinfo *at = error || !port ? NULL : list; at; at = at->ai_next) {
 		if ((at->ai_family != AF_INET && at->ai_family != AF_INET6) || is_there_before(list, at))
 			continue;
-		char *address = address_text(at->ai_addr, port);
+		char *address = address_text(at->ai_addr, at->ai_addrlen, port);
 		separate(translation, first);
 		write_listener(translation, listen, address, !is_always_there(at->ai_addr));
 		free(address);

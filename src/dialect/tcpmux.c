@@ -21,6 +21,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -74,9 +75,17 @@ static bool is_number(const char *text, unsigned long least, unsigned long most,
 
 static bool is_address(const char *text)
 {
-	struct in6_addr address;
+	const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST };
+	struct addrinfo *list = NULL;
+	struct in_addr four;
 
-	return inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1;
+	if (inet_pton(AF_INET, text, &four) == 1)
+		return true;
+	/* With an interface, where it is link-local. */
+	if (!strchr(text, ':') || getaddrinfo(text, NULL, &hints, &list) != 0)
+		return false;
+	freeaddrinfo(list);
+	return true;
 }
 
 static int option_take(struct tcpmux_options *options, int option)

@@ -147,10 +147,18 @@ static void backend_compile(struct compiler *compiler, struct backend *backend, 
 	if (error == 0) {
 		if (address_is_ip(&backend->address) && address_port(&backend->address) == 0)
 			compile_error(compiler, at, "backend `%s' has port 0, expected 1 to 65535", text);
+		else if (address_is_link_local(&backend->address) && !backend->address.in6.sin6_scope_id)
+			compile_error(compiler, at,
+				"backend `%s' is a link-local address, expected it with an interface, such as "
+				"[fe80::1%%eth0]:80",
+				text);
 		else
 			own_listener_check(compiler, at, &backend->address);
 	} else if (error == -ENAMETOOLONG) {
 		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
+	} else if (error == -ENODEV) {
+		compile_error(compiler, at,
+			"`%s' names an interface that is not there, expected one of this machine's", text);
 	} else if (strncmp(text, "unix:", 5) == 0 || strncmp(text, "udp:", 4) == 0 ||
 		address_split_name(text, name, &backend->port) < 0) {
 		compile_error(compiler, at, "`%s' is no address to connect to, expected " BACKEND_EXPECTED, text);

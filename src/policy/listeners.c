@@ -20,6 +20,9 @@ static bool address_complain(struct compiler *compiler, const struct setting *at
 		compile_error(compiler, at, "listener `%s' cannot be used: this usher does not serve UDP yet", text);
 	else if (error == -ENAMETOOLONG)
 		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
+	else if (error == -ENODEV)
+		compile_error(compiler, at,
+			"`%s' names an interface that is not there, expected one of this machine's", text);
 	else if (address_split_name(text, name, &port) == 0)
 		compile_error(compiler, at,
 			"listener `%s' is a name, expected the address in digits: " ADDRESS_EXPECTED, text);
@@ -38,6 +41,13 @@ static bool listener_parse(struct compiler *compiler, struct listener_policy *li
 	listener->text = arena_strdup(compiler->arena, text);
 	if (!address_is_ip(&listener->address))
 		return true;
+	if (address_is_link_local(&listener->address) && !listener->address.in6.sin6_scope_id) {
+		compile_error(compiler, at,
+			"listener `%s' is a link-local address, expected it with an interface, such as "
+			"[fe80::1%%eth0]:443",
+			text);
+		return false;
+	}
 	if (compiler->options->port) {
 		char buf[ADDRESS_TEXT_MAX];
 		address_set_port(&listener->address, compiler->options->port);

@@ -243,6 +243,23 @@ def test_a_client_of_the_other_family_cannot_be_shown(start, net):
 
 
 @needs_namespaces
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_backend_of_the_other_family_takes_none_of_the_time(start, net, family):
+    """The only one that can be has all of it: here to be silent for."""
+    gone = {4: "198.51.100.9", 6: "2001:db8:2::9"}[family]
+    silent, other = {4: (f"{gone}:4431", f"[{SERVER[6]}]:4431"), 6: (f"[{gone}]:4431", f"{SERVER[4]}:4431")}[family]
+    net.ip(net.usher, f"neigh replace {gone} lladdr 02:00:00:00:00:09 dev eth1 nud permanent")
+    one = config_for(start, silent, other, connect_timeout=2)
+    begin = time.monotonic()
+    with connect_from(net, family, one.port) as client:
+        client.sendall(b"go")
+        how_it_ends(client)
+    assert time.monotonic() - begin > 1.9
+    (line,) = one.wait_connections(1)
+    assert (line["end"], line["error"]) == ("delivery-failed", "Connection timed out")
+
+
+@needs_namespaces
 def test_what_else_is_wrong_is_told_before_that(start, net):
     one = config_for(start, f"{SERVER[4]}:4431", f"[{SERVER[6]}]:4431")
     with connect_from(net, 4, one.port) as client:

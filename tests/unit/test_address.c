@@ -33,12 +33,39 @@ static void what_is_parsed_is_printed_the_same(void **state)
 	}
 }
 
+static void a_zone_is_the_name_or_the_number_of_an_interface(void **state)
+{
+	char text[ADDRESS_TEXT_MAX];
+	struct address a = parsed("[fe80::1%lo]:80"), b;
+
+	assert_int_equal(a.in6.sin6_scope_id, 1); /* the loopback interface of every network namespace */
+	assert_string_equal(address_format(&a, text), "[fe80::1%1]:80");
+	address_load_zones();
+	assert_string_equal(address_format(&a, text), "[fe80::1%lo]:80");
+	assert_string_equal(address_format_host(&a, text), "fe80::1%lo");
+	b = parsed("[fe80::1%4294967295]:80");
+	assert_string_equal(address_format(&b, text), "[fe80::1%4294967295]:80");
+	assert_false(address_equal(&a, &b));
+	b = parsed("[fe80::1]:80");
+	assert_false(address_equal(&a, &b));
+	assert_true(address_is_link_local(&a) && address_is_link_local(&b));
+	assert_string_equal(address_format(&b, text), "[fe80::1]:80");
+	a = parsed("192.0.2.1:1");
+	assert_false(address_is_link_local(&a));
+
+	assert_int_equal(address_parse(&a, "[fe80::1%none-such-0]:80"), -ENODEV);
+	assert_int_equal(address_parse(&a, "[fe80::1%0]:80"), -EINVAL);
+	assert_int_equal(address_parse(&a, "[fe80::1%4294967296]:80"), -ENODEV);
+	assert_int_equal(address_parse(&a, "[fe80::1%a-name-of-16-byt]:80"), -EINVAL);
+}
+
 static void malformed_text_is_refused(void **state)
 {
 	static const char *const texts[] = { "", ":", ":80", "192.0.2.1", "192.0.2.1:", "192.0.2.1:65536",
 		"192.0.2.1:123456", "192.0.2.1:-1", "192.0.2.1:+1", "192.0.2.1: 1", "192.0.2.1:1 ", "192.0.2.1:0x10",
 		"192.0.2:80", "192.0.2.256:80", "1.2.3.4.5:80", "[::1]", "[::1]:", "[::1:80", "::1]:80", "::1:80",
-		"[]:80", "[:80", "]:80", "[192.0.2.1]:80", "[::1]x:80", "[::g]:80", "localhost:80",
+		"[]:80", "[:80", "]:80", "[192.0.2.1]:80", "[::1]x:80", "[::g]:80", "localhost:80", "[fe80::1%]:80",
+		"[2001:db8::1%lo]:80", "[::1%lo]:80", "192.0.2.1%lo:80", "[%lo]:80", "[fe80::1%lo%lo]:80",
 		"unix:", "unix:relative", "unix:@abstract", "UNIX:/x",
 		"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:1" };
 
@@ -220,6 +247,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_parsed_is_printed_the_same),
+		cmocka_unit_test(a_zone_is_the_name_or_the_number_of_an_interface),
 		cmocka_unit_test(malformed_text_is_refused),
 		cmocka_unit_test(a_unix_path_has_107_bytes_at_most),
 		cmocka_unit_test(names_are_split_from_ports),

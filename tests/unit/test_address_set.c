@@ -111,6 +111,31 @@ static void no_address_is_in_no_set(void **state)
 	address_set_free(set);
 }
 
+static bool has_from(const struct address_set *set, const char *host, uint32_t zone)
+{
+	struct address address;
+	char text[64];
+
+	snprintf(text, sizeof(text), "[%s]:1", host);
+	assert_int_equal(address_parse(&address, text), 0);
+	address.in6.sin6_scope_id = zone;
+	return address_set_contains(set, &address);
+}
+
+static void an_address_with_a_zone_is_of_one_interface(void **state)
+{
+	struct address_set *set = set_of("fe80::1%lo", "fe80::2", "fe80::%7/10", NULL);
+
+	assert_true(has_from(set, "fe80::1", 1));
+	assert_false(has_from(set, "fe80::1", 2) || has_from(set, "fe80::1", 0) || has_from(set, "fe80::3", 1));
+	assert_true(has_from(set, "fe80::2", 1) && has_from(set, "fe80::2", 2) && has_from(set, "fe80::2", 0));
+	assert_true(has_from(set, "fe80::1", 7) && has_from(set, "fe80::ffff:ffff:ffff:ffff", 7));
+	/* The zone is not part of what a client may choose. */
+	assert_false(has_from(set, "fe80:0:0:1::1", 2) || has_from(set, "fe80:0:0:7::1", 2) ||
+		has_from(set, "::7:0:0:0:1", 7));
+	address_set_free(set);
+}
+
 static void a_kept_set_answers_alike(void **state)
 {
 	struct arena *arena = arena_new();
@@ -137,7 +162,10 @@ static void what_is_refused_is_told_with_what_was_probably_meant(void **state)
 		{ "1.2.3.4/0", "expected 0.0.0.0/0" },
 		{ "192.0.2.1:80", "without a port" },
 		{ "[2001:db8::1]", "without brackets" },
-		{ "fe80::1%eth0", "without a zone" },
+		{ "fe80::1%none-such-0", "names an interface that is not there" },
+		{ "2001:db8::1%lo", "or a link-local one such as fe80::1%eth0" },
+		{ "fe80::1%", "or a link-local one such as fe80::1%eth0" },
+		{ "192.0.2.1%lo", "or a link-local one such as fe80::1%eth0" },
 		{ "10/8", "four numbers" },
 		{ "256.1.1.1", "four numbers" },
 		{ "shop.example", "names are not looked up" },
@@ -309,6 +337,7 @@ int main(void)
 		cmocka_unit_test(a_mapped_address_is_the_ipv4_address),
 		cmocka_unit_test(a_wider_prefix_takes_in_what_is_there),
 		cmocka_unit_test(no_address_is_in_no_set),
+		cmocka_unit_test(an_address_with_a_zone_is_of_one_interface),
 		cmocka_unit_test(a_kept_set_answers_alike),
 		cmocka_unit_test(what_is_refused_is_told_with_what_was_probably_meant),
 		cmocka_unit_test(it_answers_as_a_list_does),
