@@ -27,7 +27,7 @@ struct track {
 	uint64_t hash;
 	uint64_t seen_us;
 	uint32_t base; /* sequence number of the client's first byte */
-	bool has_fin;
+	bool has_fin, ended_first; /* before it was answered */
 	uint32_t fin_at; /* as a place */
 	uint8_t *bytes;
 	size_t room;
@@ -264,11 +264,13 @@ static int client_take(struct flows *flows, struct track *track, const struct pa
 	const uint8_t *bytes = packet->payload;
 	size_t len = packet->len, captured = packet->captured;
 
-	if (packet->flags & (TCP_FIN | TCP_RST) && !track->flow.was_answered && at >= 0) {
-		track->has_fin |= (packet->flags & TCP_FIN) != 0;
+	if (packet->flags & TCP_FIN && at >= 0) {
+		track->has_fin = true;
 		track->fin_at = (uint32_t)at + (uint32_t)len;
-		track->flow.was_reset |= (packet->flags & TCP_RST) != 0;
+		track->ended_first |= !track->flow.was_answered;
 	}
+	if (packet->flags & TCP_RST && at >= 0)
+		track->flow.was_reset |= !track->flow.was_answered;
 	if (at >= EVIDENCE_MAX || at + (int64_t)len <= 0 || packet->flags & TCP_RST)
 		return 0; /* a reset's payload is a reason in words, RFC 9293 3.5.2 */
 	if (at < 0) {
@@ -372,6 +374,8 @@ void flows_get(const struct flows *flows, size_t number, struct flow *ret)
 	*ret = track->flow;
 	ret->bytes = track->bytes;
 	ret->len = evidence_end(track);
-	ret->is_cut = ret->len < track->sent_until;
-	ret->was_closed = track->has_fin && track->fin_at <= ret->len;
+	/* What the client sends behind its end, acknowledgements, has a number that counts the end itself. */
+	ret->is_cut =
+		ret->len < (track->has_fin && track->fin_at < track->sent_until ? track->fin_at : track->sent_until);
+	ret->was_closed = track->ended_first && track->fin_at <= ret->len;
 }

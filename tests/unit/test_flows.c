@@ -125,6 +125,28 @@ static void test_a_gap_ends_the_evidence(void **state)
 	assert_true(get(*state, 0).is_cut);
 }
 
+/* The end takes a sequence number itself, which the acknowledgements behind it count. */
+static void test_what_is_acknowledged_after_the_end_is_no_byte(void **state)
+{
+	say(*state, TCP_SYN, 999, "");
+	say(*state, TCP_ACK, 1000, "GET /");
+	answer(*state, TCP_ACK, 1005, "what?");
+	say(*state, TCP_ACK | TCP_FIN, 1005, "");
+	say(*state, TCP_ACK, 1006, "");
+	expect(*state, 0, "GET /");
+	assert_false(get(*state, 0).is_cut);
+}
+
+static void test_an_end_behind_a_gap_is_a_gap_all_the_same(void **state)
+{
+	say(*state, TCP_SYN, 999, "");
+	say(*state, TCP_ACK, 1000, "GET /");
+	say(*state, TCP_ACK | TCP_FIN, 1010, "");
+	say(*state, TCP_ACK, 1011, "");
+	assert_true(get(*state, 0).is_cut);
+	assert_false(get(*state, 0).was_closed);
+}
+
 static void test_bytes_with_the_first_packet(void **state)
 {
 	say(*state, TCP_SYN, 10, "early");
