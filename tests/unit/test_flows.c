@@ -365,6 +365,8 @@ int main(void)
 		flows_test(test_bytes_in_order),
 		flows_test(test_out_of_order_twice_and_overlapping),
 		flows_test(test_a_gap_ends_the_evidence),
+		flows_test(test_what_is_acknowledged_after_the_end_is_no_byte),
+		flows_test(test_an_end_behind_a_gap_is_a_gap_all_the_same),
 		flows_test(test_bytes_with_the_first_packet),
 		flows_test(test_the_server_speaks_first),
 		flows_test(test_closing_before_an_answer),
