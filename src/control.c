@@ -290,6 +290,20 @@ void control_upgraded(struct control *control, const char *complaints)
 	control_tell(control, CLIENT_UPGRADING, complaints, "upgraded");
 }
 
+static void client_reopen(struct client *client)
+{
+	struct control *control = client->control;
+	char why[128];
+
+	int error = control->hooks->reopen(control->context);
+	if (error == 0) {
+		client_answer_done(client, "log reopened");
+		return;
+	}
+	snprintf(why, sizeof(why), "the log cannot be reopened: %s", strerrordesc_np(-error));
+	client_answer_error(client, why);
+}
+
 static void client_serve(struct client *client)
 {
 	struct control *control = client->control;
@@ -327,6 +341,9 @@ static void client_serve(struct client *client)
 	case CONTROL_LOG:
 		control->hooks->log_level(control->context, client->request.level);
 		client_answer_done(client, "log level set");
+		break;
+	case CONTROL_REOPEN:
+		client_reopen(client);
 		break;
 	case CONTROL_UNKNOWN:
 		break;

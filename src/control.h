@@ -27,6 +27,7 @@ enum control_word {
 	CONTROL_RELOAD,
 	CONTROL_UPGRADE,
 	CONTROL_LOG,
+	CONTROL_REOPEN,
 	CONTROL_UNKNOWN,
 };
 
@@ -47,6 +48,7 @@ struct control_hooks {
 	void (*drain)(void *context);
 	int (*reload)(void *context); /* 0: it has begun, control_reloaded() says how it went; or -errno */
 	void (*log_level)(void *context, unsigned level);
+	int (*reopen)(void *context); /* 0 or -errno: the log stays where it is */
 	int (*upgrade)(void *context); /* likewise; control_upgraded() */
 };
 

@@ -20,6 +20,7 @@ static const struct {
 	{ "reload", CONTROL_RELOAD, ARGUMENT_NONE },
 	{ "upgrade", CONTROL_UPGRADE, ARGUMENT_NONE },
 	{ "log", CONTROL_LOG, ARGUMENT_LEVEL },
+	{ "reopen", CONTROL_REOPEN, ARGUMENT_NONE },
 };
 
 static int id_parse(const char *text, size_t len, uint64_t *ret)
@@ -72,8 +73,8 @@ int control_parse(const char *line, size_t len, struct control_request *ret, con
 	size_t name_len = blank ? (size_t)(blank - line) : len;
 
 	*ret = (struct control_request){ .word = CONTROL_UNKNOWN };
-	*ret_why = "unknown request, expected status, sessions, evidence ID, close ID, drain, reload, upgrade or log "
-		   "LEVEL";
+	*ret_why = "unknown request, expected status, sessions, evidence ID, close ID, drain, reload, upgrade, "
+		   "reopen or log LEVEL";
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (strlen(words[i].name) != name_len || memcmp(words[i].name, line, name_len) != 0)
 			continue;

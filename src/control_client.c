@@ -174,6 +174,11 @@ int command_close(int argc, char **argv)
 	return command_ask("close", argc, argv, true);
 }
 
+int command_reopen(int argc, char **argv)
+{
+	return command_ask("reopen", argc, argv, false);
+}
+
 int command_log(int argc, char **argv)
 {
 	return command_ask("log", argc, argv, true);

@@ -88,7 +88,7 @@ static void show_status(const json_t *status, FILE *to)
 	size_t i;
 	json_t *one;
 
-	fprintf(to, "usher %s, process %lld, %s for %s, %lld connections, %lld of them undecided\n",
+	fprintf(to, "usher %s, process %lld, %s, up for %s, %lld connections, %lld of them undecided\n",
 		text_of(status, "version").text, (long long)whole_of(status, "pid"), text_of(status, "state").text,
 		duration_text((double)time(NULL) - (double)whole_of(status, "since"), a),
 		(long long)whole_of(status, "connections"), (long long)whole_of(status, "undecided"));
@@ -100,6 +100,9 @@ static void show_status(const json_t *status, FILE *to)
 	if (json_object_get(status, "reloading_since"))
 		fprintf(to, "  reloading: the configuration is being compiled, for %s\n",
 			duration_text((double)time(NULL) - (double)whole_of(status, "reloading_since"), a));
+	if (json_object_get(status, "ending_since"))
+		fprintf(to, "  ending: no new connections, for %s\n",
+			duration_text((double)time(NULL) - (double)whole_of(status, "ending_since"), a));
 	fprintf(to, "\n%-32s %8s %10s %8s\n", "listener", "open", "accepted", "shed");
 	json_array_foreach(json_object_get(status, "listeners"), i, one)
 	{

@@ -93,7 +93,7 @@ static int generation_start_resolver(struct generation *generation)
 			.table = generation->resolved,
 			.max_age_s = policy->name_max_age_s,
 			.log_fd = generation->log_fd,
-			.log = &policy->log,
+			.log = &generation->log,
 			.drop = policy->drop_identity,
 			.uid = policy->uid,
 			.gid = policy->gid,

@@ -29,6 +29,7 @@ struct generation {
 	struct listening *listening; /* an array of its own; the descriptors are borrowed from the master's sockets */
 	size_t n_listening;
 	int log_fd;
+	struct log_settings log; /* the policy's, for who reads it there */
 	int connection; /* inetd: taken over; -1: listen */
 	bool leaves_workers;
 	bool is_trial;   /* its workers serve nobody */

@@ -63,16 +63,21 @@ static void logger_run(struct outlet *outlet, int pipe_fd, int control_fd)
 	}
 }
 
-/* Does our stderr lead to the journal? systemd says which stream it made, since the variable outlives a
- * redirection. */
-static bool stderr_is_journal(void)
+/* Does a stream of ours lead to the journal? systemd says which one it made, since the variable outlives a redirection. */
+static bool is_journal(int stream)
 {
-	const char *stream = getenv("JOURNAL_STREAM");
+	const char *made = getenv("JOURNAL_STREAM");
 	unsigned long long device, inode;
 	struct stat status;
 
-	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &status) == 0 &&
+	return made && stream >= 0 && sscanf(made, "%llu:%llu", &device, &inode) == 2 && fstat(stream, &status) == 0 &&
 		status.st_dev == device && status.st_ino == inode;
+}
+
+/* The descriptor that a log goes to, where it is one of ours; -1. */
+static int log_stream(enum log_sink sink, const char *file)
+{
+	return sink == SINK_STDERR ? STDERR_FILENO : sink == SINK_FILE ? file_descriptor(file) : -1;
 }
 
 static int become_logger(const struct logger *logger, struct outlet *outlet, int control_fd)
@@ -99,7 +104,7 @@ static int become_logger(const struct logger *logger, struct outlet *outlet, int
 	int result = process_drop_privileges(logger->drop, logger->uid, logger->gid);
 	if (result < 0)
 		return result;
-	outlet->prefixed = outlet->sink == SINK_STDERR && stderr_is_journal();
+	outlet->prefixed = logger->to_journal;
 	if (outlet->sink == SINK_SYSLOG)
 		openlog("usher", LOG_NDELAY, logger->log.facility);
 	return sandbox_enter_logger();
@@ -193,6 +198,20 @@ out:
 	return result;
 }
 
+/* Whoever has the lines next writes the time in front of them. */
+static struct log_settings logger_settings_of(const struct logger *logger, const struct log_settings *log)
+{
+	struct log_settings settings = *log;
+
+	settings.timestamps = !logger->to_journal && (logger->sink == SINK_STDERR || logger->sink == SINK_FILE);
+	return settings;
+}
+
+struct log_settings logger_settings(const struct logger *logger, const struct policy *policy)
+{
+	return logger_settings_of(logger, &policy->log);
+}
+
 int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
 	gid_t gid, bool drop)
 {
@@ -221,7 +240,9 @@ int logger_start(struct logger *ret, enum log_sink sink, const char *file, const
 		.uid = uid,
 		.gid = gid,
 		.log = *log,
+		.to_journal = is_journal(log_stream(sink, file)),
 	};
+	logger.log = logger_settings_of(&logger, log);
 	int result = fd_set_nonblocking(logger.pipe_fd, true);
 	if (result < 0)
 		failure_set(result, "cannot start the logger: ioctl(FIONBIO)");

@@ -17,6 +17,7 @@ struct logger {
 	uid_t uid;
 	gid_t gid;
 	struct log_settings log;
+	bool to_journal; /* by a standard stream */
 };
 
 /* Opens the file (SINK_FILE only; as who the caller is), forks the logger and waits until it is ready. `drop`: it becomes
@@ -24,6 +25,9 @@ struct logger {
  * -ENOENT: none runs here. `log`: how its own lines look, those about lines that a full disk cost. */
 int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
 	gid_t gid, bool drop);
+
+/* How lines for it are to look under a policy. */
+struct log_settings logger_settings(const struct logger *logger, const struct policy *policy);
 
 /* After the logger died and was reaped: another one at the same pipe. What was in the pipe is not lost. 0 or -errno. */
 int logger_restart(struct logger *logger, const char *file);

@@ -200,7 +200,8 @@ static int master_start(struct master *master, struct policy *policy)
 	if (error == 0)
 		error = master_start_first_logger(master, policy);
 	if (error == 0 && master->takeover) {
-		log_setup(master->logger.pipe_fd, &policy->log);
+		const struct log_settings settings = logger_settings(&master->logger, policy);
+		log_setup(master->logger.pipe_fd, &settings);
 		error = master_take_over(master, policy);
 	}
 	if (error < 0) {

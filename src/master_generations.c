@@ -160,7 +160,7 @@ static void master_generation_ready(struct generation *generation)
 	master->coming = NULL;
 	sockets_set_options(&master->sockets, generation->policy);
 	master_take_next_logger(master);
-	log_setup(master->logger.pipe_fd, &generation->policy->log);
+	log_setup(master->logger.pipe_fd, &generation->log);
 	for (struct generation *old = master->all; old; old = old->next)
 		if (old != generation)
 			generation_migrate(old, generation);
@@ -230,12 +230,15 @@ static void generation_bury(struct task *task)
 /* Takes over the policy. NULL: no memory. */
 struct generation *master_new_generation(struct master *master, struct policy *policy)
 {
+	const struct logger *logger = master->next_logger.pipe_fd >= 0 ? &master->next_logger : &master->logger;
+
 	return generation_new(&(struct generation){
 		.loop = &master->loop,
 		.shared = &master->shared,
 		.policy = policy,
 		.privileges = privileges_needed(policy),
-		.log_fd = master->next_logger.pipe_fd >= 0 ? master->next_logger.pipe_fd : master->logger.pipe_fd,
+		.log_fd = logger->pipe_fd,
+		.log = logger_settings(logger, policy),
 		.connection = master->connection,
 		.leaves_workers = master->options->leaves_workers,
 		.programs = master->programs,

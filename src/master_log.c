@@ -100,13 +100,14 @@ void master_logger_died(struct master *master)
 	loop_timer(&master->loop, &master->logger_restart, master->loop.now_us + LOGGER_RESTART_US);
 }
 
-void master_reopen_log(struct master *master)
+int master_reopen_log(struct master *master)
 {
 	if (!master->serving || master->serving->policy->log_sink != SINK_FILE)
-		return;
+		return 0;
 	int error = logger_reopen(&master->logger, master->serving->policy->log_file);
 	if (error < 0)
 		log_error("cannot reopen %s: %s", master->serving->policy->log_file, strerrordesc_np(-error));
+	return error;
 }
 
 void master_end_logger(struct master *master)

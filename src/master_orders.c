@@ -102,6 +102,7 @@ static void master_give_up(struct master *master)
 static void master_stop(struct master *master)
 {
 	master->ending = true;
+	master->ending_since = time(NULL);
 	master_give_up(master);
 	master_close_sockets(master, NULL);
 	for (struct generation *generation = master->all; generation; generation = generation->next) {
@@ -123,6 +124,7 @@ static void master_drain(struct master *master)
 	}
 	uint64_t most_us = master->serving->policy->drain_timeout_us;
 	master->ending = true;
+	master->ending_since = time(NULL);
 	master_give_up(master);
 	master_notify("STOPPING=1");
 	log_notice("ending: no new connections, at most %lu s for those that are open",
@@ -138,6 +140,7 @@ static void master_drain(struct master *master)
 static void master_leave(struct master *master)
 {
 	master->ending = true;
+	master->ending_since = time(NULL);
 	master_give_up(master);
 	master->left = true;
 	master_notify("STOPPING=1");
@@ -232,9 +235,17 @@ static void control_status(void *context, FILE *to)
 {
 	const struct master *master = context;
 
-	status_write(&(struct status){ master->all, master->serving, master->coming, &master->shared, master->since,
-			     master->ending, program_table_count(master->programs),
-			     master->compiling.pid ? master->compiling.since : 0 },
+	status_write(
+		&(struct status){
+			.all = master->all,
+			.serving = master->serving,
+			.coming = master->coming,
+			.shared = &master->shared,
+			.since = master->since,
+			.programs = program_table_count(master->programs),
+			.reloading_since = master->compiling.pid ? master->compiling.since : 0,
+			.ending_since = master->ending_since,
+		},
 		to);
 }
 
@@ -280,6 +291,11 @@ static void control_log_level(void *context, unsigned level)
 		generation_log_level(generation, level);
 }
 
+static int control_reopen(void *context)
+{
+	return master_reopen_log(context);
+}
+
 const struct control_hooks master_control_hooks = {
 	.status = control_status,
 	.report = control_report,
@@ -287,4 +303,5 @@ const struct control_hooks master_control_hooks = {
 	.reload = control_reload,
 	.upgrade = control_upgrade,
 	.log_level = control_log_level,
+	.reopen = control_reopen,
 };

@@ -49,6 +49,7 @@ struct master {
 	char *pid_file;
 	bool control_missing; /* and told so */
 	bool ending;          /* drains or stops */
+	time_t ending_since;  /* by the wall clock, for people; 0: it does not */
 	bool stopped;         /* told to end now */
 	bool left;            /* without its workers */
 	struct timer deadline, logger_restart, control_again;
@@ -91,7 +92,7 @@ int master_start_next_logger(struct master *master, struct policy *policy);
 
 void master_logger_died(struct master *master);
 void master_restart_logger(struct timer *timer);
-void master_reopen_log(struct master *master);
+int master_reopen_log(struct master *master); /* 0 or -errno; logs without a file have nothing to reopen */
 
 /* It writes the last lines and ends; one whose reader is stuck is not waited for. */
 void master_end_logger(struct master *master);

@@ -132,12 +132,14 @@ void status_write(const struct status *status, FILE *to)
 		"\", \"pid\": %d, \"since\": %jd, \"state\": \"%s\", \"connections\": %" PRIu64 ", "
 		"\"undecided\": %" PRIu64 ", \"programs\": %zu",
 		(int)getpid(), (intmax_t)status->since,
-		status->ending                                      ? "ending"
+		status->ending_since                                ? "ending"
 			: status->coming || status->reloading_since ? "reloading"
 								    : "serving",
 		limits_live_all(status->shared->limits), limits_undecided(status->shared->limits), status->programs);
 	if (status->reloading_since)
 		fprintf(to, ", \"reloading_since\": %jd", (intmax_t)status->reloading_since);
+	if (status->ending_since)
+		fprintf(to, ", \"ending_since\": %jd", (intmax_t)status->ending_since);
 	write_generations(status, to);
 	if (serving) {
 		write_room(serving->policy, to);

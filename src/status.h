@@ -7,9 +7,9 @@ struct status {
 	const struct generation *all, *serving, *coming; /* NULL: none */
 	const struct shared *shared;
 	time_t since;
-	bool ending;
 	size_t programs;        /* that run for services, and are counted */
 	time_t reloading_since; /* a configuration is being compiled; 0: none is */
+	time_t ending_since;    /* it ends when its connections have; 0: it does not */
 };
 
 void status_write(const struct status *status, FILE *to);

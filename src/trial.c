@@ -92,6 +92,7 @@ static int trial_serve(struct trial *trial, struct policy *policy)
 		.shared = &trial->shared,
 		.policy = policy,
 		.log_fd = 2,
+		.log = policy->log,
 		.connection = -1,
 		.is_trial = true,
 		.asks = &trial->asks,

@@ -249,7 +249,7 @@ static void __attribute__((noreturn)) worker_process_run(const struct worker_pro
 
 	int log_fd = log_own_fd(generation->log_fd);
 
-	log_setup(log_fd, &generation->policy->log);
+	log_setup(log_fd, &generation->log);
 	_exit(worker_run(&(struct worker_start){
 		.policy = generation->policy,
 		.listening = generation->listening,

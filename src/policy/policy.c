@@ -144,7 +144,6 @@ static void log_compile(struct compiler *compiler, const struct setting *at)
 	if (values.value[LOG_KEY_TO])
 		log_sink_compile(compiler, values.value[LOG_KEY_TO]);
 	policy->log.facility = facilities[values_choice(&values, LOG_KEY_FACILITY)];
-	policy->log.timestamps = policy->log_sink == SINK_STDERR || policy->log_sink == SINK_FILE;
 }
 
 static void top_compile(struct compiler *compiler)

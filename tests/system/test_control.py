@@ -209,6 +209,30 @@ def test_log_changes_the_level_until_a_reload(controlled):
     one.wait_connections(1)
 
 
+def test_reopen_says_when_lines_go_to_the_new_file(usher, echo, place):
+    log = place / "log"
+    one = usher('listen = "127.0.0.1:{port}"; workers = 1; control = "{dir}/control"; log = { to = "{log}"; };'
+                'services = ( { name = "web"; match = "ssh"; connect = "{echo}"; } );', log=log, echo=echo.tcp4)
+    log.rename(place / "old")
+    assert run(one, "reopen").stdout == "log reopened\n"
+    assert log.exists()
+    log.unlink()
+    log.mkdir()
+    done = run(one, "reopen")
+    assert done.returncode == 1 and "the log cannot be reopened: Is a directory" in done.stderr
+
+
+def test_status_says_since_when_it_is_ending(controlled):
+    one = controlled()
+    client = enter(one)
+    assert "ending" not in run(one, "status").stdout
+    assert run(one, "drain").returncode == 0
+    status = one.ask(b"status")[0]
+    assert status["state"] == "ending" and status["since"] <= status["ending_since"] <= time.time()
+    assert "  ending: no new connections, for " in run(one, "status").stdout
+    client.close()
+
+
 def test_evidence_of_live_and_of_recent_connections(controlled):
     one = controlled()
     with one.connect() as client:

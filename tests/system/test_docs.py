@@ -57,7 +57,7 @@ SAME = [
     (r"(?m)^TIME notice sandbox: .*\n", ""),  # what this kernel or this build has not
     (r"room: \d+ descriptors a process, 161 of a worker's own: \d+ connections a worker, \d+ in all, of these \d+ undecided",
      "room: what this machine has"),
-    (r"usher [\d.]+, process \d+, serving for [\d.]+ s", "usher VERSION"),
+    (r"usher [\d.]+, process \d+, serving, up for [\d.]+ s", "usher VERSION"),
     (r"(?m)(plain +0 +1 +0 +)\d+ B +\d+ B", r"\1N"),
     (r"\bto=\S*/usher\b", "to=USHER"),
     (r"/tmp/usher-demo-\w+", "DEMO"),

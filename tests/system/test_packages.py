@@ -16,9 +16,10 @@ import subprocess
 import time
 
 import pytest
-from harness import BINARY, BUILD, SOURCE, connect, read_all, run_usher, slow
+from harness import BINARY, BUILD, SOURCE, connect, read_all, run_usher, slow, wait_until, write_config
 
 UNITS = ("usher.service", "usher.socket")
+LOGROTATE = shutil.which("logrotate", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
 STRICT = SOURCE / "etc/systemd/usher-strict.conf"
 
 
@@ -63,6 +64,7 @@ def test_what_is_installed(destination):
     assert {"bin/usher-accept", "share/man/man1/usher-accept.1"} <= under
     assert any(name.endswith("/usher/libusher-accept.so") for name in under)
     assert any(name.endswith("/pkgconfig/libusher-handover.pc") for name in under)
+    assert "etc/logrotate.d/usher" in found
     assert not any(name.endswith(("meson.build", ".in")) for name in found)
     examples = {str(path.relative_to(SOURCE / "examples")) for path in (SOURCE / "examples").rglob("*.conf")}
     assert {f"share/doc/usher/examples/{name}" for name in examples} <= under
@@ -292,6 +294,40 @@ def test_zsh_completes(usher_in_path):
     for typed, completed in (("ch", "check "), ("check -c f", "check -c first.conf "), ("portsplit s", "portsplit second.conf "),
                              ("run -p f", "run -p f"), ("check f", "check f")):
         assert f"[[usher {completed}]]" in zsh(f"usher {typed}", usher_in_path)
+
+
+# ---- logrotate
+
+
+def test_logrotate_loses_no_line(destination, usher, echo, place):
+    """The rule as it is installed, for another folder and another socket."""
+    logs = place / "logs"
+    logs.mkdir()
+    one = usher('listen = "127.0.0.1:{port}"; workers = 1; control = "{dir}/control"; log = { to = "{logs}/usher.log"; };'
+                'services = ( { name = "web"; match = "http"; connect = "{echo}"; } );', logs=logs, echo=echo.tcp4)
+    rule = (destination / "etc/logrotate.d/usher").read_text()
+    assert f"{prefix()}/sbin/usher reopen" in rule or "/sbin/usher reopen" in rule
+    rule = re.sub(r"/\S*/usher reopen", f"{BINARY.resolve()} reopen -s {one.control}", rule).replace("/var/log/usher", str(logs))
+    config = write_config(place, rule, "logrotate.conf")
+    config.chmod(0o644)
+
+    def rotate():
+        assert run(LOGROTATE, "-f", "-s", place / "state", config).returncode == 0
+
+    def lines():
+        return sum(path.read_text().count(" connection id=") for path in logs.iterdir() if path.suffix != ".gz")
+
+    for number in (1, 2):
+        for _ in range(5):
+            with one.connect() as client:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                client.recv(1)
+        wait_until(lambda: lines() == 5, 30, "five lines in the files that are not compressed")
+        rotate()
+        wait_until((logs / "usher.log").exists, 30, "a new file")
+        if number == 1:
+            (logs / "usher.log.1").unlink()
+    assert (logs / "usher.log.1").read_text().count(" connection id=") == 5
 
 
 # ---- fail2ban

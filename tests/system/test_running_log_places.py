@@ -1,6 +1,7 @@
 """Where the log may go besides a plain file: standard streams by their names in /dev, other descriptors, symbolic links."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -101,3 +102,19 @@ def test_a_descriptor_that_is_not_open_is_refused(usher, echo, place):
     one = logging_to(usher, echo, "/dev/fd/77", serving=False, status=1)
     wait_until(lambda: one.process.poll() is not None, 30, "usher to end")
     assert "cannot log to /dev/fd/77: Bad file descriptor" in one.output()
+
+
+@pytest.mark.parametrize("path", ["stderr", "/dev/stderr"])
+def test_lines_for_the_journal_have_a_priority_and_no_time(usher, echo, place, path):
+    """systemd says in JOURNAL_STREAM which stream it has made, by device and inode."""
+    stream = place / "stream"
+    stream.write_text("")
+    status = stream.stat()
+    one = logging_to(usher, echo, path, wrapper=redirected(f"2>>{stream}"), serving=False,
+                     env={"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+    wait_until(lambda: "serving: " in stream.read_text(), 30, "usher to serve")
+    one_connection(one)
+    wait_until(lambda: "connection id=" in stream.read_text(), 30, "its line")
+    lines = stream.read_text().splitlines()
+    assert [line for line in lines if re.match("<5>notice serving: ", line)], lines
+    assert [line for line in lines if re.match("<6>info connection id=1 ", line)], lines

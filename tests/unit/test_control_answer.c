@@ -34,6 +34,7 @@ static void every_word_is_known(void **state)
 		{ "reload", CONTROL_RELOAD, 0, 0 },
 		{ "log debug", CONTROL_LOG, 0, LEVEL_DEBUG },
 		{ "log error", CONTROL_LOG, 0, LEVEL_ERROR },
+		{ "reopen", CONTROL_REOPEN, 0, 0 },
 	};
 	struct control_request request;
 

@@ -90,7 +90,6 @@ static void what_is_absent_has_its_default(void **state)
 	assert_int_equal(policy->log_sink, SINK_STDERR);
 	assert_int_equal(policy->log.level, LEVEL_INFO);
 	assert_int_equal(policy->log.format, LOG_TEXT);
-	assert_true(policy->log.timestamps);
 	assert_int_equal(policy->n_protocols, n_probes);
 	for (size_t i = 0; i < n_probes; i++)
 		assert_ptr_equal(policy->protocols[i].probe, &probes[i]);
@@ -121,22 +120,19 @@ static void what_is_given_is_taken(void **state)
 	assert_int_equal(policy->log.format, LOG_JSON);
 	assert_int_equal(policy->log_sink, SINK_FILE);
 	assert_string_equal(policy->log_file, "/var/log/x");
-	assert_true(policy->log.timestamps);
 	assert_int_equal(policy->on_silence, 0);
 	assert_int_equal(policy->on_unknown, 0);
 	policy_free(policy);
 }
 
-static void the_log_of_others_has_their_timestamps(void **state)
+static void the_log_goes_to_others(void **state)
 {
 	struct policy *policy = load(LISTEN SERVICES "log = { to = \"journal\"; };");
 	assert_int_equal(policy->log_sink, SINK_JOURNAL);
-	assert_false(policy->log.timestamps);
 	policy_free(policy);
 
 	policy = load(LISTEN SERVICES "log = { to = \"syslog\"; };");
 	assert_int_equal(policy->log_sink, SINK_SYSLOG);
-	assert_false(policy->log.timestamps);
 	policy_free(policy);
 }
 
@@ -540,7 +536,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_absent_has_its_default),
 		cmocka_unit_test(what_is_given_is_taken),
-		cmocka_unit_test(the_log_of_others_has_their_timestamps),
+		cmocka_unit_test(the_log_goes_to_others),
 		cmocka_unit_test(listeners_come_in_every_form),
 		cmocka_unit_test(the_port_of_the_command_line_takes_the_place_of_all),
 		cmocka_unit_test(own_protocols_match_as_written),
