@@ -25,23 +25,40 @@
 /* As they were when the process began: it may have put something else there since. */
 static char environment[2][sizeof(ACCEPT_VARIABLE) + ACCEPT_TEXT_MAX];
 
-static void *next_function(void **kept, const char *name)
-{
-	void *function = __atomic_load_n(kept, __ATOMIC_RELAXED);
+enum next {
+	NEXT_bind,
+	NEXT_listen,
+	NEXT_accept,
+	NEXT_accept4,
+	NEXT_getsockname,
+	NEXT_getsockopt,
+	NEXT_setsockopt,
+	NEXT_execve,
+	N_NEXT
+};
 
-	if (!function) {
-		function = dlsym(RTLD_NEXT, name);
-		__atomic_store_n(kept, function, __ATOMIC_RELAXED);
-	}
-	return function;
+/* The functions behind ours. Looked up when the library is loaded: dlsym() takes a lock, which in the child of a process with threads
+ * may be held for ever. */
+static void *next_functions[N_NEXT];
+
+static void next_functions_find(void)
+{
+	static const char *const names[] = { "bind", "listen", "accept", "accept4", "getsockname", "getsockopt",
+		"setsockopt", "execve" };
+
+	for (int i = 0; i < N_NEXT; i++)
+		if (!next_functions[i])
+			next_functions[i] = dlsym(RTLD_NEXT, names[i]);
 }
 
-/* The function of this name behind ours. */
-#define NEXT(name)                                                                                                   \
-	({                                                                                                           \
-		static void *next_;                                                                                  \
-		(__typeof__(&(name)))next_function(&next_, #name);                                                   \
-	})
+static void *next_function(enum next which)
+{
+	if (!next_functions[which]) /* somebody's constructor runs before ours */
+		next_functions_find();
+	return next_functions[which];
+}
+
+#define NEXT(name) ((__typeof__(&(name)))next_function(NEXT_##name))
 
 static void variable_keep(char *place, const char *name)
 {
@@ -53,6 +70,7 @@ static void variable_keep(char *place, const char *name)
 
 __attribute__((constructor)) static void library_start(void)
 {
+	next_functions_find();
 	variable_keep(environment[0], ACCEPT_VARIABLE);
 	variable_keep(environment[1], "LD_PRELOAD");
 	if (*environment[0] && accept_config_read(&accept_config, environment[0] + sizeof(ACCEPT_VARIABLE)) < 0)

@@ -136,6 +136,22 @@ static int program_become(const struct options *options)
 	return 127;
 }
 
+/* Behind a proxy's header the connection's peer is the proxy; usher says who the client is. Without usher nobody does whom we could
+ * believe. */
+static void client_as_told(struct address *client)
+{
+	const char *host = getenv("USHER_SERVICE") ? getenv("TCPREMOTEIP") : NULL;
+	const char *port = getenv("TCPREMOTEPORT");
+	struct address told;
+	char text[ADDRESS_TEXT_MAX];
+
+	if (!host)
+		return;
+	snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port ? port : "0");
+	if (address_parse(&told, text) == 0)
+		*client = told;
+}
+
 /* ---- main ---------------------------------------------------------------------------------------------------------------- */
 
 static int serve(const struct options *options)
@@ -150,6 +166,7 @@ static int serve(const struct options *options)
 		say(LOG_ERR, "descriptor 0 is no connection: %s", strerror(errno));
 		return 1;
 	}
+	client_as_told(&client);
 	const char *refused = "policy";
 	if (access_policy_load(&policy, options->policy, &complaints) == 0) {
 		rule = access_policy_find(policy, options->protocol);

@@ -10,6 +10,7 @@
 #include "banner.h"
 #include "connection.h"
 #include "fd.h"
+#include "ipc.h"
 #include "own.h"
 #include "proxied.h"
 #include "undecided.h"
@@ -57,7 +58,8 @@ static ssize_t banner_relay(struct banner *banner)
 	ssize_t sent = send(client, at, (size_t)n, MSG_NOSIGNAL);
 	if (sent < 0)
 		return -EPIPE;
-	return recv(server, at, (size_t)sent, 0);
+	bool unused;
+	return ipc_receive_bytes(server, at, (size_t)sent, 0, &unused);
 }
 
 static void banner_read(struct banner *banner)
@@ -183,6 +185,7 @@ enum banner_skipped banner_skip(int fd, enum server_banner kind)
 	uint8_t said[SERVER_BANNER_MAX];
 	enum server_banner found;
 	size_t len = 0;
+	bool unused;
 
 	ssize_t n = recv(fd, said, sizeof(said), MSG_PEEK);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -190,7 +193,7 @@ enum banner_skipped banner_skip(int fd, enum server_banner kind)
 	enum verdict verdict = n > 0 ? server_banner_read(said, (size_t)n, &found, &len) : VERDICT_NO;
 	if (verdict == VERDICT_MORE)
 		return BANNER_AWAITED;
-	if (verdict == VERDICT_NO || found != kind || recv(fd, said, len, 0) != (ssize_t)len)
+	if (verdict == VERDICT_NO || found != kind || ipc_receive_bytes(fd, said, len, 0, &unused) != (ssize_t)len)
 		return BANNER_UNLIKE;
 	return BANNER_SKIPPED;
 }

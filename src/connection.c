@@ -13,6 +13,7 @@
 #include "fd.h"
 #include "greeting.h"
 #include "identify.h"
+#include "ipc.h"
 #include "listener.h"
 #include "log.h"
 #include "message.h"
@@ -428,7 +429,9 @@ static void connection_close_client(struct connection *connection, bool reset)
 /* Nobody will read it, and closing over unread bytes would be a reset. */
 static void connection_discard_input(const struct connection *connection)
 {
-	ssize_t n = recv(connection_socket(connection), connection->worker->peeked, EVIDENCE_MAX, MSG_DONTWAIT);
+	bool unused;
+	ssize_t n = ipc_receive_bytes(
+		connection_socket(connection), connection->worker->peeked, EVIDENCE_MAX, MSG_DONTWAIT, &unused);
 	(void)n;
 }
 

@@ -4,9 +4,11 @@
  * Refuses whoever may not change things to do so; who may connect at all is said by the mode of the socket. One descriptor is
  * kept in reserve, so that there is an answer when all others are used up. Owns the socket, its path and its clients. */
 #include "control.h"
+#include "control_parts.h"
 #include "control_socket.h"
 #include "escape.h"
 #include "fd.h"
+#include "ipc.h"
 #include "log.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +16,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define READ_OUT_MAX  1024 /* more than a socket has room for */
+#define PIECES_A_TURN 64
 
 enum client_state {
 	CLIENT_FREE,
@@ -30,18 +35,20 @@ struct client {
 	enum client_state state;
 	struct watch watch;
 	struct timer patience;
+	struct task again; /* there is more to write than fits in one turn */
 	bool may_change;
 	char line[CONTROL_LINE_MAX];
 	size_t line_len;
 	struct control_request request;
 
 	uint64_t serial; /* of the report that it waits for */
-	int parts[CONTROL_PARTS_MAX];
-	unsigned n_parts, n_answered;
+	struct control_parts parts;
+	unsigned n_answered;
 	int part_error; /* the best that a worker said */
 
 	char *answer;
 	size_t answer_len, answer_at;
+	bool is_short; /* some workers have not answered: said at the end */
 };
 
 struct control {
@@ -61,18 +68,24 @@ struct control {
 static void client_ready(struct watch *watch, uint32_t events);
 static void client_out_of_patience(struct timer *timer);
 
-static void parts_close(struct client *client)
+/* What the client sent and nobody read may have descriptors beside it, which the kernel would close. */
+static void client_read_out(struct client *client)
 {
-	for (unsigned i = 0; i < client->n_parts; i++)
-		client->parts[i] = fd_close(client->parts[i]);
-	client->n_parts = 0;
+	char buffer[4096];
+	bool unused;
+
+	for (unsigned i = 0; i < READ_OUT_MAX; i++)
+		if (ipc_receive_bytes(client->watch.fd, buffer, sizeof(buffer), MSG_DONTWAIT, &unused) <= 0)
+			return;
 }
 
 static void client_close(struct client *client)
 {
 	loop_timer_stop(client->control->loop, &client->patience);
+	loop_cancel(client->control->loop, &client->again);
+	client_read_out(client);
 	fd_close(loop_unwatch(client->control->loop, &client->watch));
-	parts_close(client);
+	control_parts_close(&client->parts);
 	free(client->answer);
 	client->answer = NULL;
 	client->state = CLIENT_FREE;
@@ -80,9 +93,30 @@ static void client_close(struct client *client)
 
 /* ---- answers ---------------------------------------------------------------------------------------------------------- */
 
+/* More of the answer in place of what was sent, so that no more than a piece is held here. False: that was all. */
+static bool client_refill(struct client *client)
+{
+	static const char is_short[] = "{\"error\": \"a worker did not answer within two seconds\"}\n";
+
+	free(client->answer);
+	client->answer = NULL;
+	client->answer_at = 0;
+	client->answer_len = control_parts_next(&client->parts, &client->answer);
+	if (client->answer_len > 0 || !client->is_short)
+		return client->answer_len > 0;
+	client->is_short = false;
+	client->answer = strdup(is_short);
+	client->answer_len = client->answer ? sizeof(is_short) - 1 : 0;
+	return client->answer_len > 0;
+}
+
 static void client_write(struct client *client)
 {
-	while (client->answer_at < client->answer_len) {
+	for (unsigned pieces = 0; client->answer_at < client->answer_len || client_refill(client); pieces++) {
+		if (pieces == PIECES_A_TURN) { /* a fast reader does not keep us from others */
+			loop_defer(client->control->loop, &client->again);
+			return;
+		}
 		ssize_t n = send(client->watch.fd, client->answer + client->answer_at,
 			client->answer_len - client->answer_at, MSG_NOSIGNAL);
 		if (n < 0 && errno == EAGAIN)
@@ -92,6 +126,11 @@ static void client_write(struct client *client)
 		client->answer_at += (size_t)n;
 	}
 	client_close(client);
+}
+
+static void client_write_again(struct task *task)
+{
+	client_write(container_of(task, struct client, again));
 }
 
 /* Takes the text over. */
@@ -142,19 +181,9 @@ static void client_status(struct client *client)
 
 /* ---- what workers report ------------------------------------------------------------------------------------------------ */
 
-/* The worker may still be writing, or was taken over and writes for ever. */
-static void part_copy(int fd, FILE *to)
-{
-	char buffer[65536];
-	off_t at = 0;
-
-	for (ssize_t n; at < CONTROL_PART_MAX && (n = pread(fd, buffer, sizeof(buffer), at)) > 0; at += n)
-		fwrite(buffer, 1, (size_t)n, to);
-}
-
 static const char *report_failure(const struct client *client)
 {
-	if (client->n_answered < client->n_parts)
+	if (client->n_answered < client->parts.n)
 		return "a worker did not answer within two seconds";
 	switch (client->part_error) {
 	case -ENOENT:
@@ -172,28 +201,29 @@ static const char *report_failure(const struct client *client)
 static void client_reports_over(struct client *client)
 {
 	bool is_about_one = client->request.word != CONTROL_SESSIONS;
-	char *text = NULL;
-	size_t len = 0;
 
 	if (is_about_one && client->part_error != 0) {
-		client_answer_error(client, report_failure(client));
+		const char *why = report_failure(client);
+		control_parts_close(&client->parts);
+		client_answer_error(client, why);
 		return;
 	}
 	if (client->request.word == CONTROL_CLOSE) {
+		control_parts_close(&client->parts);
 		client_answer_done(client, "closed");
 		return;
 	}
-	FILE *to = open_memstream(&text, &len);
-	if (!to) {
-		client_answer_error(client, "out of memory");
-		return;
-	}
-	for (unsigned i = 0; i < client->n_parts; i++)
-		part_copy(client->parts[i], to);
-	if (client->n_answered < client->n_parts)
-		fprintf(to, "{\"error\": \"%s\"}\n", report_failure(client));
-	fclose(to);
-	client_answer(client, text, len);
+	client->is_short = client->n_answered < client->parts.n;
+	client_answer(client, NULL, 0);
+}
+
+static unsigned clients_asking(const struct control *control)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+		n += control->clients[i].state != CLIENT_FREE && control->clients[i].parts.n > 0;
+	return n;
 }
 
 static void client_ask_workers(struct client *client)
@@ -211,11 +241,15 @@ static void client_ask_workers(struct client *client)
 		.connection = client->request.id,
 	};
 
+	if (clients_asking(control) >= CONTROL_ASKING_MAX) {
+		client_answer_error(client, "as many ask workers as may at a time: try again");
+		return;
+	}
 	client->state = CLIENT_REPORTS;
 	client->n_answered = 0;
 	client->part_error = -ENOENT;
-	client->n_parts = control->hooks->report(control->context, &message, client->parts);
-	if (client->n_parts == 0)
+	client->parts.n = control->hooks->report(control->context, &message, client->parts.fd);
+	if (client->parts.n == 0)
 		client_reports_over(client);
 	else
 		loop_timer(control->loop, &client->patience, control->loop->now_us + CONTROL_REPORT_US);
@@ -230,9 +264,9 @@ void control_reported(struct control *control, uint64_t serial, int error)
 		client->n_answered++;
 		if (error == 0 || (client->part_error == -ENOENT && error != -ENOENT))
 			client->part_error = error;
-		if (client->n_answered == client->n_parts ||
+		if (client->n_answered == client->parts.n ||
 			(error == 0 && client->request.word != CONTROL_SESSIONS)) {
-			client->n_answered = client->n_parts;
+			client->n_answered = client->parts.n;
 			client_reports_over(client);
 		}
 		return;
@@ -353,7 +387,8 @@ static void client_serve(struct client *client)
 static void client_read(struct client *client)
 {
 	size_t room = sizeof(client->line) - client->line_len;
-	ssize_t n = recv(client->watch.fd, client->line + client->line_len, room, 0);
+	bool unused;
+	ssize_t n = ipc_receive_bytes(client->watch.fd, client->line + client->line_len, room, 0, &unused);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -413,6 +448,7 @@ static void control_serve(struct control *control, int fd)
 		.state = CLIENT_READING,
 		.watch = { .fd = -1, .ready = client_ready },
 		.patience = { .fired = client_out_of_patience },
+		.again = { .run = client_write_again },
 		.may_change = control_socket_trusts(fd, control->has_group ? &control->gid : NULL),
 	};
 	if (loop_watch(control->loop, &client->watch, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) {

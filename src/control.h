@@ -15,8 +15,10 @@
 #define CONTROL_PATIENCE_US 5000000
 #define CONTROL_REPORT_US   2000000 /* for workers to write what they were asked for */
 #define CONTROL_PARTS_MAX   64      /* workers that are asked at a time */
+#define CONTROL_ASKING_MAX  4       /* clients for whom workers are asked at a time */
 #define CONTROL_PART_MAX                                                                                             \
-	(256 * 1024 * 1024) /* bytes of what one of them tells: more than a line for each of half a million */
+	(64 * 1024 *                                                                                                 \
+		1024) /* bytes of what one of them tells: a line for each of 150,000. It stays in its file until it is sent */
 
 enum control_word {
 	CONTROL_STATUS,

@@ -12,6 +12,10 @@
 
 #define GROUPS_MAX 256
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* of most architectures; unknown elsewhere, which is not an error here */
+#endif
+
 /* In the folder that is made for it where there is none, as /run is emptied when the machine starts. */
 static void folder_make(const char *path)
 {
@@ -39,6 +43,9 @@ int control_socket_open(const struct policy *policy, struct socket_file *ret)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
+	/* Where the kernel knows it (6.16), nobody can send us descriptors at all: those that are queued when a socket is closed are
+	 * closed with it, in our time. Accepted sockets inherit it. */
+	fd_set_option(fd, SOL_SOCKET, SO_PASSRIGHTS, 0);
 	int error = socket_file_bind(fd, policy->control, policy->control_mode, group_of(policy), ret);
 	if (error == 0 && listen(fd, CONTROL_CLIENTS) < 0) {
 		error = -errno;

@@ -163,13 +163,16 @@ static int listener_find(const struct explain *explain, size_t *ret)
 	return 2;
 }
 
-/* As a worker: root becomes the configuration's user, or nobody. */
+#define NOBODY 65534 /* where there is no user of this name */
+
+/* As a worker: root becomes the configuration's user, or nobody. It never stays root. */
 static int privileges_drop(const struct policy *policy)
 {
-	const struct passwd *nobody = policy ? NULL : getpwnam("nobody");
-	int error = policy ? process_drop_privileges(policy->drop_identity, policy->uid, policy->gid)
-			   : process_drop_privileges(geteuid() == 0 && nobody, nobody ? nobody->pw_uid : 0,
-				     nobody ? nobody->pw_gid : 0);
+	const struct passwd *nobody = getpwnam("nobody");
+	bool is_policys = policy && policy->drop_identity && policy->uid != 0;
+	uid_t uid = is_policys ? policy->uid : nobody ? nobody->pw_uid : NOBODY;
+	gid_t gid = is_policys ? policy->gid : nobody ? nobody->pw_gid : NOBODY;
+	int error = process_drop_privileges(getuid() == 0 || geteuid() == 0, uid, gid);
 
 	if (error < 0)
 		fprintf(stderr, "usher: privileges cannot be given up: %s\n", failure_text(error));

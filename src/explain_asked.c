@@ -1,36 +1,66 @@
-/* Asks the running usher for what it kept of a connection. Refuses an answer that is no such object. Owns the answer. */
+/* Asks the running usher for what it kept of a connection. Refuses an answer that is no such object. Owns copies of what it says. */
 #include "explain_asked.h"
 #include "control_client.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/un.h>
 
-static const char *text_of(const json_t *answer, const char *key)
+static const char not_ours[] = "usher: the control socket does not answer as an usher of this version does\n";
+
+enum asked_text { ASKED_FILE, ASKED_LISTENER, ASKED_PHASE, ASKED_SERVICE, ASKED_PROTOCOL, ASKED_BYTES };
+
+/* A copy that a terminal can be shown; NULL: there is none. */
+static char *printable_new(const json_t *answer, const char *key)
 {
-	return json_string_value(json_object_get(answer, key));
+	const char *text = json_string_value(json_object_get(answer, key));
+	char *copy = text ? strdup(text) : NULL;
+
+	for (char *c = copy; c && *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	return copy;
 }
 
-static int asked_fill(struct asked *asked)
+/* NULL, after a message. To be given back. */
+static json_t *ask(const char *path, const char *request)
 {
-	const json_t *answer = asked->answer;
-	const char *error = text_of(answer, "error");
+	char *text = control_ask(path, request);
 
-	if (error) {
+	if (!text)
+		return NULL;
+	json_t *answer = json_loads(text, JSON_DISABLE_EOF_CHECK, NULL);
+	free(text);
+	char *error = printable_new(answer, "error");
+	if (error)
 		fprintf(stderr, "usher: %s\n", error);
-		return 1;
-	}
-	asked->file = text_of(answer, "file");
-	asked->listener = text_of(answer, "listener");
-	asked->phase = text_of(answer, "phase");
-	asked->service = text_of(answer, "service");
-	asked->protocol = text_of(answer, "protocol");
-	asked->words[0] = (char *)text_of(answer, "bytes"); /* read only, as the words of a command line */
-	if (asked->file && asked->listener && asked->phase && asked->words[0])
-		return 0;
-	fputs("usher: the control socket does not answer as an usher of this version does\n", stderr);
-	return 1;
+	else if (!answer)
+		fputs(not_ours, stderr);
+	if (error)
+		json_decref(answer);
+	bool failed = error;
+	free(error);
+	return failed ? NULL : answer;
+}
+
+/* What the master says, of what workers say. */
+static void asked_take(struct asked *asked, const json_t *status, const json_t *evidence)
+{
+	asked->texts[ASKED_FILE] = printable_new(status, "file");
+	asked->texts[ASKED_LISTENER] = printable_new(evidence, "listener");
+	asked->texts[ASKED_PHASE] = printable_new(evidence, "phase");
+	asked->texts[ASKED_SERVICE] = printable_new(evidence, "service");
+	asked->texts[ASKED_PROTOCOL] = printable_new(evidence, "protocol");
+	asked->texts[ASKED_BYTES] = printable_new(evidence, "bytes");
+	asked->file = asked->texts[ASKED_FILE];
+	asked->listener = asked->texts[ASKED_LISTENER];
+	asked->phase = asked->texts[ASKED_PHASE];
+	asked->service = asked->texts[ASKED_SERVICE];
+	asked->protocol = asked->texts[ASKED_PROTOCOL];
+	asked->words[0] = asked->texts[ASKED_BYTES];
 }
 
 int explain_asked_new(struct asked **ret, const char *id, const char *socket, const char *file)
@@ -44,18 +74,26 @@ int explain_asked_new(struct asked **ret, const char *id, const char *socket, co
 	if (control_path(socket, file, path, sizeof(path)) < 0)
 		return 2;
 	snprintf(request, sizeof(request), "evidence %s", id);
-	char *answer = control_ask(path, request);
-	if (!answer)
+	json_t *status = ask(path, "status");
+	json_t *evidence = status ? ask(path, request) : NULL;
+	bool answered = evidence;
+	if (answered)
+		asked_take(asked, status, evidence);
+	json_decref(status);
+	json_decref(evidence);
+	if (!answered)
 		return 1;
-	asked->answer = json_loads(answer, 0, NULL);
-	free(answer);
-	return asked_fill(asked);
+	if (asked->file && asked->listener && asked->phase && asked->words[0])
+		return 0;
+	fputs(not_ours, stderr);
+	return 1;
 }
 
 void explain_asked_free(struct asked *asked)
 {
 	if (!asked)
 		return;
-	json_decref(asked->answer);
+	for (size_t i = 0; i < sizeof(asked->texts) / sizeof(asked->texts[0]); i++)
+		free(asked->texts[i]);
 	free(asked);
 }

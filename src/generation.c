@@ -30,7 +30,7 @@ unsigned generation_report(struct generation *generation, const struct message *
 		struct worker_process *worker = &generation->workers[i];
 		if (!worker->ready || worker->channel.fd < 0)
 			continue;
-		files[n] = memfd_create("usher-report", MFD_CLOEXEC);
+		files[n] = memfd_create("usher-report", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (files[n] < 0)
 			break;
 		if (ipc_send(worker->channel.fd, request, sizeof(*request), &files[n], 1) < 0) {

@@ -39,7 +39,7 @@ static void environment_set_name(struct environment *environment, const char *na
 	if (value[0] == '\0' || strnlen(value, size) == size)
 		return;
 	for (const char *c = value; *c; c++)
-		if (!isalnum((unsigned char)*c) && !strchr("._-+/:[]", *c))
+		if (!isalnum((unsigned char)*c) && !strchr("._-+:[]", *c))
 			return;
 	environment_set(environment, name, value);
 }

@@ -81,10 +81,9 @@ static void write_session(FILE *to, const struct connection *connection)
 		relays ? connection->relay.up.bytes : 0, relays ? connection->relay.down.bytes : 0, (int)getpid());
 }
 
-static void write_evidence(FILE *to, const struct worker *worker, const struct kept *kept, const char *phase)
+static void write_evidence(FILE *to, const struct kept *kept, const char *phase)
 {
 	fprintf(to, "{\"id\": %" PRIu64 ", \"transport\": \"tcp\"", kept->id);
-	write_text(to, "file", worker->policy->file);
 	write_text(to, "listener", kept->listener);
 	write_text(to, "service", kept->service);
 	write_text(to, "protocol", kept->protocol);
@@ -170,7 +169,7 @@ static int report_live_evidence(struct connection *connection, FILE *to)
 		return -ENODATA;
 	connection->kept->service = connection_service_name(connection);
 	connection->kept->protocol = connection_protocol(connection);
-	write_evidence(to, worker, connection->kept, phase_names[connection->phase]);
+	write_evidence(to, connection->kept, phase_names[connection->phase]);
 	return 0;
 }
 
@@ -179,7 +178,7 @@ static int report_recent_evidence(const struct worker *worker, uint64_t id, FILE
 	for (size_t i = 0; i < REPORT_RECENT; i++) {
 		if (!worker->recent[i] || worker->recent[i]->id != id)
 			continue;
-		write_evidence(to, worker, worker->recent[i], phase_names[PHASE_ENDED]);
+		write_evidence(to, worker->recent[i], phase_names[PHASE_ENDED]);
 		return 0;
 	}
 	return -ENOENT;

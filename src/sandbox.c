@@ -43,8 +43,8 @@
 
 #define KERNEL_O_LARGEFILE 0100000 /* the C library says that it is 0 */
 
-/* A list of sessions is the largest file that a worker writes: some 400 bytes for each. */
-#define WORKER_FILE_MAX (512ul << 20)
+/* A list of sessions is the largest file that a worker writes: some 400 bytes for each. More than CONTROL_PART_MAX is not sent. */
+#define WORKER_FILE_MAX (64ul << 20)
 
 /* ---- violations ------------------------------------------------------------------------------------------------------- */
 

@@ -248,6 +248,8 @@ static bool bucket_take(struct rate *rate, const struct access_rate *allowed, ui
 
 	for (;;) {
 		uint64_t from_us = full_us > now_us ? full_us : now_us;
+		if (from_us - now_us > allowed->burst * allowed->each_us)
+			from_us = now_us; /* more than can be owed: a worker that was taken over wrote it */
 		if (from_us + allowed->each_us - now_us > allowed->burst * allowed->each_us)
 			return false;
 		if (atomic_compare_exchange_weak(&rate->full_us, &full_us, from_us + allowed->each_us))
@@ -255,20 +257,23 @@ static bool bucket_take(struct rate *rate, const struct access_rate *allowed, ui
 	}
 }
 
-/* The source's bucket: one that is there, or one that nobody needs any more. NULL: neither. Two workers that look for the
- * same new one at the same moment meet in the same place, or one of them charges a bucket that is not found again: then
- * the source comes in once more than it should. */
+/* The source's bucket: one that is there, or one that nobody needs any more, or that of the source which owes least: a client that has
+ * many addresses (an IPv6 /48 is 65536 of them) fills the table, and is to keep nobody out who comes for the first time. NULL: somebody
+ * else was faster, one refusal under a storm. Two workers that look for the same new one at the same moment meet in the same place,
+ * or one of them charges a bucket that is not found again: then the source comes in once more than it should. */
 static struct rate *rate_place(struct limits *limits, uint64_t key, uint64_t now_us)
 {
 	struct rate *free_one = NULL;
-	uint64_t free_key = 0;
+	uint64_t free_key = 0, least_us = UINT64_MAX;
 
 	for (unsigned i = 0; i < PROBES; i++) {
 		struct rate *rate = &limits->rates.of[place_of(key, i) % LIMITS_RATES];
 		uint64_t there = atomic_load(&rate->key);
 		if (there == key)
 			return rate;
-		if (!free_one && atomic_load(&rate->full_us) <= now_us) {
+		uint64_t full_us = atomic_load(&rate->full_us);
+		if (full_us < least_us && least_us > now_us) {
+			least_us = full_us;
 			free_one = rate;
 			free_key = there;
 		}
@@ -277,8 +282,10 @@ static struct rate *rate_place(struct limits *limits, uint64_t key, uint64_t now
 	}
 	if (!free_one)
 		return NULL;
-	if (!atomic_compare_exchange_strong(&free_one->key, &free_key, key) && free_key != key)
-		return NULL; /* somebody else was faster: one refusal under a storm */
+	if (atomic_compare_exchange_strong(&free_one->key, &free_key, key))
+		atomic_store(&free_one->full_us, now_us);
+	else if (free_key != key)
+		return NULL;
 	return free_one;
 }
 

@@ -5,8 +5,8 @@
  * and everyone reads: a limit is held against the sum over all slots. When a worker has died the master wipes its slot.
  * Rates are one word a source, the same for all (see shared_limits.c); time heals them.
  *
- * Fixed size: LIMITS_ENTRIES services and sources with open connections a worker, LIMITS_RATES sources whose rate is not
- * yet used up again. Past that a source that is not known yet is refused ("sources"). */
+ * Fixed size: LIMITS_ENTRIES services and sources with open connections a worker; past that a source that is not known yet is refused
+ * ("sources"). LIMITS_RATES sources whose rate is not yet used up again; past that those are forgotten that have used least of it. */
 #pragma once
 #include "access.h"
 #include "address.h"

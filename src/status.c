@@ -8,6 +8,7 @@
 #include "worker.h"
 #include "worker_process.h"
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -142,6 +143,9 @@ void status_write(const struct status *status, FILE *to)
 		fprintf(to, ", \"ending_since\": %jd", (intmax_t)status->ending_since);
 	write_generations(status, to);
 	if (serving) {
+		char file[PATH_MAX * 2];
+		escape_json(file, sizeof(file), serving->policy->file, strlen(serving->policy->file));
+		fprintf(to, ", \"file\": \"%s\"", file);
 		write_room(serving->policy, to);
 		write_listeners(status, serving->policy, to);
 		write_services(status, serving->policy, to);

@@ -11,6 +11,12 @@
 
 #define FDS_OF_A_MESSAGE 253 /* SCM_MAX_FD of the kernel */
 
+/* There is room for as many descriptors as a message can have: what has none the kernel closes, in our time, as it finds it. */
+union fds_space {
+	struct cmsghdr align;
+	char space[CMSG_SPACE(sizeof(int) * FDS_OF_A_MESSAGE)];
+};
+
 union control {
 	struct cmsghdr align;
 	char space[CMSG_SPACE(sizeof(int) * IPC_FDS_MAX)];
@@ -90,13 +96,9 @@ void ipc_close_fds(struct ipc_fds *fds)
 	fds->n = 0;
 }
 
-/* There is room for as many descriptors as a message can have: what has none the kernel closes, in our time, as it finds it. */
 ssize_t ipc_receive(int fd, void *buffer, size_t size, struct ipc_fds *ret_fds)
 {
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int) * FDS_OF_A_MESSAGE)];
-	} control;
+	union fds_space control;
 	struct iovec part = { .iov_base = buffer, .iov_len = size };
 	struct msghdr header = {
 		.msg_iov = &part,
@@ -121,4 +123,28 @@ ssize_t ipc_receive(int fd, void *buffer, size_t size, struct ipc_fds *ret_fds)
 	if (ret_fds->lost || (header.msg_flags & MSG_TRUNC))
 		ipc_close_fds(ret_fds);
 	return header.msg_flags & MSG_TRUNC ? -EMSGSIZE : len;
+}
+
+ssize_t ipc_receive_bytes(int fd, void *buffer, size_t size, int flags, bool *ret_fds)
+{
+	union fds_space control;
+	struct iovec part = { .iov_base = buffer, .iov_len = size };
+	struct msghdr header = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof control,
+	};
+	struct ipc_fds fds = { .n = 0 };
+
+	*ret_fds = false;
+	ssize_t len = recvmsg(fd, &header, flags | MSG_CMSG_CLOEXEC);
+	if (len < 0 || (header.msg_controllen == 0 && !(header.msg_flags & MSG_CTRUNC)))
+		return len;
+	*ret_fds = true;
+	for (size_t i = 0; i < IPC_FDS_MAX; i++)
+		fds.fd[i] = -1;
+	take_fds(&header, &fds);
+	ipc_close_fds(&fds);
+	return len;
 }

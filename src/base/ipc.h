@@ -6,6 +6,11 @@
 
 #define IPC_FDS_MAX 8
 
+/* Bytes of a UNIX socket that a stranger writes to. Descriptors that come along are closed here: the kernel would do that too, but wait
+ * for as long as a socket among them lingers (SO_LINGER), and we with it. `ret_fds`: there were some, and more bytes may be behind
+ * them. As recv(). */
+ssize_t ipc_receive_bytes(int fd, void *buffer, size_t size, int flags, bool *ret_fds);
+
 /* Both ends close-on-exec and non-blocking. 0 or -errno. */
 int ipc_pair(int ret_ends[2]);
 

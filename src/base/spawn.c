@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -35,6 +36,9 @@ static int child_place_stdio(const struct spawn *spawn)
 
 static int child_take_identity(const struct spawn *spawn)
 {
+	/* They would stay over exec, of whatever program: the master was given them, not what it runs. */
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+		return -1;
 	if (!spawn->own_identity)
 		return 0;
 	if (syscall(SYS_setgroups, spawn->n_groups, spawn->groups) < 0)

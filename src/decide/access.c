@@ -2,6 +2,7 @@
 #include "access.h"
 #include <arpa/inet.h>
 #include <stddef.h>
+#include <string.h>
 
 const char *access_judge(const struct access *access, const struct address *client, time_t now)
 {
@@ -25,6 +26,9 @@ static uint64_t source_of_v4(const uint8_t *bytes)
 	return 0xffffULL << 32 | address;
 }
 
+/* 64:ff9b::/96 of RFC 6052: behind a translator all of IPv4 would be one source. */
+static const uint8_t nat64[12] = { 0x00, 0x64, 0xff, 0x9b };
+
 uint64_t access_source(const struct address *client)
 {
 	uint64_t source = 0;
@@ -35,6 +39,8 @@ uint64_t access_source(const struct address *client)
 		return source_of_v4((const uint8_t *)&client->in.sin_addr);
 	const uint8_t *bytes = client->in6.sin6_addr.s6_addr;
 	if (IN6_IS_ADDR_V4MAPPED(&client->in6.sin6_addr))
+		return source_of_v4(bytes + 12);
+	if (memcmp(bytes, nat64, sizeof(nat64)) == 0)
 		return source_of_v4(bytes + 12);
 	for (int i = 0; i < 8; i++)
 		source = source << 8 | bytes[i];

@@ -34,6 +34,6 @@ struct access {
  * hours alone. `access` NULL: nothing restricts. */
 const char *access_judge(const struct access *access, const struct address *client, time_t now);
 
-/* The source that a client counts for: its IPv4 address, or the /64 of its IPv6 address, as one number that no other source
+/* The source that a client counts for: its IPv4 address (also where it is mapped into IPv6, or translated: 64:ff9b::/96), or the /64 of its IPv6 address, as one number that no other source
  * has. 0: it has none (UNIX sockets), and no limit per source applies to it. */
 uint64_t access_source(const struct address *client);

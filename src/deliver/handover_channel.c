@@ -12,6 +12,7 @@
  * Owns its descriptors; the requests in `kept` are the caller's. */
 #include "handover_channel.h"
 #include "fd.h"
+#include "ipc.h"
 #include <errno.h>
 #include <limits.h>
 #include <linux/sockios.h>
@@ -196,7 +197,8 @@ static int channel_read_answers(struct handover_channel *channel)
 
 	while (!answers->deaf) {
 		uint8_t bytes[ANSWERS_AT_ONCE];
-		ssize_t n = recv(channel->watch.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+		bool unused;
+		ssize_t n = ipc_receive_bytes(channel->watch.fd, bytes, sizeof(bytes), MSG_DONTWAIT, &unused);
 		int error = n < 0 ? -errno : 0;
 
 		if (error == -EAGAIN)
@@ -249,10 +251,11 @@ static int channel_add_receipt(struct handover_channel *channel, uint8_t byte)
 static int channel_read_receipts(struct handover_channel *channel)
 {
 	uint8_t bytes[ANSWERS_AT_ONCE];
+	bool unused;
 	ssize_t n;
 
 	do {
-		n = recv(channel->receipts.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+		n = ipc_receive_bytes(channel->receipts.fd, bytes, sizeof(bytes), MSG_DONTWAIT, &unused);
 		if (n < 0 && errno != EINTR)
 			return errno == EAGAIN ? 0 : -errno;
 		if (n == 0) /* we shut it */

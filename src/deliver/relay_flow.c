@@ -2,6 +2,7 @@
  * two sides, the pool and the clock; how all ends is told to relay_finish(). Buffers and pipes are the pool's. */
 #include "relay_flow.h"
 #include "fd.h"
+#include "ipc.h"
 #include "relay_pool.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -202,24 +203,14 @@ static enum step source_failed(struct relay *relay, struct relay_flow *flow, int
 	return STEP_MOVED;
 }
 
-/* Descriptors that come along are the kernel's to close. */
-static ssize_t unix_read(int fd, uint8_t *bytes, size_t size, bool *ret_cut)
-{
-	struct iovec piece = { bytes, size };
-	struct msghdr message = { .msg_iov = &piece, .msg_iovlen = 1 };
-
-	ssize_t n = recvmsg(fd, &message, 0);
-	*ret_cut = message.msg_flags & MSG_CTRUNC;
-	return n;
-}
-
 /* `ret_cut`: there may be more, whatever came. */
 static ssize_t side_read(const struct relay_side *source, uint8_t *bytes, size_t size, bool *ret_cut)
 {
 	*ret_cut = source->kind != SIDE_SOCKET;
 	if (source->kind != SIDE_SOCKET)
 		return read(source->in.fd, bytes, size);
-	return source->is_unix ? unix_read(source->in.fd, bytes, size, ret_cut) : recv(source->in.fd, bytes, size, 0);
+	return source->is_unix ? ipc_receive_bytes(source->in.fd, bytes, size, 0, ret_cut)
+			       : recv(source->in.fd, bytes, size, 0);
 }
 
 /* A short read means that the source is empty, and saves the call that would say so: a stream socket gives all it has, up to the
@@ -306,7 +297,8 @@ static void flow_choose_way(struct relay *relay, struct relay_flow *flow)
 	if (flow->pipe) {
 		if (flow->in_pipe == 0 && (flow->streak >= SMALL_READS_TO_COPY || flow->urgent))
 			flow_leave_pipe(relay, flow);
-	} else if (flow->streak >= LARGE_READS_TO_SPLICE && !flow->copy_only && !flow->discard) {
+	} else if (flow->streak >= LARGE_READS_TO_SPLICE && !flow_source(relay, flow)->is_unix && !flow->copy_only &&
+		!flow->discard) {
 		flow->streak = 0;
 		if (flow_source(relay, flow)->kind == SIDE_SOCKET && flow_sink(relay, flow)->kind == SIDE_SOCKET) {
 			flow_keep_urgent(relay, flow);

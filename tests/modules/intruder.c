@@ -61,7 +61,7 @@ static void find_mappings(void)
 	void *start, *end;
 
 	while (maps && fgets(line, sizeof(line), maps) && n_mappings < MAPPINGS_MAX)
-		if (strstr(line, "memfd:usher") && sscanf(line, "%p-%p %7s", &start, &end, mode) == 3) {
+		if (strstr(line, "memfd:usher") && sscanf(line, "%p-%p %7s", &start, &end, mode) == 3 && mode[3] == 's') {
 			mappings[n_mappings].start = start;
 			mappings[n_mappings].size = (size_t)((char *)end - (char *)start);
 			mappings[n_mappings++].writable = mode[1] == 'w';
