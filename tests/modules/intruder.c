@@ -212,6 +212,42 @@ static long attack_fill_report(long number)
 	return number;
 }
 
+/* Says of a connection what it likes, to whoever asks for its first bytes: who that is may be root, at a terminal. */
+static long attack_lie_of_evidence(long number)
+{
+	static const char lie[] = "{\"id\": 1, \"transport\": \"tcp\", \"file\": \"/etc/passwd\", \"listener\": \"\\u001b]0;l\", "
+				  "\"service\": \"\\u001b[31mred\", \"protocol\": \"\\u009b1m\", \"phase\": "
+				  "\"\\u001b[2J\\u0007\", \"bytes\": \"5353482d\"}\n";
+	struct message message;
+	struct iovec part = { &message, sizeof(message) };
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(8 * sizeof(int))];
+	} control;
+
+	for (;;) {
+		int fd = -1;
+		struct msghdr header = { .msg_iov = &part,
+			.msg_iovlen = 1,
+			.msg_control = &control,
+			.msg_controllen = sizeof(control) };
+		if (recvmsg(find_channel(), &header, 0) != sizeof(message)) {
+			poll(NULL, 0, 1);
+			continue;
+		}
+		struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+		if (message.kind != MESSAGE_REPORT || !rights)
+			continue;
+		memcpy(&fd, CMSG_DATA(rights), sizeof(fd));
+		(void)!write(fd, lie, sizeof(lie) - 1);
+		message.kind = MESSAGE_REPORTED;
+		message.error = 0;
+		say(&message, sizeof(message), -1, 0);
+		close(fd);
+	}
+	return number;
+}
+
 /* ---- descriptors --------------------------------------------------------------------------------------------------------- */
 
 static long attack_shut_listeners(long way)
@@ -326,6 +362,7 @@ static const struct {
 	long (*run)(long number);
 } attacks[] = { ATTACK(say_kind), ATTACK(say_short), ATTACK(say_long), ATTACK(say_with_fds), ATTACK(spawn_with_fds),
 	ATTACK(flood), ATTACK(answer_for_others), ATTACK(leave), ATTACK(hang), ATTACK(fill_report),
+	ATTACK(lie_of_evidence),
 	ATTACK(shut_listeners), ATTACK(write_to), ATTACK(flood_log), ATTACK(wait_on_log), ATTACK(shrink_log),
 	ATTACK(linger), ATTACK(socketpair), ATTACK(notifications), ATTACK(overwrite), ATTACK(grow), ATTACK(punch) };
 

@@ -244,3 +244,18 @@ def test_usher_runs_it_before_sshd(usher, gate, sshd):
     assert (done.stdout, done.returncode) == (b"through the gate\n", 7)
     refused = sshd.ssh(running.port, "true", options=["-b", "127.0.0.2"])
     assert refused.returncode == 255 and refused.stdout == b""
+
+
+def test_behind_a_proxy_the_client_is_who_usher_says(usher, place):
+    policy = place / "policy"
+    policy.write_text('rules = ( { protocol = "ssh"; allow = "192.0.2.7"; } );')
+    one = usher('''listen = ( { address = "127.0.0.1:{port}"; accept_proxy = "127.0.0.1"; } );  workers = 1;
+        services = ( { name = "ssh"; match = "ssh"; exec = [ "%s", "-c", "%s", "ssh", "/bin/echo", "served" ]; } );''' % (ACCESS, policy))
+    for client, served in (("192.0.2.7", b"served\n"), ("192.0.2.8", b"")):
+        with one.connect() as connection:
+            connection.sendall(b"PROXY TCP4 %s 198.51.100.1 52044 443\r\nSSH-2.0-x\r\n" % client.encode())
+            try:
+                answer = connection.recv(100)
+            except ConnectionResetError:
+                answer = b""
+            assert answer == served, client

@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from harness import BUILD, BINARY, read_exactly, slow, wait_until
+from harness import BUILD, BINARY, read_exactly, run_usher, slow, wait_until
 
 SANITIZED = b"__asan_init" in BINARY.read_bytes()
 pytestmark = pytest.mark.skipif(SANITIZED, reason="a sanitizer's report needs files and programs: see sandbox.c")
@@ -186,6 +186,16 @@ def test_what_a_worker_writes_into_a_report_has_an_end(prison):
         answer(b"sessions", MINUTE)
     one.one.wait_log(r"the report takes -1 bytes more", MINUTE)  # and what it had is given back
     one.goes_on()
+
+
+def test_what_a_worker_says_of_first_bytes_reaches_no_terminal_as_it_is_and_names_no_file(prison):
+    one = prison(workers=1)
+    one.attack("lie_of_evidence")
+    done = run_usher("explain", "--id", "1", "-s", one.one.control, timeout=MINUTE)
+    said = done.stdout + done.stderr
+    assert all(" " <= c <= "~" or c in "\n\t" for c in said.replace("\u2014", "-")), said
+    assert "passwd" not in said
+    assert "]0;l" in said  # there is no such listener in the configuration that the master names
 
 
 # ---- descriptors

@@ -293,3 +293,35 @@ def test_who_is_not_root_serves_all_the_same_and_is_told_what_is_missing(usher, 
     assert "cap_net_bind_service: listens on 127.0.0.1:443; missing here, root has it" in done.stdout
     assert "cap_net_raw: services are transparent; missing here, root has it" in done.stdout
     assert "not started by root: workers and programs are the user that starts usher" in done.stdout
+
+
+@as_root
+def test_capabilities_that_the_master_was_given_do_not_reach_its_programs(usher, echo):
+    def with_one(command):
+        return ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--inh-caps=+net_bind_service",
+                "--ambient-caps=+net_bind_service", *command]
+
+    more = '{ name = "who"; match = "ssh"; exec = [ "/bin/sh", "-c", "read hello; exec cat /proc/self/status" ]; },'
+    one = usher(PLAIN.replace('name = "echo"; connect', 'name = "echo"; match = "http"; connect'), echo=echo.tcp4, more=more,
+                wrapper=with_one)
+    assert capabilities(one.pid, "CapPrm") == {"net_bind_service"}
+    with one.connect() as client:
+        client.sendall(b"SSH-2.0-x\r\n")
+        status = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+    for key in ("CapPrm", "CapEff", "CapAmb"):
+        assert re.search(rf"^{key}:\s*(\S+)", status, re.M)[1] == "0" * 16, key
+
+
+@as_root
+@pytest.mark.parametrize("user", ["root", "daemon"])
+def test_explain_is_never_root_when_it_looks_at_bytes(place, user):
+    import pwd
+
+    (place / "usher.conf").write_text(f'listen = "127.0.0.1:1"; user = "{user}"; services = ( {{ name = "a"; match = "ssh"; connect = "127.0.0.1:9"; }} );')
+    with subprocess.Popen([BINARY, "explain", "-c", place / "usher.conf", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE) as process:
+        wanted = pwd.getpwnam("nobody" if user == "root" else user).pw_uid
+        wait_until(lambda: process.poll() is not None or status_of(process.pid)["Uid"].split() == [str(wanted)] * 4, 60,
+                   "another identity")
+        assert process.poll() is None, process.stderr.read()
+        process.stdin.close()
