@@ -2,13 +2,11 @@
  * twice for one listener or service of a worker. Owns nothing: counters are the worker's part of the shared ones. */
 #include "account.h"
 #include "counters.h"
-#include "listener.h"
-#include "worker.h"
 
-void account_accepted(struct connection *connection, const struct listener *listener)
+void account_accepted(struct session *session, struct counter *listener)
 {
-	connection->came_in = listener->counter;
-	counter_open(connection->came_in);
+	session->came_in = listener;
+	counter_open(session->came_in);
 }
 
 static void account_close(struct counter **counter)
@@ -18,71 +16,72 @@ static void account_close(struct counter **counter)
 	*counter = NULL;
 }
 
-static struct counter *account_open_again(
-	const struct connection *connection, enum counter_kind kind, const char *name)
+static struct counter *account_open_again(const struct session *session, enum counter_kind kind, const char *name)
 {
-	const struct worker *worker = connection->worker;
-	struct counter *counter = counter_get(worker->shared->counters, worker->slot, kind, name);
+	const struct context *context = session->context;
+	struct counter *counter = counter_get(context->shared->counters, context->slot, kind, name);
 
 	counter_open_again(counter);
 	return counter;
 }
 
-void account_arrived(struct connection *connection)
+void account_arrived(struct session *session)
 {
-	const char *service = connection_service_name(connection);
+	const char *service = session_service_name(session);
 
-	connection->came_in = account_open_again(connection, COUNTER_LISTENER, connection->listener);
+	session->came_in = account_open_again(session, COUNTER_LISTENER, session->listener);
 	if (service)
-		connection->counted = account_open_again(connection, COUNTER_SERVICE, service);
+		session->counted = account_open_again(session, COUNTER_SERVICE, service);
 }
 
-void account_left(struct connection *connection)
+void account_left(struct session *session)
 {
-	account_close(&connection->counted);
-	account_close(&connection->came_in);
+	account_close(&session->counted);
+	account_close(&session->came_in);
 }
 
-static struct counter *service_counter(struct worker *worker, uint32_t service)
+static struct counter *service_counter(struct context *context, uint32_t service)
 {
-	struct counter **counter = &worker->service_counters[service];
+	struct counter **counter = &context->service_counters[service];
 
 	if (!*counter)
-		*counter = counter_get(worker->shared->counters, worker->slot, COUNTER_SERVICE,
-			worker->policy->services[service].name);
+		*counter = counter_get(context->shared->counters, context->slot, COUNTER_SERVICE,
+			context->policy->services[service].name);
 	return *counter;
 }
 
-void account_service(struct connection *connection, uint32_t service)
+void account_service(struct session *session, uint32_t service)
 {
-	account_close(&connection->counted);
-	connection->counted = service_counter(connection->worker, service);
-	counter_open(connection->counted);
+	account_close(&session->counted);
+	session->counted = service_counter(session->context, service);
+	counter_open(session->counted);
 }
 
-void account_failed(struct connection *connection)
+void account_failed(struct session *session)
 {
-	if (connection->counted)
-		counter_add(&connection->counted->failed, 1);
+	if (session->counted)
+		counter_add(&session->counted->failed, 1);
 }
 
-static void count_named(struct worker *worker, enum counter_kind kind, const char *name)
+static void count_named(struct context *context, enum counter_kind kind, const char *name)
 {
-	counter_add(&counter_get(worker->shared->counters, worker->slot, kind, name)->total, 1);
+	counter_add(&counter_get(context->shared->counters, context->slot, kind, name)->total, 1);
 }
 
-void account_end(struct connection *connection, enum connection_end end)
+void account_end(struct session *session, enum session_end end)
 {
-	struct worker *worker = connection->worker;
+	struct context *context = session->context;
+	struct session_progress progress;
 
-	count_named(worker, COUNTER_END, connection_end_names[end]);
+	count_named(context, COUNTER_END, session_end_names[end]);
 	if (end == END_REFUSED)
-		count_named(worker, COUNTER_RULE, connection->refused);
+		count_named(context, COUNTER_RULE, session->refused);
 	if (end == END_SHED)
-		count_named(worker, COUNTER_LIMIT, connection->refused);
-	if (connection->counted && connection->phase == PHASE_RELAYING) {
-		counter_add(&connection->counted->bytes_up, connection->relay.up.bytes);
-		counter_add(&connection->counted->bytes_down, connection->relay.down.bytes);
+		count_named(context, COUNTER_LIMIT, session->refused);
+	session->transport->progress(session, &progress);
+	if (session->counted && progress.moved_us) {
+		counter_add(&session->counted->bytes_up, progress.bytes_up);
+		counter_add(&session->counted->bytes_down, progress.bytes_down);
 	}
-	account_left(connection);
+	account_left(session);
 }

@@ -1,21 +1,19 @@
 /* What a connection adds to the counters, from accept to the end. */
 #pragma once
-#include "connection.h"
+#include "session.h"
 
-struct listener;
-
-void account_accepted(struct connection *connection, const struct listener *listener);
+void account_accepted(struct session *session, struct counter *listener);
 
 /* It comes from another worker, that has counted it: it is open here now. */
-void account_arrived(struct connection *connection);
+void account_arrived(struct session *session);
 
 /* It goes to another worker. */
-void account_left(struct connection *connection);
+void account_left(struct session *session);
 
 /* It was decided for this service, or falls back to it. */
-void account_service(struct connection *connection, uint32_t service);
+void account_service(struct session *session, uint32_t service);
 
 /* The service could not be had. */
-void account_failed(struct connection *connection);
+void account_failed(struct session *session);
 
-void account_end(struct connection *connection, enum connection_end end);
+void account_end(struct session *session, enum session_end end);

@@ -8,21 +8,20 @@
  * answer is another's. Refuses to be slow: a backend that cannot be reached, or says nothing by the deadline, changes nothing.
  * Owns itself and the backend's socket, through the relay's watch, until it is left to the relay. */
 #include "banner.h"
-#include "connection.h"
 #include "fd.h"
 #include "ipc.h"
 #include "own.h"
 #include "proxied.h"
+#include "stream.h"
 #include "undecided.h"
-#include "worker.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
 
-static const struct listener_policy *banner_listener(const struct connection *connection)
+static const struct listener_policy *banner_listener(const struct stream *stream)
 {
-	return &connection->worker->policy->listeners[connection->decider];
+	return &stream->session.context->policy->listeners[stream->session.decider];
 }
 
 /* What the server said is known now, or will not be: is there anybody else who says so? */
@@ -34,14 +33,14 @@ static void banner_judge(struct banner *banner)
 	case VERDICT_MORE:
 		break;
 	case VERDICT_NO:
-		connection_stay(banner->connection);
+		stream_stay(banner->stream);
 		break;
 	case VERDICT_YES:
 		banner->known = true;
-		if (banner_listener(banner->connection)->banner_deciders[banner->kind])
-			undecided_bannered(banner->connection);
+		if (banner_listener(banner->stream)->banner_deciders[banner->kind])
+			undecided_bannered(banner->stream);
 		else
-			connection_stay(banner->connection);
+			stream_stay(banner->stream);
 		break;
 	}
 }
@@ -49,7 +48,7 @@ static void banner_judge(struct banner *banner)
 /* Only what the client takes is consumed: the relay finds the rest where it is. */
 static ssize_t banner_relay(struct banner *banner)
 {
-	int server = banner->connection->relay.server.in.fd, client = connection_socket(banner->connection);
+	int server = banner->stream->relay.server.in.fd, client = stream_socket(banner->stream);
 	uint8_t *at = banner->said + banner->len;
 
 	ssize_t n = recv(server, at, SERVER_BANNER_MAX - banner->len, MSG_PEEK);
@@ -64,15 +63,15 @@ static ssize_t banner_relay(struct banner *banner)
 
 static void banner_read(struct banner *banner)
 {
-	struct connection *connection = banner->connection;
+	struct stream *stream = banner->stream;
 	ssize_t n = banner_relay(banner);
 
 	if (n == -EAGAIN || n == -EINTR)
 		return;
 	if (n <= 0 && banner->shown) {
-		connection_stay(connection); /* the relay sees the same, and knows what to do */
+		stream_stay(stream); /* the relay sees the same, and knows what to do */
 	} else if (n <= 0) {
-		banner_end(connection);
+		banner_end(stream);
 	} else {
 		banner->shown = true;
 		banner->len += (size_t)n;
@@ -82,8 +81,8 @@ static void banner_read(struct banner *banner)
 
 static void banner_server_ready(struct watch *watch, uint32_t events)
 {
-	struct connection *connection = container_of(watch, struct connection, relay.server.in);
-	struct banner *banner = connection->banner;
+	struct stream *stream = container_of(watch, struct stream, relay.server.in);
+	struct banner *banner = stream->banner;
 
 	banner->server_events |= events;
 	if (!banner->connected)
@@ -94,7 +93,7 @@ static void banner_server_ready(struct watch *watch, uint32_t events)
 
 static const struct target *banner_target(const struct banner *banner)
 {
-	return &banner->connection->worker->policy->services[banner->service].target;
+	return &banner->stream->session.context->policy->services[banner->service].target;
 }
 
 static void banner_dialled(struct dial *dial, int error, uint32_t events)
@@ -104,79 +103,79 @@ static void banner_dialled(struct dial *dial, int error, uint32_t events)
 	banner->connected = error == 0;
 	banner->server_events |= events;
 	if (error == 0) {
-		banner->connection->relay.server.is_unix = dial_is_unix(dial);
-		proxied_announce(banner->connection, banner_target(banner));
+		banner->stream->relay.server.is_unix = dial_is_unix(dial);
+		proxied_announce(banner->stream, banner_target(banner));
 	}
 	if (error < 0)
-		banner_end(banner->connection);
+		banner_end(banner->stream);
 	else if (events & EPOLLIN)
 		banner_read(banner);
 }
 
-static bool banner_enter(struct connection *connection, const struct service *service)
+static bool banner_enter(struct stream *stream, const struct service *service)
 {
-	struct worker *worker = connection->worker;
+	struct context *context = stream->session.context;
 
-	return !access_judge(service->access, &connection->client, time(NULL)) &&
-		!limits_enter(worker->shared->limits, worker->slot, service->access, limits_service(service->name),
-			&connection->client, worker->loop.now_us, &connection->ticket);
+	return !access_judge(service->access, &stream->session.client, time(NULL)) &&
+		!limits_enter(context->shared->limits, context->slot, service->access, limits_service(service->name),
+			&stream->session.client, context->loop.now_us, &stream->session.ticket);
 }
 
-void banner_begin(struct connection *connection)
+void banner_begin(struct stream *stream)
 {
-	struct worker *worker = connection->worker;
-	uint32_t number = banner_listener(connection)->banner_service;
-	const struct service *service = &worker->policy->services[number];
+	struct context *context = stream->session.context;
+	uint32_t number = banner_listener(stream)->banner_service;
+	const struct service *service = &context->policy->services[number];
 	struct banner *banner = calloc(1, sizeof(*banner));
 
-	if (!banner || !banner_enter(connection, service)) {
+	if (!banner || !banner_enter(stream, service)) {
 		free(banner);
 		return;
 	}
-	connection->banner = banner;
-	connection->relay.server.kind = SIDE_SOCKET;
-	connection->relay.server.in.ready = banner_server_ready;
-	banner->connection = connection;
+	stream->banner = banner;
+	stream->relay.server.kind = SIDE_SOCKET;
+	stream->relay.server.in.ready = banner_server_ready;
+	banner->stream = stream;
 	banner->service = number;
 	banner->dial = (struct dial){
-		.loop = &worker->loop,
-		.lookup = worker->lookup,
+		.loop = &context->loop,
+		.lookup = context->lookup,
 		.backends = service->target.connect.backends,
 		.n_backends = service->target.connect.n_backends,
 		.keepalive_s = service->target.connect.keepalive_s,
 		.patience_ms = service->patience_ms,
-		.from = service->target.connect.transparent ? &connection->client : NULL,
-		.stock = worker->stock,
-		.due_us = worker->loop.now_us + worker->policy->connect_timeout_us,
-		.socket = &connection->relay.server.in,
+		.from = service->target.connect.transparent ? &stream->session.client : NULL,
+		.socket_pool = context->sockets,
+		.due_us = context->loop.now_us + context->policy->connect_timeout_us,
+		.socket = &stream->relay.server.in,
 		.is_ours = own_listener_reached,
-		.context = connection,
+		.context = stream,
 		.done = banner_dialled,
 	};
 	dial_start(&banner->dial);
 }
 
-void banner_end(struct connection *connection)
+void banner_end(struct stream *stream)
 {
-	struct worker *worker = connection->worker;
+	struct context *context = stream->session.context;
 
-	if (!connection->banner)
+	if (!stream->banner)
 		return;
-	dial_cancel(&connection->banner->dial);
-	relay_preface(&connection->relay, NULL, 0);
-	limits_leave(worker->shared->limits, worker->slot, &connection->ticket);
-	free(connection->banner);
-	connection->banner = NULL;
+	dial_cancel(&stream->banner->dial);
+	relay_preface(&stream->relay, NULL, 0);
+	limits_leave(context->shared->limits, context->slot, &stream->session.ticket);
+	free(stream->banner);
+	stream->banner = NULL;
 }
 
-uint32_t banner_leave(struct connection *connection, size_t *ret_shown)
+uint32_t banner_leave(struct stream *stream, size_t *ret_shown)
 {
-	struct banner *banner = connection->banner;
+	struct banner *banner = stream->banner;
 	uint32_t events = banner->server_events;
 
 	*ret_shown = banner->len;
-	free(connection->banner);
-	connection->banner = NULL;
+	free(stream->banner);
+	stream->banner = NULL;
 	return events;
 }
 

@@ -4,10 +4,10 @@
 #include "dial.h"
 #include "server_banner.h"
 
-struct connection;
+struct stream;
 
 struct banner {
-	struct connection *connection;
+	struct stream *stream;
 	struct dial dial;
 	uint32_t service;
 	uint32_t server_events; /* all that were seen: edges are not repeated */
@@ -20,14 +20,14 @@ struct banner {
 };
 
 /* The client has said nothing for long. Does nothing where the service may not have it, or there is no memory. */
-void banner_begin(struct connection *connection);
+void banner_begin(struct stream *stream);
 
 /* Closes the backend and forgets it. Harmless where there is none. */
-void banner_end(struct connection *connection);
+void banner_end(struct stream *stream);
 
 /* Forgets it, but leaves the backend's socket in the relay, watched. Returns the events that were seen there, and how many
  * bytes of its server the client has got. */
-uint32_t banner_leave(struct connection *connection, size_t *ret_shown);
+uint32_t banner_leave(struct stream *stream, size_t *ret_shown);
 
 /* A server whose own banner is of this kind, and which the client must not see a second time. */
 enum banner_skipped { BANNER_SKIPPED, BANNER_AWAITED, BANNER_UNLIKE };

@@ -3,7 +3,7 @@
 #include "fd.h"
 #include "identify.h"
 #include "relay_pool.h"
-#include "stock.h"
+#include "socket_pool.h"
 
 /* 0, 1, 2, the line to the master, the log, epoll, what a question of the control socket brings along, and air for what
  * libraries and modules open. */
@@ -28,7 +28,7 @@ static uint64_t fds_reserved(const struct policy *policy)
 	uint64_t n = FDS_OF_A_WORKER + policy->n_listeners + 2 * RELAY_PIPES_MAX;
 
 	if (policy->transparent)
-		n += STOCK_MAX;
+		n += SOCKET_POOL_MAX;
 	for (size_t i = 0; i < policy->n_services; i++)
 		if (policy->services[i].target.delivery == DELIVERY_HANDOVER)
 			n += FDS_OF_A_CHANNEL;

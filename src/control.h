@@ -50,7 +50,7 @@ struct control_hooks {
 	void (*drain)(void *context);
 	int (*reload)(void *context); /* 0: it has begun, control_reloaded() says how it went; or -errno */
 	void (*log_level)(void *context, unsigned level);
-	int (*reopen)(void *context); /* 0 or -errno: the log stays where it is */
+	int (*reopen)(void *context);  /* 0 or -errno: the log stays where it is */
 	int (*upgrade)(void *context); /* likewise; control_upgraded() */
 };
 

@@ -3,13 +3,12 @@
  * the connection; its client's socket stays the connection's. */
 #include "delivery.h"
 #include "banner.h"
-#include "connection.h"
 #include "fd.h"
 #include "message.h"
 #include "own.h"
 #include "proxied.h"
 #include "receivers.h"
-#include "worker.h"
+#include "stream.h"
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -17,203 +16,205 @@
 
 #define RECEIVER_RETRY_US 50000
 
+uint64_t delivery_due_us(const struct stream *stream)
+{
+	return stream->session.context->loop.now_us + stream->session.context->policy->connect_timeout_us;
+}
+
 /* ---- relayed to a backend ----------------------------------------------------------------------------------------- */
 
 /* The backend's own banner, in place of which the client has seen another's. */
-static void delivery_skip_banner(struct connection *connection, uint32_t events)
+static void delivery_skip_banner(struct stream *stream, uint32_t events)
 {
-	connection->server_events |= events;
-	switch (banner_skip(connection->relay.server.in.fd, connection->skipped)) {
+	stream->server_events |= events;
+	switch (banner_skip(stream->relay.server.in.fd, stream->skipped)) {
 	case BANNER_SKIPPED:
-		connection_delivered(connection, connection->server_events);
+		stream_delivered(stream, stream->server_events);
 		break;
 	case BANNER_AWAITED:
 		break;
 	case BANNER_UNLIKE:
-		dial_cancel(&connection->dial);
-		connection_undelivered(connection, -EPROTO);
+		dial_cancel(&stream->dial);
+		stream_undelivered(stream, -EPROTO);
 		break;
 	}
 }
 
 static void delivery_server_ready(struct watch *watch, uint32_t events)
 {
-	struct connection *connection = container_of(watch, struct connection, relay.server.in);
-	if (connection->dialled)
-		delivery_skip_banner(connection, events);
+	struct stream *stream = container_of(watch, struct stream, relay.server.in);
+	if (stream->dialled)
+		delivery_skip_banner(stream, events);
 	else
-		dial_ready(&connection->dial, events);
+		dial_ready(&stream->dial, events);
 }
 
 static void delivery_dialled(struct dial *dial, int error, uint32_t events)
 {
-	struct connection *connection = container_of(dial, struct connection, dial);
-	connection->dialled = error == 0;
+	struct stream *stream = container_of(dial, struct stream, dial);
+	stream->dialled = error == 0;
 	if (error == 0) {
-		connection->relay.server.is_unix = dial_is_unix(dial);
-		proxied_announce(connection, &connection_service(connection)->target);
+		stream->relay.server.is_unix = dial_is_unix(dial);
+		proxied_announce(stream, &session_service(&stream->session)->target);
 	}
 	if (error < 0)
-		connection_undelivered(connection, error);
-	else if (connection->skips_banner)
-		delivery_skip_banner(connection, events);
+		stream_undelivered(stream, error);
+	else if (stream->skips_banner)
+		delivery_skip_banner(stream, events);
 	else
-		connection_delivered(connection, events);
+		stream_delivered(stream, events);
 }
 
-static void delivery_connect(struct connection *connection, const struct target *target)
+static void delivery_connect(struct stream *stream, const struct target *target)
 {
-	struct worker *worker = connection->worker;
-	uint64_t due_us = worker->loop.now_us + worker->policy->connect_timeout_us;
+	struct context *context = stream->session.context;
 
-	if (!connection_watch(connection))
+	if (!stream_watch(stream))
 		return;
-	connection->phase = PHASE_CONNECTING;
-	connection->dialled = false;
-	connection->server_events = 0;
-	connection->relay.server.kind = SIDE_SOCKET;
-	connection->relay.server.in.ready = delivery_server_ready;
-	connection->dial = (struct dial){
-		.loop = &worker->loop,
-		.lookup = worker->lookup,
+	stream_enter(stream, PHASE_CONNECTING);
+	stream->dialled = false;
+	stream->server_events = 0;
+	stream->relay.server.kind = SIDE_SOCKET;
+	stream->relay.server.in.ready = delivery_server_ready;
+	stream->dial = (struct dial){
+		.loop = &context->loop,
+		.lookup = context->lookup,
 		.backends = target->connect.backends,
 		.n_backends = target->connect.n_backends,
 		.fresh = target->connect.resolves,
 		.keepalive_s = target->connect.keepalive_s,
-		.patience_ms = connection_service(connection)->patience_ms,
-		.from = target->connect.transparent ? &connection->client : NULL,
+		.patience_ms = session_service(&stream->session)->patience_ms,
+		.from = target->connect.transparent ? &stream->session.client : NULL,
 		.talks = target->connect.send_proxy ||
-			(connection->protocol != PROTOCOL_NONE && !connection->skips_banner &&
-				!connection->owes_greeting),
-		.stock = worker->stock,
-		.due_us = due_us,
-		.socket = &connection->relay.server.in,
+			(stream->session.protocol != PROTOCOL_NONE && !stream->skips_banner && !stream->owes_reply),
+		.socket_pool = context->sockets,
+		.due_us = delivery_due_us(stream),
+		.socket = &stream->relay.server.in,
 		.is_ours = own_listener_reached,
-		.context = connection,
+		.context = stream,
 		.done = delivery_dialled,
 	};
-	loop_timer(&worker->loop, &connection->deadline, due_us);
-	dial_start(&connection->dial);
+	dial_start(&stream->dial);
 }
 
 /* ---- handed over -------------------------------------------------------------------------------------------------- */
 
-static void delivery_send_over(struct connection *connection)
+static void delivery_send_over(struct stream *stream)
 {
-	loop_timer(&connection->worker->loop, &connection->deadline, connection->handing.due_us);
-	handover_send(receivers_of(connection->worker->receivers, connection->service), &connection->handing.request);
+	loop_timer(&stream->session.context->loop, &stream->session.deadline, stream->handing.due_us);
+	handover_send(
+		receivers_of(stream->session.context->receivers, stream->session.service), &stream->handing.request);
 }
 
 /* A receiver that is being started again is not there for a moment, or its socket does not have its mode yet. Who has
  * somewhere else to go does not wait for it. */
-static bool delivery_waits_for_receiver(const struct connection *connection, int error)
+static bool delivery_waits_for_receiver(const struct stream *stream, int error)
 {
 	bool absent = error == -ECONNREFUSED || error == -ENOENT || error == -EACCES || error == -EPIPE ||
 		error == -ECONNRESET;
-	return absent && connection_service(connection)->fallback == SERVICE_NONE &&
-		connection->worker->loop.now_us + RECEIVER_RETRY_US < connection->handing.due_us;
+	return absent && session_service(&stream->session)->fallback == SERVICE_NONE &&
+		stream->session.context->loop.now_us + RECEIVER_RETRY_US < stream->handing.due_us;
 }
 
 static void delivery_handed_over(struct handover_request *request, int error)
 {
-	struct connection *connection = container_of(request, struct connection, handing.request);
-	struct loop *loop = &connection->worker->loop;
+	struct stream *stream = container_of(request, struct stream, handing.request);
+	struct loop *loop = &stream->session.context->loop;
 
 	if (error == -EPROTO) /* it may have the socket: no fallback */
-		connection->error = error;
+		stream->session.error = error;
 	if (error == 0)
-		connection_end(connection, END_HANDED_OVER);
+		stream_end(stream, END_HANDED_OVER);
 	else if (error == -EPROTO)
-		connection_end(connection, END_DELIVERY_FAILED);
-	else if (delivery_waits_for_receiver(connection, error))
-		loop_timer(loop, &connection->deadline, loop->now_us + RECEIVER_RETRY_US);
+		stream_end(stream, END_DELIVERY_FAILED);
+	else if (delivery_waits_for_receiver(stream, error))
+		loop_timer(loop, &stream->session.deadline, loop->now_us + RECEIVER_RETRY_US);
 	else
-		connection_undelivered(connection, error);
+		stream_undelivered(stream, error);
 }
 
 /* Before the receiver can say anything. */
 static void delivery_goes_over(struct handover_request *request)
 {
-	connection_greet(container_of(request, struct connection, handing.request), NULL);
+	stream_reply(container_of(request, struct stream, handing.request), NULL);
 }
 
-static void delivery_handing_timer(struct connection *connection)
+void delivery_hand_over_out_of_time(struct stream *stream)
 {
-	if (!connection->handing.request.handover && connection->worker->loop.now_us < connection->handing.due_us) {
-		delivery_send_over(connection);
+	if (!stream->handing.request.handover && stream->session.context->loop.now_us < stream->handing.due_us) {
+		delivery_send_over(stream);
 		return;
 	}
-	if (handover_cancel(&connection->handing.request))
-		connection_undelivered(connection, -ETIMEDOUT);
+	if (handover_cancel(&stream->handing.request))
+		stream_undelivered(stream, -ETIMEDOUT);
 	else
-		connection_end(connection, END_HANDED_OVER);
+		stream_end(stream, END_HANDED_OVER);
 }
 
 /* The receiver gets the socket as accept() would have given it: blocking. */
-static void delivery_hand_over(struct connection *connection)
+static void delivery_hand_over(struct stream *stream)
 {
-	struct worker *worker = connection->worker;
-	int fd = connection_socket(connection);
+	int fd = stream_socket(stream);
 
-	connection->phase = PHASE_HANDING_OVER;
-	connection->handing.local = proxied_local(connection);
-	connection->handing.facts = (struct facts){
-		.id = connection->id,
-		.client = &connection->client,
-		.local = &connection->handing.local,
-		.service = connection_service(connection)->name,
-		.protocol = connection_protocol(connection),
-		.sni = connection->sni,
-		.alpn = connection->alpn,
-		.host = connection->host,
+	stream_enter(stream, PHASE_HANDING_OVER);
+	stream->handing.local = proxied_local(stream);
+	stream->handing.facts = (struct facts){
+		.id = stream->session.id,
+		.client = &stream->session.client,
+		.local = &stream->handing.local,
+		.service = session_service(&stream->session)->name,
+		.protocol = session_protocol(&stream->session),
+		.sni = stream->session.sni,
+		.alpn = stream->session.alpn,
+		.host = stream->session.host,
 	};
-	connection->handing.request = (struct handover_request){
+	stream->handing.request = (struct handover_request){
 		.fd = fd,
-		.facts = &connection->handing.facts,
+		.facts = &stream->handing.facts,
 		.going = delivery_goes_over,
 		.done = delivery_handed_over,
 	};
-	connection->handing.due_us = worker->loop.now_us + worker->policy->connect_timeout_us;
-	connection->relay.client.in.sole = false;
+	stream->handing.due_us = delivery_due_us(stream);
+	stream->relay.client.in.sole = false;
 	fd_set_stream_nonblocking(fd, false);
-	delivery_send_over(connection);
+	delivery_send_over(stream);
 }
 
 /* ---- a program ---------------------------------------------------------------------------------------------------- */
 
 static void delivery_spawned(struct spawn_request *request, const struct message *answer, int fds[2]);
 
-void delivery_describe(const struct connection *connection, struct message *message)
+void delivery_describe(const struct stream *stream, struct message *message)
 {
-	const char *protocol = connection_protocol(connection);
+	const char *protocol = session_protocol(&stream->session);
 
-	message->index = connection->service;
-	message->connection = message->serial = connection->id;
-	message->client = connection->client;
-	message->local = proxied_local(connection);
+	message->index = stream->session.service;
+	message->connection = message->serial = stream->session.id;
+	message->client = stream->session.client;
+	message->local = proxied_local(stream);
 	if (protocol)
 		strncpy(message->protocol, protocol, sizeof(message->protocol) - 1);
-	if (connection->sni)
-		strncpy(message->sni, connection->sni, sizeof(message->sni) - 1);
+	if (stream->session.sni)
+		strncpy(message->sni, stream->session.sni, sizeof(message->sni) - 1);
 }
 
 static void delivery_fill_spawn(struct spawn_request *request, struct message *message, int *ret_fd)
 {
-	const struct connection *connection = container_of(request, struct connection, spawning);
-	delivery_describe(connection, message);
+	const struct stream *stream = container_of(request, struct stream, spawning);
+	delivery_describe(stream, message);
 	message->program = PROGRAM_SERVICE;
-	if (connection_service(connection)->target.exec.stdio == STDIO_SOCKET) {
-		*ret_fd = connection_socket(connection);
-		message->greeted = connection->owes_greeting;
+	if (session_service(&stream->session)->target.exec.stdio == STDIO_SOCKET) {
+		*ret_fd = stream_socket(stream);
+		message->greeted = stream->owes_reply;
 	}
 }
 
-static void delivery_spawn(struct connection *connection)
+static void delivery_spawn(struct stream *stream)
 {
-	connection->phase = PHASE_SPAWNING;
-	connection->relay.client.in.sole = false;
-	connection->spawning = (struct spawn_request){ .fill = delivery_fill_spawn, .started = delivery_spawned };
-	spawner_ask(&connection->worker->spawner, &connection->spawning);
+	stream_enter(stream, PHASE_SPAWNING);
+	stream->relay.client.in.sole = false;
+	stream->spawning = (struct spawn_request){ .fill = delivery_fill_spawn, .started = delivery_spawned };
+	spawner_ask(stream->session.context->spawner, &stream->spawning);
 }
 
 /* The limit's name is kept: the message is gone when the end is logged. */
@@ -229,77 +230,73 @@ static const char *limit_name(const char *name)
 
 static void delivery_spawned(struct spawn_request *request, const struct message *answer, int fds[2])
 {
-	struct connection *connection = container_of(request, struct connection, spawning);
-	struct worker *worker = connection->worker;
-	struct relay_side *server = &connection->relay.server;
-	enum stdio stdio = connection_service(connection)->target.exec.stdio;
+	struct stream *stream = container_of(request, struct stream, spawning);
+	struct context *context = stream->session.context;
+	struct relay_side *server = &stream->relay.server;
+	enum stdio stdio = session_service(&stream->session)->target.exec.stdio;
 
 	if (answer->greeted)
-		connection->owes_greeting = false;
+		stream->owes_reply = false;
 	if (answer->error == -EACCES && answer->refused[0]) {
-		connection_refuse(connection, limit_name(answer->refused));
+		stream_refuse(stream, limit_name(answer->refused));
 		return;
 	}
 	if (answer->error < 0) {
-		connection_undelivered(connection, answer->error);
+		stream_undelivered(stream, answer->error);
 		return;
 	}
-	if (stdio == STDIO_SOCKET || worker->stopping) {
-		connection_end(connection, stdio == STDIO_SOCKET ? END_PROGRAM : END_SHUTDOWN);
+	if (stdio == STDIO_SOCKET || context->is_stopping) {
+		stream_end(stream, stdio == STDIO_SOCKET ? END_PROGRAM : END_SHUTDOWN);
 		return;
 	}
-	if (!connection_watch(connection))
+	if (!stream_watch(stream))
 		return;
 	server->kind = stdio == STDIO_PIPE ? SIDE_PIPES : SIDE_TERMINAL;
-	int error = loop_watch(&worker->loop, &server->in, fds[0], RELAY_EVENTS);
+	int error = loop_watch(&context->loop, &server->in, fds[0], RELAY_EVENTS);
 	if (error == 0)
 		fds[0] = -1;
 	if (error == 0 && stdio == STDIO_PIPE) {
-		error = loop_watch(&worker->loop, &server->out, fds[1], EPOLLOUT | EPOLLET);
+		error = loop_watch(&context->loop, &server->out, fds[1], EPOLLOUT | EPOLLET);
 		if (error == 0)
 			fds[1] = -1;
 	}
 	if (error < 0)
-		connection_end(connection, END_NO_MEMORY);
+		stream_end(stream, END_NO_MEMORY);
 	else
-		connection_delivered(connection, 0);
+		stream_delivered(stream, 0);
 }
 
 /* ---- whichever ---------------------------------------------------------------------------------------------------- */
 
-void delivery_begin(struct connection *connection)
+void delivery_begin(struct stream *stream)
 {
-	const struct target *target = &connection_service(connection)->target;
+	const struct target *target = &session_service(&stream->session)->target;
 	switch (target->delivery) {
 	case DELIVERY_CONNECT:
-		delivery_connect(connection, target);
+		delivery_connect(stream, target);
 		break;
 	case DELIVERY_HANDOVER:
-		delivery_hand_over(connection);
+		delivery_hand_over(stream);
 		break;
 	case DELIVERY_EXEC:
-		delivery_spawn(connection);
+		delivery_spawn(stream);
 		break;
 	case DELIVERY_REJECT:
-		connection_end(connection, END_REJECTED);
+		stream_end(stream, END_REJECTED);
 		break;
 	}
 }
 
-void delivery_out_of_time(struct connection *connection)
+void delivery_connect_out_of_time(struct stream *stream)
 {
-	if (connection->phase == PHASE_CONNECTING) {
-		dial_cancel(&connection->dial);
-		connection_undelivered(connection, -ETIMEDOUT);
-	} else if (connection->phase == PHASE_HANDING_OVER) {
-		delivery_handing_timer(connection);
-	}
+	dial_cancel(&stream->dial);
+	stream_undelivered(stream, -ETIMEDOUT);
 }
 
-void delivery_cancel(struct connection *connection)
+void delivery_cancel(struct stream *stream)
 {
-	if (connection->phase == PHASE_CONNECTING)
-		dial_cancel(&connection->dial);
-	else if (connection->phase == PHASE_HANDING_OVER)
-		handover_cancel(&connection->handing.request);
+	if (stream->session.phase == PHASE_CONNECTING)
+		dial_cancel(&stream->dial);
+	else if (stream->session.phase == PHASE_HANDING_OVER)
+		handover_cancel(&stream->handing.request);
 }

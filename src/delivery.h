@@ -1,17 +1,20 @@
 /* The delivery of a connection by its service: connect, handover, exec, reject. How it went comes back by connection_delivered(),
  * connection_undelivered(), connection_refuse() or connection_end(), perhaps before delivery_begin() returns. */
 #pragma once
+#include <stdint.h>
 
-struct connection;
+struct stream;
 struct message;
 
-void delivery_begin(struct connection *connection);
+void delivery_begin(struct stream *stream);
 
-/* The deadline of the phase. */
-void delivery_out_of_time(struct connection *connection);
+/* How long it may take to reach a backend or a receiver, and what happens when that is over. */
+uint64_t delivery_due_us(const struct stream *stream);
+void delivery_connect_out_of_time(struct stream *stream);
+void delivery_hand_over_out_of_time(struct stream *stream);
 
 /* Nothing more will come back. Harmless where nothing is under way. */
-void delivery_cancel(struct connection *connection);
+void delivery_cancel(struct stream *stream);
 
 /* What the master is told of a connection that it is to run a program for. */
-void delivery_describe(const struct connection *connection, struct message *message);
+void delivery_describe(const struct stream *stream, struct message *message);

@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct connection;
+struct stream;
 
 enum examined {
 	EXAMINED_WAIT,    /* more may come */
@@ -16,4 +16,4 @@ enum examined {
 
 /* `last`: the deadline is here, and MORE counts as NO. What was learned on the way (sni, alpn, host) is kept with the connection
  * unless it waits. */
-enum examined examine(struct connection *connection, bool last, uint32_t *ret_service, uint32_t *ret_protocol);
+enum examined examine(struct stream *stream, bool last, uint32_t *ret_service, uint32_t *ret_protocol);

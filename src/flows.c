@@ -26,9 +26,9 @@ struct track {
 	struct track *next; /* in its slot */
 	uint64_t hash;
 	uint64_t seen_us;
-	uint32_t base; /* sequence number of the client's first byte */
+	uint32_t base;             /* sequence number of the client's first byte */
 	bool has_fin, ended_first; /* before it was answered */
-	uint32_t fin_at; /* as a place */
+	uint32_t fin_at;           /* as a place */
 	uint8_t *bytes;
 	size_t room;
 	size_t sent_until; /* the end of the last byte that the client is known to have sent, at most EVIDENCE_MAX */

@@ -1,11 +1,10 @@
 /* Accepting. Owns its copy of the listening socket; the socket itself is the master's and outlives this worker. */
 #include "listener.h"
-#include "connection.h"
 #include "counters.h"
 #include "fd.h"
 #include "log.h"
 #include "shed.h"
-#include "worker.h"
+#include "stream.h"
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -17,7 +16,7 @@
 
 static void listener_tell(struct listener *listener, const char *what)
 {
-	unsigned n = told_again(&listener->told, listener->worker->loop.now_us);
+	unsigned n = log_limit_count(&listener->told, listener->context->loop.now_us);
 	if (n)
 		log_warning("%s: %s (%u times)", listener->policy->text, what, n);
 }
@@ -25,16 +24,16 @@ static void listener_tell(struct listener *listener, const char *what)
 /* One more that was refused as it came in. */
 static void listener_shed(struct listener *listener, const char *limit, const char *what)
 {
-	struct worker *worker = listener->worker;
+	struct context *context = listener->context;
 
-	counter_add(&counter_get(worker->shared->counters, worker->slot, COUNTER_LIMIT, limit)->total, 1);
+	counter_add(&counter_get(context->shared->counters, context->slot, COUNTER_LIMIT, limit)->total, 1);
 	counter_add(&listener->counter->failed, 1);
 	listener_tell(listener, what);
 }
 
 static void listener_pause(struct listener *listener)
 {
-	struct loop *loop = &listener->worker->loop;
+	struct loop *loop = &listener->context->loop;
 	if (loop_timer(loop, &listener->resume, loop->now_us + PAUSE_US) == 0)
 		loop_unwatch(loop, &listener->watch);
 }
@@ -50,7 +49,7 @@ void listener_starved(struct listener *listener)
 /* Other workers watch the same sockets: each new connection wakes one of them. */
 static int listener_watch(struct listener *listener)
 {
-	return loop_watch(&listener->worker->loop, &listener->watch, listener->fd, EPOLLIN | EPOLLEXCLUSIVE);
+	return loop_watch(&listener->context->loop, &listener->watch, listener->fd, EPOLLIN | EPOLLEXCLUSIVE);
 }
 
 void listener_resume(struct listener *listener)
@@ -109,10 +108,10 @@ static bool listener_accept_failed(struct listener *listener, int error)
 /* Who waits without a word makes room for who comes. */
 static bool listener_enter_all(struct listener *listener)
 {
-	struct worker *worker = listener->worker;
+	struct context *context = listener->context;
 
-	while (limits_enter_all(worker->shared->limits, worker->slot, worker->policy->max_connections)) {
-		if (!shed_one(worker, "max_connections"))
+	while (limits_enter_all(context->shared->limits, context->slot, context->policy->max_connections)) {
+		if (!shed_one(context, "max_connections"))
 			return false;
 		listener_tell(listener, "max_connections reached, an undecided connection made room");
 	}
@@ -128,8 +127,8 @@ static bool listener_accept_one(struct listener *listener)
 		return listener_accept_failed(listener, errno);
 	if (client.len > sizeof(client.un))
 		client.len = sizeof(client.un); /* a path that fills its place has one byte more than there is */
-	struct worker *worker = listener->worker;
-	if (worker->n_connections >= worker->capacity.connections) {
+	struct context *context = listener->context;
+	if (context->n_sessions >= context->capacity.connections) {
 		listener_shed(listener, "descriptors",
 			"as many connections as there are descriptors for, one more refused");
 		fd_reset(fd);
@@ -142,15 +141,15 @@ static bool listener_accept_one(struct listener *listener)
 	}
 	uint32_t place = LIMITS_NONE;
 	if (listener->policy->max_connections &&
-		limits_enter_listener(worker->shared->limits, worker->slot, listener->limits_key,
+		limits_enter_listener(context->shared->limits, context->slot, listener->limits_key,
 			listener->policy->max_connections, &place)) {
-		limits_leave_all(worker->shared->limits, worker->slot);
+		limits_leave_all(context->shared->limits, context->slot);
 		listener_shed(listener, "listener_max_connections",
 			"max_connections of this listener reached, connection closed");
 		fd_close(fd);
 		return true;
 	}
-	connection_new(listener->worker, listener, fd, &client, place);
+	stream_new(listener->context, listener, fd, &client, place);
 	return true;
 }
 
@@ -158,9 +157,9 @@ static bool listener_accept_one(struct listener *listener)
  * would get nearly all connections while there are few. */
 static void listener_yield(struct listener *listener)
 {
-	if (listener->watch.fd < 0 || listener->worker->policy->workers < 2)
+	if (listener->watch.fd < 0 || listener->context->policy->workers < 2)
 		return;
-	loop_unwatch(&listener->worker->loop, &listener->watch);
+	loop_unwatch(&listener->context->loop, &listener->watch);
 	if (listener_watch(listener) < 0)
 		listener_pause(listener);
 }
@@ -170,7 +169,7 @@ static void listener_yield(struct listener *listener)
 static void listener_ready(struct watch *watch, uint32_t events)
 {
 	struct listener *listener = container_of(watch, struct listener, watch);
-	uint32_t turn = listener->worker->loop.turn;
+	uint32_t turn = listener->context->loop.turn;
 	unsigned n = 0;
 
 	if (listener->batch == 0)
@@ -189,8 +188,8 @@ static void listener_ready(struct watch *watch, uint32_t events)
 int listener_start(struct listener *listener)
 {
 	listener->watch = (struct watch){ .fd = -1, .ready = listener_ready };
-	listener->counter = counter_get(
-		listener->worker->shared->counters, listener->worker->slot, COUNTER_LISTENER, listener->policy->text);
+	listener->counter = counter_get(listener->context->shared->counters, listener->context->slot,
+		COUNTER_LISTENER, listener->policy->text);
 	listener->resume = (struct timer){ .fired = listener_try_again };
 	listener->limits_key = limits_service(listener->policy->text);
 	return listener_watch(listener);
@@ -198,8 +197,8 @@ int listener_start(struct listener *listener)
 
 void listener_hold(struct listener *listener)
 {
-	loop_timer_stop(&listener->worker->loop, &listener->resume);
-	loop_unwatch(&listener->worker->loop, &listener->watch);
+	loop_timer_stop(&listener->context->loop, &listener->resume);
+	loop_unwatch(&listener->context->loop, &listener->watch);
 }
 
 void listener_stop(struct listener *listener)

@@ -70,8 +70,8 @@ static bool is_journal(int stream)
 	unsigned long long device, inode;
 	struct stat status;
 
-	return made && stream >= 0 && sscanf(made, "%llu:%llu", &device, &inode) == 2 && fstat(stream, &status) == 0 &&
-		status.st_dev == device && status.st_ino == inode;
+	return made && stream >= 0 && sscanf(made, "%llu:%llu", &device, &inode) == 2 &&
+		fstat(stream, &status) == 0 && status.st_dev == device && status.st_ino == inode;
 }
 
 /* The descriptor that a log goes to, where it is one of ours; -1. */

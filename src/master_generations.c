@@ -1,4 +1,5 @@
 /* The master's generations: one comes, takes over when it is ready, and those before it retire. */
+#include "capacity.h"
 #include "failure.h"
 #include "master_parts.h"
 #include "pidfile.h"

@@ -63,7 +63,7 @@ static bool head_is_sound(const struct migrant *head, size_t n_fds)
 		address_is_sound(&head->destination) && fds_are_sound(head, n_fds) &&
 		flow_is_sound(&head->up, head->has_fd[MIGRANT_UP_OUT]) &&
 		flow_is_sound(&head->down, head->has_fd[MIGRANT_DOWN_OUT]) && head->kept_len <= EVIDENCE_MAX &&
-		head->tlvs_len <= UINT16_MAX && head->text_len[MIGRANT_LISTENER] > 0;
+		head->tlvs_len <= UINT16_MAX && head->text_len[TEXT_LISTENER] > 0;
 }
 
 /* The next part of the message: NULL where it does not fit. */
@@ -85,7 +85,7 @@ int migrant_read(struct migrant_parts *ret, const uint8_t *message, size_t len, 
 	*ret = (struct migrant_parts){ .head = head };
 	if (len < sizeof(*head) || len > MIGRANT_MAX || !head_is_sound(head, n_fds))
 		return -EBADMSG;
-	for (size_t i = 0; i < MIGRANT_TEXTS; i++) {
+	for (size_t i = 0; i < SESSION_TEXTS; i++) {
 		size_t text_len = head->text_len[i];
 		if (text_len == 0)
 			continue;
@@ -115,7 +115,7 @@ ssize_t migrant_write(uint8_t *to, struct migrant *head, const struct migrant_pa
 	size_t len = sizeof(*head) + head->tlvs_len + head->kept_len + head->up.pending_len + head->down.pending_len;
 
 	head->format = MIGRANT_FORMAT;
-	for (size_t i = 0; i < MIGRANT_TEXTS; i++) {
+	for (size_t i = 0; i < SESSION_TEXTS; i++) {
 		size_t text_len = parts->text[i] ? strlen(parts->text[i]) : 0;
 		head->text_len[i] = (uint32_t)(text_len <= MIGRANT_TEXT_MAX ? text_len : 0);
 		len += head->text_len[i] ? text_len + 1 : 0;
@@ -123,7 +123,7 @@ ssize_t migrant_write(uint8_t *to, struct migrant *head, const struct migrant_pa
 	if (len > MIGRANT_MAX)
 		return -EMSGSIZE;
 	uint8_t *at = part_put(to, head, sizeof(*head));
-	for (size_t i = 0; i < MIGRANT_TEXTS; i++)
+	for (size_t i = 0; i < SESSION_TEXTS; i++)
 		if (head->text_len[i])
 			at = part_put(at, parts->text[i], head->text_len[i] + 1);
 	at = part_put(at, parts->tlvs, head->tlvs_len);

@@ -11,6 +11,7 @@
  * the new one believes nothing: what does not add up is refused whole. */
 #pragma once
 #include "address.h"
+#include "former.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,17 +19,6 @@
 #define MIGRANT_FORMAT   1
 #define MIGRANT_MAX      (320 * 1024) /* bytes of a message */
 #define MIGRANT_TEXT_MAX 1024
-
-enum migrant_text {
-	MIGRANT_LISTENER,
-	MIGRANT_SERVICE, /* from here on perhaps none */
-	MIGRANT_PROTOCOL,
-	MIGRANT_BACKEND, /* for the log: where it went */
-	MIGRANT_SNI,
-	MIGRANT_ALPN,
-	MIGRANT_HOST,
-	MIGRANT_TEXTS
-};
 
 enum migrant_fd {
 	MIGRANT_CLIENT,
@@ -67,14 +57,14 @@ struct migrant {
 	uint8_t lingering, was_silent;
 	uint8_t has_fd[MIGRANT_FDS];
 	struct migrant_flow up, down;
-	uint32_t text_len[MIGRANT_TEXTS]; /* without the NUL; 0: none */
+	uint32_t text_len[SESSION_TEXTS]; /* without the NUL; 0: none */
 	uint32_t tlvs_len, kept_len;
 };
 
 /* Where the parts of a message are, in the message. */
 struct migrant_parts {
 	const struct migrant *head;
-	const char *text[MIGRANT_TEXTS]; /* NULL: none */
+	const char *text[SESSION_TEXTS]; /* NULL: none */
 	const uint8_t *tlvs, *kept, *up, *down;
 };
 

@@ -8,10 +8,9 @@
  * Refuses to look for roundabout ways, by another relay or a packet filter: what comes in there is a client like others.
  * Owns nothing. */
 #include "own.h"
-#include "connection.h"
 #include "dial.h"
 #include "policy.h"
-#include "worker.h"
+#include "stream.h"
 #include <sys/socket.h>
 
 static bool is_own_address(const struct policy *policy, const struct address *address)
@@ -43,17 +42,16 @@ static bool is_near(int fd, const struct address *address)
 	return address_equal(&near, address);
 }
 
-static bool is_own_ip(const struct connection *connection, int fd)
+static bool is_own_ip(const struct stream *stream, int fd)
 {
-	const struct policy *policy = connection->worker->policy;
+	const struct policy *policy = stream->session.context->policy;
 	struct address to = { .len = sizeof(to.in6) };
 
 	if (getpeername(fd, &to.sa, &to.len) < 0)
 		return false;
 	if (is_own_address(policy, &to))
 		return true;
-	if (!is_near(fd, &to) &&
-		!is_near(connection_socket(connection), &to)) /* a transparent one has the client's */
+	if (!is_near(fd, &to) && !is_near(stream_socket(stream), &to)) /* a transparent one has the client's */
 		return false;
 	struct address loopback = loopback_for(&to);
 	for (size_t i = 0; i < policy->n_listeners; i++)
@@ -63,27 +61,27 @@ static bool is_own_ip(const struct connection *connection, int fd)
 	return false;
 }
 
-static bool is_own_path(const struct worker *worker, int fd)
+static bool is_own_path(const struct context *context, int fd)
 {
 	struct address to = { .len = sizeof(to.un) };
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 
-	if (!worker->policy->has_unix_listener || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+	if (!context->policy->has_unix_listener || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		return false;
-	if (cred.pid == worker->master)
+	if (cred.pid == context->master)
 		return true;
-	return cred.pid == 1 && getpeername(fd, &to.sa, &to.len) == 0 && is_own_address(worker->policy, &to);
+	return cred.pid == 1 && getpeername(fd, &to.sa, &to.len) == 0 && is_own_address(context->policy, &to);
 }
 
 bool own_listener_reached(const struct dial *dial, int fd)
 {
-	const struct connection *connection = dial->context;
-	const struct policy *policy = connection->worker->policy;
+	const struct stream *stream = dial->context;
+	const struct policy *policy = stream->session.context->policy;
 	const struct backend *backend = &dial->backends[dial->backend];
 	uint16_t port = backend->name == BACKEND_NO_NAME ? address_port(&backend->address) : backend->port;
 
 	if (dial_is_unix(dial))
-		return is_own_path(connection->worker, fd);
-	return policy->ports[port / 8] >> port % 8 & 1 && is_own_ip(connection, fd);
+		return is_own_path(stream->session.context, fd);
+	return policy->ports[port / 8] >> port % 8 & 1 && is_own_ip(stream, fd);
 }

@@ -2,8 +2,8 @@
  * word: names are checked for their characters here, but a worker that was taken over can name any address. */
 #include "program.h"
 #include "fd.h"
-#include "greeting.h"
 #include "spawn.h"
+#include "tcpmux_reply.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>

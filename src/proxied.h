@@ -1,25 +1,15 @@
 /* Who a proxy in front says that its client is: the PROXY header (proxy_header.h) is taken off the connection
  * before anything else of it is looked at, and one goes first to a backend that wants it. */
 #pragma once
-#include "address.h"
-#include <stddef.h>
-#include <stdint.h>
+#include "session.h"
 
-struct connection;
+struct stream;
 struct listener_policy;
 struct target;
 
 /* How long the header may take from accept on: time for a segment to be lost and sent again (section 2 of the
  * specification). */
 #define PROXIED_DEADLINE_US 5000000
-
-/* What came in, where it named somebody. The connection's client is the one that it named. */
-struct proxied {
-	struct address peer;        /* the proxy */
-	struct address destination; /* what the client had connected to */
-	size_t tlvs_len;
-	uint8_t tlvs[];
-};
 
 enum proxied_by { PROXIED_BY_NOBODY, PROXIED_BY_TRUSTED, PROXIED_BY_STRANGER };
 
@@ -36,11 +26,11 @@ enum proxied_taken {
 };
 
 /* Looks whether the header is there; consumes all of it and nothing behind it, or nothing. */
-enum proxied_taken proxied_take(struct connection *connection);
+enum proxied_taken proxied_take(struct stream *stream);
 
 /* The address that the client connected to. len 0: it cannot be known. */
-struct address proxied_local(const struct connection *connection);
+struct address proxied_local(const struct stream *stream);
 
 /* The backend is connected to: where it wants a header it gets one, before anything else. What it does not take at
  * once goes with the relay. */
-void proxied_announce(struct connection *connection, const struct target *target);
+void proxied_announce(struct stream *stream, const struct target *target);

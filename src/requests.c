@@ -12,7 +12,7 @@
 #include "program.h"
 #include "program_table.h"
 #include "receivers.h"
-#include "stock.h"
+#include "socket_pool.h"
 #include "transparent.h"
 #include "worker_process.h"
 #include <errno.h>
@@ -122,7 +122,7 @@ void request_decided(struct asks *asks, void *asker, uint64_t serial, bool admit
 bool request_supply(struct worker_process *worker, const struct message *request)
 {
 	struct message answer = { .kind = MESSAGE_SOCKETS, .index = request->index };
-	int fds[STOCK_SUPPLY];
+	int fds[SOCKET_POOL_SUPPLY];
 	size_t n = 0;
 
 	if (worker->generation->is_stale) {
@@ -131,7 +131,7 @@ bool request_supply(struct worker_process *worker, const struct message *request
 		(request->index != AF_INET && request->index != AF_INET6)) {
 		return false;
 	}
-	for (int fd; n < STOCK_SUPPLY && answer.error == 0;) {
+	for (int fd; n < SOCKET_POOL_SUPPLY && answer.error == 0;) {
 		fd = transparent_open(worker->generation->policy, (sa_family_t)request->index);
 		if (fd >= 0)
 			fds[n++] = fd;

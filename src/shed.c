@@ -1,39 +1,37 @@
 /* Holds the undecided connections of a worker to their limits. Refuses nobody who comes: it ends who has waited longest. Owns nothing;
  * a connection's place among the undecided is the connection's. */
 #include "shed.h"
-#include "connection.h"
 #include "log.h"
-#include "undecided.h"
-#include "worker.h"
+#include "session.h"
 
 /* Not without a last look: of who has just come in nothing was seen yet, and it may have said everything. */
-static void shed_connection(struct connection *connection, const char *limit)
+static void shed_session(struct session *session, const char *limit)
 {
-	undecided_ready(connection, true);
-	if (!connection->place.source)
+	session->transport->look(session);
+	if (!session->place.source)
 		return;
-	connection->refused = limit;
-	connection_end(connection, END_SHED);
+	session->refused = limit;
+	session->transport->end(session, END_SHED);
 }
 
-static void shed_place(struct crowd_place *place, const char *limit)
+static void shed_place(struct undecided_place *place, const char *limit)
 {
-	shed_connection(container_of(place, struct connection, place), limit);
+	shed_session(container_of(place, struct session, place), limit);
 }
 
-bool shed_one(struct worker *worker, const char *limit)
+bool shed_one(struct context *context, const char *limit)
 {
-	struct crowd_place *victim = crowd_victim(worker->undecided, NULL);
+	struct undecided_place *victim = undecided_registry_victim(context->undecided, NULL);
 
 	if (victim)
 		shed_place(victim, limit);
 	return victim;
 }
 
-static void shed_tell(struct told *told, const struct connection *newest, const char *limit, unsigned most)
+static void shed_tell(struct log_limit *told, const struct session *newest, const char *limit, unsigned most)
 {
 	char text[ADDRESS_TEXT_MAX];
-	unsigned n = told_again(told, newest->worker->loop.now_us);
+	unsigned n = log_limit_count(told, newest->context->loop.now_us);
 
 	if (n)
 		log_warning("%s reached (%u): %u undecided connections shed, now that %s has come", limit, most, n,
@@ -41,43 +39,43 @@ static void shed_tell(struct told *told, const struct connection *newest, const 
 }
 
 /* One more has come. The newest itself stays, however few there may be. */
-static void shed_excess(struct connection *newest)
+static void shed_excess(struct session *newest)
 {
 	static const char in_all[] = "max_undecided", of_one[] = "max_undecided_per_source";
-	struct worker *worker = newest->worker;
-	const struct limits *limits = worker->shared->limits;
-	const struct capacity *most = &worker->capacity;
-	struct crowd_place *place = &newest->place, *victim;
+	struct context *context = newest->context;
+	const struct limits *limits = context->shared->limits;
+	const struct capacity *most = &context->capacity;
+	struct undecided_place *place = &newest->place, *victim;
 
-	while (limits_over_undecided_here(limits, worker->slot, place->counted, most->of_one_source) &&
-		(victim = crowd_victim_beside(place))) {
+	while (limits_over_undecided_here(limits, context->slot, place->counted, most->of_one_source) &&
+		(victim = undecided_registry_victim_beside(place))) {
 		shed_place(victim, of_one);
-		shed_tell(&worker->told_of_one_source, newest, of_one, most->of_one_source);
+		shed_tell(&context->told_of_one_source, newest, of_one, most->of_one_source);
 	}
-	while (limits_over_undecided(limits, worker->slot, most->undecided) &&
-		(victim = crowd_victim(worker->undecided, place))) {
+	while (limits_over_undecided(limits, context->slot, most->undecided) &&
+		(victim = undecided_registry_victim(context->undecided, place))) {
 		shed_place(victim, in_all);
-		shed_tell(&worker->told_undecided, newest, in_all, most->undecided);
+		shed_tell(&context->told_undecided, newest, in_all, most->undecided);
 	}
 }
 
-void shed_leave(struct connection *connection)
+void shed_leave(struct session *session)
 {
-	struct worker *worker = connection->worker;
+	struct context *context = session->context;
 
-	if (!connection->place.source)
+	if (!session->place.source)
 		return;
-	crowd_leave(worker->undecided, &connection->place);
-	limits_leave_undecided(worker->shared->limits, worker->slot, &connection->place.counted);
+	undecided_registry_leave(context->undecided, &session->place);
+	limits_leave_undecided(context->shared->limits, context->slot, &session->place.counted);
 }
 
-void shed_enter(struct connection *connection)
+void shed_enter(struct session *session)
 {
-	struct worker *worker = connection->worker;
-	uint64_t source = connection->phase == PHASE_PROXIED ? 0 : access_source(&connection->client);
+	struct context *context = session->context;
+	uint64_t source = session->phase == PHASE_PROXIED ? 0 : access_source(&session->client);
 
-	shed_leave(connection);
-	crowd_enter(worker->undecided, &connection->place, source);
-	limits_enter_undecided(worker->shared->limits, worker->slot, source, &connection->place.counted);
-	shed_excess(connection);
+	shed_leave(session);
+	undecided_registry_enter(context->undecided, &session->place, source);
+	limits_enter_undecided(context->shared->limits, context->slot, source, &session->place.counted);
+	shed_excess(session);
 }

@@ -1,15 +1,15 @@
-/* What becomes of undecided connections when there are too many: max_undecided, max_undecided_per_source. Who goes first is for crowd.h
+/* What becomes of undecided connections when there are too many: max_undecided, max_undecided_per_source. Who goes first is for undecided_registry.h
  * to say. */
 #pragma once
 #include <stdbool.h>
 
-struct connection;
-struct worker;
+struct session;
+struct context;
 
 /* It waits to be decided; others may end for that. Also once a proxy has said who it is: until then it counts for nobody, since a
  * proxy brings everybody's. It may have ended itself when this returns. */
-void shed_enter(struct connection *connection);
-void shed_leave(struct connection *connection); /* harmless where it does not wait */
+void shed_enter(struct session *session);
+void shed_leave(struct session *session); /* harmless where it does not wait */
 
 /* One makes room, under the name of this limit: it is decided at last, or shed. False: there is none. */
-bool shed_one(struct worker *worker, const char *limit);
+bool shed_one(struct context *context, const char *limit);

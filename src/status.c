@@ -1,23 +1,17 @@
 /* Writes the state of a running usher. Reads counters that workers write at the same time: each number is right, their sums are of
  * no one moment. Owns nothing. */
 #include "status.h"
-#include "connection.h"
+#include "capacity.h"
 #include "counters.h"
 #include "escape.h"
+#include "names.h"
+#include "shared.h"
 #include "shared_limits.h"
-#include "worker.h"
 #include "worker_process.h"
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Every rule and limit that can refuse somebody, by the name that the log has. */
-static const char *const rules[] = { "deny", "allow", "hours", "max_connections", "per_source", "rate", "sources",
-	"access", "max_startups", "max_startups_per_source", "back-off" };
-static const char *const queues[] = { "log_queue" };
-static const char *const limits[] = { "descriptors", "max_connections", "listener_max_connections", "max_undecided",
-	"max_undecided_per_source" };
 
 static const char *const state_names[] = {
 	[GENERATION_STARTING] = "starting", [GENERATION_SERVING] = "serving", [GENERATION_RETIRING] = "retiring"
@@ -150,9 +144,9 @@ void status_write(const struct status *status, FILE *to)
 		write_listeners(status, serving->policy, to);
 		write_services(status, serving->policy, to);
 	}
-	write_totals(status, COUNTER_END, "ended", connection_end_names, END_COUNT, to);
-	write_totals(status, COUNTER_RULE, "refused", rules, sizeof(rules) / sizeof(rules[0]), to);
-	write_totals(status, COUNTER_LIMIT, "lost", queues, sizeof(queues) / sizeof(queues[0]), to);
-	write_totals(status, COUNTER_LIMIT, "shed", limits, sizeof(limits) / sizeof(limits[0]), to);
+	write_totals(status, COUNTER_END, "ended", session_end_names, SESSION_ENDS, to);
+	write_totals(status, COUNTER_RULE, "refused", rule_names, n_rule_names, to);
+	write_totals(status, COUNTER_LIMIT, "lost", queue_names, n_queue_names, to);
+	write_totals(status, COUNTER_LIMIT, "shed", limit_names, n_limit_names, to);
 	fputs("}\n", to);
 }

@@ -20,9 +20,7 @@ int command_tcpmux(int argc, char **argv)
 		tcpmux_usage(stdout);
 		return 0;
 	}
-	const struct foreign foreign = {
-		.file = tcpmux_file(&options), .translate = translate, .options = &options
-	};
+	const struct foreign foreign = { .file = tcpmux_file(&options), .translate = translate, .options = &options };
 	if (!foreign.file) {
 		fprintf(stderr, "usher tcpmux: no configuration: expected -c FILE or one of %s\n", tcpmux_places);
 		return 2;

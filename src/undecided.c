@@ -6,77 +6,64 @@
  * counted from accept and which bytes do not renew. Owns nothing but what the phase keeps with the connection. */
 #include "undecided.h"
 #include "banner.h"
-#include "connection.h"
 #include "examine.h"
-#include "greeting.h"
 #include "identify.h"
 #include "proxied.h"
 #include "shed.h"
-#include "worker.h"
+#include "stream.h"
+#include "tcpmux_reply.h"
 #include <string.h>
 #include <sys/socket.h>
 
 /* A deadline that comes while nothing may be decided comes again. */
-#define HELD_US 20000
+#define PAUSED_US 20000
 
-static void undecided_examine(struct connection *connection, bool last);
+static void undecided_examine(struct stream *stream, bool last);
 
 /* ---- announced by a proxy ------------------------------------------------------------------------------------------- */
 
-/* Of the phase, and counted from accept in each. */
-static int undecided_start_deadline(struct connection *connection)
+uint64_t undecided_header_due_us(const struct stream *stream)
 {
-	const struct policy *policy = connection->worker->policy;
-	uint64_t patience_us = policy->decide_timeout_us; /* 0: wait for ever */
-
-	if (connection->phase == PHASE_PROXIED)
-		patience_us = PROXIED_DEADLINE_US;
-	else if (!connection->was_silent && policy->listeners[connection->decider].banner_service != SERVICE_NONE)
-		patience_us = policy->banner_timeout_us;
-	loop_timer_stop(&connection->worker->loop, &connection->deadline);
-	return patience_us
-		? loop_timer(&connection->worker->loop, &connection->deadline, connection->accepted_us + patience_us)
-		: 0;
+	return stream->session.accepted_us + PROXIED_DEADLINE_US;
 }
 
-static void undecided_header_failed(struct connection *connection, const char *how)
+static void undecided_header_failed(struct stream *stream, const char *how)
 {
-	connection->refused = how;
-	connection_end(connection, END_PROXY_HEADER);
+	stream->session.refused = how;
+	stream_end(stream, END_PROXY_HEADER);
 }
 
 /* The header is gone from the socket: from here on it is a connection like any other, of the client that was named. */
-static void undecided_announced(struct connection *connection)
+static void undecided_announced(struct stream *stream)
 {
-	connection->phase = PHASE_DECIDING;
-	if (undecided_start_deadline(connection) < 0) {
-		connection_end(connection, END_NO_MEMORY);
+	if (stream_enter(stream, PHASE_DECIDING) < 0) {
+		stream_end(stream, END_NO_MEMORY);
 		return;
 	}
-	shed_enter(connection);
-	if (connection->phase == PHASE_DECIDING)
-		undecided_examine(connection, false);
+	shed_enter(&stream->session);
+	if (stream->session.phase == PHASE_DECIDING)
+		undecided_examine(stream, false);
 }
 
-static void undecided_take_header(struct connection *connection)
+static void undecided_take_header(struct stream *stream)
 {
-	switch (proxied_take(connection)) {
+	switch (proxied_take(stream)) {
 	case PROXIED_WAIT:
 		break;
 	case PROXIED_TAKEN:
-		undecided_announced(connection);
+		undecided_announced(stream);
 		break;
 	case PROXIED_BROKEN:
-		connection_end(connection, END_PROXY_HEADER);
+		stream_end(stream, END_PROXY_HEADER);
 		break;
 	case PROXIED_GONE:
-		connection_end(connection, END_CLIENT_GONE);
+		stream_end(stream, END_CLIENT_GONE);
 		break;
 	case PROXIED_RESET:
-		connection_end(connection, END_CLIENT_RESET);
+		stream_end(stream, END_CLIENT_RESET);
 		break;
 	case PROXIED_NO_MEMORY:
-		connection_end(connection, END_NO_MEMORY);
+		stream_end(stream, END_NO_MEMORY);
 		break;
 	}
 }
@@ -84,126 +71,136 @@ static void undecided_take_header(struct connection *connection)
 /* ---- examined ---------------------------------------------------------------------------------------------------- */
 
 /* A name that no service has, where services are asked for by name: HELP, or no. */
-static bool undecided_answer_tcpmux(struct connection *connection)
+static bool undecided_answer_tcpmux(struct stream *stream)
 {
-	const struct policy *policy = connection->worker->policy;
-	const struct listener_policy *listener = &policy->listeners[connection->decider];
-	const struct finding *name = &connection->worker->findings->attribute[ATTRIBUTE_SERVICE];
-	int fd = connection_socket(connection);
+	const struct policy *policy = stream->session.context->policy;
+	const struct listener_policy *listener = &policy->listeners[stream->session.decider];
+	const struct finding *name = &stream->session.context->findings->attribute[ATTRIBUTE_SERVICE];
+	int fd = stream_socket(stream);
 
-	if (!greeting_is_spoken(policy) || !name->count)
+	if (!tcpmux_is_spoken(policy) || !name->count)
 		return false;
 	bool help = name->value[0].len == 4 && memcmp(name->value[0].at, "help", 4) == 0;
-	if ((!help && listener->on_unknown != SERVICE_NONE) || greeting_take_line(fd) < 0)
+	if ((!help && listener->on_unknown != SERVICE_NONE) || tcpmux_take_line(fd) < 0)
 		return false;
 	if (help)
-		greeting_help(fd, policy);
+		tcpmux_help(fd, policy);
 	else
-		greeting_refuse(fd, "no such service");
+		tcpmux_refuse(fd, "no such service");
 	return true;
 }
 
-static uint64_t undecided_due_us(const struct connection *connection)
+static uint64_t decision_due_us(const struct stream *stream)
 {
-	uint64_t decide_us = connection->worker->policy->decide_timeout_us; /* 0: wait for ever */
-	return decide_us ? connection->accepted_us + decide_us : UINT64_MAX;
+	uint64_t decide_us = stream->session.context->policy->decide_timeout_us; /* 0: wait for ever */
+	return decide_us ? stream->session.accepted_us + decide_us : UINT64_MAX;
+}
+
+/* Until it is shown a banner, where one may be shown; then until it is decided. */
+uint64_t undecided_due_us(const struct stream *stream)
+{
+	const struct policy *policy = stream->session.context->policy;
+
+	if (!stream->was_silent && policy->listeners[stream->session.decider].banner_service != SERVICE_NONE)
+		return stream->session.accepted_us + policy->banner_timeout_us;
+	return decision_due_us(stream);
 }
 
 /* From the first bytes on, what is searched for in them may take so long. */
-static void undecided_limit_search(struct connection *connection)
+static void undecided_limit_search(struct stream *stream)
 {
-	struct loop *loop = &connection->worker->loop;
-	uint64_t search_us = connection->worker->policy->search_timeout_us;
+	struct loop *loop = &stream->session.context->loop;
+	uint64_t search_us = stream->session.context->policy->search_timeout_us;
 
-	if (connection->search != SEARCH_DUE || !search_us)
+	if (stream->search != SEARCH_DUE || !search_us)
 		return;
-	connection->search = SEARCH_ON;
-	if (loop->now_us + search_us >= undecided_due_us(connection) ||
-		loop_timer(loop, &connection->deadline, loop->now_us + search_us) < 0)
-		connection->search = SEARCH_NONE; /* the deadline comes first */
+	stream->search = SEARCH_ON;
+	if (loop->now_us + search_us >= decision_due_us(stream) ||
+		loop_timer(loop, &stream->session.deadline, loop->now_us + search_us) < 0)
+		stream->search = SEARCH_NONE; /* the deadline comes first */
 }
 
 /* False: it was the deadline of the decision. */
-static bool undecided_search_ends(struct connection *connection)
+static bool undecided_search_ends(struct stream *stream)
 {
-	uint64_t due_us = undecided_due_us(connection);
+	uint64_t due_us = decision_due_us(stream);
 
-	if (connection->search != SEARCH_ON)
+	if (stream->search != SEARCH_ON)
 		return false;
-	connection->search = SEARCH_OVER;
+	stream->search = SEARCH_OVER;
 	if (due_us != UINT64_MAX)
-		loop_timer(&connection->worker->loop, &connection->deadline, due_us);
+		loop_timer(&stream->session.context->loop, &stream->session.deadline, due_us);
 	return true;
 }
 
 /* What an answer to a banner can mean. Whatever is nobody else's is for who said it. */
-static void undecided_examine_answer(struct connection *connection, bool last)
+static void undecided_examine_answer(struct stream *stream, bool last)
 {
 	uint32_t service, protocol;
 
-	switch (examine(connection, last, &service, &protocol)) {
+	switch (examine(stream, last, &service, &protocol)) {
 	case EXAMINED_WAIT:
 		break;
 	case EXAMINED_SERVICE:
-		if (service == connection->banner->service) {
-			connection->protocol = protocol;
-			connection_stay(connection);
+		if (service == stream->banner->service) {
+			stream->session.protocol = protocol;
+			stream_stay(stream);
 			break;
 		}
-		connection->skips_banner = true;
-		connection->skipped = connection->banner->kind;
-		connection_decided(connection, service, protocol);
+		stream->skips_banner = true;
+		stream->skipped = stream->banner->kind;
+		stream_decided(stream, service, protocol);
 		break;
 	case EXAMINED_UNKNOWN:
 	case EXAMINED_SILENT:
 	case EXAMINED_GONE:
-		connection_stay(connection);
+		stream_stay(stream);
 		break;
 	case EXAMINED_RESET:
-		connection_end(connection, END_CLIENT_RESET);
+		stream_end(stream, END_CLIENT_RESET);
 		break;
 	}
 }
 
-void undecided_bannered(struct connection *connection)
+void undecided_bannered(struct stream *stream)
 {
-	undecided_examine_answer(connection, false);
+	undecided_examine_answer(stream, false);
 }
 
 /* Looks at what has come. `last`: the deadline is here. */
-static void undecided_examine(struct connection *connection, bool last)
+static void undecided_examine(struct stream *stream, bool last)
 {
-	const struct listener_policy *listener = &connection->worker->policy->listeners[connection->decider];
+	const struct listener_policy *listener = &stream->session.context->policy->listeners[stream->session.decider];
 	uint32_t service, protocol;
 
-	if (connection->banner && connection->banner->shown) {
-		if (connection->banner->known)
-			undecided_examine_answer(connection, last);
+	if (stream->banner && stream->banner->shown) {
+		if (stream->banner->known)
+			undecided_examine_answer(stream, last);
 		else if (last)
-			connection_stay(connection);
+			stream_stay(stream);
 		return;
 	}
-	switch (examine(connection, last, &service, &protocol)) {
+	switch (examine(stream, last, &service, &protocol)) {
 	case EXAMINED_WAIT:
-		undecided_limit_search(connection);
+		undecided_limit_search(stream);
 		break;
 	case EXAMINED_SERVICE:
-		connection_decided(connection, service, protocol);
+		stream_decided(stream, service, protocol);
 		break;
 	case EXAMINED_UNKNOWN:
-		if (undecided_answer_tcpmux(connection))
-			connection_end(connection, END_NO_SERVICE);
+		if (undecided_answer_tcpmux(stream))
+			stream_end(stream, END_NO_SERVICE);
 		else
-			connection_decided(connection, listener->on_unknown, PROTOCOL_NONE);
+			stream_decided(stream, listener->on_unknown, PROTOCOL_NONE);
 		break;
 	case EXAMINED_SILENT:
-		connection_decided(connection, listener->on_silence, PROTOCOL_NONE);
+		stream_decided(stream, listener->on_silence, PROTOCOL_NONE);
 		break;
 	case EXAMINED_GONE:
-		connection_end(connection, END_CLIENT_GONE);
+		stream_end(stream, END_CLIENT_GONE);
 		break;
 	case EXAMINED_RESET:
-		connection_end(connection, END_CLIENT_RESET);
+		stream_end(stream, END_CLIENT_RESET);
 		break;
 	}
 }
@@ -211,86 +208,96 @@ static void undecided_examine(struct connection *connection, bool last)
 /* An identifier was asked; whatever it said, the evidence is looked at once more. */
 void undecided_identified(void *context, uint32_t protocol, bool more_could_help)
 {
-	struct connection *connection = context;
+	struct stream *stream = context;
 
-	connection->identification = NULL;
-	connection->named = protocol;
+	stream->identification = NULL;
+	stream->named = protocol;
 	if (!more_could_help)
-		connection->asked = UINT32_MAX;
-	if (!connection->worker->held)
-		undecided_examine(connection, false);
+		stream->asked = UINT32_MAX;
+	if (!stream->session.context->is_paused)
+		undecided_examine(stream, false);
 }
 
-void undecided_ready(struct connection *connection, bool readable)
+void undecided_ready(struct stream *stream, bool readable)
 {
-	if (!readable || connection->worker->held)
+	if (!readable || stream->session.context->is_paused)
 		return;
-	if (connection->phase == PHASE_PROXIED)
-		undecided_take_header(connection);
+	if (stream->session.phase == PHASE_PROXIED)
+		undecided_take_header(stream);
 	else
-		undecided_examine(connection, false);
+		undecided_examine(stream, false);
 }
 
 /* Time to show a silent client a banner, or for good. */
-static void undecided_deciding_timer(struct connection *connection)
+static void undecided_deciding_timer(struct stream *stream)
 {
-	const struct worker *worker = connection->worker;
-	uint64_t decide_us = worker->policy->decide_timeout_us;
+	const struct context *context = stream->session.context;
 	uint8_t byte;
 
-	if (undecided_search_ends(connection)) {
-		undecided_examine(connection, false);
+	if (undecided_search_ends(stream)) {
+		undecided_examine(stream, false);
 		return;
 	}
-	if (connection->was_silent || worker->policy->listeners[connection->decider].banner_service == SERVICE_NONE) {
-		undecided_examine(connection, true);
+	if (stream->was_silent ||
+		context->policy->listeners[stream->session.decider].banner_service == SERVICE_NONE) {
+		undecided_examine(stream, true);
 		return;
 	}
-	connection->was_silent = true;
-	if (decide_us)
-		loop_timer(&connection->worker->loop, &connection->deadline, connection->accepted_us + decide_us);
-	if (recv(connection_socket(connection), &byte, 1, MSG_PEEK) < 0)
-		banner_begin(connection);
+	stream->was_silent = true;
+	stream_enter(stream, PHASE_DECIDING);
+	if (recv(stream_socket(stream), &byte, 1, MSG_PEEK) < 0)
+		banner_begin(stream);
 }
 
-void undecided_out_of_time(struct connection *connection)
+/* True: nothing may be decided now, and it comes again. */
+static bool undecided_is_paused(struct stream *stream)
 {
-	struct loop *loop = &connection->worker->loop;
+	struct loop *loop = &stream->session.context->loop;
 
-	if (connection->worker->held)
-		loop_timer(loop, &connection->deadline, loop->now_us + HELD_US);
-	else if (connection->phase == PHASE_PROXIED)
-		undecided_header_failed(connection, "late");
-	else
-		undecided_deciding_timer(connection);
+	if (stream->session.context->is_paused)
+		loop_timer(loop, &stream->session.deadline, loop->now_us + PAUSED_US);
+	return stream->session.context->is_paused;
+}
+
+void undecided_header_out_of_time(struct stream *stream)
+{
+	if (!undecided_is_paused(stream))
+		undecided_header_failed(stream, "late");
+}
+
+void undecided_out_of_time(struct stream *stream)
+{
+	if (!undecided_is_paused(stream))
+		undecided_deciding_timer(stream);
 }
 
 /* Where the kernel waits for the first bytes, they are there, and most clients need no watching until they are decided. */
-static void undecided_enter(struct connection *connection)
+static void undecided_enter(struct stream *stream)
 {
-	shed_enter(connection);
-	if (connection_is_undecided(connection) &&
-		connection->worker->policy->listeners[connection->decider].awaits_bytes)
-		undecided_ready(connection, true);
-	if (connection_is_undecided(connection))
-		connection_watch(connection);
+	shed_enter(&stream->session);
+	if (session_is_undecided(&stream->session) &&
+		stream->session.context->policy->listeners[stream->session.decider].awaits_bytes)
+		undecided_ready(stream, true);
+	if (session_is_undecided(&stream->session))
+		stream_watch(stream);
 }
 
-void undecided_begin(struct connection *connection, enum proxied_by by)
+void undecided_begin(struct stream *stream, enum proxied_by by)
 {
-	connection->phase = by == PROXIED_BY_TRUSTED ? PHASE_PROXIED : PHASE_DECIDING;
+	int error = stream_enter(stream, by == PROXIED_BY_TRUSTED ? PHASE_PROXIED : PHASE_DECIDING);
+
 	if (by == PROXIED_BY_STRANGER)
-		undecided_header_failed(connection, "source");
-	else if (undecided_start_deadline(connection) < 0)
-		connection_end(connection, END_NO_MEMORY);
+		undecided_header_failed(stream, "source");
+	else if (error < 0)
+		stream_end(stream, END_NO_MEMORY);
 	else
-		undecided_enter(connection);
+		undecided_enter(stream);
 }
 
-void undecided_end(struct connection *connection)
+void undecided_end(struct stream *stream)
 {
-	shed_leave(connection);
-	banner_end(connection);
-	identification_cancel(connection->identification);
-	connection->identification = NULL;
+	shed_leave(&stream->session);
+	banner_end(stream);
+	identification_cancel(stream->identification);
+	stream->identification = NULL;
 }

@@ -4,22 +4,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct connection;
+struct stream;
 
 /* Its socket is watched; `by` says whether a header is to come first. */
-void undecided_begin(struct connection *connection, enum proxied_by by);
+void undecided_begin(struct stream *stream, enum proxied_by by);
 
 /* The client has sent something, or left. */
-void undecided_ready(struct connection *connection, bool readable);
+void undecided_ready(struct stream *stream, bool readable);
 
-/* The deadline of the phase. */
-void undecided_out_of_time(struct connection *connection);
+/* The deadlines of its phases, counted from accept, and what happens when they are over. */
+uint64_t undecided_header_due_us(const struct stream *stream);
+void undecided_header_out_of_time(struct stream *stream);
+uint64_t undecided_due_us(const struct stream *stream);
+void undecided_out_of_time(struct stream *stream);
 
 /* The identifiers have answered (identify.h). */
 void undecided_identified(void *context, uint32_t protocol, bool more_could_help);
 
 /* The client was shown a whole banner that others say as well: its answer decides. */
-void undecided_bannered(struct connection *connection);
+void undecided_bannered(struct stream *stream);
 
 /* Lets go of identifier and banner. */
-void undecided_end(struct connection *connection);
+void undecided_end(struct stream *stream);

@@ -1,23 +1,27 @@
 /* A worker's process: its loop, its listeners, its line to the master. Everything that it will ever need it has from birth:
  * after worker_run() has given up its privileges it opens nothing but sockets. */
 #include "worker.h"
-#include "connection.h"
 #include "counters.h"
-#include "emigration.h"
+#include "evidence_kept.h"
 #include "failure.h"
 #include "fd.h"
 #include "identify.h"
-#include "immigration.h"
 #include "ipc.h"
 #include "listener.h"
 #include "log.h"
 #include "lookup.h"
 #include "message.h"
+#include "migration_receive.h"
+#include "migration_send.h"
 #include "module.h"
 #include "process.h"
 #include "receivers.h"
+#include "relay_pool.h"
 #include "sandbox.h"
+#include "session_report.h"
+#include "socket_pool.h"
 #include "sockets.h"
+#include "stream.h"
 #include "undecided.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -26,50 +30,57 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TELL_US 1000000
+struct worker {
+	struct context context;
+	struct watch channel; /* to the master */
+	struct spawner spawner;
+
+	struct listener *listeners;
+	size_t n_listeners;
+	bool told_paused; /* the master knows that nothing is decided any more */
+	bool is_draining; /* accepts no more */
+};
+
+static struct worker *worker_of(struct context *context)
+{
+	return container_of(context, struct worker, context);
+}
 
 static void worker_end_if_done(struct worker *worker)
 {
-	if (worker->draining && worker->n_connections == 0 && !worker->immigrations)
-		loop_stop(&worker->loop);
+	if (worker->is_draining && worker->context.n_sessions == 0 && !worker->context.receiver)
+		loop_stop(&worker->context.loop);
 }
 
-void worker_connection_gone(struct worker *worker)
+/* ---- what sessions tell it ------------------------------------------------------------------------------------------ */
+
+static void worker_session_gone(struct context *context)
 {
-	worker_end_if_done(worker);
+	worker_end_if_done(worker_of(context));
 }
 
-void worker_starved(struct worker *worker)
+static void worker_starved(struct context *context)
 {
+	struct worker *worker = worker_of(context);
+
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_starved(&worker->listeners[i]);
 }
 
-unsigned told_again(struct told *told, uint64_t now_us)
+static void worker_session_movable(struct context *context)
 {
-	unsigned n = ++told->untold;
-
-	if (told->last_us && now_us - told->last_us < TELL_US)
-		return 0;
-	told->last_us = now_us;
-	told->untold = 0;
-	return n;
+	migration_send_wake(context->sender);
 }
 
-void worker_look_again(struct worker *worker)
-{
-	for (struct connection *connection = worker->connections; connection; connection = connection->next)
-		if (connection_is_undecided(connection))
-			undecided_ready(connection, true);
-}
+/* ---- its states ------------------------------------------------------------------------------------------------------ */
 
 static void worker_drain(struct worker *worker)
 {
-	if (worker->held) { /* nobody is coming any more who would have it go on */
-		worker->held = false;
-		worker_look_again(worker);
+	if (worker->context.is_paused) { /* nobody is coming any more who would have it go on */
+		worker->context.is_paused = false;
+		session_look_again(&worker->context);
 	}
-	worker->draining = true;
+	worker->is_draining = true;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
 	worker->n_listeners = 0;
@@ -78,10 +89,10 @@ static void worker_drain(struct worker *worker)
 
 static void worker_stop(struct worker *worker)
 {
-	worker->stopping = true;
+	worker->context.is_stopping = true;
 	worker_drain(worker);
-	for (struct connection *connection = worker->connections; connection; connection = connection->next)
-		connection_stop(connection, END_SHUTDOWN);
+	for (struct session *session = worker->context.sessions; session; session = session->next)
+		session->transport->stop(session, END_SHUTDOWN);
 }
 
 /* ---- the line to the master ---------------------------------------------------------------------------------------- */
@@ -89,57 +100,57 @@ static void worker_stop(struct worker *worker)
 /* The master is gone: nobody replaces us, nobody runs programs. Let others have the port; serve what there is. */
 static void worker_orphaned(struct worker *worker)
 {
-	fd_close(loop_unwatch(&worker->loop, &worker->channel));
+	fd_close(loop_unwatch(&worker->context.loop, &worker->channel));
 	spawner_orphaned(&worker->spawner);
-	stock_end(worker->stock);
-	while (worker->asking)
-		connection_admitted(worker, worker->asking->id, false);
+	socket_pool_end(worker->context.sockets);
+	while (worker->context.asking)
+		stream_admitted(&worker->context, worker->context.asking->id, false);
 	worker_drain(worker);
 }
 
 /* The next generation serves: all goes there. Who is undecided is looked at again once it is known who cannot. */
 static void worker_migrate(struct worker *worker, int *channel)
 {
-	worker->held = false;
-	bool moves = *channel >= 0 && emigration_begin(worker, *channel) == 0;
+	worker->context.is_paused = false;
+	bool moves = *channel >= 0 && migration_send_begin(&worker->context, *channel) == 0;
 	*channel = -1;
 	worker_drain(worker);
 	if (!moves)
-		worker_look_again(worker);
+		session_look_again(&worker->context);
 }
 
-static void worker_hold(struct worker *worker)
+static void worker_pause(struct worker *worker)
 {
-	worker->held = true;
-	worker->told_held = false;
+	worker->context.is_paused = true;
+	worker->told_paused = false;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_hold(&worker->listeners[i]);
 }
 
 /* Once nobody here waits for an answer of the master's. */
-static void worker_tell_held(struct worker *worker)
+static void worker_tell_paused(struct worker *worker)
 {
 	const struct message held = { .kind = MESSAGE_HELD };
 
-	if (!worker->held || worker->told_held || worker->asking || worker->spawner.first)
+	if (!worker->context.is_paused || worker->told_paused || worker->context.asking || worker->spawner.first)
 		return;
-	worker->told_held = ipc_send(worker->channel.fd, &held, sizeof(held), NULL, 0) == 0;
+	worker->told_paused = ipc_send(worker->channel.fd, &held, sizeof(held), NULL, 0) == 0;
 }
 
 static void worker_resume(struct worker *worker)
 {
-	if (!worker->held)
+	if (!worker->context.is_paused)
 		return;
-	worker->held = false;
+	worker->context.is_paused = false;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_resume(&worker->listeners[i]);
-	worker_look_again(worker);
+	session_look_again(&worker->context);
 }
 
 static void worker_adopt_from(struct worker *worker, int *channel)
 {
 	if (*channel >= 0)
-		immigration_begin(worker, *channel);
+		migration_receive_begin(&worker->context, *channel);
 	*channel = -1;
 }
 
@@ -159,17 +170,27 @@ static int worker_ask_anew(void *context, uint32_t name)
 
 static void worker_take_sockets(struct worker *worker, const struct message *message, struct ipc_fds *fds)
 {
-	if (!worker->stock || (message->index != AF_INET && message->index != AF_INET6))
+	if (!worker->context.sockets || (message->index != AF_INET && message->index != AF_INET6))
 		return;
-	stock_supply(worker->stock, (sa_family_t)message->index, fds->fd, fds->n, message->error);
+	socket_pool_supply(worker->context.sockets, (sa_family_t)message->index, fds->fd, fds->n, message->error);
 	for (size_t i = 0; i < fds->n; i++)
 		fds->fd[i] = -1;
+}
+
+static void worker_report(struct worker *worker, const struct message *request, int fd)
+{
+	const struct message answer = {
+		.kind = MESSAGE_REPORTED,
+		.serial = request->serial,
+		.error = session_report(&worker->context, request, fd),
+	};
+	ipc_send(worker->channel.fd, &answer, sizeof(answer), NULL, 0);
 }
 
 static void worker_receive(struct worker *worker)
 {
 	while (worker->channel.fd >= 0) {
-		worker_tell_held(worker);
+		worker_tell_paused(worker);
 		struct message message = { 0 };
 		struct ipc_fds fds;
 		ssize_t n = ipc_receive(worker->channel.fd, &message, sizeof(message), &fds);
@@ -185,17 +206,17 @@ static void worker_receive(struct worker *worker)
 		if (message.kind == MESSAGE_SPAWNED)
 			spawner_answer(&worker->spawner, &message, fds.fd);
 		else if (message.kind == MESSAGE_ANSWER)
-			connection_admitted(worker, message.serial, message.error == 0);
+			stream_admitted(&worker->context, message.serial, message.error == 0);
 		else if (message.kind == MESSAGE_EXITED)
-			identifiers_exited(worker->identifiers, message.serial, message.status);
+			identifiers_exited(worker->context.identifiers, message.serial, message.status);
 		else if (message.kind == MESSAGE_SOCKETS)
 			worker_take_sockets(worker, &message, &fds);
 		else if (message.kind == MESSAGE_LOG)
 			log_set_level((enum log_level)message.status);
 		else if (message.kind == MESSAGE_REPORT)
-			report_answer(worker, &message, fds.fd[0]);
+			worker_report(worker, &message, fds.fd[0]);
 		else if (message.kind == MESSAGE_HOLD)
-			worker_hold(worker);
+			worker_pause(worker);
 		else if (message.kind == MESSAGE_RESUME)
 			worker_resume(worker);
 		else if (message.kind == MESSAGE_MIGRATE)
@@ -215,8 +236,8 @@ static void worker_channel_ready(struct watch *watch, uint32_t events)
 	struct worker *worker = container_of(watch, struct worker, channel);
 	if (events & EPOLLOUT)
 		spawner_send(&worker->spawner);
-	if (events & EPOLLOUT && worker->stock)
-		stock_fill(worker->stock);
+	if (events & EPOLLOUT && worker->context.sockets)
+		socket_pool_fill(worker->context.sockets);
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		worker_receive(worker);
 }
@@ -268,38 +289,48 @@ static int worker_close_others(const struct worker_start *start)
 static int worker_init(struct worker *worker, const struct worker_start *start, struct shared *shared)
 {
 	*worker = (struct worker){
-		.policy = start->policy,
-		.master = getppid(),
-		.shared = shared,
-		.slot = start->slot,
+		.context = {
+			.policy = start->policy,
+			.shared = shared,
+			.slot = start->slot,
+			.master = getppid(),
+			.undecided = undecided_registry_new(),
+			.evidence = start->policy->keep_evidence ? evidence_kept_new() : NULL,
+			.service_counters =
+				calloc(start->policy->n_services + 1, sizeof(*worker->context.service_counters)),
+			.findings = calloc(1, sizeof(*worker->context.findings)),
+			.peeked = malloc(EVIDENCE_MAX),
+			.relay_pool = relay_pool_new(),
+			.starved = worker_starved,
+			.session_gone = worker_session_gone,
+			.session_movable = worker_session_movable,
+		},
 		.channel = { .fd = -1, .ready = worker_channel_ready },
-		.relay_pool = relay_pool_new(),
-		.findings = calloc(1, sizeof(*worker->findings)),
-		.peeked = malloc(EVIDENCE_MAX),
 		.listeners = calloc(start->n_listening + 1, sizeof(*worker->listeners)),
-		.service_counters = calloc(start->policy->n_services + 1, sizeof(*worker->service_counters)),
-		.undecided = crowd_new(),
 	};
-	capacity_of(start->policy, &worker->capacity);
-	log_count_dropped(&counter_get(worker->shared->counters, worker->slot, COUNTER_LIMIT, "log_queue")->total);
+	struct context *context = &worker->context;
+	context->spawner = &worker->spawner;
+	capacity_of(start->policy, &context->capacity);
+	log_count_dropped(&counter_get(context->shared->counters, context->slot, COUNTER_LIMIT, "log_queue")->total);
 	spawner_init(&worker->spawner, start->channel);
-	if (!worker->relay_pool || !worker->findings || !worker->peeked || !worker->listeners ||
-		!worker->service_counters || !worker->undecided)
+	if (!context->relay_pool || !context->findings || !context->peeked || !worker->listeners ||
+		!context->service_counters || !context->undecided ||
+		(start->policy->keep_evidence && !context->evidence))
 		return -ENOMEM;
-	int error = loop_init(&worker->loop);
+	int error = loop_init(&context->loop);
 	if (error == 0)
-		error = loop_watch(&worker->loop, &worker->channel, start->channel, EPOLLIN | EPOLLOUT | EPOLLET);
+		error = loop_watch(&context->loop, &worker->channel, start->channel, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error == 0)
-		error = receivers_new(&worker->receivers, &worker->loop, &worker->spawner, start->policy);
-	worker->lookup = lookup_new(start->resolved, worker_ask_anew, worker);
-	if (!worker->lookup)
+		error = receivers_new(&context->receivers, &context->loop, &worker->spawner, start->policy);
+	context->lookup = lookup_new(start->resolved, worker_ask_anew, worker);
+	if (!context->lookup)
 		error = -ENOMEM;
 	if (error == 0 && start->policy->transparent) {
-		worker->stock = stock_new(worker_ask_for_sockets, worker);
-		error = worker->stock ? 0 : -ENOMEM;
+		context->sockets = socket_pool_new(worker_ask_for_sockets, worker);
+		error = context->sockets ? 0 : -ENOMEM;
 	}
 	if (error == 0 && start->policy->n_identifiers)
-		error = identifiers_new(&worker->identifiers, &worker->loop, &worker->spawner, start->policy);
+		error = identifiers_new(&context->identifiers, &context->loop, &worker->spawner, start->policy);
 	return error;
 }
 
@@ -318,11 +349,11 @@ static void log_module(const char *path, enum usher_level level, const char *tex
 /* With the privileges gone: what a module does when it is loaded it does as a worker. */
 static int worker_bind_modules(struct worker *worker)
 {
-	const struct policy *policy = worker->policy;
+	const struct policy *policy = worker->context.policy;
 	char why[MODULE_ERROR_MAX];
 
 	module_set_hooks(&(struct module_hooks){
-		.log = log_module, .running = &worker->shared->page->slots[worker->slot].running });
+		.log = log_module, .running = &worker->context.shared->page->slots[worker->context.slot].running });
 	int error = module_bind(policy->modules, policy->n_modules, why, sizeof(why));
 	if (error < 0)
 		log_error("%s", why);
@@ -335,7 +366,7 @@ static int worker_listen(struct worker *worker, const struct worker_start *start
 		const struct listening *listening = &start->listening[i];
 		struct listener *listener = &worker->listeners[i];
 		*listener = (struct listener){
-			.worker = worker,
+			.context = &worker->context,
 			.policy = &start->policy->listeners[listening->listener],
 			.number = listening->listener,
 			.fd = listening->fd,
@@ -355,7 +386,7 @@ static void worker_adopt(struct worker *worker, int fd)
 	if (getpeername(fd, &client.sa, &client.len) < 0)
 		client.len = 0;
 	fd_set_nonblocking(fd, true);
-	connection_adopt(worker, fd, &client);
+	stream_adopt(&worker->context, fd, &client);
 	worker_drain(worker);
 }
 
@@ -363,26 +394,23 @@ static void worker_fini(struct worker *worker)
 {
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
-	for (struct connection *next; worker->spare; worker->spare = next) {
-		next = worker->spare->next;
-		free(worker->spare);
-	}
-	emigration_free(worker->emigration);
-	immigration_end_all(worker);
-	identifiers_free(worker->identifiers);
-	receivers_free(worker->receivers);
+	stream_free_spare(&worker->context);
+	migration_send_free(worker->context.sender);
+	migration_receive_end_all(&worker->context);
+	identifiers_free(worker->context.identifiers);
+	receivers_free(worker->context.receivers);
 	free(worker->listeners);
-	crowd_free(worker->undecided);
-	free(worker->service_counters);
-	report_forget_all(worker);
-	free(worker->peeked);
-	free(worker->findings);
-	lookup_free(worker->lookup);
-	stock_free(worker->stock);
-	relay_pool_free(worker->relay_pool);
-	scraps_fini(&worker->scraps);
-	fd_close(loop_unwatch(&worker->loop, &worker->channel));
-	loop_fini(&worker->loop);
+	undecided_registry_free(worker->context.undecided);
+	free(worker->context.service_counters);
+	evidence_kept_free(worker->context.evidence);
+	free(worker->context.peeked);
+	free(worker->context.findings);
+	lookup_free(worker->context.lookup);
+	socket_pool_free(worker->context.sockets);
+	relay_pool_free(worker->context.relay_pool);
+	string_pool_fini(&worker->context.strings);
+	fd_close(loop_unwatch(&worker->context.loop, &worker->channel));
+	loop_fini(&worker->context.loop);
 }
 
 int worker_run(const struct worker_start *start)
@@ -410,7 +438,7 @@ int worker_run(const struct worker_start *start)
 	if (error == 0)
 		error = worker_listen(&worker, start);
 	if (error == 0)
-		error = sandbox_enter_worker(policy, &shared.page->slots[worker.slot].refused);
+		error = sandbox_enter_worker(policy, &shared.page->slots[worker.context.slot].refused);
 	if (error < 0) {
 		log_error("a worker cannot start: %s", failure_text(error));
 		return 1;
@@ -420,7 +448,7 @@ int worker_run(const struct worker_start *start)
 	ipc_send(worker.channel.fd, &ready, sizeof(ready), NULL, 0);
 	if (start->connection >= 0)
 		worker_adopt(&worker, start->connection);
-	error = loop_run(&worker.loop);
+	error = loop_run(&worker.context.loop);
 	if (error < 0)
 		log_error("a worker's event loop failed: %s", strerrordesc_np(-error));
 	worker_fini(&worker);

@@ -99,7 +99,7 @@ static int dial_connect(struct dial *dial, int fd, const struct address *to)
 /* -EINPROGRESS: dial_supplied() will hear of it. */
 static int dial_take(struct dial *dial, const struct address *to)
 {
-	return stock_take(dial->stock, to->sa.sa_family, &dial->waiter);
+	return socket_pool_take(dial->socket_pool, to->sa.sa_family, &dial->waiter);
 }
 
 /* Takes over the socket. As dial_connect(). */
@@ -310,7 +310,7 @@ static void dial_from_start(struct dial *dial)
 
 static void dial_next_address(struct dial *dial, int error)
 {
-	stock_cancel(&dial->waiter);
+	socket_pool_cancel(&dial->waiter);
 	fd_close(loop_unwatch_to_close(dial->loop, dial->socket));
 	dial->error = error;
 	dial->address++;
@@ -325,7 +325,7 @@ static void dial_look_again(struct dial *dial)
 		return;
 	}
 	if (!dial_is_still_known(dial)) {
-		stock_cancel(&dial->waiter);
+		socket_pool_cancel(&dial->waiter);
 		fd_close(loop_unwatch_to_close(dial->loop, dial->socket));
 		dial->error = -ETIMEDOUT;
 		dial_from_start(dial);
@@ -358,7 +358,7 @@ static void dial_out_of_patience(struct timer *timer)
 	}
 }
 
-static void dial_supplied(struct stock_waiter *waiter, int fd)
+static void dial_supplied(struct socket_pool_waiter *waiter, int fd)
 {
 	struct dial *dial = container_of(waiter, struct dial, waiter);
 	struct address to;
@@ -380,7 +380,7 @@ void dial_start(struct dial *dial)
 {
 	dial->error = 0;
 	dial->step = DIAL_CONNECTS;
-	dial->waiter = (struct stock_waiter){ .ready = dial_supplied };
+	dial->waiter = (struct socket_pool_waiter){ .ready = dial_supplied };
 	dial->patience = (struct timer){ .fired = dial_out_of_patience };
 	dial_from_start(dial);
 }
@@ -407,6 +407,6 @@ void dial_ready(struct dial *dial, uint32_t events)
 void dial_cancel(struct dial *dial)
 {
 	loop_timer_stop(dial->loop, &dial->patience);
-	stock_cancel(&dial->waiter);
+	socket_pool_cancel(&dial->waiter);
 	fd_close(loop_unwatch_to_close(dial->loop, dial->socket));
 }

@@ -8,7 +8,7 @@
 #pragma once
 #include "lookup.h"
 #include "loop.h"
-#include "stock.h"
+#include "socket_pool.h"
 #include "target.h"
 
 struct dial {
@@ -22,7 +22,7 @@ struct dial {
 	/* To come from, by its port where that is free, with a socket out of `stock`. NULL: whatever the kernel takes. */
 	const struct address *from;
 	bool talks; /* bytes for the backend are there already */
-	struct stock *stock;
+	struct socket_pool *socket_pool;
 	uint64_t due_us; /* the caller's deadline: every address gets an equal share of what is left */
 	/* The caller's: watches the socket while it connects and from then on. What it sees goes to dial_ready(). */
 	struct watch *socket;
@@ -50,7 +50,7 @@ struct dial {
 	uint32_t trying;  /* a digest of the address */
 	unsigned pause_us;
 	uint64_t share_due_us; /* of the address that is tried */
-	struct stock_waiter waiter;
+	struct socket_pool_waiter waiter;
 	struct timer patience;
 };
 

@@ -22,7 +22,7 @@ static void migrant_check(const uint8_t *message, size_t len, size_t n_fds)
 	if (migrant_read(&parts, message, len, n_fds) < 0)
 		return;
 	struct migrant head = *parts.head;
-	for (size_t i = 0; i < MIGRANT_TEXTS; i++)
+	for (size_t i = 0; i < SESSION_TEXTS; i++)
 		if (parts.text[i]) {
 			require(strlen(parts.text[i]) == head.text_len[i]);
 			part_check(message, len, parts.text[i], head.text_len[i] + 1);

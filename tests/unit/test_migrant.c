@@ -37,7 +37,7 @@ static struct migrant relayed(void)
 }
 
 static const struct migrant_parts parts = {
-	.text = { [MIGRANT_LISTENER] = "127.0.0.1:443", [MIGRANT_SERVICE] = "web", [MIGRANT_SNI] = "shop.example" },
+	.text = { [TEXT_LISTENER] = "127.0.0.1:443", [TEXT_SERVICE] = "web", [TEXT_SNI] = "shop.example" },
 	.tlvs = tlvs,
 	.kept = kept,
 	.up = up,
@@ -58,10 +58,10 @@ static void what_is_written_is_read(void **state)
 	struct migrant_parts read;
 
 	assert_int_equal(migrant_read(&read, message, len, 2), 0);
-	assert_string_equal(read.text[MIGRANT_LISTENER], "127.0.0.1:443");
-	assert_string_equal(read.text[MIGRANT_SERVICE], "web");
-	assert_null(read.text[MIGRANT_PROTOCOL]);
-	assert_string_equal(read.text[MIGRANT_SNI], "shop.example");
+	assert_string_equal(read.text[TEXT_LISTENER], "127.0.0.1:443");
+	assert_string_equal(read.text[TEXT_SERVICE], "web");
+	assert_null(read.text[TEXT_PROTOCOL]);
+	assert_string_equal(read.text[TEXT_SNI], "shop.example");
 	assert_memory_equal(read.up, up, sizeof(up));
 	assert_memory_equal(read.down, down, sizeof(down));
 	assert_memory_equal(read.tlvs, tlvs, sizeof(tlvs));
@@ -103,7 +103,7 @@ static void whichever_byte_is_wrong_nothing_outside_is_read(void **state)
 			memcpy(exact, message, len);
 			exact[at] = (uint8_t)value;
 			if (migrant_read(&read, exact, len, 2) == 0) {
-				for (size_t i = 0; i < MIGRANT_TEXTS; i++)
+				for (size_t i = 0; i < SESSION_TEXTS; i++)
 					sum += read.text[i] ? (unsigned)strlen(read.text[i]) : 0;
 				sum += read.head->up.pending_len ? read.up[read.head->up.pending_len - 1] : 0;
 				sum += read.head->down.pending_len ? read.down[read.head->down.pending_len - 1] : 0;

@@ -7,38 +7,38 @@
  * A source moves one rank up or down as a connection comes or goes, so the highest that has somebody is found without a search.
  * Refuses to fail: a source for which there is no memory counts with those that have none. Owns the sources; the places belong
  * to the connections. */
-#include "crowd.h"
+#include "undecided_registry.h"
 #include <stdlib.h>
 #include <sys/random.h>
 
 #define RANKS   1024
 #define BUCKETS 4096 /* of the hash table */
 
-struct crowd_source {
+struct undecided_source {
 	uint64_t source;
-	struct crowd_source *next;            /* in its bucket, or among the spare ones */
-	struct crowd_source *before, *behind; /* in its rank */
-	struct crowd_place *oldest, *newest;
+	struct undecided_source *next;            /* in its bucket, or among the spare ones */
+	struct undecided_source *before, *behind; /* in its rank */
+	struct undecided_place *oldest, *newest;
 	uint32_t n;
 };
 
 struct rank {
-	struct crowd_source *first, *last;
+	struct undecided_source *first, *last;
 };
 
-struct crowd {
+struct undecided_registry {
 	uint64_t seed;
-	struct crowd_place *oldest, *newest;
-	struct crowd_source nobody; /* who has no source */
-	struct crowd_source *spare;
+	struct undecided_place *oldest, *newest;
+	struct undecided_source nobody; /* who has no source */
+	struct undecided_source *spare;
 	uint32_t highest; /* of the ranks that have somebody; 0: none has */
 	struct rank ranks[RANKS];
-	struct crowd_source *buckets[BUCKETS];
+	struct undecided_source *buckets[BUCKETS];
 };
 
-struct crowd *crowd_new(void)
+struct undecided_registry *undecided_registry_new(void)
 {
-	struct crowd *crowd = calloc(1, sizeof(*crowd));
+	struct undecided_registry *crowd = calloc(1, sizeof(*crowd));
 
 	if (crowd && getrandom(&crowd->seed, sizeof(crowd->seed), 0) != sizeof(crowd->seed)) {
 		free(crowd);
@@ -47,11 +47,11 @@ struct crowd *crowd_new(void)
 	return crowd;
 }
 
-void crowd_free(struct crowd *crowd)
+void undecided_registry_free(struct undecided_registry *crowd)
 {
 	if (!crowd)
 		return;
-	for (struct crowd_source *next, *spare = crowd->spare; spare; spare = next) {
+	for (struct undecided_source *next, *spare = crowd->spare; spare; spare = next) {
 		next = spare->next;
 		free(spare);
 	}
@@ -65,7 +65,7 @@ static uint32_t rank_of(uint32_t n)
 	return n < RANKS ? n : RANKS - 1;
 }
 
-static void rank_leave(struct crowd *crowd, struct crowd_source *source)
+static void rank_leave(struct undecided_registry *crowd, struct undecided_source *source)
 {
 	struct rank *rank = &crowd->ranks[rank_of(source->n)];
 
@@ -75,7 +75,7 @@ static void rank_leave(struct crowd *crowd, struct crowd_source *source)
 }
 
 /* Behind the others: who got there first is the first to lose one. */
-static void rank_join(struct crowd *crowd, struct crowd_source *source)
+static void rank_join(struct undecided_registry *crowd, struct undecided_source *source)
 {
 	struct rank *rank = &crowd->ranks[rank_of(source->n)];
 
@@ -84,7 +84,7 @@ static void rank_join(struct crowd *crowd, struct crowd_source *source)
 	rank->last = source;
 }
 
-static void source_recount(struct crowd *crowd, struct crowd_source *source, uint32_t n)
+static void source_recount(struct undecided_registry *crowd, struct undecided_source *source, uint32_t n)
 {
 	if (source->n)
 		rank_leave(crowd, source);
@@ -100,15 +100,15 @@ static void source_recount(struct crowd *crowd, struct crowd_source *source, uin
 /* ---- sources --------------------------------------------------------------------------------------------------------- */
 
 /* Clients choose their addresses, in part: the seed keeps them from choosing a bucket. */
-static struct crowd_source **source_bucket(struct crowd *crowd, uint64_t source)
+static struct undecided_source **source_bucket(struct undecided_registry *crowd, uint64_t source)
 {
 	unsigned __int128 product = (unsigned __int128)(source ^ crowd->seed) * (crowd->seed | 1);
 	return &crowd->buckets[((uint64_t)product ^ (uint64_t)(product >> 64)) % BUCKETS];
 }
 
-static struct crowd_source *source_get(struct crowd *crowd, uint64_t source)
+static struct undecided_source *source_get(struct undecided_registry *crowd, uint64_t source)
 {
-	struct crowd_source **bucket = source_bucket(crowd, source), *found;
+	struct undecided_source **bucket = source_bucket(crowd, source), *found;
 
 	if (!source)
 		return &crowd->nobody;
@@ -120,14 +120,14 @@ static struct crowd_source *source_get(struct crowd *crowd, uint64_t source)
 		crowd->spare = found->next;
 	else if (!(found = malloc(sizeof(*found))))
 		return &crowd->nobody;
-	*found = (struct crowd_source){ .source = source, .next = *bucket };
+	*found = (struct undecided_source){ .source = source, .next = *bucket };
 	*bucket = found;
 	return found;
 }
 
-static void source_forget(struct crowd *crowd, struct crowd_source *source)
+static void source_forget(struct undecided_registry *crowd, struct undecided_source *source)
 {
-	struct crowd_source **link = source_bucket(crowd, source->source);
+	struct undecided_source **link = source_bucket(crowd, source->source);
 
 	if (source == &crowd->nobody)
 		return;
@@ -140,9 +140,9 @@ static void source_forget(struct crowd *crowd, struct crowd_source *source)
 
 /* ---- places ---------------------------------------------------------------------------------------------------------- */
 
-void crowd_enter(struct crowd *crowd, struct crowd_place *place, uint64_t from)
+void undecided_registry_enter(struct undecided_registry *crowd, struct undecided_place *place, uint64_t from)
 {
-	struct crowd_source *source = source_get(crowd, from);
+	struct undecided_source *source = source_get(crowd, from);
 
 	place->source = source;
 	place->older = crowd->newest;
@@ -156,9 +156,9 @@ void crowd_enter(struct crowd *crowd, struct crowd_place *place, uint64_t from)
 	source_recount(crowd, source, source->n + 1);
 }
 
-void crowd_leave(struct crowd *crowd, struct crowd_place *place)
+void undecided_registry_leave(struct undecided_registry *crowd, struct undecided_place *place)
 {
-	struct crowd_source *source = place->source;
+	struct undecided_source *source = place->source;
 
 	if (!source)
 		return;
@@ -172,17 +172,18 @@ void crowd_leave(struct crowd *crowd, struct crowd_place *place)
 		source_forget(crowd, source);
 }
 
-struct crowd_place *crowd_victim(const struct crowd *crowd, const struct crowd_place *spared)
+struct undecided_place *undecided_registry_victim(
+	const struct undecided_registry *crowd, const struct undecided_place *spared)
 {
-	struct crowd_place *victim = crowd->oldest;
+	struct undecided_place *victim = crowd->oldest;
 
-	if (crowd->highest > CROWD_FEW)
+	if (crowd->highest > UNDECIDED_FEW)
 		victim = crowd->ranks[crowd->highest].first->oldest;
 	return victim == spared ? NULL : victim;
 }
 
-struct crowd_place *crowd_victim_beside(const struct crowd_place *spared)
+struct undecided_place *undecided_registry_victim_beside(const struct undecided_place *spared)
 {
-	struct crowd_place *victim = spared->source ? spared->source->oldest : NULL;
+	struct undecided_place *victim = spared->source ? spared->source->oldest : NULL;
 	return victim == spared ? NULL : victim;
 }

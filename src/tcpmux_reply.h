@@ -6,19 +6,19 @@
 #include <sys/types.h>
 
 /* Is it the protocol `number` that was decided? */
-bool greeting_is_due(const struct policy *policy, uint32_t number);
+bool tcpmux_is_due(const struct policy *policy, uint32_t number);
 
 /* Does any service ask for TCPMUX by name? Then a name that no service has is answered too. */
-bool greeting_is_spoken(const struct policy *policy);
+bool tcpmux_is_spoken(const struct policy *policy);
 
 /* Takes the first line off the socket. 0 or -errno. */
-int greeting_take_line(int fd);
+int tcpmux_take_line(int fd);
 
 #define GREETING_ACCEPT "+\r\n"
 
 /* "+" goes out before anything of the server's does. The socket's buffer is empty: it takes a line. */
-void greeting_accept(int fd);
+void tcpmux_accept(int fd);
 
 /* "-" and why; for the name HELP the names that there are. The line has been taken. */
-void greeting_refuse(int fd, const char *why);
-void greeting_help(int fd, const struct policy *policy);
+void tcpmux_refuse(int fd, const char *why);
+void tcpmux_help(int fd, const struct policy *policy);

@@ -1,7 +1,7 @@
 /* The stock of sockets that somebody else makes: who waits and in which order, how many are asked for, and what
  * errors do. The sockets here are any descriptors. After each test the process has as many as before. */
 #include "loop.h"
-#include "stock.h"
+#include "socket_pool.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -30,14 +30,14 @@ static int ask(void *context, sa_family_t family)
 }
 
 struct customer {
-	struct stock_waiter waiter;
+	struct socket_pool_waiter waiter;
 	int got; /* 0: nothing yet */
-	struct stock *again;
+	struct socket_pool *again;
 };
 
 static unsigned turn;
 
-static void customer_ready(struct stock_waiter *waiter, int fd)
+static void customer_ready(struct socket_pool_waiter *waiter, int fd)
 {
 	struct customer *customer = container_of(waiter, struct customer, waiter);
 
@@ -46,22 +46,22 @@ static void customer_ready(struct stock_waiter *waiter, int fd)
 	if (fd >= 0)
 		close(fd);
 	else if (customer->again)
-		assert_int_equal(stock_take(customer->again, AF_INET, &customer->waiter), -EINPROGRESS);
+		assert_int_equal(socket_pool_take(customer->again, AF_INET, &customer->waiter), -EINPROGRESS);
 }
 
-static int customer_take(struct stock *stock, struct customer *customer, sa_family_t family)
+static int customer_take(struct socket_pool *socket_pool, struct customer *customer, sa_family_t family)
 {
 	*customer = (struct customer){ .waiter = { .ready = customer_ready } };
-	return stock_take(stock, family, &customer->waiter);
+	return socket_pool_take(socket_pool, family, &customer->waiter);
 }
 
-static void supply(struct stock *stock, sa_family_t family, size_t n)
+static void supply(struct socket_pool *socket_pool, sa_family_t family, size_t n)
 {
 	int fds[32];
 
 	for (size_t i = 0; i < n; i++)
 		fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	stock_supply(stock, family, fds, n, 0);
+	socket_pool_supply(socket_pool, family, fds, n, 0);
 }
 
 static int count_fds(void)
@@ -82,19 +82,19 @@ static int setup(void **state)
 	maker = (typeof(maker)){ 0 };
 	turn = 0;
 	fds_before = count_fds();
-	*state = stock_new(ask, &maker);
+	*state = socket_pool_new(ask, &maker);
 	return *state ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
-	stock_free(*state);
+	socket_pool_free(*state);
 	return count_fds() == fds_before ? 0 : -1;
 }
 
 static void nothing_is_asked_for_before_one_is_taken(void **state)
 {
-	stock_fill(*state);
+	socket_pool_fill(*state);
 	assert_int_equal(maker.asked[0] + maker.asked[1], 0);
 }
 
@@ -118,7 +118,7 @@ static void the_first_one_waits_and_a_stock_is_laid_in(void **state)
 	assert_true(maker.asked[1] >= 5 + KEPT / 4);
 	/* What was asked for is under way: nobody asks twice for it. */
 	unsigned asked = maker.asked[1];
-	stock_fill(*state);
+	socket_pool_fill(*state);
 	assert_int_equal(maker.asked[1], asked);
 }
 
@@ -128,10 +128,10 @@ static void who_came_first_is_served_first(void **state)
 
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(customer_take(*state, &customers[i], AF_INET), -EINPROGRESS);
-	stock_cancel(&customers[0].waiter);
-	stock_cancel(&customers[9].waiter);
-	stock_cancel(&customers[4].waiter);
-	stock_cancel(&customers[4].waiter);
+	socket_pool_cancel(&customers[0].waiter);
+	socket_pool_cancel(&customers[9].waiter);
+	socket_pool_cancel(&customers[4].waiter);
+	socket_pool_cancel(&customers[4].waiter);
 	supply(*state, AF_INET6, 2); /* of no use to them */
 	for (int i = 0; i < 3; i++)
 		supply(*state, AF_INET, 3);
@@ -183,12 +183,12 @@ static void an_error_is_told_to_all_who_wait_and_nobody_goes_on_asking(void **st
 	for (int i = 0; i < 3; i++)
 		customer_take(*state, &customers[i], AF_INET);
 	unsigned asked = maker.asked[0];
-	stock_supply(*state, AF_INET, NULL, 0, -EPERM);
+	socket_pool_supply(*state, AF_INET, NULL, 0, -EPERM);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(customers[i].got, -EPERM);
 	for (unsigned i = 1; i < asked; i++)
-		stock_supply(*state, AF_INET, NULL, 0, -EPERM);
-	stock_fill(*state);
+		socket_pool_supply(*state, AF_INET, NULL, 0, -EPERM);
+	socket_pool_fill(*state);
 	assert_int_equal(maker.asked[0], asked);
 	/* The next one tries again. */
 	assert_int_equal(customer_take(*state, &customers[0], AF_INET), -EINPROGRESS);
@@ -203,10 +203,10 @@ static void who_comes_back_from_an_error_is_not_told_of_it_twice(void **state)
 
 	customer_take(*state, &customer, AF_INET);
 	customer.again = *state;
-	stock_supply(*state, AF_INET, NULL, 0, -EMFILE);
+	socket_pool_supply(*state, AF_INET, NULL, 0, -EMFILE);
 	assert_int_equal(customer.got, -EMFILE);
 	assert_non_null(customer.waiter.shelf);
-	stock_cancel(&customer.waiter);
+	socket_pool_cancel(&customer.waiter);
 }
 
 static void a_question_that_cannot_be_put_is_put_later(void **state)
@@ -217,7 +217,7 @@ static void a_question_that_cannot_be_put_is_put_later(void **state)
 	assert_int_equal(customer_take(*state, &customer, AF_INET), -EINPROGRESS);
 	assert_int_equal(maker.asked[0], 0);
 	maker.refuse = 0;
-	stock_fill(*state);
+	socket_pool_fill(*state);
 	assert_int_equal(maker.asked[0], 5);
 	supply(*state, AF_INET, 4);
 	assert_int_equal(customer.got, 1);
@@ -231,7 +231,7 @@ static void without_a_maker_what_is_there_is_all(void **state)
 	supply(*state, AF_INET, 2);
 	assert_int_equal(customer_take(*state, &customers[1], AF_INET6), -EINPROGRESS);
 	unsigned asked = maker.asked[0] + maker.asked[1];
-	stock_end(*state);
+	socket_pool_end(*state);
 	assert_int_equal(customers[1].got, -EPIPE);
 	int fd = customer_take(*state, &customers[0], AF_INET);
 	assert_true(fd >= 0);
@@ -239,8 +239,8 @@ static void without_a_maker_what_is_there_is_all(void **state)
 	assert_int_equal(customer_take(*state, &customers[0], AF_INET), -EPIPE);
 	assert_int_equal(customer_take(*state, &customers[0], AF_INET6), -EPIPE);
 	assert_int_equal(maker.asked[0] + maker.asked[1], asked);
-	stock_end(NULL);
-	stock_free(NULL);
+	socket_pool_end(NULL);
+	socket_pool_free(NULL);
 }
 
 int main(void)

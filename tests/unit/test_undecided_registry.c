@@ -1,5 +1,5 @@
 /* Who is shed first: against a slow model that looks at everybody, and the cases that it is for. */
-#include "crowd.h"
+#include "undecided_registry.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -12,91 +12,91 @@
 #define PLACES  3000
 #define SOURCES 40
 
-static struct crowd *crowd;
+static struct undecided_registry *crowd;
 
 static int setup(void **state)
 {
-	crowd = crowd_new();
+	crowd = undecided_registry_new();
 	return crowd ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
-	crowd_free(crowd);
+	undecided_registry_free(crowd);
 	return 0;
 }
 
 static void nobody_is_there(void **state)
 {
-	struct crowd_place one = { 0 };
+	struct undecided_place one = { 0 };
 
-	assert_null(crowd_victim(crowd, NULL));
-	crowd_leave(crowd, &one);
-	crowd_enter(crowd, &one, 5);
-	assert_ptr_equal(crowd_victim(crowd, NULL), &one);
-	assert_null(crowd_victim(crowd, &one));
-	assert_null(crowd_victim_beside(&one));
-	crowd_leave(crowd, &one);
-	crowd_leave(crowd, &one);
-	assert_null(crowd_victim(crowd, NULL));
-	assert_null(crowd_victim_beside(&one));
+	assert_null(undecided_registry_victim(crowd, NULL));
+	undecided_registry_leave(crowd, &one);
+	undecided_registry_enter(crowd, &one, 5);
+	assert_ptr_equal(undecided_registry_victim(crowd, NULL), &one);
+	assert_null(undecided_registry_victim(crowd, &one));
+	assert_null(undecided_registry_victim_beside(&one));
+	undecided_registry_leave(crowd, &one);
+	undecided_registry_leave(crowd, &one);
+	assert_null(undecided_registry_victim(crowd, NULL));
+	assert_null(undecided_registry_victim_beside(&one));
 }
 
 /* One source with hundreds loses its own, though another has waited longer. */
 static void the_source_with_most_loses_its_oldest(void **state)
 {
-	struct crowd_place patient[3] = { 0 }, flood[500] = { 0 }, late = { 0 };
+	struct undecided_place patient[3] = { 0 }, flood[500] = { 0 }, late = { 0 };
 
 	for (size_t i = 0; i < 3; i++)
-		crowd_enter(crowd, &patient[i], 1);
+		undecided_registry_enter(crowd, &patient[i], 1);
 	for (size_t i = 0; i < 500; i++)
-		crowd_enter(crowd, &flood[i], 2);
-	crowd_enter(crowd, &late, 3);
-	for (size_t i = 0; i < 500 - CROWD_FEW; i++) {
-		assert_ptr_equal(crowd_victim(crowd, &late), &flood[i]);
-		crowd_leave(crowd, &flood[i]);
+		undecided_registry_enter(crowd, &flood[i], 2);
+	undecided_registry_enter(crowd, &late, 3);
+	for (size_t i = 0; i < 500 - UNDECIDED_FEW; i++) {
+		assert_ptr_equal(undecided_registry_victim(crowd, &late), &flood[i]);
+		undecided_registry_leave(crowd, &flood[i]);
 	}
 	/* What is left of it is no crowd any more. */
-	assert_ptr_equal(crowd_victim(crowd, &late), &patient[0]);
-	for (size_t i = 500 - CROWD_FEW; i < 500; i++)
-		crowd_leave(crowd, &flood[i]);
+	assert_ptr_equal(undecided_registry_victim(crowd, &late), &patient[0]);
+	for (size_t i = 500 - UNDECIDED_FEW; i < 500; i++)
+		undecided_registry_leave(crowd, &flood[i]);
 	for (size_t i = 0; i < 3; i++)
-		crowd_leave(crowd, &patient[i]);
-	crowd_leave(crowd, &late);
+		undecided_registry_leave(crowd, &patient[i]);
+	undecided_registry_leave(crowd, &late);
 }
 
 /* A thousand sources with one each: a source with two is not worse for that. */
 static void of_many_sources_whoever_has_waited_longest_goes(void **state)
 {
-	struct crowd_place many[1000] = { 0 }, two[2] = { 0 };
+	struct undecided_place many[1000] = { 0 }, two[2] = { 0 };
 
 	for (uint64_t i = 0; i < 500; i++)
-		crowd_enter(crowd, &many[i], 100 + i);
-	crowd_enter(crowd, &two[0], 1);
-	crowd_enter(crowd, &two[1], 1);
+		undecided_registry_enter(crowd, &many[i], 100 + i);
+	undecided_registry_enter(crowd, &two[0], 1);
+	undecided_registry_enter(crowd, &two[1], 1);
 	for (uint64_t i = 500; i < 1000; i++)
-		crowd_enter(crowd, &many[i], 100 + i);
+		undecided_registry_enter(crowd, &many[i], 100 + i);
 	for (uint64_t i = 0; i < 500; i++) {
-		assert_ptr_equal(crowd_victim(crowd, NULL), &many[i]);
-		crowd_leave(crowd, &many[i]);
+		assert_ptr_equal(undecided_registry_victim(crowd, NULL), &many[i]);
+		undecided_registry_leave(crowd, &many[i]);
 	}
-	assert_ptr_equal(crowd_victim(crowd, NULL), &two[0]);
-	crowd_leave(crowd, &two[0]);
-	crowd_leave(crowd, &two[1]);
+	assert_ptr_equal(undecided_registry_victim(crowd, NULL), &two[0]);
+	undecided_registry_leave(crowd, &two[0]);
+	undecided_registry_leave(crowd, &two[1]);
 	for (uint64_t i = 500; i < 1000; i++)
-		crowd_leave(crowd, &many[i]);
-	assert_null(crowd_victim(crowd, NULL));
+		undecided_registry_leave(crowd, &many[i]);
+	assert_null(undecided_registry_victim(crowd, NULL));
 }
 
 struct model {
-	struct crowd_place place;
+	struct undecided_place place;
 	uint64_t source, came;
 	bool in;
 };
 
 static void check_victim(struct model *all, const size_t *counts)
 {
-	const struct crowd_place *victim = crowd_victim(crowd, NULL);
+	const struct undecided_place *victim = undecided_registry_victim(crowd, NULL);
 	const struct model *oldest = NULL, *chosen = NULL;
 	size_t most = 0;
 
@@ -113,7 +113,7 @@ static void check_victim(struct model *all, const size_t *counts)
 		return;
 	}
 	assert_non_null(chosen);
-	if (most <= CROWD_FEW) {
+	if (most <= UNDECIDED_FEW) {
 		assert_ptr_equal(chosen, oldest);
 		return;
 	}
@@ -133,12 +133,12 @@ static void as_a_model_that_looks_at_everybody(void **state)
 		struct model *one = &all[(size_t)random() % PLACES];
 		bool draining = step / 4000 % 2;
 		if (one->in) {
-			crowd_leave(crowd, &one->place);
+			undecided_registry_leave(crowd, &one->place);
 			counts[one->source]--;
 		} else if (!draining || random() % 8 == 0) {
 			one->source = (size_t)random() % (random() % 2 ? SOURCES : 3); /* 0: it has none */
 			one->came = step;
-			crowd_enter(crowd, &one->place, one->source);
+			undecided_registry_enter(crowd, &one->place, one->source);
 			counts[one->source]++;
 		} else {
 			continue;
@@ -148,30 +148,30 @@ static void as_a_model_that_looks_at_everybody(void **state)
 			check_victim(all, counts);
 	}
 	for (size_t i = 0; i < PLACES; i++)
-		crowd_leave(crowd, &all[i].place);
-	assert_null(crowd_victim(crowd, NULL));
+		undecided_registry_leave(crowd, &all[i].place);
+	assert_null(undecided_registry_victim(crowd, NULL));
 	free(all);
 }
 
 static double seconds_for(size_t n)
 {
-	struct crowd_place *places = calloc(n, sizeof(*places)), late = { 0 };
+	struct undecided_place *places = calloc(n, sizeof(*places)), late = { 0 };
 	struct timespec begin, end;
 
 	assert_non_null(places);
 	for (size_t i = 0; i < n; i++)
-		crowd_enter(crowd, &places[i], 1 + i % 100);
+		undecided_registry_enter(crowd, &places[i], 1 + i % 100);
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	for (size_t i = 0; i < 100000; i++) {
-		crowd_enter(crowd, &late, 7);
-		crowd_leave(crowd, crowd_victim(crowd, &late));
-		crowd_leave(crowd, &late);
-		crowd_leave(crowd, &places[i % n]);
-		crowd_enter(crowd, &places[i % n], 1 + i % 100);
+		undecided_registry_enter(crowd, &late, 7);
+		undecided_registry_leave(crowd, undecided_registry_victim(crowd, &late));
+		undecided_registry_leave(crowd, &late);
+		undecided_registry_leave(crowd, &places[i % n]);
+		undecided_registry_enter(crowd, &places[i % n], 1 + i % 100);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	for (size_t i = 0; i < n; i++)
-		crowd_leave(crowd, &places[i]);
+		undecided_registry_leave(crowd, &places[i]);
 	free(places);
 	return (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
 }

@@ -1,9 +1,9 @@
 /* The worker that takes over: live connections come from workers of the generation before (migrant.h). */
 #pragma once
 
-struct immigration;
-struct worker;
+struct migration_receiver;
+struct context;
 
 /* `channel` leads to an old worker; it is taken over. */
-void immigration_begin(struct worker *worker, int channel);
-void immigration_end_all(struct worker *worker);
+void migration_receive_begin(struct context *context, int channel);
+void migration_receive_end_all(struct context *context);

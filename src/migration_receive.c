@@ -1,13 +1,14 @@
 /* Takes connections in: says which listeners there are, then makes a connection of every message. Refuses what does not add up,
  * and to read on while this worker has no descriptors to spare: what waits in the channel is not lost, and what the channel does not
  * take is served where it is. Owns the channels. */
-#include "immigration.h"
-#include "connection.h"
+#include "migration_receive.h"
+#include "context.h"
 #include "fd.h"
 #include "ipc.h"
 #include "log.h"
 #include "migrant.h"
-#include "worker.h"
+#include "migration_unpack.h"
+#include "relay.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,9 +19,9 @@
 #define BATCH    64     /* taken in before others get their turn */
 #define PAUSE_US 100000 /* with no descriptors to spare */
 
-struct immigration {
-	struct immigration *next;
-	struct worker *worker;
+struct migration_receiver {
+	struct migration_receiver *next;
+	struct context *context;
 	struct watch channel;
 	struct task turn;
 	struct timer pause;
@@ -28,30 +29,30 @@ struct immigration {
 	uint8_t *message; /* MIGRANT_MAX bytes */
 };
 
-static void immigration_bury(struct task *task)
+static void receiver_bury(struct task *task)
 {
-	struct immigration *immigration = container_of(task, struct immigration, turn);
+	struct migration_receiver *receiver = container_of(task, struct migration_receiver, turn);
 
-	free(immigration->message);
-	free(immigration);
+	free(receiver->message);
+	free(receiver);
 }
 
-static void immigration_end(struct immigration *immigration)
+static void receiver_end(struct migration_receiver *receiver)
 {
-	struct worker *worker = immigration->worker;
-	struct immigration **link = &worker->immigrations;
+	struct context *context = receiver->context;
+	struct migration_receiver **link = &context->receiver;
 
-	while (*link != immigration)
+	while (*link != receiver)
 		link = &(*link)->next;
-	*link = immigration->next;
-	loop_timer_stop(&worker->loop, &immigration->pause);
-	fd_close(loop_unwatch(&worker->loop, &immigration->channel));
-	if (immigration->taken)
-		log_debug("took %u connections over", immigration->taken);
-	loop_cancel(&worker->loop, &immigration->turn);
-	immigration->turn.run = immigration_bury;
-	loop_defer(&worker->loop, &immigration->turn);
-	worker_connection_gone(worker);
+	*link = receiver->next;
+	loop_timer_stop(&context->loop, &receiver->pause);
+	fd_close(loop_unwatch(&context->loop, &receiver->channel));
+	if (receiver->taken)
+		log_debug("took %u connections over", receiver->taken);
+	loop_cancel(&context->loop, &receiver->turn);
+	receiver->turn.run = receiver_bury;
+	loop_defer(&context->loop, &receiver->turn);
+	context->session_gone(context);
 }
 
 /* Not by fstat(): the call that the C library makes for it could ask about any path, and is none of a worker's (sandbox.c). */
@@ -94,13 +95,13 @@ static bool fds_add_up(const struct migrant *head, const int by_place[MIGRANT_FD
 }
 
 /* The descriptors that are taken over are -1 afterwards. */
-static void immigration_take(struct immigration *immigration, size_t len, struct ipc_fds *fds)
+static void receiver_take(struct migration_receiver *receiver, size_t len, struct ipc_fds *fds)
 {
 	int by_place[MIGRANT_FDS];
 	struct migrant_parts parts;
 	size_t n = 0;
 
-	if (migrant_read(&parts, immigration->message, len, fds->n) < 0) {
+	if (migrant_read(&parts, receiver->message, len, fds->n) < 0) {
 		log_error("a connection that came from another worker is refused: its message is broken");
 		return;
 	}
@@ -112,22 +113,22 @@ static void immigration_take(struct immigration *immigration, size_t len, struct
 	}
 	for (size_t i = 0; i < n; i++)
 		fds->fd[i] = -1;
-	immigration->taken++;
-	connection_arrive(immigration->worker, &parts, by_place);
+	receiver->taken++;
+	migration_unpack(receiver->context, &parts, by_place);
 }
 
-static void immigration_receive(struct immigration *immigration)
+static void receiver_receive(struct migration_receiver *receiver)
 {
-	struct worker *worker = immigration->worker;
-	struct loop *loop = &worker->loop;
+	struct context *context = receiver->context;
+	struct loop *loop = &context->loop;
 	struct ipc_fds fds;
 
 	for (unsigned i = 0; i < BATCH; i++) {
-		if (worker->n_connections >= worker->capacity.connections) {
-			loop_timer(loop, &immigration->pause, loop->now_us + PAUSE_US);
+		if (context->n_sessions >= context->capacity.connections) {
+			loop_timer(loop, &receiver->pause, loop->now_us + PAUSE_US);
 			return;
 		}
-		ssize_t n = ipc_receive(immigration->channel.fd, immigration->message, MIGRANT_MAX, &fds);
+		ssize_t n = ipc_receive(receiver->channel.fd, receiver->message, MIGRANT_MAX, &fds);
 		if (n == -EAGAIN)
 			return;
 		if (n > 0 && fds.lost) {
@@ -135,84 +136,84 @@ static void immigration_receive(struct immigration *immigration)
 			continue;
 		}
 		if (n > 0)
-			immigration_take(immigration, (size_t)n, &fds);
+			receiver_take(receiver, (size_t)n, &fds);
 		ipc_close_fds(&fds);
 		if (n <= 0) {
-			immigration_end(immigration);
+			receiver_end(receiver);
 			return;
 		}
 	}
-	loop_defer(loop, &immigration->turn);
+	loop_defer(loop, &receiver->turn);
 }
 
-static void immigration_ready(struct watch *watch, uint32_t events)
+static void receiver_ready(struct watch *watch, uint32_t events)
 {
-	immigration_receive(container_of(watch, struct immigration, channel));
+	receiver_receive(container_of(watch, struct migration_receiver, channel));
 }
 
-static void immigration_turn(struct task *task)
+static void receiver_turn(struct task *task)
 {
-	immigration_receive(container_of(task, struct immigration, turn));
+	receiver_receive(container_of(task, struct migration_receiver, turn));
 }
 
-static void immigration_go_on(struct timer *timer)
+static void receiver_go_on(struct timer *timer)
 {
-	immigration_receive(container_of(timer, struct immigration, pause));
+	receiver_receive(container_of(timer, struct migration_receiver, pause));
 }
 
 /* With more listeners than a message holds the rest are as if they were not there: their undecided connections are decided
  * where they are. */
-static int immigration_greet(const struct immigration *immigration)
+static int receiver_greet(const struct migration_receiver *receiver)
 {
-	const struct policy *policy = immigration->worker->policy;
-	struct migrant_hello *hello = (struct migrant_hello *)immigration->message;
+	const struct policy *policy = receiver->context->policy;
+	struct migrant_hello *hello = (struct migrant_hello *)receiver->message;
 	size_t len = sizeof(*hello);
 
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		size_t text_len = strlen(policy->listeners[i].text) + 1;
 		if (len + text_len > MIGRANT_MAX / 2)
 			break;
-		memcpy(immigration->message + len, policy->listeners[i].text, text_len);
+		memcpy(receiver->message + len, policy->listeners[i].text, text_len);
 		len += text_len;
 	}
 	*hello = (struct migrant_hello){ MIGRANT_FORMAT, (uint32_t)(len - sizeof(*hello)) };
-	return ipc_send(immigration->channel.fd, hello, len, NULL, 0);
+	return ipc_send(receiver->channel.fd, hello, len, NULL, 0);
 }
 
-void immigration_begin(struct worker *worker, int channel)
+void migration_receive_begin(struct context *context, int channel)
 {
-	struct immigration *immigration = calloc(1, sizeof(*immigration));
+	struct migration_receiver *receiver = calloc(1, sizeof(*receiver));
 	uint8_t *message = malloc(MIGRANT_MAX);
 
-	if (!immigration || !message) {
-		free(immigration);
+	if (!receiver || !message) {
+		free(receiver);
 		free(message);
 		fd_close(channel);
 		return;
 	}
-	*immigration = (struct immigration){
-		.next = worker->immigrations,
-		.worker = worker,
-		.channel = { .fd = -1, .ready = immigration_ready },
-		.turn = { .run = immigration_turn },
-		.pause = { .fired = immigration_go_on },
+	*receiver = (struct migration_receiver){
+		.next = context->receiver,
+		.context = context,
+		.channel = { .fd = -1, .ready = receiver_ready },
+		.turn = { .run = receiver_turn },
+		.pause = { .fired = receiver_go_on },
 		.message = message,
 	};
-	worker->immigrations = immigration;
-	if (loop_watch(&worker->loop, &immigration->channel, channel, EPOLLIN | EPOLLET) < 0) {
+	context->receiver = receiver;
+	if (loop_watch(&context->loop, &receiver->channel, channel, EPOLLIN | EPOLLET) < 0) {
 		fd_close(channel);
-		immigration_end(immigration);
-	} else if (immigration_greet(immigration) < 0) {
-		immigration_end(immigration);
+		receiver_end(receiver);
+	} else if (receiver_greet(receiver) < 0) {
+		receiver_end(receiver);
 	}
 }
 
-void immigration_end_all(struct worker *worker)
+void migration_receive_end_all(struct context *context)
 {
-	for (struct immigration *next; worker->immigrations; worker->immigrations = next) {
-		next = worker->immigrations->next;
-		fd_close(loop_unwatch(&worker->loop, &worker->immigrations->channel));
-		free(worker->immigrations->message);
-		free(worker->immigrations);
+	for (struct migration_receiver *next; context->receiver; context->receiver = next) {
+		next = context->receiver->next;
+		fd_close(loop_unwatch(&context->loop, &context->receiver->channel));
+		free(context->receiver->message);
+		free(context->receiver);
 	}
 }

@@ -1,6 +1,6 @@
 /* TCPMUX's side of the conversation. Refuses to wait: what does not go out at once does not go out, and the connection's end
  * says so. Owns nothing. */
-#include "greeting.h"
+#include "tcpmux_reply.h"
 #include "peek.h"
 #include <errno.h>
 #include <stdio.h>
@@ -9,18 +9,18 @@
 
 #define LINE_MAX_LEN 65 /* 63 bytes of name, CR LF */
 
-bool greeting_is_due(const struct policy *policy, uint32_t number)
+bool tcpmux_is_due(const struct policy *policy, uint32_t number)
 {
 	return number != PROTOCOL_NONE && policy->protocols[number].probe &&
 		policy->protocols[number].probe->stream == probe_tcpmux;
 }
 
-bool greeting_is_spoken(const struct policy *policy)
+bool tcpmux_is_spoken(const struct policy *policy)
 {
 	return policy->n_tcpmux_names > 0;
 }
 
-int greeting_take_line(int fd)
+int tcpmux_take_line(int fd)
 {
 	char line[LINE_MAX_LEN];
 	bool is_cut;
@@ -32,25 +32,25 @@ int greeting_take_line(int fd)
 	return peek_consume(fd, line, (size_t)(end - line) + 1);
 }
 
-static void greeting_say(int fd, const char *text, size_t len)
+static void tcpmux_say(int fd, const char *text, size_t len)
 {
 	ssize_t n = send(fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	(void)n; /* a client that is gone already will be noticed */
 }
 
-void greeting_accept(int fd)
+void tcpmux_accept(int fd)
 {
-	greeting_say(fd, GREETING_ACCEPT, strlen(GREETING_ACCEPT));
+	tcpmux_say(fd, GREETING_ACCEPT, strlen(GREETING_ACCEPT));
 }
 
-void greeting_refuse(int fd, const char *why)
+void tcpmux_refuse(int fd, const char *why)
 {
 	char line[128];
 	int n = snprintf(line, sizeof(line), "-%s\r\n", why);
-	greeting_say(fd, line, (size_t)n);
+	tcpmux_say(fd, line, (size_t)n);
 }
 
-void greeting_help(int fd, const struct policy *policy)
+void tcpmux_help(int fd, const struct policy *policy)
 {
 	char names[8192];
 	size_t len = 0;
@@ -61,5 +61,5 @@ void greeting_help(int fd, const struct policy *policy)
 			break;
 		len += (size_t)n;
 	}
-	greeting_say(fd, names, len);
+	tcpmux_say(fd, names, len);
 }

@@ -1,14 +1,15 @@
 /* Makes a connection what it was in another worker. It counts here as it did there, under the names that this policy has as well; a
  * rate is not charged again and no limit refuses it. The message was checked (migrant.h). */
-#include "arrival.h"
+#include "migration_unpack.h"
 #include "account.h"
-#include "connection.h"
+#include "evidence_kept.h"
 #include "fd.h"
-#include "past.h"
+#include "former.h"
+#include "log.h"
+#include "migrant.h"
 #include "proxied.h"
 #include "relay_pool.h"
-#include "report.h"
-#include "worker.h"
+#include "stream.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,43 +31,38 @@ static const struct service *service_of(const struct policy *policy, const char 
 	return NULL;
 }
 
-uint64_t arrival_idle_us(const struct policy *policy, const struct migrant_parts *parts)
+static void enter_limits(struct stream *stream, const struct listener_policy *listener)
 {
-	const struct service *service = service_of(policy, parts->text[MIGRANT_SERVICE]);
+	const struct context *context = stream->session.context;
+	struct limits *limits = context->shared->limits;
+	const char *name = session_service_name(&stream->session);
+	const struct service *service = service_of(context->policy, name);
 
-	return service ? service->idle_timeout_us : policy->idle_timeout_us;
-}
-
-static void arrival_enter(struct connection *connection, const struct listener_policy *listener)
-{
-	const struct worker *worker = connection->worker;
-	struct limits *limits = worker->shared->limits;
-	const char *name = connection_service_name(connection);
-	const struct service *service = service_of(worker->policy, name);
-
-	connection->listener_place = LIMITS_NONE;
-	limits_enter_all(limits, worker->slot, 0);
+	stream->session.listener_place = LIMITS_NONE;
+	limits_enter_all(limits, context->slot, 0);
 	if (listener && listener->max_connections)
-		limits_enter_listener(limits, worker->slot, limits_service(listener->text), UINT32_MAX,
-			&connection->listener_place);
+		limits_enter_listener(limits, context->slot, limits_service(listener->text), UINT32_MAX,
+			&stream->session.listener_place);
 	if (name)
-		limits_enter_again(limits, worker->slot, service ? service->access : NULL, limits_service(name),
-			&connection->client, &connection->ticket);
+		limits_enter_again(limits, context->slot, service ? service->access : NULL, limits_service(name),
+			&stream->session.client, &stream->session.ticket);
 }
 
-static void arrival_name(
-	struct connection *connection, const struct migrant_parts *parts, const struct listener_policy *listener)
+static void take_names(
+	struct stream *stream, const struct migrant_parts *parts, const struct listener_policy *listener)
 {
 	const char *const *text = parts->text;
 
-	connection->past = parts->head->state == MIGRANT_RELAYING ? past_new(parts) : NULL;
-	if (connection->past)
-		text = connection->past->text;
-	connection->sni = connection->past ? text[MIGRANT_SNI] : NULL;
-	connection->alpn = connection->past ? text[MIGRANT_ALPN] : NULL;
-	connection->host = connection->past ? text[MIGRANT_HOST] : NULL;
-	connection->listener = connection->past ? text[MIGRANT_LISTENER] : listener ? listener->text : "";
-	connection->decider = listener ? (size_t)(listener - connection->worker->policy->listeners) : 0;
+	if (parts->head->state == MIGRANT_RELAYING)
+		stream->session.former = former_new(
+			parts->text, (enum delivery)parts->head->delivery, (enum log_level)parts->head->log_level);
+	if (stream->session.former)
+		text = stream->session.former->text;
+	stream->session.sni = stream->session.former ? text[TEXT_SNI] : NULL;
+	stream->session.alpn = stream->session.former ? text[TEXT_ALPN] : NULL;
+	stream->session.host = stream->session.former ? text[TEXT_HOST] : NULL;
+	stream->session.listener = stream->session.former ? text[TEXT_LISTENER] : listener ? listener->text : "";
+	stream->session.decider = listener ? (size_t)(listener - stream->session.context->policy->listeners) : 0;
 }
 
 static int flow_unpack(struct relay *relay, struct relay_flow *flow, const struct migrant_flow *from,
@@ -113,10 +109,10 @@ static int side_take(struct loop *loop, struct relay_side *side, int *fd)
 	return watch_take(loop, &side->in, fd, RELAY_EVENTS);
 }
 
-static int relay_unpack(struct connection *connection, const struct migrant_parts *parts, int *fds)
+static int relay_unpack(struct stream *stream, const struct migrant_parts *parts, int *fds)
 {
 	const struct migrant *head = parts->head;
-	struct relay *relay = &connection->relay;
+	struct relay *relay = &stream->relay;
 
 	relay->moved_us = head->moved_us;
 	relay->lingering = head->lingering;
@@ -132,7 +128,7 @@ static int relay_unpack(struct connection *connection, const struct migrant_part
 }
 
 /* The header was read by the other worker. */
-static int proxied_unpack(struct connection *connection, const struct migrant_parts *parts)
+static int proxied_unpack(struct stream *stream, const struct migrant_parts *parts)
 {
 	const struct migrant *head = parts->head;
 
@@ -146,34 +142,56 @@ static int proxied_unpack(struct connection *connection, const struct migrant_pa
 	proxied->tlvs_len = head->tlvs_len;
 	if (head->tlvs_len)
 		memcpy(proxied->tlvs, parts->tlvs, head->tlvs_len);
-	connection->proxied = proxied;
+	stream->session.proxied = proxied;
 	return 0;
 }
 
-int arrival_unpack(struct connection *connection, const struct migrant_parts *parts, int *fds)
+static int stream_unpack(struct stream *stream, const struct migrant_parts *parts, int *fds)
 {
 	const struct migrant *head = parts->head;
 	const struct listener_policy *listener =
-		listener_of(connection->worker->policy, parts->text[MIGRANT_LISTENER]);
+		listener_of(stream->session.context->policy, parts->text[TEXT_LISTENER]);
 	bool relays = head->state == MIGRANT_RELAYING;
 
-	connection->id = head->id;
-	connection->accepted_us = head->accepted_us;
-	connection->decided_us = head->decided_us;
-	connection->client = head->client;
-	connection->was_silent = head->was_silent;
-	arrival_name(connection, parts, listener);
-	arrival_enter(connection, listener);
+	stream->session.id = head->id;
+	stream->session.accepted_us = head->accepted_us;
+	stream->session.decided_us = head->decided_us;
+	stream->session.client = head->client;
+	stream->was_silent = head->was_silent;
+	take_names(stream, parts, listener);
+	enter_limits(stream, listener);
 	if (head->kept_len)
-		report_keep(connection, parts->kept, head->kept_len);
-	int error = side_take(&connection->worker->loop, &connection->relay.client, &fds[MIGRANT_CLIENT]);
+		evidence_keep(&stream->session, parts->kept, head->kept_len);
+	int error = side_take(&stream->session.context->loop, &stream->relay.client, &fds[MIGRANT_CLIENT]);
 	if (error == 0)
-		error = proxied_unpack(connection, parts);
+		error = proxied_unpack(stream, parts);
 	if (error == 0 && relays)
-		error = connection->past ? relay_unpack(connection, parts, fds) : -ENOMEM;
+		error = stream->session.former ? relay_unpack(stream, parts, fds) : -ENOMEM;
 	if (error == 0 && !relays && !listener)
 		error = -ENOENT; /* the other worker was told which there are */
 	for (size_t i = 0; i < MIGRANT_FDS; i++)
 		fds[i] = fd_close(fds[i]);
 	return error;
+}
+
+/* How long it may be idle here: by the service of its name, if there is one. */
+static uint64_t idle_us_of(const struct policy *policy, const struct migrant_parts *parts)
+{
+	const struct service *service = service_of(policy, parts->text[TEXT_SERVICE]);
+
+	return service ? service->idle_timeout_us : policy->idle_timeout_us;
+}
+
+void migration_unpack(struct context *context, const struct migrant_parts *parts, int *fds)
+{
+	bool relays = parts->head->state == MIGRANT_RELAYING;
+	struct stream *stream = stream_arrive(context, relays ? idle_us_of(context->policy, parts) : 0);
+
+	if (!stream) {
+		for (size_t i = 0; i < MIGRANT_FDS; i++)
+			fd_close(fds[i]);
+		return;
+	}
+	int error = stream_unpack(stream, parts, fds);
+	stream_arrived(stream, error, parts->head->state == MIGRANT_PROXIED ? PROXIED_BY_TRUSTED : PROXIED_BY_NOBODY);
 }

@@ -1,0 +1,66 @@
+/* What sessions need of the worker that serves them. The worker owns one (worker.h); transports, migration and what they ask of other
+ * processes see no more of it than this. */
+#pragma once
+#include "capacity.h"
+#include "log_limit.h"
+#include "loop.h"
+#include "policy.h"
+#include "shared.h"
+#include "string_pool.h"
+
+struct counter;
+struct evidence_kept;
+struct findings;
+struct identifiers;
+struct lookup;
+struct migration_receiver;
+struct migration_sender;
+struct receivers;
+struct relay_pool;
+struct session;
+struct socket_pool;
+struct spawner;
+struct stream;
+struct undecided_registry;
+
+struct context {
+	struct loop loop;
+	const struct policy *policy;
+	struct shared *shared; /* as this worker sees it */
+	unsigned slot;         /* its own, among all workers of all generations */
+	pid_t master;
+	struct capacity capacity;
+
+	bool is_paused;   /* decides nothing for now: the master is to be another */
+	bool is_stopping; /* and ends what there is */
+
+	struct session *sessions; /* all that live */
+	unsigned n_sessions;
+	struct undecided_registry *undecided;
+	struct log_limit told_undecided, told_of_one_source; /* that some were shed */
+	struct evidence_kept *evidence;                      /* of sessions that have ended; NULL: nothing is kept */
+	struct counter **service_counters;                   /* one a service; NULL: not looked up yet */
+	struct string_pool strings;                          /* for sessions' names */
+	struct findings *findings;
+	uint8_t *peeked; /* EVIDENCE_MAX bytes; holds nothing between two calls */
+
+	struct spawner *spawner;
+	struct session *asking;          /* whose access programs have not answered yet */
+	struct identifiers *identifiers; /* NULL: the policy has none */
+	struct receivers *receivers;     /* of handovers */
+	struct lookup *lookup;           /* of backends' names; NULL: the policy has none */
+	struct socket_pool *sockets;     /* NULL: the policy has no transparent service */
+	struct relay_pool *relay_pool;
+
+	struct stream *spare_streams; /* memory for new ones */
+
+	struct migration_sender *sender;     /* sessions go to the next generation; NULL */
+	struct migration_receiver *receiver; /* and come from the one before */
+
+	/* There was no descriptor for a backend: who connects waits with the kernel rather than fail likewise. */
+	void (*starved)(struct context *context);
+	/* A session has ended: in a worker that drains, the last one ends it. */
+	void (*session_gone)(struct context *context);
+	/* A session can be moved that could not before. */
+	void (*session_movable)(struct context *context);
+};

@@ -1,0 +1,284 @@
+/* Moves connections away. They go when nothing that this worker alone knows is under way for them: undecided, or relayed. All
+ * others become one or the other, or end, within the timeouts of their phase, and go then.
+ *
+ *     hello from the new worker -> each connection that can: write it down, send it with its descriptors, forget it
+ *
+ * A connection is forgotten in the same step in which the kernel has taken its message: it is in one worker or the other,
+ * or in the channel between them, never in two. Refuses to lose one: what cannot be sent stays. */
+#include "migration_send.h"
+#include "evidence_kept.h"
+#include "fd.h"
+#include "ipc.h"
+#include "log.h"
+#include "migrant.h"
+#include "proxied.h"
+#include "relay_pool.h"
+#include "session_log.h"
+#include "stream.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The kernel bounds the descriptors that are under way between processes of one user. */
+#define RETRY_US 20000
+
+struct migration_sender {
+	struct context *context;
+	struct watch channel;
+	struct task turn;
+	struct timer retry;
+	bool looked_again; /* at who cannot go */
+	size_t hello_len;  /* 0: none yet */
+	uint8_t *hello;    /* MIGRANT_MAX bytes */
+	uint8_t message[MIGRANT_MAX];
+};
+
+/* ---- what can go ------------------------------------------------------------------------------------------------------- */
+
+/* Under another policy its listener may not be there any more; then it is decided here. */
+static bool sender_is_listened_to(const struct migration_sender *sender, const char *listener)
+{
+	for (const char *text = NULL; (text = migrant_hello_next(sender->hello, sender->hello_len, text));)
+		if (strcmp(text, listener) == 0)
+			return true;
+	return false;
+}
+
+static bool sender_may_take(const struct migration_sender *sender, const struct stream *stream)
+{
+	if (stream->session.stays)
+		return false;
+	switch (stream->session.phase) {
+	case PHASE_PROXIED:
+	case PHASE_DECIDING:
+		return !stream->banner && sender_is_listened_to(sender, stream->session.listener);
+	case PHASE_RELAYING:
+		return relay_is_running(&stream->relay);
+	default:
+		return false;
+	}
+}
+
+/* ---- writing it down ----------------------------------------------------------------------------------------------------- */
+
+static void flow_describe(const struct relay_flow *flow, struct migrant_flow *to, const uint8_t **ret_pending)
+{
+	*to = (struct migrant_flow){
+		.bytes = flow->bytes,
+		.uncounted = flow->uncounted,
+		.pending_len = flow->pending ? flow->pending_len - flow->pending_at : 0,
+		.in_pipe = flow->in_pipe,
+		.ended = flow->ended,
+		.told = flow->told,
+		.discard = flow->discard,
+		.copy_only = flow->copy_only,
+	};
+	*ret_pending = flow->pending ? flow->pending + flow->pending_at : NULL;
+}
+
+static void fds_of_flow(const struct relay_flow *flow, int fds[MIGRANT_FDS], enum migrant_fd out)
+{
+	if (flow->in_pipe == 0)
+		return;
+	fds[out] = flow->pipe->in;
+	fds[out + 1] = flow->pipe->out;
+}
+
+static void relay_describe(const struct relay *relay, struct migrant *head, struct migrant_parts *parts, int *fds)
+{
+	head->moved_us = relay->moved_us;
+	head->lingering = relay->lingering;
+	head->server_kind = relay->server.kind;
+	flow_describe(&relay->up, &head->up, &parts->up);
+	flow_describe(&relay->down, &head->down, &parts->down);
+	fds[MIGRANT_SERVER] = relay->server.in.fd;
+	fds[MIGRANT_INPUT] = relay->server.out.fd;
+	fds_of_flow(&relay->up, fds, MIGRANT_UP_OUT);
+	fds_of_flow(&relay->down, fds, MIGRANT_DOWN_OUT);
+}
+
+static void stream_describe(const struct stream *stream, struct migrant *head, struct migrant_parts *parts, int *fds)
+{
+	const struct proxied *proxied = stream->session.proxied;
+
+	*head = (struct migrant){
+		.state = stream->session.phase == PHASE_PROXIED ? MIGRANT_PROXIED : MIGRANT_DECIDING,
+		.id = stream->session.id,
+		.accepted_us = stream->session.accepted_us,
+		.decided_us = stream->session.decided_us,
+		.client = stream->session.client,
+		.was_silent = stream->was_silent,
+	};
+	*parts = (struct migrant_parts){
+		.text[TEXT_LISTENER] = stream->session.listener,
+		.text[TEXT_SNI] = stream->session.sni,
+		.text[TEXT_ALPN] = stream->session.alpn,
+		.text[TEXT_HOST] = stream->session.host,
+	};
+	fds[MIGRANT_CLIENT] = stream_socket(stream);
+	if (proxied) {
+		head->peer = proxied->peer;
+		head->destination = proxied->destination;
+		head->tlvs_len = (uint32_t)proxied->tlvs_len;
+		parts->tlvs = proxied->tlvs;
+	}
+	parts->kept = evidence_kept_bytes(&stream->session, &head->kept_len);
+	if (stream->session.phase != PHASE_RELAYING)
+		return;
+	head->state = MIGRANT_RELAYING;
+	head->delivery = session_delivery(&stream->session);
+	head->log_level = session_log_level(&stream->session, END_FINISHED);
+	parts->text[TEXT_SERVICE] = session_service_name(&stream->session);
+	parts->text[TEXT_PROTOCOL] = session_protocol(&stream->session);
+	parts->text[TEXT_BACKEND] = session_backend(&stream->session);
+	relay_describe(&stream->relay, head, parts, fds);
+}
+
+/* ---- going ----------------------------------------------------------------------------------------------------------------- */
+
+static void sender_close(struct migration_sender *sender)
+{
+	struct loop *loop = &sender->context->loop;
+
+	loop_timer_stop(loop, &sender->retry);
+	loop_cancel(loop, &sender->turn);
+	fd_close(loop_unwatch(loop, &sender->channel));
+}
+
+/* 0; -EAGAIN: later; another -errno: the channel is of no use. */
+static int sender_send(struct migration_sender *sender, struct stream *stream)
+{
+	int by_place[MIGRANT_FDS], fds[MIGRANT_FDS];
+	struct migrant_parts parts;
+	struct migrant head;
+	size_t n = 0;
+
+	for (size_t i = 0; i < MIGRANT_FDS; i++)
+		by_place[i] = -1;
+	stream_describe(stream, &head, &parts, by_place);
+	for (size_t i = 0; i < MIGRANT_FDS; i++) {
+		head.has_fd[i] = by_place[i] >= 0;
+		if (by_place[i] >= 0)
+			fds[n++] = by_place[i];
+	}
+	ssize_t len = migrant_write(sender->message, &head, &parts);
+	int error = len < 0 ? (int)len : ipc_send(sender->channel.fd, sender->message, (size_t)len, fds, n);
+	if (error == 0) {
+		stream_leave(stream);
+	} else if (error == -EMSGSIZE) {
+		stream->session.stays = true;
+		error = 0;
+	}
+	return error;
+}
+
+static void sender_look_again(struct migration_sender *sender)
+{
+	if (!sender->looked_again)
+		session_look_again(sender->context);
+	sender->looked_again = true;
+}
+
+static void sender_go_on(struct migration_sender *sender)
+{
+	struct loop *loop = &sender->context->loop;
+	int error = 0;
+
+	for (struct session *session = sender->context->sessions; session && error == 0; session = session->next)
+		if (sender_may_take(sender, stream_of(session)))
+			error = sender_send(sender, stream_of(session));
+	if (error == 0)
+		sender_look_again(sender);
+	if (error == -ETOOMANYREFS || error == -ENOBUFS || error == -ENOMEM) {
+		loop_timer(loop, &sender->retry, loop->now_us + RETRY_US);
+	} else if (error < 0 && error != -EAGAIN) {
+		log_warning("connections cannot move to a new worker any more: %s", strerrordesc_np(-error));
+		sender_close(sender);
+		sender_look_again(sender);
+	}
+}
+
+static void sender_turn(struct task *task)
+{
+	struct migration_sender *sender = container_of(task, struct migration_sender, turn);
+	if (sender->channel.fd >= 0 && sender->hello_len)
+		sender_go_on(sender);
+}
+
+static void sender_retry(struct timer *timer)
+{
+	migration_send_wake(container_of(timer, struct migration_sender, retry));
+}
+
+void migration_send_wake(struct migration_sender *sender)
+{
+	if (sender)
+		loop_defer(&sender->context->loop, &sender->turn);
+}
+
+/* ---- the channel -------------------------------------------------------------------------------------------------------- */
+
+static void sender_receive(struct migration_sender *sender)
+{
+	struct ipc_fds fds;
+	ssize_t n = ipc_receive(sender->channel.fd, sender->message, MIGRANT_MAX, &fds);
+	bool has_fds = fds.n > 0 || fds.lost;
+
+	ipc_close_fds(&fds);
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0 || has_fds || sender->hello_len || !migrant_hello_is_sound(sender->message, (size_t)n) ||
+		!(sender->hello = malloc((size_t)n))) {
+		sender_close(sender);
+		sender_look_again(sender);
+		return;
+	}
+	memcpy(sender->hello, sender->message, (size_t)n);
+	sender->hello_len = (size_t)n;
+}
+
+static void sender_ready(struct watch *watch, uint32_t events)
+{
+	struct migration_sender *sender = container_of(watch, struct migration_sender, channel);
+
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		sender_receive(sender);
+	if (watch->fd >= 0)
+		migration_send_wake(sender);
+}
+
+int migration_send_begin(struct context *context, int channel)
+{
+	struct migration_sender *sender = context->sender;
+
+	if (sender) { /* yet another generation: the one before retires as well */
+		sender_close(sender);
+		sender->hello_len = 0;
+		sender->looked_again = false;
+		free(sender->hello);
+		sender->hello = NULL;
+	} else {
+		sender = context->sender = calloc(1, sizeof(*sender));
+	}
+	if (!sender) {
+		fd_close(channel);
+		return -ENOMEM;
+	}
+	sender->context = context;
+	sender->channel = (struct watch){ .fd = -1, .ready = sender_ready };
+	sender->turn = (struct task){ .run = sender_turn };
+	sender->retry = (struct timer){ .fired = sender_retry };
+	int error = loop_watch(&context->loop, &sender->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET);
+	if (error < 0)
+		fd_close(channel);
+	return error;
+}
+
+void migration_send_free(struct migration_sender *sender)
+{
+	if (!sender)
+		return;
+	sender_close(sender);
+	free(sender->hello);
+	free(sender);
+}

@@ -1,0 +1,29 @@
+/* How sessions end and what turns them away, by the names that the log, `usher status' and the manual have in common. */
+#pragma once
+#include <stddef.h>
+
+enum session_end {
+	END_FINISHED,
+	END_CLIENT_GONE, /* before a decision */
+	END_CLIENT_RESET,
+	END_SERVER_RESET,
+	END_IDLE,
+	END_NO_SERVICE, /* nothing matched and there is no on_unknown or on_silence */
+	END_REJECTED,
+	END_REFUSED,      /* by a rule of access */
+	END_PROXY_HEADER, /* the proxy's header is not there or broken, or it comes from somebody else */
+	END_HANDED_OVER,
+	END_PROGRAM, /* runs on the client's socket */
+	END_DELIVERY_FAILED,
+	END_SHUTDOWN,
+	END_NO_MEMORY,
+	END_CLOSED, /* by the operator */
+	END_SHED,   /* undecided, when there were too many */
+	SESSION_ENDS
+};
+
+extern const char *const session_end_names[SESSION_ENDS]; /* "finished" */
+
+/* Every rule of access that can refuse somebody, every limit that can shed somebody, and every queue that can lose something. */
+extern const char *const rule_names[], *const limit_names[], *const queue_names[];
+extern const size_t n_rule_names, n_limit_names, n_queue_names;

@@ -1,0 +1,117 @@
+/* What holds for a session by whatever transport it came: its place among the others, and the names of what became of it. Refuses to
+ * know sockets. Owns its names, the header of its proxy and what it was called in another worker. */
+#include "session.h"
+#include "evidence_kept.h"
+#include "former.h"
+#include <stdlib.h>
+
+const char *const session_phase_names[SESSION_PHASES] = {
+	[PHASE_PROXIED] = "proxy-header",
+	[PHASE_DECIDING] = "deciding",
+	[PHASE_ASKING] = "asking",
+	[PHASE_CONNECTING] = "connecting",
+	[PHASE_SPAWNING] = "spawning",
+	[PHASE_HANDING_OVER] = "handing-over",
+	[PHASE_RELAYING] = "relaying",
+	[PHASE_ENDED] = "ended",
+};
+
+void session_init(struct session *session, const struct transport *transport, struct context *context)
+{
+	session->transport = transport;
+	session->context = context;
+	session->service = SERVICE_NONE;
+	session->protocol = PROTOCOL_NONE;
+	session->ticket = (struct limits_ticket){ LIMITS_NONE, LIMITS_NONE };
+	session->listener_place = LIMITS_NONE;
+	session->next = context->sessions;
+	if (session->next)
+		session->next->previous = session;
+	context->sessions = session;
+	context->n_sessions++;
+}
+
+void session_fini(struct session *session)
+{
+	struct context *context = session->context;
+
+	string_pool_give(&context->strings, session->names);
+	evidence_kept_end(session);
+	free(session->former);
+	free(session->proxied);
+	if (session->previous)
+		session->previous->next = session->next;
+	else
+		context->sessions = session->next;
+	if (session->next)
+		session->next->previous = session->previous;
+	context->n_sessions--;
+}
+
+struct session *session_find(const struct context *context, uint64_t id)
+{
+	struct session *session = context->sessions;
+
+	while (session && (session->id != id || session->phase == PHASE_ENDED))
+		session = session->next;
+	return session;
+}
+
+void session_look_again(struct context *context)
+{
+	for (struct session *session = context->sessions; session; session = session->next)
+		if (session_is_undecided(session))
+			session->transport->look(session);
+}
+
+bool session_is_undecided(const struct session *session)
+{
+	return session->phase == PHASE_PROXIED || session->phase == PHASE_DECIDING;
+}
+
+const struct service *session_service(const struct session *session)
+{
+	return &session->context->policy->services[session->service];
+}
+
+const char *session_service_name(const struct session *session)
+{
+	if (session->former)
+		return session->former->text[TEXT_SERVICE];
+	return session->service == SERVICE_NONE ? NULL : session_service(session)->name;
+}
+
+enum delivery session_delivery(const struct session *session)
+{
+	return session->former ? session->former->delivery : session_service(session)->target.delivery;
+}
+
+const char *session_protocol(const struct session *session)
+{
+	if (session->former)
+		return session->former->text[TEXT_PROTOCOL];
+	if (session->protocol == PROTOCOL_NONE)
+		return NULL;
+	return session->context->policy->protocols[session->protocol].name;
+}
+
+const char *session_backend(const struct session *session)
+{
+	struct session_progress progress;
+
+	if (session->former)
+		return session->former->text[TEXT_BACKEND];
+	const struct target *target = &session_service(session)->target;
+	switch (target->delivery) {
+	case DELIVERY_CONNECT:
+		session->transport->progress(session, &progress);
+		return progress.backend == SESSION_NO_BACKEND ? NULL
+							      : target->connect.backends[progress.backend].text;
+	case DELIVERY_HANDOVER:
+		return target->handover.text;
+	case DELIVERY_EXEC:
+		return target->exec.argv[0];
+	default:
+		return NULL;
+	}
+}

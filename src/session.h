@@ -1,0 +1,107 @@
+/* A session: what a client is to usher, by whatever transport it came. A transport embeds it as its first member and does what only it
+ * can (struct transport). Counting, the log, limits, shedding, admission and control see this alone. */
+#pragma once
+#include "context.h"
+#include "log.h"
+#include "names.h"
+#include "shared_limits.h"
+#include "undecided_registry.h"
+
+struct former;
+struct kept;
+/* What the header of a proxy said, where it named somebody: the session's client is the one that it named. */
+struct proxied {
+	struct address peer;        /* the proxy */
+	struct address destination; /* what the client had connected to */
+	size_t tlvs_len;
+	uint8_t tlvs[];
+};
+
+enum session_phase {
+	PHASE_PROXIED, /* waits for the header of a proxy */
+	PHASE_DECIDING,
+	PHASE_ASKING, /* its access program */
+	PHASE_CONNECTING,
+	PHASE_SPAWNING,
+	PHASE_HANDING_OVER,
+	PHASE_RELAYING,
+	PHASE_ENDED,
+	SESSION_PHASES
+};
+
+/* What only the transport knows. */
+struct session_progress {
+	uint64_t bytes_up, bytes_down; /* relayed so far */
+	uint64_t moved_us;             /* when something moved last; 0: nothing is relayed */
+	size_t backend;                /* that is connected to, or was tried last; SESSION_NO_BACKEND: none */
+	unsigned n_sent;               /* to receivers of handovers */
+};
+#define SESSION_NO_BACKEND SIZE_MAX
+
+struct transport {
+	const char *name;
+	/* Once; gives everything back. */
+	void (*end)(struct session *session, enum session_end end);
+	/* Ends it now, whatever it does, unless a program is being started for it. */
+	void (*stop)(struct session *session, enum session_end end);
+	/* It is undecided: looks whether what has come decides it. */
+	void (*look)(struct session *session);
+	/* The first bytes, of one that is undecided, into context->peeked; -errno, or 0: none. */
+	ssize_t (*peek)(struct session *session);
+	void (*progress)(const struct session *session, struct session_progress *ret);
+};
+
+struct session {
+	const struct transport *transport;
+	struct context *context;
+	struct session *next, *previous; /* among those that live */
+	struct session *next_asking;     /* among those whose access programs have not answered */
+	uint64_t id;
+	struct address client;
+	struct proxied *proxied; /* the proxy that said so; NULL: the client came by itself */
+	const char *listener;    /* its text */
+	size_t decider;          /* its number */
+
+	enum session_phase phase;
+	uint32_t service;  /* SERVICE_NONE until decided */
+	uint32_t protocol; /* PROTOCOL_NONE: on_silence or on_unknown */
+	uint64_t accepted_us, decided_us;
+	struct timer deadline; /* of the phase */
+	struct former *former; /* decided by another worker: in place of service and protocol; NULL */
+	bool has_spoken;       /* a byte of its own was seen */
+	bool stays;            /* it cannot move to another worker */
+
+	char *names; /* sni, alpn and host, NUL after each; NULL with none */
+	const char *sni, *alpn, *host;
+	bool offers_one_alpn;
+
+	int error; /* of the delivery, -errno */
+	const char *
+		refused; /* the rule of access that did, the limit that it was shed for, or what is wrong with the proxy's header */
+
+	struct limits_ticket ticket;
+	uint32_t listener_place;           /* among the limits, or LIMITS_NONE */
+	struct undecided_place place;      /* among the undecided, while it is */
+	struct counter *came_in, *counted; /* of the listener, of the service; NULL: none */
+	struct kept *kept;                 /* its first bytes, where the policy wants them kept; NULL */
+};
+
+extern const char *const session_phase_names[SESSION_PHASES]; /* as `usher sessions' has them: "relaying" */
+
+/* Its first values, and a place among the worker's. The memory is zeroed. */
+void session_init(struct session *session, const struct transport *transport, struct context *context);
+/* Out of the worker's list; frees what is its own. The transport's memory stays the transport's. */
+void session_fini(struct session *session);
+
+/* At everybody who is undecided: what they sent meanwhile was not looked at. */
+void session_look_again(struct context *context);
+
+struct session *session_find(
+	const struct context *context, uint64_t id); /* that has not ended; NULL: there is none */
+
+bool session_is_undecided(const struct session *session);
+const struct service *session_service(const struct session *session); /* only once decided for one, in this worker */
+const char *session_service_name(const struct session *session);      /* NULL: none decided */
+const char *session_protocol(const struct session *session);          /* NULL: none decided */
+const char *session_backend(const struct session *session);    /* where it went or was tried to go; NULL: nowhere */
+enum delivery session_delivery(const struct session *session); /* only once decided for a service */

@@ -1,0 +1,591 @@
+/* A stream's journey: accepted, decided, admitted, delivered, ended. Data goes one way; two calls come back up: "decided"
+ * (undecided.c) and "delivered" (delivery.c). Nothing is consumed before delivery: the bytes are peeked, and whoever gets the
+ * socket reads them.
+ *
+ * A stream is made in stream_new() and ends in stream_end(), once, with a reason, a log line and its memory given back after the
+ * loop's turn. It owns its client's socket, through the relay's watch, from accept to the end. */
+#include "stream.h"
+#include "account.h"
+#include "banner.h"
+#include "delivery.h"
+#include "fd.h"
+#include "identify.h"
+#include "ipc.h"
+#include "listener.h"
+#include "log.h"
+#include "message.h"
+#include "peek.h"
+#include "session_log.h"
+#include "shed.h"
+#include "tcpmux_reply.h"
+#include "undecided.h"
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+/* For an access program's verdict: more than the master gives it. Only one that was lost with its master comes to that. */
+#define VERDICT_US 5000000
+
+/* ---- phases ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t asking_due_us(const struct stream *stream)
+{
+	return stream->session.context->loop.now_us + VERDICT_US;
+}
+
+/* One whose program has not even been begun is still in the line for it. */
+static void asking_out_of_time(struct stream *stream)
+{
+	stream_enter(stream, PHASE_ASKING);
+	stream_admitted(stream->session.context, stream->session.id, false);
+}
+
+/* When a phase is over at the latest (UINT64_MAX: it may take for ever), and what happens then. A program is started by the master,
+ * which answers; a relay has a clock of its own. */
+static const struct {
+	uint64_t (*due_us)(const struct stream *stream);
+	void (*passed)(struct stream *stream);
+} phases[SESSION_PHASES] = {
+	[PHASE_PROXIED] = { undecided_header_due_us, undecided_header_out_of_time },
+	[PHASE_DECIDING] = { undecided_due_us, undecided_out_of_time },
+	[PHASE_ASKING] = { asking_due_us, asking_out_of_time },
+	[PHASE_CONNECTING] = { delivery_due_us, delivery_connect_out_of_time },
+	[PHASE_HANDING_OVER] = { delivery_due_us, delivery_hand_over_out_of_time },
+};
+
+int stream_enter(struct stream *stream, enum session_phase phase)
+{
+	struct loop *loop = &stream->session.context->loop;
+	uint64_t due_us = phases[phase].due_us ? phases[phase].due_us(stream) : UINT64_MAX;
+
+	stream->session.phase = phase;
+	if (due_us != UINT64_MAX)
+		return loop_timer(loop, &stream->session.deadline, due_us);
+	loop_timer_stop(loop, &stream->session.deadline);
+	return 0;
+}
+
+static void stream_out_of_time(struct timer *timer)
+{
+	struct stream *stream = container_of(timer, struct stream, session.deadline);
+
+	phases[stream->session.phase].passed(stream);
+}
+
+/* ---- as a session ------------------------------------------------------------------------------------------------- */
+
+struct stream *stream_of(struct session *session)
+{
+	return container_of(session, struct stream, session);
+}
+
+static void transport_end(struct session *session, enum session_end end)
+{
+	stream_end(stream_of(session), end);
+}
+
+static void transport_stop(struct session *session, enum session_end end)
+{
+	stream_stop(stream_of(session), end);
+}
+
+static void transport_look(struct session *session)
+{
+	undecided_ready(stream_of(session), true);
+}
+
+static ssize_t transport_peek(struct session *session)
+{
+	bool unused;
+	return stream_peek(stream_of(session), EVIDENCE_MAX, &unused);
+}
+
+static void transport_progress(const struct session *session, struct session_progress *ret)
+{
+	const struct stream *stream = container_of(session, struct stream, session);
+
+	*ret = (struct session_progress){ .backend = SESSION_NO_BACKEND };
+	if (session->phase == PHASE_HANDING_OVER)
+		ret->n_sent = stream->handing.request.n_sent;
+	if (session->phase == PHASE_RELAYING) {
+		ret->moved_us = stream->relay.moved_us;
+		ret->bytes_up = stream->relay.up.bytes;
+		ret->bytes_down = stream->relay.down.bytes;
+	}
+	if ((session->phase == PHASE_RELAYING || session->phase == PHASE_CONNECTING) && !session->former &&
+		session_service(session)->target.delivery == DELIVERY_CONNECT) {
+		size_t last = session_service(session)->target.connect.n_backends - 1;
+		ret->backend = stream->dial.backend < last ? stream->dial.backend
+							   : last; /* behind it where all have failed */
+	}
+}
+
+static const struct transport transport = {
+	.name = "tcp",
+	.end = transport_end,
+	.stop = transport_stop,
+	.look = transport_look,
+	.peek = transport_peek,
+	.progress = transport_progress,
+};
+
+/* ---- accepted ---------------------------------------------------------------------------------------------------- */
+
+int stream_socket(const struct stream *stream)
+{
+	return stream->relay.client.in.fd;
+}
+
+ssize_t stream_peek(struct stream *stream, size_t size, bool *ret_is_cut)
+{
+	return peek(stream_socket(stream), stream->session.context->peeked, size, stream->client_events & EPOLLPRI,
+		ret_is_cut);
+}
+
+/* Until the relay takes the watch over. Unread bytes do not wake us again: only new ones do. */
+static void stream_client_ready(struct watch *watch, uint32_t events)
+{
+	struct stream *stream = container_of(watch, struct stream, relay.client.in);
+	bool lost = events & (EPOLLERR | EPOLLHUP);
+
+	stream->client_events |= events;
+	if (session_is_undecided(&stream->session))
+		undecided_ready(stream, lost || events & (EPOLLIN | EPOLLRDHUP));
+	else if (stream->session.phase == PHASE_CONNECTING && lost)
+		stream_end(stream, END_CLIENT_RESET);
+}
+
+/* After the turn in which it ended: events that were already fetched may still have named it. */
+static void stream_bury(struct task *task)
+{
+	struct stream *stream = container_of(task, struct stream, burial);
+	struct context *context = stream->session.context;
+
+	session_fini(&stream->session);
+	stream->session.next = context->spare_streams ? &context->spare_streams->session : NULL;
+	context->spare_streams = stream;
+	context->session_gone(context);
+}
+
+static struct stream *stream_alloc(struct context *context)
+{
+	struct stream *stream = context->spare_streams;
+
+	if (stream)
+		context->spare_streams = stream->session.next ? stream_of(stream->session.next) : NULL;
+	else
+		stream = malloc(sizeof(*stream));
+	if (!stream)
+		return NULL;
+	memset(stream, 0, sizeof(*stream));
+	session_init(&stream->session, &transport, context);
+	stream->session.deadline = (struct timer){ .fired = stream_out_of_time };
+	stream->named = PROTOCOL_NONE;
+	stream->burial = (struct task){ .run = stream_bury };
+	stream->relay.client.kind = SIDE_SOCKET;
+	stream->relay.client.in = (struct watch){ .fd = -1, .ready = stream_client_ready };
+	stream->relay.client.out.fd = stream->relay.server.in.fd = stream->relay.server.out.fd = -1;
+	return stream;
+}
+
+void stream_free_spare(struct context *context)
+{
+	for (struct stream *stream = context->spare_streams, *next; stream; stream = next) {
+		next = stream->session.next ? stream_of(stream->session.next) : NULL;
+		free(stream);
+	}
+}
+
+static void stream_begin(struct stream *stream, int fd)
+{
+	struct context *context = stream->session.context;
+	const struct listener_policy *listener = &context->policy->listeners[stream->session.decider];
+	struct relay *relay = &stream->relay;
+
+	stream->session.id =
+		atomic_fetch_add_explicit(&context->shared->page->next_connection, 1, memory_order_relaxed);
+	stream->session.accepted_us = context->loop.now_us;
+	loop_hold(&relay->client.in, fd);
+	relay->client.is_unix = stream->session.client.sa.sa_family == AF_UNIX;
+	if (relay->client.is_unix || !stream->session.came_in) /* others have it of their listener */
+		fd_set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	/* From a listener with TCP_NODELAY. */
+	relay->client.in.sole = relay->client.prompt = stream->session.came_in;
+	undecided_begin(stream, proxied_by(listener, &stream->session.client));
+}
+
+bool stream_watch(struct stream *stream)
+{
+	if (loop_watch_held(&stream->session.context->loop, &stream->relay.client.in, RELAY_EVENTS) == 0)
+		return true;
+	stream_end(stream, END_NO_MEMORY);
+	return false;
+}
+
+void stream_new(struct context *context, const struct listener *listener, int fd, const struct address *client,
+	uint32_t listener_place)
+{
+	struct stream *stream = stream_alloc(context);
+
+	if (!stream) {
+		limits_leave_listener(context->shared->limits, context->slot, &listener_place);
+		limits_leave_all(context->shared->limits, context->slot);
+		fd_reset(fd);
+		return;
+	}
+	stream->session.client = *client;
+	stream->session.listener = listener->policy->text;
+	stream->session.decider = listener->number;
+	stream->session.listener_place = listener_place;
+	account_accepted(&stream->session, listener->counter);
+	stream_begin(stream, fd);
+}
+
+void stream_adopt(struct context *context, int fd, const struct address *client)
+{
+	struct stream *stream = stream_alloc(context);
+
+	if (!stream) {
+		fd_reset(fd);
+		return;
+	}
+	stream->session.client = *client;
+	stream->session.listener = "inetd";
+	limits_enter_all(context->shared->limits, context->slot, 0);
+	stream_begin(stream, fd);
+}
+
+/* ---- decided ----------------------------------------------------------------------------------------------------- */
+
+/* The answer that TCPMUX demands: what is wrong, or with NULL nothing. */
+void stream_reply(struct stream *stream, const char *why)
+{
+	if (!stream->owes_reply)
+		return;
+	stream->owes_reply = false;
+	if (why)
+		tcpmux_refuse(stream_socket(stream), why);
+	else
+		tcpmux_accept(stream_socket(stream));
+}
+
+static void stream_admit(struct stream *stream);
+
+void stream_decided(struct stream *stream, uint32_t service, uint32_t protocol)
+{
+	undecided_end(stream);
+	loop_timer_stop(&stream->session.context->loop, &stream->session.deadline);
+	stream->session.decided_us = clock_monotonic_us();
+	stream->session.service = service;
+	if (service != SERVICE_NONE)
+		account_service(&stream->session, service);
+	stream->session.protocol = protocol;
+	if (tcpmux_is_due(stream->session.context->policy, protocol))
+		stream->owes_reply = tcpmux_take_line(stream_socket(stream)) == 0;
+	if (service == SERVICE_NONE)
+		stream_end(stream, END_NO_SERVICE);
+	else
+		stream_admit(stream);
+}
+
+/* ---- admitted ----------------------------------------------------------------------------------------------------- */
+
+void stream_refuse(struct stream *stream, const char *rule)
+{
+	stream_reply(stream, "not for you");
+	stream->session.refused = rule;
+	stream_end(stream, END_REFUSED);
+}
+
+static void stream_fill_ask(struct spawn_request *request, struct message *message, int *ret_fd)
+{
+	delivery_describe(container_of(request, struct stream, spawning), message);
+	message->program = PROGRAM_ACCESS;
+}
+
+static void stream_asked(struct spawn_request *request, const struct message *answer, int fds[2])
+{
+	struct stream *stream = container_of(request, struct stream, spawning);
+	struct context *context = stream->session.context;
+
+	if (answer->error < 0) {
+		stream_refuse(stream, "access");
+		return;
+	}
+	stream->session.next_asking = context->asking;
+	context->asking = &stream->session;
+}
+
+static void stream_ask_program(struct stream *stream)
+{
+	stream_enter(stream, PHASE_ASKING);
+	stream->spawning = (struct spawn_request){ .fill = stream_fill_ask, .started = stream_asked };
+	spawner_ask(stream->session.context->spawner, &stream->spawning);
+}
+
+/* Addresses and hours, then what is counted, then whoever must be asked. */
+static void stream_admit(struct stream *stream)
+{
+	struct context *context = stream->session.context;
+	const struct service *service = session_service(&stream->session);
+	const char *rule = access_judge(service->access, &stream->session.client, time(NULL));
+
+	if (!rule)
+		rule = limits_enter(context->shared->limits, context->slot, service->access,
+			limits_service(service->name), &stream->session.client, context->loop.now_us,
+			&stream->session.ticket);
+	if (rule)
+		stream_refuse(stream, rule);
+	else if (service->asks)
+		stream_ask_program(stream);
+	else
+		delivery_begin(stream);
+}
+
+void stream_admitted(struct context *context, uint64_t id, bool admitted)
+{
+	struct session **link = &context->asking;
+
+	while (*link && (*link)->id != id)
+		link = &(*link)->next_asking;
+	struct session *session = *link;
+	if (!session)
+		return;
+	*link = session->next_asking;
+	loop_timer_stop(&context->loop, &session->deadline);
+	if (context->is_stopping)
+		stream_end(stream_of(session), END_SHUTDOWN);
+	else if (admitted)
+		delivery_begin(stream_of(session));
+	else
+		stream_refuse(stream_of(session), "access");
+}
+
+/* ---- delivered ---------------------------------------------------------------------------------------------------- */
+
+static void stream_relay_done(struct relay *relay, enum relay_end end)
+{
+	static const enum session_end ends[] = {
+		[RELAY_FINISHED] = END_FINISHED,
+		[RELAY_CLIENT_RESET] = END_CLIENT_RESET,
+		[RELAY_SERVER_RESET] = END_SERVER_RESET,
+		[RELAY_IDLE] = END_IDLE,
+		[RELAY_NO_MEMORY] = END_NO_MEMORY,
+	};
+	stream_end(container_of(relay, struct stream, relay), ends[end]);
+}
+
+static void stream_equip_relay(struct stream *stream, uint64_t idle_us)
+{
+	struct context *context = stream->session.context;
+
+	stream_enter(stream, PHASE_RELAYING);
+	stream->relay.loop = &context->loop;
+	stream->relay.pool = context->relay_pool;
+	stream->relay.idle_us = idle_us;
+	stream->relay.done = stream_relay_done;
+}
+
+void stream_delivered(struct stream *stream, uint32_t server_events)
+{
+	struct context *context = stream->session.context;
+	const struct service *service = session_service(&stream->session);
+
+	stream_reply(stream, NULL);
+	stream_equip_relay(stream, service->idle_timeout_us);
+	/* Its socket has that of the listener, which knows no service. */
+	if (service->patience_ms != context->policy->patience_ms)
+		dial_set_patience(stream_socket(stream), AF_INET, service->patience_ms);
+	relay_start(&stream->relay, stream->client_events, server_events);
+	context->session_movable(context);
+}
+
+void stream_stay(struct stream *stream)
+{
+	size_t shown;
+
+	shed_leave(&stream->session);
+	identification_cancel(stream->identification);
+	stream->identification = NULL;
+	stream->dial = (struct dial){ .backend = stream->banner->dial.backend }; /* for the log */
+	stream->session.decided_us = clock_monotonic_us();
+	stream->session.service = stream->banner->service;
+	account_service(&stream->session, stream->session.service);
+	uint32_t events = banner_leave(stream, &shown);
+	stream_delivered(stream, events);
+	stream->relay.down.bytes += shown;
+}
+
+static void stream_fall_back(struct stream *stream, uint32_t fallback, int error)
+{
+	struct context *context = stream->session.context;
+
+	if (log_wants(LEVEL_NOTICE))
+		log_notice("connection %lu: service %s failed (%s), falling back to %s",
+			(unsigned long)stream->session.id, session_service(&stream->session)->name,
+			session_error_text(error), context->policy->services[fallback].name);
+	if (stream->session.phase == PHASE_HANDING_OVER)
+		fd_set_stream_nonblocking(stream_socket(stream), true);
+	limits_leave(context->shared->limits, context->slot, &stream->session.ticket);
+	stream->session.service = fallback;
+	account_service(&stream->session, fallback);
+	stream_admit(stream);
+}
+
+/* The service's fallback takes over; the policy has no circles. */
+void stream_undelivered(struct stream *stream, int error)
+{
+	struct context *context = stream->session.context;
+	uint32_t fallback = session_service(&stream->session)->fallback;
+
+	account_failed(&stream->session);
+	if ((error == -EMFILE || error == -ENFILE) && stream->session.phase == PHASE_CONNECTING)
+		context->starved(context);
+	loop_timer_stop(&context->loop, &stream->session.deadline);
+	relay_preface(&stream->relay, NULL, 0);
+	if (fallback != SERVICE_NONE) {
+		stream_fall_back(stream, fallback, error);
+		return;
+	}
+	stream_reply(stream, "not available");
+	if (stream->session.phase == PHASE_HANDING_OVER && stream->handing.request.n_sent)
+		shutdown(stream_socket(stream), SHUT_RDWR); /* its receiver hangs, and holds it too */
+	stream->session.error = error;
+	stream_end(stream, END_DELIVERY_FAILED);
+}
+
+/* ---- moved between workers ------------------------------------------------------------------------------------------ */
+
+struct stream *stream_arrive(struct context *context, uint64_t idle_us)
+{
+	struct stream *stream = stream_alloc(context);
+
+	if (!stream)
+		return NULL;
+	stream->session.phase = PHASE_DECIDING;
+	if (idle_us)
+		stream_equip_relay(stream, idle_us);
+	return stream;
+}
+
+void stream_arrived(struct stream *stream, int error, enum proxied_by by)
+{
+	struct context *context = stream->session.context;
+
+	account_arrived(&stream->session);
+	if (error < 0)
+		stream_end(stream, END_NO_MEMORY);
+	else if (context->is_stopping)
+		stream_end(stream, END_SHUTDOWN);
+	else if (stream->session.phase == PHASE_RELAYING)
+		relay_resume(&stream->relay);
+	else
+		undecided_begin(stream, by);
+	context->session_movable(context); /* the next reload may have come before it */
+}
+
+static void stream_give_back(struct stream *stream, enum session_end end);
+
+void stream_leave(struct stream *stream)
+{
+	stream->relay.client.in.sole = stream->relay.server.in.sole = false;
+	account_left(&stream->session);
+	stream_give_back(stream, END_FINISHED);
+	free(stream->session.kept);
+	stream->session.kept = NULL;
+	stream->session.phase = PHASE_ENDED;
+	loop_defer(&stream->session.context->loop, &stream->burial);
+}
+
+/* ---- ended -------------------------------------------------------------------------------------------------------- */
+
+static void stream_close_client(struct stream *stream, bool reset)
+{
+	int fd = loop_unwatch_to_close(&stream->session.context->loop, &stream->relay.client.in);
+	if (reset)
+		fd_reset(fd);
+	else
+		fd_close(fd);
+}
+
+/* Nobody will read it, and closing over unread bytes would be a reset. */
+static void stream_discard_input(const struct stream *stream)
+{
+	bool unused;
+	ssize_t n = ipc_receive_bytes(
+		stream_socket(stream), stream->session.context->peeked, EVIDENCE_MAX, MSG_DONTWAIT, &unused);
+	(void)n;
+}
+
+/* Lets go of whatever the phase holds. */
+static void stream_release(struct stream *stream, enum session_end end)
+{
+	static const enum relay_end relay_ends[] = {
+		[END_CLIENT_RESET] = RELAY_CLIENT_RESET,
+		[END_SERVER_RESET] = RELAY_SERVER_RESET,
+		[END_NO_MEMORY] = RELAY_SERVER_RESET,
+	};
+	bool reset = end == END_CLIENT_RESET || end == END_NO_MEMORY || end == END_SHED ||
+		(end == END_REJECTED && session_service(&stream->session)->target.reject.reset) ||
+		(end == END_REFUSED && session_service(&stream->session)->access &&
+			session_service(&stream->session)->access->reset);
+
+	switch (stream->session.phase) {
+	case PHASE_PROXIED:
+	case PHASE_DECIDING:
+		undecided_end(stream);
+		break;
+	case PHASE_RELAYING:
+		relay_close(&stream->relay, end < sizeof(relay_ends) / sizeof(relay_ends[0]) ? relay_ends[end] : 0);
+		break;
+	default:
+		delivery_cancel(stream);
+		break;
+	}
+	if (!reset && (end == END_REJECTED || end == END_REFUSED || end == END_NO_SERVICE || end == END_PROXY_HEADER))
+		stream_discard_input(stream);
+	relay_preface(&stream->relay, NULL, 0);
+	stream_close_client(stream, reset);
+	fd_close(loop_unwatch_to_close(&stream->session.context->loop, &stream->relay.server.in));
+	fd_close(loop_unwatch(&stream->session.context->loop, &stream->relay.server.out));
+}
+
+static void stream_give_back(struct stream *stream, enum session_end end)
+{
+	struct context *context = stream->session.context;
+
+	limits_leave(context->shared->limits, context->slot, &stream->session.ticket);
+	limits_leave_listener(context->shared->limits, context->slot, &stream->session.listener_place);
+	limits_leave_all(context->shared->limits, context->slot);
+	loop_timer_stop(&context->loop, &stream->session.deadline);
+	stream_release(stream, end);
+}
+
+void stream_end(struct stream *stream, enum session_end end)
+{
+	struct context *context = stream->session.context;
+
+	assert(stream->session.phase != PHASE_ENDED);
+	account_end(&stream->session, end);
+	stream_give_back(stream, end);
+	/* Last: who reads there that a place or a descriptor is free may come at once. */
+	enum log_level level = session_log_level(&stream->session, end);
+	if (log_wants(level))
+		session_log(&stream->session, level, end);
+	stream->session.phase = PHASE_ENDED;
+	loop_defer(&context->loop, &stream->burial);
+}
+
+/* A program that was asked for may be on its way: its answer must find the connection, and ends it. */
+void stream_stop(struct stream *stream, enum session_end end)
+{
+	bool awaited = stream->session.phase == PHASE_SPAWNING || stream->session.phase == PHASE_ASKING;
+	if (stream->session.phase == PHASE_HANDING_OVER && !handover_cancel(&stream->handing.request))
+		stream_end(stream, END_HANDED_OVER);
+	else if (stream->session.phase != PHASE_ENDED && !awaited)
+		stream_end(stream, end);
+}

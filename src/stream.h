@@ -1,0 +1,107 @@
+/* A connection's journey: evidence, decision, delivery, end. */
+#pragma once
+#include "banner.h"
+#include "dial.h"
+#include "facts.h"
+#include "handover.h"
+#include "proxied.h"
+#include "relay.h"
+#include "session.h"
+#include "spawner.h"
+#include <stdbool.h>
+
+struct identification;
+struct listener;
+
+/* For what is searched for in the client's bytes: whether its time runs. */
+enum stream_search { SEARCH_NONE, SEARCH_DUE, SEARCH_ON, SEARCH_OVER };
+
+struct stream {
+	struct session session; /* first: a session of this transport is the stream itself */
+	uint32_t named;         /* by an identifier; PROTOCOL_NONE */
+	uint32_t asked;         /* bytes that the identifiers have seen; UINT32_MAX: more would not help */
+	uint32_t client_events; /* all that were seen: edges are not repeated */
+	enum stream_search search;
+	uint32_t server_events; /* likewise, where its banner is skipped */
+	bool dialled;           /* the backend is connected to */
+	struct task burial;     /* frees it after the loop's turn */
+	struct banner *banner;  /* that a silent client is shown while it is being told apart; NULL */
+	bool was_silent;        /* and has had its chance of one */
+	bool skips_banner;      /* the client has seen one of this kind: the backend's own is left out */
+	enum server_banner skipped;
+	bool owes_reply; /* TCPMUX: its line was taken and not answered yet */
+
+	struct relay relay; /* relay.client.in: the client from accept on, watched where it is waited for */
+	union {
+		struct dial dial;
+		struct {
+			struct handover_request request;
+			uint64_t due_us;
+			struct facts facts;
+			struct address local;
+		} handing;
+		struct spawn_request spawning;         /* of its program, or of the access program */
+		struct identification *identification; /* while deciding; NULL: no identifier is being asked */
+	};
+};
+
+int stream_socket(const struct stream *stream); /* the client's */
+
+/* The stream that a session of this transport is. */
+struct stream *stream_of(struct session *session);
+
+/* Takes over `fd`, closes it on failure, and the listener's place among the limits. */
+void stream_new(struct context *context, const struct listener *listener, int fd, const struct address *client,
+	uint32_t listener_place);
+
+/* Frees the memory of those that have ended. */
+void stream_free_spare(struct context *context);
+
+/* For inetd: the one connection that the process was started with. */
+void stream_adopt(struct context *context, int fd, const struct address *client);
+
+/* From another worker (migrate): one that is not watched yet, for the caller to fill; NULL: no memory. Then how that went, 0 or -errno, and
+ * it goes on, or ends. `idle_us` of one that is relayed; 0: it is not decided yet. */
+struct stream *stream_arrive(struct context *context, uint64_t idle_us);
+void stream_arrived(struct stream *stream, int error, enum proxied_by by);
+
+/* It goes to another worker, which has its descriptors already: all is given back, nothing ends. */
+void stream_leave(struct stream *stream);
+
+/* ---- what comes back up ---- */
+
+/* As peek(), into the worker's buffer. */
+ssize_t stream_peek(struct stream *stream, size_t size, bool *ret_is_cut);
+
+/* undecided.c: it is for this service, by that protocol (SERVICE_NONE: for nobody; PROTOCOL_NONE: by none). */
+void stream_decided(struct stream *stream, uint32_t service, uint32_t protocol);
+
+/* It was shown a banner, and there is nobody else whom it could have come for: its backend is connected to already. */
+void stream_stay(struct stream *stream);
+
+/* The access program of a session has decided. */
+void stream_admitted(struct context *context, uint64_t id, bool admitted);
+
+/* It has come to a phase, whose deadline counts from now on. 0, or -ENOMEM: it has none, and the caller ends it. */
+int stream_enter(struct stream *stream, enum session_phase phase);
+
+/* delivery.c: its server is at the other side of the relay, which has seen these events there. */
+void stream_delivered(struct stream *stream, uint32_t server_events);
+
+/* -errno: its service cannot have it; the fallback may. */
+void stream_undelivered(struct stream *stream, int error);
+
+/* A rule of access, by its name, forbids it. */
+void stream_refuse(struct stream *stream, const char *rule);
+
+/* The answer that TCPMUX owes to its client, where it does: what is wrong, or with NULL nothing. */
+void stream_reply(struct stream *stream, const char *why);
+
+/* From now on its client's events come, where they did not before. False: they cannot, and it has ended. */
+bool stream_watch(struct stream *stream);
+
+/* Once; gives everything back. */
+void stream_end(struct stream *stream, enum session_end end);
+
+/* Ends it now, whatever it does, unless a program is being started for it. */
+void stream_stop(struct stream *stream, enum session_end end);
