@@ -49,13 +49,20 @@ static void delivery_server_ready(struct watch *watch, uint32_t events)
 		dial_ready(&stream->dial, events);
 }
 
+/* Its first bytes follow at once, whatever the backend says. */
+static bool delivery_client_talks(const struct stream *stream)
+{
+	return stream->session.protocol != PROTOCOL_NONE && !stream->skips_banner && !stream->owes_reply;
+}
+
 static void delivery_dialled(struct dial *dial, int error, uint32_t events)
 {
 	struct stream *stream = container_of(dial, struct stream, dial);
 	stream->dialled = error == 0;
 	if (error == 0) {
 		stream->relay.server.is_unix = dial_is_unix(dial);
-		proxied_announce(stream, &session_service(&stream->session)->target);
+		proxied_announce(stream, &session_service(&stream->session)->target,
+			delivery_client_talks(stream) ? MSG_MORE : 0);
 	}
 	if (error < 0)
 		stream_undelivered(stream, error);
@@ -85,8 +92,7 @@ static void delivery_connect(struct stream *stream, const struct target *target)
 		.keepalive_s = target->connect.keepalive_s,
 		.patience_ms = session_service(&stream->session)->patience_ms,
 		.from = target->connect.transparent ? &stream->session.client : NULL,
-		.talks = target->connect.send_proxy ||
-			(stream->session.protocol != PROTOCOL_NONE && !stream->skips_banner && !stream->owes_reply),
+		.talks = proxied_announces(stream, target) || delivery_client_talks(stream),
 		.socket_pool = context->sockets,
 		.due_us = delivery_due_us(stream),
 		.socket = &stream->relay.server.in,

@@ -108,6 +108,7 @@ enum examined examine(struct stream *stream, bool last, uint32_t *ret_service, u
 	struct outcome outcome;
 	decider_decide(examine_decider(stream), &evidence, context->findings, &outcome);
 
+	stream->client_waits = context->findings->client_waits;
 	bool settled = outcome.more == SERVICE_NONE;
 	bool full = n == EVIDENCE_MAX || is_cut;
 	bool closed = stream->client_events & (EPOLLRDHUP | EPOLLHUP);

@@ -111,8 +111,10 @@ static void receiver_take(struct migration_receiver *receiver, size_t len, struc
 		log_error("a connection that came from another worker is refused: its descriptors are wrong");
 		return;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		fd_set_stream_nonblocking(fds->fd[i], true); /* whatever the other worker made of it */
 		fds->fd[i] = -1;
+	}
 	receiver->taken++;
 	migration_unpack(receiver->context, &parts, by_place);
 }

@@ -119,8 +119,8 @@ static void stream_describe(const struct stream *stream, struct migrant *head, s
 	if (proxied) {
 		head->peer = proxied->peer;
 		head->destination = proxied->destination;
-		head->tlvs_len = (uint32_t)proxied->tlvs_len;
-		parts->tlvs = proxied->tlvs;
+		head->header_len = (uint32_t)proxied->len;
+		parts->header = proxied->header;
 	}
 	parts->kept = evidence_kept_bytes(&stream->session, &head->kept_len);
 	if (stream->session.phase != PHASE_RELAYING)

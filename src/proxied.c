@@ -35,26 +35,26 @@ static const char *fault_name(ssize_t error)
 	}
 }
 
-/* Before the header's bytes are read: its TLVs lie in them. */
-static int proxied_keep(struct stream *stream, const struct proxy_header *header)
+/* Before the header's bytes are read. */
+static int proxied_keep(struct stream *stream, const struct proxy_header *header, const uint8_t *bytes, size_t len)
 {
-	if (header->source.len == 0)
-		return 0;
-	struct proxied *proxied = malloc(sizeof(*proxied) + header->tlvs_len);
+	struct proxied *proxied = malloc(sizeof(*proxied) + len);
+
 	if (!proxied)
 		return -ENOMEM;
-	proxied->peer = stream->session.client;
-	proxied->destination = header->destination;
-	proxied->tlvs_len = header->tlvs_len;
-	if (header->tlvs_len)
-		memcpy(proxied->tlvs, header->tlvs, header->tlvs_len);
+	*proxied = (struct proxied){ .destination = header->destination, .len = len };
+	memcpy(proxied->header, bytes, len);
+	if (header->source.len) {
+		proxied->peer = stream->session.client;
+		stream->session.client = header->source;
+	}
 	stream->session.proxied = proxied;
-	stream->session.client = header->source;
 	return 0;
 }
 
 enum proxied_taken proxied_take(struct stream *stream)
 {
+	bool optional = stream->session.context->policy->listeners[stream->session.decider].plain_absent;
 	uint8_t *buffer = stream->session.context->peeked;
 	int fd = stream_socket(stream);
 	struct proxy_header header;
@@ -69,11 +69,13 @@ enum proxied_taken proxied_take(struct stream *stream)
 	bool closed = stream->client_events & (EPOLLRDHUP | EPOLLHUP);
 	if (len == 0 && !closed && !is_cut)
 		return PROXIED_WAIT;
+	if (optional && (len == 0 || len == -ENOMSG))
+		return PROXIED_ABSENT;
 	if (len <= 0) {
 		stream->session.refused = len < 0 ? fault_name(len) : "incomplete";
 		return PROXIED_BROKEN;
 	}
-	if (proxied_keep(stream, &header) < 0)
+	if (proxied_keep(stream, &header, buffer, (size_t)len) < 0)
 		return PROXIED_NO_MEMORY;
 	return peek_consume(fd, buffer, (size_t)len) < 0 ? PROXIED_RESET : PROXIED_TAKEN; /* they were there */
 }
@@ -82,43 +84,67 @@ struct address proxied_local(const struct stream *stream)
 {
 	struct address local = { .len = sizeof(local.un) };
 
-	if (stream->session.proxied)
+	if (session_via(&stream->session))
 		return stream->session.proxied->destination;
 	if (getsockname(stream_socket(stream), &local.sa, &local.len) < 0)
 		local.len = 0;
 	return local;
 }
 
+static bool backend_is_in6(const struct stream *stream)
+{
+	struct address peer = { .len = sizeof(peer.un) };
+
+	if (getpeername(stream->relay.server.in.fd, &peer.sa, &peer.len) < 0)
+		return false;
+	peer = address_unmapped(&peer);
+	return peer.sa.sa_family == AF_INET6;
+}
+
 /* The application protocol is told where the client offered one alone: which of several it will be, the server
  * decides. */
-static size_t proxied_write(const struct stream *stream, unsigned version, uint8_t *to)
+static size_t proxied_write(const struct stream *stream, const struct target *target, uint8_t *to)
 {
 	const struct proxied *proxied = stream->session.proxied;
-	const struct proxy_header header = {
-		.source = stream->session.client,
-		.destination = proxied_local(stream),
-		.tlvs = proxied ? proxied->tlvs : NULL,
-		.tlvs_len = proxied ? proxied->tlvs_len : 0,
-	};
+	struct proxy_header header = { 0 };
 	const struct proxy_additions additions = {
 		.alpn = stream->session.offers_one_alpn ? stream->session.alpn : NULL,
 		.authority = stream->session.sni ? stream->session.sni : stream->session.host,
 		.id = stream->session.id,
+		.in6 = target->connect.backend_family && backend_is_in6(stream),
 	};
-	return proxy_header_write(to, version, &header, &additions);
+
+	if (session_via(&stream->session)) /* for the TLVs; it was read before, perhaps by another worker */
+		proxy_header_read(proxied->header, proxied->len, &header);
+	header.source = stream->session.client;
+	header.destination = proxied_local(stream);
+	return proxy_header_write(to, target->connect.send_proxy, &header, &additions);
 }
 
-void proxied_announce(struct stream *stream, const struct target *target)
+bool proxied_announces(const struct stream *stream, const struct target *target)
+{
+	return target->connect.send_proxy || (target->connect.pass_proxy && stream->session.proxied);
+}
+
+void proxied_announce(struct stream *stream, const struct target *target, int flags)
 {
 	struct context *context = stream->session.context;
-	uint8_t *header = context->peeked;
+	const struct proxied *proxied = stream->session.proxied;
+	const uint8_t *header = context->peeked;
+	size_t len;
 
-	if (!target->connect.send_proxy)
+	if (!proxied_announces(stream, target))
 		return;
-	size_t len = proxied_write(stream, target->connect.send_proxy, header);
-	ssize_t n = send(stream->relay.server.in.fd, header, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (target->connect.pass_proxy) {
+		header = proxied->header;
+		len = proxied->len;
+	} else {
+		len = proxied_write(stream, target, context->peeked);
+	}
+	ssize_t n = send(stream->relay.server.in.fd, header, len, MSG_DONTWAIT | MSG_NOSIGNAL | flags);
 	size_t sent = n > 0 ? (size_t)n : 0; /* the relay meets the same error, and knows what to do */
 	stream->relay.pool = context->relay_pool;
-	stream->relay.server.written = true;
+	stream->relay.server.written =
+		!(flags & MSG_MORE) || sent < len; /* else TCP_NODELAY would push it out alone */
 	relay_preface(&stream->relay, header + sent, len - sent);
 }

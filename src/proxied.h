@@ -13,12 +13,13 @@ struct target;
 
 enum proxied_by { PROXIED_BY_NOBODY, PROXIED_BY_TRUSTED, PROXIED_BY_STRANGER };
 
-/* Nobody: the connection is as it seems. Trusted: it must begin with a header. Stranger: it is not served. */
+/* Nobody: the connection is as it seems. Trusted: it begins with a header, must or may. Stranger: it is not served. */
 enum proxied_by proxied_by(const struct listener_policy *listener, const struct address *peer);
 
 enum proxied_taken {
 	PROXIED_WAIT, /* more may come */
 	PROXIED_TAKEN,
+	PROXIED_ABSENT, /* there is none, and need not be */
 	PROXIED_BROKEN, /* connection->refused says how */
 	PROXIED_GONE,
 	PROXIED_RESET,
@@ -31,6 +32,9 @@ enum proxied_taken proxied_take(struct stream *stream);
 /* The address that the client connected to. len 0: it cannot be known. */
 struct address proxied_local(const struct stream *stream);
 
+/* Has this backend something to hear before the client's first bytes? */
+bool proxied_announces(const struct stream *stream, const struct target *target);
+
 /* The backend is connected to: where it wants a header it gets one, before anything else. What it does not take at
- * once goes with the relay. */
-void proxied_announce(struct stream *stream, const struct target *target);
+ * once goes with the relay. `flags`: MSG_MORE where the client's first bytes follow, so that both make one packet. */
+void proxied_announce(struct stream *stream, const struct target *target, int flags);

@@ -64,6 +64,11 @@ void session_look_again(struct context *context)
 			session->transport->look(session);
 }
 
+const struct address *session_via(const struct session *session)
+{
+	return session->proxied && session->proxied->peer.len ? &session->proxied->peer : NULL;
+}
+
 bool session_is_undecided(const struct session *session)
 {
 	return session->phase == PHASE_PROXIED || session->phase == PHASE_DECIDING;

@@ -9,12 +9,12 @@
 
 struct former;
 struct kept;
-/* What the header of a proxy said, where it named somebody: the session's client is the one that it named. */
+/* The header of a proxy that came in. The session's client is the one that it named, where it named somebody. */
 struct proxied {
-	struct address peer;        /* the proxy */
+	struct address peer;        /* the proxy; len 0, both: the header names nobody */
 	struct address destination; /* what the client had connected to */
-	size_t tlvs_len;
-	uint8_t tlvs[];
+	size_t len;
+	uint8_t header[];
 };
 
 enum session_phase {
@@ -58,7 +58,7 @@ struct session {
 	struct session *next_asking;     /* among those whose access programs have not answered */
 	uint64_t id;
 	struct address client;
-	struct proxied *proxied; /* the proxy that said so; NULL: the client came by itself */
+	struct proxied *proxied; /* the header that came in; NULL: none did */
 	const char *listener;    /* its text */
 	size_t decider;          /* its number */
 
@@ -98,6 +98,9 @@ void session_look_again(struct context *context);
 
 struct session *session_find(
 	const struct context *context, uint64_t id); /* that has not ended; NULL: there is none */
+
+/* The proxy whose header named the client; NULL: the client came by itself. */
+const struct address *session_via(const struct session *session);
 
 bool session_is_undecided(const struct session *session);
 const struct service *session_service(const struct session *session); /* only once decided for one, in this worker */

@@ -43,8 +43,8 @@ void session_log(const struct session *session, enum log_level level, enum sessi
 	record_begin(&record, level, "connection");
 	record_number(&record, "id", session->id);
 	record_address(&record, "client", &session->client);
-	if (session->proxied)
-		record_address(&record, "via", &session->proxied->peer);
+	if (session_via(session))
+		record_address(&record, "via", session_via(session));
 	record_text(&record, "listener", session->listener);
 	if (session_protocol(session))
 		record_text(&record, "protocol", session_protocol(session));

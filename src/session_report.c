@@ -40,8 +40,8 @@ static void write_session(FILE *to, const struct session *session)
 	session->transport->progress(session, &progress);
 	fprintf(to, "{\"id\": %" PRIu64, session->id);
 	write_address(to, "client", &session->client);
-	if (session->proxied)
-		write_address(to, "via", &session->proxied->peer);
+	if (session_via(session))
+		write_address(to, "via", session_via(session));
 	write_text(to, "listener", session->listener);
 	write_text(to, "service", session_service_name(session));
 	write_text(to, "protocol", session_protocol(session));

@@ -27,14 +27,16 @@
 #include <sys/socket.h>
 #include <time.h>
 
-/* For an access program's verdict: more than the master gives it. Only one that was lost with its master comes to that. */
-#define VERDICT_US 5000000
+/* For an access program's verdict, behind the time that the master gives it. Only one that was lost with its master comes to that. */
+#define VERDICT_US 3000000
 
 /* ---- phases ------------------------------------------------------------------------------------------------------- */
 
 static uint64_t asking_due_us(const struct stream *stream)
 {
-	return stream->session.context->loop.now_us + VERDICT_US;
+	const struct context *context = stream->session.context;
+
+	return context->loop.now_us + context->policy->access_timeout_us + VERDICT_US;
 }
 
 /* One whose program has not even been begun is still in the line for it. */

@@ -22,6 +22,7 @@ struct stream {
 	uint32_t asked;         /* bytes that the identifiers have seen; UINT32_MAX: more would not help */
 	uint32_t client_events; /* all that were seen: edges are not repeated */
 	enum stream_search search;
+	bool client_waits;      /* as the last look found */
 	uint32_t server_events; /* likewise, where its banner is skipped */
 	bool dialled;           /* the backend is connected to */
 	struct task burial;     /* frees it after the loop's turn */

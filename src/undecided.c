@@ -22,9 +22,17 @@ static void undecided_examine(struct stream *stream, bool last);
 
 /* ---- announced by a proxy ------------------------------------------------------------------------------------------- */
 
+static const struct listener_policy *undecided_listener(const struct stream *stream)
+{
+	return &stream->session.context->policy->listeners[stream->session.decider];
+}
+
+/* Where no header need come, nobody is waited for any longer for one. */
 uint64_t undecided_header_due_us(const struct stream *stream)
 {
-	return stream->session.accepted_us + PROXIED_DEADLINE_US;
+	uint64_t header_us = stream->session.accepted_us + PROXIED_DEADLINE_US, due_us = undecided_due_us(stream);
+
+	return undecided_listener(stream)->plain_absent && due_us < header_us ? due_us : header_us;
 }
 
 static void undecided_header_failed(struct stream *stream, const char *how)
@@ -33,7 +41,8 @@ static void undecided_header_failed(struct stream *stream, const char *how)
 	stream_end(stream, END_PROXY_HEADER);
 }
 
-/* The header is gone from the socket: from here on it is a connection like any other, of the client that was named. */
+/* The header is gone from the socket, or none is waited for any more: from here on it is a connection like any other, of the
+ * client that was named. */
 static void undecided_announced(struct stream *stream)
 {
 	if (stream_enter(stream, PHASE_DECIDING) < 0) {
@@ -51,6 +60,7 @@ static void undecided_take_header(struct stream *stream)
 	case PROXIED_WAIT:
 		break;
 	case PROXIED_TAKEN:
+	case PROXIED_ABSENT:
 		undecided_announced(stream);
 		break;
 	case PROXIED_BROKEN:
@@ -74,7 +84,7 @@ static void undecided_take_header(struct stream *stream)
 static bool undecided_answer_tcpmux(struct stream *stream)
 {
 	const struct policy *policy = stream->session.context->policy;
-	const struct listener_policy *listener = &policy->listeners[stream->session.decider];
+	const struct listener_policy *listener = undecided_listener(stream);
 	const struct finding *name = &stream->session.context->findings->attribute[ATTRIBUTE_SERVICE];
 	int fd = stream_socket(stream);
 
@@ -101,17 +111,20 @@ uint64_t undecided_due_us(const struct stream *stream)
 {
 	const struct policy *policy = stream->session.context->policy;
 
-	if (!stream->was_silent && policy->listeners[stream->session.decider].banner_service != SERVICE_NONE)
+	if (!stream->was_silent && undecided_listener(stream)->banner_service != SERVICE_NONE)
 		return stream->session.accepted_us + policy->banner_timeout_us;
 	return decision_due_us(stream);
 }
 
-/* From the first bytes on, what is searched for in them may take so long. */
+/* From the first bytes on, what is searched for in them may take so long, and what a client says only when it has heard the server
+ * may be waited for so long. */
 static void undecided_limit_search(struct stream *stream)
 {
 	struct loop *loop = &stream->session.context->loop;
 	uint64_t search_us = stream->session.context->policy->search_timeout_us;
 
+	if (stream->client_waits && (!search_us || search_us > CLIENT_WAITS_US))
+		search_us = CLIENT_WAITS_US;
 	if (stream->search != SEARCH_DUE || !search_us)
 		return;
 	stream->search = SEARCH_ON;
@@ -170,7 +183,7 @@ void undecided_bannered(struct stream *stream)
 /* Looks at what has come. `last`: the deadline is here. */
 static void undecided_examine(struct stream *stream, bool last)
 {
-	const struct listener_policy *listener = &stream->session.context->policy->listeners[stream->session.decider];
+	const struct listener_policy *listener = undecided_listener(stream);
 	uint32_t service, protocol;
 
 	if (stream->banner && stream->banner->shown) {
@@ -238,8 +251,7 @@ static void undecided_deciding_timer(struct stream *stream)
 		undecided_examine(stream, false);
 		return;
 	}
-	if (stream->was_silent ||
-		context->policy->listeners[stream->session.decider].banner_service == SERVICE_NONE) {
+	if (stream->was_silent || undecided_listener(stream)->banner_service == SERVICE_NONE) {
 		undecided_examine(stream, true);
 		return;
 	}
@@ -261,7 +273,11 @@ static bool undecided_is_paused(struct stream *stream)
 
 void undecided_header_out_of_time(struct stream *stream)
 {
-	if (!undecided_is_paused(stream))
+	if (undecided_is_paused(stream))
+		return;
+	if (undecided_listener(stream)->plain_absent)
+		undecided_announced(stream);
+	else
 		undecided_header_failed(stream, "late");
 }
 
@@ -275,8 +291,7 @@ void undecided_out_of_time(struct stream *stream)
 static void undecided_enter(struct stream *stream)
 {
 	shed_enter(&stream->session);
-	if (session_is_undecided(&stream->session) &&
-		stream->session.context->policy->listeners[stream->session.decider].awaits_bytes)
+	if (session_is_undecided(&stream->session) && undecided_listener(stream)->awaits_bytes)
 		undecided_ready(stream, true);
 	if (session_is_undecided(&stream->session))
 		stream_watch(stream);
