@@ -110,8 +110,10 @@ static void immigration_take(struct immigration *immigration, size_t len, struct
 		log_error("a connection that came from another worker is refused: its descriptors are wrong");
 		return;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		fd_set_stream_nonblocking(fds->fd[i], true); /* whatever the other worker made of it */
 		fds->fd[i] = -1;
+	}
 	immigration->taken++;
 	connection_arrive(immigration->worker, &parts, by_place);
 }
