@@ -136,16 +136,13 @@ static int proxied_unpack(struct connection *connection, const struct migrant_pa
 {
 	const struct migrant *head = parts->head;
 
-	if (head->peer.len == 0)
+	if (head->header_len == 0)
 		return 0;
-	struct proxied *proxied = malloc(sizeof(*proxied) + head->tlvs_len);
+	struct proxied *proxied = malloc(sizeof(*proxied) + head->header_len);
 	if (!proxied)
 		return -ENOMEM;
-	proxied->peer = head->peer;
-	proxied->destination = head->destination;
-	proxied->tlvs_len = head->tlvs_len;
-	if (head->tlvs_len)
-		memcpy(proxied->tlvs, parts->tlvs, head->tlvs_len);
+	*proxied = (struct proxied){ .peer = head->peer, .destination = head->destination, .len = head->header_len };
+	memcpy(proxied->header, parts->header, head->header_len);
 	connection->proxied = proxied;
 	return 0;
 }

@@ -105,7 +105,7 @@ static void banner_dialled(struct dial *dial, int error, uint32_t events)
 	banner->server_events |= events;
 	if (error == 0) {
 		banner->connection->relay.server.is_unix = dial_is_unix(dial);
-		proxied_announce(banner->connection, banner_target(banner));
+		proxied_announce(banner->connection, banner_target(banner), 0);
 	}
 	if (error < 0)
 		banner_end(banner->connection);

@@ -63,7 +63,7 @@ struct connection {
 	struct connection *next, *previous; /* among those that live */
 	uint64_t id;
 	struct address client;
-	struct proxied *proxied; /* the proxy that said so; NULL: the client came by itself */
+	struct proxied *proxied; /* the header that came in; NULL: none did */
 	const char *listener;    /* its text */
 	size_t decider;          /* its number */
 

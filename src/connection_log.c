@@ -117,8 +117,8 @@ void connection_log(const struct connection *connection, enum log_level level, e
 	record_begin(&record, level, "connection");
 	record_number(&record, "id", connection->id);
 	record_address(&record, "client", &connection->client);
-	if (connection->proxied)
-		record_address(&record, "via", &connection->proxied->peer);
+	if (proxied_via(connection))
+		record_address(&record, "via", proxied_via(connection));
 	record_text(&record, "listener", connection->listener);
 	if (connection_protocol(connection))
 		record_text(&record, "protocol", connection_protocol(connection));

@@ -45,13 +45,20 @@ static void delivery_server_ready(struct watch *watch, uint32_t events)
 		dial_ready(&connection->dial, events);
 }
 
+/* Its first bytes follow at once, whatever the backend says. */
+static bool delivery_client_talks(const struct connection *connection)
+{
+	return connection->protocol != PROTOCOL_NONE && !connection->skips_banner && !connection->owes_greeting;
+}
+
 static void delivery_dialled(struct dial *dial, int error, uint32_t events)
 {
 	struct connection *connection = container_of(dial, struct connection, dial);
 	connection->dialled = error == 0;
 	if (error == 0) {
 		connection->relay.server.is_unix = dial_is_unix(dial);
-		proxied_announce(connection, &connection_service(connection)->target);
+		proxied_announce(connection, &connection_service(connection)->target,
+			delivery_client_talks(connection) ? MSG_MORE : 0);
 	}
 	if (error < 0)
 		connection_undelivered(connection, error);
@@ -82,9 +89,7 @@ static void delivery_connect(struct connection *connection, const struct target 
 		.keepalive_s = target->connect.keepalive_s,
 		.patience_ms = connection_service(connection)->patience_ms,
 		.from = target->connect.transparent ? &connection->client : NULL,
-		.talks = target->connect.send_proxy ||
-			(connection->protocol != PROTOCOL_NONE && !connection->skips_banner &&
-				!connection->owes_greeting),
+		.talks = proxied_announces(connection, target) || delivery_client_talks(connection),
 		.stock = worker->stock,
 		.due_us = due_us,
 		.socket = &connection->relay.server.in,

@@ -120,8 +120,8 @@ static void connection_describe(
 	if (proxied) {
 		head->peer = proxied->peer;
 		head->destination = proxied->destination;
-		head->tlvs_len = (uint32_t)proxied->tlvs_len;
-		parts->tlvs = proxied->tlvs;
+		head->header_len = (uint32_t)proxied->len;
+		parts->header = proxied->header;
 	}
 	parts->kept = report_kept(connection, &head->kept_len);
 	if (connection->phase != PHASE_RELAYING)

@@ -85,7 +85,7 @@ static int become_logger(const struct logger *logger, struct outlet *outlet, int
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ };
 	sigset_t none;
 
-	process_rename("usher: logger");
+	process_rename("logger");
 	log_setup(outlet->fd, &logger->log); /* it only builds records, and writes them itself */
 	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
 		signal(ignored[i], SIG_IGN);

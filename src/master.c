@@ -282,7 +282,7 @@ int master_run(const struct master_options *options)
 		policy_free(policy);
 		return 1;
 	}
-	process_rename("usher: master");
+	process_rename("master");
 	error = master_start(&master, policy);
 	takeover_free(&takeover);
 	master.takeover = NULL;

@@ -3,6 +3,7 @@
 #include "migrant.h"
 #include "evidence.h"
 #include "log.h"
+#include "proxy_header.h"
 #include "relay.h"
 #include "target.h"
 #include <errno.h>
@@ -63,7 +64,7 @@ static bool head_is_sound(const struct migrant *head, size_t n_fds)
 		address_is_sound(&head->destination) && fds_are_sound(head, n_fds) &&
 		flow_is_sound(&head->up, head->has_fd[MIGRANT_UP_OUT]) &&
 		flow_is_sound(&head->down, head->has_fd[MIGRANT_DOWN_OUT]) && head->kept_len <= EVIDENCE_MAX &&
-		head->tlvs_len <= UINT16_MAX && head->text_len[MIGRANT_LISTENER] > 0;
+		head->header_len <= PROXY_HEADER_MAX && head->text_len[MIGRANT_LISTENER] > 0;
 }
 
 /* The next part of the message: NULL where it does not fit. */
@@ -96,8 +97,8 @@ int migrant_read(struct migrant_parts *ret, const uint8_t *message, size_t len, 
 			return -EBADMSG;
 		ret->text[i] = (const char *)text;
 	}
-	ret->tlvs = part_take(&at, end, head->tlvs_len);
-	ret->kept = ret->tlvs ? part_take(&at, end, head->kept_len) : NULL;
+	ret->header = part_take(&at, end, head->header_len);
+	ret->kept = ret->header ? part_take(&at, end, head->kept_len) : NULL;
 	ret->up = ret->kept ? part_take(&at, end, head->up.pending_len) : NULL;
 	ret->down = ret->up ? part_take(&at, end, head->down.pending_len) : NULL;
 	return ret->down && at == end ? 0 : -EBADMSG;
@@ -112,7 +113,8 @@ static uint8_t *part_put(uint8_t *to, const void *bytes, size_t len)
 
 ssize_t migrant_write(uint8_t *to, struct migrant *head, const struct migrant_parts *parts)
 {
-	size_t len = sizeof(*head) + head->tlvs_len + head->kept_len + head->up.pending_len + head->down.pending_len;
+	size_t len =
+		sizeof(*head) + head->header_len + head->kept_len + head->up.pending_len + head->down.pending_len;
 
 	head->format = MIGRANT_FORMAT;
 	for (size_t i = 0; i < MIGRANT_TEXTS; i++) {
@@ -126,7 +128,7 @@ ssize_t migrant_write(uint8_t *to, struct migrant *head, const struct migrant_pa
 	for (size_t i = 0; i < MIGRANT_TEXTS; i++)
 		if (head->text_len[i])
 			at = part_put(at, parts->text[i], head->text_len[i] + 1);
-	at = part_put(at, parts->tlvs, head->tlvs_len);
+	at = part_put(at, parts->header, head->header_len);
 	at = part_put(at, parts->kept, head->kept_len);
 	at = part_put(at, parts->up, head->up.pending_len);
 	at = part_put(at, parts->down, head->down.pending_len);

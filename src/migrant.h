@@ -2,7 +2,7 @@
  *
  *	hello     from the new worker, first: struct migrant_hello, then the texts of its listeners, NUL after each
  *	migrant   from the old one, one a connection: struct migrant, then in this order
- *	          the texts, NUL after each that is there | tlvs of the PROXY header | first bytes kept for people
+ *	          the texts, NUL after each that is there | PROXY header that came in | first bytes kept for people
  *	          | bytes on their way up that the backend did not take yet | bytes on their way down
  *	          descriptors, those that are there: the client's socket, the server's (or what a program reads and writes), and
  *	          of each direction the two ends of the pipe that it splices through, with what is in it
@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MIGRANT_FORMAT   1
+#define MIGRANT_FORMAT   2
 #define MIGRANT_MAX      (320 * 1024) /* bytes of a message */
 #define MIGRANT_TEXT_MAX 1024
 
@@ -60,7 +60,7 @@ struct migrant {
 	uint32_t state; /* enum migrant_state */
 	uint64_t id, accepted_us, decided_us, moved_us;
 	struct address client;
-	struct address peer, destination; /* of the proxy's header; peer.len 0: there was none */
+	struct address peer, destination; /* of the proxy's header; peer.len 0: nobody was named */
 	uint32_t server_kind;             /* enum side_kind */
 	uint32_t delivery;                /* enum delivery */
 	uint32_t log_level;               /* enum log_level */
@@ -68,14 +68,14 @@ struct migrant {
 	uint8_t has_fd[MIGRANT_FDS];
 	struct migrant_flow up, down;
 	uint32_t text_len[MIGRANT_TEXTS]; /* without the NUL; 0: none */
-	uint32_t tlvs_len, kept_len;
+	uint32_t header_len, kept_len;
 };
 
 /* Where the parts of a message are, in the message. */
 struct migrant_parts {
 	const struct migrant *head;
 	const char *text[MIGRANT_TEXTS]; /* NULL: none */
-	const uint8_t *tlvs, *kept, *up, *down;
+	const uint8_t *header, *kept, *up, *down;
 };
 
 /* 0, or -EBADMSG: what is refused. `message` is aligned as malloc() does it; `n_fds` descriptors came with it. */

@@ -3,7 +3,8 @@
 #include "command.h"
 #include "foreign.h"
 #include "master.h"
-#include <string.h>
+#include <getopt.h>
+#include <stdbool.h>
 
 static int translate(const void *options, struct native *ret, const char *file, struct complaints *complaints)
 {
@@ -12,13 +13,25 @@ static int translate(const void *options, struct native *ret, const char *file, 
 
 int command_portsplit(int argc, char **argv)
 {
-	bool print = argc > 1 && strcmp(argv[1], "--print") == 0;
-	const struct foreign foreign = { .file = argv[argc - 1], .translate = translate };
+	static const struct option longs[] = { { "print", no_argument, NULL, 'P' },
+		{ "control", required_argument, NULL, 'C' }, { "help", no_argument, NULL, 'h' }, { 0 } };
+	struct foreign foreign = { .translate = translate };
+	bool print = false;
+	int option;
 
-	if (argc != 2 + print || foreign.file[0] == '-')
+	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (option == 'P')
+			print = true;
+		else if (option == 'C')
+			foreign.control = optarg;
+		else
+			return option == 'h' ? command_help_of(command_find("portsplit"))
+					     : command_usage("portsplit");
+	}
+	if (optind + 1 != argc)
 		return command_usage("portsplit");
+	foreign.file = argv[optind];
 	if (print)
 		return foreign_print(&foreign);
-	int status = master_run(&(struct master_options){ .load = foreign_load, .context = &foreign });
-	return status;
+	return master_run(&(struct master_options){ .load = foreign_load, .context = &foreign });
 }

@@ -36,26 +36,27 @@ static const char *fault_name(ssize_t error)
 	}
 }
 
-/* Before the header's bytes are read: its TLVs lie in them. */
-static int proxied_keep(struct connection *connection, const struct proxy_header *header)
+/* Before the header's bytes are read. */
+static int proxied_keep(
+	struct connection *connection, const struct proxy_header *header, const uint8_t *bytes, size_t len)
 {
-	if (header->source.len == 0)
-		return 0;
-	struct proxied *proxied = malloc(sizeof(*proxied) + header->tlvs_len);
+	struct proxied *proxied = malloc(sizeof(*proxied) + len);
+
 	if (!proxied)
 		return -ENOMEM;
-	proxied->peer = connection->client;
-	proxied->destination = header->destination;
-	proxied->tlvs_len = header->tlvs_len;
-	if (header->tlvs_len)
-		memcpy(proxied->tlvs, header->tlvs, header->tlvs_len);
+	*proxied = (struct proxied){ .destination = header->destination, .len = len };
+	memcpy(proxied->header, bytes, len);
+	if (header->source.len) {
+		proxied->peer = connection->client;
+		connection->client = header->source;
+	}
 	connection->proxied = proxied;
-	connection->client = header->source;
 	return 0;
 }
 
 enum proxied_taken proxied_take(struct connection *connection)
 {
+	bool optional = connection->worker->policy->listeners[connection->decider].plain_absent;
 	uint8_t *buffer = connection->worker->peeked;
 	int fd = connection_socket(connection);
 	struct proxy_header header;
@@ -70,56 +71,88 @@ enum proxied_taken proxied_take(struct connection *connection)
 	bool closed = connection->client_events & (EPOLLRDHUP | EPOLLHUP);
 	if (len == 0 && !closed && !is_cut)
 		return PROXIED_WAIT;
+	if (optional && (len == 0 || len == -ENOMSG))
+		return PROXIED_ABSENT;
 	if (len <= 0) {
 		connection->refused = len < 0 ? fault_name(len) : "incomplete";
 		return PROXIED_BROKEN;
 	}
-	if (proxied_keep(connection, &header) < 0)
+	if (proxied_keep(connection, &header, buffer, (size_t)len) < 0)
 		return PROXIED_NO_MEMORY;
 	return peek_consume(fd, buffer, (size_t)len) < 0 ? PROXIED_RESET : PROXIED_TAKEN; /* they were there */
+}
+
+const struct address *proxied_via(const struct connection *connection)
+{
+	const struct proxied *proxied = connection->proxied;
+	return proxied && proxied->peer.len ? &proxied->peer : NULL;
 }
 
 struct address proxied_local(const struct connection *connection)
 {
 	struct address local = { .len = sizeof(local.un) };
 
-	if (connection->proxied)
+	if (proxied_via(connection))
 		return connection->proxied->destination;
 	if (getsockname(connection_socket(connection), &local.sa, &local.len) < 0)
 		local.len = 0;
 	return local;
 }
 
+static bool backend_is_in6(const struct connection *connection)
+{
+	struct address peer = { .len = sizeof(peer.un) };
+
+	if (getpeername(connection->relay.server.in.fd, &peer.sa, &peer.len) < 0)
+		return false;
+	peer = address_unmapped(&peer);
+	return peer.sa.sa_family == AF_INET6;
+}
+
 /* The application protocol is told where the client offered one alone: which of several it will be, the server
  * decides. */
-static size_t proxied_write(const struct connection *connection, unsigned version, uint8_t *to)
+static size_t proxied_write(const struct connection *connection, const struct target *target, uint8_t *to)
 {
 	const struct proxied *proxied = connection->proxied;
-	const struct proxy_header header = {
-		.source = connection->client,
-		.destination = proxied_local(connection),
-		.tlvs = proxied ? proxied->tlvs : NULL,
-		.tlvs_len = proxied ? proxied->tlvs_len : 0,
-	};
+	struct proxy_header header = { 0 };
 	const struct proxy_additions additions = {
 		.alpn = connection->offers_one_alpn ? connection->alpn : NULL,
 		.authority = connection->sni ? connection->sni : connection->host,
 		.id = connection->id,
+		.in6 = target->connect.backend_family && backend_is_in6(connection),
 	};
-	return proxy_header_write(to, version, &header, &additions);
+
+	if (proxied_via(connection)) /* for the TLVs; it was read before, perhaps by another worker */
+		proxy_header_read(proxied->header, proxied->len, &header);
+	header.source = connection->client;
+	header.destination = proxied_local(connection);
+	return proxy_header_write(to, target->connect.send_proxy, &header, &additions);
 }
 
-void proxied_announce(struct connection *connection, const struct target *target)
+bool proxied_announces(const struct connection *connection, const struct target *target)
+{
+	return target->connect.send_proxy || (target->connect.pass_proxy && connection->proxied);
+}
+
+void proxied_announce(struct connection *connection, const struct target *target, int flags)
 {
 	struct worker *worker = connection->worker;
-	uint8_t *header = worker->peeked;
+	const struct proxied *proxied = connection->proxied;
+	const uint8_t *header = worker->peeked;
+	size_t len;
 
-	if (!target->connect.send_proxy)
+	if (!proxied_announces(connection, target))
 		return;
-	size_t len = proxied_write(connection, target->connect.send_proxy, header);
-	ssize_t n = send(connection->relay.server.in.fd, header, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (target->connect.pass_proxy) {
+		header = proxied->header;
+		len = proxied->len;
+	} else {
+		len = proxied_write(connection, target, worker->peeked);
+	}
+	ssize_t n = send(connection->relay.server.in.fd, header, len, MSG_DONTWAIT | MSG_NOSIGNAL | flags);
 	size_t sent = n > 0 ? (size_t)n : 0; /* the relay meets the same error, and knows what to do */
 	connection->relay.pool = worker->relay_pool;
-	connection->relay.server.written = true;
+	connection->relay.server.written =
+		!(flags & MSG_MORE) || sent < len; /* else TCP_NODELAY would push it out alone */
 	relay_preface(&connection->relay, header + sent, len - sent);
 }

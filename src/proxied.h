@@ -2,6 +2,7 @@
  * before anything else of it is looked at, and one goes first to a backend that wants it. */
 #pragma once
 #include "address.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,22 +14,23 @@ struct target;
  * specification). */
 #define PROXIED_DEADLINE_US 5000000
 
-/* What came in, where it named somebody. The connection's client is the one that it named. */
+/* What came in. The connection's client is the one that it named, where it named somebody. */
 struct proxied {
-	struct address peer;        /* the proxy */
+	struct address peer;        /* the proxy; len 0, both: the header names nobody */
 	struct address destination; /* what the client had connected to */
-	size_t tlvs_len;
-	uint8_t tlvs[];
+	size_t len;
+	uint8_t header[];
 };
 
 enum proxied_by { PROXIED_BY_NOBODY, PROXIED_BY_TRUSTED, PROXIED_BY_STRANGER };
 
-/* Nobody: the connection is as it seems. Trusted: it must begin with a header. Stranger: it is not served. */
+/* Nobody: the connection is as it seems. Trusted: it begins with a header, must or may. Stranger: it is not served. */
 enum proxied_by proxied_by(const struct listener_policy *listener, const struct address *peer);
 
 enum proxied_taken {
 	PROXIED_WAIT, /* more may come */
 	PROXIED_TAKEN,
+	PROXIED_ABSENT, /* there is none, and need not be */
 	PROXIED_BROKEN, /* connection->refused says how */
 	PROXIED_GONE,
 	PROXIED_RESET,
@@ -38,9 +40,15 @@ enum proxied_taken {
 /* Looks whether the header is there; consumes all of it and nothing behind it, or nothing. */
 enum proxied_taken proxied_take(struct connection *connection);
 
+/* The proxy whose header named the client; NULL: the client came by itself. */
+const struct address *proxied_via(const struct connection *connection);
+
 /* The address that the client connected to. len 0: it cannot be known. */
 struct address proxied_local(const struct connection *connection);
 
+/* Has this backend something to hear before the client's first bytes? */
+bool proxied_announces(const struct connection *connection, const struct target *target);
+
 /* The backend is connected to: where it wants a header it gets one, before anything else. What it does not take at
- * once goes with the relay. */
-void proxied_announce(struct connection *connection, const struct target *target);
+ * once goes with the relay. `flags`: MSG_MORE where the client's first bytes follow, so that both make one packet. */
+void proxied_announce(struct connection *connection, const struct target *target, int flags);

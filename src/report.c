@@ -68,8 +68,8 @@ static void write_session(FILE *to, const struct connection *connection)
 
 	fprintf(to, "{\"id\": %" PRIu64, connection->id);
 	write_address(to, "client", &connection->client);
-	if (connection->proxied)
-		write_address(to, "via", &connection->proxied->peer);
+	if (proxied_via(connection))
+		write_address(to, "via", proxied_via(connection));
 	write_text(to, "listener", connection->listener);
 	write_text(to, "service", connection_service_name(connection));
 	write_text(to, "protocol", connection_protocol(connection));

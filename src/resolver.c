@@ -376,7 +376,7 @@ static void reset_signals(void)
 /* 0 or -errno. */
 static int become_resolver(const struct resolver_start *start, pid_t master, int channel)
 {
-	process_rename("usher: resolver");
+	process_rename("resolver");
 	reset_signals();
 	int keep[] = { start->log_fd, channel };
 	int null = fd_open_null();

@@ -21,7 +21,7 @@ int command_tcpmux(int argc, char **argv)
 		return 0;
 	}
 	const struct foreign foreign = {
-		.file = tcpmux_file(&options), .translate = translate, .options = &options
+		.file = tcpmux_file(&options), .translate = translate, .options = &options, .control = options.control
 	};
 	if (!foreign.file) {
 		fprintf(stderr, "usher tcpmux: no configuration: expected -c FILE or one of %s\n", tcpmux_places);

@@ -23,16 +23,23 @@ static void undecided_examine(struct connection *connection, bool last);
 
 /* ---- announced by a proxy ------------------------------------------------------------------------------------------- */
 
-/* Of the phase, and counted from accept in each. */
+static const struct listener_policy *undecided_listener(const struct connection *connection)
+{
+	return &connection->worker->policy->listeners[connection->decider];
+}
+
+/* Of the phase, and counted from accept in each. Where no header need come, nobody is waited for any longer for one. */
 static int undecided_start_deadline(struct connection *connection)
 {
 	const struct policy *policy = connection->worker->policy;
+	const struct listener_policy *listener = undecided_listener(connection);
 	uint64_t patience_us = policy->decide_timeout_us; /* 0: wait for ever */
 
-	if (connection->phase == PHASE_PROXIED)
-		patience_us = PROXIED_DEADLINE_US;
-	else if (!connection->was_silent && policy->listeners[connection->decider].banner_service != SERVICE_NONE)
+	if (!connection->was_silent && listener->banner_service != SERVICE_NONE)
 		patience_us = policy->banner_timeout_us;
+	if (connection->phase == PHASE_PROXIED &&
+		(!listener->plain_absent || !patience_us || patience_us > PROXIED_DEADLINE_US))
+		patience_us = PROXIED_DEADLINE_US;
 	loop_timer_stop(&connection->worker->loop, &connection->deadline);
 	return patience_us
 		? loop_timer(&connection->worker->loop, &connection->deadline, connection->accepted_us + patience_us)
@@ -45,7 +52,8 @@ static void undecided_header_failed(struct connection *connection, const char *h
 	connection_end(connection, END_PROXY_HEADER);
 }
 
-/* The header is gone from the socket: from here on it is a connection like any other, of the client that was named. */
+/* The header is gone from the socket, or none is waited for any more: from here on it is a connection like any other, of the
+ * client that was named. */
 static void undecided_announced(struct connection *connection)
 {
 	connection->phase = PHASE_DECIDING;
@@ -64,6 +72,7 @@ static void undecided_take_header(struct connection *connection)
 	case PROXIED_WAIT:
 		break;
 	case PROXIED_TAKEN:
+	case PROXIED_ABSENT:
 		undecided_announced(connection);
 		break;
 	case PROXIED_BROKEN:
@@ -87,7 +96,7 @@ static void undecided_take_header(struct connection *connection)
 static bool undecided_answer_tcpmux(struct connection *connection)
 {
 	const struct policy *policy = connection->worker->policy;
-	const struct listener_policy *listener = &policy->listeners[connection->decider];
+	const struct listener_policy *listener = undecided_listener(connection);
 	const struct finding *name = &connection->worker->findings->attribute[ATTRIBUTE_SERVICE];
 	int fd = connection_socket(connection);
 
@@ -173,7 +182,7 @@ void undecided_bannered(struct connection *connection)
 /* Looks at what has come. `last`: the deadline is here. */
 static void undecided_examine(struct connection *connection, bool last)
 {
-	const struct listener_policy *listener = &connection->worker->policy->listeners[connection->decider];
+	const struct listener_policy *listener = undecided_listener(connection);
 	uint32_t service, protocol;
 
 	if (connection->banner && connection->banner->shown) {
@@ -242,7 +251,7 @@ static void undecided_deciding_timer(struct connection *connection)
 		undecided_examine(connection, false);
 		return;
 	}
-	if (connection->was_silent || worker->policy->listeners[connection->decider].banner_service == SERVICE_NONE) {
+	if (connection->was_silent || undecided_listener(connection)->banner_service == SERVICE_NONE) {
 		undecided_examine(connection, true);
 		return;
 	}
@@ -259,6 +268,8 @@ void undecided_out_of_time(struct connection *connection)
 
 	if (connection->worker->held)
 		loop_timer(loop, &connection->deadline, loop->now_us + HELD_US);
+	else if (connection->phase == PHASE_PROXIED && undecided_listener(connection)->plain_absent)
+		undecided_announced(connection);
 	else if (connection->phase == PHASE_PROXIED)
 		undecided_header_failed(connection, "late");
 	else
@@ -269,8 +280,7 @@ void undecided_out_of_time(struct connection *connection)
 static void undecided_enter(struct connection *connection)
 {
 	shed_enter(connection);
-	if (connection_is_undecided(connection) &&
-		connection->worker->policy->listeners[connection->decider].awaits_bytes)
+	if (connection_is_undecided(connection) && undecided_listener(connection)->awaits_bytes)
 		undecided_ready(connection, true);
 	if (connection_is_undecided(connection))
 		connection_watch(connection);

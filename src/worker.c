@@ -392,7 +392,7 @@ int worker_run(const struct worker_start *start)
 	struct shared shared = NO_SHARED;
 
 	worker_set_signals(start->may_be_left);
-	process_rename("usher: worker");
+	process_rename("worker");
 	worker_take_stdio(start->log_fd);
 	int error = start->resolved ? resolved_read_only(start->resolved) : 0; /* before its descriptor is closed */
 	if (error == 0)

@@ -47,6 +47,7 @@ static const struct key listen_keys[LISTEN_COUNT] = {
 	[LISTEN_ON_UNKNOWN] = { "on_unknown", KEY_STRING },
 	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS },
 	[LISTEN_OTHERS] = { "others", KEY_CHOICE, .choices = "refuse plain" },
+	[LISTEN_ABSENT] = { "absent", KEY_CHOICE, .choices = "refuse plain" },
 };
 
 static const struct key control_keys[CONTROL_COUNT] = {
@@ -91,6 +92,8 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_CONNECT] = { "connect", KEY_STRINGS },
 	[SERVICE_RESOLVE] = { "resolve", KEY_CHOICE, .choices = "background connect" },
 	[SERVICE_SEND_PROXY] = { "send_proxy", KEY_WHOLE, 1, 2, 0 },
+	[SERVICE_SEND_PROXY_FAMILY] = { "send_proxy_family", KEY_CHOICE, .choices = "client backend" },
+	[SERVICE_PASS_PROXY] = { "pass_proxy", KEY_BOOL },
 	[SERVICE_TRANSPARENT] = { "transparent", KEY_BOOL },
 	[SERVICE_HANDOVER] = { "handover", KEY_STRING },
 	[SERVICE_FORMAT] = { "format", KEY_CHOICE, .choices = "usher tcpmux" },

@@ -32,6 +32,7 @@ struct listener_policy {
 	bool unix_proxies;        /* those of UNIX sockets */
 	const char *proxies_text; /* as written */
 	bool plain_others;        /* connections from elsewhere are served as they are rather than refused */
+	bool plain_absent;        /* and those from there that begin with something else */
 };
 
 struct service {

@@ -32,6 +32,8 @@ static char *target_backends(struct arena *arena, const struct target *target)
 		text = arena_printf(arena, "%s (names asked for by each connection)", text);
 	if (target->connect.send_proxy)
 		text = arena_printf(arena, "%s (PROXY v%u)", text, target->connect.send_proxy);
+	if (target->connect.pass_proxy)
+		text = arena_printf(arena, "%s (PROXY header passed)", text);
 	return text;
 }
 
@@ -170,7 +172,8 @@ static void print_listeners(const struct policy *policy, FILE *to)
 		if (listener->banner_service != SERVICE_NONE)
 			fprintf(to, "  banner: %s", service_text(policy, listener->banner_service));
 		if (listener->proxies)
-			fprintf(to, "  PROXY headers from %s, others %s", listener->proxies_text,
+			fprintf(to, "  PROXY headers from %s%s, others %s", listener->proxies_text,
+				listener->plain_absent ? " where there are any" : "",
 				listener->plain_others ? "plain" : "refused");
 		fputc('\n', to);
 	}

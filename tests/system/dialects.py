@@ -12,16 +12,17 @@ WAYS = pytest.mark.parametrize("way", ["dialect", "printed"])
 def file_arguments(dialect, file, args=()):
     if dialect == "tcpmux":
         return ["-c", file, *args]
-    return [f"-F{file}", "-f", *args] if dialect == "sslh" else [file]
+    return [f"-F{file}", "-f", *args] if dialect == "sslh" else [file, *args]
 
 
 class Foreign(Usher):
     """`dialect` is tcpmux, portsplit or sslh; `way` is "dialect", "printed" (natively, under what --print says) or "link" (by a
-    symbolic link of the program's name). It runs in its own directory, where the configuration's relative paths lead."""
+    symbolic link of the program's name, or of the name `link`). It runs in its own directory, where the configuration's relative paths lead."""
 
-    def __init__(self, dialect, config, way="dialect", **options):
+    def __init__(self, dialect, config, way="dialect", link=None, **options):
         super().__init__(config, **options)
-        self.dialect, self.way = dialect, way
+        self.env.setdefault("RUNTIME_DIRECTORY", str(self.dir))  # where its control socket is, else in the system's own place
+        self.dialect, self.way, self.link = dialect, way, link or dialect
         self.wrapper = lambda command: ["/usr/bin/env", "-C", str(self.dir), *command]
 
     def write(self, config=None):
@@ -48,7 +49,7 @@ class Foreign(Usher):
         if self.way == "printed":
             return [str(BINARY), "run", "-c", "usher.conf", *[arg for arg in self.args if arg in ("-d", "-i")]]
         if self.way == "link":
-            link = self.dir / self.dialect
+            link = self.dir / self.link
             if not link.exists():
                 link.symlink_to(BINARY)
             return [str(link), *self.arguments()]

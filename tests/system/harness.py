@@ -32,6 +32,7 @@ SANITIZER_OPTIONS = {
     "LSAN_OPTIONS": "exitcode=99",
 }
 ENVIRONMENT = {**os.environ, **SANITIZER_OPTIONS}
+ENVIRONMENT.pop("RUNTIME_DIRECTORY", None)
 CRASHES = re.compile(
     r"Sanitizer|runtime error:|Assertion .* failed|was killed by signal|worker \d+ ended with status"
     r"|event loop failed"
@@ -177,6 +178,14 @@ def process_stat(pid):
     name, rest = text[text.index("(") + 1 :].rsplit(")", 1)
     fields = rest.split()
     return name, fields[0], int(fields[1]), int(fields[19])
+
+
+def process_title(pid):
+    """What ps shows, such as "usher: worker"; empty when the process is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text(errors="replace").rstrip("\0")
+    except OSError:
+        return ""
 
 
 def children(pid):
@@ -424,8 +433,7 @@ class Usher:
         return self.process.pid
 
     def _named(self, name):
-        return sorted(pid for pid in children(self.pid)
-                      if (process_stat(pid) or ("",))[0] == "usher: " + name)
+        return sorted(pid for pid in children(self.pid) if process_title(pid).endswith(": " + name))
 
     @property
     def workers(self):
@@ -441,7 +449,8 @@ class Usher:
 
     def programs(self):
         """{pid: name} of the programs that it runs."""
-        found = {pid: (process_stat(pid) or ("",))[0] for pid in children(self.pid)}
+        ours = {*self.workers, *self.loggers, *self.resolvers}
+        found = {pid: (process_stat(pid) or ("",))[0] for pid in children(self.pid) if pid not in ours}
         return {pid: name for pid, name in found.items() if name and not name.startswith("usher")}
 
     def fds(self):

@@ -403,7 +403,8 @@ def test_the_example_has_every_key_and_loads(place):
 def test_by_a_symbolic_link(services):
     one = services("link")
     assert ask(one, b"GET") == b"web\nGET"
-    printed = subprocess.run([one.dir / "portsplit", "--print", one.file], capture_output=True, text=True, check=True)
+    printed = subprocess.run([one.dir / "portsplit", "--print", one.file], capture_output=True, text=True, check=True,
+                             env=one.env)
     assert printed.stdout == one.run("--print").stdout != ""
 
 

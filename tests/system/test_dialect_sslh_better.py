@@ -208,7 +208,7 @@ def test_a_target_that_is_its_own_listener_is_told_of(place, host, target):
     status, complaints = complaints_of(place, "sslh", f'listen: ( {{ host: "{host}"; port: "{port}"; }} );\nprotocols: (\n'
                                        '  { name: "ssh"; host: "192.0.2.1"; port: "22"; },\n'
                                        f'  {{ name: "tls"; host: "{target}"; port: "{port}"; }} );\n')
-    assert status == 2 and len(complaints) == 1
+    assert status == 1 and len(complaints) == 1
     assert re.match(r"FILE:4: `.*' is usher's own listener `.*' \(line 1\), expected another server", complaints[0])
 
 
@@ -224,24 +224,25 @@ protocols: (
 user: "nobody-of-that-name"; timeuot: 3;
 """
     status, complaints = complaints_of(place, "sslh", text)
-    assert status == 2
+    assert status == 6
     assert sorted(complaints) == sorted([
         "FILE:1: an entry of `listen' without `port', expected port: \"...\";",
         "FILE:3: `shh' is no probe of sslh, expected one such as \"ssh\", \"tls\", \"regex\" or \"anyprot\"",
         "FILE:4: an entry of `protocols' without `port', expected port: \"...\";",
         "FILE:5: port `x' of `regex', expected 1 to 65535 or a name of services(5)",
         "FILE:6: warning: unknown key `sni_hostname' in `protocols' is left out, did you mean `sni_hostnames'?",
+        "FILE:8: there is no user `nobody-of-that-name'",
         "FILE:8: warning: unknown key `timeuot' in the configuration is left out, did you mean `timeout'?"])
     file = place / "good.cfg"
     file.write_text('listen: ( { host: "127.0.0.1"; port: "4443"; } );\nprotocols: (\n'
-                    '  { name: "regex"; host: "localhost"; port: "22"; regex_patterns: [ "(" ]; } );\nuser: "nobody-of-that-name";\n')
+                    '  { name: "regex"; host: "localhost"; port: "22"; regex_patterns: [ "(" ]; } );\n')
     printed = run_usher("sslh", "--print", f"-F{file}")
-    assert printed.returncode == 0
+    assert printed.returncode == 1 and f"{file}:3: regex \"(\" does not compile" in printed.stderr
     (place / "native.conf").write_text(printed.stdout)
     checked = run_usher("check", "-c", place / "native.conf")
     assert checked.returncode == 2 and "missing closing parenthesis" in checked.stderr
     status, complaints = complaints_of(place, "sslh", file.read_text())
-    assert status == 2 and "FILE:3: regex \"(\" does not compile: at offset 1: missing closing parenthesis" in complaints
+    assert status == 1 and "FILE:3: regex \"(\" does not compile: at offset 1: missing closing parenthesis" in complaints
 
 
 # ---- while it serves

@@ -166,7 +166,7 @@ protocols: (
         "FILE:8: warning: `teamspeak' is left out: usher does not serve UDP yet"]
     assert re.findall(r'name = "(\w+)"', text) == ["ssh"] and "51820" not in text
     status, complaints = complaints_of(place, "sslh", 'listen: ( { host: "127.0.0.1"; port: "1"; is_udp: true; } );\n' + SSH)
-    assert status == 2 and any("nowhere to listen" in line for line in complaints)
+    assert status == 1 and any("nowhere to listen" in line for line in complaints)
 
 
 # ---- transparent
@@ -253,25 +253,16 @@ def test_a_proxy_header_that_comes_in_is_sent_on_or_taken_off(sslh):
                 with backend.accept() as server:
                     client.shutdown(socket.SHUT_WR)
                     got = read_all(server)
-            if backend is taken:
-                assert got == SAYS[who]
-            else:
-                assert header_of(got) == (("192.0.2.7", 4711), ("198.51.100.1", 443), SAYS[who])
+            assert got == (b"" if backend is taken else header_v1(("192.0.2.7", 4711), ("198.51.100.1", 443))) + SAYS[who]
         for line in one.wait_connections(2):
             assert line["client"] == "192.0.2.7:4711"
-        with one.connect() as client:
-            client.sendall(SAYS["ssh"])
-            client.settimeout(slow(8))
-            try:
-                assert client.recv(1) == b"", "without a header nobody is served there"
-            except ConnectionResetError:
-                pass
 
 
 def test_who_may_send_proxy_headers_is_told_of(place):
     text, complaints = printed(place, 'listen: (\n{ host: "127.0.0.1"; port: "1"; proxyprotocol: true; },\n'
                                '{ host: "/tmp/x"; is_unix: true; port: ""; proxyprotocol: true; } );\n' + SSH)
-    assert 'accept_proxy = [ "0.0.0.0/0", "::/0" ]' in text and 'accept_proxy = [ "unix:" ]' in text
+    assert 'accept_proxy = [ "0.0.0.0/0", "::/0" ]; absent = "plain";' in text
+    assert 'accept_proxy = [ "unix:" ]; absent = "plain";' in text
     assert complaints == [f"FILE:{line}: warning: PROXY headers are believed of anybody who can reach this listener; usher's own "
                           "`accept_proxy' can name the proxies" for line in (2, 3)]
 

@@ -560,6 +560,8 @@ proto_server: ( {proto:"http"} )
 
 
 def test_identifiers_on_both_sides_of_the_built_in_ones_are_told_of(place):
+    for name in ("a", "b"):
+        (place / name).symlink_to("/bin/true")
     (place / "a.cfg").write_text('version = "1"; listen_port = 7;\n' + ALL +
                                  externals(("before", "./a", 1), ("behind", "./b", 20)).replace("},", "},\n"))
     done = run_usher("tcpmux", "--print", "-c", "a.cfg", cwd=place)
@@ -568,9 +570,14 @@ def test_identifiers_on_both_sides_of_the_built_in_ones_are_told_of(place):
 
 
 def test_the_printed_example_is_what_it_says(place):
+    """Its programs are not here, which is said; the text is there all the same."""
     done = run_usher("tcpmux", "--print", "-c", EXAMPLE, cwd=place)
+    (warning,) = [line for line in done.stderr.splitlines() if ": warning: " in line]
+    others = [line for line in done.stderr.splitlines() if line != warning]
     assert re.fullmatch(r"\S+tcpmux.cfg:\d+: warning: protocol `xssh', which a module's identifier of that name gives, has no "
-                        r"server: it is closed\n", done.stderr)
+                        r"server: it is closed", warning)
+    assert done.returncode == 2 and others
+    assert all("No such file or directory" in line and str(place) in line for line in others), others
     printed = done.stdout
     services = re.findall(r'name = "([a-z-]+)"; match', printed)
     assert services == ["http", "echo", "ssh", "xssh", "http-external", "ssh-external", "echo-external", "http-any", "ssh-any"]

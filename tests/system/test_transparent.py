@@ -507,7 +507,8 @@ def test_a_master_that_may_not_says_so(start, net):
     """Its other services work, and nobody asks again and again."""
     with Backend(net, net.server, SERVER[4]) as backend:
         one = config_for(start, backend.text, prefix=("setpriv", *CAPABILITIES))
-        assert one.wait_log("error transparent services will fail: Operation not permitted; usher needs root, CAP_NET_ADMIN")
+        assert one.wait_log("error transparent services will fail for clients that are not on this machine: Operation not permitted; "
+                            "usher needs root, CAP_NET_ADMIN")
         for _ in range(3):
             with connect_from(net, 4, one.port) as client:
                 client.sendall(b"go")
@@ -516,6 +517,21 @@ def test_a_master_that_may_not_says_so(start, net):
         before = cpu_of([one.pid, *one.workers])
         time.sleep(0.5)
         assert cpu_of([one.pid, *one.workers]) - before < 0.1
+
+
+@needs_namespaces
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_client_on_the_same_machine_takes_no_right(start, net, family):
+    """Whoever it is may speak from this machine's own addresses."""
+    with Backend(net, net.usher, LOOPBACK[family]) as backend:
+        one = config_for(start, backend.text, prefix=("setpriv", *CAPABILITIES))
+        for _ in range(5):
+            with net.call(net.usher, connect, (LOOPBACK[family], one.port)) as client:
+                client.sendall(b"go")
+                server, peer = backend.accept()
+                with server:
+                    assert peer[0] == LOOPBACK[family]
+                    assert read_exactly(server, 2) == b"go"
 
 
 @needs_namespaces
