@@ -62,8 +62,8 @@ static int foreign_translate(const struct foreign *foreign, struct native *ret, 
 	return error;
 }
 
-/* The text is there, too, where only the policy refuses it. `arena`: as in struct policy_options. */
-static int foreign_compile(const struct foreign *foreign, struct arena *arena, struct native *text,
+/* The text is there, too, where only the policy refuses it. */
+static int foreign_compile(const struct foreign *foreign, const struct policy_options *options, struct native *text,
 	struct policy **ret, struct complaints *complaints)
 {
 	struct complaints own = { 0 };
@@ -71,7 +71,7 @@ static int foreign_compile(const struct foreign *foreign, struct arena *arena, s
 	int error = foreign_translate(foreign, text, complaints);
 	if (error < 0)
 		return error;
-	error = policy_load_text(ret, foreign->file, text->text, &(struct policy_options){ .arena = arena }, &own);
+	error = policy_load_text(ret, foreign->file, text->text, options, &own);
 	native_complain(text, &own, complaints);
 	complaints_fini(&own);
 	return error;
@@ -82,7 +82,8 @@ int foreign_load(const void *context, struct arena *arena, struct policy **ret, 
 	const struct foreign *foreign = context;
 	struct native text = { 0 };
 
-	int error = foreign_compile(foreign, arena, &text, ret, complaints);
+	int error = foreign_compile(
+		foreign, &(struct policy_options){ .arena = arena, .process_ends = true }, &text, ret, complaints);
 	if (error == 0) {
 		lines_translate(*ret, &text);
 		(*ret)->text = arena_strdup(arena, text.text);
@@ -110,7 +111,7 @@ int foreign_print(const struct foreign *foreign)
 	struct native text = { 0 };
 	struct policy *policy = NULL;
 
-	int error = foreign_compile(foreign, NULL, &text, &policy, &complaints);
+	int error = foreign_compile(foreign, &(struct policy_options){ 0 }, &text, &policy, &complaints);
 	if (text.text)
 		fputs(text.text, stdout);
 	bool written = fflush(stdout) == 0;
