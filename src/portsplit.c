@@ -11,6 +11,15 @@ static int translate(const void *options, struct native *ret, const char *file, 
 	return portsplit_translate(ret, file, complaints);
 }
 
+static int usage(FILE *to)
+{
+	fputs("usage: usher portsplit [--print] [--control PATH] [-h] FILE\n"
+	      "  --print          usher's own configuration of it, and end\n"
+	      "  --control PATH   where `usher status -s PATH' and its like ask\n",
+		to);
+	return to == stdout ? 0 : 2;
+}
+
 int command_portsplit(int argc, char **argv)
 {
 	static const struct option longs[] = { { "print", no_argument, NULL, 'P' },
@@ -25,11 +34,10 @@ int command_portsplit(int argc, char **argv)
 		else if (option == 'C')
 			foreign.control = optarg;
 		else
-			return option == 'h' ? command_help_of(command_find("portsplit"))
-					     : command_usage("portsplit");
+			return usage(option == 'h' ? stdout : stderr);
 	}
 	if (optind + 1 != argc)
-		return command_usage("portsplit");
+		return usage(stderr);
 	foreign.file = argv[optind];
 	if (print)
 		return foreign_print(&foreign);
