@@ -321,7 +321,7 @@ static long attack_migrate(long n)
 		for (size_t k = 0; k < MIGRANT_FDS; k++)
 			message.head.has_fd[k] = k < n_fds;
 		memset(message.head.text_len, 0, sizeof(message.head.text_len));
-		message.head.tlvs_len = message.head.kept_len = message.head.up.pending_len =
+		message.head.header_len = message.head.kept_len = message.head.up.pending_len =
 			message.head.down.pending_len = 0;
 		message.head.client.len = message.head.peer.len = message.head.destination.len = 0;
 		if (say_on(fd, message.bytes, len, beside[i % 3], n_fds) < 0 && errno == EAGAIN)
