@@ -199,6 +199,13 @@ static bool field_take(struct said_all *said, const nghttp2_nv *field)
 	return true;
 }
 
+/* Version 1.60 has a function like the one before, under another name, for the sake of a type's, and deprecates that. */
+#if NGHTTP2_VERSION_NUM >= 0x013c00
+#define inflate nghttp2_hd_inflate_hd3
+#else
+#define inflate nghttp2_hd_inflate_hd2
+#endif
+
 /* Inflates one fragment; a field may begin in one and end in the next. */
 static bool fragment_inflate(
 	nghttp2_hd_inflater *inflater, const uint8_t *in, size_t len, bool last, struct said_all *said)
@@ -206,7 +213,7 @@ static bool fragment_inflate(
 	for (;;) {
 		nghttp2_nv field;
 		int flags = 0;
-		ssize_t n = nghttp2_hd_inflate_hd2(inflater, &field, &flags, in, len, last);
+		ssize_t n = inflate(inflater, &field, &flags, in, len, last);
 		if (n < 0)
 			return false;
 		in += n;
