@@ -372,11 +372,11 @@ def test_what_a_killed_server_had_not_accepted_is_served_by_the_next(handing, se
     one = handing(connect_timeout=30)
     accepting.signal_all(signal.SIGSTOP)
     first = Crowd(one, 150)
-    time.sleep(slow(0.3))
+    time.sleep(0.5)
     assert not one.connections(), "what nobody took is not handed over"
     accepting.kill()
     second = Crowd(one, 50, page="/late{}")
-    time.sleep(slow(0.3))
+    time.sleep(0.5)
     accepting.start()
     assert [words[0] for words in first.finish().values()] == [f"/{number}" for number in range(150)]
     assert [words[0] for words in second.finish().values()] == [f"/late{number}" for number in range(50)]
@@ -438,7 +438,7 @@ def test_without_room_for_a_descriptor_a_client_waits(handing, server):
     limit(used + 1)  # the client's, but not the receipt's
     client = connect(("127.0.0.1", one.port), timeout=30)
     client.sendall(b"line\n")
-    time.sleep(slow(0.3))
+    time.sleep(0.5)
     assert not one.connections()
     limit(1024)
     told = json.loads(read_all(client))
@@ -604,7 +604,7 @@ def test_a_server_that_accepts_by_io_uring_is_told_by_the_kernel(place):
     assert (done.returncode, done.stdout) == (0, "Operation not supported\n")
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root makes such programs")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: only root makes such programs")
 def test_programs_with_rights_of_their_own_are_refused(place):
     program = compiled(place, PROGRAM)
     nobody = {"user": 65534, "group": 65534, "extra_groups": []}

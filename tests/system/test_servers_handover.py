@@ -219,7 +219,7 @@ def test_the_example_receivers_greet(handing, background, place, program, format
         assert b"web" in greeting
 
 
-as_root = pytest.mark.skipif(not IS_ROOT, reason="only root's master may connect where its workers may not")
+as_root = pytest.mark.skipif(not IS_ROOT, reason="needs root: only root's master may connect where its workers may not")
 
 
 @as_root

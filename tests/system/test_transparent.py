@@ -17,7 +17,7 @@ from peers import cpu_of, exchange, how_it_ends, reset
 from servers import NGINX, SSHD, Server, listening
 
 WHY_NOT = namespaces.why_not()
-needs_namespaces = pytest.mark.skipif(WHY_NOT is not None, reason=f"needs network namespaces: {WHY_NOT}")
+needs_namespaces = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 
 def manual_rules():
@@ -516,7 +516,7 @@ def test_a_master_that_may_not_says_so(start, net):
         assert {line["error"] for line in one.wait_connections(3)} == {"Operation not permitted"}
         before = cpu_of([one.pid, *one.workers])
         time.sleep(0.5)
-        assert cpu_of([one.pid, *one.workers]) - before < 0.1
+        assert cpu_of([one.pid, *one.workers]) - before < 0.2
 
 
 @needs_namespaces
