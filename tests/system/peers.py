@@ -148,16 +148,16 @@ class Sender(threading.Thread):
 
 
 class Receiver(threading.Thread):
-    """Reads to the end of the stream with buffers of random sizes; .digest and .size when joined."""
+    """Reads to the end of the stream with buffers of random sizes; .digest and .size when joined. `before` was read already."""
 
-    def __init__(self, sock, seed):
+    def __init__(self, sock, seed, before=b""):
         super().__init__(daemon=True)
-        self.sock, self.random = sock, random.Random(seed)
-        self.digest, self.size, self.error = None, 0, None
+        self.sock, self.random, self.before = sock, random.Random(seed), before
+        self.digest, self.size, self.error = None, len(before), None
         self.start()
 
     def run(self):
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(self.before)
         buffer = bytearray(1 << 18)
         view = memoryview(buffer)
         try:

@@ -39,7 +39,7 @@ services = ( { name = "web"; match = [ {match} ]; handover = "{path}"; {more} } 
 @pytest.fixture
 def handing(usher, place):
     def start(path="web.sock", workers=2, connect_timeout=5.0, match='"http", "tls", "line"', more="", others=""):
-        return usher(CONFIG, path=place / path, workers=workers, connect_timeout=slow(connect_timeout), match=match, more=more,
+        return usher(CONFIG, path=place / path, workers=workers, connect_timeout=connect_timeout, match=match, more=more,
                      others=", " + others if others else "")
 
     return start

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from harness import BUILD, IS_ROOT, SOURCE, end_process, read_exactly, slow, wait_for_server, wait_until
+from harness import BUILD, IS_ROOT, SOURCE, end_process, read_exactly, wait_for_server, wait_until
 from receivers import Receiver, SilentReceiver, example
 
 HANDOVER = """
@@ -26,7 +26,7 @@ PLAIN = '{{ name = "plain"; connect = "{}"; }}'
 @pytest.fixture
 def handing(usher, place):
     def start(workers=2, more="", others="", connect_timeout=5.0, top="", **options):
-        return usher(HANDOVER, path=place / "web.sock", workers=workers, connect_timeout=slow(connect_timeout),
+        return usher(HANDOVER, path=place / "web.sock", workers=workers, connect_timeout=connect_timeout,
                      more=more, others=", " + others if others else "", top=top, **options)
 
     return start

@@ -6,7 +6,7 @@ import re
 import socket
 
 import pytest
-from harness import connect, dead_port, read_all, read_exactly, slow
+from harness import connect, dead_port, read_all, read_exactly
 from servers import listening, output_of
 
 SIMPLE = """
@@ -141,14 +141,14 @@ def test_reject_reset_is_a_reset(usher):
 
 
 def test_reject_close_of_a_silent_client_is_an_end_of_stream(usher):
-    one = usher(REJECT, decide_timeout=slow(0.1), on_silence="closed")
+    one = usher(REJECT, decide_timeout=0.1, on_silence="closed")
     with one.connect() as client:
         assert client.recv(1) == b""
     assert one.wait_connections(1)[0].items() >= {"service": "closed", "end": "rejected"}.items()
 
 
 def test_reject_reset_of_a_silent_client_is_a_reset(usher):
-    one = usher(REJECT, decide_timeout=slow(0.1), on_silence="reset")
+    one = usher(REJECT, decide_timeout=0.1, on_silence="reset")
     with one.connect() as client, pytest.raises(ConnectionResetError):
         client.recv(1)
 
