@@ -31,8 +31,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
-/* For an access program's verdict: more than the master gives it. Only one that was lost with its master comes to that. */
-#define VERDICT_US 5000000
+/* For an access program's verdict, behind the time that the master gives it. Only one that was lost with its master comes to that. */
+#define VERDICT_US 3000000
 
 static void connection_enter(struct connection *connection);
 static void connection_ask_in_vain(struct connection *connection);
@@ -217,11 +217,19 @@ static void connection_fill_ask(struct spawn_request *request, struct message *m
 
 static void connection_asked(struct spawn_request *request, const struct message *answer, int fds[2]);
 
+static void connection_expect_verdict(struct connection *connection)
+{
+	struct worker *worker = connection->worker;
+
+	loop_timer(&worker->loop, &connection->deadline,
+		worker->loop.now_us + worker->policy->access_timeout_us + VERDICT_US);
+}
+
 static void connection_ask_program(struct connection *connection)
 {
 	connection->phase = PHASE_ASKING;
 	connection->spawning = (struct spawn_request){ .fill = connection_fill_ask, .started = connection_asked };
-	loop_timer(&connection->worker->loop, &connection->deadline, connection->worker->loop.now_us + VERDICT_US);
+	connection_expect_verdict(connection);
 	spawner_ask(&connection->worker->spawner, &connection->spawning);
 }
 
@@ -276,9 +284,7 @@ void connection_admitted(struct worker *worker, uint64_t id, bool admitted)
 /* One whose program has not even been begun is still in the line for it. */
 static void connection_ask_in_vain(struct connection *connection)
 {
-	struct loop *loop = &connection->worker->loop;
-
-	loop_timer(loop, &connection->deadline, loop->now_us + VERDICT_US);
+	connection_expect_verdict(connection);
 	connection_admitted(connection->worker, connection->id, false);
 }
 

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define PIPE_SIZE      (1024 * 1024)
-#define READY_WAIT_MS  5000
+#define READY_WAIT_MS  30000
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 
 /* What the logger says of its own start. */

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#define HOLD_US 500000 /* that the answer about an access program may take, behind the time that the program has */
+
 /* Requests name services and identifiers by their places. */
 static uint64_t services_digest(const struct policy *policy)
 {
@@ -174,8 +176,9 @@ int master_upgrade(struct master *master)
 		return -ESHUTDOWN;
 	if (master->coming || master->compiling.pid || master->upgrade.step != UPGRADE_NONE)
 		return -EBUSY;
+	const struct policy *policy = master->serving->policy;
 	master_notify("RELOADING=1");
-	upgrade_begin(&master->upgrade);
+	upgrade_begin(&master->upgrade, policy->upgrade_timeout_us, policy->access_timeout_us + HOLD_US);
 	return 0;
 }
 

@@ -108,7 +108,8 @@ bool request_spawn(struct worker_process *worker, const struct message *request,
 	else if (error == 0 && request->program == PROGRAM_IDENTIFIER)
 		answer.error = identifier_start(worker, program, request, fds);
 	else if (error == 0 && service && request->program == PROGRAM_ACCESS)
-		answer.error = asks_begin(generation->asks, program, service->name, request, worker, request->serial);
+		answer.error = asks_begin(generation->asks, program, service->name, request,
+			generation->policy->access_timeout_us, worker, request->serial);
 	else if (error == 0 && service)
 		answer.error = service_start(generation, service, request, client, &answer, fds);
 	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, answer.error ? 0 : (fds[0] >= 0) + (fds[1] >= 0));

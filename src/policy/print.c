@@ -283,6 +283,14 @@ static bool shows_banner(const struct policy *policy)
 	return false;
 }
 
+static bool asks_programs(const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_services; i++)
+		if (policy->services[i].asks)
+			return true;
+	return false;
+}
+
 static void print_rest(const struct policy *policy, FILE *to)
 {
 	static const char *const sinks[] = { "stderr", "syslog", "journal" };
@@ -301,6 +309,8 @@ static void print_rest(const struct policy *policy, FILE *to)
 	fputs("\nTimeouts  ", to);
 	if (policy->search_timeout_us)
 		fprintf(to, "search %s, ", duration(policy->search_timeout_us, a));
+	if (asks_programs(policy))
+		fprintf(to, "access %s, ", duration(policy->access_timeout_us, a));
 	fprintf(to, "connect %s, idle %s, drain %s\n", duration(policy->connect_timeout_us, a),
 		duration(policy->idle_timeout_us, b), duration(policy->drain_timeout_us, c));
 	fprintf(to, "Workers   %u, as %s%s", policy->workers, policy->user,

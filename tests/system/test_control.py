@@ -322,7 +322,7 @@ def test_a_worker_that_hangs_is_not_waited_for_long(controlled):
     try:
         begin = time.monotonic()
         answer = one.ask(b"sessions")
-        assert time.monotonic() - begin > 1.9
+        assert time.monotonic() - begin > 9.9
     finally:
         os.kill(hanging, signal.SIGCONT)
     assert "did not answer" in answer[-1]["error"]

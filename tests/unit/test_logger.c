@@ -89,7 +89,7 @@ static void wait_for_size(const char *name, off_t size)
 {
 	struct stat status;
 
-	for (int i = 0; i < 5000; i++) {
+	for (int i = 0; i < 60000; i++) {
 		if (stat(name, &status) == 0 && status.st_size >= size)
 			return;
 		usleep(1000);
@@ -104,7 +104,7 @@ static void wait_until_idle(void)
 	int unread = 1;
 
 	snprintf(name, sizeof name, "/proc/%ld/stat", (long)logger.pid);
-	for (int i = 0; i < 5000 && (unread > 0 || state != 'S'); i++) {
+	for (int i = 0; i < 60000 && (unread > 0 || state != 'S'); i++) {
 		usleep(1000);
 		ioctl(logger.read_fd, FIONREAD, &unread);
 		FILE *file = fopen(name, "r");
