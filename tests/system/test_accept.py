@@ -25,7 +25,7 @@ from accepting import (
     run_accept,
     takes_datagrams,
 )
-from harness import IS_ROOT, SOURCE, connect, end_process, free_port, process_stat, read_all, read_exactly, slow, wait_until
+from harness import BUILD, IS_ROOT, SOURCE, connect, end_process, free_port, process_stat, read_all, read_exactly, slow, wait_until
 from servers import make_file, output_of
 
 CONFIG = """
@@ -632,3 +632,11 @@ def test_a_server_that_does_not_listen_is_warned_of(place):
 def test_the_library_shows_only_what_it_wraps():
     names = output_of(["nm", "-D", "--defined-only", USHER_ACCEPT.parent / "libusher-accept.so"]).decode().split()[2::3]
     assert sorted(names) == ["accept", "accept4", "bind", "execve", "getsockname", "getsockopt", "listen", "setsockopt"]
+
+
+def test_every_function_behind_the_library_s_own_is_found_when_it_is_loaded():
+    """Later it would take a lock that in the child of a process with threads may be held for ever."""
+    done = subprocess.run(["/bin/true"], env={**os.environ, "LD_PRELOAD": str(BUILD / "lib/libusher-accept.so"), "LD_DEBUG": "symbols"}, capture_output=True,
+                          text=True, timeout=slow(60), check=True)
+    for name in ("bind", "listen", "accept", "accept4", "getsockname", "getsockopt", "setsockopt", "execve"):
+        assert f"symbol={name};  lookup in file=" in done.stderr, name
