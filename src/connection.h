@@ -75,6 +75,7 @@ struct connection {
 	uint64_t accepted_us, decided_us;
 	uint32_t client_events; /* all that were seen: edges are not repeated */
 	enum connection_search search;
+	bool client_waits;      /* as the last look found */
 	uint32_t server_events; /* likewise, where its banner is skipped */
 	bool dialled;           /* the backend is connected to */
 	struct timer deadline;  /* of the phase */

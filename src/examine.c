@@ -109,6 +109,7 @@ enum examined examine(struct connection *connection, bool last, uint32_t *ret_se
 	struct outcome outcome;
 	decider_decide(examine_decider(connection), &evidence, worker->findings, &outcome);
 
+	connection->client_waits = worker->findings->client_waits;
 	bool settled = outcome.more == SERVICE_NONE;
 	bool full = n == EVIDENCE_MAX || is_cut;
 	bool closed = connection->client_events & (EPOLLRDHUP | EPOLLHUP);

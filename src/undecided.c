@@ -118,12 +118,15 @@ static uint64_t undecided_due_us(const struct connection *connection)
 	return decide_us ? connection->accepted_us + decide_us : UINT64_MAX;
 }
 
-/* From the first bytes on, what is searched for in them may take so long. */
+/* From the first bytes on, what is searched for in them may take so long, and what a client says only when it has heard the server
+ * may be waited for so long. */
 static void undecided_limit_search(struct connection *connection)
 {
 	struct loop *loop = &connection->worker->loop;
 	uint64_t search_us = connection->worker->policy->search_timeout_us;
 
+	if (connection->client_waits && (!search_us || search_us > CLIENT_WAITS_US))
+		search_us = CLIENT_WAITS_US;
 	if (connection->search != SEARCH_DUE || !search_us)
 		return;
 	connection->search = SEARCH_ON;

@@ -191,8 +191,10 @@ static void compile(struct policy *policy, struct arena *arena, struct reader *r
 	top_compile(&compiler);
 	overlap_warn(&compiler);
 	ambiguity_warn(&compiler);
-	if (complaints->errors == errors)
+	if (complaints->errors == errors) {
 		deciders_compile(&compiler);
+		waiting_warn(&compiler);
+	}
 
 	index_free(compiler.listeners);
 	index_free(compiler.protocols);

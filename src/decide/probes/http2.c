@@ -277,8 +277,10 @@ void http2_request_read(const uint8_t *frames, size_t len, bool is_all, struct f
 	 * time. */
 	for (last = headers; r == 0 && !(last.flags & NGHTTP2_FLAG_END_HEADERS);)
 		r = continuation_read(&last, headers.stream, frames, len, &at);
-	if (r > 0 && !(is_found && is_all))
+	if (r > 0 && !(is_found && is_all)) {
+		findings->client_waits = !is_found && len > 0 && at == len;
 		return;
+	}
 	said.authority = said.host = (struct said){ 0 };
 	said.path_len = 0;
 	said.has_path = false;
