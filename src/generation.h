@@ -30,7 +30,7 @@ struct generation {
 	size_t n_listening;
 	int log_fd;
 	struct log_settings log; /* the policy's, for who reads it there */
-	int connection; /* inetd: taken over; -1: listen */
+	int connection;          /* inetd: taken over; -1: listen */
 	bool leaves_workers;
 	bool is_trial;   /* its workers serve nobody */
 	bool is_adopted; /* of the image before this one: not restarted */

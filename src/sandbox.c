@@ -116,6 +116,10 @@ static const char *const worker_calls[] = { "epoll_create1", "epoll_ctl", "epoll
 
 static const char *const logger_calls[] = { "connect", "mremap" };
 
+/* The C library asks what kind of file it reads and writes. */
+static const char *const explain_calls[] = { "fstat", "fstat64", "newfstatat", "fstatat64", "statx", "readv",
+	"mremap" };
+
 static const char *const resolver_calls[] = { "connect", "openat", "open", "fstat", "fstat64", "stat", "stat64",
 	"newfstatat", "fstatat64", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "send",
 	"sendto", "sendmsg", "sendmmsg" };
@@ -367,6 +371,19 @@ static int enter_logger_calls(void)
 	return filter_enter(&filter, NULL);
 }
 
+static int enter_explain_calls(void)
+{
+	static const unsigned long requests[] = { TCGETS, TIOCGWINSZ };
+	struct filter filter;
+	int error = filter_init(&filter);
+
+	if (error < 0)
+		return error;
+	allow_all(&filter, explain_calls, sizeof(explain_calls) / sizeof(explain_calls[0]));
+	allow_requests(&filter, requests, sizeof(requests) / sizeof(requests[0]));
+	return filter_enter(&filter, NULL);
+}
+
 static int enter_resolver_calls(_Atomic uint32_t *ret_refused)
 {
 	static const int families[] = { AF_INET, AF_INET6, AF_UNIX };
@@ -476,6 +493,15 @@ int sandbox_enter_logger(void)
 		error = landlock_enter(
 			&(struct landlock){ .limits_connect = true, .limits_bind = true }, landlock_abi());
 	return error < 0 ? error : enter_logger_calls();
+}
+
+int sandbox_enter_explain(void)
+{
+	int error = set_limits(RLIM_INFINITY);
+	if (error == 0 && !SANITIZED)
+		error = landlock_enter(
+			&(struct landlock){ .limits_connect = true, .limits_bind = true }, landlock_abi());
+	return error < 0 ? error : enter_explain_calls();
 }
 
 /* /etc/resolv.conf is a link into /run on many machines, to a file that comes and goes with its folder. */
