@@ -106,7 +106,7 @@ static int become_logger(const struct logger *logger, struct outlet *outlet, int
 		return result;
 	outlet->prefixed = logger->to_journal;
 	if (outlet->sink == SINK_SYSLOG)
-		openlog("usher", LOG_NDELAY, logger->log.facility);
+		openlog(process_program_name(), LOG_NDELAY, logger->log.facility);
 	return sandbox_enter_logger();
 }
 

@@ -23,7 +23,7 @@ void master_say(const struct master *master, const char *format, ...)
 
 	va_start(arguments, format);
 	if (master->stderr_is_client) {
-		openlog("usher", LOG_PID, LOG_DAEMON);
+		openlog(process_program_name(), LOG_PID, LOG_DAEMON);
 		vsyslog(LOG_ERR, format, arguments);
 	} else {
 		fputs("usher: ", stderr);

@@ -96,10 +96,15 @@ void process_go_by(const char *name)
 	other_name = name;
 }
 
+const char *process_program_name(void)
+{
+	return other_name ? other_name : "usher";
+}
+
 void process_rename(const char *role)
 {
 	char name[64];
-	int written = snprintf(name, sizeof(name), "%s: %s", other_name ? other_name : "usher", role);
+	int written = snprintf(name, sizeof(name), "%s: %s", process_program_name(), role);
 	size_t len = strnlen(name, (size_t)written);
 
 	prctl(PR_SET_NAME, other_name ? other_name : name);

@@ -13,6 +13,9 @@ char **process_argv(void);
 /* It was started by the name of another program: killall(1), pkill(1) and pidof(8) find it by that. `name` is kept. */
 void process_go_by(const char *name);
 
+/* "usher", or what it goes by. */
+const char *process_program_name(void);
+
 /* What ps shows: "usher: worker", and as the name alone as well unless it goes by another. */
 void process_rename(const char *role);
 

@@ -7,12 +7,14 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 
+import namespaces
 import proxy_header
 import pytest
 from dialects import Foreign, fixture_of
-from harness import connect, end_ushers, free_port, process_stat, read_exactly, run_usher, slow, wait_until
+from harness import BINARY, ENVIRONMENT, connect, end_ushers, free_port, process_stat, read_exactly, run_usher, slow, wait_until
 
 sslh = fixture_of("sslh")
 NAMES = pytest.mark.parametrize("way", ["dialect", "printed", "link"])
@@ -221,3 +223,29 @@ def test_a_link_of_sslhs_names_is_found_by_that_name(echo, name):
         wait_until(lambda: all((process_stat(pid) or ("", "Z"))[1] == "Z" for pid in ours), 20, "all of it to end")
     finally:
         end_ushers([one])
+
+
+@pytest.mark.skipif(namespaces.why_not() is not None, reason=f"needs a mount namespace: {namespaces.why_not()}")
+@pytest.mark.parametrize("way, name", [("link", "sslh"), ("dialect", "usher")])
+def test_syslog_has_its_lines_under_the_name_it_was_started_by(echo, place, way, name):
+    """With a /dev/log that the test listens on."""
+    ssh = echo("ssh")
+    (place / "sslh.cfg").write_text(f'foreground: true; verbose: 2;\nlisten: ( {{ host: "127.0.0.1"; port: "{free_port()}"; }} );\n'
+                                    f"protocols: ( {ssh.entry()} );\n")
+    (place / "sslh").symlink_to(BINARY)
+    (place / "null").touch()
+    command = [place / "sslh"] if way == "link" else [BINARY, "sslh"]
+    script = """mount --bind /dev/null "$0/null"; mount -t tmpfs none /dev; touch /dev/null; mount --bind "$0/null" /dev/null
+ln -s "$0/log" /dev/log; exec "$@" """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(place / "log"))
+        (place / "log").chmod(0o777)
+        log.settimeout(slow(20))
+        process = subprocess.Popen(["unshare", "-m", "sh", "-ec", script, place, *command, "--control=", "-F", place / "sslh.cfg"],
+                                   stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+        try:
+            line = log.recv(4096).decode()
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(slow(20))
+    assert re.match(rf"<3[0-9]>\w{{3}} [ \d]\d [\d:]{{8}} {name}(\[\d+\])?: ", line), line
