@@ -7,6 +7,7 @@
 #include "fd.h"
 #include "file.h"
 #include "ipc.h"
+#include "kill_as.h"
 #include "log.h"
 #include "outlet.h"
 #include "process.h"
@@ -70,8 +71,8 @@ static bool is_journal(int stream)
 	unsigned long long device, inode;
 	struct stat status;
 
-	return made && stream >= 0 && sscanf(made, "%llu:%llu", &device, &inode) == 2 && fstat(stream, &status) == 0 &&
-		status.st_dev == device && status.st_ino == inode;
+	return made && stream >= 0 && sscanf(made, "%llu:%llu", &device, &inode) == 2 &&
+		fstat(stream, &status) == 0 && status.st_dev == device && status.st_ino == inode;
 }
 
 /* The descriptor that a log goes to, where it is one of ours; -1. */
@@ -140,25 +141,24 @@ static int open_log_file(const char *file)
 	return result;
 }
 
-static int await_ready(int control_fd)
+int logger_started(struct logger *logger)
 {
-	struct pollfd pollfd = { .fd = control_fd, .events = POLLIN };
 	struct ipc_fds fds;
 	struct start start;
-	int n;
 
-	do
-		n = poll(&pollfd, 1, READY_WAIT_MS);
-	while (n < 0 && errno == EINTR);
-	if (n == 0)
-		return failure_set(-ETIMEDOUT, "the logger does not start");
-	ssize_t len = ipc_receive(control_fd, &start, sizeof(start), &fds);
+	ssize_t len = ipc_receive(logger->control_fd, &start, sizeof(start), &fds);
 	ipc_close_fds(&fds);
 	if (len < 0)
 		return (int)len;
 	if (len != sizeof(start))
 		return failure_set(-EPIPE, "the logger ended before it was ready");
 	return start.error < 0 ? failure_take(start.error, start.why) : 0;
+}
+
+void logger_kill(const struct logger *logger)
+{
+	if (logger->pid > 0)
+		kill_as(logger->pid, logger->drop ? logger->uid : geteuid());
 }
 
 static int fork_logger(struct logger *logger, const char *file)
@@ -181,13 +181,6 @@ static int fork_logger(struct logger *logger, const char *file)
 	}
 	if (pid == 0)
 		logger_main(logger, sink_fd, control[1]);
-	control[1] = fd_close(control[1]);
-	result = await_ready(control[0]);
-	if (result < 0) {
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		goto out;
-	}
 	logger->pid = pid;
 	logger->control_fd = control[0];
 	control[0] = -1;
@@ -212,7 +205,7 @@ struct log_settings logger_settings(const struct logger *logger, const struct po
 	return logger_settings_of(logger, &policy->log);
 }
 
-int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
+int logger_begin(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
 	gid_t gid, bool drop)
 {
 	int ends[2];
@@ -256,11 +249,32 @@ int logger_start(struct logger *ret, enum log_sink sink, const char *file, const
 	return 0;
 }
 
-int logger_restart(struct logger *logger, const char *file)
+int logger_begin_again(struct logger *logger, const char *file)
 {
 	logger->control_fd = fd_close(logger->control_fd);
 	logger->pid = -1;
 	return fork_logger(logger, file);
+}
+
+int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
+	gid_t gid, bool drop)
+{
+	int result = logger_begin(ret, sink, file, log, uid, gid, drop);
+	if (result < 0)
+		return result;
+
+	struct pollfd pollfd = { .fd = ret->control_fd, .events = POLLIN };
+	int n;
+	do
+		n = poll(&pollfd, 1, READY_WAIT_MS);
+	while (n < 0 && errno == EINTR);
+	result = n > 0 ? logger_started(ret) : failure_set(-ETIMEDOUT, "the logger does not start");
+	if (result < 0) {
+		logger_kill(ret);
+		waitpid(ret->pid, NULL, 0);
+		logger_close(ret);
+	}
+	return result;
 }
 
 int logger_reopen(struct logger *logger, const char *file)

@@ -465,7 +465,10 @@ static void a_successor_finds_what_its_predecessor_left(void **state)
 	kill(logger.pid, SIGKILL);
 	waitpid(logger.pid, NULL, 0);
 	log_info("two");
-	assert_int_equal(logger_restart(&logger, path), 0);
+	assert_int_equal(logger_begin_again(&logger, path), 0);
+	struct pollfd said = { .fd = logger.control_fd, .events = POLLIN };
+	assert_int_equal(poll(&said, 1, 30000), 1);
+	assert_int_equal(logger_started(&logger), 0);
 	log_info("three");
 	finish();
 	assert_file(path, "info one\ninfo two\ninfo three\n");
