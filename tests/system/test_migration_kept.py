@@ -6,7 +6,7 @@ import select
 import socket
 
 import pytest
-from harness import BUILD, SANITIZER_OPTIONS, read_exactly, ready, wait_until
+from harness import BUILD, SANITIZER_OPTIONS, read_all, read_exactly, ready, wait_until
 from migrations import move
 from peers import RELAY, SANITIZED, Receiver, Sender, join_all, pair
 
@@ -21,11 +21,21 @@ services = ( { name = "go"; match = "go"; exec = [ "/bin/sh", "-c", "{script}" ]
 
 
 @pytest.fixture
-def without_pipes(usher, backend):
-    preload = {"LD_PRELOAD": str(INJECT), "USHER_FAULTS": "seed=3 pipe=1"}
-    if SANITIZED:
-        preload["ASAN_OPTIONS"] = SANITIZER_OPTIONS["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
-    return usher(RELAY, backend=backend.port, env=preload)
+def faulty(usher, backend):
+    """faulty(config, faults): an usher whose workers' system calls fail so."""
+
+    def start(config, faults):
+        preload = {"LD_PRELOAD": str(INJECT), "USHER_FAULTS": faults}
+        if SANITIZED:
+            preload["ASAN_OPTIONS"] = SANITIZER_OPTIONS["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
+        return usher(config, backend=backend.port, env=preload)
+
+    return start
+
+
+@pytest.fixture
+def without_pipes(faulty):
+    return faulty(RELAY, "seed=3 pipe=1")
 
 
 def stuck(source):
@@ -143,3 +153,23 @@ def test_kept_bytes_move_on_the_way_from_a_program(usher, place, stdio):
         while piece := client.recv(1 << 16):
             taken += piece
     assert taken.removeprefix(b"go") == data.read_bytes(), "but for what the terminal echoed at the start"
+
+
+def test_a_header_that_is_still_to_be_sent_is_not_counted_as_the_clients(faulty, backend):
+    """The socket refuses nearly everything, so that connections move before it has taken the PROXY header."""
+    one = faulty(RELAY.replace('{backend}"', '{backend}"; send_proxy = 1'), "seed=5 refuse=0.9999")
+    clients = []
+    for _ in range(3):
+        for _ in range(6):
+            clients.append(one.connect())
+            clients[-1].sendall(b"go on")
+        move(one)
+    for client in clients:
+        client.shutdown(socket.SHUT_WR)
+    for _ in clients:
+        with backend.accept() as server:
+            assert read_all(server).endswith(b"\r\ngo on")
+    for client in clients:
+        assert read_all(client) == b""
+        client.close()
+    assert {line["bytes_up"] for line in one.wait_connections(len(clients))} == {"5"}
