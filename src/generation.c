@@ -171,18 +171,17 @@ struct generation *generation_new(const struct generation *like)
 int generation_start(struct generation *generation, const struct generation *before)
 {
 	const struct policy *policy = generation->policy;
-	int error = 0;
+	unsigned n = generation->connection >= 0 ? 1 : policy->workers;
 
 	address_load_zones();
 	generation->state = GENERATION_STARTING;
-	generation->n_workers = generation->connection >= 0 ? 1 : policy->workers;
 	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
-	generation->workers = calloc(generation->n_workers, sizeof(*generation->workers));
-	if (!generation->workers)
-		return -ENOMEM;
+	generation->workers = calloc(n, sizeof(*generation->workers));
+	generation->n_workers = generation->workers ? n : 0;
+	int error = generation->workers ? 0 : -ENOMEM;
 	for (unsigned i = 0; i < generation->n_workers; i++)
 		worker_process_init(&generation->workers[i], generation);
-	if (policy->n_names)
+	if (error == 0 && policy->n_names)
 		error = generation_make_names(generation, before);
 	for (unsigned i = 0; error == 0 && i < generation->n_workers; i++)
 		error = worker_process_fork(&generation->workers[i]);
