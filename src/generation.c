@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define RESOLVER_RESTART_US 1000000
@@ -149,7 +150,10 @@ static void generation_resolver_died(struct generation *generation, int status)
 	if (generation->state == GENERATION_RETIRING)
 		return;
 	sandbox_describe_end(how, sizeof(how), status, &generation->shared->page->slots[SHARED_RESOLVER].refused);
-	log_error("the resolver died and is started again: it %s", how);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == RESOLVER_AGAIN)
+		log_notice("the resolver is started again: nsswitch.conf has changed, or a helper for names is gone");
+	else
+		log_error("the resolver died and is started again: it %s", how);
 	loop_timer(generation->loop, &generation->resolver_restart, generation->loop->now_us + RESOLVER_RESTART_US);
 }
 

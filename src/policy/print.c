@@ -1,6 +1,7 @@
 /* The routing table as `usher check` prints it: listeners, services in aligned columns, and what happens
  * otherwise. Columns that would be empty are left out. Owns no memory past the call. */
 #include "compile.h"
+#include "nsswitch.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -291,6 +292,20 @@ static bool asks_programs(const struct policy *policy)
 	return false;
 }
 
+/* How the names of backends are looked up. */
+static void print_names(const struct policy *policy, FILE *to)
+{
+	char text[NSSWITCH_TEXT_MAX];
+	struct nsswitch nsswitch;
+
+	if (policy->n_names == 0)
+		return;
+	nsswitch_read(&nsswitch);
+	fputs("\nNames\n", to);
+	for (size_t i = 0; i < policy->n_names; i++)
+		fprintf(to, "  %-22s %s\n", policy->names[i], nsswitch_describe(&nsswitch, policy->names[i], text));
+}
+
 static void print_rest(const struct policy *policy, FILE *to)
 {
 	static const char *const sinks[] = { "stderr", "syslog", "journal" };
@@ -334,5 +349,6 @@ void policy_print(const struct policy *policy, FILE *to)
 	print_listeners(policy, to);
 	print_services(policy, to);
 	print_access(policy, to);
+	print_names(policy, to);
 	print_rest(policy, to);
 }
