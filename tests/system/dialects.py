@@ -4,7 +4,7 @@ of that name) and as usher itself under what `--print` printed. Both must behave
 import subprocess
 
 import pytest
-from harness import BINARY, SANITIZER_OPTIONS, Usher, end_ushers, run_usher, wait_until
+from harness import BINARY, SANITIZER_OPTIONS, Usher, end_ushers, run_usher, slow, wait_until
 
 WAYS = pytest.mark.parametrize("way", ["dialect", "printed"])
 
@@ -43,7 +43,7 @@ class Foreign(Usher):
     def run(self, *more):
         """The dialect itself, for what ends by itself."""
         return subprocess.run([str(BINARY), self.dialect, *more, *self.arguments()], cwd=self.dir, capture_output=True,
-                              text=True, timeout=20, env={**self.env, **SANITIZER_OPTIONS}, check=False)
+                              text=True, timeout=slow(20), env={**self.env, **SANITIZER_OPTIONS}, check=False)
 
     def command(self):
         if self.way == "printed":

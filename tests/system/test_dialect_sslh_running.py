@@ -551,7 +551,7 @@ for rules, answer in (("ALL: ALL", b""), ("", b"a")):
         time.sleep(0.05)
     print(ask())
 usher.send_signal(signal.SIGINT)
-usher.wait(10)
+usher.wait(60)
 """)
     done = in_a_namespace(place, "", "", f"/usr/bin/python3 {script}")
     assert done.stdout.split() == ["b'a'", "b''", "b'a'"], done.stderr + (place / "log").read_text()

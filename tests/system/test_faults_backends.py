@@ -9,7 +9,7 @@ from harness import NEVER, connect, count_fds, dead_port, read_all, slow, wait_u
 from peers import Backend, how_it_ends, reset
 
 LIST = """
-listen = [ "127.0.0.1:{port}" ];  workers = 1;  connect_timeout = {timeout};  decide_timeout = 0.5;
+listen = [ "127.0.0.1:{port}" ];  workers = 1;  connect_timeout = {timeout};  decide_timeout = 2.0;
 protocols = ( { name = "go"; string = "go"; } );
 services = ( { name = "go"; match = "go"; connect = [ {backends} ]; {fallback} },
              { name = "spare"; connect = "127.0.0.1:{spare}"; },

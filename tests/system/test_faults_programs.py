@@ -31,7 +31,7 @@ from harness import (
 from peers import Backend, Receiver, Sender, how_it_ends, join_all
 
 PROGRAM = """
-listen = [ "127.0.0.1:{port}" ];  workers = {workers};  decide_timeout = 0.3;
+listen = [ "127.0.0.1:{port}" ];  workers = {workers};  decide_timeout = 1.0;
 protocols = ( { name = "go"; string = "go"; } );
 services = ( { name = "go"; match = "go"; exec = [ {argv} ]; stdio = "{stdio}";
                max_startups = 0; max_startups_per_source = 0; {more} } );

@@ -2,13 +2,15 @@
 a program's pipes and on its terminal, both ways, and also what is left of a buffer that was delivered in part."""
 
 import hashlib
+import os
 import select
+import signal
 import socket
 
 import pytest
 from harness import BUILD, SANITIZER_OPTIONS, read_all, read_exactly, ready, wait_until
 from migrations import move
-from peers import RELAY, SANITIZED, Receiver, Sender, join_all, pair
+from peers import RELAY, SANITIZED, Backend, Receiver, Sender, join_all, pair
 
 INJECT = BUILD / "tests/faults/faults-inject.so"
 MB = 1_000_000
@@ -173,3 +175,19 @@ def test_a_header_that_is_still_to_be_sent_is_not_counted_as_the_clients(faulty,
         assert read_all(client) == b""
         client.close()
     assert {line["bytes_up"] for line in one.wait_connections(len(clients))} == {"5"}
+
+
+def test_descriptors_beside_bytes_hold_nothing_up_after_a_move(usher, place):
+    """A read of a UNIX socket ends behind a message with a descriptor, though there is more."""
+    with Backend(place / "backend.sock") as backend:
+        one = usher(RELAY.replace("127.0.0.1:{backend}", f"unix:{place}/backend.sock"))
+        client, server = pair(one, backend)
+        move(one)
+        (worker,) = one.workers
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            for piece in (b"one ", b"two ", b"three"):
+                socket.send_fds(server, [piece], [server.fileno()])
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        assert read_exactly(client, 13) == b"one two three"

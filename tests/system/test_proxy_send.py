@@ -195,7 +195,7 @@ def test_the_header_comes_before_a_client_that_says_nothing_more(start, backend)
 
 def test_a_silent_client_of_on_silence_is_announced_too(usher, backend):
     one = usher("""
-        listen = "127.0.0.1:{port}"; decide_timeout = 0.2; on_silence = "go";
+        listen = "127.0.0.1:{port}"; decide_timeout = 1.0; on_silence = "go";
         services = ( { name = "go"; connect = "127.0.0.1:{backend}"; send_proxy = 1; } );
     """, backend=backend.port)
     with one.connect() as client, backend.accept() as server:

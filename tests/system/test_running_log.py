@@ -42,7 +42,7 @@ HOSTILE = [
 ]
 
 SINK = """
-listen = [ "127.0.0.1:{port}" ];  workers = 2;  decide_timeout = 0.3;
+listen = [ "127.0.0.1:{port}" ];  workers = 2;  decide_timeout = 1.0;
 services = ( { name = "tls"; match = "tls"; reject = "close"; },
              { name = "web"; match = "http"; reject = "close"; } );
 log = { format = "{format}"; level = "debug"; };

@@ -200,7 +200,7 @@ def test_sshd_sees_the_clients_address(start, net, sshd, place, word):
         for family in (4, 6):
             wait_until(lambda: net.call(name, lambda: accepts(hosts[family], 4431)), 10, "sshd")
         one = start("""
-            listen = [ "0.0.0.0:{port}", "[::]:{port}" ];  decide_timeout = 0.3;
+            listen = [ "0.0.0.0:{port}", "[::]:{port}" ];  decide_timeout = 1.0;
             services = ( { name = "ssh"; match = "ssh"; connect = [ "{four}:4431", "[{six}]:4431" ]; transparent = true; } );
             on_silence = "ssh";
         """, four=hosts[4], six=hosts[6])
