@@ -47,7 +47,7 @@ test-system: all
 	USHER=$(abspath $(BUILD))/src/usher $(PYTHON) -m pytest -q -n 2 tests/system
 
 test-sanitize: packages-build packages-test
-	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(MAKE) --no-print-directory BUILD=build-sanitize TEST_SLOWNESS=3 \
+	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(MAKE) --no-print-directory BUILD=build-sanitize \
 		OPTIONS='-Db_sanitize=address,undefined -Dbuildtype=debug' test
 
 # Clients, servers, programs, reloads and worker deaths together: bytes, connections, descriptors and memory are accounted for.

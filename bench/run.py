@@ -25,6 +25,7 @@ import time
 
 import bars
 import calls
+import compiling
 import contenders
 import decisions
 import figures
@@ -38,7 +39,7 @@ import standing
 import traffic
 
 MEASUREMENTS = traffic.MEASUREMENTS + standing.MEASUREMENTS + scaling.MEASUREMENTS + programs.MEASUREMENTS
-ONCE = "calls", "decisions"  # no matter of rounds
+ONCE = "calls", "decisions", "compile"  # no matter of rounds
 
 
 def refuse(complaint):
@@ -145,12 +146,14 @@ def title(arguments, cores):
 
 def measure_once(bench, arguments):
     """What does not change from round to round."""
-    found = {"calls": {}, "decisions": [], "probes": []}
+    found = {"calls": {}, "decisions": [], "probes": [], "compile": {}}
     if "calls" in arguments.only:
         found["calls"] = calls.count_all(bench, arguments.contenders)
     if "decisions" in arguments.only:
         found["decisions"] = decisions.lines_of(bench.tools, "decide_bench")
         found["probes"] = decisions.lines_of(bench.tools, "probe_bench")
+    if "compile" in arguments.only:
+        found["compile"] = compiling.measure_all(bench)
     return found
 
 
@@ -162,6 +165,8 @@ def write_report(arguments, results, once, heading):
         print(calls.as_text(once["calls"]))
     if "decisions" in arguments.only:
         print(decisions.as_text(once["decisions"], once["probes"]))
+    if once["compile"]:
+        print(compiling.as_text(once["compile"]))
     print(bars.as_text(results, once["decisions"]))
     everything = {"conditions": heading, **results.as_json(), **once, "bars": [dataclasses.asdict(bar) for bar in
                                                                             bars.judge(results, once["decisions"])]}
@@ -186,6 +191,7 @@ def main():
             once = measure_once(bench, arguments)
     write_report(arguments, results, once, title(arguments, cores))
     sound = decisions.are_fast(once["decisions"], once["probes"]) if "decisions" in arguments.only else True
+    sound = sound and not compiling.too_slow(once["compile"])
     return 0 if sound and not results.failures_of("usher") else 1
 
 

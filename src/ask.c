@@ -73,7 +73,7 @@ static bool asks_have_room(const struct asks *asks, const char *service, uint64_
 }
 
 int asks_begin(struct asks *asks, const struct program *program, const char *service, const struct message *request,
-	void *asker, uint64_t serial)
+	uint64_t timeout_us, void *asker, uint64_t serial)
 {
 	int fds[2] = { -1, -1 };
 
@@ -102,7 +102,7 @@ int asks_begin(struct asks *asks, const struct program *program, const char *ser
 	ask->next = asks->first;
 	asks->first = ask;
 	asks->count++;
-	if (loop_timer(asks->loop, &ask->deadline, asks->loop->now_us + ASK_TIMEOUT_US) < 0) {
+	if (loop_timer(asks->loop, &ask->deadline, asks->loop->now_us + timeout_us) < 0) {
 		ask_kill(ask);
 		ask->asker = NULL; /* the caller refuses */
 		return -ENOMEM;

@@ -1,14 +1,12 @@
 /* Access programs (`access = [ ... ]`): the master's half. A worker asks (MESSAGE_ASK); the program has the connection's facts in its
  * environment as a service's program has them, and nothing else: standard input, output and error are /dev/null. Exit
- * status 0 admits; anything else, or ASK_TIMEOUT_US without an end, refuses. */
+ * status 0 admits; anything else, or no end within the time that the caller gives, refuses. */
 #pragma once
 #include "loop.h"
 #include "message.h"
 #include "target.h"
 #include <stdbool.h>
 #include <sys/types.h>
-
-#define ASK_TIMEOUT_US 2000000
 
 /* Programs at a time; more are refused. Where there are ASKS_MAX, a service may still have ASKS_KEPT of its own, so that those that wait for
  * programs that hang do not refuse the clients of others. */
@@ -30,7 +28,7 @@ struct asks {
 /* 0: `answered` will be called, later. -errno: the program could not be started, or there are too many; the caller
  * refuses. The caller has set loop and answered. */
 int asks_begin(struct asks *asks, const struct program *program, const char *service, const struct message *request,
-	void *asker, uint64_t serial);
+	uint64_t timeout_us, void *asker, uint64_t serial);
 
 /* A child has ended: true if it was one of these; `answered` has been called unless that had happened already. */
 bool asks_reap(struct asks *asks, pid_t pid, int status);

@@ -38,6 +38,15 @@ static void children_kill_kept(const struct worker_process *worker, uint32_t ide
 			child_kill(child);
 }
 
+unsigned children_of(const struct worker_process *worker, uint32_t identifier)
+{
+	unsigned n = 0;
+
+	for (const struct child *child = worker->generation->children; child; child = child->next)
+		n += child->worker == worker && child->identifier == identifier;
+	return n;
+}
+
 int child_add(struct worker_process *worker, pid_t pid, const struct message *request)
 {
 	struct generation *generation = worker->generation;

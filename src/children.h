@@ -20,6 +20,9 @@ struct child {
 	struct timer patience; /* of one that runs once */
 };
 
+/* How many of this identifier run for the worker, those included that were killed and are not gone yet. */
+unsigned children_of(const struct worker_process *worker, uint32_t identifier);
+
 /* It was started at the worker's request. 0 or -errno: it is killed then. */
 int child_add(struct worker_process *worker, pid_t pid, const struct message *request);
 

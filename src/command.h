@@ -16,8 +16,9 @@ struct command {
 
 const struct command *command_find(const char *name); /* NULL: there is none */
 const struct command *command_of_program(
-	const char *path);           /* by what usher was called as; NULL: by its own name, or any other */
-int command_usage(const char *name); /* to standard error; returns 2 */
+	const char *path); /* by what usher was called as; NULL: by its own name, or any other */
+const char *command_program_name(const char *path); /* without the folder */
+int command_usage(const char *name);                /* to standard error; returns 2 */
 int command_help_of(const struct command *command); /* to standard output; returns 0 */
 int command_help_all(FILE *to);                     /* 0, or 2 where that is standard error */
 

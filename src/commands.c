@@ -94,7 +94,7 @@ static const struct command commands[] = {
 	{ .name = "portsplit",
 		.run = command_portsplit,
 		.summary = "serve as portsplit, under its configuration",
-		.usage = "portsplit [--print] FILE",
+		.usage = "portsplit [ARGUMENT ...] FILE",
 		.is_foreign = true },
 	{ .name = "sslh",
 		.run = command_sslh,
@@ -127,10 +127,15 @@ static bool has_alias(const struct command *command, const char *name)
 	return false;
 }
 
-const struct command *command_of_program(const char *path)
+const char *command_program_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	const char *name = slash ? slash + 1 : path;
+	return slash ? slash + 1 : path;
+}
+
+const struct command *command_of_program(const char *path)
+{
+	const char *name = command_program_name(path);
 
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		if (commands[i].is_foreign && (strcmp(name, commands[i].name) == 0 || has_alias(&commands[i], name)))

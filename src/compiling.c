@@ -59,7 +59,7 @@ static int child_begin(struct region *region, pid_t parent)
 	/* Nobody else would take what it makes. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		return -ESRCH;
-	process_rename("usher: compiler");
+	process_rename("compiler");
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	offer_to_be_killed();

@@ -13,12 +13,12 @@
 #define CONTROL_CLIENTS     16
 #define CONTROL_LINE_MAX    512
 #define CONTROL_PATIENCE_US 5000000
-#define CONTROL_REPORT_US   2000000 /* for workers to write what they were asked for */
-#define CONTROL_PARTS_MAX   64      /* workers that are asked at a time */
-#define CONTROL_ASKING_MAX  4       /* clients for whom workers are asked at a time */
+#define CONTROL_REPORT_US   10000000 /* for workers to write what they were asked for */
+#define CONTROL_PARTS_MAX   64       /* workers that are asked at a time */
+#define CONTROL_ASKING_MAX  4        /* clients for whom workers are asked at a time */
 #define CONTROL_PART_MAX                                                                                             \
 	(64 * 1024 *                                                                                                 \
-		1024) /* bytes of what one of them tells: a line for each of 150,000. It stays in its file until it is sent */
+		1024) /* bytes of what one of them tells: a line for each of 150,000; it stays in its file until it is sent */
 
 enum control_word {
 	CONTROL_STATUS,

@@ -7,11 +7,13 @@
 #include "failure.h"
 #include "module.h"
 #include "process.h"
+#include "sandbox.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,9 +217,15 @@ static int explain_prepare(struct explain *explain)
 	if (status != 0)
 		return status;
 	int error = explainer_new(&explain->explainer, explain->policy, listener);
-	if (error < 0)
+	if (error < 0) {
 		fprintf(stderr, "usher: %s\n", strerror(-error));
-	return error < 0;
+		return 1;
+	}
+	json_object_seed(0); /* from a file */
+	error = sandbox_enter_explain();
+	if (error < 0) /* of a kernel that has none: no reason to leave bytes unexplained */
+		fprintf(stderr, "usher: there is no sandbox here: %s\n", strerror(-error));
+	return 0;
 }
 
 /* --- Bytes ----------------------------------------------------------------------------- */

@@ -322,7 +322,7 @@ static int name_width(const struct policy *policy)
 	return width;
 }
 
-/* In the order in which they are tried. Of many, only those that do not say NO, for the others are a crowd. */
+/* In the order in which they are tried. Of many, only those that do not say NO, for the others are many. */
 static void services_print(
 	const struct explainer *explainer, const struct explanation *explanation, const struct page *page)
 {

@@ -5,6 +5,8 @@
  * of evidence and the findings about it; policies are the caller's. */
 #include "explainer.h"
 
+#include "undecided.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,7 @@ struct explainer {
 
 	bool is_settled;
 	bool search_over;       /* for the looks from here on */
+	bool client_waited;     /* and it is the client that ended the search */
 	struct outcome outcome; /* at `decided_at`, or of all bytes */
 	struct outcome before;  /* with one byte less */
 	struct findings findings;
@@ -182,7 +185,7 @@ static void datagram_take(struct explainer *explainer, const void *bytes, size_t
 
 void explainer_begin(struct explainer *explainer, bool is_datagram)
 {
-	explainer->is_settled = explainer->search_over = false;
+	explainer->is_settled = explainer->search_over = explainer->client_waited = false;
 	explainer->explanation = (struct explanation){
 		.is_datagram = is_datagram,
 		.decided_at = EXPLAIN_NEVER,
@@ -235,6 +238,15 @@ static void why_held(struct explainer *explainer, enum explain_end how)
 		explainer_note(explainer, "`%s' gets it at the deadline", yes);
 }
 
+/* What ends the wait of a service in front. */
+static const char *search_words(const struct explainer *explainer, bool is_in_front)
+{
+	if (explainer->client_waited)
+		return "a second is over: the client may be waiting for the server, and say no more before";
+	return is_in_front ? "`search_timeout' has ended a search in front of it"
+			   : "`search_timeout' has ended a search";
+}
+
 static void why_yes(struct explainer *explainer, enum explain_end how)
 {
 	const char *yes = service_name(explainer, explainer->outcome.yes);
@@ -243,8 +255,7 @@ static void why_yes(struct explainer *explainer, enum explain_end how)
 	if (explainer->explanation.is_datagram)
 		explainer_note(explainer, "`%s' says YES to the datagram", yes);
 	else if (explainer->search_over)
-		explainer_note(explainer,
-			"`%s' says YES, and has it once `search_timeout' has ended a search in front of it", yes);
+		explainer_note(explainer, "`%s' says YES, and has it once %s", yes, search_words(explainer, true));
 	else if (!explainer->is_settled)
 		why_held(explainer, how);
 	else if (explainer->before.yes == explainer->outcome.yes)
@@ -272,7 +283,7 @@ static void why_no(struct explainer *explainer)
 	if (explainer->explanation.is_datagram)
 		explainer_note(explainer, "every %s says NO to the datagram", who);
 	else if (explainer->search_over)
-		explainer_note(explainer, "every %s says NO, once `search_timeout' has ended a search", who);
+		explainer_note(explainer, "every %s says NO, once %s", who, search_words(explainer, false));
 	else if (!explainer->is_settled)
 		explainer_note(explainer, "`%s' waits for more, which counts as NO with %d bytes",
 			service_name(explainer, explainer->outcome.more), EVIDENCE_MAX);
@@ -334,8 +345,13 @@ static void search_end(struct explainer *explainer)
 	const struct policy *policy = explainer->policy;
 	struct outcome outcome;
 
-	if (!policy || policy->search_timeout_us == 0 ||
-		(policy->decide_timeout_us != 0 && policy->search_timeout_us >= policy->decide_timeout_us))
+	if (!policy)
+		return;
+	uint64_t search_us = policy->search_timeout_us;
+	if (explainer->findings.client_waits && (!search_us || search_us > CLIENT_WAITS_US))
+		search_us = CLIENT_WAITS_US;
+	explainer->client_waited = search_us != policy->search_timeout_us;
+	if (search_us == 0 || (policy->decide_timeout_us != 0 && search_us >= policy->decide_timeout_us))
 		return;
 	explainer->search_over = true;
 	decide(explainer, explainer->explanation.len, false, &outcome);

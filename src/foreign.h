@@ -9,6 +9,7 @@ struct foreign {
 	const char *file;
 	int (*translate)(const void *options, struct native *ret, const char *file, struct complaints *complaints);
 	const void *options;
+	const char *control; /* where its socket was asked for; NULL: nowhere, "": there is to be none */
 };
 
 /* For master_options: the context is a struct foreign. */

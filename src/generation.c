@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define RESOLVER_RESTART_US 1000000
@@ -149,7 +150,10 @@ static void generation_resolver_died(struct generation *generation, int status)
 	if (generation->state == GENERATION_RETIRING)
 		return;
 	sandbox_describe_end(how, sizeof(how), status, &generation->shared->page->slots[SHARED_RESOLVER].refused);
-	log_error("the resolver died and is started again: it %s", how);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == RESOLVER_AGAIN)
+		log_notice("the resolver is started again: nsswitch.conf has changed, or a helper for names is gone");
+	else
+		log_error("the resolver died and is started again: it %s", how);
 	loop_timer(generation->loop, &generation->resolver_restart, generation->loop->now_us + RESOLVER_RESTART_US);
 }
 
@@ -171,18 +175,17 @@ struct generation *generation_new(const struct generation *like)
 int generation_start(struct generation *generation, const struct generation *before)
 {
 	const struct policy *policy = generation->policy;
-	int error = 0;
+	unsigned n = generation->connection >= 0 ? 1 : policy->workers;
 
 	address_load_zones();
 	generation->state = GENERATION_STARTING;
-	generation->n_workers = generation->connection >= 0 ? 1 : policy->workers;
 	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
-	generation->workers = calloc(generation->n_workers, sizeof(*generation->workers));
-	if (!generation->workers)
-		return -ENOMEM;
+	generation->workers = calloc(n, sizeof(*generation->workers));
+	generation->n_workers = generation->workers ? n : 0;
+	int error = generation->workers ? 0 : -ENOMEM;
 	for (unsigned i = 0; i < generation->n_workers; i++)
 		worker_process_init(&generation->workers[i], generation);
-	if (policy->n_names)
+	if (error == 0 && policy->n_names)
 		error = generation_make_names(generation, before);
 	for (unsigned i = 0; error == 0 && i < generation->n_workers; i++)
 		error = worker_process_fork(&generation->workers[i]);

@@ -7,6 +7,7 @@
 #include "fd.h"
 #include "file.h"
 #include "ipc.h"
+#include "kill_as.h"
 #include "log.h"
 #include "outlet.h"
 #include "process.h"
@@ -24,7 +25,7 @@
 #include <unistd.h>
 
 #define PIPE_SIZE      (1024 * 1024)
-#define READY_WAIT_MS  5000
+#define READY_WAIT_MS  30000
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 
 /* What the logger says of its own start. */
@@ -85,7 +86,7 @@ static int become_logger(const struct logger *logger, struct outlet *outlet, int
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ };
 	sigset_t none;
 
-	process_rename("usher: logger");
+	process_rename("logger");
 	log_setup(outlet->fd, &logger->log); /* it only builds records, and writes them itself */
 	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
 		signal(ignored[i], SIG_IGN);
@@ -106,7 +107,7 @@ static int become_logger(const struct logger *logger, struct outlet *outlet, int
 		return result;
 	outlet->prefixed = logger->to_journal;
 	if (outlet->sink == SINK_SYSLOG)
-		openlog("usher", LOG_NDELAY, logger->log.facility);
+		openlog(process_program_name(), LOG_NDELAY, logger->log.facility);
 	return sandbox_enter_logger();
 }
 
@@ -140,25 +141,24 @@ static int open_log_file(const char *file)
 	return result;
 }
 
-static int await_ready(int control_fd)
+int logger_started(struct logger *logger)
 {
-	struct pollfd pollfd = { .fd = control_fd, .events = POLLIN };
 	struct ipc_fds fds;
 	struct start start;
-	int n;
 
-	do
-		n = poll(&pollfd, 1, READY_WAIT_MS);
-	while (n < 0 && errno == EINTR);
-	if (n == 0)
-		return failure_set(-ETIMEDOUT, "the logger does not start");
-	ssize_t len = ipc_receive(control_fd, &start, sizeof(start), &fds);
+	ssize_t len = ipc_receive(logger->control_fd, &start, sizeof(start), &fds);
 	ipc_close_fds(&fds);
 	if (len < 0)
 		return (int)len;
 	if (len != sizeof(start))
 		return failure_set(-EPIPE, "the logger ended before it was ready");
 	return start.error < 0 ? failure_take(start.error, start.why) : 0;
+}
+
+void logger_kill(const struct logger *logger)
+{
+	if (logger->pid > 0)
+		kill_as(logger->pid, logger->drop ? logger->uid : geteuid());
 }
 
 static int fork_logger(struct logger *logger, const char *file)
@@ -181,13 +181,6 @@ static int fork_logger(struct logger *logger, const char *file)
 	}
 	if (pid == 0)
 		logger_main(logger, sink_fd, control[1]);
-	control[1] = fd_close(control[1]);
-	result = await_ready(control[0]);
-	if (result < 0) {
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		goto out;
-	}
 	logger->pid = pid;
 	logger->control_fd = control[0];
 	control[0] = -1;
@@ -212,7 +205,7 @@ struct log_settings logger_settings(const struct logger *logger, const struct po
 	return logger_settings_of(logger, &policy->log);
 }
 
-int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
+int logger_begin(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
 	gid_t gid, bool drop)
 {
 	int ends[2];
@@ -256,11 +249,32 @@ int logger_start(struct logger *ret, enum log_sink sink, const char *file, const
 	return 0;
 }
 
-int logger_restart(struct logger *logger, const char *file)
+int logger_begin_again(struct logger *logger, const char *file)
 {
 	logger->control_fd = fd_close(logger->control_fd);
 	logger->pid = -1;
 	return fork_logger(logger, file);
+}
+
+int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
+	gid_t gid, bool drop)
+{
+	int result = logger_begin(ret, sink, file, log, uid, gid, drop);
+	if (result < 0)
+		return result;
+
+	struct pollfd pollfd = { .fd = ret->control_fd, .events = POLLIN };
+	int n;
+	do
+		n = poll(&pollfd, 1, READY_WAIT_MS);
+	while (n < 0 && errno == EINTR);
+	result = n > 0 ? logger_started(ret) : failure_set(-ETIMEDOUT, "the logger does not start");
+	if (result < 0) {
+		logger_kill(ret);
+		waitpid(ret->pid, NULL, 0);
+		logger_close(ret);
+	}
+	return result;
 }
 
 int logger_reopen(struct logger *logger, const char *file)

@@ -20,17 +20,27 @@ struct logger {
 	bool to_journal; /* by a standard stream */
 };
 
-/* Opens the file (SINK_FILE only; as who the caller is), forks the logger and waits until it is ready. `drop`: it becomes
+/* Opens the file (SINK_FILE only; as who the caller is) and forks the logger. `drop`: it becomes
  * uid and gid. 0, or -errno: of the file, of the fork, or of the logger. For the journal -EOPNOTSUPP: it is not built in;
  * -ENOENT: none runs here. `log`: how its own lines look, those about lines that a full disk cost. */
-int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
+int logger_begin(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
 	gid_t gid, bool drop);
 
 /* How lines for it are to look under a policy. */
 struct log_settings logger_settings(const struct logger *logger, const struct policy *policy);
 
 /* After the logger died and was reaped: another one at the same pipe. What was in the pipe is not lost. 0 or -errno. */
-int logger_restart(struct logger *logger, const char *file);
+int logger_begin_again(struct logger *logger, const char *file);
+
+/* How that went, once the control socket is readable: 0, it logs; -EAGAIN: not known yet; or -errno. */
+int logger_started(struct logger *logger);
+
+/* One that does not start, or does not end. */
+void logger_kill(const struct logger *logger);
+
+/* All of it, for who has nothing else to do: begins and waits. One that does not start is reaped. */
+int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
+	gid_t gid, bool drop);
 
 /* Opens the file anew and has the logger write there from the next line on. Other sinks: nothing. 0 or -errno, and the
  * logger then stays with the file that it has. */

@@ -42,8 +42,10 @@ int main(int argc, char **argv)
 	signal(SIGCHLD, SIG_DFL); /* ignored, as it may come to us, children would be gone unseen */
 	process_keep_title(argc, argv);
 	const struct command *command = command_of_program(argv[0]);
-	if (command)
+	if (command) {
+		process_go_by(command_program_name(argv[0]));
 		return command->run(argc, argv);
+	}
 	static char own_name[] = "usher"; /* by which getopt() complains */
 	argv[0] = own_name;
 	if (argc == 2 && is_one_of(argv[1], "-h", "--help"))

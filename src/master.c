@@ -53,6 +53,8 @@ static void master_child_ended(struct master *master, pid_t pid, int status)
 		return;
 	if (pid == master->logger.pid)
 		master_logger_died(master);
+	else if (pid == master->next_logger.pid)
+		master->next_logger.pid = 0;
 	else if (compiling_reap(&master->compiling, pid, status))
 		master_compiled(master);
 	else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status))
@@ -71,8 +73,8 @@ void master_reap(struct master *master)
 	}
 	master_sweep(master);
 	/* The image before this one left them, and only a reload brings others. */
-	if (master->serving && master->serving->is_adopted && master->serving->n_running == 0 && !master->coming &&
-		!master->compiling.pid)
+	if (master->serving && master->serving->is_adopted && master->serving->n_running == 0 &&
+		!master_is_reloading(master))
 		loop_defer(&master->loop, &master->reload);
 }
 
@@ -183,6 +185,8 @@ static int master_prepare(struct master *master)
 	master->since = time(NULL);
 	if (error == 0)
 		error = control_new(&master->control, &master->loop, &master_control_hooks, master);
+	logger_wait_init(&master->logger_wait, &master->loop, master_logger_over);
+	logger_wait_init(&master->next_logger_wait, &master->loop, master_next_logger_over);
 	master->asks = (struct asks){ .loop = &master->loop, .answered = request_decided };
 	listener_guard_init(&master->guard, &master->loop, master_rebind, master);
 	upgrade_init(&master->upgrade, &master->loop, &master_upgrade_hooks, master);
@@ -228,6 +232,8 @@ static void master_fini(struct master *master)
 		master->all = next;
 	}
 	control_free(master->control);
+	logger_wait_cancel(&master->logger_wait);
+	logger_wait_cancel(&master->next_logger_wait);
 	asks_fini(&master->asks);
 	program_table_free(master->programs);
 	pidfile_remove(master->pid_file);
@@ -282,7 +288,7 @@ int master_run(const struct master_options *options)
 		policy_free(policy);
 		return 1;
 	}
-	process_rename("usher: master");
+	process_rename("master");
 	error = master_start(&master, policy);
 	takeover_free(&takeover);
 	master.takeover = NULL;

@@ -54,23 +54,11 @@ void master_sweep(struct master *master)
 	master_end_if_over(master);
 }
 
-/* Lines of the old generation still go to the old one; it ends with the last process that has its pipe. */
-static void master_take_next_logger(struct master *master)
-{
-	if (master->next_logger.pipe_fd < 0)
-		return;
-	logger_close(&master->logger);
-	master->logger = master->next_logger;
-	master->next_logger = NO_LOGGER;
-}
-
 /* Whatever was opened for the generation that did not come. */
 static void master_forget_coming(struct master *master)
 {
 	master->coming = NULL;
-	if (master->next_logger.pipe_fd >= 0)
-		logger_close(&master->next_logger);
-	master->next_logger = NO_LOGGER;
+	master_forget_next_logger(master);
 	sockets_forget_fresh(&master->sockets);
 }
 

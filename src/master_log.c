@@ -3,10 +3,11 @@
 #include "failure.h"
 #include "fd.h"
 #include "file.h"
+#include "kill_as.h"
 #include "master_parts.h"
 #include "process.h"
+#include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +24,7 @@ void master_say(const struct master *master, const char *format, ...)
 
 	va_start(arguments, format);
 	if (master->stderr_is_client) {
-		openlog("usher", LOG_PID, LOG_DAEMON);
+		openlog(process_program_name(), LOG_PID, LOG_DAEMON);
 		vsyslog(LOG_ERR, format, arguments);
 	} else {
 		fputs("usher: ", stderr);
@@ -46,38 +47,107 @@ static bool is_unheard(const struct master *master, const struct policy *policy)
 		(stream == STDERR_FILENO ? master->stderr_is_client : master->options->inetd);
 }
 
-static int master_start_logger(const struct master *master, const struct policy *policy, struct logger *ret)
+typedef int logger_function(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log,
+	uid_t uid, gid_t gid, bool drop);
+
+static int master_start_logger(
+	const struct master *master, const struct policy *policy, logger_function *start, struct logger *ret)
 {
 	enum log_sink sink = is_unheard(master, policy) ? SINK_SYSLOG : policy->log_sink;
 
-	return logger_start(
-		ret, sink, policy->log_file, &policy->log, policy->uid, policy->gid, policy->drop_identity);
+	return start(ret, sink, policy->log_file, &policy->log, policy->uid, policy->gid, policy->drop_identity);
 }
 
 int master_start_first_logger(struct master *master, const struct policy *policy)
 {
-	int error = master_start_logger(master, policy, &master->logger);
+	int error = master_start_logger(master, policy, logger_start, &master->logger);
 
 	if (error < 0)
 		master_say(master, "%s", failure_text(error));
 	return error;
 }
 
-int master_start_next_logger(struct master *master, struct policy *policy)
+/* ---- its successor ------------------------------------------------------------------------------------------------------ */
+
+static bool same_logger(const struct policy *policy, const struct policy *now)
 {
-	const struct policy *now = master->serving->policy;
 	bool same_file = policy->log_file && now->log_file ? strcmp(policy->log_file, now->log_file) == 0
 							   : policy->log_file == now->log_file;
+	bool same_user =
+		policy->drop_identity == now->drop_identity && policy->uid == now->uid && policy->gid == now->gid;
 
-	if (policy->log_sink == now->log_sink && same_file && policy->log.facility == now->log.facility)
+	return policy->log_sink == now->log_sink && same_file && same_user &&
+		policy->log.facility == now->log.facility;
+}
+
+int master_start_next_logger(struct master *master, struct policy *policy)
+{
+	if (same_logger(policy, master->serving->policy))
 		return 0;
-	int error = master_start_logger(master, policy, &master->next_logger);
-	if (error < 0) {
-		log_error("%s", failure_text(error));
-		master->next_logger = NO_LOGGER;
-		policy_free(policy);
+	int error = master_start_logger(master, policy, logger_begin, &master->next_logger);
+	if (error == 0) {
+		error = logger_wait_begin(&master->next_logger_wait, &master->next_logger);
+		master->waiting = policy;
 	}
+	if (error == 0)
+		return -EINPROGRESS;
+	log_error("%s", failure_text(error));
+	if (!master->waiting)
+		policy_free(policy);
+	master_forget_next_logger(master);
 	return error;
+}
+
+void master_forget_next_logger(struct master *master)
+{
+	logger_wait_cancel(&master->next_logger_wait);
+	policy_free(master->waiting);
+	master->waiting = NULL;
+	if (master->next_logger.pipe_fd >= 0)
+		logger_close(&master->next_logger);
+	master->next_logger = NO_LOGGER;
+}
+
+void master_next_logger_over(struct logger_wait *wait, int error)
+{
+	struct master *master = container_of(wait, struct master, next_logger_wait);
+	struct policy *policy = master->waiting;
+	char why[FAILURE_MAX];
+
+	if (error == 0) {
+		master->waiting = NULL;
+		master_logged(master, policy);
+		return;
+	}
+	snprintf(why, sizeof(why), "%s", failure_text(error));
+	log_error("%s", why);
+	master_forget_next_logger(master);
+	master_refuse_reload(master, why);
+}
+
+void master_take_next_logger(struct master *master)
+{
+	if (master->next_logger.pipe_fd < 0)
+		return;
+	logger_wait_cancel(&master->logger_wait);
+	loop_timer_stop(&master->loop, &master->logger_restart);
+	logger_close(&master->logger);
+	master->logger = master->next_logger;
+	master->next_logger = NO_LOGGER;
+	if (master->logger.pid == 0) /* since it was seen to log */
+		master_logger_died(master);
+}
+
+/* ---- when it dies ------------------------------------------------------------------------------------------------------- */
+
+void master_logger_over(struct logger_wait *wait, int error)
+{
+	struct master *master = container_of(wait, struct master, logger_wait);
+
+	if (error < 0)
+		loop_timer(&master->loop, &master->logger_restart, master->loop.now_us + LOGGER_RESTART_US);
+	else
+		log_error("the logger died and was started again");
 }
 
 /* Nobody else hears of it: lines wait in the pipe until there is a logger again. */
@@ -86,16 +156,16 @@ void master_restart_logger(struct timer *timer)
 	struct master *master = container_of(timer, struct master, logger_restart);
 	const struct policy *policy = master->serving ? master->serving->policy : NULL;
 
-	if (!policy || master->ending)
+	if (!policy || master->ending || master->logger_wait.logger)
 		return;
-	if (logger_restart(&master->logger, policy->log_file) < 0)
+	if (logger_begin_again(&master->logger, policy->log_file) < 0 ||
+		logger_wait_begin(&master->logger_wait, &master->logger) < 0)
 		loop_timer(&master->loop, timer, master->loop.now_us + LOGGER_RESTART_US);
-	else
-		log_error("the logger died and was started again");
 }
 
 void master_logger_died(struct master *master)
 {
+	logger_wait_cancel(&master->logger_wait);
 	master->logger.pid = 0;
 	loop_timer(&master->loop, &master->logger_restart, master->loop.now_us + LOGGER_RESTART_US);
 }
@@ -113,6 +183,7 @@ int master_reopen_log(struct master *master)
 void master_end_logger(struct master *master)
 {
 	pid_t pid = master->logger.pid;
+	uid_t uid = master->logger.drop ? master->logger.uid : geteuid();
 
 	logger_close(&master->logger);
 	if (pid <= 0 || master->left) /* it writes what the workers will say */
@@ -120,7 +191,7 @@ void master_end_logger(struct master *master)
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd end = { .fd = fd, .events = POLLIN };
 	if (fd < 0 || poll(&end, 1, LOGGER_WAIT_MS) == 0)
-		kill(pid, SIGKILL);
+		kill_as(pid, uid);
 	fd_close(fd);
 	process_bury(pid); /* one that waits for a disk cannot be killed, and is not waited for */
 }

@@ -30,13 +30,18 @@ static void log_complaint(void *context, enum complaint_kind kind, const char *l
 		fprintf(errors, "%s%s", ftell(errors) ? "\n" : "", line);
 }
 
-static void master_refuse_reload(struct master *master, const char *why)
+void master_refuse_reload(struct master *master, const char *why)
 {
 	master_fit_privileges(master, NULL);
 	log_error("reload refused: the running configuration stays");
 	control_reloaded(master->control, why);
 	master_notify("READY=1");
 	master_reload_again(master);
+}
+
+bool master_is_reloading(const struct master *master)
+{
+	return master->compiling.pid || master->waiting || master->coming;
 }
 
 /* What does not compile changes nothing. It is compiled by another process: until that has ended everything goes on. */
@@ -47,7 +52,7 @@ static void master_reload(struct master *master)
 	if (master->ending || master->options->inetd)
 		return;
 	/* An upgrade reads the file as well. It may have changed since it was read: once more, after this one. */
-	if (master->upgrade.step != UPGRADE_NONE || master->coming || master->compiling.pid) {
+	if (master->upgrade.step != UPGRADE_NONE || master_is_reloading(master)) {
 		master->reload_again = true;
 		return;
 	}
@@ -68,6 +73,7 @@ void master_compiled(struct master *master)
 	size_t errors_len = 0;
 	FILE *to = open_memstream(&errors, &errors_len);
 
+	master->waiting_since = master->compiling.since;
 	int error = compiling_take(&master->compiling, &policy, log_complaint, to);
 	if (error < 0 && error != -EINVAL)
 		log_complaint(to, COMPLAINT_ERROR, failure_text(error));
@@ -78,10 +84,16 @@ void master_compiled(struct master *master)
 		error = master_start_next_logger(master, policy);
 	}
 	if (error == 0)
-		error = master_start_generation(master, policy);
-	if (error < 0)
-		master_refuse_reload(master, errors && errors_len ? errors : "the new workers cannot be started");
+		master_logged(master, policy);
+	else if (error != -EINPROGRESS)
+		master_refuse_reload(master, errors && errors_len ? errors : "the log cannot be opened");
 	free(errors);
+}
+
+void master_logged(struct master *master, struct policy *policy)
+{
+	if (master_start_generation(master, policy) < 0)
+		master_refuse_reload(master, "the new workers cannot be started");
 }
 
 void master_reload_task(struct task *task)
@@ -96,6 +108,8 @@ static void master_give_up(struct master *master)
 {
 	upgrade_cancel(&master->upgrade);
 	compiling_cancel(&master->compiling);
+	if (master->waiting)
+		master_forget_next_logger(master);
 	control_ending(master->control);
 }
 
@@ -243,7 +257,9 @@ static void control_status(void *context, FILE *to)
 			.shared = &master->shared,
 			.since = master->since,
 			.programs = program_table_count(master->programs),
-			.reloading_since = master->compiling.pid ? master->compiling.since : 0,
+			.reloading_since = master->compiling.pid ? master->compiling.since
+				: master->waiting                ? master->waiting_since
+								 : 0,
 			.ending_since = master->ending_since,
 		},
 		to);

@@ -7,7 +7,7 @@
 #include "control.h"
 #include "generation.h"
 #include "listener_guard.h"
-#include "logger.h"
+#include "logger_wait.h"
 #include "loop.h"
 #include "master.h"
 #include "shared.h"
@@ -25,6 +25,9 @@ struct master {
 	struct sockets sockets;
 	struct listener_guard guard;       /* of them */
 	struct logger logger, next_logger; /* the next: of the generation that is coming, where it logs elsewhere */
+	struct logger_wait logger_wait, next_logger_wait;
+	struct policy *waiting; /* for the next logger; NULL: none is */
+	time_t waiting_since;   /* with what compiling it took */
 	struct shared shared;
 	struct program_table *programs;
 	struct asks asks;
@@ -78,6 +81,9 @@ int master_watch_signals(struct master *master);
 
 void master_reload_task(struct task *task);
 void master_compiled(struct master *master); /* or not */
+void master_logged(struct master *master, struct policy *policy);
+void master_refuse_reload(struct master *master, const char *why);
+bool master_is_reloading(const struct master *master);
 void master_deadline(struct timer *timer);
 
 /* ---- master_log.c ---- */
@@ -85,10 +91,18 @@ void master_deadline(struct timer *timer);
 /* Before there is a log. */
 void master_say(const struct master *master, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The first one says what is wrong; the next one, where the log goes elsewhere than now, logs it and frees the policy. 0 or
- * -errno. */
+/* The first one says what is wrong, as does the next one, where the log goes elsewhere than now, or is written by another user. 0 or -errno:
+ * -EINPROGRESS, it is on its way, and what follows is master_logged(), where it logs, or master_refuse_reload(). */
 int master_start_first_logger(struct master *master, const struct policy *policy);
 int master_start_next_logger(struct master *master, struct policy *policy);
+
+/* It takes the place of the one before. Lines of the old generation still go to that one; it ends with the last process that has its
+ * pipe. */
+void master_take_next_logger(struct master *master);
+void master_forget_next_logger(struct master *master);
+
+void master_next_logger_over(struct logger_wait *wait, int error);
+void master_logger_over(struct logger_wait *wait, int error);
 
 void master_logger_died(struct master *master);
 void master_restart_logger(struct timer *timer);

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#define HOLD_US 500000 /* that the answer about an access program may take, behind the time that the program has */
+
 /* Requests name services and identifiers by their places. */
 static uint64_t services_digest(const struct policy *policy)
 {
@@ -92,6 +94,7 @@ static int master_describe(void *context, struct takeover *ret)
 
 	*ret = (struct takeover){
 		.since = master->since,
+		.log_lost = log_untold(),
 		.services = services_digest(master->serving->policy),
 		.shared_fd = master->shared.page_fd,
 		.limits_fd = master->shared.limits_fd,
@@ -172,10 +175,11 @@ int master_upgrade(struct master *master)
 {
 	if (master->ending || master->options->inetd || !master->serving)
 		return -ESHUTDOWN;
-	if (master->coming || master->compiling.pid || master->upgrade.step != UPGRADE_NONE)
+	if (master_is_reloading(master) || master->upgrade.step != UPGRADE_NONE)
 		return -EBUSY;
+	const struct policy *policy = master->serving->policy;
 	master_notify("RELOADING=1");
-	upgrade_begin(&master->upgrade);
+	upgrade_begin(&master->upgrade, policy->upgrade_timeout_us, policy->access_timeout_us + HOLD_US);
 	return 0;
 }
 
@@ -210,6 +214,7 @@ int master_take_over(struct master *master, const struct policy *policy)
 	int error = 0;
 
 	master->since = (time_t)takeover->since;
+	log_lost_before(takeover->log_lost);
 	for (size_t i = 0; error == 0 && i < takeover->n_sockets; i++)
 		error = sockets_take(&master->sockets, &takeover->sockets[i]);
 	for (size_t i = 0; error == 0 && i < takeover->n_programs; i++)

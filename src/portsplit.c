@@ -3,22 +3,43 @@
 #include "command.h"
 #include "foreign.h"
 #include "master.h"
-#include <string.h>
+#include <getopt.h>
+#include <stdbool.h>
 
 static int translate(const void *options, struct native *ret, const char *file, struct complaints *complaints)
 {
 	return portsplit_translate(ret, file, complaints);
 }
 
+static int usage(FILE *to)
+{
+	fputs("usage: usher portsplit [--print] [--control PATH] [-h] FILE\n"
+	      "  --print          usher's own configuration of it, and end\n"
+	      "  --control PATH   where `usher status -s PATH' and its like ask\n",
+		to);
+	return to == stdout ? 0 : 2;
+}
+
 int command_portsplit(int argc, char **argv)
 {
-	bool print = argc > 1 && strcmp(argv[1], "--print") == 0;
-	const struct foreign foreign = { .file = argv[argc - 1], .translate = translate };
+	static const struct option longs[] = { { "print", no_argument, NULL, 'P' },
+		{ "control", required_argument, NULL, 'C' }, { "help", no_argument, NULL, 'h' }, { 0 } };
+	struct foreign foreign = { .translate = translate };
+	bool print = false;
+	int option;
 
-	if (argc != 2 + print || foreign.file[0] == '-')
-		return command_usage("portsplit");
+	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (option == 'P')
+			print = true;
+		else if (option == 'C')
+			foreign.control = optarg;
+		else
+			return usage(option == 'h' ? stdout : stderr);
+	}
+	if (optind + 1 != argc)
+		return usage(stderr);
+	foreign.file = argv[optind];
 	if (print)
 		return foreign_print(&foreign);
-	int status = master_run(&(struct master_options){ .load = foreign_load, .context = &foreign });
-	return status;
+	return master_run(&(struct master_options){ .load = foreign_load, .context = &foreign });
 }

@@ -6,6 +6,7 @@
 #include "children.h"
 #include "fd.h"
 #include "generation.h"
+#include "identify.h"
 #include "ipc.h"
 #include "log.h"
 #include "message.h"
@@ -63,6 +64,10 @@ static int identifier_start(
 	struct worker_process *worker, const struct program *program, const struct message *request, int fds[2])
 {
 	pid_t pid = 0;
+
+	/* Ours asks for no more than half as many; what was killed may take a moment to be gone. */
+	if (children_of(worker, request->index) >= 2 * IDENTIFY_RUNS_MAX)
+		return -EAGAIN;
 	int error = program_start(program, NULL, request, -1, fds, &pid, NULL);
 	return error < 0 ? error : child_add(worker, pid, request);
 }
@@ -103,7 +108,8 @@ bool request_spawn(struct worker_process *worker, const struct message *request,
 	else if (error == 0 && request->program == PROGRAM_IDENTIFIER)
 		answer.error = identifier_start(worker, program, request, fds);
 	else if (error == 0 && service && request->program == PROGRAM_ACCESS)
-		answer.error = asks_begin(generation->asks, program, service->name, request, worker, request->serial);
+		answer.error = asks_begin(generation->asks, program, service->name, request,
+			generation->policy->access_timeout_us, worker, request->serial);
 	else if (error == 0 && service)
 		answer.error = service_start(generation, service, request, client, &answer, fds);
 	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, answer.error ? 0 : (fds[0] >= 0) + (fds[1] >= 0));

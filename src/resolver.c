@@ -5,6 +5,7 @@
 #include "failure.h"
 #include "fd.h"
 #include "ipc.h"
+#include "name_helper.h"
 #include "process.h"
 #include "resolver_sockets.h"
 #include "sandbox.h"
@@ -17,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,6 +32,8 @@
 #define RETRY_MAX_S   60
 #define QUERY_MS      2000 /* until a name server is asked again; c-ares doubles it each time */
 #define QUERY_TRIES   2
+#define NO_TTL_S      10 /* where the C library answers */
+#define AGAIN_US      (30 * SECOND_US)
 #define IN_FLIGHT_MAX 64 /* names asked for at a time: a name server need not suffer from a long list */
 #define SERVERS_FILE  "/etc/resolv.conf"
 
@@ -43,6 +47,8 @@ struct name {
 	struct resolver *resolver;
 	const char *text;
 	size_t number; /* in the table */
+	enum nsswitch_way way;
+	bool unknown; /* to the hosts file and DNS: the C library is asked next */
 	bool asking;
 	bool failing;
 	unsigned retry_s; /* how long the next failure waits */
@@ -59,6 +65,11 @@ struct resolver {
 	struct stat servers;             /* of the file that the channel was made from */
 	struct resolved *table;
 	int master; /* the channel from it */
+	int orders; /* an epoll set of it and the helpers */
+	struct nsswitch nsswitch;
+	struct stat nsswitch_file;
+	struct name_helpers helpers;
+	uint64_t again_us; /* when to end and be started with helpers anew; 0: not */
 	unsigned max_age_s;
 	size_t in_flight;
 	size_t n_names;
@@ -239,6 +250,8 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 		ask(name, lost);
 	} else if (status == ARES_SUCCESS && answer.n > 0) {
 		name_answered(name, &answer);
+	} else if (name->way == NSSWITCH_THEN && name->resolver->helpers.n > 0) {
+		name->unknown = true;
 	} else {
 		name_failed(name, ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status));
 	}
@@ -246,29 +259,122 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 		ares_freeaddrinfo(info);
 }
 
+/* ---- names that the C library is asked for ---------------------------------------------------------------------------- */
+
+static bool asks_helper(const struct name *name)
+{
+	return name->resolver->helpers.n > 0 && (name->way == NSSWITCH_CALLED || name->unknown);
+}
+
+static bool ask_helper(struct name *name, uint64_t now_us)
+{
+	if (!name_helpers_ask(&name->resolver->helpers, (uint32_t)name->number))
+		return false;
+	name->asked_us = now_us;
+	name->asking = true;
+	name->resolver->in_flight++;
+	return true;
+}
+
+static void hear_helpers(struct resolver *resolver)
+{
+	struct answer answer = { .ttl_s = NO_TTL_S };
+	struct name_answer told;
+	bool gone;
+
+	while (name_helpers_hear(&resolver->helpers, &told, answer.addresses, &answer.n, &gone)) {
+		if (gone && resolver->again_us == 0) {
+			log_warning("a helper that asks the C library for names is gone");
+			resolver->again_us = clock_monotonic_us() + AGAIN_US;
+		}
+		if (told.name >= resolver->n_names)
+			continue;
+		struct name *name = &resolver->names[told.name];
+		name->asking = name->unknown = false;
+		resolver->in_flight--;
+		if (!gone && told.error == 0 && answer.n > 0)
+			name_answered(name, &answer);
+		else
+			name_failed(name,
+				gone ? "no answer in half a minute"
+				     : gai_strerror(told.error ? told.error : EAI_NODATA));
+	}
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+		a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static void file_look(const char *path, struct stat *ret)
+{
+	if (stat(path, ret) < 0)
+		*ret = (struct stat){ 0 };
+}
+
+/* Only a process that is not in its sandbox can fork helpers, and load modules: the next one. */
+static void end_to_start_again(const struct resolver *resolver, uint64_t now_us)
+{
+	struct stat now;
+
+	file_look(NSSWITCH_FILE, &now);
+	if (!is_same_file(&now, &resolver->nsswitch_file) || (resolver->again_us && now_us >= resolver->again_us))
+		_exit(RESOLVER_AGAIN);
+}
+
+static int orders_open(struct resolver *resolver)
+{
+	resolver->orders = epoll_create1(EPOLL_CLOEXEC);
+	if (resolver->orders < 0)
+		return -errno;
+	for (size_t i = 0; i <= resolver->helpers.n; i++) {
+		int fd = i < resolver->helpers.n ? resolver->helpers.helpers[i].channel : resolver->master;
+		struct epoll_event event = { .events = EPOLLIN };
+		if (epoll_ctl(resolver->orders, EPOLL_CTL_ADD, fd, &event) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* As many as there are names for them, for one may keep its helper for long. */
+static int helpers_start(struct resolver *resolver, int log_fd)
+{
+	size_t wanted = 0;
+
+	file_look(NSSWITCH_FILE, &resolver->nsswitch_file);
+	nsswitch_read(&resolver->nsswitch);
+	for (size_t i = 0; i < resolver->n_names; i++) {
+		struct name *name = &resolver->names[i];
+		name->way = nsswitch_way(&resolver->nsswitch, name->text);
+		wanted += name->way != NSSWITCH_OWN;
+	}
+	int error = name_helpers_start(&resolver->helpers, wanted, &resolver->nsswitch, resolver->table, log_fd);
+	signal(SIGCHLD, SIG_IGN); /* nobody asks how they ended */
+	return error < 0 ? error : orders_open(resolver);
+}
+
 /* Makes c-ares' channel, or makes it anew where the list of name servers has changed since: a machine that moves
  * to another network must not need a restart. 0 or an ARES_ error; the channel that was there then stays. */
 static int resolver_open(struct resolver *resolver)
 {
+	char lookups[3];
 	struct ares_options options = { .timeout = QUERY_MS,
 		.tries = QUERY_TRIES,
-		.lookups = (char *)"fb",
+		.lookups = lookups,
 		.sock_state_cb = resolver_sockets_change,
 		.sock_state_cb_data = &resolver->sockets };
-	struct stat now = { 0 };
+	struct stat now;
 	ares_channel fresh;
 
-	if (stat(SERVERS_FILE, &now) < 0)
-		now = (struct stat){ 0 };
-	if (resolver->channel && now.st_ino == resolver->servers.st_ino && now.st_size == resolver->servers.st_size &&
-		now.st_mtim.tv_sec == resolver->servers.st_mtim.tv_sec &&
-		now.st_mtim.tv_nsec == resolver->servers.st_mtim.tv_nsec)
+	file_look(SERVERS_FILE, &now);
+	if (resolver->channel && is_same_file(&now, &resolver->servers))
 		return ARES_SUCCESS;
+	nsswitch_lookups(&resolver->nsswitch, lookups);
 	int given = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB;
 #ifdef ARES_OPT_QUERY_CACHE
 	given |= ARES_OPT_QUERY_CACHE; /* of no size: who asks anew wants no old answer */
 #endif
-	/* "fb": the hosts file, then DNS, whatever nsswitch.conf adds to these. */
 	int status = ares_init_options(&fresh, &options, given);
 	if (status != ARES_SUCCESS)
 		return status;
@@ -285,13 +391,17 @@ static uint64_t ask_due(struct resolver *resolver, uint64_t now_us)
 {
 	uint64_t next_us = UINT64_MAX;
 
+	end_to_start_again(resolver, now_us);
 	resolver_open(resolver); /* where it fails, the channel that there is goes on */
 	for (size_t i = 0; i < resolver->n_names; i++) {
 		struct name *name = &resolver->names[i];
 		/* With as many in flight as there may be, the next answer is what to wait for. */
 		if (name->asking || (name->due_us <= now_us && resolver->in_flight >= IN_FLIGHT_MAX))
 			continue;
-		if (name->due_us <= now_us) {
+		if (name->due_us <= now_us && asks_helper(name)) {
+			if (!ask_helper(name, now_us))
+				continue; /* the next answer of a helper is what to wait for */
+		} else if (name->due_us <= now_us) {
 			name->asked_us = now_us;
 			ask(name, AF_UNSPEC);
 		}
@@ -350,8 +460,10 @@ static void __attribute__((noreturn)) resolver_run(struct resolver *resolver)
 	for (;;) {
 		uint64_t next_us = ask_due(resolver, clock_monotonic_us());
 		if (resolver_sockets_wait(
-			    &resolver->sockets, resolver->channel, resolver->master, wait_ms(resolver, next_us)))
+			    &resolver->sockets, resolver->channel, resolver->orders, wait_ms(resolver, next_us))) {
 			hear_wishes(resolver);
+			hear_helpers(resolver);
+		}
 	}
 }
 
@@ -376,7 +488,7 @@ static void reset_signals(void)
 /* 0 or -errno. */
 static int become_resolver(const struct resolver_start *start, pid_t master, int channel)
 {
-	process_rename("usher: resolver");
+	process_rename("resolver");
 	reset_signals();
 	int keep[] = { start->log_fd, channel };
 	int null = fd_open_null();
@@ -435,6 +547,11 @@ static void __attribute__((noreturn)) resolver_main(struct resolver_start *start
 	struct resolver *resolver = error < 0 ? NULL : resolver_new(start, channel);
 	if (!resolver) {
 		log_error("the resolver cannot start: %s", failure_text(error < 0 ? error : -ENOMEM));
+		_exit(1);
+	}
+	error = helpers_start(resolver, start->log_fd);
+	if (error < 0) {
+		log_error("the resolver cannot start: helpers for names: %s", strerrordesc_np(-error));
 		_exit(1);
 	}
 	int status = ares_library_init(ARES_LIB_INIT_ALL);

@@ -30,5 +30,8 @@ struct resolver_start {
  * channel (ipc.h), or -errno; the caller reaps. */
 int resolver_start(const struct resolver_start *start, pid_t *ret_pid, int *ret_channel);
 
+/* Its exit status where it is to be started again, because what it was started with has changed: no fault. */
+#define RESOLVER_AGAIN 75
+
 /* A client could not be connected to any known address of this name: it is to be asked for anew. Lost where the resolver does not read. */
 void resolver_ask_anew(int channel, uint32_t name);

@@ -12,6 +12,7 @@
 #include "relay_pool.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -116,9 +117,20 @@ static const char *const worker_calls[] = { "epoll_create1", "epoll_ctl", "epoll
 
 static const char *const logger_calls[] = { "connect", "mremap" };
 
+/* The C library asks what kind of file it reads and writes. */
+static const char *const explain_calls[] = { "fstat", "fstat64", "newfstatat", "fstatat64", "statx", "readv",
+	"mremap" };
+
 static const char *const resolver_calls[] = { "connect", "openat", "open", "fstat", "fstat64", "stat", "stat64",
 	"newfstatat", "fstatat64", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "send",
 	"sendto", "sendmsg", "sendmmsg" };
+
+/* What modules of nsswitch.conf(5) may want besides: netlink for the machine's own addresses, loops of their own. */
+static const char *const names_calls[] = { "bind", "alarm", "setitimer", "select", "_newselect", "pselect6",
+	"pselect6_time64", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd2",
+	"timerfd_create", "timerfd_settime", "socketpair", "pipe2", "dup", "dup3", "getdents64", "getcwd", "statfs",
+	"rt_sigaction", "sched_getaffinity", "prlimit64", "getrlimit", "set_robust_list", "ioctl", "fcntl",
+	"fcntl64" };
 
 /* What a sanitizer's report needs to name the lines: files, and a program that reads them. */
 static const char *const sanitizer_calls[] = { "openat", "open", "stat", "newfstatat", "statx", "access", "readlink",
@@ -298,9 +310,9 @@ static void allow_requests(struct filter *filter, const unsigned long *requests,
 		allow_value(filter, "ioctl", 1, requests[i]);
 }
 
-static int filter_init(struct filter *filter)
+static int filter_init_with(struct filter *filter, uint32_t otherwise)
 {
-	*filter = (struct filter){ .context = seccomp_init(SCMP_ACT_TRAP) };
+	*filter = (struct filter){ .context = seccomp_init(otherwise) };
 	if (!filter->context)
 		return -ENOMEM;
 	seccomp_attr_set(filter->context, SCMP_FLTATR_API_SYSRAWRC, 1); /* the kernel's own error, not ECANCELED */
@@ -309,6 +321,11 @@ static int filter_init(struct filter *filter)
 	seccomp_attr_set(filter->context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	allow_common(filter);
 	return 0;
+}
+
+static int filter_init(struct filter *filter)
+{
+	return filter_init_with(filter, SCMP_ACT_TRAP);
 }
 
 static int filter_enter(struct filter *filter, _Atomic uint32_t *ret_refused)
@@ -367,6 +384,19 @@ static int enter_logger_calls(void)
 	return filter_enter(&filter, NULL);
 }
 
+static int enter_explain_calls(void)
+{
+	static const unsigned long requests[] = { TCGETS, TIOCGWINSZ };
+	struct filter filter;
+	int error = filter_init(&filter);
+
+	if (error < 0)
+		return error;
+	allow_all(&filter, explain_calls, sizeof(explain_calls) / sizeof(explain_calls[0]));
+	allow_requests(&filter, requests, sizeof(requests) / sizeof(requests[0]));
+	return filter_enter(&filter, NULL);
+}
+
 static int enter_resolver_calls(_Atomic uint32_t *ret_refused)
 {
 	static const int families[] = { AF_INET, AF_INET6, AF_UNIX };
@@ -385,6 +415,28 @@ static int enter_resolver_calls(_Atomic uint32_t *ret_refused)
 	allow(&filter, "setsockopt", 0, NULL);
 	allow_requests(&filter, resolver_requests, sizeof(resolver_requests) / sizeof(resolver_requests[0]));
 	return filter_enter(&filter, ret_refused);
+}
+
+static int enter_names_calls(void)
+{
+	static const int families[] = { AF_INET, AF_INET6, AF_UNIX };
+	struct filter filter;
+	int error = filter_init_with(&filter, SCMP_ACT_ERRNO(EPERM));
+
+	if (error < 0)
+		return error;
+	allow_all(&filter, resolver_calls, sizeof(resolver_calls) / sizeof(resolver_calls[0]));
+	allow_all(&filter, names_calls, sizeof(names_calls) / sizeof(names_calls[0]));
+	refuse_remapping(&filter);
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		allow_socket(&filter, families[i], SOCK_STREAM);
+		allow_socket(&filter, families[i], SOCK_DGRAM);
+	}
+	allow_socket_of(&filter, AF_UNIX, SOCK_SEQPACKET, 0);
+	allow_socket_of(&filter, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	allow_socket_of(&filter, AF_NETLINK, SOCK_DGRAM, NETLINK_ROUTE);
+	allow(&filter, "setsockopt", 0, NULL);
+	return filter_enter(&filter, NULL);
 }
 
 /* ---- the rest --------------------------------------------------------------------------------------------------------- */
@@ -478,6 +530,15 @@ int sandbox_enter_logger(void)
 	return error < 0 ? error : enter_logger_calls();
 }
 
+int sandbox_enter_explain(void)
+{
+	int error = set_limits(RLIM_INFINITY);
+	if (error == 0 && !SANITIZED)
+		error = landlock_enter(
+			&(struct landlock){ .limits_connect = true, .limits_bind = true }, landlock_abi());
+	return error < 0 ? error : enter_explain_calls();
+}
+
 /* /etc/resolv.conf is a link into /run on many machines, to a file that comes and goes with its folder. */
 int sandbox_enter_resolver(_Atomic uint32_t *ret_refused)
 {
@@ -494,6 +555,24 @@ int sandbox_enter_resolver(_Atomic uint32_t *ret_refused)
 			},
 			landlock_abi());
 	return error < 0 ? error : enter_resolver_calls(ret_refused);
+}
+
+int sandbox_enter_names(void)
+{
+	static const char *const readable[] = { "/etc", "/run", "/var/run", "/usr", "/lib", "/lib64", "/var/lib",
+		"/var/cache", "/var/db", "/proc", "/sys", "/dev/urandom" };
+
+	load_time_zone();
+	int error = set_limits(0);
+	if (error == 0 && !SANITIZED)
+		error = landlock_enter(
+			&(struct landlock){
+				.readable = readable,
+				.n_readable = sizeof(readable) / sizeof(readable[0]),
+				.limits_bind = true,
+			},
+			landlock_abi());
+	return error < 0 ? error : enter_names_calls();
 }
 
 void sandbox_describe(char *buf, size_t size)

@@ -11,6 +11,11 @@
 int sandbox_enter_worker(const struct policy *policy, _Atomic uint32_t *ret_refused);
 int sandbox_enter_logger(void);
 int sandbox_enter_resolver(_Atomic uint32_t *ret_refused);
+int sandbox_enter_explain(void); /* with what it reads from open */
+
+/* Of a process that runs other people's modules, which make calls that nobody here knows: what is not listed fails (EPERM) and
+ * ends nothing. */
+int sandbox_enter_names(void);
 
 /* "openat"; NULL where nothing was refused. Of the running machine's architecture. The caller frees it. */
 char *sandbox_refused_name(uint32_t refused);

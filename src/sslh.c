@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #ifdef HAVE_LIBSYSTEMD
@@ -76,35 +77,74 @@ static const char *libwrap_program(void)
 	return path_libwrap;
 }
 
+struct run {
+	const struct sslh_options *options;
+	int error; /* of the last reading, which is another process's: so the memory is shared */
+};
+
 /* At each reading: rules may have come, or gone. */
 static int translate(const void *context, struct native *ret, const char *file, struct complaints *complaints)
 {
-	struct sslh_options options = *(const struct sslh_options *)context;
+	struct run *run = *(struct run *const *)context;
+	struct sslh_options options = *run->options;
 
 	options.has_rules = file_has_rules("/etc/hosts.allow") || file_has_rules("/etc/hosts.deny");
 	options.asks_rules = libwrap_program();
-	return sslh_translate(ret, &options, complaints);
+	return run->error = sslh_translate(ret, &options, complaints);
 }
 
-static int serve(const struct sslh_options *options)
+/* As sslh has them, who has several where usher says that the configuration is wrong. */
+static int exit_status(int status, int error)
 {
+	if (status != 2)
+		return status;
+	switch (error) {
+	case -EBADMSG:
+		return 6;
+	case -EHOSTUNREACH:
+		return 4;
+	case -ENOENT:
+		return 2;
+	default:
+		return 1;
+	}
+}
+
+static int serve(struct run *run)
+{
+	const struct sslh_options *options = run->options;
 	struct sslh_mode mode;
 	const struct foreign foreign = {
 		.file = options->file ? options->file : "the command line",
 		.translate = translate,
-		.options = options,
+		.options = &run,
+		.control = options->control,
 	};
 
 	if (options->print)
 		return foreign_print(&foreign);
 	sslh_mode_read(&mode, options);
-	int status = master_run(&(struct master_options){
+	return master_run(&(struct master_options){
 		.load = foreign_load,
 		.context = &foreign,
 		.daemon = !mode.foreground && !mode.inetd,
 		.inetd = mode.inetd,
 		.leaves_workers = !mode.inetd,
 	});
+}
+
+static int run_shared(const struct sslh_options *options)
+{
+	struct run *run = mmap(NULL, sizeof(*run), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (run == MAP_FAILED) {
+		perror("usher sslh");
+		return 1;
+	}
+	*run = (struct run){ .options = options };
+	int status = serve(run);
+	status = exit_status(status, run->error);
+	munmap(run, sizeof(*run));
 	return status;
 }
 
@@ -114,7 +154,7 @@ int command_sslh(int argc, char **argv)
 	int status = 0;
 
 	if (sslh_options_read(&options, argc, argv) < 0)
-		return 2;
+		return exit_status(2, -EBADMSG);
 	const char **handed = handed_addresses(&options.n_handed);
 	options.handed = handed;
 	if (options.help)
@@ -122,7 +162,7 @@ int command_sslh(int argc, char **argv)
 	else if (options.version)
 		puts("usher " VERSION ", as sslh");
 	else
-		status = serve(&options);
+		status = run_shared(&options);
 	for (size_t i = 0; i < options.n_handed; i++)
 		free((char *)handed[i]);
 	free(handed);

@@ -105,16 +105,16 @@ int takeover_write(const struct takeover *takeover)
 	char format[256];
 
 	format_write(format, sizeof(format));
-	json_t *root = json_pack(
-		"{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
-		"format", format, "proof", takeover->proof, "pid_file", takeover->pid_file ? takeover->pid_file : "",
-		"since", (json_int_t)takeover->since, "services", (json_int_t)takeover->services, "shared",
-		takeover->shared_fd, "limits", takeover->limits_fd, "counters", takeover->counters_fd, "resolver",
-		takeover->resolver, "control", takeover->control_fd, "client", takeover->control_client,
-		"control_path", takeover->control_path, "control_device", (json_int_t)takeover->control_file.device,
-		"control_inode", (json_int_t)takeover->control_file.inode, "sockets", sockets_write(takeover),
-		"workers", workers_write(takeover), "children", children_write(takeover), "programs",
-		programs_write(takeover), "names", names_write(takeover));
+	json_t *root = json_pack("{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, "
+				 "s:o, s:o, s:o, s:o}",
+		"format", format, "log_lost", (json_int_t)takeover->log_lost, "proof", takeover->proof, "pid_file",
+		takeover->pid_file ? takeover->pid_file : "", "since", (json_int_t)takeover->since, "services",
+		(json_int_t)takeover->services, "shared", takeover->shared_fd, "limits", takeover->limits_fd,
+		"counters", takeover->counters_fd, "resolver", takeover->resolver, "control", takeover->control_fd,
+		"client", takeover->control_client, "control_path", takeover->control_path, "control_device",
+		(json_int_t)takeover->control_file.device, "control_inode", (json_int_t)takeover->control_file.inode,
+		"sockets", sockets_write(takeover), "workers", workers_write(takeover), "children",
+		children_write(takeover), "programs", programs_write(takeover), "names", names_write(takeover));
 	int fd = root ? memfd_create("usher-state", MFD_CLOEXEC) : -1;
 	int error = !root ? -ENOMEM : fd < 0 ? -errno : json_dumpfd(root, fd, JSON_COMPACT) < 0 ? -EIO : 0;
 
@@ -242,18 +242,19 @@ static int names_read(struct takeover *takeover, json_t *names)
 static int takeover_unpack(json_t *root, struct takeover *ret)
 {
 	json_t *sockets, *workers, *children, *programs, *names;
-	json_int_t since, services, device, inode;
+	json_int_t since, services, device, inode, log_lost;
 	const char *path, *proof, *pid_file;
 
 	if (json_unpack(root,
-		    "{s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
-		    "proof", &proof, "pid_file", &pid_file, "since", &since, "services", &services, "shared",
-		    &ret->shared_fd, "limits", &ret->limits_fd, "counters", &ret->counters_fd, "resolver",
-		    &ret->resolver, "control", &ret->control_fd, "client", &ret->control_client, "control_path",
-		    &path, "control_device", &device, "control_inode", &inode, "sockets", &sockets, "workers",
-		    &workers, "children", &children, "programs", &programs, "names", &names) < 0)
+		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
+		    "log_lost", &log_lost, "proof", &proof, "pid_file", &pid_file, "since", &since, "services",
+		    &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters", &ret->counters_fd,
+		    "resolver", &ret->resolver, "control", &ret->control_fd, "client", &ret->control_client,
+		    "control_path", &path, "control_device", &device, "control_inode", &inode, "sockets", &sockets,
+		    "workers", &workers, "children", &children, "programs", &programs, "names", &names) < 0)
 		return -EINVAL;
 	ret->since = since;
+	ret->log_lost = (uint64_t)log_lost;
 	snprintf(ret->proof, sizeof(ret->proof), "%s", proof);
 	ret->pid_file = *pid_file ? strdup(pid_file) : NULL;
 	ret->services = (uint64_t)services;

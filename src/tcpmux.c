@@ -20,7 +20,9 @@ int command_tcpmux(int argc, char **argv)
 		tcpmux_usage(stdout);
 		return 0;
 	}
-	const struct foreign foreign = { .file = tcpmux_file(&options), .translate = translate, .options = &options };
+	const struct foreign foreign = {
+		.file = tcpmux_file(&options), .translate = translate, .options = &options, .control = options.control
+	};
 	if (!foreign.file) {
 		fprintf(stderr, "usher tcpmux: no configuration: expected -c FILE or one of %s\n", tcpmux_places);
 		return 2;

@@ -7,6 +7,12 @@
 #include <string.h>
 #include <sys/fsuid.h>
 
+static int socket_allow(int fd, sa_family_t family)
+{
+	return family == AF_INET6 ? fd_set_option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+				  : fd_set_option(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+}
+
 int transparent_open(const struct policy *policy, sa_family_t family)
 {
 	/* A socket's owner is who its maker is to the file system; capabilities for the network stay. */
@@ -18,20 +24,22 @@ int transparent_open(const struct policy *policy, sa_family_t family)
 		setfsuid((uid_t)self);
 	if (made < 0)
 		return made;
-	int error = family == AF_INET6 ? fd_set_option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
-				       : fd_set_option(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
-	if (error < 0)
-		fd_close(fd);
-	return error < 0 ? error : fd;
+	int error = socket_allow(fd, family);
+	if (error == 0 || error == -EPERM)
+		return fd;
+	fd_close(fd);
+	return error;
 }
 
 void transparent_check(const struct policy *policy)
 {
 	if (!policy->transparent)
 		return;
-	int fd = transparent_open(policy, AF_INET);
-	if (fd < 0)
-		log_error("transparent services will fail: %s%s", strerrordesc_np(-fd),
-			fd == -EPERM ? "; usher needs root, CAP_NET_ADMIN or CAP_NET_RAW for them" : "");
-	fd_close(fd < 0 ? -1 : fd);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int error = fd < 0 ? -errno : socket_allow(fd, AF_INET);
+	if (error < 0)
+		log_error("transparent services will fail%s: %s%s",
+			error == -EPERM ? " for clients that are not on this machine" : "", strerrordesc_np(-error),
+			error == -EPERM ? "; usher needs root, CAP_NET_ADMIN or CAP_NET_RAW for them" : "");
+	fd_close(fd);
 }

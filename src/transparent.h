@@ -4,8 +4,8 @@
 #include "policy.h"
 #include <sys/socket.h>
 
-/* An unbound, non-blocking TCP socket that may be bound to any address, or -errno (-EPERM: that needs root,
- * CAP_NET_ADMIN or CAP_NET_RAW). It counts as the workers' user's, as if they had made it: rules of a firewall may
+/* An unbound, non-blocking TCP socket that may be bound to any address, or -errno. Without root, CAP_NET_ADMIN or
+ * CAP_NET_RAW it may be bound to this machine's own ones alone, which is all that clients from here need. It counts as the workers' user's, as if they had made it: rules of a firewall may
  * ask for a socket's owner. */
 int transparent_open(const struct policy *policy, sa_family_t family);
 

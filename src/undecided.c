@@ -244,7 +244,6 @@ void undecided_ready(struct stream *stream, bool readable)
 /* Time to show a silent client a banner, or for good. */
 static void undecided_deciding_timer(struct stream *stream)
 {
-	const struct context *context = stream->session.context;
 	uint8_t byte;
 
 	if (undecided_search_ends(stream)) {

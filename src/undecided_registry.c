@@ -38,24 +38,24 @@ struct undecided_registry {
 
 struct undecided_registry *undecided_registry_new(void)
 {
-	struct undecided_registry *crowd = calloc(1, sizeof(*crowd));
+	struct undecided_registry *registry = calloc(1, sizeof(*registry));
 
-	if (crowd && getrandom(&crowd->seed, sizeof(crowd->seed), 0) != sizeof(crowd->seed)) {
-		free(crowd);
+	if (registry && getrandom(&registry->seed, sizeof(registry->seed), 0) != sizeof(registry->seed)) {
+		free(registry);
 		return NULL;
 	}
-	return crowd;
+	return registry;
 }
 
-void undecided_registry_free(struct undecided_registry *crowd)
+void undecided_registry_free(struct undecided_registry *registry)
 {
-	if (!crowd)
+	if (!registry)
 		return;
-	for (struct undecided_source *next, *spare = crowd->spare; spare; spare = next) {
+	for (struct undecided_source *next, *spare = registry->spare; spare; spare = next) {
 		next = spare->next;
 		free(spare);
 	}
-	free(crowd);
+	free(registry);
 }
 
 /* ---- ranks ---------------------------------------------------------------------------------------------------------- */
@@ -65,9 +65,9 @@ static uint32_t rank_of(uint32_t n)
 	return n < RANKS ? n : RANKS - 1;
 }
 
-static void rank_leave(struct undecided_registry *crowd, struct undecided_source *source)
+static void rank_leave(struct undecided_registry *registry, struct undecided_source *source)
 {
-	struct rank *rank = &crowd->ranks[rank_of(source->n)];
+	struct rank *rank = &registry->ranks[rank_of(source->n)];
 
 	*(source->before ? &source->before->behind : &rank->first) = source->behind;
 	*(source->behind ? &source->behind->before : &rank->last) = source->before;
@@ -75,110 +75,110 @@ static void rank_leave(struct undecided_registry *crowd, struct undecided_source
 }
 
 /* Behind the others: who got there first is the first to lose one. */
-static void rank_join(struct undecided_registry *crowd, struct undecided_source *source)
+static void rank_join(struct undecided_registry *registry, struct undecided_source *source)
 {
-	struct rank *rank = &crowd->ranks[rank_of(source->n)];
+	struct rank *rank = &registry->ranks[rank_of(source->n)];
 
 	source->before = rank->last;
 	*(rank->last ? &rank->last->behind : &rank->first) = source;
 	rank->last = source;
 }
 
-static void source_recount(struct undecided_registry *crowd, struct undecided_source *source, uint32_t n)
+static void source_recount(struct undecided_registry *registry, struct undecided_source *source, uint32_t n)
 {
 	if (source->n)
-		rank_leave(crowd, source);
+		rank_leave(registry, source);
 	source->n = n;
 	if (n)
-		rank_join(crowd, source);
-	if (rank_of(n) > crowd->highest)
-		crowd->highest = rank_of(n);
-	while (crowd->highest && !crowd->ranks[crowd->highest].first)
-		crowd->highest--;
+		rank_join(registry, source);
+	if (rank_of(n) > registry->highest)
+		registry->highest = rank_of(n);
+	while (registry->highest && !registry->ranks[registry->highest].first)
+		registry->highest--;
 }
 
 /* ---- sources --------------------------------------------------------------------------------------------------------- */
 
 /* Clients choose their addresses, in part: the seed keeps them from choosing a bucket. */
-static struct undecided_source **source_bucket(struct undecided_registry *crowd, uint64_t source)
+static struct undecided_source **source_bucket(struct undecided_registry *registry, uint64_t source)
 {
-	unsigned __int128 product = (unsigned __int128)(source ^ crowd->seed) * (crowd->seed | 1);
-	return &crowd->buckets[((uint64_t)product ^ (uint64_t)(product >> 64)) % BUCKETS];
+	unsigned __int128 product = (unsigned __int128)(source ^ registry->seed) * (registry->seed | 1);
+	return &registry->buckets[((uint64_t)product ^ (uint64_t)(product >> 64)) % BUCKETS];
 }
 
-static struct undecided_source *source_get(struct undecided_registry *crowd, uint64_t source)
+static struct undecided_source *source_get(struct undecided_registry *registry, uint64_t source)
 {
-	struct undecided_source **bucket = source_bucket(crowd, source), *found;
+	struct undecided_source **bucket = source_bucket(registry, source), *found;
 
 	if (!source)
-		return &crowd->nobody;
+		return &registry->nobody;
 	for (found = *bucket; found; found = found->next)
 		if (found->source == source)
 			return found;
-	found = crowd->spare;
+	found = registry->spare;
 	if (found)
-		crowd->spare = found->next;
+		registry->spare = found->next;
 	else if (!(found = malloc(sizeof(*found))))
-		return &crowd->nobody;
+		return &registry->nobody;
 	*found = (struct undecided_source){ .source = source, .next = *bucket };
 	*bucket = found;
 	return found;
 }
 
-static void source_forget(struct undecided_registry *crowd, struct undecided_source *source)
+static void source_forget(struct undecided_registry *registry, struct undecided_source *source)
 {
-	struct undecided_source **link = source_bucket(crowd, source->source);
+	struct undecided_source **link = source_bucket(registry, source->source);
 
-	if (source == &crowd->nobody)
+	if (source == &registry->nobody)
 		return;
 	while (*link != source)
 		link = &(*link)->next;
 	*link = source->next;
-	source->next = crowd->spare;
-	crowd->spare = source;
+	source->next = registry->spare;
+	registry->spare = source;
 }
 
 /* ---- places ---------------------------------------------------------------------------------------------------------- */
 
-void undecided_registry_enter(struct undecided_registry *crowd, struct undecided_place *place, uint64_t from)
+void undecided_registry_enter(struct undecided_registry *registry, struct undecided_place *place, uint64_t from)
 {
-	struct undecided_source *source = source_get(crowd, from);
+	struct undecided_source *source = source_get(registry, from);
 
 	place->source = source;
-	place->older = crowd->newest;
+	place->older = registry->newest;
 	place->newer = NULL;
-	*(place->older ? &place->older->newer : &crowd->oldest) = place;
-	crowd->newest = place;
+	*(place->older ? &place->older->newer : &registry->oldest) = place;
+	registry->newest = place;
 	place->older_here = source->newest;
 	place->newer_here = NULL;
 	*(place->older_here ? &place->older_here->newer_here : &source->oldest) = place;
 	source->newest = place;
-	source_recount(crowd, source, source->n + 1);
+	source_recount(registry, source, source->n + 1);
 }
 
-void undecided_registry_leave(struct undecided_registry *crowd, struct undecided_place *place)
+void undecided_registry_leave(struct undecided_registry *registry, struct undecided_place *place)
 {
 	struct undecided_source *source = place->source;
 
 	if (!source)
 		return;
-	*(place->older ? &place->older->newer : &crowd->oldest) = place->newer;
-	*(place->newer ? &place->newer->older : &crowd->newest) = place->older;
+	*(place->older ? &place->older->newer : &registry->oldest) = place->newer;
+	*(place->newer ? &place->newer->older : &registry->newest) = place->older;
 	*(place->older_here ? &place->older_here->newer_here : &source->oldest) = place->newer_here;
 	*(place->newer_here ? &place->newer_here->older_here : &source->newest) = place->older_here;
 	place->source = NULL;
-	source_recount(crowd, source, source->n - 1);
+	source_recount(registry, source, source->n - 1);
 	if (source->n == 0)
-		source_forget(crowd, source);
+		source_forget(registry, source);
 }
 
 struct undecided_place *undecided_registry_victim(
-	const struct undecided_registry *crowd, const struct undecided_place *spared)
+	const struct undecided_registry *registry, const struct undecided_place *spared)
 {
-	struct undecided_place *victim = crowd->oldest;
+	struct undecided_place *victim = registry->oldest;
 
-	if (crowd->highest > UNDECIDED_FEW)
-		victim = crowd->ranks[crowd->highest].first->oldest;
+	if (registry->highest > UNDECIDED_FEW)
+		victim = registry->ranks[registry->highest].first->oldest;
 	return victim == spared ? NULL : victim;
 }
 

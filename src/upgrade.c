@@ -163,19 +163,20 @@ static bool upgrade_is_proved(const struct upgrade *upgrade)
 		found[TAKEOVER_PROOF_MAX - 1] == '\n';
 }
 
-void upgrade_begin(struct upgrade *upgrade)
+void upgrade_begin(struct upgrade *upgrade, uint64_t trial_us, uint64_t hold_us)
 {
 	if (upgrade->step != UPGRADE_NONE)
 		return;
 	log_notice("upgrade: %s is tried", process_argv()[0]);
 	upgrade->text_len = 0;
+	upgrade->hold_us = hold_us;
 	int error = upgrade_try(upgrade);
 	if (error < 0) {
 		upgrade_fail_with(upgrade, "the new binary cannot be started", error);
 		return;
 	}
 	upgrade->step = UPGRADE_TRIAL;
-	loop_timer(upgrade->loop, &upgrade->patience, upgrade->loop->now_us + UPGRADE_TRIAL_US);
+	loop_timer(upgrade->loop, &upgrade->patience, upgrade->loop->now_us + trial_us);
 }
 
 /* The first of what it says is kept: the rest is read all the same, so that it does not wait for us. */
@@ -230,7 +231,7 @@ bool upgrade_reap(struct upgrade *upgrade, pid_t pid, int status)
 		return true;
 	}
 	upgrade->step = UPGRADE_HOLDING;
-	loop_timer(upgrade->loop, &upgrade->patience, upgrade->loop->now_us + UPGRADE_HOLD_US);
+	loop_timer(upgrade->loop, &upgrade->patience, upgrade->loop->now_us + upgrade->hold_us);
 	upgrade->hooks->hold(upgrade->context);
 	return true;
 }

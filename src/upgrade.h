@@ -12,9 +12,6 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-#define UPGRADE_TRIAL_US 15000000
-#define UPGRADE_HOLD_US  2500000 /* longer than an access program may take */
-
 struct upgrade_hooks {
 	int (*describe)(void *context, struct takeover *ret); /* 0 or -errno; freed by the caller */
 	void (*hold)(void *context);                          /* upgrade_held() follows when all are */
@@ -37,13 +34,16 @@ struct upgrade {
 	char text[2048];
 	size_t text_len;
 	struct timer patience;
+	uint64_t hold_us;
 };
 
 void upgrade_init(struct upgrade *upgrade, struct loop *loop, const struct upgrade_hooks *hooks, void *context);
 void upgrade_fini(struct upgrade *upgrade);
 
-void upgrade_begin(struct upgrade *upgrade); /* does nothing while one is under way */
-void upgrade_held(struct upgrade *upgrade);  /* does not return where it succeeds */
+/* Does nothing while one is under way. The times are bounds on the trial, and on the hold, which must be longer than a request of a
+ * worker's may take. */
+void upgrade_begin(struct upgrade *upgrade, uint64_t trial_us, uint64_t hold_us);
+void upgrade_held(struct upgrade *upgrade); /* does not return where it succeeds */
 
 /* The master is to end: whatever has begun is undone. */
 void upgrade_cancel(struct upgrade *upgrade);

@@ -91,6 +91,16 @@ bool log_wants(enum log_level level)
 	return level <= state.settings.level;
 }
 
+uint64_t log_untold(void)
+{
+	return state.untold;
+}
+
+void log_lost_before(uint64_t lines)
+{
+	state.untold += lines;
+}
+
 void log_count_dropped(_Atomic uint64_t *counter)
 {
 	state.counter = counter;

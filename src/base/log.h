@@ -35,6 +35,8 @@ int log_own_fd(int fd);
 void log_set_level(enum log_level level); /* until the next log_setup() */
 bool log_wants(enum log_level level);
 uint64_t log_dropped(void);
+uint64_t log_untold(void);            /* of these, those that no line has told of yet */
+void log_lost_before(uint64_t lines); /* by an image of this process before this one: they are to be told too */
 void log_count_dropped(_Atomic uint64_t *counter); /* also there, from now on; NULL: nowhere */
 
 struct record {

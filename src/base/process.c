@@ -23,6 +23,7 @@ static struct {
 } title;
 
 static char **own_argv;
+static const char *other_name; /* NULL: usher's own */
 
 /* Absolute, because a daemon changes its folder; not /proc/self/exe where it can be helped, for that is the file of old even when
  * another has taken its place. */
@@ -90,12 +91,25 @@ void process_keep_title(int argc, char **argv)
 	title.size = (size_t)(end - start);
 }
 
-void process_rename(const char *name)
+void process_go_by(const char *name)
 {
-	prctl(PR_SET_NAME, name);
+	other_name = name;
+}
+
+const char *process_program_name(void)
+{
+	return other_name ? other_name : "usher";
+}
+
+void process_rename(const char *role)
+{
+	char name[64];
+	int written = snprintf(name, sizeof(name), "%s: %s", process_program_name(), role);
+	size_t len = strnlen(name, (size_t)written);
+
+	prctl(PR_SET_NAME, other_name ? other_name : name);
 	if (!title.size)
 		return;
-	size_t len = strlen(name);
 	if (len >= title.size)
 		len = title.size - 1;
 	memcpy(title.start, name, len);

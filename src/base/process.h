@@ -10,8 +10,14 @@ void process_keep_title(int argc, char **argv);
 /* The command line as it was, for whoever executes it once more; the first word is a path wherever one can be known. NULL: no memory. */
 char **process_argv(void);
 
-/* What ps shows: "usher: worker". */
-void process_rename(const char *name);
+/* It was started by the name of another program: killall(1), pkill(1) and pidof(8) find it by that. `name` is kept. */
+void process_go_by(const char *name);
+
+/* "usher", or what it goes by. */
+const char *process_program_name(void);
+
+/* What ps shows: "usher: worker", and as the name alone as well unless it goes by another. */
+void process_rename(const char *role);
 
 /* Goes to the background. Returns in the background process with the write end of a pipe in *ret_ready_fd; the starting
  * process stays until process_ready() is called there (exit 0) or the background process ends (its exit status), so

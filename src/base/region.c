@@ -47,8 +47,10 @@ struct region *region_new(void)
 {
 	struct region *region = calloc(1, sizeof(*region));
 
-	if (!region)
+	if (!region) {
+		failure_set(-ENOMEM, "no memory for a configuration");
 		return NULL;
+	}
 	*region = (struct region){ .users = 1, .fd = memfd_create("usher-policy", MFD_CLOEXEC | MFD_ALLOW_SEALING) };
 	region->start = region->fd < 0 ? MAP_FAILED : addresses_reserve(&region->size);
 	if (region->start != MAP_FAILED)

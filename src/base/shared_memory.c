@@ -16,8 +16,7 @@ static int shared_memory_new(size_t size)
 	if (fd < 0)
 		return failure_set(-errno, "no memory that processes share: memfd_create");
 	/* Shrunk under a mapping it would end who reads there (SIGBUS). */
-	if (ftruncate(fd, (off_t)size) == 0 &&
-		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+	if (ftruncate(fd, (off_t)size) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
 		return fd;
 	int error = failure_set(-errno, "no memory that processes share: ftruncate");
 	fd_close(fd);

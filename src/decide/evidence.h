@@ -20,7 +20,7 @@ struct evidence {
 	uint64_t serial;   /* of the connection: for a module that computes many names at once */
 	uint32_t named;    /* the protocol that an external identifier gave it, counted from 1; 0: none */
 	bool may_be_named; /* an identifier may yet do so */
-	bool search_over;  /* what is searched for and not among these bytes is not waited for */
+	bool search_over; /* what is searched for and not among these bytes, or may come only later, is not waited for */
 };
 
 /* What a probe can learn on the way; usher.conf(5) says which probe learns which and how each is written. */
@@ -59,6 +59,9 @@ struct findings {
 	 * set. */
 	uint32_t wanted;
 	uint64_t serial; /* of the evidence that they are about: no two states of any have the same */
+	/* The client has said all that it will before it hears the server, as far as the probe can see, and what is not settled is not
+	 * among it. */
+	bool client_waits;
 	size_t scratch_used;
 	uint8_t scratch[EVIDENCE_MAX + 4096]; /* a hello put together from its records, a lower-cased host */
 };

@@ -29,6 +29,7 @@ void findings_reset(struct findings *findings)
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++)
 		findings->attribute[i].count = 0;
 	findings->settled = 0;
+	findings->client_waits = false;
 	findings->scratch_used = 0;
 }
 

@@ -43,6 +43,12 @@ static void dial_finish(struct dial *dial, int error, uint32_t events)
 	dial->done(dial, error, events);
 }
 
+/* An address that is not this machine's, for a socket that may not speak from any. */
+static int bind_error(void)
+{
+	return errno == EADDRNOTAVAIL ? -EPERM : -errno;
+}
+
 /* The port that the client has may be taken here, by the client's own socket where it is on this machine, or not be ours to
  * take (below 1024). Then the kernel finds one once it knows where to. */
 static int dial_bind(struct dial *dial, int fd)
@@ -54,11 +60,11 @@ static int dial_bind(struct dial *dial, int fd)
 	if (!dial->any_port && bind(fd, &from.sa, from.len) == 0)
 		return 0;
 	if (!dial->any_port && errno != EADDRINUSE && errno != EACCES)
-		return -errno;
+		return bind_error();
 	dial->any_port = true;
 	address_set_port(&from, 0);
 	fd_set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-	return bind(fd, &from.sa, from.len) < 0 ? -errno : 0;
+	return bind(fd, &from.sa, from.len) < 0 ? bind_error() : 0;
 }
 
 /* Against a peer that vanishes. One on this machine cannot, unless a packet filter sends elsewhere what goes there; whose

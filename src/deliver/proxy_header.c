@@ -16,10 +16,11 @@ static void put16(uint8_t *to, size_t value)
 }
 
 /* The family that both can be written in; AF_UNSPEC: none. */
-static int common_family(const struct address *source, const struct address *destination)
+static int common_family(const struct address *source, const struct address *destination, bool in6)
 {
 	if (address_is_ip(source) && address_is_ip(destination))
-		return source->sa.sa_family == AF_INET && destination->sa.sa_family == AF_INET ? AF_INET : AF_INET6;
+		return source->sa.sa_family == AF_INET && destination->sa.sa_family == AF_INET && !in6 ? AF_INET
+												       : AF_INET6;
 	if (source->len && destination->len && source->sa.sa_family == AF_UNIX &&
 		destination->sa.sa_family == AF_UNIX)
 		return AF_UNIX;
@@ -38,23 +39,18 @@ static void address_in6(const struct address *address, uint8_t ret[16])
 
 /* ---- version 1 ------------------------------------------------------------------------------------------------- */
 
-/* inet_ntop() writes the end of a v4-mapped address with dots, which the specification does not have. */
 static void format_in6(const struct address *address, char ret[INET6_ADDRSTRLEN])
 {
 	uint8_t bytes[16];
 
 	address_in6(address, bytes);
-	if (memcmp(bytes, mapped, sizeof(mapped)) == 0)
-		snprintf(ret, INET6_ADDRSTRLEN, "::ffff:%x:%x", bytes[12] << 8 | bytes[13],
-			bytes[14] << 8 | bytes[15]);
-	else
-		inet_ntop(AF_INET6, bytes, ret, INET6_ADDRSTRLEN);
+	inet_ntop(AF_INET6, bytes, ret, INET6_ADDRSTRLEN);
 }
 
-static size_t line_write(uint8_t *to, const struct address *source, const struct address *destination)
+static size_t line_write(uint8_t *to, const struct address *source, const struct address *destination, bool in6)
 {
 	char from[INET6_ADDRSTRLEN], at[INET6_ADDRSTRLEN], line[2 * INET6_ADDRSTRLEN + 32];
-	int family = common_family(source, destination);
+	int family = common_family(source, destination, in6);
 	int len;
 
 	if (family == AF_INET) {
@@ -97,9 +93,9 @@ static void put_unix(uint8_t *to, const struct address *address)
 
 /* The addresses, behind the byte that says what they are. */
 static size_t put_addresses(
-	uint8_t *to, uint8_t *ret_family, const struct address *source, const struct address *destination)
+	uint8_t *to, uint8_t *ret_family, const struct address *source, const struct address *destination, bool in6)
 {
-	switch (common_family(source, destination)) {
+	switch (common_family(source, destination, in6)) {
 	case AF_INET:
 		*ret_family = 0x11;
 		memcpy(to, &source->in.sin_addr, 4);
@@ -164,9 +160,9 @@ size_t proxy_header_write(
 	struct address destination = address_unmapped(&header->destination);
 
 	if (version == 1)
-		return line_write(to, &source, &destination);
+		return line_write(to, &source, &destination, additions->in6);
 	memcpy(to, "\r\n\r\n\0\r\nQUIT\n\x21", 13);
-	size_t len = put_addresses(to + 16, &to[13], &source, &destination);
+	size_t len = put_addresses(to + 16, &to[13], &source, &destination, additions->in6);
 	len += put_tlvs(to + 16 + len, header, additions);
 	put16(to + 14, len);
 	return 16 + len;

@@ -57,13 +57,14 @@ struct proxy_tlv proxy_tlv_find(const struct proxy_header *header, enum proxy_tl
 struct proxy_additions {
 	const char *alpn, *authority;
 	uint64_t id; /* of the connection: its decimal digits become the unique id */
+	bool in6;    /* IP addresses are written as IPv6 ones, whatever they are */
 };
 
 #define PROXY_HEADER_WRITE_MAX (16 + 216 + PROXY_HEADER_MAX + 3 * (3 + 255))
 
 /* Writes a header for `version` 1 or 2 and returns its length, at most PROXY_HEADER_WRITE_MAX. Version 1 says
  * UNKNOWN of all but IP addresses, version 2 UNSPEC of none; one IPv4 and one IPv6 address become two IPv6 ones
- * (RFC 4291 2.5.5.2). TLVs of the header go out as they came, but for checksum and padding. A text of more than
+ * (RFC 4291 2.5.5.2), in version 1 with dots, as other proxies write them. TLVs of the header go out as they came, but for checksum and padding. A text of more than
  * 255 bytes is left out. */
 size_t proxy_header_write(
 	uint8_t *to, unsigned version, const struct proxy_header *header, const struct proxy_additions *additions);

@@ -48,6 +48,8 @@ struct target {
 			bool resolves;       /* each connection asks for their names anew */
 			bool transparent;    /* they see the client's address in place of this machine's */
 			unsigned send_proxy; /* the version of the PROXY header that they get first; 0: none */
+			bool backend_family; /* in it IPv4 addresses are IPv6 ones for a backend of IPv6 */
+			bool pass_proxy;     /* they get the header that came in, where one did */
 		} connect;
 		struct {
 			const char *text;

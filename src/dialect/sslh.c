@@ -15,6 +15,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,15 +26,16 @@
 #define INETD_LISTENER  "127.0.0.1:1" /* of which nobody will hear */
 #define CONNECTIONS_MAX 10000000
 
-void sslh_complain(
-	const struct sslh_translation *translation, enum complaint_kind kind, unsigned line, const char *format, ...)
+void sslh_complain(const struct sslh_translation *translation, int error, unsigned line, const char *format, ...)
 {
 	va_list arguments;
 
 	va_start(arguments, format);
-	complaint_addv(
-		translation->complaints, kind, line ? translation->file : SSLH_COMMAND_LINE, line, format, arguments);
+	complaint_addv(translation->complaints, error ? COMPLAINT_ERROR : COMPLAINT_WARNING,
+		line ? translation->file : SSLH_COMMAND_LINE, line, format, arguments);
 	va_end(arguments);
+	if (!*translation->error)
+		*translation->error = error;
 }
 
 unsigned sslh_port(const char *text)
@@ -73,7 +75,8 @@ static void write_listener(const struct sslh_translation *translation, const str
 	if (most > 0)
 		writer_raw(writer, " max_connections = %ld;", most < CONNECTIONS_MAX ? most : CONNECTIONS_MAX);
 	if (listen->proxyprotocol.value)
-		writer_raw(writer, " accept_proxy = [ %s ];", ip ? "\"0.0.0.0/0\", \"::/0\"" : "\"unix:\"");
+		writer_raw(writer, " accept_proxy = [ %s ]; absent = \"plain\";",
+			ip ? "\"0.0.0.0/0\", \"::/0\"" : "\"unix:\"");
 	writer_raw(writer, " }");
 	writer_from(writer, 0);
 }
@@ -139,11 +142,11 @@ static void write_named_listener(
 
 	free(host);
 	if (!port)
-		sslh_refuse(translation, listen->port.line,
+		sslh_complain(translation, -EHOSTUNREACH, listen->port.line,
 			"port `%s' to listen on, expected 1 to 65535 or a name of services(5)", listen->port.text);
 	if (error)
-		sslh_refuse(translation, listen->host.line, "host `%s' to listen on: %s", listen->host.text,
-			gai_strerror(error));
+		sslh_complain(translation, -EHOSTUNREACH, listen->host.line, "host `%s' to listen on: %s",
+			listen->host.text, gai_strerror(error));
 	for (const struct addrinfo *at = error || !port ? NULL : list; at; at = at->ai_next) {
 		if ((at->ai_family != AF_INET && at->ai_family != AF_INET6) || is_there_before(list, at))
 			continue;
@@ -239,6 +242,9 @@ static void write_identity(const struct sslh_translation *translation)
 	struct writer *writer = translation->writer;
 
 	if (config->user.text && !translation->inetd) {
+		if (!getpwnam(config->user.text))
+			sslh_complain(
+				translation, -ENOENT, config->user.line, "there is no user `%s'", config->user.text);
 		writer_from(writer, config->user.line);
 		writer_setting(writer, "user", config->user.text);
 		writer_raw(writer, "\n");
@@ -268,12 +274,15 @@ static void translate(const struct sslh_translation *translation)
 
 /* ---- all of it ----------------------------------------------------------------------------------------------- */
 
-static void config_read(struct sslh_config *config, const char *text, size_t len, const struct sslh_options *options,
+static int config_read(struct sslh_config *config, const char *text, size_t len, const struct sslh_options *options,
 	struct complaints *complaints)
 {
+	size_t errors = complaints->errors;
+
 	if (text)
 		sslh_file_read(config, options->file, text, len, complaints);
 	sslh_arguments_apply(config, options, complaints);
+	return complaints->errors > errors ? -EBADMSG : 0;
 }
 
 static struct sslh_mode mode_of(const struct sslh_config *config)
@@ -295,18 +304,20 @@ int sslh_translate_text(struct native *ret, const char *text, size_t len, const 
 		.writer = writer_new(),
 		.complaints = complaints,
 	};
-	size_t errors = complaints->errors;
+	int error = 0;
 
-	config_read(&config, text, len, options, complaints);
+	translation.error = &error;
+	if (config_read(&config, text, len, options, complaints) < 0)
+		error = -EBADMSG;
 	struct sslh_mode mode = mode_of(&config);
 	translation.foreground = mode.foreground;
 	translation.inetd = mode.inetd;
 	if (!text || config.reader)
 		translate(&translation);
 	sslh_config_fini(&config);
-	if (complaints->errors > errors) {
+	if (error) {
 		writer_discard(translation.writer);
-		return -EINVAL;
+		return error;
 	}
 	writer_finish(translation.writer, ret);
 	return 0;
@@ -316,7 +327,7 @@ int sslh_translate(struct native *ret, const struct sslh_options *options, struc
 {
 	size_t len = 0;
 	char *text = options->file ? text_file_read(options->file, &len, complaints) : NULL;
-	int error = options->file && !text ? -EINVAL : sslh_translate_text(ret, text, len, options, complaints);
+	int error = options->file && !text ? -EBADMSG : sslh_translate_text(ret, text, len, options, complaints);
 
 	free(text);
 	return error;

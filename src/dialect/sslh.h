@@ -14,6 +14,7 @@ struct sslh_options {
 	struct sslh_argument *arguments; /* in their order */
 	size_t n_arguments;
 	bool print;                /* --print, usher's own */
+	const char *control;       /* --control, usher's own; NULL: the usual place */
 	bool help, version;        /* asked for */
 	const char *const *handed; /* addresses of sockets that were handed over at start: instead of all others */
 	size_t n_handed;
@@ -22,7 +23,7 @@ struct sslh_options {
 	const char *asks_rules;
 };
 
-/* 0, or -EINVAL after a message on stderr. Texts are those of argv, where `_' in names of options becomes `-'. */
+/* 0, or -EBADMSG after a message on stderr. Texts are those of argv, where `_' in names of options becomes `-'. */
 int sslh_options_read(struct sslh_options *ret, int argc, char **argv);
 void sslh_options_fini(struct sslh_options *options);
 void sslh_usage(FILE *to);
@@ -33,7 +34,12 @@ struct sslh_mode {
 };
 void sslh_mode_read(struct sslh_mode *ret, const struct sslh_options *options);
 
-/* 0, or -EINVAL with at least one error among the complaints; warnings may come with either. */
+/* 0, or with at least one error among the complaints what kind the first one was:
+ *   -EBADMSG       the command line, or a file that cannot be read
+ *   -EHOSTUNREACH  the name of a host or of a port that nobody knows
+ *   -ENOENT        a user that is not there
+ *   -EINVAL        any other
+ * Warnings may come with either. */
 int sslh_translate(struct native *ret, const struct sslh_options *options, struct complaints *complaints);
 int sslh_translate_text(struct native *ret, const char *text, size_t len, const struct sslh_options *options,
 	struct complaints *complaints);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* Options without a letter of their own. */
-enum { OPTION_PRINT = 256, OPTION_KEY };
+enum { OPTION_PRINT = 256, OPTION_CONTROL, OPTION_KEY };
 
 const char *const sslh_protocol_options[] = { "ssh", "tls", "ssl", "openvpn", "tinc", "wireguard", "xmpp", "http",
 	"adb", "socks5", "syslog", "msrdp", "anyprot" };
@@ -23,6 +23,7 @@ static const struct option fixed_options[] = {
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "print", no_argument, NULL, OPTION_PRINT },
+	{ "control", required_argument, NULL, OPTION_CONTROL },
 	{ "foreground", no_argument, NULL, 'f' },
 	{ "background", no_argument, NULL, OPTION_KEY },
 	{ "inetd", no_argument, NULL, 'i' },
@@ -67,7 +68,7 @@ void sslh_usage(FILE *to)
 	      "[-n]\n"
 	      "                  [--on-timeout NAME] [--transparent] [--syslog-facility NAME] [--logfile FILE] [-C "
 	      "DIR]\n"
-	      "                  [--PROTOCOL HOST:PORT ...] [-V] [--print]\n"
+	      "                  [--PROTOCOL HOST:PORT ...] [-V] [--print] [--control PATH]\n"
 	      "  -F FILE     sslh's configuration; without a name /etc/sslh/sslh.cfg or /etc/sslh.cfg\n"
 	      "  -p          listen there, also several times   -f   in the foreground\n"
 	      "  -i          one connection, on descriptor 0 (inetd)\n"
@@ -76,7 +77,9 @@ void sslh_usage(FILE *to)
 		to);
 	for (size_t i = 0; i < sslh_n_protocol_options; i++)
 		fprintf(to, "%s --%s", i == 5 ? "\n             " : "", sslh_protocol_options[i]);
-	fputs("\n  --print     usher's own configuration of all this, and end\n", to);
+	fputs("\n  --print     usher's own configuration of all this, and end\n"
+	      "  --control   where `usher status -s PATH' and its like ask\n",
+		to);
 }
 
 static void argument_add(struct sslh_options *options, const char *key, const char *value)
@@ -150,6 +153,9 @@ static int option_take(struct sslh_options *options, int option, const struct op
 	case OPTION_PRINT:
 		options->print = true;
 		return 0;
+	case OPTION_CONTROL:
+		options->control = optarg;
+		return 0;
 	case OPTION_KEY:
 		argument_add(options, key_of(named->name), optarg ? optarg : "1");
 		return 0;
@@ -159,7 +165,7 @@ static int option_take(struct sslh_options *options, int option, const struct op
 			argument_add(options, letters[i].key, optarg ? optarg : "1");
 			return 0;
 		}
-	return -EINVAL; /* getopt has said why */
+	return -EBADMSG; /* getopt has said why */
 }
 
 /* "--on_timeout=x" is "--on-timeout=x". */

@@ -335,7 +335,7 @@ static void write_backend(const struct sslh_translation *translation, const stru
 	bool bare_v6 = host[0] != '[' && strchr(host, ':');
 
 	if (!from->is_unix.value && !port)
-		sslh_refuse(translation, from->port.line,
+		sslh_complain(translation, -EHOSTUNREACH, from->port.line,
 			"port `%s' of `%s', expected 1 to 65535 or a name of services(5)", from->port.text,
 			from->name.text);
 	if (!len)
@@ -401,9 +401,10 @@ static void write_options(const struct sslh_translation *translation, const stru
 	if ((translation->config->transparent.value || from->transparent.value) && !from->is_unix.value)
 		writer_raw(writer, " transparent = true;");
 	if (from->proxyprotocol.value == 1 || from->proxyprotocol.value == 2)
-		writer_raw(writer, " send_proxy = %ld;", from->proxyprotocol.value);
+		writer_raw(writer, " send_proxy = %ld;%s", from->proxyprotocol.value,
+			from->is_unix.value ? "" : " send_proxy_family = \"backend\";");
 	else if (!from->proxyprotocol.given && some_listener_is_proxied(translation))
-		writer_raw(writer, " send_proxy = 2;"); /* what came in goes on */
+		writer_raw(writer, " pass_proxy = true;");
 	else if (from->proxyprotocol.value)
 		sslh_refuse(translation, from->proxyprotocol.line,
 			"`proxyprotocol' of `%s' is %ld, expected 0, 1 or 2", from->name.text,

@@ -2,6 +2,7 @@
 #pragma once
 #include "sslh_config.h"
 #include "writer.h"
+#include <errno.h>
 
 struct sslh_translation {
 	const struct sslh_config *config;
@@ -10,13 +11,14 @@ struct sslh_translation {
 	bool foreground, inetd;
 	struct writer *writer;
 	struct complaints *complaints;
+	int *error; /* of sslh_translate(): what was wrong first; 0: nothing yet */
 };
 
-/* A complaint about a line of the file; 0: about the command line. */
-void sslh_complain(const struct sslh_translation *translation, enum complaint_kind kind, unsigned line,
-	const char *format, ...) __attribute__((format(printf, 4, 5)));
-#define sslh_refuse(translation, line, ...) sslh_complain(translation, COMPLAINT_ERROR, line, __VA_ARGS__)
-#define sslh_warn(translation, line, ...)   sslh_complain(translation, COMPLAINT_WARNING, line, __VA_ARGS__)
+/* A complaint about a line of the file; 0: about the command line. `error` is that of sslh_translate(); 0: a warning. */
+void sslh_complain(const struct sslh_translation *translation, int error, unsigned line, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+#define sslh_refuse(translation, line, ...) sslh_complain(translation, -EINVAL, line, __VA_ARGS__)
+#define sslh_warn(translation, line, ...)   sslh_complain(translation, 0, line, __VA_ARGS__)
 
 /* A port's number, also of a name in services(5). 0: it is none. */
 unsigned sslh_port(const char *text);

@@ -50,12 +50,14 @@ const char tcpmux_places[] = "/etc/tcpmux.cfg, ./tcpmux.cfg, /usr/local/etc/tcpm
 
 void tcpmux_usage(FILE *to)
 {
-	fputs("usage: usher tcpmux [-b ADDRESS] [-p PORT] [-c FILE] [-d | -i] [-l LEVEL] [-h] [--print]\n"
+	fputs("usage: usher tcpmux [-b ADDRESS] [-p PORT] [-c FILE] [-d | -i] [-l LEVEL] [-h] [--print] [--control "
+	      "PATH]\n"
 	      "  -b ADDRESS  listen on this address    -p PORT   and this port, whatever the file says\n"
 	      "  -c FILE     tcpmux's configuration; without it the first of\n"
 	      "              /etc/tcpmux.cfg, ./tcpmux.cfg, /usr/local/etc/tcpmux.cfg\n"
 	      "  -d          in the background         -i        one connection, on descriptor 0 (inetd)\n"
-	      "  -l LEVEL    1 info, 2 debug           --print   usher's own configuration of it, and end\n",
+	      "  -l LEVEL    1 info, 2 debug           --print   usher's own configuration of it, and end\n"
+	      "  --control PATH   where `usher status -s PATH' and its like ask\n",
 		to);
 }
 
@@ -118,6 +120,9 @@ static int option_take(struct tcpmux_options *options, int option)
 	case 'P':
 		options->print = true;
 		return 0;
+	case 'C':
+		options->control = optarg;
+		return 0;
 	case 'h':
 		options->help = true;
 		return 0;
@@ -129,11 +134,12 @@ static int option_take(struct tcpmux_options *options, int option)
 
 int tcpmux_options_read(struct tcpmux_options *ret, int argc, char **argv)
 {
-	static const struct option print[] = { { "print", no_argument, NULL, 'P' }, { 0 } };
+	static const struct option longs[] = { { "print", no_argument, NULL, 'P' },
+		{ "control", required_argument, NULL, 'C' }, { "help", no_argument, NULL, 'h' }, { 0 } };
 	int option, error = 0;
 
 	*ret = (struct tcpmux_options){ .log_level = -1 };
-	while (!error && (option = getopt_long(argc, argv, "b:p:c:dil:h", print, NULL)) != -1)
+	while (!error && (option = getopt_long(argc, argv, "b:p:c:dil:h", longs, NULL)) != -1)
 		error = option_take(ret, option);
 	if (error || ret->help)
 		return error;

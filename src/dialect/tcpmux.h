@@ -11,6 +11,7 @@ struct tcpmux_options {
 	int log_level;       /* -l; -1: as the file says */
 	bool daemon, inetd;  /* -d, -i */
 	bool print;          /* --print, usher's own */
+	const char *control; /* --control, usher's own; NULL: the usual place */
 	bool help;           /* -h */
 };
 

@@ -98,3 +98,4 @@ void deciders_compile(struct compiler *compiler);
 /* Warns of what can never happen: services that an earlier one takes everything from. */
 void overlap_warn(struct compiler *compiler);
 void ambiguity_warn(struct compiler *compiler);
+void waiting_warn(struct compiler *compiler); /* behind deciders_compile() */

@@ -227,6 +227,19 @@ static void transparent_check(struct compiler *compiler, uint32_t service, const
 	}
 }
 
+static void send_proxy_compile(struct compiler *compiler, struct target *target, const struct values *values)
+{
+	target->connect.send_proxy = (unsigned)values_number(values, SERVICE_SEND_PROXY);
+	target->connect.backend_family = values_choice(values, SERVICE_SEND_PROXY_FAMILY) == 1;
+	target->connect.pass_proxy = values_switch(values, SERVICE_PASS_PROXY, 0, 1) != 0;
+	if (values->value[SERVICE_SEND_PROXY_FAMILY] && !values->given[SERVICE_SEND_PROXY])
+		compile_error(compiler, values->value[SERVICE_SEND_PROXY_FAMILY],
+			"`send_proxy_family' goes with `send_proxy' only");
+	if (target->connect.pass_proxy && values->given[SERVICE_SEND_PROXY])
+		compile_error(compiler, values->value[SERVICE_PASS_PROXY],
+			"both `send_proxy' and `pass_proxy', expected one: a backend gets one header");
+}
+
 static void connect_compile(struct compiler *compiler, uint32_t service, const struct values *values)
 {
 	struct target *target = &compiler->policy->services[service].target;
@@ -239,7 +252,7 @@ static void connect_compile(struct compiler *compiler, uint32_t service, const s
 	target->connect.n_backends = count;
 	target->connect.keepalive_s = values_switch(values, SERVICE_KEEPALIVE, KEEPALIVE_AFAR, KEEPALIVE_SYSTEM);
 	target->connect.resolves = values_choice(values, SERVICE_RESOLVE) == 1;
-	target->connect.send_proxy = (unsigned)values_number(values, SERVICE_SEND_PROXY);
+	send_proxy_compile(compiler, target, values);
 	for (size_t i = 0; i < count; i++)
 		backend_compile(compiler, &backends[i], setting_item(at, i));
 	target->connect.transparent = values_switch(values, SERVICE_TRANSPARENT, 0, 1) != 0;
@@ -274,6 +287,8 @@ static const struct {
 } belongs[] = {
 	{ SERVICE_RESOLVE, SERVICE_CONNECT },
 	{ SERVICE_SEND_PROXY, SERVICE_CONNECT },
+	{ SERVICE_SEND_PROXY_FAMILY, SERVICE_CONNECT },
+	{ SERVICE_PASS_PROXY, SERVICE_CONNECT },
 	{ SERVICE_TRANSPARENT, SERVICE_CONNECT },
 	{ SERVICE_FORMAT, SERVICE_HANDOVER },
 	{ SERVICE_STDIO, SERVICE_EXEC },

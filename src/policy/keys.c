@@ -21,8 +21,10 @@ static const struct key top_keys[TOP_COUNT] = {
 	[TOP_BANNER_TIMEOUT] = { "banner_timeout", KEY_SECONDS, 0.01, DAY, 0.5 },
 	[TOP_CONNECT_TIMEOUT] = { "connect_timeout", KEY_SECONDS, 0.01, 3600, 5 },
 	[TOP_NAME_MAX_AGE] = { "name_max_age", KEY_WHOLE, 1, DAY, 300 },
+	[TOP_ACCESS_TIMEOUT] = { "access_timeout", KEY_SECONDS, 0.01, 3600, 10 },
 	[TOP_IDLE_TIMEOUT] = { "idle_timeout", KEY_SECONDS, 0.01, 30 * DAY, 3600 },
 	[TOP_DRAIN_TIMEOUT] = { "drain_timeout", KEY_SECONDS, 0, DAY, 30 },
+	[TOP_UPGRADE_TIMEOUT] = { "upgrade_timeout", KEY_SECONDS, 1, 3600, 60 },
 	[TOP_MAX_CONNECTIONS] = { "max_connections", KEY_WHOLE, 0, 10000000, 0 },
 	[TOP_MAX_UNDECIDED] = { "max_undecided", KEY_WHOLE, 0, 10000000, 4096 },
 	[TOP_MAX_UNDECIDED_PER_SOURCE] = { "max_undecided_per_source", KEY_WHOLE, 0, 10000000, 512 },
@@ -47,6 +49,7 @@ static const struct key listen_keys[LISTEN_COUNT] = {
 	[LISTEN_ON_UNKNOWN] = { "on_unknown", KEY_STRING },
 	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS },
 	[LISTEN_OTHERS] = { "others", KEY_CHOICE, .choices = "refuse plain" },
+	[LISTEN_ABSENT] = { "absent", KEY_CHOICE, .choices = "refuse plain" },
 };
 
 static const struct key control_keys[CONTROL_COUNT] = {
@@ -91,6 +94,8 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_CONNECT] = { "connect", KEY_STRINGS },
 	[SERVICE_RESOLVE] = { "resolve", KEY_CHOICE, .choices = "background connect" },
 	[SERVICE_SEND_PROXY] = { "send_proxy", KEY_WHOLE, 1, 2, 0 },
+	[SERVICE_SEND_PROXY_FAMILY] = { "send_proxy_family", KEY_CHOICE, .choices = "client backend" },
+	[SERVICE_PASS_PROXY] = { "pass_proxy", KEY_BOOL },
 	[SERVICE_TRANSPARENT] = { "transparent", KEY_BOOL },
 	[SERVICE_HANDOVER] = { "handover", KEY_STRING },
 	[SERVICE_FORMAT] = { "format", KEY_CHOICE, .choices = "usher tcpmux" },

@@ -84,9 +84,14 @@ static void proxies_compile(struct compiler *compiler, struct listener_policy *l
 	bool ip = address_is_ip(&listener->address);
 	struct address_list list;
 
+	static const enum listen_key beside[] = { LISTEN_OTHERS, LISTEN_ABSENT };
+
 	listener->plain_others = values_choice(values, LISTEN_OTHERS) == 1;
-	if (values->value[LISTEN_OTHERS] && !values->given[LISTEN_ACCEPT_PROXY])
-		compile_error(compiler, values->value[LISTEN_OTHERS], "`others' goes with `accept_proxy' only");
+	listener->plain_absent = values_choice(values, LISTEN_ABSENT) == 1;
+	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++)
+		if (values->value[beside[i]] && !values->given[LISTEN_ACCEPT_PROXY])
+			compile_error(compiler, values->value[beside[i]], "`%s' goes with `accept_proxy' only",
+				values->section->keys[beside[i]].name);
 	if (!at || !address_list_read(compiler->reader, compiler->arena, at, true, &list))
 		return;
 	if (ip && list.unix_clients)

@@ -17,6 +17,7 @@
 
 struct overlap {
 	const struct compiler *compiler;
+	struct arena *arena;                     /* of the trie and the names */
 	uint32_t *taker;                         /* of each protocol: the service that takes all of it, or NOBODY */
 	struct trie *literals;                   /* of protocols that are taken whole; the rank is the service */
 	struct names *(*names)[ATTRIBUTE_COUNT]; /* of each probe: names that are taken, with the service */
@@ -34,10 +35,12 @@ static void overlap_init(struct overlap *overlap, const struct compiler *compile
 {
 	size_t n = compiler->policy->n_protocols;
 
+	struct arena *arena = arena_new();
 	*overlap = (struct overlap){
 		.compiler = compiler,
+		.arena = arena,
 		.taker = overlap_alloc(n, sizeof(uint32_t)),
-		.literals = trie_new(NULL),
+		.literals = trie_new(arena),
 		.names = overlap_alloc(n_probes, sizeof(*overlap->names)),
 	};
 	if (!overlap->literals)
@@ -48,12 +51,9 @@ static void overlap_init(struct overlap *overlap, const struct compiler *compile
 
 static void overlap_fini(struct overlap *overlap)
 {
-	for (size_t p = 0; p < n_probes; p++)
-		for (size_t a = 0; a < ATTRIBUTE_COUNT; a++)
-			names_free(overlap->names[p][a]);
 	free(overlap->names);
 	free(overlap->taker);
-	trie_free(overlap->literals);
+	arena_free(overlap->arena);
 }
 
 static unsigned rule_attributes(const struct rule *rule)
@@ -219,7 +219,7 @@ static void take_names(struct overlap *overlap, const struct rule *rule, uint32_
 {
 	struct names **names = &overlap->names[probe][attribute];
 
-	if (!*names && !(*names = names_new(NULL, attribute_name_kind((enum attribute)attribute))))
+	if (!*names && !(*names = names_new(overlap->arena, attribute_name_kind((enum attribute)attribute))))
 		abort();
 	for (size_t i = 0; i < rule->attribute[attribute].count; i++) {
 		const char *name = rule->attribute[attribute].names[i];

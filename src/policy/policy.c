@@ -60,9 +60,11 @@ static void settings_compile(struct compiler *compiler, const struct values *top
 	policy->banner_timeout_us = seconds(top, TOP_BANNER_TIMEOUT);
 	policy->name_max_age_s = (unsigned)values_number(top, TOP_NAME_MAX_AGE);
 	policy->connect_timeout_us = seconds(top, TOP_CONNECT_TIMEOUT);
+	policy->access_timeout_us = seconds(top, TOP_ACCESS_TIMEOUT);
 	policy->idle_timeout_us = seconds(top, TOP_IDLE_TIMEOUT);
 	policy->patience_ms = patience_ms(policy, policy->idle_timeout_us);
 	policy->drain_timeout_us = seconds(top, TOP_DRAIN_TIMEOUT);
+	policy->upgrade_timeout_us = seconds(top, TOP_UPGRADE_TIMEOUT);
 	policy->workers = top->value[TOP_WORKERS] ? (unsigned)values_number(top, TOP_WORKERS) : workers_preset();
 	policy->max_connections = (unsigned)values_number(top, TOP_MAX_CONNECTIONS);
 	policy->max_undecided = (unsigned)values_number(top, TOP_MAX_UNDECIDED);
@@ -189,8 +191,10 @@ static void compile(struct policy *policy, struct arena *arena, struct reader *r
 	top_compile(&compiler);
 	overlap_warn(&compiler);
 	ambiguity_warn(&compiler);
-	if (complaints->errors == errors)
+	if (complaints->errors == errors) {
 		deciders_compile(&compiler);
+		waiting_warn(&compiler);
+	}
 
 	index_free(compiler.listeners);
 	index_free(compiler.protocols);

@@ -32,6 +32,7 @@ struct listener_policy {
 	bool unix_proxies;        /* those of UNIX sockets */
 	const char *proxies_text; /* as written */
 	bool plain_others;        /* connections from elsewhere are served as they are rather than refused */
+	bool plain_absent;        /* and those from there that begin with something else */
 };
 
 struct service {
@@ -98,8 +99,10 @@ struct policy {
 
 	bool transparent; /* some service is */
 
-	uint64_t search_timeout_us; /* 0: searches have until decide_timeout */
-	uint64_t banner_timeout_us; /* of silence */
+	uint64_t search_timeout_us;  /* 0: searches have until decide_timeout */
+	uint64_t banner_timeout_us;  /* of silence */
+	uint64_t access_timeout_us;  /* of an access program, from its start to its end */
+	uint64_t upgrade_timeout_us; /* of a new binary's trial */
 	uint64_t decide_timeout_us, connect_timeout_us, idle_timeout_us, drain_timeout_us;
 	unsigned patience_ms; /* with who does not acknowledge: dial_set_patience() */
 	unsigned workers;

@@ -1,6 +1,7 @@
 /* The routing table as `usher check` prints it: listeners, services in aligned columns, and what happens
  * otherwise. Columns that would be empty are left out. Owns no memory past the call. */
 #include "compile.h"
+#include "nsswitch.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,8 @@ static char *target_backends(struct arena *arena, const struct target *target)
 		text = arena_printf(arena, "%s (names asked for by each connection)", text);
 	if (target->connect.send_proxy)
 		text = arena_printf(arena, "%s (PROXY v%u)", text, target->connect.send_proxy);
+	if (target->connect.pass_proxy)
+		text = arena_printf(arena, "%s (PROXY header passed)", text);
 	return text;
 }
 
@@ -170,7 +173,8 @@ static void print_listeners(const struct policy *policy, FILE *to)
 		if (listener->banner_service != SERVICE_NONE)
 			fprintf(to, "  banner: %s", service_text(policy, listener->banner_service));
 		if (listener->proxies)
-			fprintf(to, "  PROXY headers from %s, others %s", listener->proxies_text,
+			fprintf(to, "  PROXY headers from %s%s, others %s", listener->proxies_text,
+				listener->plain_absent ? " where there are any" : "",
 				listener->plain_others ? "plain" : "refused");
 		fputc('\n', to);
 	}
@@ -280,6 +284,28 @@ static bool shows_banner(const struct policy *policy)
 	return false;
 }
 
+static bool asks_programs(const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_services; i++)
+		if (policy->services[i].asks)
+			return true;
+	return false;
+}
+
+/* How the names of backends are looked up. */
+static void print_names(const struct policy *policy, FILE *to)
+{
+	char text[NSSWITCH_TEXT_MAX];
+	struct nsswitch nsswitch;
+
+	if (policy->n_names == 0)
+		return;
+	nsswitch_read(&nsswitch);
+	fputs("\nNames\n", to);
+	for (size_t i = 0; i < policy->n_names; i++)
+		fprintf(to, "  %-22s %s\n", policy->names[i], nsswitch_describe(&nsswitch, policy->names[i], text));
+}
+
 static void print_rest(const struct policy *policy, FILE *to)
 {
 	static const char *const sinks[] = { "stderr", "syslog", "journal" };
@@ -298,6 +324,8 @@ static void print_rest(const struct policy *policy, FILE *to)
 	fputs("\nTimeouts  ", to);
 	if (policy->search_timeout_us)
 		fprintf(to, "search %s, ", duration(policy->search_timeout_us, a));
+	if (asks_programs(policy))
+		fprintf(to, "access %s, ", duration(policy->access_timeout_us, a));
 	fprintf(to, "connect %s, idle %s, drain %s\n", duration(policy->connect_timeout_us, a),
 		duration(policy->idle_timeout_us, b), duration(policy->drain_timeout_us, c));
 	fprintf(to, "Workers   %u, as %s%s", policy->workers, policy->user,
@@ -321,5 +349,6 @@ void policy_print(const struct policy *policy, FILE *to)
 	print_listeners(policy, to);
 	print_services(policy, to);
 	print_access(policy, to);
+	print_names(policy, to);
 	print_rest(policy, to);
 }

@@ -150,6 +150,7 @@ struct reader *reader_new(const char *file, bool is_file, const char *text, size
 {
 	struct reader *reader = calloc(1, sizeof(*reader));
 	char *folder = is_file ? folder_of(file) : NULL;
+	struct scan_moves moves = { 0 };
 	bool ok = false;
 	size_t whole_len;
 
@@ -172,13 +173,10 @@ struct reader *reader_new(const char *file, bool is_file, const char *text, size
 	if (!reader->includes)
 		goto out;
 	char *whole = includes_text(reader->includes, &whole_len);
-	scan_simplify(whole, whole_len);
-	char *straight = strdup(whole);
-	if (!straight)
-		abort();
-	scan_straighten(straight, whole_len);
-	ok = reader_parse(reader, straight);
-	free(straight);
+	scan_prepare(whole, whole_len, &moves);
+	ok = reader_parse(reader, whole);
+	scan_moves_undo(&moves);
+	scan_moves_fini(&moves);
 	if (!ok && !(ok = reader_parse(reader, whole))) /* once more, for the line of the error */
 		complain_of_syntax(reader, text, len);
 	if (ok && includes_any(reader->includes))

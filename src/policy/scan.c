@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <limits.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum token {
@@ -206,49 +207,78 @@ void scan_values(const char *file, const char *text, size_t len, struct complain
 	}
 }
 
-void scan_simplify(char *text, size_t len)
+static void moves_add(struct scan_moves *moves, char *from, char *to)
+{
+	if ((moves->n & (moves->n - 1)) == 0) { /* full at 0 and every power of two */
+		moves->list = reallocarray(moves->list, moves->n ? 2 * moves->n : 1, sizeof(*moves->list));
+		if (!moves->list)
+			abort();
+	}
+	moves->list[moves->n++] = (struct scan_move){ from, to };
+}
+
+static void swap(char *a, char *b)
+{
+	char before = *a;
+	*a = *b;
+	*b = before;
+}
+
+/* `end` is just behind a string, `close` at the bracket behind that. */
+static void straighten(char *end, char *close, struct scan_moves *moves)
+{
+	if (!is_of(*end, CLASS_BLANK))
+		return; /* a comment begins there, or the bracket stands there already */
+	swap(end, close);
+	moves_add(moves, close, end);
+}
+
+static void number_simplify(const char *text, char *start, size_t len)
+{
+	if (number_form(start, len) == NUMBER_NONE)
+		*start = '?'; /* right for some versions, and an error for others */
+	else
+		number_strip_zeros(text, start, len);
+}
+
+void scan_prepare(char *text, size_t len, struct scan_moves *moves)
 {
 	struct scan scan = { .at = text, .end = text + len, .line = 1 };
-	const char *comma = NULL; /* the last token, where it is a comma behind a value */
+	char *comma = NULL; /* the last token, where it is a comma behind a value */
+	char *end = NULL;   /* of the last token, or the one before that comma, where that is a string */
 
 	for (enum token last = TOKEN_OPEN, token; (token = scan_next(&scan)) != TOKEN_END; last = token) {
 		if (token == TOKEN_UNCLOSED_STRING || token == TOKEN_UNCLOSED_COMMENT)
 			return;
 		char *start = text + (scan.start - text);
-		size_t word = (size_t)(scan.at - scan.start);
-		if ((token == TOKEN_NUMBER && number_form(start, word) == NUMBER_NONE) ||
-			(token == TOKEN_COMMA && last == TOKEN_COMMA))
-			*start = '?'; /* right for some versions, and an error for others */
-		else if (token == TOKEN_NUMBER)
-			number_strip_zeros(text, start, word);
-		else if (token == TOKEN_CLOSE && *start != '}' && comma)
-			text[comma - text] = ' ';
-		comma = token == TOKEN_COMMA && last != TOKEN_OPEN && last != TOKEN_COMMA ? scan.start : NULL;
+		bool closes_list = token == TOKEN_CLOSE && *start != '}';
+		if (token == TOKEN_NUMBER)
+			number_simplify(text, start, (size_t)(scan.at - scan.start));
+		else if (token == TOKEN_COMMA && last == TOKEN_COMMA)
+			*start = '?';
+		else if (closes_list && comma)
+			*comma = ' ';
+		if (closes_list && end)
+			straighten(end, start, moves);
+		comma = token == TOKEN_COMMA && last != TOKEN_OPEN && last != TOKEN_COMMA ? start : NULL;
+		if (token == TOKEN_STRING)
+			end = text + (scan.at - text);
+		else if (!comma)
+			end = NULL;
 	}
 }
 
-/* `end` is just behind a string, `close` at the bracket behind that. */
-static void straighten(char *end, char *close)
+void scan_moves_undo(struct scan_moves *moves)
 {
-	if (!isspace((unsigned char)*end))
-		return; /* a comment begins there, or the bracket stands there already */
-	char blank = *end;
-	*end = *close;
-	*close = blank;
+	for (size_t i = moves->n; i-- > 0;)
+		swap(moves->list[i].from, moves->list[i].to);
+	moves->n = 0;
 }
 
-void scan_straighten(char *text, size_t len)
+void scan_moves_fini(struct scan_moves *moves)
 {
-	struct scan scan = { .at = text, .end = text + len, .line = 1 };
-	char *string_end = NULL;
-
-	for (enum token token; (token = scan_next(&scan)) != TOKEN_END;) {
-		if (token == TOKEN_UNCLOSED_STRING || token == TOKEN_UNCLOSED_COMMENT)
-			return;
-		if (token == TOKEN_CLOSE && string_end && *scan.start != '}')
-			straighten(string_end, text + (scan.start - text));
-		string_end = token == TOKEN_STRING ? text + (scan.at - text) : NULL;
-	}
+	free(moves->list);
+	*moves = (struct scan_moves){ 0 };
 }
 
 static bool begins_line(const char *text, const char *at)

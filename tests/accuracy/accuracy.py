@@ -22,6 +22,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 CORPUS = pathlib.Path(__file__).resolve().parent.parent / "corpus"
@@ -44,9 +45,10 @@ class Usher:
 
     def knows(self, label):
         """Whether it is a built-in protocol: a configuration that asks for it compiles."""
-        config = f'listen = ["127.0.0.1:1"]; services = ({{ name = "a"; match = "{label}"; connect = "127.0.0.1:2"; }});'
-        result = subprocess.run([self.binary, "check", "-c", "/dev/stdin"], input=config, capture_output=True, text=True, check=False)
-        return result.returncode == 0
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as config:
+            config.write(f'listen = ["127.0.0.1:1"]; services = ({{ name = "a"; match = "{label}"; connect = "127.0.0.1:2"; }});')
+            config.flush()
+            return subprocess.run([self.binary, "check", "-c", config.name], capture_output=True, check=False).returncode == 0
 
     def answers(self, flows):
         lines = "".join(json.dumps({key: flow[key] for key in ("id", "transport", "segments")}) + "\n" for flow in flows)

@@ -1,5 +1,5 @@
 /* Preloaded into usher (LD_PRELOAD): whoever opens the file $USHER_HOLD_PATH waits as long as there is a file $USHER_HOLD, as in front of a file system
- * that hangs. $USHER_HOLD.held is there as soon as somebody waits. The trial of an upgrade is let through. */
+ * that hangs; with the path "openlog" a logger that begins to log to syslog. $USHER_HOLD.held is there as soon as somebody waits. The trial of an upgrade is let through. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,4 +43,10 @@ int open(const char *path, int flags, ...)
 	va_end(args);
 	hold(path);
 	return ((__typeof__(&open))dlsym(RTLD_NEXT, "open64"))(path, flags, mode);
+}
+
+void openlog(const char *name, int option, int facility)
+{
+	hold("openlog");
+	((__typeof__(&openlog))dlsym(RTLD_NEXT, "openlog"))(name, option, facility);
 }

@@ -27,7 +27,7 @@ static void migrant_check(const uint8_t *message, size_t len, size_t n_fds)
 			require(strlen(parts.text[i]) == head.text_len[i]);
 			part_check(message, len, parts.text[i], head.text_len[i] + 1);
 		}
-	part_check(message, len, parts.tlvs, head.tlvs_len);
+	part_check(message, len, parts.header, head.header_len);
 	part_check(message, len, parts.kept, head.kept_len);
 	part_check(message, len, parts.up, head.up.pending_len);
 	part_check(message, len, parts.down, head.down.pending_len);

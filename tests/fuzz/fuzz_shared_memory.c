@@ -32,7 +32,8 @@ static void overwrite(void *memory, size_t size, const uint8_t *data, size_t len
 static void limits_read(const uint8_t *data)
 {
 	const struct access access = { .max_connections = data[0], .per_source = 3, .rate = { 3, 1000000 } };
-	struct address client = { .len = sizeof(client.in), .in = { .sin_family = AF_INET, .sin_addr = { data[0] } } };
+	struct address client = { .len = sizeof(client.in),
+		.in = { .sin_family = AF_INET, .sin_addr = { data[0] } } };
 	struct limits_ticket ticket;
 	uint32_t place;
 

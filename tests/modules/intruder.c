@@ -2,6 +2,7 @@
  * what it can with what it holds: the line to the master, the log's pipe, the listening sockets, shared memory, its standard
  * descriptors. It knows usher's code, as an intruder would. What comes of it is logged, where it comes back at all. */
 #include "message.h"
+#include "migrant.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -61,7 +62,8 @@ static void find_mappings(void)
 	void *start, *end;
 
 	while (maps && fgets(line, sizeof(line), maps) && n_mappings < MAPPINGS_MAX)
-		if (strstr(line, "memfd:usher") && sscanf(line, "%p-%p %7s", &start, &end, mode) == 3 && mode[3] == 's') {
+		if (strstr(line, "memfd:usher") && sscanf(line, "%p-%p %7s", &start, &end, mode) == 3 &&
+			mode[3] == 's') {
 			mappings[n_mappings].start = start;
 			mappings[n_mappings].size = (size_t)((char *)end - (char *)start);
 			mappings[n_mappings++].writable = mode[1] == 'w';
@@ -72,7 +74,7 @@ static void find_mappings(void)
 
 /* ---- messages ------------------------------------------------------------------------------------------------------------ */
 
-static long say(const void *bytes, size_t len, int fd, size_t n_fds)
+static long say_on(int to, const void *bytes, size_t len, int fd, size_t n_fds)
 {
 	union {
 		struct cmsghdr align;
@@ -91,7 +93,12 @@ static long say(const void *bytes, size_t len, int fd, size_t n_fds)
 		for (size_t i = 0; i < n_fds; i++)
 			memcpy(CMSG_DATA(rights) + i * sizeof(int), &fd, sizeof(fd));
 	}
-	return sendmsg(find_channel(), &header, MSG_NOSIGNAL);
+	return sendmsg(to, &header, MSG_NOSIGNAL);
+}
+
+static long say(const void *bytes, size_t len, int fd, size_t n_fds)
+{
+	return say_on(find_channel(), bytes, len, fd, n_fds);
 }
 
 static struct message message_of(long kind)
@@ -144,6 +151,24 @@ static long attack_flood(long kind)
 	for (;;)
 		say(&message, sizeof(message), -1, 0);
 	return 0;
+}
+
+/* Identifiers, one after the other, as many as the channel takes. */
+static long attack_start_identifiers(long n)
+{
+	const struct message message = { .kind = MESSAGE_SPAWN, .program = PROGRAM_IDENTIFIER, .index = 0 };
+	char answer[2048];
+
+	for (long i = 0; i < n; i++) {
+		while (say(&message, sizeof(message), -1, 0) < 0)
+			poll(NULL, 0, 1);
+		while (recv(find_channel(), answer, sizeof(answer), MSG_DONTWAIT) > 0)
+			;
+	}
+	host->log(host, USHER_NOTICE, "start_identifiers asked for %ld", n);
+	for (;;)
+		poll(NULL, 0, -1);
+	return n;
 }
 
 /* Of questions that others have not answered yet. */
@@ -215,9 +240,10 @@ static long attack_fill_report(long number)
 /* Says of a connection what it likes, to whoever asks for its first bytes: who that is may be root, at a terminal. */
 static long attack_lie_of_evidence(long number)
 {
-	static const char lie[] = "{\"id\": 1, \"transport\": \"tcp\", \"file\": \"/etc/passwd\", \"listener\": \"\\u001b]0;l\", "
-				  "\"service\": \"\\u001b[31mred\", \"protocol\": \"\\u009b1m\", \"phase\": "
-				  "\"\\u001b[2J\\u0007\", \"bytes\": \"5353482d\"}\n";
+	static const char lie[] =
+		"{\"id\": 1, \"transport\": \"tcp\", \"file\": \"/etc/passwd\", \"listener\": \"\\u001b]0;l\", "
+		"\"service\": \"\\u001b[31mred\", \"protocol\": \"\\u009b1m\", \"phase\": "
+		"\"\\u001b[2J\\u0007\", \"bytes\": \"5353482d\"}\n";
 	struct message message;
 	struct iovec part = { &message, sizeof(message) };
 	union {
@@ -227,10 +253,9 @@ static long attack_lie_of_evidence(long number)
 
 	for (;;) {
 		int fd = -1;
-		struct msghdr header = { .msg_iov = &part,
-			.msg_iovlen = 1,
-			.msg_control = &control,
-			.msg_controllen = sizeof(control) };
+		struct msghdr header = {
+			.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+		};
 		if (recvmsg(find_channel(), &header, 0) != sizeof(message)) {
 			poll(NULL, 0, 1);
 			continue;
@@ -246,6 +271,66 @@ static long attack_lie_of_evidence(long number)
 		close(fd);
 	}
 	return number;
+}
+
+static int next_migration(void)
+{
+	struct message message;
+	struct iovec part = { &message, sizeof(message) };
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(8 * sizeof(int))];
+	} control;
+
+	for (;;) {
+		int fd;
+		struct msghdr header = {
+			.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+		};
+		if (recvmsg(find_channel(), &header, 0) != sizeof(message)) {
+			poll(NULL, 0, 1);
+			continue;
+		}
+		struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+		if (message.kind != MESSAGE_MIGRATE || !rights)
+			continue;
+		memcpy(&fd, CMSG_DATA(rights), sizeof(fd));
+		return fd;
+	}
+}
+
+/* Sends the next generation what are no connections: messages of all lengths, heads that are nearly right, descriptors of every kind. */
+static long attack_migrate(long n)
+{
+	static union {
+		struct migrant head;
+		char bytes[MIGRANT_MAX + 4096];
+	} message;
+	static const size_t lens[] = { 1, 8, 100, sizeof(struct migrant), sizeof(struct migrant) + 1000, MIGRANT_MAX,
+		MIGRANT_MAX + 1 };
+	const int beside[] = { find_channel(), find_log(), 0 };
+	int fd = next_migration();
+
+	for (long i = 0; i < n; i++) {
+		size_t len = lens[i % 7], n_fds = (size_t)(i / 7 % 9);
+		for (size_t k = 0; k < len; k++)
+			message.bytes[k] = (char)random();
+		message.head.format = MIGRANT_FORMAT;
+		message.head.state = (uint32_t)(i % 4);
+		message.head.server_kind = (uint32_t)(i % 3);
+		for (size_t k = 0; k < MIGRANT_FDS; k++)
+			message.head.has_fd[k] = k < n_fds;
+		memset(message.head.text_len, 0, sizeof(message.head.text_len));
+		message.head.header_len = message.head.kept_len = message.head.up.pending_len =
+			message.head.down.pending_len = 0;
+		message.head.client.len = message.head.peer.len = message.head.destination.len = 0;
+		if (say_on(fd, message.bytes, len, beside[i % 3], n_fds) < 0 && errno == EAGAIN)
+			poll(NULL, 0, 1);
+	}
+	host->log(host, USHER_NOTICE, "migrate sent %ld", n);
+	for (;;)
+		poll(NULL, 0, -1);
+	return n;
 }
 
 /* ---- descriptors --------------------------------------------------------------------------------------------------------- */
@@ -362,9 +447,9 @@ static const struct {
 	long (*run)(long number);
 } attacks[] = { ATTACK(say_kind), ATTACK(say_short), ATTACK(say_long), ATTACK(say_with_fds), ATTACK(spawn_with_fds),
 	ATTACK(flood), ATTACK(answer_for_others), ATTACK(leave), ATTACK(hang), ATTACK(fill_report),
-	ATTACK(lie_of_evidence),
-	ATTACK(shut_listeners), ATTACK(write_to), ATTACK(flood_log), ATTACK(wait_on_log), ATTACK(shrink_log),
-	ATTACK(linger), ATTACK(socketpair), ATTACK(notifications), ATTACK(overwrite), ATTACK(grow), ATTACK(punch) };
+	ATTACK(lie_of_evidence), ATTACK(migrate), ATTACK(start_identifiers), ATTACK(shut_listeners), ATTACK(write_to),
+	ATTACK(flood_log), ATTACK(wait_on_log), ATTACK(shrink_log), ATTACK(linger), ATTACK(socketpair),
+	ATTACK(notifications), ATTACK(overwrite), ATTACK(grow), ATTACK(punch) };
 
 static enum usher_verdict attack(
 	void *context, const struct usher_evidence *evidence, struct usher_findings *findings)

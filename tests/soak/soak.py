@@ -590,7 +590,6 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     os.environ["USHER"] = arguments.usher
-    os.environ.setdefault("TEST_SLOWNESS", "3")
     soak = Soak(arguments)
     try:
         soak.run()

@@ -42,7 +42,7 @@ def said(sock):
 
 def serve(client, peer, told):
     with client:
-        client.settimeout(20)
+        client.settimeout(60)
         line = client.makefile("rb").readline()
         about = {"line": line.decode(), "pid": os.getpid(), "peer": peer, "getpeername": client.getpeername(),
                  "inherits": os.get_inheritable(client.fileno()), "blocks": told, "client": said(client),

@@ -4,7 +4,7 @@ of that name) and as usher itself under what `--print` printed. Both must behave
 import subprocess
 
 import pytest
-from harness import BINARY, SANITIZER_OPTIONS, Usher, end_ushers, run_usher, wait_until
+from harness import BINARY, SANITIZER_OPTIONS, Usher, end_ushers, run_usher, slow, wait_until
 
 WAYS = pytest.mark.parametrize("way", ["dialect", "printed"])
 
@@ -12,16 +12,17 @@ WAYS = pytest.mark.parametrize("way", ["dialect", "printed"])
 def file_arguments(dialect, file, args=()):
     if dialect == "tcpmux":
         return ["-c", file, *args]
-    return [f"-F{file}", "-f", *args] if dialect == "sslh" else [file]
+    return [f"-F{file}", "-f", *args] if dialect == "sslh" else [file, *args]
 
 
 class Foreign(Usher):
     """`dialect` is tcpmux, portsplit or sslh; `way` is "dialect", "printed" (natively, under what --print says) or "link" (by a
-    symbolic link of the program's name). It runs in its own directory, where the configuration's relative paths lead."""
+    symbolic link of the program's name, or of the name `link`). It runs in its own directory, where the configuration's relative paths lead."""
 
-    def __init__(self, dialect, config, way="dialect", **options):
+    def __init__(self, dialect, config, way="dialect", link=None, **options):
         super().__init__(config, **options)
-        self.dialect, self.way = dialect, way
+        self.env.setdefault("RUNTIME_DIRECTORY", str(self.dir))  # where its control socket is, else in the system's own place
+        self.dialect, self.way, self.link = dialect, way, link or dialect
         self.wrapper = lambda command: ["/usr/bin/env", "-C", str(self.dir), *command]
 
     def write(self, config=None):
@@ -42,13 +43,13 @@ class Foreign(Usher):
     def run(self, *more):
         """The dialect itself, for what ends by itself."""
         return subprocess.run([str(BINARY), self.dialect, *more, *self.arguments()], cwd=self.dir, capture_output=True,
-                              text=True, timeout=20, env={**self.env, **SANITIZER_OPTIONS}, check=False)
+                              text=True, timeout=slow(20), env={**self.env, **SANITIZER_OPTIONS}, check=False)
 
     def command(self):
         if self.way == "printed":
             return [str(BINARY), "run", "-c", "usher.conf", *[arg for arg in self.args if arg in ("-d", "-i")]]
         if self.way == "link":
-            link = self.dir / self.dialect
+            link = self.dir / self.link
             if not link.exists():
                 link.symlink_to(BINARY)
             return [str(link), *self.arguments()]

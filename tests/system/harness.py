@@ -1,7 +1,6 @@
 """Starts usher under a configuration, watches it, ends it, and holds it to account for what it leaves behind.
 
-Ends only what it started itself, by pid. Everything that takes time is bounded, and every bound is stretched
-by TEST_SLOWNESS (a factor; sanitizers need one).
+Ends only what it started itself, by pid. Everything that takes time is bounded, by bounds that only end hangs.
 """
 
 import ctypes
@@ -10,6 +9,8 @@ import json
 import os
 import pathlib
 import re
+import resource
+import select
 import shutil
 import signal
 import socket
@@ -17,11 +18,19 @@ import subprocess
 import tempfile
 import time
 
+import pytest
+
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("USHER") or SOURCE / "build/src/usher")
 BUILD = BINARY.resolve().parent.parent
-SLOWNESS = float(os.environ.get("TEST_SLOWNESS", "1"))
+HANG = 60.0  # seconds: what did not come by then does not come, on a slow and busy machine either
+NEVER = 600  # a timeout of usher's, in seconds, that does not pass within a test: what happens nevertheless did not wait for it
 IS_ROOT = os.geteuid() == 0
+
+# Servers are in folders that only root's login shell searches, and the tests play crowds.
+os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+MOST_DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_DESCRIPTORS, MOST_DESCRIPTORS))
 
 PR_SET_CHILD_SUBREAPER = 36
 IP_BIND_ADDRESS_NO_PORT = 24
@@ -32,6 +41,7 @@ SANITIZER_OPTIONS = {
     "LSAN_OPTIONS": "exitcode=99",
 }
 ENVIRONMENT = {**os.environ, **SANITIZER_OPTIONS}
+ENVIRONMENT.pop("RUNTIME_DIRECTORY", None)
 CRASHES = re.compile(
     r"Sanitizer|runtime error:|Assertion .* failed|was killed by signal|worker \d+ ended with status"
     r"|event loop failed"
@@ -40,12 +50,12 @@ CRASHES = re.compile(
 
 
 def slow(seconds):
-    """A bound in seconds, stretched for slow builds."""
-    return seconds * SLOWNESS
+    """A bound on what takes `seconds` where nothing else runs. It only ends a hang."""
+    return max(3 * seconds, HANG)
 
 
 def wait_until(condition, timeout=5.0, what="something"):
-    """What `condition()` returns once that is true; fails after `timeout` seconds (stretched)."""
+    """What `condition()` returns once that is true; fails after a bound for `timeout` seconds, see slow()."""
     end = time.monotonic() + slow(timeout)
     pause = 0.002
     while True:
@@ -139,6 +149,13 @@ def wait_for_server(address, timeout=10.0):
     wait_until(lambda: accepts(address), timeout, f"a server at {address}")
 
 
+def ready(sock, seconds, events=select.POLLIN):
+    """Can it be read (or written), within so many seconds? Descriptors may have any number here, other than for select()."""
+    poll = select.poll()
+    poll.register(sock, events)
+    return bool(poll.poll(1000 * seconds))
+
+
 def read_all(client):
     """Everything up to the end of the stream; an RST raises ConnectionResetError."""
     pieces = []
@@ -177,6 +194,14 @@ def process_stat(pid):
     name, rest = text[text.index("(") + 1 :].rsplit(")", 1)
     fields = rest.split()
     return name, fields[0], int(fields[1]), int(fields[19])
+
+
+def process_title(pid):
+    """What ps shows, such as "usher: worker"; empty when the process is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text(errors="replace").rstrip("\0")
+    except OSError:
+        return ""
 
 
 def children(pid):
@@ -229,9 +254,11 @@ class Seen:
 
 
 def count_fds(pid):
-    """Open descriptors; None where we may not look (workers are not dumpable: only root may)."""
+    """Open descriptors; None once it has ended. A test that asks for a worker's needs root."""
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))
+    except PermissionError:
+        pytest.skip("needs root: to look at the descriptors of an unprivileged worker")
     except OSError:
         return None
 
@@ -424,8 +451,7 @@ class Usher:
         return self.process.pid
 
     def _named(self, name):
-        return sorted(pid for pid in children(self.pid)
-                      if (process_stat(pid) or ("",))[0] == "usher: " + name)
+        return sorted(pid for pid in children(self.pid) if process_title(pid).endswith(": " + name))
 
     @property
     def workers(self):
@@ -441,11 +467,12 @@ class Usher:
 
     def programs(self):
         """{pid: name} of the programs that it runs."""
-        found = {pid: (process_stat(pid) or ("",))[0] for pid in children(self.pid)}
+        ours = {*self.workers, *self.loggers, *self.resolvers}
+        found = {pid: (process_stat(pid) or ("",))[0] for pid in children(self.pid) if pid not in ours}
         return {pid: name for pid, name in found.items() if name and not name.startswith("usher")}
 
     def fds(self):
-        """{pid: open descriptors} of the master and its workers; None where we may not look."""
+        """{pid: open descriptors} of the master and its workers."""
         return {pid: count_fds(pid) for pid in [self.pid, *self.workers]}
 
     def output(self):

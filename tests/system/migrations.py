@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from harness import read_all, read_exactly, slow, wait_until
+from harness import NEVER, read_all, read_exactly, slow, wait_until
 from peers import Backend, Receiver, Sender, join_all, pair
 
 SERVICES = """
@@ -20,7 +20,7 @@ services = ( { name = "{name}"; match = "go"; connect = "127.0.0.1:{backend}"; {
              { name = "quiet"; match = "ssh"; connect = "127.0.0.1:{quiet}"; } );
 on_silence = "quiet";
 """
-WORDS = {"workers": 1, "name": "go", "decide": 30, "idle": 3600, "access": "", "top": ""}
+WORDS = {"workers": 1, "name": "go", "decide": NEVER, "idle": 3600, "access": "", "top": ""}
 
 
 @contextlib.contextmanager
@@ -118,9 +118,7 @@ def load_and_nobody_notices(one_port, sshd, upgrades=False):
                 served = one.output().count("notice serving: ")
                 one.send_signal(signal.SIGUSR2)
                 wait_until(lambda: one.output().count("notice serving: ") > served, 20, "the upgrade:\n" + one.output()[-2000:])
-        final = time.monotonic()
         wait_until(lambda: len(one.workers) == 2, 5, "only the last generation:\n" + one.output()[-3000:])
-        assert time.monotonic() - final < slow(5)
         for sender, got in transfers:
             join_all(sender, got, timeout=120)
             assert (got.size, got.digest) == (20_000_000, sender.digest)

@@ -13,7 +13,7 @@ import threading
 import time
 
 import harness
-from harness import slow
+from harness import ready, slow
 from servers import listening
 
 SANITIZED = b"__asan_init" in harness.BINARY.read_bytes() if harness.BINARY.exists() else False
@@ -40,8 +40,7 @@ class Backend:
         return server
 
     def nobody_comes(self, seconds):
-        readable, _, _ = select.select([self.listener], [], [], seconds)
-        return not readable
+        return not ready(self.listener, seconds)
 
     def close(self):
         self.listener.close()
@@ -112,7 +111,7 @@ def fill(sock, seconds=1.0):
     """Sends until nothing moved for `seconds`; how many bytes went."""
     sock.setblocking(False)
     sent, piece = 0, random.Random(7).randbytes(65536)
-    while select.select([], [sock], [], slow(seconds))[1]:
+    while ready(sock, seconds, select.POLLOUT):
         try:
             sent += sock.send(piece)
         except BlockingIOError:
@@ -149,16 +148,16 @@ class Sender(threading.Thread):
 
 
 class Receiver(threading.Thread):
-    """Reads to the end of the stream with buffers of random sizes; .digest and .size when joined."""
+    """Reads to the end of the stream with buffers of random sizes; .digest and .size when joined. `before` was read already."""
 
-    def __init__(self, sock, seed):
+    def __init__(self, sock, seed, before=b""):
         super().__init__(daemon=True)
-        self.sock, self.random = sock, random.Random(seed)
-        self.digest, self.size, self.error = None, 0, None
+        self.sock, self.random, self.before = sock, random.Random(seed), before
+        self.digest, self.size, self.error = None, len(before), None
         self.start()
 
     def run(self):
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(self.before)
         buffer = bytearray(1 << 18)
         view = memoryview(buffer)
         try:
@@ -232,12 +231,6 @@ class HandedUsher(harness.Usher):
 def cpu_seconds(pid):
     with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
         return int(file.read().split()[0]) / 1e9
-
-
-def queued_seconds(pid):
-    """How long it has been ready to run and was not: what a busy machine takes from it."""
-    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
-        return int(file.read().split()[1]) / 1e9
 
 
 def cpu_of(pids):

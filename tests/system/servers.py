@@ -14,8 +14,8 @@ import threading
 
 from harness import IS_ROOT, end_process, free_port, slow, wait_for_server
 
-SSHD = "/usr/sbin/sshd"
-NGINX = "/usr/sbin/nginx"
+SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 
 NAMES = ("one.example", "two.example", "*.two.example", "rev.example", "localhost")

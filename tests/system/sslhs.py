@@ -113,11 +113,6 @@ def ask(one, data, pieces=1, pause=0.01):
     return name, took
 
 
-def quiet(took):
-    """Decided at once, not at a timeout of a second."""
-    return took < 0.95
-
-
 # ---- configurations
 
 

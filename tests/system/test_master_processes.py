@@ -1,6 +1,8 @@
 """The processes that the master starts: it signals those that are its own alone, and ends with all of them."""
 
 import os
+import pathlib
+import pwd
 import signal
 import sys
 import time
@@ -148,3 +150,21 @@ def test_an_end_while_a_configuration_is_waited_for_leaves_no_file(copied):  # n
     wait_until(lambda: "nonsense" in one.file.read_text(), 20, "the next image")
     one.stop()
     assert not {"pid", "in", "control"} & {path.name for path in one.dir.iterdir()}
+
+
+# ---- the logger
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
+def test_the_user_of_the_logger_follows_a_reload(usher):
+    config = ('listen = "127.0.0.1:{port}"; user = "%s"; workers = 1; control = "{dir}/control"; log = { to = "{dir}/log"; }; '
+              'services = ( { name = "r"; reject = "close"; } ); on_unknown = "r"; on_silence = "r";')
+    one = usher(config % "nobody")
+    before = one.loggers
+    one.write(config % "games")
+    assert one.ask(b"reload") == [{"done": "reloaded"}]
+    wait_until(lambda: one.loggers and not set(before) & set(one.loggers), 20, "another logger")
+    games = str(pwd.getpwnam("games").pw_uid)
+    for pid in one.workers + one.loggers:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        assert status.split("Uid:")[1].split()[:4] == [games] * 4

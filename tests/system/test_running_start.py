@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 
 import pytest
 from harness import (
@@ -191,12 +190,11 @@ def test_in_the_background_once_it_serves(background, place):
 
 def test_in_the_background_it_lets_go_of_the_starters_descriptors(background, place):
     """Or `ssh host usher -d` and `x=$(usher -d)` would never come back."""
-    begin = time.monotonic()
     starter, port = background(
         capture_output=True, stdin=subprocess.DEVNULL
     )  # returns with the end of both streams
     assert starter.returncode == 0 and starter.stdout == b"" and starter.stderr == b""
-    assert time.monotonic() - begin < slow(5) and serves(port)
+    assert serves(port)
     pid = int((place / "pid").read_text())
     if IS_ROOT:
         for one in (pid, *children(pid)):
@@ -446,7 +444,7 @@ def test_one_of_several_ports_in_use_leaves_nothing_behind(place):
         assert not (place / "in").exists() and not (place / "pid").exists()
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="to become nobody one must be root")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: to become nobody")
 def test_a_low_port_without_root_is_a_clear_error(place):
     if int(pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
         pytest.skip("everybody may listen on low ports here")
@@ -490,7 +488,7 @@ def test_a_low_port_without_root_is_a_clear_error(place):
     assert end_process(process) == 0
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="started by somebody else it stays who it is")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: started by somebody else it stays who it is")
 def test_workers_and_logger_of_root_are_nobody_and_powerless(usher):
     one = usher('listen = [ "127.0.0.1:{port}" ];  user = "nobody";' + SERVICES)
     for pid in (*one.workers, *one.loggers):
@@ -504,7 +502,7 @@ def test_workers_and_logger_of_root_are_nobody_and_powerless(usher):
         assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root may look into workers")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: to look into workers")
 def test_workers_hold_nothing_that_they_do_not_need(usher):
     one = usher(
         'listen = [ "127.0.0.1:{port}" ];  workers = 2;  pid_file = "{dir}/pid";'

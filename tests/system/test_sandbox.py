@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -325,3 +326,13 @@ def test_explain_is_never_root_when_it_looks_at_bytes(place, user):
                    "another identity")
         assert process.poll() is None, process.stderr.read()
         process.stdin.close()
+
+
+@pytest.mark.parametrize("name", ["read_file", "write_file", "execve", "fork", "udp", "kill", "map_code"])
+def test_explain_has_a_sandbox_when_it_looks_at_bytes(place, name):
+    shutil.copy(PRISONER, place / "prisoner.so")
+    (place / "usher.conf").write_text(CONFIG.replace("{dir}", str(place)).replace("{port}", "1").replace("{echo}", "127.0.0.1:9").replace(
+        "{more}", ""))
+    done = subprocess.run([BINARY, "explain", "-c", place / "usher.conf", "-"], input=f"try {name} 0\n".encode(), capture_output=True,
+                          timeout=60, check=False)
+    assert done.returncode == -signal.SIGSYS, done

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from harness import read_exactly, slow, wait_until
+from harness import NEVER, read_exactly, slow, wait_until
 
 CONFIG = """
 listen = [ "127.0.0.1:{port}" ];  workers = 1;  decide_timeout = {decide};  banner_timeout = 0.2;
@@ -67,7 +67,7 @@ def speakers(usher):
     """speakers(mail=..., files=..., web=...): usher before servers that speak first."""
     opened = []
 
-    def start(mail=(b"220 mail ready\r\n",), files=(b"220 files ready\r\n",), decide=3, more="", rest="", pause=0.0):
+    def start(mail=(b"220 mail ready\r\n",), files=(b"220 files ready\r\n",), decide=NEVER, more="", rest="", pause=0.0):
         servers = [Speaker("web"), Speaker("mail", *mail, pause=pause), Speaker("files", *files, pause=pause)]
         opened.extend(servers)
         one = usher(CONFIG, web=servers[0].address, mail=servers[1].address, files=servers[2].address,
@@ -91,10 +91,10 @@ def read_line(client):
 
 def test_a_silent_client_is_shown_the_banner_and_stays_with_its_answer(speakers):
     one, web, mail, files = speakers()
+    begin = time.monotonic()
     with one.connect() as client:
-        begin = time.monotonic()
         assert read_line(client) == b"220 mail ready\r\n"
-        assert 0.19 < time.monotonic() - begin < slow(1.5)
+        assert time.monotonic() - begin > 0.19
         client.sendall(b"EHLO me\r\n")
         assert read_line(client) == b"mail: EHLO me\r\n"
         client.shutdown(socket.SHUT_WR)
@@ -195,13 +195,13 @@ def test_a_client_that_speaks_first_is_never_shown_a_banner(speakers):
 
 
 def test_a_banner_that_only_one_has_settles_it_at_once(speakers):
-    one, web, mail, files = speakers(mail=(b"\x4a\0\0\0\x0a8.0.1\0",))
+    one, web, mail, files = speakers(mail=(b"\x4a\0\0\0\x0a8.0.1\0",))  # and not at the deadline
     with one.connect() as client:
         assert read_exactly(client, 11) == b"\x4a\0\0\0\x0a8.0.1\0"
         client.sendall(b"USER me\r\n")
         assert read_line(client) == b"mail: USER me\r\n"
     (line,) = one.wait_connections(1)
-    assert line["service"] == "mail" and float(line["decided_ms"]) < slow(1500)
+    assert line["service"] == "mail"
 
 
 def test_a_banner_in_pieces_arrives_as_it_comes(speakers):
@@ -227,7 +227,7 @@ def test_a_backend_that_is_not_there_changes_nothing(speakers):
     one, web, mail, files = speakers(decide=0.8, rest='on_silence = "web";')
     mail.close()
     with one.connect() as client:
-        client.settimeout(slow(0.5))
+        client.settimeout(0.5)
         with pytest.raises(TimeoutError):
             client.recv(1)
         client.settimeout(slow(5))

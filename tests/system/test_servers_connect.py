@@ -6,7 +6,7 @@ import re
 import socket
 
 import pytest
-from harness import connect, dead_port, read_all, read_exactly, slow
+from harness import connect, dead_port, read_all, read_exactly
 from servers import listening, output_of
 
 SIMPLE = """
@@ -59,7 +59,7 @@ def test_a_backend_by_its_name(simple, echo):
     assert len(one.resolvers) == 1
 
 
-@pytest.mark.skipif(not re.search(r"^::1\s.*\blocalhost\b", pathlib.Path("/etc/hosts").read_text(), re.M),
+@pytest.mark.skipif(not re.search(r"^::1\s(?:[^#\n]*\s)?localhost(?:\s|$)", pathlib.Path("/etc/hosts").read_text(), re.M),
                     reason="localhost has no IPv6 address in /etc/hosts")
 def test_a_name_with_addresses_of_both_families_reaches_a_server_of_either(simple, echo):
     for port in (echo.port4, echo.port6):
@@ -141,14 +141,14 @@ def test_reject_reset_is_a_reset(usher):
 
 
 def test_reject_close_of_a_silent_client_is_an_end_of_stream(usher):
-    one = usher(REJECT, decide_timeout=slow(0.1), on_silence="closed")
+    one = usher(REJECT, decide_timeout=0.1, on_silence="closed")
     with one.connect() as client:
         assert client.recv(1) == b""
     assert one.wait_connections(1)[0].items() >= {"service": "closed", "end": "rejected"}.items()
 
 
 def test_reject_reset_of_a_silent_client_is_a_reset(usher):
-    one = usher(REJECT, decide_timeout=slow(0.1), on_silence="reset")
+    one = usher(REJECT, decide_timeout=0.1, on_silence="reset")
     with one.connect() as client, pytest.raises(ConnectionResetError):
         client.recv(1)
 
@@ -163,7 +163,7 @@ def test_reject_close_of_a_client_that_spoke_is_an_end_of_stream(usher):
 
 
 UNKNOWN = """
-listen = [ "127.0.0.1:{port}" ];  decide_timeout = 30.0;
+listen = [ "127.0.0.1:{port}" ];  decide_timeout = 600.0;
 services = ( { name = "ssh"; match = "ssh"; connect = "127.0.0.1:1"; },
              { name = "other"; connect = "{echo}"; } );
 on_unknown = "other";
@@ -177,7 +177,6 @@ def test_unknown_bytes_go_to_on_unknown_at_once(usher, echo):
         assert read_exactly(client, 14) == b"\x00\xffwhat is this"
     (line,) = one.wait_connections(1)
     assert line["service"] == "other" and "protocol" not in line
-    assert float(line["decided_ms"]) < slow(1000)
 
 
 # ---- several listeners

@@ -227,7 +227,7 @@ def test_programs_are_reaped(running, stdio):
 # ---- identity
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root can become somebody else")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: to become somebody else")
 @pytest.mark.parametrize("stdio", ["socket", "pipe", "pty"])
 def test_a_program_runs_as_the_user_of_its_service(running, stdio):
     who = pwd.getpwnam("daemon")
@@ -240,7 +240,7 @@ def test_a_program_runs_as_the_user_of_its_service(running, stdio):
         "USER": "daemon", "HOME": who.pw_dir, "SHELL": who.pw_shell}
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root can become somebody else")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: to become somebody else")
 def test_a_program_runs_with_the_group_of_its_service(running):
     one = running(more='user = "daemon"; group = "mail";')
     with one.connect() as client:
@@ -255,7 +255,7 @@ def test_a_program_without_a_user_runs_as_who_started_usher(running):
     assert about["ids"] == list(os.getresuid() + os.getresgid())
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="started by an ordinary user it stays that user")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: started by an ordinary user it stays that user")
 def test_workers_are_nobody_and_have_no_capabilities(running):
     one = running()
     for pid in one.workers + one.loggers:

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from harness import BUILD, IS_ROOT, SOURCE, end_process, read_all, read_exactly, slow, wait_for_server, wait_until
+from harness import BUILD, IS_ROOT, SOURCE, end_process, read_all, read_exactly, wait_for_server, wait_until
 from receivers import Receiver, SilentReceiver
 from servers import digest_of_file, digest_of_output, listening, make_file, output_of
 
@@ -136,7 +136,7 @@ def test_without_a_receiver_the_fallback_gets_the_unread_bytes(handing, echo):
 def test_a_receiver_that_takes_nothing_costs_no_more_than_the_timeout(handing, place, echo):
     """It listens, but never accepts: its queue and the socket buffer are full at some time."""
     with listening(place / "web.sock", backlog=0):
-        one = handing(workers=1, connect_timeout=slow(0.3), more='fallback = "plain";',
+        one = handing(workers=1, connect_timeout=0.3, more='fallback = "plain";',
                       others=f'{{ name = "plain"; connect = "{echo.tcp4}"; }}')
         clients = [one.connect() for _ in range(400)]
         for client in clients:
@@ -219,7 +219,7 @@ def test_the_example_receivers_greet(handing, background, place, program, format
         assert b"web" in greeting
 
 
-as_root = pytest.mark.skipif(not IS_ROOT, reason="only root's master may connect where its workers may not")
+as_root = pytest.mark.skipif(not IS_ROOT, reason="needs root: only root's master may connect where its workers may not")
 
 
 @as_root
@@ -245,7 +245,7 @@ def test_a_socket_of_roots_own_is_opened_by_the_master(handing, receiver, format
 def test_a_folder_of_roots_own_is_entered_by_the_master(handing, place):
     (place / "own").mkdir(mode=0o700)
     (place / "web.sock").symlink_to("own/web.sock")
-    one = handing(connect_timeout=slow(0.3), workers=1)
+    one = handing(connect_timeout=0.3, workers=1)
     hidden = Receiver(place / "own/web.sock")
     # A link could lead anywhere, by whoever may write to its folder: the master does not follow it.
     with one.connect() as client:
@@ -265,7 +265,7 @@ def test_a_folder_of_roots_own_is_entered_by_the_master(handing, place):
 def test_what_the_master_cannot_open_either_is_waited_for(handing, place):
     """In no folder yet that the workers may enter."""
     (place / "own").mkdir(mode=0o700)
-    one = handing(workers=1, connect_timeout=slow(5))
+    one = handing(workers=1, connect_timeout=5)
     one.reload(one.config.replace("{path}", f"{place}/own/web.sock"))
     with one.connect() as client:
         client.sendall(REQUEST)

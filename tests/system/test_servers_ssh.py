@@ -84,12 +84,12 @@ def test_a_forwarded_port_carries_data_both_ways(one_port, sshd, echo):
 
 def test_an_ssh_client_that_waits_for_the_server_gets_it_by_on_silence(one_port):
     """RFC 4253 4.2 lets either side speak first."""
-    one = one_port(decide_timeout=slow(0.2))
+    one = one_port(decide_timeout=0.2)
     with one.connect() as client:
         assert client.recv(8) == b"SSH-2.0-"
     (line,) = one.wait_connections(1)
     assert line["service"] == "ssh" and "protocol" not in line
-    assert float(line["decided_ms"]) >= slow(200)
+    assert float(line["decided_ms"]) >= 200
 
 
 @DELIVERIES

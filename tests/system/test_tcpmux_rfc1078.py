@@ -3,7 +3,7 @@ import os
 import threading
 
 import pytest
-from harness import dead_port, read_all, read_exactly, slow
+from harness import dead_port, read_all, read_exactly
 from receivers import Receiver
 
 CONFIG = """
@@ -91,7 +91,7 @@ def order(usher, echo, place):
         (place / name).chmod(0o755)
 
     def start(stdio="socket"):
-        one = usher(ORDER, echo=echo.port4, stdio=stdio, patience=slow(0.5), directory=place)
+        one = usher(ORDER, echo=echo.port4, stdio=stdio, patience=0.5, directory=place)
         (place / "gone").unlink(missing_ok=True)
         return one
     return start

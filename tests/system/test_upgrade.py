@@ -325,7 +325,7 @@ def test_sigterm_during_the_trial_ends_it_all(copied, backend):
     one.wait_log("is tried")
     client, server = pair(one, backend)
     one.send_signal(signal.SIGTERM)
-    time.sleep(slow(1))
+    time.sleep(1)
     assert one.process.poll() is None and one.output().count("notice serving: ") == 1
     exchange(client, server, 1000, 1000)
     assert one.process.wait(slow(5)) == 0

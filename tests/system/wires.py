@@ -59,9 +59,12 @@ class Wire(threading.Thread):
 
     def run(self):
         one, other = self.ends
+        poll = select.poll()
+        for fd in (one, other, self.wake):
+            poll.register(fd, select.POLLIN)
         while True:
             timeout = max(0, self.waiting[0][0] - time.monotonic()) if self.waiting else None
-            ready, _, _ = select.select([one, other, self.wake], [], [], timeout)
+            ready = [fd for fd, _ in poll.poll(None if timeout is None else 1000 * timeout)]
             if self.wake in ready:
                 return
             for fd in ready:

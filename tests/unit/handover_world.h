@@ -39,7 +39,7 @@ static inline void job_await(struct world *w, const struct job *job)
 {
 	w->awaited = job->calls ? NULL : job;
 	if (w->awaited)
-		run_ms(w, 5000);
+		run_ms(w, 60000);
 	w->awaited = NULL;
 	assert_int_equal(job->calls, 1);
 }

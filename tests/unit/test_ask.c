@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#define TIMEOUT_US 2000000
+
 static struct loop loop;
 static struct asks asks;
 static int asker, n_answers;
@@ -69,7 +71,7 @@ static int begin_for(const char *script, uint64_t serial, const char *service, c
 	address_parse(&request.client, client);
 	address_parse(&request.local, "198.51.100.1:443");
 	strcpy(request.protocol, "ssh");
-	return asks_begin(&asks, &program, service, &request, &asker, serial);
+	return asks_begin(&asks, &program, service, &request, TIMEOUT_US, &asker, serial);
 }
 
 static int begin(const char *script, uint64_t serial)
@@ -111,15 +113,15 @@ static void it_has_nothing_to_read_and_nowhere_to_write(void **state)
 			    "test $(ls /proc/$$/fd | wc -l) -le 4 && ! read line"));
 }
 
-static void one_that_does_not_answer_is_refused_after_two_seconds_and_killed(void **state)
+static void one_that_does_not_answer_in_time_is_refused_and_killed(void **state)
 {
 	uint64_t from_us = clock_monotonic_us();
 
 	assert_false(verdict("sleep 60"));
 	uint64_t took_us = clock_monotonic_us() - from_us;
-	assert_true(took_us >= ASK_TIMEOUT_US && took_us < 3 * ASK_TIMEOUT_US);
+	assert_true(took_us >= TIMEOUT_US);
 	assert_int_equal(asks.count, 1); /* until it is reaped */
-	for (int i = 0; i < 200 && asks.count; i++) {
+	for (int i = 0; i < 12000 && asks.count; i++) {
 		usleep(5000);
 		reap(&tick);
 	}
@@ -133,7 +135,7 @@ static void a_program_that_is_not_there_is_an_error_and_no_answer(void **state)
 	const struct program program = { .argv = argv, .stdio = STDIO_SOCKET };
 	const struct message request = { .kind = MESSAGE_SPAWN };
 
-	assert_int_equal(asks_begin(&asks, &program, "shell", &request, &asker, 1), -ENOENT);
+	assert_int_equal(asks_begin(&asks, &program, "shell", &request, TIMEOUT_US, &asker, 1), -ENOENT);
 	assert_int_equal(asks.count, 0);
 }
 
@@ -142,7 +144,7 @@ static void nobody_is_told_for_an_asker_that_is_gone(void **state)
 	assert_int_equal(begin("sleep 60", 1), 0);
 	assert_int_equal(begin("sleep 60", 2), 0);
 	asks_forget(&asks, &asker);
-	for (int i = 0; i < 400 && asks.count; i++) {
+	for (int i = 0; i < 12000 && asks.count; i++) {
 		usleep(5000);
 		reap(&tick);
 	}
@@ -206,7 +208,7 @@ int main(void)
 		ASK_TEST(the_exit_status_is_the_answer),
 		ASK_TEST(it_is_told_the_facts),
 		ASK_TEST(it_has_nothing_to_read_and_nowhere_to_write),
-		ASK_TEST(one_that_does_not_answer_is_refused_after_two_seconds_and_killed),
+		ASK_TEST(one_that_does_not_answer_in_time_is_refused_and_killed),
 		ASK_TEST(a_program_that_is_not_there_is_an_error_and_no_answer),
 		ASK_TEST(nobody_is_told_for_an_asker_that_is_gone),
 		ASK_TEST(many_at_once_and_not_too_many),

@@ -420,7 +420,8 @@ static void a_file_that_is_not_there_is_an_error(void **state)
 	assert_int_equal(portsplit_translate(&native, "/no/such", &complaints), -EINVAL);
 	assert_int_equal(tcpmux_translate(&native, "/no/such", &options, &complaints), -EINVAL);
 	assert_int_equal(portsplit_translate(&native, "/", &complaints), -EINVAL);
-	assert_int_equal(sslh_translate(&native, &(struct sslh_options){ .file = "/no/such" }, &complaints), -EINVAL);
+	assert_int_equal(
+		sslh_translate(&native, &(struct sslh_options){ .file = "/no/such" }, &complaints), -EBADMSG);
 	assert_int_equal(complaints.errors, 4);
 	complaints_fini(&complaints);
 }

@@ -2,14 +2,14 @@
 #include "handover_raw.h"
 #include <sys/syscall.h>
 
-/* Stands behind the recv() of usher's side: what the receiver does in the moment after it. */
+/* Stands behind the recvmsg() of usher's side: what the receiver does in the moment after it. */
 static struct raw *acknowledging;
 static size_t acknowledging_after;
 static ssize_t acknowledged;
 
-ssize_t recv(int fd, void *buffer, size_t len, int flags)
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-	ssize_t n = syscall(SYS_recvfrom, fd, buffer, len, flags, NULL, NULL);
+	ssize_t n = syscall(SYS_recvmsg, fd, message, flags);
 
 	if (acknowledging && acknowledging_after-- == 0) {
 		int error = errno;

@@ -263,6 +263,19 @@ static void a_full_pipe_drops_counts_and_tells(void **state)
 	assert_string_equal(written(), "<6>info once only\n");
 }
 
+static void what_an_image_before_has_lost_is_told(void **state)
+{
+	uint64_t before = log_dropped();
+
+	use(LOG_TEXT, false);
+	log_lost_before(7);
+	assert_int_equal(log_untold(), 7);
+	log_info("the next one");
+	assert_string_equal(written(), "<4>warning log-dropped lines=7\n<6>info the next one\n");
+	assert_int_equal(log_untold(), 0);
+	assert_int_equal(log_dropped(), before);
+}
+
 static void a_loss_is_told_before_anything_else_is_written(void **state)
 {
 	static char filler[1500];
@@ -354,6 +367,7 @@ int main(void)
 		TEST(a_message_is_cut),
 		TEST(before_there_is_a_logger_no_prefix_goes_to_stderr),
 		TEST(a_full_pipe_drops_counts_and_tells),
+		TEST(what_an_image_before_has_lost_is_told),
 		TEST(a_loss_is_told_before_anything_else_is_written),
 		TEST(errno_is_left_alone),
 		TEST(python_reads_every_line),

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-static const uint8_t up[] = "on its way up", down[] = "down", tlvs[] = { 1, 0, 1, 7 }, kept[] = "SSH-";
+static const uint8_t up[] = "on its way up", down[] = "down", header[] = "PROXY UNKNOWN\r\n", kept[] = "SSH-";
 
 static struct migrant relayed(void)
 {
@@ -27,7 +27,7 @@ static struct migrant relayed(void)
 		.has_fd = { [MIGRANT_CLIENT] = 1, [MIGRANT_SERVER] = 1 },
 		.up = { .bytes = 100, .pending_len = sizeof(up) },
 		.down = { .bytes = 200, .pending_len = sizeof(down) },
-		.tlvs_len = sizeof(tlvs),
+		.header_len = sizeof(header),
 		.kept_len = sizeof(kept),
 	};
 	address_parse(&head.client, "192.0.2.1:1000");
@@ -38,7 +38,7 @@ static struct migrant relayed(void)
 
 static const struct migrant_parts parts = {
 	.text = { [TEXT_LISTENER] = "127.0.0.1:443", [TEXT_SERVICE] = "web", [TEXT_SNI] = "shop.example" },
-	.tlvs = tlvs,
+	.header = header,
 	.kept = kept,
 	.up = up,
 	.down = down,
@@ -64,7 +64,7 @@ static void what_is_written_is_read(void **state)
 	assert_string_equal(read.text[TEXT_SNI], "shop.example");
 	assert_memory_equal(read.up, up, sizeof(up));
 	assert_memory_equal(read.down, down, sizeof(down));
-	assert_memory_equal(read.tlvs, tlvs, sizeof(tlvs));
+	assert_memory_equal(read.header, header, sizeof(header));
 	assert_memory_equal(read.kept, kept, sizeof(kept));
 	assert_int_equal(read.head->id, 7);
 	struct migrant written = relayed();

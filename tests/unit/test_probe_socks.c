@@ -100,9 +100,10 @@ static void version_5(void **state)
 		EXAMPLE("\5\x64\x5\xc0", VERDICT_NO), /* DNP3 */
 		EXAMPLE("\5\x11", VERDICT_NO),
 		EXAMPLE("\5\2\0\0", VERDICT_NO), /* twice */
-		EXAMPLE("\5\1\4", VERDICT_NO),   /* not assigned */
-		EXAMPLE("\5\1\n", VERDICT_NO),
-		EXAMPLE("\5\1\x7f", VERDICT_NO),
+		EXAMPLE("\5\1\4", VERDICT_YES),  /* not assigned by IANA, which is the server's business */
+		EXAMPLE("\5\4\1\2\3\4", VERDICT_YES),
+		EXAMPLE("\5\1\n", VERDICT_YES),
+		EXAMPLE("\5\1\x7f", VERDICT_YES),
 		EXAMPLE("\5\1\xff", VERDICT_YES),
 		EXAMPLE("\4\1", VERDICT_NO),
 	};

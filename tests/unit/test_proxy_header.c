@@ -464,6 +464,25 @@ static void assert_written(const struct proxy_header *header, const char *line)
 	assert_int_equal(proxy_cuts(to, len), len);
 }
 
+static void for_a_backend_of_ipv6_all_addresses_are_of_ipv6(void **state)
+{
+	static uint8_t to[PROXY_HEADER_WRITE_MAX];
+	const struct proxy_additions in6 = { .in6 = true };
+	struct proxy_header header = header_of("192.0.2.7:52044", "198.51.100.1:443"), read;
+
+	size_t len = proxy_header_write(to, 1, &header, &in6);
+	to[len] = '\0';
+	assert_string_equal((char *)to, "PROXY TCP6 ::ffff:192.0.2.7 ::ffff:198.51.100.1 52044 443\r\n");
+	len = proxy_header_write(to, 2, &header, &in6);
+	assert_int_equal(to[13], 0x21);
+	assert_int_equal(proxy_header_read(to, len, &read), len);
+	assert_true(address_equal(&read.source, &header.source));
+	assert_true(address_equal(&read.destination, &header.destination));
+	header = header_of("unix:/a", "unix:/b");
+	proxy_header_write(to, 2, &header, &in6);
+	assert_int_equal(to[13], 0x31);
+}
+
 static void version_1_is_written(void **state)
 {
 	struct proxy_header header = header_of("192.0.2.7:52044", "198.51.100.1:443");
@@ -474,9 +493,9 @@ static void version_1_is_written(void **state)
 	header = header_of("[::ffff:192.0.2.7]:1", "[::ffff:192.0.2.1]:2");
 	assert_written(&header, "PROXY TCP4 192.0.2.7 192.0.2.1 1 2\r\n");
 	header = header_of("192.0.2.7:1", "[2001:db8::1]:2");
-	assert_written(&header, "PROXY TCP6 ::ffff:c000:207 2001:db8::1 1 2\r\n");
+	assert_written(&header, "PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 1 2\r\n");
 	header = header_of("[2001:db8::7]:1", "10.0.0.1:2");
-	assert_written(&header, "PROXY TCP6 2001:db8::7 ::ffff:a00:1 1 2\r\n");
+	assert_written(&header, "PROXY TCP6 2001:db8::7 ::ffff:10.0.0.1 1 2\r\n");
 	header = header_of("unix:/a", "unix:/b");
 	assert_written(&header, "PROXY UNKNOWN\r\n");
 	header = (struct proxy_header){ 0 };
@@ -626,6 +645,7 @@ int main(void)
 		cmocka_unit_test(tlvs_that_do_not_fill_their_place),
 		cmocka_unit_test(a_checksum_is_checked),
 		cmocka_unit_test(version_1_is_written),
+		cmocka_unit_test(for_a_backend_of_ipv6_all_addresses_are_of_ipv6),
 		cmocka_unit_test(version_2_is_written_byte_for_byte),
 		cmocka_unit_test(every_family_is_read_as_it_was_written),
 		cmocka_unit_test(a_socket_without_a_name_is_zeros),

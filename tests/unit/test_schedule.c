@@ -260,11 +260,15 @@ static void a_source_is_an_ipv4_address_or_a_64(void **state)
 	struct address a = client_of("192.0.2.1:1"), b = client_of("192.0.2.1:2"), c = client_of("192.0.2.2:1"),
 		       mapped = client_of("[::ffff:192.0.2.1]:1"), six = client_of("[2001:db8:0:1::1]:1"),
 		       same = client_of("[2001:db8:0:1:ffff::9]:1"), next = client_of("[2001:db8:0:2::1]:1"),
-		       loopback = client_of("[::1]:1"), local = client_of("unix:/x");
+		       translated = client_of("[64:ff9b::192.0.2.1]:1"),
+		       local_use = client_of("[64:ff9b:1::192.0.2.1]:1"), loopback = client_of("[::1]:1"),
+		       local = client_of("unix:/x");
 
 	assert_true(access_source(&a) == access_source(&b) && access_source(&a) == access_source(&mapped));
 	assert_true(access_source(&a) != access_source(&c));
 	assert_true(access_source(&six) == access_source(&same) && access_source(&six) != access_source(&next));
+	assert_true(
+		access_source(&a) == access_source(&translated) && access_source(&a) != access_source(&local_use));
 	assert_true(access_source(&loopback) != 0 && access_source(&local) == 0);
 }
 

@@ -12,17 +12,17 @@
 #define PLACES  3000
 #define SOURCES 40
 
-static struct undecided_registry *crowd;
+static struct undecided_registry *registry;
 
 static int setup(void **state)
 {
-	crowd = undecided_registry_new();
-	return crowd ? 0 : -1;
+	registry = undecided_registry_new();
+	return registry ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
-	undecided_registry_free(crowd);
+	undecided_registry_free(registry);
 	return 0;
 }
 
@@ -30,15 +30,15 @@ static void nobody_is_there(void **state)
 {
 	struct undecided_place one = { 0 };
 
-	assert_null(undecided_registry_victim(crowd, NULL));
-	undecided_registry_leave(crowd, &one);
-	undecided_registry_enter(crowd, &one, 5);
-	assert_ptr_equal(undecided_registry_victim(crowd, NULL), &one);
-	assert_null(undecided_registry_victim(crowd, &one));
+	assert_null(undecided_registry_victim(registry, NULL));
+	undecided_registry_leave(registry, &one);
+	undecided_registry_enter(registry, &one, 5);
+	assert_ptr_equal(undecided_registry_victim(registry, NULL), &one);
+	assert_null(undecided_registry_victim(registry, &one));
 	assert_null(undecided_registry_victim_beside(&one));
-	undecided_registry_leave(crowd, &one);
-	undecided_registry_leave(crowd, &one);
-	assert_null(undecided_registry_victim(crowd, NULL));
+	undecided_registry_leave(registry, &one);
+	undecided_registry_leave(registry, &one);
+	assert_null(undecided_registry_victim(registry, NULL));
 	assert_null(undecided_registry_victim_beside(&one));
 }
 
@@ -48,21 +48,21 @@ static void the_source_with_most_loses_its_oldest(void **state)
 	struct undecided_place patient[3] = { 0 }, flood[500] = { 0 }, late = { 0 };
 
 	for (size_t i = 0; i < 3; i++)
-		undecided_registry_enter(crowd, &patient[i], 1);
+		undecided_registry_enter(registry, &patient[i], 1);
 	for (size_t i = 0; i < 500; i++)
-		undecided_registry_enter(crowd, &flood[i], 2);
-	undecided_registry_enter(crowd, &late, 3);
+		undecided_registry_enter(registry, &flood[i], 2);
+	undecided_registry_enter(registry, &late, 3);
 	for (size_t i = 0; i < 500 - UNDECIDED_FEW; i++) {
-		assert_ptr_equal(undecided_registry_victim(crowd, &late), &flood[i]);
-		undecided_registry_leave(crowd, &flood[i]);
+		assert_ptr_equal(undecided_registry_victim(registry, &late), &flood[i]);
+		undecided_registry_leave(registry, &flood[i]);
 	}
-	/* What is left of it is no crowd any more. */
-	assert_ptr_equal(undecided_registry_victim(crowd, &late), &patient[0]);
+	/* What is left of it is no registry any more. */
+	assert_ptr_equal(undecided_registry_victim(registry, &late), &patient[0]);
 	for (size_t i = 500 - UNDECIDED_FEW; i < 500; i++)
-		undecided_registry_leave(crowd, &flood[i]);
+		undecided_registry_leave(registry, &flood[i]);
 	for (size_t i = 0; i < 3; i++)
-		undecided_registry_leave(crowd, &patient[i]);
-	undecided_registry_leave(crowd, &late);
+		undecided_registry_leave(registry, &patient[i]);
+	undecided_registry_leave(registry, &late);
 }
 
 /* A thousand sources with one each: a source with two is not worse for that. */
@@ -71,21 +71,21 @@ static void of_many_sources_whoever_has_waited_longest_goes(void **state)
 	struct undecided_place many[1000] = { 0 }, two[2] = { 0 };
 
 	for (uint64_t i = 0; i < 500; i++)
-		undecided_registry_enter(crowd, &many[i], 100 + i);
-	undecided_registry_enter(crowd, &two[0], 1);
-	undecided_registry_enter(crowd, &two[1], 1);
+		undecided_registry_enter(registry, &many[i], 100 + i);
+	undecided_registry_enter(registry, &two[0], 1);
+	undecided_registry_enter(registry, &two[1], 1);
 	for (uint64_t i = 500; i < 1000; i++)
-		undecided_registry_enter(crowd, &many[i], 100 + i);
+		undecided_registry_enter(registry, &many[i], 100 + i);
 	for (uint64_t i = 0; i < 500; i++) {
-		assert_ptr_equal(undecided_registry_victim(crowd, NULL), &many[i]);
-		undecided_registry_leave(crowd, &many[i]);
+		assert_ptr_equal(undecided_registry_victim(registry, NULL), &many[i]);
+		undecided_registry_leave(registry, &many[i]);
 	}
-	assert_ptr_equal(undecided_registry_victim(crowd, NULL), &two[0]);
-	undecided_registry_leave(crowd, &two[0]);
-	undecided_registry_leave(crowd, &two[1]);
+	assert_ptr_equal(undecided_registry_victim(registry, NULL), &two[0]);
+	undecided_registry_leave(registry, &two[0]);
+	undecided_registry_leave(registry, &two[1]);
 	for (uint64_t i = 500; i < 1000; i++)
-		undecided_registry_leave(crowd, &many[i]);
-	assert_null(undecided_registry_victim(crowd, NULL));
+		undecided_registry_leave(registry, &many[i]);
+	assert_null(undecided_registry_victim(registry, NULL));
 }
 
 struct model {
@@ -96,7 +96,7 @@ struct model {
 
 static void check_victim(struct model *all, const size_t *counts)
 {
-	const struct undecided_place *victim = undecided_registry_victim(crowd, NULL);
+	const struct undecided_place *victim = undecided_registry_victim(registry, NULL);
 	const struct model *oldest = NULL, *chosen = NULL;
 	size_t most = 0;
 
@@ -133,12 +133,12 @@ static void as_a_model_that_looks_at_everybody(void **state)
 		struct model *one = &all[(size_t)random() % PLACES];
 		bool draining = step / 4000 % 2;
 		if (one->in) {
-			undecided_registry_leave(crowd, &one->place);
+			undecided_registry_leave(registry, &one->place);
 			counts[one->source]--;
 		} else if (!draining || random() % 8 == 0) {
 			one->source = (size_t)random() % (random() % 2 ? SOURCES : 3); /* 0: it has none */
 			one->came = step;
-			undecided_registry_enter(crowd, &one->place, one->source);
+			undecided_registry_enter(registry, &one->place, one->source);
 			counts[one->source]++;
 		} else {
 			continue;
@@ -148,8 +148,8 @@ static void as_a_model_that_looks_at_everybody(void **state)
 			check_victim(all, counts);
 	}
 	for (size_t i = 0; i < PLACES; i++)
-		undecided_registry_leave(crowd, &all[i].place);
-	assert_null(undecided_registry_victim(crowd, NULL));
+		undecided_registry_leave(registry, &all[i].place);
+	assert_null(undecided_registry_victim(registry, NULL));
 	free(all);
 }
 
@@ -160,18 +160,18 @@ static double seconds_for(size_t n)
 
 	assert_non_null(places);
 	for (size_t i = 0; i < n; i++)
-		undecided_registry_enter(crowd, &places[i], 1 + i % 100);
-	clock_gettime(CLOCK_MONOTONIC, &begin);
+		undecided_registry_enter(registry, &places[i], 1 + i % 100);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
 	for (size_t i = 0; i < 100000; i++) {
-		undecided_registry_enter(crowd, &late, 7);
-		undecided_registry_leave(crowd, undecided_registry_victim(crowd, &late));
-		undecided_registry_leave(crowd, &late);
-		undecided_registry_leave(crowd, &places[i % n]);
-		undecided_registry_enter(crowd, &places[i % n], 1 + i % 100);
+		undecided_registry_enter(registry, &late, 7);
+		undecided_registry_leave(registry, undecided_registry_victim(registry, &late));
+		undecided_registry_leave(registry, &late);
+		undecided_registry_leave(registry, &places[i % n]);
+		undecided_registry_enter(registry, &places[i % n], 1 + i % 100);
 	}
-	clock_gettime(CLOCK_MONOTONIC, &end);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
 	for (size_t i = 0; i < n; i++)
-		undecided_registry_leave(crowd, &places[i]);
+		undecided_registry_leave(registry, &places[i]);
 	free(places);
 	return (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
 }

@@ -252,6 +252,8 @@ enum verdict probe_http(const struct evidence *evidence, struct findings *findin
 		finding_settle(findings, ATTRIBUTE_VERSION, (const uint8_t *)"2", 1);
 		finding_close(findings, ATTRIBUTE_UPGRADE);
 		http2_request_read(bytes + HTTP2_PREFACE_LEN, len - HTTP2_PREFACE_LEN, len == EVIDENCE_MAX, findings);
+		if (evidence->search_over && findings->client_waits)
+			findings->settled |= HTTP_ATTRIBUTES;
 		return VERDICT_YES;
 	}
 	verdict = request_read(&request, bytes, len);

@@ -199,6 +199,13 @@ static bool field_take(struct said_all *said, const nghttp2_nv *field)
 	return true;
 }
 
+/* Version 1.60 has a function like the one before, under another name, for the sake of a type's, and deprecates that. */
+#if NGHTTP2_VERSION_NUM >= 0x013c00
+#define inflate nghttp2_hd_inflate_hd3
+#else
+#define inflate nghttp2_hd_inflate_hd2
+#endif
+
 /* Inflates one fragment; a field may begin in one and end in the next. */
 static bool fragment_inflate(
 	nghttp2_hd_inflater *inflater, const uint8_t *in, size_t len, bool last, struct said_all *said)
@@ -206,7 +213,7 @@ static bool fragment_inflate(
 	for (;;) {
 		nghttp2_nv field;
 		int flags = 0;
-		ssize_t n = nghttp2_hd_inflate_hd2(inflater, &field, &flags, in, len, last);
+		ssize_t n = inflate(inflater, &field, &flags, in, len, last);
 		if (n < 0)
 			return false;
 		in += n;
@@ -270,8 +277,10 @@ void http2_request_read(const uint8_t *frames, size_t len, bool is_all, struct f
 	 * time. */
 	for (last = headers; r == 0 && !(last.flags & NGHTTP2_FLAG_END_HEADERS);)
 		r = continuation_read(&last, headers.stream, frames, len, &at);
-	if (r > 0 && !(is_found && is_all))
+	if (r > 0 && !(is_found && is_all)) {
+		findings->client_waits = !is_found && len > 0 && at == len;
 		return;
+	}
 	said.authority = said.host = (struct said){ 0 };
 	said.path_len = 0;
 	said.has_path = false;

@@ -6,5 +6,6 @@
 #define HTTP2_PREFACE_LEN (sizeof(HTTP2_PREFACE) - 1)
 
 /* Reads the frames behind the preface and settles the attributes `host` and `path` once the first header block is
- * whole, or once none can follow. `is_all`: no bytes follow these, so that of a block that is cut its whole frames count. */
+ * whole, or once none can follow. A client that has sent whole frames and none with a header block may be waiting for the server's
+ * SETTINGS, as those of gRPC do: findings->client_waits. `is_all`: no bytes follow these, so that of a block that is cut its whole frames count. */
 void http2_request_read(const uint8_t *frames, size_t len, bool is_all, struct findings *findings);

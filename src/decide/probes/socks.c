@@ -7,9 +7,10 @@
  *
  * YES with the last byte. Of version 4 demanded: a command (connect, bind, or Tor's resolve, 0xf0), a port and an
  * address that can be connected to, a user of at most 255 bytes without controls, a domain of letters, digits and
- * what addresses have. Of version 5: one to sixteen methods, each assigned by IANA or private, none twice. What follows
- * is not looked at: a client that does not wait for the answer may send on, and three bytes are all that most have to
- * say. Owns no memory. */
+ * what addresses have. Of version 5: one to sixteen methods, none twice, which keeps out numbers whose low byte comes
+ * first (MongoDB's length 0x0205); which methods they are is for the server to judge. What follows is not looked at: a
+ * client that does not wait for the answer may send on, and three bytes are all that most have to say. Owns no
+ * memory. */
 #include "look.h"
 #include "probe.h"
 
@@ -91,12 +92,6 @@ enum verdict probe_socks4(const struct evidence *evidence, struct findings *find
 	return text_skip(bytes, len, &at, 1, is_domain_byte);
 }
 
-/* IANA's registry of SOCKS methods: assigned, private, and 255, the server's "none of them", which scanners offer. */
-static bool method_exists(uint8_t method)
-{
-	return method <= 3 || (method >= 5 && method <= 9) || method >= 0x80;
-}
-
 enum verdict probe_socks5(const struct evidence *evidence, struct findings *findings)
 {
 	const uint8_t *bytes = evidence->bytes;
@@ -112,7 +107,7 @@ enum verdict probe_socks5(const struct evidence *evidence, struct findings *find
 		if (2 + i == evidence->len)
 			return VERDICT_MORE;
 		uint8_t method = bytes[2 + i];
-		if (!method_exists(method) || seen[method / 64] >> method % 64 & 1)
+		if (seen[method / 64] >> method % 64 & 1)
 			return VERDICT_NO;
 		seen[method / 64] |= UINT64_C(1) << method % 64;
 	}
