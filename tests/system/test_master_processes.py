@@ -4,6 +4,7 @@ import os
 import pathlib
 import pwd
 import signal
+import socket
 import sys
 import time
 
@@ -168,3 +169,30 @@ def test_the_user_of_the_logger_follows_a_reload(usher):
     for pid in one.workers + one.loggers:
         status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
         assert status.split("Uid:")[1].split()[:4] == [games] * 4
+
+
+# ---- who is told of it
+
+
+def test_who_is_told_of_the_state_and_does_not_read_is_not_waited_for(usher, place):
+    """NOTIFY_SOCKET: what there was no room for is said later."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+        told.bind(str(place / "notify"))
+        told.settimeout(60)
+        one = usher('listen = "127.0.0.1:{port}"; workers = 1; control = "{dir}/control"; '
+                    'services = ( { name = "r"; reject = "close"; } ); on_unknown = "r"; on_silence = "r";',
+                    env={"NOTIFY_SOCKET": str(place / "notify")})
+        assert told.recv(100) == b"READY=1"
+        filler.connect(str(place / "notify"))
+        filler.setblocking(False)
+        filled = 0
+        try:
+            while True:
+                filler.send(b"full")
+                filled += 1
+        except BlockingIOError:
+            pass
+        assert one.ask(b"reload", 60) == [{"done": "reloaded"}]
+        assert one.ask(b"status", 60)[0]["state"] == "serving"
+        assert [told.recv(100) for _ in range(filled)] == [b"full"] * filled
+        assert told.recv(100) == b"READY=1"
