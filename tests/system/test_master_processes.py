@@ -5,12 +5,14 @@ import pathlib
 import pwd
 import signal
 import socket
+import subprocess
 import sys
 import time
 
 import pytest
-from harness import BINARY, BUILD, IS_ROOT, read_exactly, wait_until
+from harness import BINARY, BUILD, IS_ROOT, read_all, read_exactly, wait_until
 from migrations import SERVICES
+from test_master_files import NOBODY, as_nobody, users_folder
 from test_upgrade import copied, refused, replace  # noqa: F401 (a fixture)
 
 STRANGERS = {"LD_PRELOAD": str(BUILD / "tests/faults/faults-strangers.so")}
@@ -113,6 +115,36 @@ def test_the_resolver_ends_with_a_master_that_was_killed(powerless):
     one = powerless(status=-9)
     wait_until(lambda: one.resolvers, 20, "the resolver")
     one.stop(signal.SIGKILL)  # and looks for what is left
+
+
+def test_a_program_on_which_its_owner_holds_a_lease_is_not_waited_for(usher, place):
+    """The kernel would hold up whoever executes it for 45 seconds, and the master with it."""
+    folder = users_folder(place)
+    hold = ("import fcntl, signal, sys; signal.signal(signal.SIGIO, signal.SIG_IGN); "
+            "open(sys.argv[1], 'w').write('#!/bin/sh\\ncat\\n'); import os; os.chmod(sys.argv[1], 0o755); "
+            "f = open(sys.argv[1], 'r+'); fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK); print('held', flush=True); "
+            "sys.stdin.read()")
+    as_nobody("import os, sys; open(sys.argv[1], 'w').write('#!/bin/sh\\ncat\\n'); os.chmod(sys.argv[1], 0o755)",
+              folder / "program")
+    one = usher('listen = "127.0.0.1:{port}"; workers = 1; control = "{dir}/control"; '
+                'services = ( { name = "run"; exec = [ "{dir}/users/program" ]; } ); on_unknown = "run";', directory=place)
+    identity = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if IS_ROOT else {}
+    with subprocess.Popen([sys.executable, "-c", hold, str(folder / "program")], cwd="/", stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, **identity) as holder:
+        if holder.stdout.readline() != b"held\n":
+            holder.communicate()
+            pytest.skip("no leases here")
+        begin = time.monotonic()
+        with one.connect() as client:
+            client.sendall(b"hello")
+            with pytest.raises(ConnectionResetError):  # as where the program is not there
+                read_all(client)
+        assert one.ask(b"status", 60)[0]["state"] == "serving"
+        assert time.monotonic() - begin < 30, "the kernel's own bound is 45 s"
+        holder.stdin.close()
+    with one.connect() as client:
+        client.sendall(b"hello")
+        assert read_exactly(client, 5) == b"hello"
 
 
 # ---- upgrades
