@@ -237,7 +237,7 @@ class ByCommandLine:
     def __init__(self, *options, binary=(str(BINARY), "sslh"), **more):
         self.port = free_port()
         self.log = tempfile.TemporaryFile()
-        command = [*binary, "-f", "-n", "-p", f"127.0.0.1:{self.port}", *map(str, options)]
+        command = [*binary, "-f", "-n", "--control=", "-p", f"127.0.0.1:{self.port}", *map(str, options)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                                         env=ENVIRONMENT, **more)
         wait_until(lambda: "notice serving: " in self.said() or self.process.poll() is not None, 10, "it to serve")
