@@ -2,7 +2,6 @@
  * the way out, with an error to explain. */
 #include "holder.h"
 #include <dirent.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,15 +84,11 @@ static void describe_process(const char *pid, char *ret, size_t size)
 	snprintf(ret, size, "%s, pid %s", name, pid);
 }
 
-/* Whose descriptors may not be looked at; the kernel's table says whose it is. */
+/* Whose descriptors may not be looked at; the kernel's table says whose it is. His name would be the word of a name service, which may
+ * be slow. */
 static void describe_owner(uid_t owner, char *ret, size_t size)
 {
-	const struct passwd *entry = getpwuid(owner);
-
-	if (entry)
-		snprintf(ret, size, "a process of %s", entry->pw_name);
-	else
-		snprintf(ret, size, "a process of user %u", (unsigned)owner);
+	snprintf(ret, size, "a process of user %u", (unsigned)owner);
 }
 
 bool holder_of_port(const struct address *address, char *ret, size_t size)

@@ -16,16 +16,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#ifdef HAVE_LIBSYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
-
-void master_notify(const char *state)
-{
-#ifdef HAVE_LIBSYSTEMD
-	sd_notify(0, state);
-#endif
-}
 
 /* ---- its children ----------------------------------------------------------------------------------------------------- */
 
@@ -185,6 +175,7 @@ static int master_prepare(struct master *master)
 	master->since = time(NULL);
 	if (error == 0)
 		error = control_new(&master->control, &master->loop, &master_control_hooks, master);
+	notify_init(&master->notify, &master->loop);
 	logger_wait_init(&master->logger_wait, &master->loop, master_logger_over);
 	logger_wait_init(&master->next_logger_wait, &master->loop, master_next_logger_over);
 	master->asks = (struct asks){ .loop = &master->loop, .answered = request_decided };

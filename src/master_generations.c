@@ -168,7 +168,7 @@ static void master_generation_ready(struct generation *generation)
 	if (master->privileges != master->privileges_told)
 		privileges_log(generation->policy);
 	master->privileges_told = master->privileges;
-	master_notify("READY=1");
+	notify_send(&master->notify, "READY=1");
 	control_reloaded(master->control, NULL);
 	control_upgraded(master->control, NULL);
 	master_reload_again(master);
@@ -193,7 +193,7 @@ static void master_generation_failed(struct generation *generation)
 		master_resume(master);
 		control_reloaded(master->control, "the new workers do not start: the old ones go on");
 		control_upgraded(master->control, "the new workers do not start: the old ones go on");
-		master_notify("READY=1");
+		notify_send(&master->notify, "READY=1");
 		master_reload_again(master);
 	} else {
 		master->status = 1;

@@ -35,7 +35,7 @@ void master_refuse_reload(struct master *master, const char *why)
 	master_fit_privileges(master, NULL);
 	log_error("reload refused: the running configuration stays");
 	control_reloaded(master->control, why);
-	master_notify("READY=1");
+	notify_send(&master->notify, "READY=1");
 	master_reload_again(master);
 }
 
@@ -56,7 +56,7 @@ static void master_reload(struct master *master)
 		master->reload_again = true;
 		return;
 	}
-	master_notify("RELOADING=1");
+	notify_send(&master->notify, "RELOADING=1");
 	control_reload_begins(master->control);
 	int error = compiling_start(&master->compiling, master->options);
 	if (error == 0)
@@ -140,7 +140,7 @@ static void master_drain(struct master *master)
 	master->ending = true;
 	master->ending_since = time(NULL);
 	master_give_up(master);
-	master_notify("STOPPING=1");
+	notify_send(&master->notify, "STOPPING=1");
 	log_notice("ending: no new connections, at most %lu s for those that are open",
 		(unsigned long)(most_us / 1000000));
 	master_close_sockets(master, NULL);
@@ -157,7 +157,7 @@ static void master_leave(struct master *master)
 	master->ending_since = time(NULL);
 	master_give_up(master);
 	master->left = true;
-	master_notify("STOPPING=1");
+	notify_send(&master->notify, "STOPPING=1");
 	log_notice("ending: open connections go on without a master");
 	master_close_sockets(master, NULL);
 	for (struct generation *generation = master->all; generation; generation = generation->next)

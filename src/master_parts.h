@@ -10,6 +10,7 @@
 #include "logger_wait.h"
 #include "loop.h"
 #include "master.h"
+#include "notify.h"
 #include "shared.h"
 #include "sockets.h"
 #include "takeover.h"
@@ -42,6 +43,7 @@ struct master {
 	struct task reload;
 	struct compiling compiling; /* the policy of the next reload */
 	struct upgrade upgrade;
+	struct notify notify; /* systemd */
 	struct task all_held; /* then it goes on */
 	struct control *control;
 	time_t since;
@@ -63,8 +65,6 @@ struct master {
 #define NO_LOGGER ((struct logger){ .pipe_fd = -1, .control_fd = -1, .read_fd = -1 })
 
 /* ---- master.c ---- */
-
-void master_notify(const char *state); /* to systemd */
 
 /* The configuration, with what is wrong with it said so. 0 or -errno. */
 int master_load(struct master *master, struct policy **ret);

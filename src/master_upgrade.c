@@ -143,7 +143,7 @@ void master_upgrade_failed(void *context, const char *why)
 
 	log_error("upgrade refused: %s", why);
 	control_upgraded(master->control, why);
-	master_notify("READY=1");
+	notify_send(&master->notify, "READY=1");
 	master_reload_again(master);
 }
 
@@ -178,7 +178,7 @@ int master_upgrade(struct master *master)
 	if (master_is_reloading(master) || master->upgrade.step != UPGRADE_NONE)
 		return -EBUSY;
 	const struct policy *policy = master->serving->policy;
-	master_notify("RELOADING=1");
+	notify_send(&master->notify, "RELOADING=1");
 	upgrade_begin(&master->upgrade, policy->upgrade_timeout_us, policy->access_timeout_us + HOLD_US);
 	return 0;
 }

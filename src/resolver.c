@@ -578,10 +578,16 @@ int resolver_start(const struct resolver_start *start, pid_t *ret_pid, int *ret_
 
 	if (error < 0)
 		return error;
-	pid_t pid = fork();
+	error = resolved_keep(own.table, false);
+	pid_t pid = error < 0 ? -1 : fork();
 	if (pid == 0)
 		resolver_main(&own, master, ends[1]);
-	error = pid < 0 ? -errno : 0;
+	if (error == 0 && pid < 0)
+		error = -errno;
+	int kept = resolved_keep(own.table, true); /* from all others */
+	if (error == 0 && kept < 0)
+		log_warning("the table of names cannot be kept from workers of other policies: %s",
+			strerrordesc_np(-kept));
 	fd_close(ends[1]);
 	if (error < 0) {
 		fd_close(ends[0]);

@@ -539,21 +539,22 @@ int sandbox_enter_explain(void)
 	return error < 0 ? error : enter_explain_calls();
 }
 
+/* Who may read what is below these paths, and write nothing. */
+static int limit_reader(const char *const *readable, size_t n)
+{
+	load_time_zone();
+	int error = set_limits(0);
+	if (error < 0 || SANITIZED)
+		return error;
+	return landlock_enter(
+		&(struct landlock){ .readable = readable, .n_readable = n, .limits_bind = true }, landlock_abi());
+}
+
 /* /etc/resolv.conf is a link into /run on many machines, to a file that comes and goes with its folder. */
 int sandbox_enter_resolver(_Atomic uint32_t *ret_refused)
 {
 	static const char *const readable[] = { "/etc", "/run", "/var/run", "/usr/lib", "/dev/urandom" };
-
-	load_time_zone();
-	int error = set_limits(0);
-	if (error == 0 && !SANITIZED)
-		error = landlock_enter(
-			&(struct landlock){
-				.readable = readable,
-				.n_readable = sizeof(readable) / sizeof(readable[0]),
-				.limits_bind = true,
-			},
-			landlock_abi());
+	int error = limit_reader(readable, sizeof(readable) / sizeof(readable[0]));
 	return error < 0 ? error : enter_resolver_calls(ret_refused);
 }
 
@@ -561,17 +562,7 @@ int sandbox_enter_names(void)
 {
 	static const char *const readable[] = { "/etc", "/run", "/var/run", "/usr", "/lib", "/lib64", "/var/lib",
 		"/var/cache", "/var/db", "/proc", "/sys", "/dev/urandom" };
-
-	load_time_zone();
-	int error = set_limits(0);
-	if (error == 0 && !SANITIZED)
-		error = landlock_enter(
-			&(struct landlock){
-				.readable = readable,
-				.n_readable = sizeof(readable) / sizeof(readable[0]),
-				.limits_bind = true,
-			},
-			landlock_abi());
+	int error = limit_reader(readable, sizeof(readable) / sizeof(readable[0]));
 	return error < 0 ? error : enter_names_calls();
 }
 

@@ -49,8 +49,9 @@ struct slot {
 struct resolved {
 	struct slot *slots;
 	size_t n_names;
-	size_t size; /* of the mapping */
-	int fd;      /* -1 once a worker has given it up */
+	size_t size;  /* of the mapping */
+	int fd;       /* -1 once a worker has given it up */
+	bool is_kept; /* from children */
 	char **names;
 };
 
@@ -170,12 +171,23 @@ const char *resolved_name(const struct resolved *resolved, size_t name)
 
 int resolved_read_only(struct resolved *resolved)
 {
-	/* In place of the writable pages, so that no writable one stays behind. The seal makes the kernel
-	 * refuse an mprotect() that would turn these writable again. */
-	void *pages = mmap(resolved->slots, resolved->size, PROT_READ, MAP_SHARED | MAP_FIXED, resolved->fd, 0);
-	if (pages == MAP_FAILED)
-		return -errno;
+	struct slot *writable = resolved->is_kept ? NULL : resolved->slots;
+
+	/* No writable page stays behind. The seal makes the kernel refuse an mprotect() that would turn these writable again. */
+	int error = resolved_map(resolved, PROT_READ);
+	if (error < 0)
+		return error;
+	if (writable)
+		munmap(writable, resolved->size);
 	resolved->fd = fd_close(resolved->fd);
+	return 0;
+}
+
+int resolved_keep(struct resolved *resolved, bool keep)
+{
+	if (madvise(resolved->slots, resolved->size, keep ? MADV_DONTFORK : MADV_DOFORK) < 0)
+		return -errno;
+	resolved->is_kept = keep;
 	return 0;
 }
 

@@ -23,6 +23,10 @@ struct resolved_state {
  * (0 or -errno). It needs a descriptor of its own for that and closes it: call it before closing what is not known. */
 int resolved_new(struct resolved **ret, const char *const *names, size_t n_names);
 int resolved_read_only(struct resolved *resolved);
+
+/* Who is forked from now on does not inherit the mapping, which can be written to: a worker of one policy is to have nothing of another's
+ * table. Or does again, for the one that writes. 0 or -errno. */
+int resolved_keep(struct resolved *resolved, bool keep);
 void resolved_free(struct resolved *resolved); /* unmaps; accepts NULL */
 
 /* A table that another image of the master made, by its descriptor, which is taken over where the result is 0: it can be read only.

@@ -109,13 +109,25 @@ static int child_greet(const struct spawn *spawn)
 	return 0;
 }
 
+/* Who owns the file may have the kernel hold up whoever opens it, to execute it too, and with it the process that waits for us: a lease is
+ * not waited for. What cannot be read cannot be looked at. */
+static int child_look(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == EAGAIN ? -1 : 0;
+	close(fd);
+	return 0;
+}
+
 static void __attribute__((noreturn)) child_run(const struct spawn *spawn, volatile int *ret_error)
 {
 	child_reset_signals();
 	fd_restore_limit();
 	if (setsid() >= 0 && child_place_stdio(spawn) == 0 && (!spawn->terminal || ioctl(0, TIOCSCTTY, 0) == 0) &&
 		child_take_identity(spawn) == 0 && (!spawn->directory || chdir(spawn->directory) == 0) &&
-		child_greet(spawn) == 0)
+		child_look(spawn->argv[0]) == 0 && child_greet(spawn) == 0)
 		execve(spawn->argv[0], spawn->argv, spawn->env);
 	*ret_error = -errno;
 	_exit(127);

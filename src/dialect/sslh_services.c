@@ -370,7 +370,7 @@ static void write_access(const struct sslh_translation *translation, const struc
 	writer_from(writer, from->service.line);
 	writer_raw(writer, " access = [ ");
 	writer_string(writer, options->asks_rules);
-	writer_raw(writer, ", ");
+	writer_raw(writer, translation->config->numeric.value ? ", \"-n\", " : ", ");
 	writer_string(writer, from->service.text);
 	writer_raw(writer, " ];");
 }

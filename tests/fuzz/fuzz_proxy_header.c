@@ -3,11 +3,12 @@
 #include "../unit/proxy_cuts.h"
 #include "fuzz.h"
 
-static void check_again(const struct proxy_header *header, unsigned version)
+static void check_again(const struct proxy_header *header, unsigned version, bool in6)
 {
 	static uint8_t to[PROXY_HEADER_WRITE_MAX];
 	struct proxy_header again;
-	size_t len = proxy_header_write(to, version, header, &(struct proxy_additions){ "h2", "a.example", 1 });
+	const struct proxy_additions additions = { .alpn = "h2", .authority = "a.example", .id = 1, .in6 = in6 };
+	size_t len = proxy_header_write(to, version, header, &additions);
 
 	cuts_require(len <= sizeof(to));
 	ssize_t n = proxy_header_read(to, len, &again);
@@ -32,7 +33,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		proxy_cuts(data, size);
 	if (proxy_header_read(data, size, &header) <= 0)
 		return 0;
-	check_again(&header, 1);
-	check_again(&header, 2);
+	for (int in6 = 0; in6 < 2; in6++) {
+		check_again(&header, 1, in6);
+		check_again(&header, 2, in6);
+	}
 	return 0;
 }

@@ -15,7 +15,9 @@ static struct resolved *names;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	require(shared_open(&shared) == 0 && resolved_new(&names, NAMES) == 0);
+	static const char *const texts[NAMES] = { "a.example", "b.example", "c.example" };
+
+	require(shared_open(&shared) == 0 && resolved_new(&names, texts, NAMES) == 0);
 	return 0;
 }
 

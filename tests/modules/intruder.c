@@ -25,7 +25,7 @@ static struct usher_host *host;
 static struct {
 	char *start;
 	size_t size;
-	bool writable;
+	bool writable, names;
 } mappings[MAPPINGS_MAX];
 static size_t n_mappings;
 
@@ -66,6 +66,7 @@ static void find_mappings(void)
 			mode[3] == 's') {
 			mappings[n_mappings].start = start;
 			mappings[n_mappings].size = (size_t)((char *)end - (char *)start);
+			mappings[n_mappings].names = strstr(line, "resolved names");
 			mappings[n_mappings++].writable = mode[1] == 'w';
 		}
 	if (maps)
@@ -413,6 +414,16 @@ static long attack_overwrite(long byte)
 	return opened;
 }
 
+/* Of its own policy's names, and of those of policies before and after it: how many it has, or could write to (1). */
+static long attack_names(long which)
+{
+	long n = 0;
+
+	for (size_t i = 0; i < n_mappings; i++)
+		n += mappings[i].names && (which == 0 || mappings[i].writable);
+	return n;
+}
+
 /* Over what follows in the file: the slots of others. */
 static long attack_grow(long number)
 {
@@ -449,7 +460,7 @@ static const struct {
 	ATTACK(flood), ATTACK(answer_for_others), ATTACK(leave), ATTACK(hang), ATTACK(fill_report),
 	ATTACK(lie_of_evidence), ATTACK(migrate), ATTACK(start_identifiers), ATTACK(shut_listeners), ATTACK(write_to),
 	ATTACK(flood_log), ATTACK(wait_on_log), ATTACK(shrink_log), ATTACK(linger), ATTACK(socketpair),
-	ATTACK(notifications), ATTACK(overwrite), ATTACK(grow), ATTACK(punch) };
+	ATTACK(notifications), ATTACK(overwrite), ATTACK(grow), ATTACK(names), ATTACK(punch) };
 
 static enum usher_verdict attack(
 	void *context, const struct usher_evidence *evidence, struct usher_findings *findings)

@@ -12,6 +12,8 @@ from servers import Echo
 
 SSLH = "/usr/sbin/sslh"
 HAVE_SSLH = os.access(SSLH, os.X_OK)
+# "1.20-1+deb12u1" of "sslh-fork 1.20-1+deb12u1"
+SSLH_VERSION = subprocess.run([SSLH, "-V"], capture_output=True, text=True, check=False).stdout.split()[-1] if HAVE_SSLH else ""
 
 
 class RealSslh:

@@ -2,7 +2,6 @@
 and after the file."""
 
 import json
-import os
 import stat
 import subprocess
 

@@ -119,7 +119,7 @@ def test_sockets_from_systemd_are_taken_instead_of_those_of_the_file(echoes):
 
     class Handed(HandedUsher):
         def command(self):
-            return [str(BINARY), "sslh", "-f", f"-F{self.file}"]
+            return [str(BINARY), "sslh", "-f", "--control=", f"-F{self.file}"]
 
     four, six = listening(("127.0.0.1", 0)), listening(("::1", 0))
     one = Handed([four, six], 'listen: ( { host: "127.0.0.1"; port: "{port}"; } );\n' + protocols(entry("ssh", a)))
@@ -384,7 +384,7 @@ def test_under_what_debians_unit_allows(echoes, place):
     process = subprocess.Popen(
         ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--inh-caps", capability, "--ambient-caps", capability,
          "--bounding-set", capability + ",+setgid,+setuid", "--securebits", "+noroot,+noroot_locked", "--no-new-privs",
-         "/usr/bin/python3", "-c", limits, BINARY, "sslh", "--foreground", "--user", "nobody", f"-F{place}/c.cfg"],
+         "/usr/bin/python3", "-c", limits, BINARY, "sslh", "--foreground", "--control=", "--user", "nobody", f"-F{place}/c.cfg"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
     try:
         wait_until(lambda: Foreign._listens(port) or process.poll() is not None, 10, "it to listen")
@@ -540,7 +540,7 @@ def ask():
             time.sleep(0.05)
         except ConnectionResetError:
             return b""
-usher = subprocess.Popen([{str(BINARY)!r}, "sslh", "-f", "-p", "127.0.0.1:{port}", "--ssh", {at(a)!r}], stderr=open("{place}/log", "w"))
+usher = subprocess.Popen([{str(BINARY)!r}, "sslh", "-f", "--control=", "-p", "127.0.0.1:{port}", "--ssh", {at(a)!r}], stderr=open("{place}/log", "w"))
 print(ask())
 for rules, answer in (("ALL: ALL", b""), ("", b"a")):
     open("/etc/hosts.deny", "w").write(rules)

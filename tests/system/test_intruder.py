@@ -114,6 +114,16 @@ def test_a_worker_cannot_reach_the_slots_of_others(prison):
     one.goes_on(upgrade=False)
 
 
+def test_a_worker_has_the_names_of_its_own_policy_alone_and_cannot_write_them(prison):
+    one = prison(more='{ name = "named"; match = "tls"; connect = "localhost:9"; },')
+    one.attack("hang")  # the policy before stays
+    one.one.reload(timeout=MINUTE)
+    one.attack("names", 0)
+    assert one.outcome("names") == 1
+    one.attack("names", 1)
+    assert one.outcome("names", 2) == 0
+
+
 # ---- messages to the master
 
 

@@ -4,12 +4,15 @@ import os
 import pathlib
 import pwd
 import signal
+import socket
+import subprocess
 import sys
 import time
 
 import pytest
-from harness import BINARY, BUILD, IS_ROOT, read_exactly, wait_until
+from harness import BINARY, BUILD, IS_ROOT, read_all, read_exactly, wait_until
 from migrations import SERVICES
+from test_master_files import NOBODY, as_nobody, users_folder
 from test_upgrade import copied, refused, replace  # noqa: F401 (a fixture)
 
 STRANGERS = {"LD_PRELOAD": str(BUILD / "tests/faults/faults-strangers.so")}
@@ -114,6 +117,36 @@ def test_the_resolver_ends_with_a_master_that_was_killed(powerless):
     one.stop(signal.SIGKILL)  # and looks for what is left
 
 
+def test_a_program_on_which_its_owner_holds_a_lease_is_not_waited_for(usher, place):
+    """The kernel would hold up whoever executes it for 45 seconds, and the master with it."""
+    folder = users_folder(place)
+    hold = ("import fcntl, signal, sys; signal.signal(signal.SIGIO, signal.SIG_IGN); "
+            "open(sys.argv[1], 'w').write('#!/bin/sh\\ncat\\n'); import os; os.chmod(sys.argv[1], 0o755); "
+            "f = open(sys.argv[1], 'r+'); fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK); print('held', flush=True); "
+            "sys.stdin.read()")
+    as_nobody("import os, sys; open(sys.argv[1], 'w').write('#!/bin/sh\\ncat\\n'); os.chmod(sys.argv[1], 0o755)",
+              folder / "program")
+    one = usher('listen = "127.0.0.1:{port}"; workers = 1; control = "{dir}/control"; '
+                'services = ( { name = "run"; exec = [ "{dir}/users/program" ]; } ); on_unknown = "run";', directory=place)
+    identity = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if IS_ROOT else {}
+    with subprocess.Popen([sys.executable, "-c", hold, str(folder / "program")], cwd="/", stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, **identity) as holder:
+        if holder.stdout.readline() != b"held\n":
+            holder.communicate()
+            pytest.skip("no leases here")
+        begin = time.monotonic()
+        with one.connect() as client:
+            client.sendall(b"hello")
+            with pytest.raises(ConnectionResetError):  # as where the program is not there
+                read_all(client)
+        assert one.ask(b"status", 60)[0]["state"] == "serving"
+        assert time.monotonic() - begin < 30, "the kernel's own bound is 45 s"
+        holder.stdin.close()
+    with one.connect() as client:
+        client.sendall(b"hello")
+        assert read_exactly(client, 5) == b"hello"
+
+
 # ---- upgrades
 
 
@@ -168,3 +201,30 @@ def test_the_user_of_the_logger_follows_a_reload(usher):
     for pid in one.workers + one.loggers:
         status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
         assert status.split("Uid:")[1].split()[:4] == [games] * 4
+
+
+# ---- who is told of it
+
+
+def test_who_is_told_of_the_state_and_does_not_read_is_not_waited_for(usher, place):
+    """NOTIFY_SOCKET: what there was no room for is said later."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+        told.bind(str(place / "notify"))
+        told.settimeout(60)
+        one = usher('listen = "127.0.0.1:{port}"; workers = 1; control = "{dir}/control"; '
+                    'services = ( { name = "r"; reject = "close"; } ); on_unknown = "r"; on_silence = "r";',
+                    env={"NOTIFY_SOCKET": str(place / "notify")})
+        assert told.recv(100) == b"READY=1"
+        filler.connect(str(place / "notify"))
+        filler.setblocking(False)
+        filled = 0
+        try:
+            while True:
+                filler.send(b"full")
+                filled += 1
+        except BlockingIOError:
+            pass
+        assert one.ask(b"reload", 60) == [{"done": "reloaded"}]
+        assert one.ask(b"status", 60)[0]["state"] == "serving"
+        assert [told.recv(100) for _ in range(filled)] == [b"full"] * filled
+        assert told.recv(100) == b"READY=1"

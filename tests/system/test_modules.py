@@ -244,7 +244,7 @@ def test_a_module_that_is_named_without_a_path_is_in_the_folder_of_modules(place
     # In a view of the file system of its own there is one.
     if not folder.startswith("/usr/local/"):
         pytest.skip(f"built for {folder}, in place of which nothing can be mounted")
-    script = 'mount -t tmpfs tmpfs "$1" && mkdir -p "$2" && cp "$3" "$2" && shift 3 && exec "$@"'
+    script = 'umask 022 && mount -t tmpfs tmpfs "$1" && mkdir -p "$2" && cp "$3" "$2" && shift 3 && exec "$@"'
     own = ["unshare", "--mount", *([] if IS_ROOT else ["--map-root-user"])]
     if subprocess.run([*own, "mount", "-t", "tmpfs", "tmpfs", "/usr/local"], capture_output=True, check=False).returncode:
         pytest.skip("no mount namespaces here")

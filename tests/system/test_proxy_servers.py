@@ -289,10 +289,12 @@ def test_ssh_through_two_ushers(usher, sshd):
 
 
 def test_the_example_does_what_it_says(usher, place):
+    """But for `transparent', whose answers from 127.0.0.1 would need rules of routing (test_transparent has them)."""
     text = (SOURCE / "examples/proxy-protocol.conf").read_text()
     with Backend() as web, Backend() as plain:
         for found, by in ((":7010", ":{port}"), (":7011", ":{port_plain}"), (":7012", ":{port_absent}"), ("/run/usher/", "{dir}/"),
-                          ("127.0.0.1:4431", f"127.0.0.1:{web.port}"), ("127.0.0.1:8080", f"127.0.0.1:{plain.port}")):
+                          ("127.0.0.1:4431", f"127.0.0.1:{web.port}"), ("127.0.0.1:8080", f"127.0.0.1:{plain.port}"),
+                          ('connect = "127.0.0.1:22"; transparent = true;', 'exec = [ "/bin/cat" ];')):
             assert text.count(found) >= 1, found
             text = text.replace(found, by)
         comments = re.compile(r"#.*")

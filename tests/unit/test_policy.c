@@ -141,8 +141,7 @@ static void listeners_come_in_every_form(void **state)
 	static const char *const forms[] = {
 		"listen = ( \"127.0.0.1:1\", \"[::1]:2\", \"unix:/run/x\" );",
 		"listen = [ \"127.0.0.1:1\", \"[::1]:2\", \"unix:/run/x\" ];",
-		"listen = ( { address = \"127.0.0.1:1\"; }, \"[::1]:2\", { address = \"unix:/run/x\"; mode = 0660; } "
-		");",
+		"listen = ({ address = \"127.0.0.1:1\" }, \"[::1]:2\", { address = \"unix:/run/x\"; mode = 0660 });",
 		"listen = ( \"127.0.0.1:1\", \"[::1]:2\", { address = \"unix:/run/x\"; mode = \"0660\"; } );",
 	};
 

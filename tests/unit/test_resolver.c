@@ -432,7 +432,8 @@ static void it_ends_with_its_master(void **state)
 	assert_int_equal(status, 0);
 	assert_int_equal(read(ends[0], &resolver, sizeof resolver), sizeof resolver);
 	assert_int_equal(waitpid(resolver, &status, 0), resolver);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	/* by the signal, or by its channel, whichever it sees first */
+	assert_true((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) || status == 0);
 	close(ends[0]);
 	close(ends[1]);
 }
