@@ -9,7 +9,6 @@
 #include "policy.h"
 #include "spawner.h"
 
-#define IDENTIFY_RUNS_MAX 32 /* processes at a time of an identifier that runs once for each question */
 
 struct identifiers;    /* one a worker */
 struct identification; /* one question, through all identifiers */

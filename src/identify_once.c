@@ -1,7 +1,7 @@
 /* A process for each question: up to 1000 bytes on its stdin, then EOF; on its stdout a name, or NOTFOUND; exit status 0.
  *
  * A run (struct once) lives from the request to the master until the master says that its process has ended, whoever has
- * stopped waiting for it in between: so clients that come and go cannot make more processes than IDENTIFY_RUNS_MAX. Further questions
+ * stopped waiting for it in between: so clients that come and go cannot make more processes than IDENTIFIER_RUNS_MAX. Further questions
  * wait in line, with their time running.
  *
  * Refuses answers that are too long, have a NUL, or come with another exit status than 0: each is a NO. Owns the runs; the
@@ -84,7 +84,7 @@ static void once_bury(struct task *task)
 	*link = once->next;
 	way->n_runs--;
 	free(once);
-	while (way->line.first && way->n_runs < IDENTIFY_RUNS_MAX) {
+	while (way->line.first && way->n_runs < IDENTIFIER_RUNS_MAX) {
 		struct identification *next = way->line.first;
 		questions_remove(&way->line, next);
 		next->in_line = false;
@@ -255,7 +255,7 @@ static int once_start(struct once_way *way, struct identification *question)
 
 int once_ask(struct once_way *way, struct identification *identification)
 {
-	if (way->n_runs < IDENTIFY_RUNS_MAX)
+	if (way->n_runs < IDENTIFIER_RUNS_MAX)
 		return once_start(way, identification);
 	questions_add(&way->line, identification);
 	identification->in_line = true;

@@ -10,6 +10,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define MESSAGE_MIGRANT_MAX (320 * 1024) /* bytes of a session's, from one worker to another: a channel for them has room for one */
+
+/* What TCPMUX answers before a program's output (RFC 1078). */
+#define MESSAGE_TCPMUX_ACCEPT "+\r\n"
+
 enum message_kind {
 	/* worker to master */
 	MESSAGE_REPORTED, /* what MESSAGE_REPORT with this `serial` asked for is written, or done: `error` 0 */

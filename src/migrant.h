@@ -12,12 +12,13 @@
 #pragma once
 #include "address.h"
 #include "former.h"
+#include "message.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define MIGRANT_FORMAT   2
-#define MIGRANT_MAX      (320 * 1024) /* bytes of a message */
+#define MIGRANT_MAX      MESSAGE_MIGRANT_MAX
 #define MIGRANT_TEXT_MAX 1024
 
 enum migrant_fd {

@@ -3,7 +3,6 @@
 #include "program.h"
 #include "fd.h"
 #include "spawn.h"
-#include "tcpmux_reply.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -188,7 +187,7 @@ int program_start(const struct program *program, const char *service, const stru
 			.gid = program->gid,
 			.groups = program->groups,
 			.n_groups = program->n_groups,
-			.greeting = ret_greeted && ends.same && request->greeted ? GREETING_ACCEPT : NULL,
+			.greeting = ret_greeted && ends.same && request->greeted ? MESSAGE_TCPMUX_ACCEPT : NULL,
 			.ret_greeted = ret_greeted,
 		},
 		ret_pid);

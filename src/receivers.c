@@ -2,15 +2,8 @@
  * master, whose rights the operator gave usher when starting it. Nothing of a client passes through the master here: what
  * comes back is an empty channel. Owns the handovers and the requests for them. */
 #include "receivers.h"
-#include "fd.h"
-#include "handover_channel.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct receiver {
 	struct handover *handover; /* NULL: the service does not hand over */
@@ -85,23 +78,4 @@ void receivers_free(struct receivers *receivers)
 struct handover *receivers_of(const struct receivers *receivers, uint32_t service)
 {
 	return receivers->receiver[service].handover;
-}
-
-int receiver_connect(const struct address *receiver)
-{
-	struct address place = { .len = sizeof(place.un), .un.sun_family = AF_UNIX };
-	char path[sizeof(receiver->un.sun_path) + 1] = "";
-	struct stat st;
-
-	memcpy(path, receiver->un.sun_path, sizeof(receiver->un.sun_path));
-	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	int error = fstat(fd, &st) < 0 ? -errno : S_ISSOCK(st.st_mode) ? 0 : -EACCES;
-	if (error == 0) {
-		snprintf(place.un.sun_path, sizeof(place.un.sun_path), "/proc/self/fd/%d", fd);
-		error = channel_connect(&place);
-	}
-	fd_close(fd);
-	return error;
 }

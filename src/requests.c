@@ -6,13 +6,12 @@
 #include "children.h"
 #include "fd.h"
 #include "generation.h"
-#include "identify.h"
 #include "ipc.h"
 #include "log.h"
 #include "message.h"
 #include "program.h"
 #include "program_table.h"
-#include "receivers.h"
+#include "receiver_connect.h"
 #include "socket_pool.h"
 #include "transparent.h"
 #include "worker_process.h"
@@ -66,7 +65,7 @@ static int identifier_start(
 	pid_t pid = 0;
 
 	/* Ours asks for no more than half as many; what was killed may take a moment to be gone. */
-	if (children_of(worker, request->index) >= 2 * IDENTIFY_RUNS_MAX)
+	if (children_of(worker, request->index) >= 2 * IDENTIFIER_RUNS_MAX)
 		return -EAGAIN;
 	int error = program_start(program, NULL, request, -1, fds, &pid, NULL);
 	return error < 0 ? error : child_add(worker, pid, request);

@@ -2,6 +2,7 @@
 #pragma once
 #include "address.h"
 #include "policy.h"
+#include "worker.h"
 #include "socket_file.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,12 +19,6 @@ struct socket_held {
 struct sockets {
 	struct socket_held *list;
 	size_t count;
-};
-
-/* One that a policy listens on. Several may be of one listener: as many as were handed over with its address. */
-struct listening {
-	int fd;
-	uint32_t listener;
 };
 
 /* Takes the descriptors that systemd handed over (sd_listen_fds(3)). 0 or -errno. */

@@ -1,10 +1,10 @@
 /* The state of a master as JSON and back. Refuses another format, and whatever is missing or of another type; believes the rest,
  * which this same process wrote. Owns the arrays that it reads. */
 #include "takeover.h"
+#include "worker.h"
 #include "counters.h"
 #include "fd.h"
 #include "message.h"
-#include "migrant.h"
 #include "resolved.h"
 #include "shared_limits.h"
 #include "worker.h"
@@ -22,8 +22,11 @@
 
 static void format_write(char *to, size_t size)
 {
-	snprintf(to, size, "%d message %zu migrant %d.%zu limits %zu counters %zu shared %zu names %zu",
-		TAKEOVER_FORMAT, sizeof(struct message), MIGRANT_FORMAT, sizeof(struct migrant), limits_size(),
+	char migration[32];
+
+	worker_migration_format(migration, sizeof(migration));
+	snprintf(to, size, "%d message %zu migration %s limits %zu counters %zu shared %zu names %zu",
+		TAKEOVER_FORMAT, sizeof(struct message), migration, limits_size(),
 		counters_size(), sizeof(struct shared_page), resolved_size(1));
 }
 

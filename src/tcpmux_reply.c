@@ -1,6 +1,7 @@
 /* TCPMUX's side of the conversation. Refuses to wait: what does not go out at once does not go out, and the connection's end
  * says so. Owns nothing. */
 #include "tcpmux_reply.h"
+#include "message.h"
 #include "peek.h"
 #include <errno.h>
 #include <stdio.h>
@@ -40,7 +41,7 @@ static void tcpmux_say(int fd, const char *text, size_t len)
 
 void tcpmux_accept(int fd)
 {
-	tcpmux_say(fd, GREETING_ACCEPT, strlen(GREETING_ACCEPT));
+	tcpmux_say(fd, MESSAGE_TCPMUX_ACCEPT, strlen(MESSAGE_TCPMUX_ACCEPT));
 }
 
 void tcpmux_refuse(int fd, const char *why)

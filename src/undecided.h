@@ -4,10 +4,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How long a client is waited for that may itself be waiting for the server (findings->client_waits), from its first bytes on; less
- * with a shorter search_timeout. */
-#define CLIENT_WAITS_US UINT64_C(1000000)
-
 struct stream;
 
 /* Its socket is watched; `by` says whether a header is to come first. */

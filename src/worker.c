@@ -10,6 +10,7 @@
 #include "listener.h"
 #include "log.h"
 #include "lookup.h"
+#include "migrant.h"
 #include "message.h"
 #include "migration_receive.h"
 #include "migration_send.h"
@@ -20,12 +21,12 @@
 #include "sandbox.h"
 #include "session_report.h"
 #include "socket_pool.h"
-#include "sockets.h"
 #include "stream.h"
 #include "undecided.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -411,6 +412,11 @@ static void worker_fini(struct worker *worker)
 	string_pool_fini(&worker->context.strings);
 	fd_close(loop_unwatch(&worker->context.loop, &worker->channel));
 	loop_fini(&worker->context.loop);
+}
+
+void worker_migration_format(char *to, size_t size)
+{
+	snprintf(to, size, "%d.%zu", MIGRANT_FORMAT, sizeof(struct migrant));
 }
 
 int worker_run(const struct worker_start *start)

@@ -4,8 +4,13 @@
 #include "policy.h"
 #include "shared.h"
 
-struct listening;
 struct resolved;
+
+/* One that a policy listens on. Several may be of one listener: as many as were handed over with its address. */
+struct listening {
+	int fd;
+	uint32_t listener;
+};
 
 struct worker_start {
 	const struct policy *policy;
@@ -20,6 +25,9 @@ struct worker_start {
 	bool is_trial;               /* serves nobody: only whether it would start is to be known */
 	bool may_be_left;            /* by a master that ends before it does: SIGTERM ends it */
 };
+
+/* What crosses between workers: changes with every change of it. `size` bytes for the text. */
+void worker_migration_format(char *to, size_t size);
 
 /* The whole life of the process. Returns its exit status. */
 int worker_run(const struct worker_start *start);

@@ -8,7 +8,6 @@
 #include "ipc.h"
 #include "log.h"
 #include "message.h"
-#include "migrant.h"
 #include "requests.h"
 #include "sandbox.h"
 #include "takeover.h"
@@ -220,7 +219,7 @@ static int migration_pair(int ends[2])
 	int error = ipc_pair(ends);
 
 	for (int i = 0; i < 2 && error == 0; i++)
-		fd_set_option(ends[i], SOL_SOCKET, SO_SNDBUF, MIGRANT_MAX);
+		fd_set_option(ends[i], SOL_SOCKET, SO_SNDBUF, MESSAGE_MIGRANT_MAX);
 	return error;
 }
 

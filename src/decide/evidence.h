@@ -51,6 +51,10 @@ struct finding {
 	} value[FINDING_VALUES_MAX];
 };
 
+/* How long a client is waited for that may itself be waiting for the server (findings->client_waits), from its first bytes on; less
+ * with a shorter search_timeout. */
+#define CLIENT_WAITS_US UINT64_C(1000000)
+
 /* Filled by one run over one evidence; the pointers die with either. One a worker, reused. */
 struct findings {
 	struct finding attribute[ATTRIBUTE_COUNT];

@@ -49,6 +49,8 @@ struct service {
 	uint32_t fallback;           /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
 };
 
+#define IDENTIFIER_RUNS_MAX 32 /* processes at a time of one that runs once for each question */
+
 enum identifier_mode { IDENTIFIER_ONCE, IDENTIFIER_STREAM };
 
 /* A program that says what protocol some bytes are. */

@@ -1,7 +1,6 @@
 /* Sizes a worker from its descriptors. Refuses nothing and owns nothing: who accepts holds connections to it. */
 #include "capacity.h"
 #include "fd.h"
-#include "identify.h"
 #include "relay_pool.h"
 #include "socket_pool.h"
 
@@ -33,7 +32,7 @@ static uint64_t fds_reserved(const struct policy *policy)
 		if (policy->services[i].target.delivery == DELIVERY_HANDOVER)
 			n += FDS_OF_A_CHANNEL;
 	for (size_t i = 0; i < policy->n_identifiers; i++)
-		n += 2 * (policy->identifiers[i].mode == IDENTIFIER_ONCE ? IDENTIFY_RUNS_MAX : 1);
+		n += 2 * (policy->identifiers[i].mode == IDENTIFIER_ONCE ? IDENTIFIER_RUNS_MAX : 1);
 	return n;
 }
 
