@@ -263,7 +263,7 @@ def test_the_manual_and_the_help_have_the_same_commands():
 
 def test_the_manual_has_every_log_key_and_every_end():
     page = roff_text((SOURCE / "man/usher.8").read_text())
-    code = (SOURCE / "src/connection_log.c").read_text()
+    code = (SOURCE / "src/session/session_log.c").read_text()
     keys = set(re.findall(r'record_\w+\(&record, "(\w+)"', code))
     ends = set(re.findall(r'\[END_\w+\] = "([a-z-]+)"', code))
     assert keys and ends

@@ -8,7 +8,7 @@
 #define OUTLET_CHUNK (64 * 1024)
 
 /* Zero but for the sink, the facility, the descriptor and `prefixed`. */
-struct outlet {
+struct sink {
 	enum log_sink sink;
 	int facility;     /* of syslog and the journal */
 	int fd;           /* stderr or the file; -1 for the others */
@@ -24,7 +24,7 @@ struct outlet {
 
 /* Reads what is in the pipe, once, and writes the lines. False once there will be no more: everyone who could write has closed
  * the pipe. */
-bool outlet_read(struct outlet *outlet, int pipe_fd);
+bool log_sink_read(struct sink *sink, int pipe_fd);
 
 /* Another file from now on. Takes it over and closes the one before. */
-void outlet_reopen(struct outlet *outlet, int fd);
+void log_sink_reopen(struct sink *sink, int fd);

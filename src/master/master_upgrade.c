@@ -1,5 +1,5 @@
 /* One image of the master after the other: what the one that leaves says of itself, and what the next makes of it. */
-#include "children.h"
+#include "identifier_processes.h"
 #include "fd.h"
 #include "ipc.h"
 #include "master_parts.h"

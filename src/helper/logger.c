@@ -9,7 +9,7 @@
 #include "ipc.h"
 #include "kill_as.h"
 #include "log.h"
-#include "outlet.h"
+#include "log_sink.h"
 #include "process.h"
 #include "sandbox.h"
 #include <errno.h>
@@ -35,7 +35,7 @@ struct start {
 };
 
 /* A new file from the master; -1 once the master is gone. Everything taken so far has been written by now. */
-static int take_control(struct outlet *outlet, int control_fd)
+static int take_control(struct sink *sink, int control_fd)
 {
 	struct ipc_fds fds;
 	char byte;
@@ -44,11 +44,11 @@ static int take_control(struct outlet *outlet, int control_fd)
 	if (n == 0)
 		return fd_close(control_fd);
 	if (fds.fd[0] >= 0)
-		outlet_reopen(outlet, fds.fd[0]);
+		log_sink_reopen(sink, fds.fd[0]);
 	return control_fd;
 }
 
-static void logger_run(struct outlet *outlet, int pipe_fd, int control_fd)
+static void logger_run(struct sink *sink, int pipe_fd, int control_fd)
 {
 	for (;;) {
 		struct pollfd fds[] = {
@@ -58,8 +58,8 @@ static void logger_run(struct outlet *outlet, int pipe_fd, int control_fd)
 		if (poll(fds, 2, -1) < 0)
 			continue;
 		if (fds[1].revents)
-			control_fd = take_control(outlet, control_fd);
-		if (fds[0].revents && !outlet_read(outlet, pipe_fd))
+			control_fd = take_control(sink, control_fd);
+		if (fds[0].revents && !log_sink_read(sink, pipe_fd))
 			return;
 	}
 }
@@ -81,13 +81,13 @@ static int log_stream(enum log_sink sink, const char *file)
 	return sink == SINK_STDERR ? STDERR_FILENO : sink == SINK_FILE ? file_descriptor(file) : -1;
 }
 
-static int become_logger(const struct logger *logger, struct outlet *outlet, int control_fd)
+static int become_logger(const struct logger *logger, struct sink *sink, int control_fd)
 {
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ };
 	sigset_t none;
 
 	process_rename("logger");
-	log_setup(outlet->fd, &logger->log); /* it only builds records, and writes them itself */
+	log_setup(sink->fd, &logger->log); /* it only builds records, and writes them itself */
 	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
 		signal(ignored[i], SIG_IGN);
 	sigemptyset(&none);
@@ -97,33 +97,33 @@ static int become_logger(const struct logger *logger, struct outlet *outlet, int
 	int null = fd_open_null();
 	if (null < 0)
 		return null;
-	for (int fd = 0; fd <= (outlet->sink == SINK_STDERR ? 1 : 2); fd++)
+	for (int fd = 0; fd <= (sink->sink == SINK_STDERR ? 1 : 2); fd++)
 		if (dup2(null, fd) < 0)
 			return failure_set(-errno, "cannot let go of its terminal: dup2");
-	int keep[] = { logger->read_fd, control_fd, outlet->fd };
+	int keep[] = { logger->read_fd, control_fd, sink->fd };
 	process_keep_only(keep, sizeof(keep) / sizeof(keep[0]));
 	int result = process_drop_privileges(logger->drop, logger->uid, logger->gid);
 	if (result < 0)
 		return result;
-	outlet->prefixed = logger->to_journal;
-	if (outlet->sink == SINK_SYSLOG)
+	sink->prefixed = logger->to_journal;
+	if (sink->sink == SINK_SYSLOG)
 		openlog(process_program_name(), LOG_NDELAY, logger->log.facility);
 	return sandbox_enter_logger();
 }
 
 static void __attribute__((noreturn)) logger_main(const struct logger *logger, int sink_fd, int control_fd)
 {
-	static struct outlet outlet; /* 128 KiB, touched in this process only */
+	static struct sink sink; /* 128 KiB, touched in this process only */
 
-	outlet.sink = logger->sink;
-	outlet.facility = logger->log.facility;
-	outlet.fd = logger->sink == SINK_STDERR ? STDERR_FILENO : sink_fd;
-	struct start start = { .error = become_logger(logger, &outlet, control_fd) };
+	sink.sink = logger->sink;
+	sink.facility = logger->log.facility;
+	sink.fd = logger->sink == SINK_STDERR ? STDERR_FILENO : sink_fd;
+	struct start start = { .error = become_logger(logger, &sink, control_fd) };
 	if (start.error < 0)
 		snprintf(start.why, sizeof(start.why), "the logger cannot start: %s", failure_text(start.error));
 	int error = ipc_send(control_fd, &start, sizeof(start), NULL, 0);
 	if (start.error == 0 && error == 0)
-		logger_run(&outlet, logger->read_fd, control_fd);
+		logger_run(&sink, logger->read_fd, control_fd);
 	_exit(start.error == 0 && error == 0 ? 0 : 1);
 }
 

@@ -5,7 +5,7 @@
 #include "fd.h"
 #include "fuzz.h"
 #include "log.h"
-#include "outlet.h"
+#include "log_sink.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,30 +17,30 @@
 /* What is written of it; to be freed. */
 static char *written(const uint8_t *data, size_t size, size_t piece, bool prefixed, size_t *ret_len)
 {
-	static struct outlet outlet;
+	static struct sink sink;
 	int ends[2];
 
-	outlet.sink = SINK_FILE;
-	outlet.prefixed = prefixed;
-	outlet.broken_line = false;
-	outlet.in_len = outlet.out_len = 0;
-	outlet.fd = memfd_create("log", MFD_CLOEXEC);
-	require(outlet.fd >= 0 && pipe2(ends, O_CLOEXEC) == 0);
+	sink.sink = SINK_FILE;
+	sink.prefixed = prefixed;
+	sink.broken_line = false;
+	sink.in_len = sink.out_len = 0;
+	sink.fd = memfd_create("log", MFD_CLOEXEC);
+	require(sink.fd >= 0 && pipe2(ends, O_CLOEXEC) == 0);
 	for (size_t at = 0; at < size; at += piece) {
 		size_t len = size - at < piece ? size - at : piece;
 		require(write(ends[1], data + at, len) == (ssize_t)len);
-		require(outlet_read(&outlet, ends[0]));
+		require(log_sink_read(&sink, ends[0]));
 	}
 	fd_close(ends[1]);
-	require(!outlet_read(&outlet, ends[0]));
+	require(!log_sink_read(&sink, ends[0]));
 	fd_close(ends[0]);
-	require(outlet.lost == 0 && outlet.in_len == 0 && outlet.out_len == 0);
+	require(sink.lost == 0 && sink.in_len == 0 && sink.out_len == 0);
 
-	off_t end = lseek(outlet.fd, 0, SEEK_END);
+	off_t end = lseek(sink.fd, 0, SEEK_END);
 	char *text = malloc((size_t)end + 1);
-	require(end >= 0 && text && pread(outlet.fd, text, (size_t)end, 0) == end);
+	require(end >= 0 && text && pread(sink.fd, text, (size_t)end, 0) == end);
 	*ret_len = (size_t)end;
-	outlet_reopen(&outlet, -1);
+	log_sink_reopen(&sink, -1);
 	return text;
 }
 

@@ -10,7 +10,7 @@
 #include "banner.h"
 #include "fd.h"
 #include "ipc.h"
-#include "own.h"
+#include "self_connection.h"
 #include "proxied.h"
 #include "stream.h"
 #include "undecided.h"
@@ -148,7 +148,7 @@ void banner_begin(struct stream *stream)
 		.socket_pool = context->sockets,
 		.due_us = context->loop.now_us + context->policy->connect_timeout_us,
 		.socket = &stream->relay.server.in,
-		.is_ours = own_listener_reached,
+		.is_ours = self_connection_reached,
 		.context = stream,
 		.done = banner_dialled,
 	};

@@ -1,6 +1,6 @@
 /* Who holds a port: the inode of a listening socket from /proc/net, then the process that has it open. Only ever used on
  * the way out, with an error to explain. */
-#include "holder.h"
+#include "port_owner.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,7 +91,7 @@ static void describe_owner(uid_t owner, char *ret, size_t size)
 	snprintf(ret, size, "a process of user %u", (unsigned)owner);
 }
 
-bool holder_of_port(const struct address *address, char *ret, size_t size)
+bool port_owner(const struct address *address, char *ret, size_t size)
 {
 	char link[64], wanted[33];
 	bool found = false;

@@ -6,4 +6,4 @@
 
 /* Writes "nginx, pid 1234" into `ret`, or "a process of www-data" where its descriptors may not be looked at. False where nobody listens
  * there, as far as /proc says. */
-bool holder_of_port(const struct address *address, char *ret, size_t size);
+bool port_owner(const struct address *address, char *ret, size_t size);

@@ -2,7 +2,7 @@
 #include "sockets.h"
 #include "dial.h"
 #include "fd.h"
-#include "holder.h"
+#include "port_owner.h"
 #include "log.h"
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -134,7 +134,7 @@ static void complain_of_bind(const struct policy *policy, const struct listener_
 	char holder[128] = "", message[512];
 	const char *hint = "";
 
-	if (error == -EADDRINUSE && holder_of_port(&listener->address, holder, sizeof(holder)))
+	if (error == -EADDRINUSE && port_owner(&listener->address, holder, sizeof(holder)))
 		hint = ", held by ";
 	else if (error == -EACCES && address_port(&listener->address) < 1024)
 		hint = "; a port below 1024 needs root or CAP_NET_BIND_SERVICE";

@@ -3,7 +3,7 @@
  * nothing: what it starts goes to the tables of programs, identifiers and questions. */
 #include "requests.h"
 #include "ask.h"
-#include "children.h"
+#include "identifier_processes.h"
 #include "fd.h"
 #include "generation.h"
 #include "ipc.h"

@@ -5,7 +5,7 @@
 #include "banner.h"
 #include "fd.h"
 #include "message.h"
-#include "own.h"
+#include "self_connection.h"
 #include "proxied.h"
 #include "receivers.h"
 #include "stream.h"
@@ -96,7 +96,7 @@ static void delivery_connect(struct stream *stream, const struct target *target)
 		.socket_pool = context->sockets,
 		.due_us = delivery_due_us(stream),
 		.socket = &stream->relay.server.in,
-		.is_ours = own_listener_reached,
+		.is_ours = self_connection_reached,
 		.context = stream,
 		.done = delivery_dialled,
 	};

@@ -1,6 +1,6 @@
 /* The identifiers that run for workers. Each is killed with all that it started when its time is up, when its worker has another
  * one or is gone; it is remembered until it was reaped. */
-#include "children.h"
+#include "identifier_processes.h"
 #include "generation.h"
 #include "kill_as.h"
 #include "message.h"

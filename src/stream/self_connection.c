@@ -7,7 +7,7 @@
  *
  * Refuses to look for roundabout ways, by another relay or a packet filter: what comes in there is a client like others.
  * Owns nothing. */
-#include "own.h"
+#include "self_connection.h"
 #include "dial.h"
 #include "policy.h"
 #include "stream.h"
@@ -74,7 +74,7 @@ static bool is_own_path(const struct context *context, int fd)
 	return cred.pid == 1 && getpeername(fd, &to.sa, &to.len) == 0 && is_own_address(context->policy, &to);
 }
 
-bool own_listener_reached(const struct dial *dial, int fd)
+bool self_connection_reached(const struct dial *dial, int fd)
 {
 	const struct stream *stream = dial->context;
 	const struct policy *policy = stream->session.context->policy;

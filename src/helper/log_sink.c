@@ -3,7 +3,7 @@
  * Refuses to interpret a line beyond its "<N>", and does not believe that a line is clean either, since a worker that was taken
  * over writes into the same pipe: control bytes become '?', and what never ends is cut into lines. Lines that cannot be written
  * are counted, and the count is written once that works again. Owns its descriptor. */
-#include "outlet.h"
+#include "log_sink.h"
 #include "fd.h"
 #include "log.h"
 #include <errno.h>
@@ -19,12 +19,12 @@
 #define PREFIX_LEN 3 /* "<6>" */
 
 /* Writes all or as much as can be written, and returns how much that was. */
-static size_t write_bytes(struct outlet *outlet, const char *bytes, size_t len)
+static size_t write_bytes(struct sink *sink, const char *bytes, size_t len)
 {
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t n = write(outlet->fd, bytes + done, len - done);
+		ssize_t n = write(sink->fd, bytes + done, len - done);
 		if (n > 0) {
 			done += (size_t)n;
 			continue;
@@ -33,14 +33,14 @@ static size_t write_bytes(struct outlet *outlet, const char *bytes, size_t len)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
 			/* Someone else made our stderr non-blocking: the flag belongs to all who share it. */
-			poll(&(struct pollfd){ .fd = outlet->fd, .events = POLLOUT }, 1, -1);
+			poll(&(struct pollfd){ .fd = sink->fd, .events = POLLOUT }, 1, -1);
 			continue;
 		}
-		outlet->error = n < 0 ? errno : ENOSPC;
+		sink->error = n < 0 ? errno : ENOSPC;
 		break;
 	}
 	if (done > 0)
-		outlet->broken_line = bytes[done - 1] != '\n';
+		sink->broken_line = bytes[done - 1] != '\n';
 	return done;
 }
 
@@ -69,11 +69,11 @@ static bool send_to_journal(int priority, int facility, const char *text, size_t
 #endif
 
 /* One line to a sink that takes lines. `text` has no '\n'. */
-static bool send_line(const struct outlet *outlet, int priority, const char *text, size_t len)
+static bool send_line(const struct sink *sink, int priority, const char *text, size_t len)
 {
 #ifdef HAVE_LIBSYSTEMD
-	if (outlet->sink == SINK_JOURNAL)
-		return send_to_journal(priority, outlet->facility, text, len);
+	if (sink->sink == SINK_JOURNAL)
+		return send_to_journal(priority, sink->facility, text, len);
 #endif
 	syslog(priority, "%.*s", (int)len, text);
 	return true;
@@ -89,44 +89,44 @@ static size_t count_lines(const char *bytes, size_t len)
 }
 
 /* Says how many lines were lost, once writing works again. */
-static bool tell_lost(struct outlet *outlet)
+static bool tell_lost(struct sink *sink)
 {
 	struct record record;
 
-	if (outlet->lost == 0)
+	if (sink->lost == 0)
 		return true;
 	record_begin(&record, log_wants(LEVEL_WARNING) ? LEVEL_WARNING : LEVEL_ERROR, "log-lost");
-	record_number(&record, "lines", outlet->lost);
-	record_text(&record, "why", strerror(outlet->error));
+	record_number(&record, "lines", sink->lost);
+	record_text(&record, "why", strerror(sink->error));
 	record_end(&record);
-	if (outlet->fd < 0) {
-		if (!send_line(outlet, LOG_WARNING, record.line + PREFIX_LEN, record.len - PREFIX_LEN - 1))
+	if (sink->fd < 0) {
+		if (!send_line(sink, LOG_WARNING, record.line + PREFIX_LEN, record.len - PREFIX_LEN - 1))
 			return false;
 	} else {
-		size_t from = outlet->prefixed ? 0 : PREFIX_LEN;
+		size_t from = sink->prefixed ? 0 : PREFIX_LEN;
 		size_t len = record.len - from;
 		/* The piece of a line that a full disk cut off must not swallow this one. */
-		if (outlet->broken_line && write_bytes(outlet, "\n", 1) < 1)
+		if (sink->broken_line && write_bytes(sink, "\n", 1) < 1)
 			return false;
-		if (write_bytes(outlet, record.line + from, len) < len)
+		if (write_bytes(sink, record.line + from, len) < len)
 			return false;
 	}
-	outlet->lost = 0;
+	sink->lost = 0;
 	return true;
 }
 
-static void flush(struct outlet *outlet)
+static void flush(struct sink *sink)
 {
 	size_t written = 0;
 
-	if (tell_lost(outlet))
-		written = write_bytes(outlet, outlet->out, outlet->out_len);
-	outlet->lost += count_lines(outlet->out + written, outlet->out_len - written);
-	outlet->out_len = 0;
+	if (tell_lost(sink))
+		written = write_bytes(sink, sink->out, sink->out_len);
+	sink->lost += count_lines(sink->out + written, sink->out_len - written);
+	sink->out_len = 0;
 }
 
 /* One line without its '\n'. */
-static void take_line(struct outlet *outlet, char *line, size_t len)
+static void take_line(struct sink *sink, char *line, size_t len)
 {
 	int priority = LOG_INFO;
 
@@ -138,29 +138,29 @@ static void take_line(struct outlet *outlet, char *line, size_t len)
 	for (size_t i = 0; i < len; i++)
 		if (line[i] < 0x20 || line[i] > 0x7e)
 			line[i] = '?';
-	if (outlet->fd < 0) {
-		if (!tell_lost(outlet) || !send_line(outlet, priority, line, len)) {
-			outlet->error = errno;
-			outlet->lost++;
+	if (sink->fd < 0) {
+		if (!tell_lost(sink) || !send_line(sink, priority, line, len)) {
+			sink->error = errno;
+			sink->lost++;
 		}
 		return;
 	}
-	if (sizeof outlet->out - outlet->out_len < PREFIX_LEN + len + 1)
-		flush(outlet);
-	if (outlet->prefixed) {
-		outlet->out[outlet->out_len++] = '<';
-		outlet->out[outlet->out_len++] = (char)('0' + priority);
-		outlet->out[outlet->out_len++] = '>';
+	if (sizeof sink->out - sink->out_len < PREFIX_LEN + len + 1)
+		flush(sink);
+	if (sink->prefixed) {
+		sink->out[sink->out_len++] = '<';
+		sink->out[sink->out_len++] = (char)('0' + priority);
+		sink->out[sink->out_len++] = '>';
 	}
-	memcpy(outlet->out + outlet->out_len, line, len);
-	outlet->out_len += len;
-	outlet->out[outlet->out_len++] = '\n';
+	memcpy(sink->out + sink->out_len, line, len);
+	sink->out_len += len;
+	sink->out[sink->out_len++] = '\n';
 }
 
 /* Takes the whole lines out of what was read; at the end of the pipe the rest counts as one. */
-static void take_lines(struct outlet *outlet, bool at_end)
+static void take_lines(struct sink *sink, bool at_end)
 {
-	char *line = outlet->in, *end = outlet->in + outlet->in_len;
+	char *line = sink->in, *end = sink->in + sink->in_len;
 
 	while (line < end) {
 		size_t left = (size_t)(end - line);
@@ -168,31 +168,31 @@ static void take_lines(struct outlet *outlet, bool at_end)
 		if (!newline && left < LOG_LINE_MAX && !at_end)
 			break;
 		size_t len = newline ? (size_t)(newline - line) : left < LOG_LINE_MAX ? left : LOG_LINE_MAX;
-		take_line(outlet, line, len);
+		take_line(sink, line, len);
 		line += len + (newline ? 1 : 0);
 	}
-	outlet->in_len = (size_t)(end - line);
-	memmove(outlet->in, line, outlet->in_len);
-	if (outlet->fd >= 0)
-		flush(outlet);
+	sink->in_len = (size_t)(end - line);
+	memmove(sink->in, line, sink->in_len);
+	if (sink->fd >= 0)
+		flush(sink);
 }
 
-bool outlet_read(struct outlet *outlet, int pipe_fd)
+bool log_sink_read(struct sink *sink, int pipe_fd)
 {
 	ssize_t n;
 
 	do
-		n = read(pipe_fd, outlet->in + outlet->in_len, sizeof outlet->in - outlet->in_len);
+		n = read(pipe_fd, sink->in + sink->in_len, sizeof sink->in - sink->in_len);
 	while (n < 0 && errno == EINTR);
 	if (n > 0)
-		outlet->in_len += (size_t)n;
-	take_lines(outlet, n <= 0);
+		sink->in_len += (size_t)n;
+	take_lines(sink, n <= 0);
 	return n > 0;
 }
 
-void outlet_reopen(struct outlet *outlet, int fd)
+void log_sink_reopen(struct sink *sink, int fd)
 {
-	fd_close(outlet->fd);
-	outlet->fd = fd;
-	outlet->broken_line = false;
+	fd_close(sink->fd);
+	sink->fd = fd;
+	sink->broken_line = false;
 }
