@@ -65,6 +65,7 @@ SAME = [
     (r"/tmp/usher-demo-\w+", "DEMO"),
     (r"(?m)^ *\d+ +\d+ \S+ +(?=usher: )", "PID PPID USER "),
     (r"(?m)^(Workers +\d+, as ).*", r"\1SOMEBODY"),
+    (r"(?m)^( +localhost +)\S.*", r"\1HOW"),  # nsswitch.conf's
     (r"[ \t]+", " "),
 ]
 
