@@ -74,7 +74,7 @@ services = ( { name = "odd"; match = { identified = "odd"; }; reject = "close"; 
 on_unknown = "rest";
 """
 
-without_kill = pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
+without_kill = pytest.mark.skipif(not IS_ROOT, reason="needs root: to become somebody else")
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_an_end_while_a_configuration_is_waited_for_leaves_no_file(copied):  # n
 # ---- the logger
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: to become somebody else")
 def test_the_user_of_the_logger_follows_a_reload(usher):
     config = ('listen = "127.0.0.1:{port}"; user = "%s"; workers = 1; control = "{dir}/control"; log = { to = "{dir}/log"; }; '
               'services = ( { name = "r"; reject = "close"; } ); on_unknown = "r"; on_silence = "r";')
