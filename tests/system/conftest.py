@@ -4,8 +4,10 @@ and the servers behind them are one of each kind for the whole run of a pytest p
 import collections
 import os
 import pathlib
+import shutil
 
 import harness
+import migrations
 import peers
 import pytest
 import servers
@@ -66,6 +68,22 @@ def backend():
 def relay(usher, backend):
     """An usher that relays to it."""
     return usher(peers.RELAY, backend=backend.port)
+
+
+@pytest.fixture
+def copied(usher, backend, place):
+    """copied(): usher as a file of its own, which a test may replace."""
+    binary = place / "usher"
+    shutil.copy(harness.BINARY, binary)
+    binary.chmod(0o755)
+
+    def start(config=migrations.SERVICES, **options):
+        words = {**migrations.WORDS, "backend": backend.port, "quiet": backend.port, **options}
+        one = usher(config, wrapper=lambda command: [str(binary), *command[1:]], **words)
+        one.binary = binary
+        return one
+
+    return start
 
 
 @pytest.fixture(scope="session")
