@@ -21,7 +21,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter):
-    """What ran, and what did not by its reason (up to a colon), between all else and pytest's own last line."""
+    """What ran, and what did not by its reason (up to a colon and a space), between all else and pytest's own last line."""
     yield
     stats = terminalreporter.stats
     if "UNIT_TESTS" in os.environ:
@@ -29,7 +29,7 @@ def pytest_terminal_summary(terminalreporter):
     skipped = [report.longrepr[2].removeprefix("Skipped: ") for report in stats.get("skipped", [])]
     total = sum(len(stats.get(key, [])) for key in ("passed", "failed", "skipped", "error", "xfailed", "xpassed"))
     terminalreporter.write_line(f"system tests: {len(stats.get('passed', []))} of {total} passed, {len(skipped)} skipped")
-    for reason, count in collections.Counter(reason.partition(":")[0] for reason in skipped).most_common():
+    for reason, count in collections.Counter(reason.partition(": ")[0] for reason in skipped).most_common():
         terminalreporter.write_line(f"  {count} skipped: {reason}")
 
 
