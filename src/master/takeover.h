@@ -37,7 +37,7 @@ struct takeover_program {
 };
 
 struct takeover {
-	uint64_t log_lost; /* lines of the log, not told of yet */
+	uint64_t log_lost;              /* lines of the log, not told of yet */
 	char proof[TAKEOVER_PROOF_MAX]; /* for a trial to say, once its workers are ready */
 	char *pid_file;                 /* NULL: none */
 	int64_t since;

@@ -21,8 +21,8 @@ int kill(pid_t pid, int number)
 	siginfo_t info;
 	int (*next)(pid_t, int) = (int (*)(pid_t, int))dlsym(RTLD_NEXT, "kill");
 
-	if (number != 0 && pid != getpid() &&
-		waitid(P_PID, (id_t)abs(pid), &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
+	if (number != 0 && pid != getpid() && waitid(P_PID, (id_t)abs(pid), &info, WEXITED | WNOHANG | WNOWAIT) < 0 &&
+		errno == ECHILD)
 		complain();
 	return next(pid, number);
 }

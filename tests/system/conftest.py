@@ -4,8 +4,10 @@ and the servers behind them are one of each kind for the whole run of a pytest p
 import collections
 import os
 import pathlib
+import shutil
 
 import harness
+import migrations
 import peers
 import pytest
 import servers
@@ -19,7 +21,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter):
-    """What ran, and what did not by its reason (up to a colon), between all else and pytest's own last line."""
+    """What ran, and what did not by its reason (up to a colon and a space), between all else and pytest's own last line."""
     yield
     stats = terminalreporter.stats
     if "UNIT_TESTS" in os.environ:
@@ -27,7 +29,7 @@ def pytest_terminal_summary(terminalreporter):
     skipped = [report.longrepr[2].removeprefix("Skipped: ") for report in stats.get("skipped", [])]
     total = sum(len(stats.get(key, [])) for key in ("passed", "failed", "skipped", "error", "xfailed", "xpassed"))
     terminalreporter.write_line(f"system tests: {len(stats.get('passed', []))} of {total} passed, {len(skipped)} skipped")
-    for reason, count in collections.Counter(reason.partition(":")[0] for reason in skipped).most_common():
+    for reason, count in collections.Counter(reason.partition(": ")[0] for reason in skipped).most_common():
         terminalreporter.write_line(f"  {count} skipped: {reason}")
 
 
@@ -66,6 +68,22 @@ def backend():
 def relay(usher, backend):
     """An usher that relays to it."""
     return usher(peers.RELAY, backend=backend.port)
+
+
+@pytest.fixture
+def copied(usher, backend, place):
+    """copied(): usher as a file of its own, which a test may replace."""
+    binary = place / "usher"
+    shutil.copy(harness.BINARY, binary)
+    binary.chmod(0o755)
+
+    def start(config=migrations.SERVICES, **options):
+        words = {**migrations.WORDS, "backend": backend.port, "quiet": backend.port, **options}
+        one = usher(config, wrapper=lambda command: [str(binary), *command[1:]], **words)
+        one.binary = binary
+        return one
+
+    return start
 
 
 @pytest.fixture(scope="session")

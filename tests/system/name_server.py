@@ -15,7 +15,7 @@ A, CNAME, AAAA = 1, 5, 28
 SERVFAIL, NXDOMAIN, REFUSED = 2, 3, 5
 
 WHY_NOT = (None if IS_ROOT and pathlib.Path("/etc/resolv.conf").exists()
-           else "needs port 53 and a mount namespace with another /etc/resolv.conf: root alone has both")
+           else "needs root: port 53 and a mount namespace with another /etc/resolv.conf: root alone has both")
 
 
 def in_name(name):

@@ -127,7 +127,7 @@ def test_unknown_bytes_go_to_on_unknown_at_once(greeters):
         b"\xff\xff",
         b":",
         b"hello there, this is nothing\r\n",
-        b"SSH-3.0 x\r\n",
+        b"SSX-2.0 x\r\n",
         b"\x16\x02",
         b"(GET / HTTP/1.1",
     ):

@@ -75,7 +75,7 @@ def test_the_place_of_the_control_socket_is_printed(dialect, place):
     assert printed("--control=", env={"RUNTIME_DIRECTORY": "/run/a"}) == []
 
 
-@pytest.mark.skipif(namespaces.why_not() is not None, reason=f"needs namespaces: {namespaces.why_not()}")
+@pytest.mark.skipif(namespaces.why_not() is not None, reason=str(namespaces.why_not()))
 @DIALECTS
 def test_the_usual_place_is_where_status_asks_without_a_name(dialect, place):
     file = place / "file"

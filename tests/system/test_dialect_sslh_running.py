@@ -366,6 +366,7 @@ def test_by_inetd(echoes, words, who):
             end_process(process)
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: to become somebody else")
 def test_who_runs_it(place):
     found, complaints = printed(place, 'user: "nobody";\npidfile: "sub/pid";\nchroot: "/var/empty";\n' + HERE + SSH)
     assert 'user = "nobody";' in found and f'pid_file = "{place}/sub/pid";' in found

@@ -57,6 +57,7 @@ SAME = [
     (r"\d+ workers", "N workers"),
     (r"(?m)^TIME notice sandbox: .*\n", ""),  # what this kernel or this build has not
     (r"(?m)^TIME info privileges of the master: .*\n?", ""),  # root's alone
+    (r"(?m)^ +(?:cap_[a-z_, ]+: |not started by root: ).*\n?", ""),
     (r"room: \d+ descriptors a process, 161 of a worker's own: \d+ connections a worker, \d+ in all, of these \d+ undecided",
      "room: what this machine has"),
     (r"usher [\d.]+, process \d+, serving, up for [\d.]+ s", "usher VERSION"),
@@ -65,6 +66,7 @@ SAME = [
     (r"/tmp/usher-demo-\w+", "DEMO"),
     (r"(?m)^ *\d+ +\d+ \S+ +(?=usher: )", "PID PPID USER "),
     (r"(?m)^(Workers +\d+, as ).*", r"\1SOMEBODY"),
+    (r"(?m)^( +localhost +)\S.*", r"\1HOW"),  # nsswitch.conf's
     (r"[ \t]+", " "),
 ]
 

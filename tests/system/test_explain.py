@@ -90,7 +90,7 @@ def test_an_answer_has_exactly_its_keys():
     assert list(answer) == KEYS
     assert (answer["transport"], answer["service"], answer["protocol"], answer["bytes"], answer["verdict"]) == (
         "tcp", None, "ssh", len(SSH), "yes")
-    assert 4 < answer["decided_at"] < len(SSH)
+    assert 4 <= answer["decided_at"] < len(SSH)
     assert list(batch([flow(SSH, id="x", other=[1])])[0]) == ["id", *KEYS]
 
 
@@ -192,7 +192,7 @@ def test_the_byte_that_settles_it_is_the_first_that_does(config):
 
 
 def test_with_a_configuration_it_names_the_service(config):
-    answers = batch([flow(HTTP), flow(HTTP.replace(b"shop", b"blog")), flow(SSH), flow(b"SSH-"), flow(b"\0\0")], "-c", config)
+    answers = batch([flow(HTTP), flow(HTTP.replace(b"shop", b"blog")), flow(SSH), flow(b"SSH"), flow(b"\0\0")], "-c", config)
     assert [(answer["service"], answer["protocol"], answer["verdict"]) for answer in answers] == [
         ("shop", "http", "yes"), ("web", "http", "yes"), ("ssh", "ssh", "yes"), ("ssh", None, "more"), ("web", None, "no")]
     assert answers[0]["attributes"]["host"] == "shop.example"
@@ -213,7 +213,7 @@ def test_a_search_ends_before_the_deadline(place):
     text = CONFIG.replace("protocols = (", 'search_timeout = 1.0; protocols = ( { name = "far"; contains = "far"; },')
     text = text.replace("services = (", 'services = ( { name = "far"; match = "far"; connect = "127.0.0.1:7"; },')
     (place / "usher.conf").write_text(text)
-    found, ended, unknown, waits = batch([flow(b"\0 so far"), flow(SSH), flow(b"\0\0"), flow(b"SSH-")], "-c", place / "usher.conf")
+    found, ended, unknown, waits = batch([flow(b"\0 so far"), flow(SSH), flow(b"\0\0"), flow(b"SSH")], "-c", place / "usher.conf")
     assert (found["service"], found["decided_at"]) == ("far", 8)
     assert (ended["service"], ended["verdict"], ended["decided_at"]) == ("ssh", "yes", None)
     assert "once `search_timeout' has ended a search in front of it" in ended["why"]
@@ -490,7 +490,7 @@ def test_who_spoke_first_and_what_is_missing(place, config):
     assert "; the server answered when the client had sent 2 bytes" in second["why"] and second["protocol"] == "ssh"
     (cut,) = capture(place, pcap(conversation(CLIENT, SERVER, [HTTP]), snap=60))
     assert cut["bytes"] == 20 and "; the capture lacks what the client sent behind byte 20" in cut["why"]
-    closed = conversation(CLIENT, SERVER, [b"SSH-"], end=True), conversation(CLIENT, SERVER, [b"[HELLO W"], end=True)
+    closed = conversation(CLIENT, SERVER, [b"SSH"], end=True), conversation(CLIENT, SERVER, [b"[HELLO W"], end=True)
     gone, held = capture(place, pcap(closed[0] + [tcp(CLIENT, SERVER, SYN, 5000)] + closed[1]), "-c", config)[::2]
     assert (gone["service"], gone["verdict"]) == (None, "more") and "closed, so nobody gets it" in gone["why"]
     assert held["service"] == "short" and "closed, so `short' gets it at once" in held["why"]

@@ -114,10 +114,10 @@ def test_the_end_right_behind_the_data(relay, backend, size):
 
 def test_a_half_open_connection_is_bounded_by_the_idle_timeout(usher, backend):
     one = usher("idle_timeout = 0.6;" + RELAY, backend=backend.port)
+    begin = time.monotonic()
     client, server = pair(one, backend)
     client.shutdown(socket.SHUT_WR)
     assert server.recv(10) == b""
-    begin = time.monotonic()
     how_it_ends(client)
     assert time.monotonic() - begin > 0.5
     assert one.wait_connections(1)[0]["end"] == "idle"

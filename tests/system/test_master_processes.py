@@ -13,7 +13,7 @@ import pytest
 from harness import BINARY, BUILD, IS_ROOT, read_all, read_exactly, wait_until
 from migrations import SERVICES
 from test_master_files import NOBODY, as_nobody, users_folder
-from test_upgrade import copied, refused, replace  # noqa: F401 (a fixture)
+from test_upgrade import refused, replace
 
 STRANGERS = {"LD_PRELOAD": str(BUILD / "tests/faults/faults-strangers.so")}
 ASKING = """
@@ -74,7 +74,7 @@ services = ( { name = "odd"; match = { identified = "odd"; }; reject = "close"; 
 on_unknown = "rest";
 """
 
-without_kill = pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
+without_kill = pytest.mark.skipif(not IS_ROOT, reason="needs root: to become somebody else")
 
 
 @pytest.fixture
@@ -152,13 +152,13 @@ def test_a_program_on_which_its_owner_holds_a_lease_is_not_waited_for(usher, pla
 
 @pytest.mark.parametrize("text", ["exit 0", "cat", "echo $USHER_TRIAL", "head -c 60", "sed 's/.*proof\":\"//; s/\".*/ /'"],
                          ids=["exits", "repeats", "knows-the-variable", "prints-the-beginning", "nearly"])
-def test_a_binary_that_does_not_prove_its_trial_is_refused(copied, backend, text):  # noqa: F811
+def test_a_binary_that_does_not_prove_its_trial_is_refused(copied, backend, text):
     one = copied()
     replace(one, f"#!/bin/sh\n{text}\nexit 0\n")
     refused(one, backend, "without proof of a trial")
 
 
-def test_a_binary_that_was_replaced_after_its_trial_is_refused(copied, backend):  # noqa: F811
+def test_a_binary_that_was_replaced_after_its_trial_is_refused(copied, backend):
     one = copied()
     replace(one, f"#!/bin/sh\n(printf '#!/bin/sh\\nexit 0\\n' >{one.binary}.2; chmod 755 {one.binary}.2; "
                  f"mv {one.binary}.2 {one.binary})\nexec {BINARY} \"$@\"\n")
@@ -167,7 +167,7 @@ def test_a_binary_that_was_replaced_after_its_trial_is_refused(copied, backend):
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("pause", [0, 0.02, 0.05, 0.1, 0.2, 0.3])
-def test_an_end_during_an_upgrade_leaves_no_file(copied, signal_number, pause):  # noqa: F811
+def test_an_end_during_an_upgrade_leaves_no_file(copied, signal_number, pause):
     one = copied(SERVICES.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port}", "unix:{dir}/in"') + 'pid_file = "{dir}/pid";')
     one.send_signal(signal.SIGUSR2)
     time.sleep(pause)
@@ -175,7 +175,7 @@ def test_an_end_during_an_upgrade_leaves_no_file(copied, signal_number, pause): 
     assert not {"pid", "in", "control"} & {path.name for path in one.dir.iterdir()}
 
 
-def test_an_end_while_a_configuration_is_waited_for_leaves_no_file(copied):  # noqa: F811
+def test_an_end_while_a_configuration_is_waited_for_leaves_no_file(copied):
     """It was right in the trial, and is wrong in the image that took over."""
     one = copied(SERVICES.replace('"127.0.0.1:{port}"', '"127.0.0.1:{port}", "unix:{dir}/in"') + 'pid_file = "{dir}/pid";')
     replace(one, f"#!/bin/sh\n[ -n \"$USHER_TRIAL\" ] || echo nonsense >>{one.file}\nexec {BINARY} \"$@\"\n")
@@ -188,7 +188,7 @@ def test_an_end_while_a_configuration_is_waited_for_leaves_no_file(copied):  # n
 # ---- the logger
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: to become somebody else")
 def test_the_user_of_the_logger_follows_a_reload(usher):
     config = ('listen = "127.0.0.1:{port}"; user = "%s"; workers = 1; control = "{dir}/control"; log = { to = "{dir}/log"; }; '
               'services = ( { name = "r"; reject = "close"; } ); on_unknown = "r"; on_silence = "r";')

@@ -16,7 +16,7 @@ HELD = ('listen = ( "127.0.0.1:{port}", { address = "unix:{dir}/users/in"; mode 
         'control = { path = "{dir}/users/control"; mode = {mode}; }; pid_file = "{dir}/users/pid"; '
         'drain_timeout = 1; services = ( { name = "all"; connect = "{echo}"; } ); on_unknown = "all";')
 
-as_root = pytest.mark.skipif(not IS_ROOT, reason="needs root to become somebody else")
+as_root = pytest.mark.skipif(not IS_ROOT, reason="needs root: to become somebody else")
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_what_cannot_be_moved_stays_where_it_was(held):
 
 def test_a_stale_socket_of_another_user_is_not_removed(usher, place, echo):
     if not IS_ROOT:
-        pytest.skip("needs root to become somebody else")
+        pytest.skip("needs root: to become somebody else")
     folder = users_folder(place)
     as_nobody("import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])", folder / "in")
     one = usher(HELD, directory=place, echo=echo.tcp4, mode="0600", serving=False, status=1)

@@ -169,8 +169,8 @@ def test_silence_is_measured_from_when_the_client_came(served, quiet):
 
 def test_idleness_is_measured_from_the_last_byte(served, backend):
     one = served(idle=6)
-    client, server = pair(one, backend)
     began = time.monotonic()
+    client, server = pair(one, backend)
     for _ in range(2):
         time.sleep(2)
         move(one)

@@ -233,6 +233,7 @@ def test_reload_with_a_module_that_fails_changes_nothing(modules):
     assert one.wait_connections(2)[-1]["protocol"] == "third"
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: modules are loaded from folders of root's alone")
 def test_a_module_that_is_named_without_a_path_is_in_the_folder_of_modules(place):
     text = 'listen = "127.0.0.1:40001"; identifiers = ( { module = "xprotocol"; } );'
     (place / "usher.conf").write_text(text + 'services = ( { name = "x"; match = "xssh"; reject = "close"; } );')

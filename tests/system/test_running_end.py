@@ -12,9 +12,9 @@ from harness import accepts, connect, count_fds, process_stat, read_all, read_ex
 from peers import RELAY, Backend, Receiver, Sender, close_opened, exchange, how_it_ends, join_all, pair
 
 
-def ends_in(one, least=0):
-    """Waits for the master's end, which takes so many seconds at least, and is not that of the preset drain_timeout of 30 s."""
-    begin = time.monotonic()
+def ends_in(one, least=0, since=None):
+    """Waits for the master's end, which takes so many seconds at least since then, and is not that of the preset drain_timeout of 30 s."""
+    begin = since or time.monotonic()
     status = one.process.wait(slow(5))
     assert least <= time.monotonic() - begin < 25
     assert status == 0
@@ -81,8 +81,9 @@ def test_sigterm_serves_who_waits_to_be_accepted(relay, backend):
 def test_drain_timeout_cuts_what_is_left(usher, backend):
     one = usher("drain_timeout = 0.7;" + RELAY, backend=backend.port)
     client, server = pair(one, backend)
+    begin = time.monotonic()
     one.send_signal(signal.SIGTERM)
-    ends_in(one, 0.6)
+    ends_in(one, 0.6, begin)
     assert how_it_ends(client) in ("eof", "reset") and how_it_ends(server) in ("eof", "reset")
     assert one.connections()[0]["end"] == "shutdown"
 
@@ -100,8 +101,9 @@ def test_drain_timeout_ends_programs_that_usher_carries(usher, stdio):
     client = one.connect()
     client.sendall(b"go\n")
     assert read_exactly(client, 2) == b"go"
+    begin = time.monotonic()
     one.send_signal(signal.SIGTERM)
-    ends_in(one, 0.4)
+    ends_in(one, 0.4, begin)
     client.close()
 
 
@@ -137,8 +139,9 @@ def test_sigterm_ends_with_a_worker_that_is_stopped(usher, backend):
     """A worker that answers nobody is killed."""
     one = usher("drain_timeout = 0.3;" + RELAY, backend=backend.port, may_crash=True)
     os.kill(one.workers[0], signal.SIGSTOP)
+    begin = time.monotonic()
     one.send_signal(signal.SIGTERM)
-    ends_in(one, 0.2)
+    ends_in(one, 0.2, begin)
 
 
 def without_workers(usher, backend):

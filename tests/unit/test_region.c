@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -109,6 +110,16 @@ static void a_child_that_did_not_finish_leaves_nothing(void **state)
 }
 
 /* A process that is forked meanwhile, as one that runs a module is. */
+static void write_beside(struct region *region, char *byte, bool parts, const int ends[2])
+{
+	if (parts && region_part(region) < 0)
+		_exit(1);
+	*byte = 'b';
+	if (write(ends[1], "", 1) != 1)
+		_exit(1);
+	pause(); /* until it is killed */
+}
+
 static void fill_beside_another(struct region *region, bool parts, int expected)
 {
 	int ends[2];
@@ -118,19 +129,14 @@ static void fill_beside_another(struct region *region, bool parts, int expected)
 	if (pipe(ends) < 0)
 		_exit(10);
 	pid_t pid = fork();
-	if (pid == 0) {
-		close(ends[1]);
-		if (parts && region_part(region) < 0)
-			_exit(11);
-		*byte = 'b';
-		while (read(ends[0], &(char){ 0 }, 1) > 0) /* until the other one has finished */
-			;
-		_exit(0);
-	}
-	close(ends[0]);
+	if (pid == 0)
+		write_beside(region, byte, parts, ends);
+	close(ends[1]);
+	if (read(ends[0], &(char){ 0 }, 1) != 1)
+		_exit(11);
 	*byte = 'c';
 	int error = region_finish(region);
-	close(ends[1]);
+	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	_exit(error == expected ? 0 : 12);
 }
