@@ -73,7 +73,7 @@ bench-accept: packages-build packages-bench
 	@$(MAKE) --no-print-directory BUILD=build-bench OPTIONS=-Dbuildtype=release benches
 	BUILD=build-bench $(PYTHON) bench/accept.py
 
-# Who is what, by usher and by sslh, on tests/corpus. README's table: make accuracy ACCURACY="--readme README.md".
+# Who is what, by usher and by sslh, on tests/corpus. docs' table: make accuracy ACCURACY="--readme docs/accuracy.md".
 accuracy: packages-build packages-accuracy
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/accuracy/accuracy.py --usher $(BUILD)/src/usher $(ACCURACY)

@@ -1,5 +1,5 @@
-"""The picture that README shows: CPU time of the mux for connections, requests and bulk, and memory of an idle connection, usher
-beside its peers. Drawn by matplotlib; on a page that is dark or light alike, so nothing is black or white."""
+"""The picture of docs/performance.md: CPU time of the mux for connections, requests and bulk, and memory of an idle connection,
+usher beside its peers. Drawn by matplotlib, for pages with a light or a dark background: nothing is black or white."""
 
 import pathlib
 

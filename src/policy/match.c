@@ -265,7 +265,7 @@ static void words_add(struct compiler *compiler, const char *text)
 {
 	size_t len = strlen(text);
 
-	if (compiler->words_len + len > compiler->words_room) {
+	if (compiler->words_len + len >= compiler->words_room) {
 		compiler->words_room = 2 * (compiler->words_len + len) + 256;
 		compiler->words = realloc(compiler->words, compiler->words_room);
 		if (!compiler->words)

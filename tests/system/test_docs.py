@@ -1,6 +1,6 @@
 """What the documents show is so.
 
-README's fenced blocks are marked by a comment on the line before them:
+The fenced blocks of README.md and docs/ are marked by a comment on the line before them:
 
     <!-- doctest: file PATH -->  the block is written to that file
     <!-- doctest: serve -->      the command of its "$ " line is started and left running; it prints the other lines
@@ -8,8 +8,9 @@ README's fenced blocks are marked by a comment on the line before them:
     <!-- doctest: run -->        each "$ " line is run by sh, and prints what stands below it
     <!-- doctest: run soon -->   the same, again and again for some seconds until it does
 
-In all of them ports and /tmp/tour become others, `build/src/usher` becomes the program under test, and `make run` what that target
-runs. Outputs are compared after times, ports of clients, process ids, users and the like were replaced, on both sides.
+In all of them ports, /tmp/tour and /etc/usher become others, `build/src/usher` and `usher` become the program under test, and
+`make run` what that target runs. Outputs are compared after times, ports of clients, process ids, users and the like were
+replaced, on both sides. The blocks of one document are run in their order, in a folder of its own.
 
 A fenced block of `conf` is a configuration, or services of one, and passes `usher check`, as do those in the manual pages.
 """
@@ -37,16 +38,23 @@ from harness import (
 )
 from servers import have
 
-README = (SOURCE / "README.md").read_text()
+DOCUMENTS = [SOURCE / "README.md", *sorted((SOURCE / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^(?:<!-- doctest: ([a-z]+) ?(\S*) -->\n)?```([a-z-]*)\n(.*?)^```$", re.M | re.S)
 PAGES = sorted((SOURCE / "man").glob("*.[0-9]"))
 
 
-def blocks():
-    return [match.groups() for match in BLOCK.finditer(README)]
+def name_of(document):
+    return str(document.relative_to(SOURCE))
 
 
-# ---- the tour
+def blocks(document):
+    return [match.groups() for match in BLOCK.finditer(document.read_text())]
+
+
+RUN = [document for document in DOCUMENTS if any(what for what, *_ in blocks(document))]
+
+
+# ---- what is run
 
 SAME = [
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
@@ -78,16 +86,19 @@ def same(text):
 
 
 class Tour:
-    """Runs the README's blocks in their order."""
+    """Runs a document's blocks in their order."""
 
-    def __init__(self, place):
+    def __init__(self, place, text):
         self.place = place
         self.log = place / "served"
         self.server = None
-        self.words = {"/tmp/tour": str(place), "build/src/usher": str(BINARY), "build/lib/": f"{BUILD}/lib/"}
-        for port in sorted(set(re.findall(r"127\.0\.0\.1:(80\d\d)|0\.0\.0\.0:(8\d\d\d)", README))):
+        self.words = {"/tmp/tour": str(place), "/etc/usher": str(place), "build/src/usher": str(BINARY), "build/lib/": f"{BUILD}/lib/"}
+        for port in sorted(set(re.findall(r"127\.0\.0\.1:(80\d\d)|0\.0\.0\.0:(8\d\d\d)", text))):
             self.words[max(port)] = str(free_port())
-        self.env = {**ENVIRONMENT, "LC_ALL": "C"}
+        programs = place / "bin"
+        programs.mkdir()
+        (programs / "usher").symlink_to(BINARY)
+        self.env = {**ENVIRONMENT, "LC_ALL": "C", "PATH": f"{programs}:{ENVIRONMENT.get('PATH', os.defpath)}"}
 
     def translate(self, text):
         return re.sub("|".join(map(re.escape, self.words)), lambda match: self.words[match.group()], text)
@@ -158,24 +169,27 @@ class Tour:
 
 @pytest.mark.skipif(not have("sshd"), reason="the tour was taken with sshd installed")
 @pytest.mark.skipif(pwd.getpwuid(os.geteuid()).pw_shell.endswith(("nologin", "false")), reason="sshd lets such a user not in")
-def test_the_readme_prints_what_it_says(place):
-    tour = Tour(place)
+@pytest.mark.parametrize("document", RUN, ids=name_of)
+def test_a_document_prints_what_it_says(document, place):
+    tour = Tour(place, document.read_text())
     place.chmod(0o777)
     take = {"file": tour.take_file, "serve": tour.take_serve, "served": tour.take_served, "run": tour.take_run}
-    taken = set()
     try:
-        for what, argument, _, text in blocks():
+        for what, argument, _, text in blocks(document):
             if what:
                 take[what](argument, text)
-                taken.add(what)
         wait_until(lambda: not (place / "usher.pid").exists(), 5, "the usher in the background to end")
     finally:
         tour.end()
-    assert taken == set(take)
 
 
-def test_every_console_block_is_marked():
-    for what, _, kind, text in blocks():
+def test_there_are_blocks_of_each_kind():
+    assert {what for document in RUN for what, *_ in blocks(document) if what} == {"file", "serve", "served", "run"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_console_block_is_marked(document):
+    for what, _, kind, text in blocks(document):
         assert (kind == "console") == (what in ("run", "serve", "served")), text
 
 
@@ -189,9 +203,10 @@ def roff_text(text):
 
 
 def shown_configurations():
-    for number, (_, _, kind, text) in enumerate(blocks()):
-        if kind == "conf":
-            yield pytest.param(text, id=f"README-{number}")
+    for document in DOCUMENTS:
+        for number, (_, _, kind, text) in enumerate(blocks(document)):
+            if kind == "conf":
+                yield pytest.param(text, id=f"{name_of(document)}-{number}")
     for page in PAGES:
         for number, match in enumerate(re.finditer(r"^\.Bd -literal.*?\n(.*?)^\.Ed", page.read_text(), re.M | re.S)):
             if re.search(r"^(listen|services) = ", match.group(1), re.M):
@@ -304,7 +319,17 @@ def test_every_quotation_in_a_rendered_page_ends_before_the_next_one_begins(page
     assert done.stderr == ""
 
 
-def test_links_lead_somewhere():
-    for document in SOURCE.glob("*.md"):
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-            assert (SOURCE / target).exists(), f"{document.name}: {target}"
+def heading_anchors(text):
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.M)}
+
+
+@pytest.mark.parametrize("document", [*SOURCE.glob("*.md"), *DOCUMENTS[1:], *SOURCE.glob("*/README.md")], ids=name_of)
+def test_links_lead_somewhere(document):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^):]*))?\)", document.read_text()):
+        found = document.parent / target if target else document
+        assert found.exists(), target
+        assert not anchor or anchor in heading_anchors(found.read_text()), f"{target}#{anchor}"
+
+
+def test_the_readme_is_short():
+    assert len((SOURCE / "README.md").read_bytes()) <= 8192

@@ -1,19 +1,20 @@
 #!/usr/bin/python3
-"""Writes what a run of run.py found into README: the conditions, a table, what was wanted, and the picture beside it.
+"""Writes what a run of run.py found into a page: the conditions, a table, what was wanted, and the picture beside it.
 
-    bench/readme.py build-bench/bench.json README.md bench/measured.svg
+    bench/page.py build-bench/bench.json docs/performance.md docs/measured.svg
 
-Replaces what is between the two marks in README, and nothing else. Exit status: 0, 2 when a file or a mark is not there.
+Replaces what is between the two marks in the page, and nothing else. Exit status: 0, 2 when a file or a mark is not there.
 """
 
 import json
+import os
 import pathlib
 import sys
 
 import picture
 import report
 
-BEGIN, END = "<!-- measured: bench/readme.py -->\n", "<!-- /measured -->\n"
+BEGIN, END = "<!-- measured: bench/page.py -->\n", "<!-- /measured -->\n"
 NAMES = {"direct": "no mux", "bare": "bare relay"} | picture.NAMES
 COLUMNS = (
     ("conn/s", "conn_per_s", 1, "{:,.0f}"), ("p99 ms", "conn_p99_us", 1e-3, "{:.1f}"), ("CPU µs each", "conn_cpu", 100, "{:.0f}"),
@@ -46,15 +47,15 @@ def text_of(found, picture_path):
 
 def main():
     if len(sys.argv) != 4:
-        sys.exit(f"usage: {sys.argv[0]} BENCH.JSON README PICTURE")
+        sys.exit(f"usage: {sys.argv[0]} BENCH.JSON PAGE PICTURE")
     found = json.loads(pathlib.Path(sys.argv[1]).read_text())
     page, image = pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        print(f"readme: {page} has no {BEGIN.strip()} ... {END.strip()}", file=sys.stderr)
+        print(f"page: {page} has no {BEGIN.strip()} ... {END.strip()}", file=sys.stderr)
         return 2
-    page.write_text(before + BEGIN + "\n" + text_of(found, image) + "\n" + END + after)
+    page.write_text(before + BEGIN + "\n" + text_of(found, os.path.relpath(image, page.parent)) + "\n" + END + after)
     picture.draw(found, image)
     return 0
 
