@@ -39,6 +39,15 @@ class Backend:
         server.settimeout(slow(10))
         return server
 
+    def accept_unless_ended(self, client):
+        """The connection that the client's became, or None where usher has ended the client's."""
+        poll = select.poll()
+        poll.register(self.listener, select.POLLIN)
+        poll.register(client, select.POLLIN)
+        ready_now = {fd for fd, _ in poll.poll(slow(60) * 1000)}
+        assert ready_now, "neither came to the backend nor ended"
+        return self.accept() if self.listener.fileno() in ready_now else None
+
     def nobody_comes(self, seconds):
         return not ready(self.listener, seconds)
 
