@@ -3,7 +3,14 @@
  * One channel a worker and receiver. What the receiver does not take at once waits in line, for as long as
  * the caller lets it; a channel that broke is opened again once before requests fail.
  *
- * A receiver that acknowledges gets again, on the next channel, what it had not acknowledged when its channel broke. */
+ * What the kernel has taken for a receiver is lost with it if it was not read. So the client's socket is kept until the receiver
+ * acknowledges; a receiver that acknowledges gets again, on the next channel, what it had not acknowledged when its channel broke.
+ *
+ * No client is served twice: a receiver may use a socket only after its acknowledgement was written, and a connection is taken
+ * back by shutting the channel down, after which none can be written. The kernel's lock on the socket decides which is first. A
+ * datagram brings the end of a stream with it, on which the process that took it writes its receipt, in any order; it is taken
+ * back by shutting that stream down. A datagram socket that is closed is not reported: the oldest datagram without a receipt
+ * that is in no queue (SIOCOUTQ) at two looks 50 ms apart is sent again. */
 #pragma once
 #include "facts.h"
 #include "loop.h"
