@@ -2,7 +2,7 @@
  * found at once: each operation takes the same time however many there are.
  *
  * Who is shed: of the source that has most of them, the one that has waited longest. So one source that keeps hundreds of sessions
- * open loses its own. Where no source has more than CROWD_FEW, as when each of many has one, whoever has waited longest
+ * open loses its own. Where no source has more than UNDECIDED_FEW, as when each of many has one, whoever has waited longest
  * of all: who is served says what it wants soon, and has gone on long before its turn comes. */
 #pragma once
 #include "shared_limits.h"
