@@ -1,8 +1,8 @@
 /* Sends back what it reads: a program for usher to run on a connection, by `exec` with any stdio (socket,
  * pipe, pty).
  *
- * Reads standard input until its end and only then ends: a client that half-closes still gets everything.
- * Refuses nothing and understands nothing; a client that does not read is not read from either. The one
+ * Reads standard input until its end and only then exits: a client that half-closes still gets everything.
+ * Does not interpret its input; while a client does not read, its bytes are not read either. The
  * buffer is static. */
 #include <errno.h>
 #include <poll.h>
@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The socket may be non-blocking: it was usher's, and the mark is the socket's own, not the descriptor's. */
+/* The socket may be non-blocking: it was usher's, and the flag is the socket's, not the descriptor's. */
 static int wait_for(int fd, short events)
 {
 	struct pollfd p = { .fd = fd, .events = events };
@@ -58,7 +58,7 @@ int main(void)
 		else if (errno != EINTR)
 			error = -errno;
 	}
-	/* A program that was started beside this one may hold the socket too: the client must see the end
+	/* Another program may hold the socket too: the client must see the end
 	 * nevertheless. */
 	if (error == 0)
 		(void)shutdown(STDOUT_FILENO, SHUT_WR);

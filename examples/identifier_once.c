@@ -3,9 +3,8 @@
  *     identifiers = ( { program = [ "/usr/libexec/usher/identifier-once" ]; mode = "once"; } );
  *
  * Standard input holds the first bytes that a client sent, at most 1000, and then ends. The answer is a
- * protocol's name on standard output, without a newline, or NOTFOUND, and exit status 0. This one knows
- * three protocols by their first word. Refuses nothing: whatever it does not know is NOTFOUND. The buffer
- * is static. */
+ * protocol's name on standard output, without a newline, or NOTFOUND, and exit status 0. This one recognises
+ * three protocols by their first word; the answer for all others is NOTFOUND. The buffer is static. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

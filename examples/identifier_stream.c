@@ -2,8 +2,8 @@
  *
  *     identifiers = ( { program = [ "/usr/libexec/usher/identifier-stream" ]; mode = "stream"; } );
  *
- * This one knows two protocols by their first word, and asks for more bytes until there are as many as a word has. It
- * answers all questions that came together with one write. A question that is too long, or too short, is the end. */
+ * This one recognises two protocols by their first word, and asks for more bytes until there are as many as a word has. It
+ * answers all questions that arrived together with one write. It exits after a question that is too long or too short. */
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>

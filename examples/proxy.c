@@ -1,10 +1,10 @@
-/* usher-proxy: takes connections that usher hands over, connects each to a server and carries bytes both
+/* usher-proxy: receives connections that usher hands over, connects each to a server and relays bytes both
  * ways.
  *
  * One loop, one thread. A direction has one buffer: it is read into only when it is empty and written out
  * before anything else, so memory is bounded and a slow reader stops its sender. EOF becomes a half-close
- * once all before it is written, a reset becomes a reset, and so does a server that cannot be reached. With
- * as many connections as it may have it takes no more: those wait in usher, which knows what to do about it.
+ * once all before it is written, a reset becomes a reset, and so does a server that cannot be reached. At its
+ * limit of connections it receives no more: further ones wait in usher, under its timeout.
  * The server's name is looked up once, at the start.
  *
  * A pair owns both its sockets and lives in one place: pair_new() to pair_free(), always at the end of a

@@ -1,7 +1,7 @@
-/* The shortest server that takes connections from usher: greets each client by what usher knows of it, and
- * hangs up. usage: receiver /path/of.sock
+/* A minimal server that receives connections from usher: it sends each client its attributes and closes the
+ * connection. usage: receiver /path/of.sock
  *
- * Serves one client at a time and so is no model of a server, only of how to receive. Refuses nothing. */
+ * It shows how to receive; it is not a model of a server, because it serves one client at a time. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes connections that usher hands over, without libusher-handover: the wire format in sixty lines.
+"""Receives connections that usher hands over, without libusher-handover: the wire format in sixty lines.
 
 usage: receiver.py /path/of.sock
 
@@ -26,7 +26,7 @@ class Channel:
         self.taken = 0
 
     def announce(self):
-        """Says that we acknowledge, before anything is read: what we then die with unread is sent again."""
+        """Announces acknowledgements, before anything is read: connections that are not acknowledged are sent again."""
         try:
             self.sock.sendall(HELLO)
             return True
@@ -52,7 +52,7 @@ class Channel:
             if len(fds) != 1:
                 raise ValueError("not one descriptor")
             attributes = attributes_of(message)
-            # From here on it is ours; if that cannot be said any more (BrokenPipeError), somebody else's.
+            # From here on it is ours. If the acknowledgement fails (BrokenPipeError), usher has taken it back.
             if self.announced and len(message) >= 8 and message[5] & ACKNOWLEDGE:
                 self.acknowledge()
             return socket.socket(fileno=fds.pop()), attributes
@@ -92,7 +92,7 @@ def greet(client, attributes):
 
 
 def serve(sock):
-    """Answers everything that comes on one channel."""
+    """Answers every connection of one channel."""
     with sock:
         channel = Channel(sock)
         while True:

@@ -1,11 +1,10 @@
-/* A module to start from: two protocols, one with an attribute, one with settings.
+/* An example of a module: two protocols, one with an attribute, one with settings.
  *
  *     identifiers = ( { module = "/usr/lib/usher/modules/xprotocol.so"; software = [ "OpenSSH_", "libssh" ]; } );
  *
  * `xecho` is a line "xecho NAME", and NAME becomes the attribute `host`. `xssh` is an SSH client, RFC 4253
  * 4.2, whose software begins with one of the words in `software`; without the setting, any SSH client. Both
- * are decided by the first bytes alone, whatever comes behind. Owns the list of words, which lives as long as
- * the process. */
+ * are decided by the first bytes only. Owns the list of words, which is never freed. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -9,47 +9,47 @@
 struct pooled_string {
 	union {
 		struct pooled_string *next; /* while spare */
-		uint64_t size;              /* while taken: its place in `spare`; SCRAP_SIZES: the heap's */
+		uint64_t size;              /* while taken: its place in `spare`; STRING_POOL_SIZES: the heap's */
 	};
 	char bytes[];
 };
 
-char *string_pool_take(struct string_pool *scraps, size_t size)
+char *string_pool_take(struct string_pool *pool, size_t size)
 {
 	unsigned i = 0;
 
 	while (i < STRING_POOL_SIZES && size > (SMALLEST << i) - sizeof(struct pooled_string))
 		i++;
-	struct pooled_string *scrap = i < STRING_POOL_SIZES ? scraps->spare[i] : NULL;
-	if (scrap)
-		scraps->spare[i] = scrap->next;
+	struct pooled_string *string = i < STRING_POOL_SIZES ? pool->spare[i] : NULL;
+	if (string)
+		pool->spare[i] = string->next;
 	else
-		scrap = malloc(i < STRING_POOL_SIZES ? (size_t)SMALLEST << i : sizeof(*scrap) + size);
-	if (!scrap)
+		string = malloc(i < STRING_POOL_SIZES ? (size_t)SMALLEST << i : sizeof(*string) + size);
+	if (!string)
 		return NULL;
-	scrap->size = i;
-	return scrap->bytes;
+	string->size = i;
+	return string->bytes;
 }
 
-void string_pool_give(struct string_pool *scraps, char *bytes)
+void string_pool_give(struct string_pool *pool, char *bytes)
 {
 	if (!bytes)
 		return;
-	struct pooled_string *scrap = (struct pooled_string *)(bytes - offsetof(struct pooled_string, bytes));
-	unsigned i = (unsigned)scrap->size;
+	struct pooled_string *string = (struct pooled_string *)(bytes - offsetof(struct pooled_string, bytes));
+	unsigned i = (unsigned)string->size;
 	if (i == STRING_POOL_SIZES) {
-		free(scrap);
+		free(string);
 		return;
 	}
-	scrap->next = scraps->spare[i];
-	scraps->spare[i] = scrap;
+	string->next = pool->spare[i];
+	pool->spare[i] = string;
 }
 
-void string_pool_fini(struct string_pool *scraps)
+void string_pool_fini(struct string_pool *pool)
 {
 	for (unsigned i = 0; i < STRING_POOL_SIZES; i++)
-		for (struct pooled_string *next; scraps->spare[i]; scraps->spare[i] = next) {
-			next = scraps->spare[i]->next;
-			free(scraps->spare[i]);
+		for (struct pooled_string *next; pool->spare[i]; pool->spare[i] = next) {
+			next = pool->spare[i]->next;
+			free(pool->spare[i]);
 		}
 }

@@ -1,5 +1,5 @@
 /* Who may use a service: what the policy says, and the part of it that needs nothing but the client's address and the
- * clock. Counts of connections are the hall's (shared_limits.h, program_table.h). */
+ * clock. Counts of connections are kept elsewhere (shared_limits.h, program_table.h). */
 #pragma once
 #include "address_set.h"
 #include "schedule.h"

@@ -88,7 +88,7 @@ enum verdict module_probe_run(
 /* Is the text a probe's name as the ABI demands it? */
 bool module_name_is_valid(const char *name);
 
-/* What the hall does for this room. To be set before module_bind(). */
+/* What the process that loads modules does for this room. To be set before module_bind(). */
 struct module_hooks {
 	/* A line of a module's, rate-limited already; NULL: they are dropped. */
 	void (*log)(const char *path, enum usher_level level, const char *text);

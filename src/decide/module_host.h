@@ -34,7 +34,7 @@ int module_load(const char *path, module_init_function **ret_init, char *error, 
 /* Runs init and sums up what it did. The value and the sentence are module_bind()'s. */
 int module_host_init(struct module_host *host, module_init_function *init, char *error, size_t size);
 
-/* Where the hall looks for what is running; never NULL. */
+/* Where the number of the running function is written (module_hooks.running, or a place of its own); never NULL. */
 extern _Atomic uint32_t *module_running;
 
 /* What attribute_set() does; the host has it in its table. */

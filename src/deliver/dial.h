@@ -19,7 +19,7 @@ struct dial {
 	size_t n_backends;
 	int keepalive_s;      /* of target.h */
 	unsigned patience_ms; /* of dial_set_patience(); 0: the system's */
-	/* To come from, by its port where that is free, with a socket out of `stock`. NULL: whatever the kernel takes. */
+	/* To come from, by its port where that is free, with a socket of `socket_pool`. NULL: whatever the kernel takes. */
 	const struct address *from;
 	bool talks; /* bytes for the backend are there already */
 	struct socket_pool *socket_pool;

@@ -22,8 +22,8 @@ struct socket_pool_waiter {
 	struct shelf *shelf; /* NULL: not waiting */
 };
 
-/* `ask` has sockets of the family made, which come to stock_supply(). 0, or -EAGAIN where it cannot be asked now:
- * stock_fill() tries again. NULL: no memory. */
+/* `ask` has sockets of the family made, which come to socket_pool_supply(). 0, or -EAGAIN where it cannot be asked now:
+ * socket_pool_fill() tries again. NULL: no memory. */
 struct socket_pool *socket_pool_new(int (*ask)(void *context, sa_family_t family), void *context);
 void socket_pool_free(struct socket_pool *socket_pool); /* nobody waits; accepts NULL */
 

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define OUTLET_CHUNK (64 * 1024)
+#define LOG_SINK_CHUNK (64 * 1024)
 
 /* Zero but for the sink, the facility, the descriptor and `prefixed`. */
 struct sink {
@@ -17,9 +17,9 @@ struct sink {
 	uint64_t lost;    /* lines that could not be written and were not told yet */
 	int error;        /* why */
 	size_t out_len;
-	char out[OUTLET_CHUNK];
+	char out[LOG_SINK_CHUNK];
 	size_t in_len; /* a line whose end has not been read yet, then what is read */
-	char in[OUTLET_CHUNK];
+	char in[LOG_SINK_CHUNK];
 };
 
 /* Reads what is in the pipe, once, and writes the lines. False once there will be no more: everyone who could write has closed

@@ -1,7 +1,7 @@
 /* The logger process, and the master's side of it. The master keeps the pipe and a control socket; the logger
  * keeps the pipe's read end, the other end of the socket and where it writes to, and closes everything else.
  *
- * It is the one process that may wait. What becomes of a line: outlet.c. */
+ * It is the one process that may wait. What becomes of a line: log_sink.c. */
 #include "logger.h"
 #include "failure.h"
 #include "fd.h"

@@ -1,4 +1,4 @@
-/* Access programs (`access = [ ... ]`): the master's half. A worker asks (MESSAGE_ASK); the program has the connection's facts in its
+/* Access programs (`access = [ ... ]`): the master's half. A worker asks (PROGRAM_ACCESS); the program has the connection's facts in its
  * environment as a service's program has them, and nothing else: standard input, output and error are /dev/null. Exit
  * status 0 admits; anything else, or no end within the time that the caller gives, refuses. */
 #pragma once

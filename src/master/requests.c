@@ -3,9 +3,9 @@
  * nothing: what it starts goes to the tables of programs, identifiers and questions. */
 #include "requests.h"
 #include "ask.h"
-#include "identifier_processes.h"
 #include "fd.h"
 #include "generation.h"
+#include "identifier_processes.h"
 #include "ipc.h"
 #include "log.h"
 #include "message.h"
@@ -123,7 +123,7 @@ void request_decided(struct asks *asks, void *asker, uint64_t serial, bool admit
 	worker_process_tell(asker, &answer);
 }
 
-/* As many as a worker counts on (stock.c). */
+/* As many as a worker counts on (socket_pool.c). */
 bool request_supply(struct worker_process *worker, const struct message *request)
 {
 	struct message answer = { .kind = MESSAGE_SOCKETS, .index = request->index };

@@ -1,5 +1,5 @@
 /* The master's part of transparent services: it makes the sockets that may speak from a client's address
- * (deliver/stock.h). */
+ * (socket_pool.h). */
 #pragma once
 #include "policy.h"
 #include <sys/socket.h>

@@ -1,4 +1,4 @@
-/* The message that a live connection crosses in. Refuses whatever could make a reader look past its end, or what no relay can be
+/* The message that a live session crosses in. Refuses whatever could make a reader look past its end, or what no relay can be
  * in. Owns nothing. */
 #include "migrant.h"
 #include "evidence.h"

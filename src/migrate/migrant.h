@@ -1,7 +1,7 @@
-/* A live connection as it crosses from one worker to another: one message over a SOCK_SEQPACKET pair, its descriptors beside it.
+/* A live session as it crosses from one worker to another: one message over a SOCK_SEQPACKET pair, its descriptors beside it.
  *
  *	hello     from the new worker, first: struct migrant_hello, then the texts of its listeners, NUL after each
- *	migrant   from the old one, one a connection: struct migrant, then in this order
+ *	migrant   from the old one, one a session: struct migrant, then in this order
  *	          the texts, NUL after each that is there | PROXY header that came in | first bytes kept for people
  *	          | bytes on their way up that the backend did not take yet | bytes on their way down
  *	          descriptors, those that are there: the client's socket, the server's (or what a program reads and writes), and

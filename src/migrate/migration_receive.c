@@ -1,4 +1,4 @@
-/* Takes connections in: says which listeners there are, then makes a connection of every message. Refuses what does not add up,
+/* Takes sessions in: says which listeners there are, then makes a session of every message. Refuses what does not add up,
  * and to read on while this worker has no descriptors to spare: what waits in the channel is not lost, and what the channel does not
  * take is served where it is. Owns the channels. */
 #include "migration_receive.h"
@@ -163,7 +163,7 @@ static void receiver_go_on(struct timer *timer)
 	receiver_receive(container_of(timer, struct migration_receiver, pause));
 }
 
-/* With more listeners than a message holds the rest are as if they were not there: their undecided connections are decided
+/* With more listeners than a message holds the rest are as if they were not there: their undecided sessions are decided
  * where they are. */
 static int receiver_greet(const struct migration_receiver *receiver)
 {

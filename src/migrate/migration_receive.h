@@ -1,4 +1,4 @@
-/* The worker that takes over: live connections come from workers of the generation before (migrant.h). */
+/* The worker that takes over: live sessions come from workers of the generation before (migrant.h). */
 #pragma once
 
 struct migration_receiver;

@@ -1,9 +1,9 @@
-/* Moves connections away. They go when nothing that this worker alone knows is under way for them: undecided, or relayed. All
+/* Moves sessions away. They go when nothing that this worker alone knows is under way for them: undecided, or relayed. All
  * others become one or the other, or end, within the timeouts of their phase, and go then.
  *
- *     hello from the new worker -> each connection that can: write it down, send it with its descriptors, forget it
+ *     hello from the new worker -> each session that can: write it down, send it with its descriptors, forget it
  *
- * A connection is forgotten in the same step in which the kernel has taken its message: it is in one worker or the other,
+ * A session is forgotten in the same step in which the kernel has taken its message: it is in one worker or the other,
  * or in the channel between them, never in two. Refuses to lose one: what cannot be sent stays. */
 #include "migration_send.h"
 #include "evidence_kept.h"

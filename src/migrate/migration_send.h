@@ -1,4 +1,4 @@
-/* The worker that retires: its live connections go to a worker of the next generation, as soon as each can be moved. */
+/* The worker that retires: its live sessions go to a worker of the next generation, as soon as each can be moved. */
 #pragma once
 
 struct stream;
@@ -10,5 +10,5 @@ struct context;
 int migration_send_begin(struct context *context, int channel);
 void migration_send_free(struct migration_sender *sender); /* accepts NULL */
 
-/* A connection can be moved that could not before. Accepts NULL. */
+/* A session can be moved that could not before. Accepts NULL. */
 void migration_send_wake(struct migration_sender *sender);

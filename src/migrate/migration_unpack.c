@@ -1,4 +1,4 @@
-/* Makes a connection what it was in another worker. It counts here as it did there, under the names that this policy has as well; a
+/* Makes a session what it was in another worker. It counts here as it did there, under the names that this policy has as well; a
  * rate is not charged again and no limit refuses it. The message was checked (migrant.h). */
 #include "migration_unpack.h"
 #include "account.h"

@@ -10,7 +10,7 @@ enum key_type {
 	KEY_SECONDS, /* a number of seconds, whole or not */
 	KEY_BOOL,    /* true or false: see values_switch() */
 	KEY_SWITCH,  /* true, false or a whole number: see values_switch() */
-	KEY_MODE,    /* permission bits: see section_mode() */
+	KEY_MODE,    /* permission bits: see values_mode() */
 	KEY_STRINGS, /* a string or a list of them */
 	KEY_GROUP,
 	KEY_GROUPS, /* a list of groups */

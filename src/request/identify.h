@@ -1,14 +1,13 @@
-/* Asks external identifiers what a connection's first bytes are. Identifiers are programs of the operator's, run by the master:
+/* Asks external identifiers what a session's first bytes are. Identifiers are programs of the operator's, run by the master:
  * one for each question (mode "once"), or kept and asked over pipes (mode "stream", usher.conf(5)).
  *
  * They are asked in the order of the policy until one gives a name that the policy knows. One that is slow, dies or talks rubbish
- * costs the connections that wait for it the time that it may take, and counts as NO. */
+ * costs the sessions that wait for it the time that it may take, and counts as NO. */
 #pragma once
 #include "evidence.h"
 #include "loop.h"
 #include "policy.h"
 #include "spawner.h"
-
 
 struct identifiers;    /* one a worker */
 struct identification; /* one question, through all identifiers */

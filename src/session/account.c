@@ -1,4 +1,4 @@
-/* Counts a connection: where it came in, for which service, how it ended, and which limit refused it. Refuses to look a name up
+/* Counts a session: where it came in, for which service, how it ended, and which limit refused it. Refuses to look a name up
  * twice for one listener or service of a worker. Owns nothing: counters are the worker's part of the shared ones. */
 #include "account.h"
 #include "counters.h"

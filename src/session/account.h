@@ -1,4 +1,4 @@
-/* What a connection adds to the counters, from accept to the end. */
+/* What a session adds to the counters, from accept to the end. */
 #pragma once
 #include "session.h"
 

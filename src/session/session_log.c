@@ -1,4 +1,4 @@
-/* The one log line of a connection: who, what, where to, how much, how long, how it ended. usher(8) explains every key. */
+/* The one log line of a session: who, what, where to, how much, how long, how it ended. usher(8) explains every key. */
 #include "session_log.h"
 #include "former.h"
 #include "log.h"

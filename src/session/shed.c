@@ -1,5 +1,5 @@
-/* Holds the undecided connections of a worker to their limits. Refuses nobody who comes: it ends who has waited longest. Owns nothing;
- * a connection's place among the undecided is the connection's. */
+/* Holds the undecided sessions of a worker to their limits. Refuses nobody who comes: it ends who has waited longest. Owns nothing;
+ * a session's place among the undecided is the session's. */
 #include "shed.h"
 #include "log.h"
 #include "session.h"

@@ -1,4 +1,4 @@
-/* What becomes of undecided connections when there are too many: max_undecided, max_undecided_per_source. Who goes first is for undecided_registry.h
+/* What becomes of undecided sessions when there are too many: max_undecided, max_undecided_per_source. Who goes first is for undecided_registry.h
  * to say. */
 #pragma once
 #include <stdbool.h>

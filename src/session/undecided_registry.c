@@ -4,9 +4,9 @@
  *	source     oldest - ... - newest, and how many
  *	ranks      [1] - source - source   [2] - source   ...   [RANKS - 1] - so many or more
  *
- * A source moves one rank up or down as a connection comes or goes, so the highest that has somebody is found without a search.
+ * A source moves one rank up or down as a session comes or goes, so the highest that has somebody is found without a search.
  * Refuses to fail: a source for which there is no memory counts with those that have none. Owns the sources; the places belong
- * to the connections. */
+ * to the sessions. */
 #include "undecided_registry.h"
 #include <stdlib.h>
 #include <sys/random.h>

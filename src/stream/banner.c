@@ -1,17 +1,17 @@
 /* Shows a silent client what a server says first.
  *
  *     silent for banner_timeout -> dial -> what it says, as it comes, to the client
- *         of no known kind, or nobody else says so      connection_stay()
+ *         of no known kind, or nobody else says so      stream_stay()
  *         whole, and others say so too                  undecided_examine() goes on, between these
  *
- * What was shown cannot be taken back, so from the first byte on the connection stays with this service unless the client's
+ * What was shown cannot be taken back, so from the first byte on the stream stays with this service unless the client's
  * answer is another's. Refuses to be slow: a backend that cannot be reached, or says nothing by the deadline, changes nothing.
  * Owns itself and the backend's socket, through the relay's watch, until it is left to the relay. */
 #include "banner.h"
 #include "fd.h"
 #include "ipc.h"
-#include "self_connection.h"
 #include "proxied.h"
+#include "self_connection.h"
 #include "stream.h"
 #include "undecided.h"
 #include <errno.h>

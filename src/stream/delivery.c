@@ -1,13 +1,13 @@
-/* Gives a connection to its service: connects to a backend, hands the socket over, has a program started, turns it away.
- * Refuses to judge: what a failure means is the journey's business (connection_undelivered). What is under way is kept with
- * the connection; its client's socket stays the connection's. */
+/* Gives a stream to its service: connects to a backend, hands the socket over, has a program started, turns it away.
+ * Refuses to judge: what a failure means is for stream.c (stream_undelivered). What is under way is kept in the
+ * stream; its client's socket stays the stream's. */
 #include "delivery.h"
 #include "banner.h"
 #include "fd.h"
 #include "message.h"
-#include "self_connection.h"
 #include "proxied.h"
 #include "receivers.h"
+#include "self_connection.h"
 #include "stream.h"
 #include <errno.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* The delivery of a connection by its service: connect, handover, exec, reject. How it went comes back by connection_delivered(),
- * connection_undelivered(), connection_refuse() or connection_end(), perhaps before delivery_begin() returns. */
+/* The delivery of a stream by its service: connect, handover, exec, reject. How it went comes back by stream_delivered(),
+ * stream_undelivered(), stream_refuse() or stream_end(), perhaps before delivery_begin() returns. */
 #pragma once
 #include <stdint.h>
 
@@ -16,5 +16,5 @@ void delivery_hand_over_out_of_time(struct stream *stream);
 /* Nothing more will come back. Harmless where nothing is under way. */
 void delivery_cancel(struct stream *stream);
 
-/* What the master is told of a connection that it is to run a program for. */
+/* What the master is told of a stream that it is to run a program for. */
 void delivery_describe(const struct stream *stream, struct message *message);

@@ -1,5 +1,5 @@
-/* One look at a connection's evidence. Consumes nothing: what is peeked stays in the socket, and the worker's one buffer is free again
- * after the look. Decides nothing about delivery. The names that it keeps are the connection's to free. */
+/* One look at a stream's evidence. Consumes nothing: what is peeked stays in the socket, and the worker's one buffer is free again
+ * after the look. Decides nothing about delivery. The names that it keeps are the session's to free. */
 #include "examine.h"
 #include "decider.h"
 #include "evidence_kept.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* The findings point into bytes that the next connection overwrites. */
+/* The findings point into bytes that the next stream overwrites. */
 static void keep_names(struct stream *stream, const struct findings *findings)
 {
 	const enum attribute kept[] = { ATTRIBUTE_SNI, ATTRIBUTE_ALPN, ATTRIBUTE_HOST };

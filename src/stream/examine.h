@@ -1,4 +1,4 @@
-/* One look at a connection's evidence: peeks, asks the decider, and where that needs it the identifiers. */
+/* One look at a stream's evidence: peeks, asks the decider, and where that needs it the identifiers. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,6 +14,6 @@ enum examined {
 	EXAMINED_RESET,
 };
 
-/* `last`: the deadline is here, and MORE counts as NO. What was learned on the way (sni, alpn, host) is kept with the connection
+/* `last`: the deadline is here, and MORE counts as NO. What was learned on the way (sni, alpn, host) is kept with the session
  * unless it waits. */
 enum examined examine(struct stream *stream, bool last, uint32_t *ret_service, uint32_t *ret_protocol);

@@ -1,5 +1,5 @@
-/* A connection's PROXY headers, the one that comes in and the one that goes out. Believes those alone whom the
- * listener's policy names. What it keeps of a header is the connection's, and freed with it. */
+/* A stream's PROXY headers, the one that comes in and the one that goes out. Believes those alone whom the
+ * listener's policy names. What it keeps of a header is the session's, and freed with it. */
 #include "proxied.h"
 #include "peek.h"
 #include "policy.h"

@@ -1,4 +1,4 @@
-/* Who a proxy in front says that its client is: the PROXY header (proxy_header.h) is taken off the connection
+/* Who a proxy in front says that its client is: the PROXY header (proxy_header.h) is taken off the stream
  * before anything else of it is looked at, and one goes first to a backend that wants it. */
 #pragma once
 #include "session.h"
@@ -20,7 +20,7 @@ enum proxied_taken {
 	PROXIED_WAIT, /* more may come */
 	PROXIED_TAKEN,
 	PROXIED_ABSENT, /* there is none, and need not be */
-	PROXIED_BROKEN, /* connection->refused says how */
+	PROXIED_BROKEN, /* session.refused says how */
 	PROXIED_GONE,
 	PROXIED_RESET,
 	PROXIED_NO_MEMORY,

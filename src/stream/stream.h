@@ -1,4 +1,4 @@
-/* A connection's journey: evidence, decision, delivery, end. */
+/* A session over TCP or a UNIX socket: evidence, decision, delivery, end. */
 #pragma once
 #include "banner.h"
 #include "dial.h"

@@ -1,4 +1,4 @@
-/* TCPMUX's side of the conversation. Refuses to wait: what does not go out at once does not go out, and the connection's end
+/* TCPMUX's side of the conversation. Refuses to wait: what does not go out at once does not go out, and the stream's end
  * says so. Owns nothing. */
 #include "tcpmux_reply.h"
 #include "message.h"

@@ -1,9 +1,9 @@
-/* A connection until it is decided:
+/* A stream until it is decided:
  *
- *     the proxy's header, where one is due -> peek, ask the decider, an identifier, show a banner -> connection_decided()
+ *     the proxy's header, where one is due -> peek, ask the decider, an identifier, show a banner -> stream_decided()
  *
  * Nothing is consumed but that header and, where it is answered here, TCPMUX's line. Refuses to wait past the deadline, which is
- * counted from accept and which bytes do not renew. Owns nothing but what the phase keeps with the connection. */
+ * counted from accept and which bytes do not renew. Owns nothing but what the phase keeps in the stream. */
 #include "undecided.h"
 #include "banner.h"
 #include "examine.h"

@@ -1,4 +1,4 @@
-/* A connection until it is decided: from accept to connection_decided(), connection_stay() or an early end. */
+/* A stream until it is decided: from accept to stream_decided(), stream_stay() or an early end. */
 #pragma once
 #include "proxied.h"
 #include <stdbool.h>

@@ -297,6 +297,12 @@ def test_the_manual_has_every_key_of_the_configuration():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_quotation_goes_on_into_the_sentence(page):
+    """`.Ql one No and two' quotes all of it."""
+    assert re.findall(r"^\.(?:.* )?[QD]l .*\bNo .*$", page.read_text(), re.M) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_manual_pages_are_sound(page):
     result = subprocess.run(["mandoc", "-Tlint", "-Wwarning", page], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "")
@@ -314,6 +320,7 @@ def test_every_quotation_in_a_rendered_page_ends_before_the_next_one_begins(page
     for left, right in ("‘’", "“”"):
         for quoted in re.finditer(f"{left}([^{right}]*){right}", text):
             assert left not in quoted.group(1), quoted.group()
+            assert not re.search(r",\s", quoted.group(1)), f"one end for several words: {quoted.group()}"
         assert text.count(left) == text.count(right), "an end without a beginning"
     assert not re.search("''|``|’’", text)
     assert done.stderr == ""
