@@ -199,6 +199,8 @@ static void clean_up(void)
 
 static int demo_write(FILE *to)
 {
+	const char *user = geteuid() == 0 ? " user = \"root\";" : "";
+
 	fprintf(to,
 		"# usher's demonstration: one port, several services, each a program run on the client's "
 		"socket.\n"
@@ -208,9 +210,9 @@ static int demo_write(FILE *to)
 		"protocols = ( { name = \"echo\"; string = \"echo\"; } );\n"
 		"\n"
 		"services = (\n"
-		"  { name = \"echo\"; match = \"echo\"; exec = [ \"%s\", \"demo\", \"echo\" ]; },\n"
-		"  { name = \"page\"; match = \"http\"; exec = [ \"%s\", \"demo\", \"page\" ]; },\n",
-		demo.port, demo.usher, demo.usher);
+		"  { name = \"echo\"; match = \"echo\"; exec = [ \"%s\", \"demo\", \"echo\" ];%s },\n"
+		"  { name = \"page\"; match = \"http\"; exec = [ \"%s\", \"demo\", \"page\" ];%s },\n",
+		demo.port, demo.usher, user, demo.usher, user);
 	if (demo.directory[0])
 		fprintf(to,
 			"  # Its keys are made when the demonstration starts, in a folder that goes when it ends.\n"
@@ -219,12 +221,12 @@ static int demo_write(FILE *to)
 			"      \"-o\", \"AuthorizedKeysFile=%s/key.pub\", \"-o\", \"StrictModes=no\", "
 			"\"-o\", \"UsePAM=no\",\n"
 			"      \"-o\", \"PasswordAuthentication=no\", \"-o\", "
-			"\"KbdInteractiveAuthentication=no\" ]; },\n",
-			demo.directory, demo.directory);
+			"\"KbdInteractiveAuthentication=no\" ];%s },\n",
+			demo.directory, demo.directory, user);
 	fprintf(to,
-		"  { name = \"hint\"; exec = [ \"%s\", \"demo\", \"hint\" ]; } );\n"
+		"  { name = \"hint\"; exec = [ \"%s\", \"demo\", \"hint\" ];%s } );\n"
 		"on_silence = \"hint\";  on_unknown = \"hint\";\n",
-		demo.usher);
+		demo.usher, user);
 	return ferror(to) ? -EIO : 0;
 }
 

@@ -6,6 +6,7 @@
 #include "spawn.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -169,6 +170,7 @@ void upgrade_begin(struct upgrade *upgrade, uint64_t trial_us, uint64_t hold_us)
 		return;
 	log_notice("upgrade: %s is tried", process_argv()[0]);
 	upgrade->text_len = 0;
+	upgrade->trial_us = trial_us;
 	upgrade->hold_us = hold_us;
 	int error = upgrade_try(upgrade);
 	if (error < 0) {
@@ -259,7 +261,10 @@ static void upgrade_out_of_time(struct timer *timer)
 		upgrade_held(upgrade); /* who still waits for a program is refused rather than all others */
 	} else {
 		kill(-upgrade->trial, SIGKILL);
-		upgrade_fail(upgrade, "the new binary did not start within 15 seconds");
+		char why[96];
+		snprintf(why, sizeof(why), "the new binary did not start within upgrade_timeout, %" PRIu64 " s",
+			upgrade->trial_us / 1000000);
+		upgrade_fail(upgrade, why);
 	}
 }
 

@@ -34,7 +34,7 @@ struct upgrade {
 	char text[2048];
 	size_t text_len;
 	struct timer patience;
-	uint64_t hold_us;
+	uint64_t trial_us, hold_us;
 };
 
 void upgrade_init(struct upgrade *upgrade, struct loop *loop, const struct upgrade_hooks *hooks, void *context);

@@ -1,6 +1,7 @@
 /* The memory that all workers share, put together. Owns the mappings and, in the master, their descriptors. */
 #include "shared.h"
 #include "counters.h"
+#include "failure.h"
 #include "fd.h"
 #include <errno.h>
 #include <stddef.h>
@@ -12,7 +13,7 @@ static int keep_from_children(const struct shared *shared)
 	if (madvise(shared->page, sizeof(*shared->page), MADV_DONTFORK) < 0 ||
 		madvise(shared->limits, limits_size(), MADV_DONTFORK) < 0 ||
 		madvise(shared->counters, counters_size(), MADV_DONTFORK) < 0)
-		return -errno;
+		return failure_set(-errno, "madvise(MADV_DONTFORK)");
 	return 0;
 }
 

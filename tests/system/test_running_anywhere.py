@@ -57,7 +57,7 @@ def check_serves(one):
 @pytest.mark.parametrize(
     "call",
     ["close_range", "faccessat2", "pidfd_open", "pidfd_send_signal", "landlock_create_ruleset", "clone3", "rseq", "statx",
-     "sched_getaffinity", "membarrier", "getsockopt", "splice", "madvise", "sigaltstack"],
+     "sched_getaffinity", "membarrier", "getsockopt", "splice", "sigaltstack"],
 )
 def test_it_serves_without_a_call_that_it_can_do_without(usher, echo, call, error):
     one = start(usher, echo, refusing(error, call))
@@ -81,6 +81,7 @@ def test_it_serves_without_a_call_that_it_can_do_without(usher, echo, call, erro
         ("landlock_restrict_self", "cannot enter the sandbox: landlock_restrict_self"),
         ("prlimit64", "getrlimit"),
         ("clone", "fork"),
+        ("madvise", r"madvise\(MADV_DONTFORK\)"),
     ],
 )
 def test_it_ends_and_names_the_call_that_it_needs(usher, echo, call, said, error):

@@ -57,7 +57,7 @@ WRITTEN = {
     "game": (b"GAME v12 join alice\nmore", "game"),
     "nearly-line": (b"HELLO mine\rx", "unknown"),
     "nearly-game": (b"GAME v12 join ALICE\n", "unknown"),
-    "nearly-ssh": (b"SSH-2.0 other\r\n", "unknown"),
+    "nearly-ssh": (b"SSH 2.0-other\r\n", "unknown"),
     "binary": (b"\xff\xfe\xfd\0\0\0nothing that is known", "unknown"),
 }
 

@@ -132,7 +132,7 @@ def test_sixteen_clients_of_every_kind_at_once(one_port, sshd, nginx, middle, ce
 def test_connections_of_all_kinds_that_say_nothing_more_do_not_hinder_the_others(one_port, sshd, middle):
     """A hundred clients in the middle of saying who they are, and everybody else is served as ever."""
     one = one_port(decide_timeout=60.0)
-    half = [b"SSH-", b"GET ", b"\x16\x03\x01\x02\x00\x01", b"PRI * HTTP", b"ec", b""]
+    half = [b"SSH", b"GET ", b"\x16\x03\x01\x02\x00\x01", b"PRI * HTTP", b"ec", b""]
     clients = []
     for number in range(120):
         clients.append(one.connect())

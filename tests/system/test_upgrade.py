@@ -240,9 +240,9 @@ def test_a_binary_that_cannot_start_its_workers(copied, backend):
 
 
 def test_a_binary_that_hangs(copied, backend):
-    one = copied()
+    one = copied(SERVICES + "upgrade_timeout = 2.0;")
     replace(one, "#!/bin/sh\nexec sleep 1000\n")
-    refused(one, backend, "within 15 seconds")
+    refused(one, backend, "within upgrade_timeout, 2 s")
     wait_until(lambda: not one.programs(), 5, "the trial to be gone")
 
 

@@ -1,6 +1,6 @@
 /* Suggestions by meaning name protocols that there are, and no name of these is one. */
-#include "synonyms.h"
 #include "probe.h"
+#include "synonyms.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,8 +11,8 @@
 
 static void names_that_mean_a_protocol_lead_to_it(void **state)
 {
-	static const char *const cases[][2] = { { "ssl", "`tls'" }, { "HTTPS", "`tls'" }, { "wss", "`tls'" }, { "mariadb", "`mysql'" },
-		{ "grpc", "`http'" }, { "turn", "`stun'" }, { "ws", "\"websocket\"" } };
+	static const char *const cases[][2] = { { "ssl", "`tls'" }, { "HTTPS", "`tls'" }, { "wss", "`tls'" },
+		{ "mariadb", "`mysql'" }, { "grpc", "`http'" }, { "turn", "`stun'" }, { "ws", "\"websocket\"" } };
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_non_null(strstr(synonym_hint(cases[i][0]), cases[i][1]));
