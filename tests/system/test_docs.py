@@ -41,6 +41,7 @@ from servers import have
 DOCUMENTS = [SOURCE / "README.md", *sorted((SOURCE / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^(?:<!-- doctest: ([a-z]+) ?(\S*) -->\n)?```([a-z-]*)\n(.*?)^```$", re.M | re.S)
 PAGES = sorted((SOURCE / "man").glob("*.[0-9]"))
+ROOM_READMES = sorted(SOURCE.glob("src/**/README.md"))
 
 
 def name_of(document):
@@ -330,7 +331,7 @@ def heading_anchors(text):
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.M)}
 
 
-@pytest.mark.parametrize("document", [*SOURCE.glob("*.md"), *DOCUMENTS[1:], *SOURCE.glob("*/README.md")], ids=name_of)
+@pytest.mark.parametrize("document", [*SOURCE.glob("*.md"), *DOCUMENTS[1:], *SOURCE.glob("*/README.md"), *ROOM_READMES], ids=name_of)
 def test_links_lead_somewhere(document):
     for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^):]*))?\)", document.read_text()):
         found = document.parent / target if target else document
@@ -340,3 +341,24 @@ def test_links_lead_somewhere(document):
 
 def test_the_readme_is_short():
     assert len((SOURCE / "README.md").read_bytes()) <= 8192
+
+
+def room_files(room):
+    """Each .c file, and each header that is not one's own."""
+    names = {file.name for file in room.glob("*.[ch]")}
+    return {name for name in names if name.endswith(".c") or name[:-1] + "c" not in names}
+
+
+def test_every_room_has_a_readme():
+    assert {file.parent for file in ROOM_READMES} == {file.parent for file in SOURCE.glob("src/**/*.c")}
+
+
+@pytest.mark.parametrize("readme", ROOM_READMES, ids=name_of)
+def test_the_readme_of_a_room_has_every_file_and_no_other(readme):
+    text = readme.read_text()
+    rows = "".join(line for line in text.splitlines() if line.startswith("| "))
+    listed = set(re.findall(r"`(\w+\.[ch])`", rows))
+    assert room_files(readme.parent) - listed == set()
+    assert listed - {file.name for file in readme.parent.glob("*.[ch]")} == set()
+    paths = re.findall(r"`((?:src|tests|include|examples)/[\w./-]+)`", text)
+    assert [path for path in paths if not (SOURCE / path).exists() and "NAME" not in path] == []
