@@ -1,4 +1,4 @@
-/* A stream's journey: accepted, decided, admitted, delivered, ended. Data goes one way; two calls come back up: "decided"
+/* A stream from accept to its end: accepted, decided, admitted, delivered, ended. Data goes one way; two calls come back up: "decided"
  * (undecided.c) and "delivered" (delivery.c). Nothing is consumed before delivery: the bytes are peeked, and whoever gets the
  * socket reads them.
  *
