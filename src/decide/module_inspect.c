@@ -5,10 +5,10 @@
  * Refuses, before any of that, a path without a slash (the loader would search for it), what is no file, and
  * as root what somebody else could have written. The child takes nothing along but the pipe. What comes out
  * is in the caller's arena. */
+#include "failure.h"
 #include "fd.h"
 #include "module_host.h"
 #include "module_report.h"
-#include "failure.h"
 #include "process.h"
 
 #include <errno.h>

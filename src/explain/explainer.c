@@ -5,7 +5,6 @@
  * of evidence and the findings about it; policies are the caller's. */
 #include "explainer.h"
 
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

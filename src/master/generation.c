@@ -1,8 +1,8 @@
 /* The workers of one policy, together: started or taken over, held, asked to end, and their resolver. What happens to one of them
  * is worker_process.c's, what they ask for requests.c's. Owns the policy, the table of resolved names and the array of workers. */
 #include "generation.h"
-#include "identifier_processes.h"
 #include "fd.h"
+#include "identifier_processes.h"
 #include "ipc.h"
 #include "kill_as.h"
 #include "log.h"

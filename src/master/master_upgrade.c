@@ -1,6 +1,6 @@
 /* One image of the master after the other: what the one that leaves says of itself, and what the next makes of it. */
-#include "identifier_processes.h"
 #include "fd.h"
+#include "identifier_processes.h"
 #include "ipc.h"
 #include "master_parts.h"
 #include "pidfile.h"

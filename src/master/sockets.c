@@ -2,8 +2,8 @@
 #include "sockets.h"
 #include "dial.h"
 #include "fd.h"
-#include "port_owner.h"
 #include "log.h"
+#include "port_owner.h"
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>

@@ -2,8 +2,8 @@
 #pragma once
 #include "address.h"
 #include "policy.h"
-#include "worker.h"
 #include "socket_file.h"
+#include "worker.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,6 @@
 /* The state of a master as JSON and back. Refuses another format, and whatever is missing or of another type; believes the rest,
  * which this same process wrote. Owns the arrays that it reads. */
 #include "takeover.h"
-#include "worker.h"
 #include "counters.h"
 #include "fd.h"
 #include "message.h"
@@ -26,8 +25,8 @@ static void format_write(char *to, size_t size)
 
 	worker_migration_format(migration, sizeof(migration));
 	snprintf(to, size, "%d message %zu migration %s limits %zu counters %zu shared %zu names %zu",
-		TAKEOVER_FORMAT, sizeof(struct message), migration, limits_size(),
-		counters_size(), sizeof(struct shared_page), resolved_size(1));
+		TAKEOVER_FORMAT, sizeof(struct message), migration, limits_size(), counters_size(),
+		sizeof(struct shared_page), resolved_size(1));
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------------------- */

@@ -2,9 +2,9 @@
  * (requests.c). Owns the master's end of the channel, the messages that wait for room there, and the worker's slot. */
 #include "worker_process.h"
 #include "ask.h"
-#include "identifier_processes.h"
 #include "fd.h"
 #include "generation.h"
+#include "identifier_processes.h"
 #include "ipc.h"
 #include "log.h"
 #include "message.h"

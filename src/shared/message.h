@@ -10,7 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define MESSAGE_MIGRANT_MAX (320 * 1024) /* bytes of a session's, from one worker to another: a channel for them has room for one */
+#define MESSAGE_MIGRANT_MAX                                                                                          \
+	(320 * 1024) /* bytes of a session's, from one worker to another: a channel for them has room for one */
 
 /* What TCPMUX answers before a program's output (RFC 1078). */
 #define MESSAGE_TCPMUX_ACCEPT "+\r\n"

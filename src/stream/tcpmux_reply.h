@@ -14,7 +14,6 @@ bool tcpmux_is_spoken(const struct policy *policy);
 /* Takes the first line off the socket. 0 or -errno. */
 int tcpmux_take_line(int fd);
 
-
 /* "+" goes out before anything of the server's does. The socket's buffer is empty: it takes a line. */
 void tcpmux_accept(int fd);
 

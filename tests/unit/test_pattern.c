@@ -299,9 +299,11 @@ static void random_ones_never_take_an_answer_back(void **state)
 		}
 		struct pattern *inner[] = { pattern_text_new(NULL, (uint8_t *)bytes[0], 3, 3 + (size_t)rand() % 9),
 			field(bytes[1], "\1\0\1", 3, (size_t)rand() % 9) };
-		struct pattern *outer[] = { rand() % 2 ? pattern_any_new(NULL, inner, 2) : pattern_all_new(NULL, inner, 2),
+		struct pattern *outer[] = { rand() % 2 ? pattern_any_new(NULL, inner, 2)
+						       : pattern_all_new(NULL, inner, 2),
 			field(bytes[2], NULL, 2, (size_t)rand() % 9) };
-		struct pattern *pattern = rand() % 2 ? pattern_any_new(NULL, outer, 2) : pattern_all_new(NULL, outer, 2);
+		struct pattern *pattern =
+			rand() % 2 ? pattern_any_new(NULL, outer, 2) : pattern_all_new(NULL, outer, 2);
 		enum verdict before = VERDICT_MORE;
 		for (size_t len = 1; len <= sizeof(stream); len++) {
 			enum verdict verdict = of(pattern, stream, len);
