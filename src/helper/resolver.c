@@ -372,6 +372,11 @@ static int resolver_open(struct resolver *resolver)
 		return ARES_SUCCESS;
 	nsswitch_lookups(&resolver->nsswitch, lookups);
 	int given = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB;
+#ifdef ARES_OPT_UDP_MAX_QUERIES
+	/* A socket a question: a rubbish answer ends all questions of its socket, and each has a port of its own to be guessed. */
+	given |= ARES_OPT_UDP_MAX_QUERIES;
+	options.udp_max_queries = 1;
+#endif
 #ifdef ARES_OPT_QUERY_CACHE
 	given |= ARES_OPT_QUERY_CACHE; /* of no size: who asks anew wants no old answer */
 #endif

@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #define RESOLVER_SOCKETS_MAX                                                                                         \
-	256 /* c-ares has one or two a name server; further ones are not watched, what they ask times out */
+	256 /* two questions a name in flight, and some over TCP; further ones are not watched, what they ask times out */
 
 struct resolver_sockets {
 	size_t n;
