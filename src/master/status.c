@@ -4,7 +4,7 @@
 #include "capacity.h"
 #include "counters.h"
 #include "escape.h"
-#include "names.h"
+#include "reasons.h"
 #include "shared.h"
 #include "shared_limits.h"
 #include "worker_process.h"

@@ -3,7 +3,7 @@
 #pragma once
 #include "context.h"
 #include "log.h"
-#include "names.h"
+#include "reasons.h"
 #include "shared_limits.h"
 #include "undecided_registry.h"
 

@@ -283,7 +283,7 @@ def test_the_manual_has_every_log_key_and_every_end():
     page = roff_text((SOURCE / "man/usher.8").read_text())
     code = (SOURCE / "src/session/session_log.c").read_text()
     keys = set(re.findall(r'record_\w+\(&record, "(\w+)"', code))
-    ends = set(re.findall(r'\[END_\w+\] = "([a-z-]+)"', (SOURCE / "src/shared/names.c").read_text()))
+    ends = set(re.findall(r'\[END_\w+\] = "([a-z-]+)"', (SOURCE / "src/shared/reasons.c").read_text()))
     assert keys and ends
     described = set(re.findall(r"^\.It Ic (.+)$", page, re.M))
     assert keys <= {key for line in described for key in line.split(" , ")}

@@ -1,5 +1,5 @@
 /* The tables of names. Who adds an end, a rule or a limit adds its name here, and in usher(8). */
-#include "names.h"
+#include "reasons.h"
 
 const char *const session_end_names[SESSION_ENDS] = {
 	[END_FINISHED] = "finished",
