@@ -1,4 +1,4 @@
-/* A TCP socket that was shut down is still bound to its port, and listens again by listen(): nobody who has it need be told. A UNIX
+/* A TCP socket that was shut down listens again by listen(), at its port: nobody who has it need be told. A UNIX
  * socket that was shut down stays so, and another must be bound in its place, which a reload does.
  *
  * What is seen at once is mended at once, and after that no more often than each RETRY_US: who shuts sockets down again and again
@@ -42,12 +42,23 @@ static void guard_again(struct timer *timer)
 	guard_look(container_of(timer, struct listener_guard, again));
 }
 
+static const char *guard_suspects(const struct socket_held *held)
+{
+	return held->handed ? "a worker, or whoever handed it over" : "a worker";
+}
+
+/* A port that the kernel chose (bind() to port 0) is lost when the socket is shut down; any other stays, and bind() says EINVAL. */
+static bool guard_has_its_port(const struct socket_held *held)
+{
+	return bind(held->fd, &held->address.sa, held->address.len) == 0 || errno == EINVAL;
+}
+
 static void guard_listen_again(const struct socket_held *held, const char *text)
 {
-	if (listen(held->fd, INT32_MAX) == 0)
-		log_error("listener %s was shut down by a worker, and listens again", text);
+	if (guard_has_its_port(held) && listen(held->fd, INT32_MAX) == 0)
+		log_error("listener %s was shut down by %s, and listens again", text, guard_suspects(held));
 	else
-		log_error("listener %s was shut down by a worker, and cannot listen again: %s", text,
+		log_error("listener %s was shut down by %s, and cannot listen again: %s", text, guard_suspects(held),
 			strerrordesc_np(errno));
 }
 
@@ -59,8 +70,8 @@ static void guard_bind_anew(struct guard_set *set, const struct socket_held *hel
 		return;
 	set->rebound_us = guard->loop->now_us;
 	if (held->handed) {
-		log_error("listener %s was shut down by a worker: whoever handed the socket over must make another",
-			text);
+		log_error("listener %s was shut down by %s: whoever handed it over must make another", text,
+			guard_suspects(held));
 	} else {
 		log_error("listener %s was shut down by a worker, and is bound anew by a reload", text);
 		guard->rebind(guard->context);

@@ -300,7 +300,7 @@ def test_a_flood_of_connections_that_reset_at_once(usher, echo):
     assert one.process.poll() is None
 
 
-def test_a_listening_socket_that_was_shut_down_does_not_make_usher_spin():
+def test_a_listening_socket_that_was_shut_down_listens_again_and_does_not_make_usher_spin():
     """Whoever handed a socket over still has it, and may shut it down."""
     with socket.create_server(("127.0.0.1", 0)) as handed:
         port = handed.getsockname()[1]
@@ -316,7 +316,10 @@ def test_a_listening_socket_that_was_shut_down_does_not_make_usher_spin():
             client.sendall(b"go")
             assert read_exactly(client, 2) == b"go"
         handed.shutdown(socket.SHUT_RDWR)
-        one.wait_log("does not listen")
+        one.wait_log("was shut down by a worker, or whoever handed it over, and listens again")
+        with connect(port) as client:
+            client.sendall(b"go")
+            assert read_exactly(client, 2) == b"go"
         before = cpu_of(one.workers)
         time.sleep(1)
         assert cpu_of(one.workers) - before < 0.1

@@ -147,7 +147,7 @@ def bad(wire, loss=0.02):
 
 
 def test_bytes_arrive_whole_over_a_network_that_loses_reorders_and_repeats(usher, net):
-    far = Far(usher, net)
+    far = Far(usher, net, connect_timeout=60.0)  # a SYN that is lost comes again after a second
     bad(net.near)
     bad(net.far)
     pairs = [far.pair() for _ in range(3)]
@@ -162,7 +162,7 @@ def test_bytes_arrive_whole_over_a_network_that_loses_reorders_and_repeats(usher
 
 
 def test_a_hello_in_pieces_over_a_bad_network_is_told_by_its_name(usher, net):
-    far = Far(usher, net)
+    far = Far(usher, net, connect_timeout=60.0)  # a SYN that is lost comes again after a second
     bad(net.near, 0.1)
     hello = client_hello("far.example", size=20000, record=700)
     for _ in range(5):
