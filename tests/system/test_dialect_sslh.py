@@ -74,13 +74,14 @@ def shape_probes(echoes):
 SHAPES = {"basic": shape_basic, "example": shape_example, "probes": shape_probes}
 
 # Where sslh does something else than what its configuration says. libconfig 1.5, which 1.20 has, loses the \x00 of this expression,
-# and 1.7 ends it there, so that all clients match; 1.20 hopes for xmpp with less than fifty bytes until the time for silent
+# and 1.7 ends it there, so that all clients match; both hope for xmpp with less than fifty bytes until the time for silent
 # clients is over. The sslh-select of 2.1.4 loses all these clients.
+SSLH_ERRS = {("basic", "socks5"): "ssh"}
 if SSLH_VERSION < "2":
-    SSLH_ERRS = {("example", "openvpn"): "rest", ("basic", "socks5"): "ssh"}
+    SSLH_ERRS[("example", "openvpn")] = "rest"
     SSLH_BINARIES = ["sslh", "sslh-select"]
 else:
-    SSLH_ERRS = {("example", who): "openvpn" for who in ("openvpn", "xmpp", "unknown")}
+    SSLH_ERRS |= {("example", who): "openvpn" for who in ("openvpn", "xmpp", "unknown")}
     SSLH_BINARIES = ["sslh"]
 
 
