@@ -13,6 +13,13 @@ import pytest
 import servers
 
 
+def pytest_make_parametrize_id(val, argname):
+    """A long text is no name for a test."""
+    if isinstance(val, (str, bytes)) and len(val) > 80:
+        return f"{argname} of {len(val)}"
+    return None
+
+
 def pytest_configure(config):
     harness.become_reaper()
     if not harness.BINARY.exists():

@@ -126,7 +126,9 @@ def test_processes_at_the_same_moment_share_a_rate(gate):
     assert sum(answer.refused_by("rate") for answer in answers) == 15
 
 
-@pytest.mark.parametrize("rubbish", [b"", b"rubbish", b"\0" * 100, b"usher-rates-001\0" + b"\xff" * 5000])
+@pytest.mark.parametrize(
+    "rubbish", [b"", b"rubbish", b"\0" * 100, b"usher-rates-001\0" + b"\xff" * 5000], ids=["empty", "a word", "zeros", "a head alone"]
+)
 def test_a_state_file_that_is_none_is_made_anew(gate, place, rubbish):
     (place / "rates").write_bytes(rubbish)
     one = gate('state = "{state}"; rules = ( { protocol = "ssh"; rate = "2/hour"; } );')
