@@ -234,8 +234,10 @@ def test_a_ttl_is_believed(named, names):
     with server("127.0.0.21") as backend:
         one = named(f"app.test:{backend.port}")
         serves(one, "127.0.0.21")
-        time.sleep(7)
-        assert names.times_asked("app.test") == 1
+        time.sleep(2)  # a client that came before the first answer may have had it asked for once more
+        asked = names.times_asked("app.test")
+        time.sleep(5)
+        assert names.times_asked("app.test") == asked <= 2
 
 
 def test_each_connection_asks_where_the_service_says_so(named, names):
