@@ -2,6 +2,7 @@
  * after worker_run() has given up its privileges it opens nothing but sockets. */
 #include "worker.h"
 #include "counters.h"
+#include "datagrams.h"
 #include "evidence_kept.h"
 #include "failure.h"
 #include "fd.h"
@@ -38,6 +39,7 @@ struct worker {
 
 	struct listener *listeners;
 	size_t n_listeners;
+	struct datagrams *datagrams; /* NULL: the policy has no UDP listener */
 	bool told_paused; /* the master knows that nothing is decided any more */
 	bool is_draining; /* accepts no more */
 };
@@ -85,6 +87,8 @@ static void worker_drain(struct worker *worker)
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
 	worker->n_listeners = 0;
+	if (worker->datagrams)
+		datagrams_drain(worker->datagrams);
 	worker_end_if_done(worker);
 }
 
@@ -126,6 +130,8 @@ static void worker_pause(struct worker *worker)
 	worker->told_paused = false;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_hold(&worker->listeners[i]);
+	if (worker->datagrams)
+		datagrams_hold(worker->datagrams);
 }
 
 /* Once nobody here waits for an answer of the master's. */
@@ -145,6 +151,8 @@ static void worker_resume(struct worker *worker)
 	worker->context.is_paused = false;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_resume(&worker->listeners[i]);
+	if (worker->datagrams)
+		datagrams_resume(worker->datagrams);
 	session_look_again(&worker->context);
 }
 
@@ -361,11 +369,24 @@ static int worker_bind_modules(struct worker *worker)
 	return error;
 }
 
+static int worker_listen_for_datagrams(struct worker *worker, const struct listening *listening)
+{
+	int error = worker->datagrams ? 0 : datagrams_new(&worker->context, &worker->datagrams);
+
+	return error < 0 ? error : datagrams_listen(worker->datagrams, listening->fd, listening->listener);
+}
+
 static int worker_listen(struct worker *worker, const struct worker_start *start)
 {
 	for (size_t i = 0; i < start->n_listening; i++) {
 		const struct listening *listening = &start->listening[i];
-		struct listener *listener = &worker->listeners[i];
+		if (start->policy->listeners[listening->listener].transport == TRANSPORT_DATAGRAM) {
+			int error = worker_listen_for_datagrams(worker, listening);
+			if (error < 0)
+				return error;
+			continue;
+		}
+		struct listener *listener = &worker->listeners[worker->n_listeners];
 		*listener = (struct listener){
 			.context = &worker->context,
 			.policy = &start->policy->listeners[listening->listener],
@@ -375,7 +396,7 @@ static int worker_listen(struct worker *worker, const struct worker_start *start
 		int error = listener_start(listener);
 		if (error < 0)
 			return error;
-		worker->n_listeners = i + 1;
+		worker->n_listeners++;
 	}
 	return 0;
 }
@@ -396,6 +417,7 @@ static void worker_fini(struct worker *worker)
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
 	stream_free_spare(&worker->context);
+	datagrams_free(worker->datagrams);
 	migration_send_free(worker->context.sender);
 	migration_receive_end_all(&worker->context);
 	identifiers_free(worker->context.identifiers);
