@@ -380,7 +380,8 @@ static int worker_listen(struct worker *worker, const struct worker_start *start
 {
 	for (size_t i = 0; i < start->n_listening; i++) {
 		const struct listening *listening = &start->listening[i];
-		if (start->policy->listeners[listening->listener].transport == TRANSPORT_DATAGRAM) {
+		const struct listener_policy *policy = &start->policy->listeners[listening->listener];
+		if (policy->transport == TRANSPORT_DATAGRAM) {
 			int error = worker_listen_for_datagrams(worker, listening);
 			if (error < 0)
 				return error;
@@ -389,7 +390,7 @@ static int worker_listen(struct worker *worker, const struct worker_start *start
 		struct listener *listener = &worker->listeners[worker->n_listeners];
 		*listener = (struct listener){
 			.context = &worker->context,
-			.policy = &start->policy->listeners[listening->listener],
+			.policy = policy,
 			.number = listening->listener,
 			.fd = listening->fd,
 		};
