@@ -22,8 +22,8 @@
 struct datagram {
 	const uint8_t *bytes;
 	uint32_t len;
-	uint32_t segment; /* size of each; 0: it is one datagram */
-	uint8_t tos;      /* ECN and DSCP */
+	uint32_t segment;    /* size of each; 0: it is one datagram */
+	uint8_t tos;         /* ECN and DSCP */
 	struct flow_key key; /* of what an unconnected socket received; its local port is the caller's to fill in */
 };
 
@@ -52,13 +52,14 @@ struct datagram_read {
 };
 int datagram_receive(
 	struct datagram_batch *batch, int fd, bool listens, size_t at, size_t most, struct datagram_read *ret);
-struct datagram *datagram_at( struct datagram_batch *batch, size_t at);
+struct datagram *datagram_at(struct datagram_batch *batch, size_t at);
 
 /* ---- sending ---- */
 
 struct datagram_out {
 	const struct datagram *datagram;
-	const struct flow_key *to; /* its client, from its local address; NULL: the peer that the socket is connected to */
+	const struct flow_key
+		*to; /* its client, from its local address; NULL: the peer that the socket is connected to */
 	bool whole; /* is not to be fragmented: a protocol that looks for the largest datagram that the path carries */
 };
 
@@ -79,5 +80,5 @@ struct datagram_sender *datagram_sender_new(void);
 void datagram_sender_free(struct datagram_sender *sender);
 
 /* Sends them in their order and never waits: what cannot go now is dropped and counted in `sent`, which is added to. */
-void datagram_send(struct datagram_sender *sender, int fd, sa_family_t family, const struct datagram_out *list, size_t n,
-	struct datagram_sent *sent);
+void datagram_send(struct datagram_sender *sender, int fd, sa_family_t family, const struct datagram_out *list,
+	size_t n, struct datagram_sent *sent);

@@ -17,8 +17,8 @@
 /* Buffers that all begin at the same place of a page would all use the same lines of the processor's cache. */
 #define STRIDE (DATAGRAM_MAX + 192)
 
-#define CONTROL_MAX                                                                                                   \
-	(CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(int)) +                 \
+#define CONTROL_MAX                                                                                                  \
+	(CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(int)) +                \
 		CMSG_SPACE(sizeof(uint32_t)))
 
 struct datagram_batch {
@@ -159,7 +159,7 @@ int datagram_receive(
 	return (int)(usable - at);
 }
 
-struct datagram *datagram_at( struct datagram_batch *batch, size_t at)
+struct datagram *datagram_at(struct datagram_batch *batch, size_t at)
 {
 	return &batch->datagrams[at];
 }

@@ -16,8 +16,7 @@
 #define UDP_SEGMENT 103
 #endif
 
-#define CONTROL_MAX                                                                                                   \
-	(CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint16_t)))
+#define CONTROL_MAX (CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint16_t)))
 
 struct datagram_sender {
 	struct mmsghdr messages[DATAGRAM_BATCH];
@@ -92,14 +91,13 @@ static void message_address(struct msghdr *message, struct sockaddr_in6 *name, c
 }
 
 /* Message `i`, of so many vectors, which are there. */
-static void message_make(struct datagram_sender *sender, size_t i, sa_family_t family, const struct datagram_out *first,
-	struct iovec *vectors, size_t n_vectors, uint32_t segment)
+static void message_make(struct datagram_sender *sender, size_t i, sa_family_t family,
+	const struct datagram_out *first, struct iovec *vectors, size_t n_vectors, uint32_t segment)
 {
 	struct msghdr *message = &sender->messages[i].msg_hdr;
 	int tos = first->datagram->tos;
 
-	*message = (struct msghdr){
-		.msg_iov = vectors, .msg_iovlen = n_vectors, .msg_control = sender->control[i] };
+	*message = (struct msghdr){ .msg_iov = vectors, .msg_iovlen = n_vectors, .msg_control = sender->control[i] };
 	if (first->to)
 		message_address(message, &sender->names[i], first->to);
 	if (tos && family == AF_INET)
@@ -145,7 +143,8 @@ static int send_too_big(int fd, sa_family_t family, const struct msghdr *message
 	return error;
 }
 
-static void send_single(int fd, sa_family_t family, const struct msghdr *message, bool whole, struct datagram_sent *sent)
+static void send_single(
+	int fd, sa_family_t family, const struct msghdr *message, bool whole, struct datagram_sent *sent)
 {
 	int error = send_one(fd, message);
 
@@ -204,15 +203,15 @@ static size_t messages_make(
 	return made;
 }
 
-void datagram_send(struct datagram_sender *sender, int fd, sa_family_t family, const struct datagram_out *list, size_t n,
-	struct datagram_sent *sent)
+void datagram_send(struct datagram_sender *sender, int fd, sa_family_t family, const struct datagram_out *list,
+	size_t n, struct datagram_sent *sent)
 {
 	while (n > 0) {
 		size_t part = n < DATAGRAM_BATCH ? n : DATAGRAM_BATCH;
 		size_t made = messages_make(sender, family, list, part), done = 0;
 		while (done < made) {
-			int r = sendmmsg(fd, sender->messages + done, (unsigned)(made - done),
-				MSG_DONTWAIT | MSG_NOSIGNAL);
+			int r = sendmmsg(
+				fd, sender->messages + done, (unsigned)(made - done), MSG_DONTWAIT | MSG_NOSIGNAL);
 			if (r > 0) {
 				done += (size_t)r;
 				continue;

@@ -37,8 +37,8 @@ void datagrams_flush(struct datagrams *datagrams)
 		const struct datagram_listener *listener = datagrams->answers_through[at];
 		for (end = at + 1; end < datagrams->n_answers && datagrams->answers_through[end] == listener;)
 			end++;
-		datagram_send(datagrams->sender, listener->fd, listener->family, datagrams->answers_out + at, end - at,
-			&sent);
+		datagram_send(datagrams->sender, listener->fd, listener->family, datagrams->answers_out + at,
+			end - at, &sent);
 	}
 	datagrams->n_answers = 0;
 	datagrams_count_sent(datagrams, &sent);
@@ -75,8 +75,8 @@ static void flow_send_batch(struct datagrams *datagrams, struct flow *flow)
 
 	flow->touched = false;
 	for (uint32_t at = flow->first; at != NO_DATAGRAM; at = datagrams->next_of_flow[at])
-		datagrams->list[n++] = (struct datagram_out){
-			.datagram = datagram_at(datagrams->incoming, at), .whole = flow->whole };
+		datagrams->list[n++] = (struct datagram_out){ .datagram = datagram_at(datagrams->incoming, at),
+			.whole = flow->whole };
 	if (flow->session.phase == PHASE_RELAYING)
 		flow_send_up(flow, datagrams->list, n);
 }

@@ -8,7 +8,7 @@
 #include "upstream.h"
 
 #define UPSTREAM_FAMILIES  2
-#define UPSTREAM_SPARE_MAX 256 /* of a family */
+#define UPSTREAM_SPARE_MAX 64 /* of a family; capacity.c counts them */
 
 /* A socket of a listener. */
 struct datagram_listener {
@@ -21,7 +21,7 @@ struct datagram_listener {
 	struct counter *counter;
 	int fd; /* also while it is not watched */
 	sa_family_t family;
-	uint16_t port; /* in network order */
+	uint16_t port;  /* in network order */
 	uint32_t drops; /* of the kernel's, at this socket, that were counted */
 	struct log_limit told_unwanted, told_refused, told_full, told_drops;
 };

@@ -236,8 +236,7 @@ static const char *flow_enter_limits(struct flow *flow)
 		return "listener_max_connections";
 	while (limits_enter_all(context->shared->limits, context->slot, context->policy->max_connections))
 		if (!make_room(context, "max_connections")) {
-			limits_leave_listener(
-				context->shared->limits, context->slot, &flow->session.listener_place);
+			limits_leave_listener(context->shared->limits, context->slot, &flow->session.listener_place);
 			return "max_connections";
 		}
 	return NULL;
@@ -397,9 +396,9 @@ void flow_undelivered(struct flow *flow, int error)
 		return;
 	}
 	if (log_wants(LEVEL_NOTICE))
-		log_notice("connection %lu: service %s failed (%s), falling back to %s", (unsigned long)flow->session.id,
-			session_service(&flow->session)->name, session_error_text(error),
-			context->policy->services[fallback].name);
+		log_notice("connection %lu: service %s failed (%s), falling back to %s",
+			(unsigned long)flow->session.id, session_service(&flow->session)->name,
+			session_error_text(error), context->policy->services[fallback].name);
 	limits_leave(context->shared->limits, context->slot, &flow->session.ticket);
 	flow->session.service = fallback;
 	flow->failed = false;

@@ -17,10 +17,11 @@ struct flow {
 	struct datagram_listener *listener; /* through whose socket answers go */
 	struct task burial;                 /* frees it after the loop's turn */
 
-	struct flow_kept kept; /* the first datagrams: until it is delivered, or while another backend may yet get them */
-	uint32_t n_looked;     /* of these: that were looked at */
-	uint32_t named;        /* by an identifier; PROTOCOL_NONE */
-	uint32_t asked;        /* datagrams that the identifiers have seen; UINT32_MAX: more would not help */
+	struct flow_kept
+		kept;      /* the first datagrams: until it is delivered, or while another backend may yet get them */
+	uint32_t n_looked; /* of these: that were looked at */
+	uint32_t named;    /* by an identifier; PROTOCOL_NONE */
+	uint32_t asked;    /* datagrams that the identifiers have seen; UINT32_MAX: more would not help */
 	struct identification *identification; /* NULL: no identifier is being asked */
 	struct spawn_request spawning;         /* of the access program */
 

@@ -35,8 +35,7 @@ static void ask_identifiers(struct flow *flow, const struct evidence *evidence, 
 	if (flow->identification || flow->asked == UINT32_MAX || n <= flow->asked)
 		return;
 	flow->asked = n;
-	flow->identification =
-		identify(flow->session.context->identifiers, evidence, true, flow_identified, flow);
+	flow->identification = identify(flow->session.context->identifiers, evidence, true, flow_identified, flow);
 	if (!flow->identification)
 		flow->asked = UINT32_MAX;
 }

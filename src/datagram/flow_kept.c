@@ -13,7 +13,8 @@ static bool is_pooled(uint32_t len)
 	return sizeof(struct kept_datagram) + len <= PIECE;
 }
 
-int flow_kept_add(struct flow_kept *kept, struct kept_pool *pool, const struct datagram *of, uint32_t at, uint32_t len)
+int flow_kept_add(
+	struct flow_kept *kept, struct kept_pool *pool, const struct datagram *of, uint32_t at, uint32_t len)
 {
 	struct kept_datagram *one;
 

@@ -22,7 +22,8 @@ struct kept_pool {
 };
 
 /* One datagram: `len` bytes of it from `at` on. 0, -ENOSPC or -ENOMEM. */
-int flow_kept_add(struct flow_kept *kept, struct kept_pool *pool, const struct datagram *of, uint32_t at, uint32_t len);
+int flow_kept_add(
+	struct flow_kept *kept, struct kept_pool *pool, const struct datagram *of, uint32_t at, uint32_t len);
 void flow_kept_free(struct flow_kept *kept, struct kept_pool *pool);
 void kept_pool_fini(struct kept_pool *pool);
 

@@ -9,9 +9,9 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define LOOK_US     20000 /* for the answer of a name */
-#define READ_AT_ONCE 16   /* messages of one flow that are read in one call, */
-#define READ_IN_TURN 64   /* and before others get their turn */
+#define LOOK_US      20000 /* for the answer of a name */
+#define READ_AT_ONCE 16    /* messages of one flow that are read in one call, */
+#define READ_IN_TURN 64    /* and before others get their turn */
 
 /* ---- dialled ---------------------------------------------------------------------------------------------------------- */
 
@@ -220,8 +220,7 @@ static void flow_transmit(struct flow *flow, const struct datagram_out *list, si
 {
 	struct datagram_sent sent = { 0 };
 
-	datagram_send(
-		flow->datagrams->sender, flow->upstream->watch.fd, flow->upstream->family, list, n, &sent);
+	datagram_send(flow->datagrams->sender, flow->upstream->watch.fd, flow->upstream->family, list, n, &sent);
 	datagrams_count_sent(flow->datagrams, &sent);
 	if (sent.error)
 		flow_refused(flow, sent.error);

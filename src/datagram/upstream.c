@@ -34,7 +34,8 @@ static int upstream_new(struct datagrams *datagrams, sa_family_t family, struct 
 
 	if (error == 0) {
 		*upstream = (struct upstream){
-			.watch = { .fd = -1, .ready = upstream_ready }, .datagrams = datagrams, .family = family };
+			.watch = { .fd = -1, .ready = upstream_ready }, .datagrams = datagrams, .family = family
+		};
 		error = loop_watch(&datagrams->context->loop, &upstream->watch, fd, EPOLLIN | EPOLLET);
 	}
 	if (error < 0) {

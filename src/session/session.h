@@ -33,9 +33,9 @@ enum session_phase {
 struct session_progress {
 	uint64_t bytes_up, bytes_down; /* relayed so far */
 	uint64_t datagrams_up, datagrams_down;
-	uint64_t moved_us;             /* when something moved last; 0: nothing is relayed */
-	size_t backend;                /* that is connected to, or was tried last; SESSION_NO_BACKEND: none */
-	unsigned n_sent;               /* to receivers of handovers */
+	uint64_t moved_us; /* when something moved last; 0: nothing is relayed */
+	size_t backend;    /* that is connected to, or was tried last; SESSION_NO_BACKEND: none */
+	unsigned n_sent;   /* to receivers of handovers */
 };
 #define SESSION_NO_BACKEND SIZE_MAX
 

@@ -40,8 +40,8 @@ struct worker {
 	struct listener *listeners;
 	size_t n_listeners;
 	struct datagrams *datagrams; /* NULL: the policy has no UDP listener */
-	bool told_paused; /* the master knows that nothing is decided any more */
-	bool is_draining; /* accepts no more */
+	bool told_paused;            /* the master knows that nothing is decided any more */
+	bool is_draining;            /* accepts no more */
 };
 
 static struct worker *worker_of(struct context *context)
