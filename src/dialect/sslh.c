@@ -371,9 +371,6 @@ static void write_identity(const struct sslh_translation *translation)
 
 static void translate(struct sslh_translation *translation)
 {
-	struct sslh_written written = { 0 };
-
-	translation->written = &written;
 	ways_find(translation);
 	struct sslh_services *services = sslh_services_new(translation);
 	writer_raw(translation->writer, "# From a configuration of sslh, by `usher sslh --print'.\n");
@@ -383,7 +380,6 @@ static void translate(struct sslh_translation *translation)
 	write_timeouts(translation);
 	sslh_services_write(services);
 	sslh_services_free(services);
-	written_fini(&written);
 }
 
 /* ---- all of it ----------------------------------------------------------------------------------------------- */
@@ -411,8 +407,10 @@ int sslh_translate_text(struct native *ret, const char *text, size_t len, const 
 	struct complaints *complaints)
 {
 	struct sslh_config config = { 0 };
+	struct sslh_written written = { 0 };
 	struct sslh_translation translation = {
 		.config = &config,
+		.written = &written,
 		.options = options,
 		.file = options->file ? options->file : SSLH_COMMAND_LINE,
 		.writer = writer_new(),
@@ -429,6 +427,7 @@ int sslh_translate_text(struct native *ret, const char *text, size_t len, const 
 	if (!text || config.reader)
 		translate(&translation);
 	sslh_config_fini(&config);
+	written_fini(&written);
 	if (error) {
 		writer_discard(translation.writer);
 		return error;

@@ -120,9 +120,10 @@ static int receive_buffer_preset(sa_family_t family)
 	return bytes / 2;
 }
 
-static void datagrams_set_buffer(int fd, const struct listener_policy *listener, bool fresh)
+/* `as_it_is`: without receive_buffer it stays so. */
+static void datagrams_set_buffer(int fd, const struct listener_policy *listener, bool as_it_is)
 {
-	if (fresh && !listener->receive_buffer)
+	if (as_it_is && !listener->receive_buffer)
 		return;
 	int bytes = listener->receive_buffer ? (int)listener->receive_buffer
 					     : receive_buffer_preset(listener->address.sa.sa_family);
@@ -350,7 +351,9 @@ void sockets_set_options(const struct sockets *sockets, const struct policy *pol
 			const struct socket_held *held = &sockets->list[k];
 			if (!socket_is_of(held, listener))
 				continue;
-			socket_set_options(held->fd, policy, listener, false);
+			/* systemd may have been told of a receive buffer. */
+			bool as_made = held->handed && held->transport == TRANSPORT_DATAGRAM;
+			socket_set_options(held->fd, policy, listener, as_made);
 			if (!is_our_file(held))
 				continue;
 			int error = socket_file_admit(held->address.un.sun_path, &held->file, listener->mode, NULL);

@@ -1,4 +1,4 @@
-"""Starts a program as systemd's socket activation does: systemd_launcher.py [@PATH] ADDRESS... -- COMMAND...
+"""Starts a program as systemd's socket activation does: systemd_launcher.py [@PATH] [--receive-buffer=BYTES] ADDRESS... -- COMMAND...
 
 ADDRESS is host:port, udp:host:port or the path of a UNIX socket; their sockets become descriptors 3 and up. An address that is there twice
 has SO_REUSEPORT. Who listens on the UNIX socket at PATH gets the sockets as well, as systemd keeps them.
@@ -12,6 +12,7 @@ separator = sys.argv.index("--")
 keeper, addresses = None, sys.argv[1:separator]
 if addresses and addresses[0].startswith("@"):
     keeper = addresses.pop(0)[1:]
+buffer = addresses.pop(0).partition("=")[2] if addresses and addresses[0].startswith("--receive-buffer=") else None
 sockets = []
 for address in addresses:
     if address.startswith("/"):
@@ -28,6 +29,8 @@ for address in addresses:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(addresses.count(address) > 1))
         one.bind((host, int(port)))
+        if buffer:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(buffer))
     if one.type == socket.SOCK_STREAM:
         one.listen(17)
     sockets.append(os.dup2(os.dup(one.fileno()), 100 + len(sockets)))

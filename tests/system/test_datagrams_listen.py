@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from harness import IS_ROOT, connect, free_port, read_exactly, run_usher, slow, wait_until, write_config
+from harness import BINARY, IS_ROOT, connect, free_port, read_exactly, run_usher, slow, wait_until, write_config
 from test_servers_activation import HAS_SYSTEMD, launched_with
 
 needs_systemd = pytest.mark.skipif(not HAS_SYSTEMD, reason="built without libsystemd")
@@ -245,6 +245,33 @@ def test_a_handed_udp_socket_that_no_listener_names_is_closed(usher, echo, place
     one = usher(config('"127.0.0.1:{port}"'), place=place, echo=echo.tcp4, wrapper=launched_with(f"udp:127.0.0.1:{port}"))
     (line,) = one.wait_log("that was handed over for")
     assert f"udp:127.0.0.1:{port}" in line.text and not udp_inodes(port)
+
+
+@needs_systemd
+def test_the_receive_buffer_of_a_handed_socket_stays_unless_the_listener_says_otherwise(usher, echo, place):
+    port = free_port()
+    text = config('"127.0.0.1:{port}", { address = "udp:127.0.0.1:%d"; %%s }' % port)
+    one = usher(text % "", place=place, echo=echo.tcp4, wrapper=launched_with("--receive-buffer=30000", f"udp:127.0.0.1:{port}"))
+    assert receive_buffers(port) == {60000}
+    one.reload(text % "receive_buffer = 20000;")
+    assert receive_buffers(port) == {40000}
+
+
+# ---- usher explain
+
+
+def test_explain_asks_the_listener_that_takes_what_came(place):
+    """The first of its transport, or the one that is named."""
+    file = write_config(place, """listen = [ "127.0.0.1:1", "udp:127.0.0.1:1" ]; services = (
+        { name = "streams"; match = { protocol = "stun"; listener = "127.0.0.1:1"; }; connect = "127.0.0.1:2"; },
+        { name = "datagrams"; match = { protocol = "stun"; listener = "udp:127.0.0.1:1"; }; connect = "127.0.0.1:2"; } );""")
+    request = b"\x00\x01\x00\x00\x21\x12\xa4\x42123456789012"
+    for arguments, listener, service in (([], "127.0.0.1:1", "streams"), (["--udp"], "udp:127.0.0.1:1", "datagrams"),
+                                         (["--udp", "--listener", "udp:127.0.0.1:1"], "udp:127.0.0.1:1", "datagrams")):
+        done = subprocess.run([str(BINARY), "explain", "-c", str(file), *arguments, "-"], input=request, capture_output=True, check=False,
+                              timeout=slow(20))
+        text = done.stdout.decode()
+        assert f"Services on {listener}, as they are tried" in text and f"`{service}'" in text, done
 
 
 # ---- usher check
