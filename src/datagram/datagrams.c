@@ -192,6 +192,14 @@ void datagrams_resume(struct datagrams *datagrams)
 			log_error("%s: cannot be read any more: no memory", one->policy->text);
 }
 
+void datagrams_leave(struct datagrams *datagrams)
+{
+	datagrams_hold(datagrams);
+	for (struct session *session = datagrams->context->sessions; session; session = session->next)
+		if (session_is_flow(session))
+			session->transport->stop(session, END_SHUTDOWN);
+}
+
 void datagrams_drain(struct datagrams *datagrams)
 {
 	datagrams->is_draining = true;

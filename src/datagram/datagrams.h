@@ -15,5 +15,8 @@ int datagrams_listen(struct datagrams *datagrams, int fd, size_t listener);
 void datagrams_hold(struct datagrams *datagrams);
 void datagrams_resume(struct datagrams *datagrams);
 
+/* Other workers have the sockets from now on: reads nothing more, and ends all flows. */
+void datagrams_leave(struct datagrams *datagrams);
+
 /* No new flows any more; those that there are go on. */
 void datagrams_drain(struct datagrams *datagrams);

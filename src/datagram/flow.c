@@ -169,6 +169,11 @@ static const struct transport transport = {
 	.progress = transport_progress,
 };
 
+bool session_is_flow(const struct session *session)
+{
+	return session->transport == &transport;
+}
+
 /* ---- begun ------------------------------------------------------------------------------------------------------------- */
 
 static void flow_give_memory(struct flow *flow)

@@ -55,6 +55,7 @@ void flow_send_up(struct flow *flow, const struct datagram_out *list, size_t n);
 /* Something is there, or was reported. */
 void flow_upstream_ready(struct flow *flow);
 
+bool session_is_flow(const struct session *session);
 void flow_end(struct flow *flow, enum session_end end);
 
 /* ---- within the room ---- */

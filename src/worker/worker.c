@@ -119,6 +119,8 @@ static void worker_migrate(struct worker *worker, int *channel)
 	worker->context.is_paused = false;
 	bool moves = *channel >= 0 && migration_send_begin(&worker->context, *channel) == 0;
 	*channel = -1;
+	if (worker->datagrams)
+		datagrams_leave(worker->datagrams);
 	worker_drain(worker);
 	if (!moves)
 		session_look_again(&worker->context);
