@@ -143,6 +143,13 @@ bool migrant_hello_is_sound(const uint8_t *message, size_t len)
 		(hello->texts_len == 0 || message[len - 1] == 0);
 }
 
+bool migrant_taken_is_sound(const uint8_t *message, size_t len)
+{
+	const struct migrant_taken *taken = (const struct migrant_taken *)message;
+
+	return len == sizeof(*taken) && taken->format == MIGRANT_FORMAT;
+}
+
 const char *migrant_hello_next(const uint8_t *message, size_t len, const char *text)
 {
 	const char *end = (const char *)message + len;

@@ -1,6 +1,7 @@
 /* A live session as it crosses from one worker to another: one message over a SOCK_SEQPACKET pair, its descriptors beside it.
  *
  *	hello     from the new worker, first: struct migrant_hello, then the texts of its listeners, NUL after each
+ *	taken     from the new worker, after some migrants: struct migrant_taken. How many, limits_transit.h tells
  *	migrant   from the old one, one a session: struct migrant, then in this order
  *	          the texts, NUL after each that is there | PROXY header that came in | first bytes kept for people
  *	          | bytes on their way up that the backend did not take yet | bytes on their way down
@@ -17,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MIGRANT_FORMAT   2
+#define MIGRANT_FORMAT   3
 #define MIGRANT_MAX      MESSAGE_MIGRANT_MAX
 #define MIGRANT_TEXT_MAX 1024
 
@@ -44,6 +45,10 @@ struct migrant_flow {
 struct migrant_hello {
 	uint32_t format;
 	uint32_t texts_len;
+};
+
+struct migrant_taken {
+	uint32_t format;
 };
 
 struct migrant {
@@ -75,6 +80,8 @@ int migrant_read(struct migrant_parts *ret, const uint8_t *message, size_t len, 
 /* Puts a message together in `to` (MIGRANT_MAX bytes). The lengths in the head are those of the parts; text_len is filled in.
  * The length, or -EMSGSIZE. */
 ssize_t migrant_write(uint8_t *to, struct migrant *head, const struct migrant_parts *parts);
+
+bool migrant_taken_is_sound(const uint8_t *message, size_t len);
 
 /* The texts of a hello one after the other: NULL before the first. NULL: no more. */
 bool migrant_hello_is_sound(const uint8_t *message, size_t len);

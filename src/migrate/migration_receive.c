@@ -5,10 +5,12 @@
 #include "context.h"
 #include "fd.h"
 #include "ipc.h"
+#include "limits_transit.h"
 #include "log.h"
 #include "migrant.h"
 #include "migration_unpack.h"
 #include "relay.h"
+#include "stream.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -25,7 +27,9 @@ struct migration_receiver {
 	struct watch channel;
 	struct task turn;
 	struct timer pause;
+	unsigned from; /* the other worker's slot */
 	unsigned taken;
+	bool owes_word;   /* that some were taken, to the other worker */
 	uint8_t *message; /* MIGRANT_MAX bytes */
 };
 
@@ -97,29 +101,41 @@ static bool fds_add_up(const struct migrant *head, const int by_place[MIGRANT_FD
 /* The descriptors that are taken over are -1 afterwards. */
 static void receiver_take(struct migration_receiver *receiver, size_t len, struct ipc_fds *fds)
 {
-	int by_place[MIGRANT_FDS];
+	struct limits *limits = receiver->context->shared->limits;
+	struct stream *stream = NULL;
+	int by_place[MIGRANT_FDS], error = 0;
 	struct migrant_parts parts;
 	size_t n = 0;
 
+	if (fds->lost) {
+		log_error("out of descriptors: a connection that came from another worker is lost");
+		goto out;
+	}
 	if (migrant_read(&parts, receiver->message, len, fds->n) < 0) {
 		log_error("a connection that came from another worker is refused: its message is broken");
-		return;
+		goto out;
 	}
 	for (size_t i = 0; i < MIGRANT_FDS; i++)
 		by_place[i] = parts.head->has_fd[i] ? fds->fd[n++] : -1;
 	if (!fds_add_up(parts.head, by_place)) {
 		log_error("a connection that came from another worker is refused: its descriptors are wrong");
-		return;
+		goto out;
 	}
 	for (size_t i = 0; i < n; i++) {
 		fd_set_stream_nonblocking(fds->fd[i], true); /* whatever the other worker made of it */
 		fds->fd[i] = -1;
 	}
 	receiver->taken++;
-	migration_unpack(receiver->context, &parts, by_place);
+	stream = migration_unpack(receiver->context, &parts, by_place, &error);
+out:
+	limits_transit_take(limits, receiver->context->slot, receiver->from); /* it counts here now, or nowhere */
+	receiver->owes_word = true;
+	if (stream)
+		stream_arrived(
+			stream, error, parts.head->state == MIGRANT_PROXIED ? PROXIED_BY_TRUSTED : PROXIED_BY_NOBODY);
 }
 
-static void receiver_receive(struct migration_receiver *receiver)
+static void receiver_receive_some(struct migration_receiver *receiver)
 {
 	struct context *context = receiver->context;
 	struct loop *loop = &context->loop;
@@ -133,10 +149,6 @@ static void receiver_receive(struct migration_receiver *receiver)
 		ssize_t n = ipc_receive(receiver->channel.fd, receiver->message, MIGRANT_MAX, &fds);
 		if (n == -EAGAIN)
 			return;
-		if (n > 0 && fds.lost) {
-			log_error("out of descriptors: a connection that came from another worker is lost");
-			continue;
-		}
 		if (n > 0)
 			receiver_take(receiver, (size_t)n, &fds);
 		ipc_close_fds(&fds);
@@ -146,6 +158,16 @@ static void receiver_receive(struct migration_receiver *receiver)
 		}
 	}
 	loop_defer(loop, &receiver->turn);
+}
+
+/* What was taken is said: the other worker sends no more than LIMITS_TRANSIT_MAX unheard. */
+static void receiver_receive(struct migration_receiver *receiver)
+{
+	const struct migrant_taken taken = { MIGRANT_FORMAT };
+
+	receiver_receive_some(receiver);
+	if (receiver->owes_word && receiver->channel.fd >= 0)
+		receiver->owes_word = ipc_send(receiver->channel.fd, &taken, sizeof(taken), NULL, 0) == -EAGAIN;
 }
 
 static void receiver_ready(struct watch *watch, uint32_t events)
@@ -182,7 +204,7 @@ static int receiver_greet(const struct migration_receiver *receiver)
 	return ipc_send(receiver->channel.fd, hello, len, NULL, 0);
 }
 
-void migration_receive_begin(struct context *context, int channel)
+void migration_receive_begin(struct context *context, int channel, unsigned from)
 {
 	struct migration_receiver *receiver = calloc(1, sizeof(*receiver));
 	uint8_t *message = malloc(MIGRANT_MAX);
@@ -199,10 +221,12 @@ void migration_receive_begin(struct context *context, int channel)
 		.channel = { .fd = -1, .ready = receiver_ready },
 		.turn = { .run = receiver_turn },
 		.pause = { .fired = receiver_go_on },
+		.from = from,
 		.message = message,
 	};
 	context->receiver = receiver;
-	if (loop_watch(&context->loop, &receiver->channel, channel, EPOLLIN | EPOLLET) < 0) {
+	limits_transit_expect(context->shared->limits, context->slot, from);
+	if (loop_watch(&context->loop, &receiver->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET) < 0) {
 		fd_close(channel);
 		receiver_end(receiver);
 	} else if (receiver_greet(receiver) < 0) {

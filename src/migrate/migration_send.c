@@ -4,11 +4,15 @@
  *     hello from the new worker -> each session that can: write it down, send it with its descriptors, forget it
  *
  * A session is forgotten in the same step in which the kernel has taken its message: it is in one worker or the other,
- * or in the channel between them, never in two. Refuses to lose one: what cannot be sent stays. */
+ * or in the channel between them, never in two. On its way it counts by this worker's record (limits_transit.h): so no more are sent
+ * than there are records before the new worker has taken some, and this worker lives until all are taken. Refuses to lose one: what cannot be
+ * sent stays. */
 #include "migration_send.h"
+#include "counters.h"
 #include "evidence_kept.h"
 #include "fd.h"
 #include "ipc.h"
+#include "limits_transit.h"
 #include "log.h"
 #include "migrant.h"
 #include "proxied.h"
@@ -25,6 +29,8 @@
 struct migration_sender {
 	struct context *context;
 	struct watch channel;
+	int next_channel; /* to a worker of yet another generation, once nothing is on its way to this one; -1: none */
+	unsigned next_to; /* its slot */
 	struct task turn;
 	struct timer retry;
 	bool looked_again; /* at who cannot go */
@@ -136,6 +142,7 @@ static void stream_describe(const struct stream *stream, struct migrant *head, s
 
 /* ---- going ----------------------------------------------------------------------------------------------------------------- */
 
+/* What is on its way, and not taken by now, is lost: the other worker is gone, or of no use. */
 static void sender_close(struct migration_sender *sender)
 {
 	struct loop *loop = &sender->context->loop;
@@ -143,6 +150,25 @@ static void sender_close(struct migration_sender *sender)
 	loop_timer_stop(loop, &sender->retry);
 	loop_cancel(loop, &sender->turn);
 	fd_close(loop_unwatch(loop, &sender->channel));
+	limits_transit_end(sender->context->shared->limits, sender->context->slot);
+	free(sender->hello);
+	sender->hello = NULL;
+	sender->hello_len = 0;
+}
+
+/* Under what the session counts here. */
+static void sender_record(const struct session *session)
+{
+	const struct context *context = session->context;
+
+	limits_transit_write(context->shared->limits, context->slot,
+		&(struct limits_transit){
+			.ticket = session->ticket,
+			.listener_place = session->listener_place,
+			.is_undecided = session->place.source,
+			.undecided_place = session->place.counted,
+			.counters = { counter_own_key(session->came_in), counter_own_key(session->counted) },
+		});
 }
 
 /* 0; -EAGAIN: later; another -errno: the channel is of no use. */
@@ -151,8 +177,12 @@ static int sender_send(struct migration_sender *sender, struct stream *stream)
 	int by_place[MIGRANT_FDS], fds[MIGRANT_FDS];
 	struct migrant_parts parts;
 	struct migrant head;
+	struct limits *limits = sender->context->shared->limits;
+	unsigned slot = sender->context->slot;
 	size_t n = 0;
 
+	if (limits_transit_count(limits, slot) == LIMITS_TRANSIT_MAX)
+		return -EAGAIN;
 	for (size_t i = 0; i < MIGRANT_FDS; i++)
 		by_place[i] = -1;
 	stream_describe(stream, &head, &parts, by_place);
@@ -161,9 +191,11 @@ static int sender_send(struct migration_sender *sender, struct stream *stream)
 		if (by_place[i] >= 0)
 			fds[n++] = by_place[i];
 	}
+	sender_record(&stream->session);
 	ssize_t len = migrant_write(sender->message, &head, &parts);
 	int error = len < 0 ? (int)len : ipc_send(sender->channel.fd, sender->message, (size_t)len, fds, n);
 	if (error == 0) {
+		limits_transit_sent(limits, slot);
 		stream_leave(stream);
 	} else if (error == -EMSGSIZE) {
 		stream->session.stays = true;
@@ -179,6 +211,8 @@ static void sender_look_again(struct migration_sender *sender)
 	sender->looked_again = true;
 }
 
+static void sender_give_up(struct migration_sender *sender);
+
 static void sender_go_on(struct migration_sender *sender)
 {
 	struct loop *loop = &sender->context->loop;
@@ -193,15 +227,14 @@ static void sender_go_on(struct migration_sender *sender)
 		loop_timer(loop, &sender->retry, loop->now_us + RETRY_US);
 	} else if (error < 0 && error != -EAGAIN) {
 		log_warning("connections cannot move to a new worker any more: %s", strerrordesc_np(-error));
-		sender_close(sender);
-		sender_look_again(sender);
+		sender_give_up(sender);
 	}
 }
 
 static void sender_turn(struct task *task)
 {
 	struct migration_sender *sender = container_of(task, struct migration_sender, turn);
-	if (sender->channel.fd >= 0 && sender->hello_len)
+	if (sender->channel.fd >= 0 && sender->hello_len && sender->next_channel < 0)
 		sender_go_on(sender);
 }
 
@@ -218,7 +251,61 @@ void migration_send_wake(struct migration_sender *sender)
 
 /* ---- the channel -------------------------------------------------------------------------------------------------------- */
 
-static void sender_receive(struct migration_sender *sender)
+static int sender_open(struct migration_sender *sender, int channel, unsigned to)
+{
+	struct context *context = sender->context;
+
+	sender->looked_again = false;
+	limits_transit_begin(context->shared->limits, context->slot, to);
+	int error = loop_watch(&context->loop, &sender->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET);
+	if (error < 0)
+		fd_close(channel);
+	return error;
+}
+
+/* To the worker of yet another generation, unless something is still on its way to the one before. */
+static int sender_open_next(struct migration_sender *sender)
+{
+	const struct context *context = sender->context;
+	int channel = sender->next_channel;
+
+	if (channel < 0 || limits_transit_count(context->shared->limits, context->slot) > 0)
+		return 0;
+	sender->next_channel = -1;
+	sender_close(sender);
+	return sender_open(sender, channel, sender->next_to);
+}
+
+/* The other worker is gone, or is not one of ours. */
+static void sender_give_up(struct migration_sender *sender)
+{
+	sender_close(sender);
+	if (sender->next_channel < 0 || sender_open_next(sender) < 0)
+		sender_look_again(sender);
+	sender->context->session_gone(sender->context);
+}
+
+static void sender_hear_hello(struct migration_sender *sender, size_t len)
+{
+	sender->hello = migrant_hello_is_sound(sender->message, len) ? malloc(len) : NULL;
+	if (!sender->hello) {
+		sender_give_up(sender);
+		return;
+	}
+	memcpy(sender->hello, sender->message, len);
+	sender->hello_len = len;
+}
+
+/* Some were taken: there are records again, and perhaps nothing more is to be done here. */
+static void sender_hear_taken(struct migration_sender *sender)
+{
+	if (sender_open_next(sender) < 0)
+		sender_look_again(sender);
+	sender->context->session_gone(sender->context);
+}
+
+/* True where there may be more. */
+static bool sender_receive(struct migration_sender *sender)
 {
 	struct ipc_fds fds;
 	ssize_t n = ipc_receive(sender->channel.fd, sender->message, MIGRANT_MAX, &fds);
@@ -226,52 +313,60 @@ static void sender_receive(struct migration_sender *sender)
 
 	ipc_close_fds(&fds);
 	if (n == -EAGAIN)
-		return;
-	if (n <= 0 || has_fds || sender->hello_len || !migrant_hello_is_sound(sender->message, (size_t)n) ||
-		!(sender->hello = malloc((size_t)n))) {
-		sender_close(sender);
-		sender_look_again(sender);
-		return;
-	}
-	memcpy(sender->hello, sender->message, (size_t)n);
-	sender->hello_len = (size_t)n;
+		return false;
+	if (n <= 0 || has_fds)
+		sender_give_up(sender);
+	else if (!sender->hello_len)
+		sender_hear_hello(sender, (size_t)n);
+	else if (migrant_taken_is_sound(sender->message, (size_t)n))
+		sender_hear_taken(sender);
+	else
+		sender_give_up(sender);
+	return true;
 }
 
 static void sender_ready(struct watch *watch, uint32_t events)
 {
 	struct migration_sender *sender = container_of(watch, struct migration_sender, channel);
 
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-		sender_receive(sender);
+	while (watch->fd >= 0 && sender_receive(sender))
+		;
 	if (watch->fd >= 0)
 		migration_send_wake(sender);
 }
 
-int migration_send_begin(struct context *context, int channel)
+bool migration_send_is_under_way(const struct migration_sender *sender)
 {
-	struct migration_sender *sender = context->sender;
+	return sender && limits_transit_count(sender->context->shared->limits, sender->context->slot) > 0;
+}
 
-	if (sender) { /* yet another generation: the one before retires as well */
-		sender_close(sender);
-		sender->hello_len = 0;
-		sender->looked_again = false;
-		free(sender->hello);
-		sender->hello = NULL;
-	} else {
-		sender = context->sender = calloc(1, sizeof(*sender));
-	}
+static struct migration_sender *sender_new(struct context *context)
+{
+	struct migration_sender *sender = calloc(1, sizeof(*sender));
+
+	if (!sender)
+		return NULL;
+	sender->context = context;
+	sender->channel = (struct watch){ .fd = -1, .ready = sender_ready };
+	sender->next_channel = -1;
+	sender->turn = (struct task){ .run = sender_turn };
+	sender->retry = (struct timer){ .fired = sender_retry };
+	return sender;
+}
+
+int migration_send_begin(struct context *context, int channel, unsigned to)
+{
+	if (!context->sender)
+		context->sender = sender_new(context);
+	struct migration_sender *sender = context->sender;
 	if (!sender) {
 		fd_close(channel);
 		return -ENOMEM;
 	}
-	sender->context = context;
-	sender->channel = (struct watch){ .fd = -1, .ready = sender_ready };
-	sender->turn = (struct task){ .run = sender_turn };
-	sender->retry = (struct timer){ .fired = sender_retry };
-	int error = loop_watch(&context->loop, &sender->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET);
-	if (error < 0)
-		fd_close(channel);
-	return error;
+	fd_close(sender->next_channel); /* a generation that retires already */
+	sender->next_channel = channel;
+	sender->next_to = to;
+	return sender_open_next(sender);
 }
 
 void migration_send_free(struct migration_sender *sender)
@@ -279,6 +374,6 @@ void migration_send_free(struct migration_sender *sender)
 	if (!sender)
 		return;
 	sender_close(sender);
-	free(sender->hello);
+	fd_close(sender->next_channel);
 	free(sender);
 }

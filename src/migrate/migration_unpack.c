@@ -9,6 +9,7 @@
 #include "migrant.h"
 #include "proxied.h"
 #include "relay_pool.h"
+#include "shed.h"
 #include "stream.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -155,8 +156,13 @@ static int stream_unpack(struct stream *stream, const struct migrant_parts *part
 	stream->session.decided_us = head->decided_us;
 	stream->session.client = head->client;
 	stream->was_silent = head->was_silent;
+	if (head->state == MIGRANT_PROXIED)
+		stream->session.phase = PHASE_PROXIED;
 	take_names(stream, parts, listener);
 	enter_limits(stream, listener);
+	account_arrived(&stream->session);
+	if (!relays)
+		shed_count(&stream->session);
 	if (head->kept_len)
 		evidence_keep(&stream->session, parts->kept, head->kept_len);
 	int error = side_take(&stream->session.context->loop, &stream->relay.client, &fds[MIGRANT_CLIENT]);
@@ -179,7 +185,7 @@ static uint64_t idle_us_of(const struct policy *policy, const struct migrant_par
 	return service ? service->idle_timeout_us : policy->idle_timeout_us;
 }
 
-void migration_unpack(struct context *context, const struct migrant_parts *parts, int *fds)
+struct stream *migration_unpack(struct context *context, const struct migrant_parts *parts, int *fds, int *ret_error)
 {
 	bool relays = parts->head->state == MIGRANT_RELAYING;
 	struct stream *stream = stream_arrive(context, relays ? idle_us_of(context->policy, parts) : 0);
@@ -187,8 +193,8 @@ void migration_unpack(struct context *context, const struct migrant_parts *parts
 	if (!stream) {
 		for (size_t i = 0; i < MIGRANT_FDS; i++)
 			fd_close(fds[i]);
-		return;
+		return NULL;
 	}
-	int error = stream_unpack(stream, parts, fds);
-	stream_arrived(stream, error, parts->head->state == MIGRANT_PROXIED ? PROXIED_BY_TRUSTED : PROXIED_BY_NOBODY);
+	*ret_error = stream_unpack(stream, parts, fds);
+	return stream;
 }

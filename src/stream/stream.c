@@ -478,7 +478,6 @@ void stream_arrived(struct stream *stream, int error, enum proxied_by by)
 {
 	struct context *context = stream->session.context;
 
-	account_arrived(&stream->session);
 	if (error < 0)
 		stream_end(stream, END_NO_MEMORY);
 	else if (context->is_stopping)

@@ -61,8 +61,8 @@ void stream_free_spare(struct context *context);
 /* For inetd: the one connection that the process was started with. */
 void stream_adopt(struct context *context, int fd, const struct address *client);
 
-/* From another worker (migrate): one that is not watched yet, for the caller to fill; NULL: no memory. Then how that went, 0 or -errno, and
- * it goes on, or ends. `idle_us` of one that is relayed; 0: it is not decided yet. */
+/* From another worker (migrate): one that is not watched yet, for the caller to fill and to count; NULL: no memory. Then how that went,
+ * 0 or -errno, and it goes on, or ends. `idle_us` of one that is relayed; 0: it is not decided yet. */
 struct stream *stream_arrive(struct context *context, uint64_t idle_us);
 void stream_arrived(struct stream *stream, int error, enum proxied_by by);
 

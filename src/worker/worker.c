@@ -49,7 +49,10 @@ static struct worker *worker_of(struct context *context)
 
 static void worker_end_if_done(struct worker *worker)
 {
-	if (worker->is_draining && worker->context.n_sessions == 0 && !worker->context.receiver)
+	const struct context *context = &worker->context;
+
+	if (worker->is_draining && context->n_sessions == 0 && !context->receiver &&
+		(context->is_stopping || !migration_send_is_under_way(context->sender)))
 		loop_stop(&worker->context.loop);
 }
 
@@ -110,10 +113,10 @@ static void worker_orphaned(struct worker *worker)
 }
 
 /* The next generation serves: all goes there. Who is undecided is looked at again once it is known who cannot. */
-static void worker_migrate(struct worker *worker, int *channel)
+static void worker_migrate(struct worker *worker, int *channel, unsigned to)
 {
 	worker->context.is_paused = false;
-	bool moves = *channel >= 0 && migration_send_begin(&worker->context, *channel) == 0;
+	bool moves = *channel >= 0 && migration_send_begin(&worker->context, *channel, to) == 0;
 	*channel = -1;
 	worker_drain(worker);
 	if (!moves)
@@ -148,10 +151,10 @@ static void worker_resume(struct worker *worker)
 	session_look_again(&worker->context);
 }
 
-static void worker_adopt_from(struct worker *worker, int *channel)
+static void worker_adopt_from(struct worker *worker, int *channel, unsigned from)
 {
 	if (*channel >= 0)
-		migration_receive_begin(&worker->context, *channel);
+		migration_receive_begin(&worker->context, *channel, from);
 	*channel = -1;
 }
 
@@ -221,9 +224,9 @@ static void worker_receive(struct worker *worker)
 		else if (message.kind == MESSAGE_RESUME)
 			worker_resume(worker);
 		else if (message.kind == MESSAGE_MIGRATE)
-			worker_migrate(worker, &fds.fd[0]);
+			worker_migrate(worker, &fds.fd[0], message.index);
 		else if (message.kind == MESSAGE_ADOPT)
-			worker_adopt_from(worker, &fds.fd[0]);
+			worker_adopt_from(worker, &fds.fd[0], message.index);
 		else if (message.kind == MESSAGE_DRAIN)
 			worker_drain(worker);
 		else if (message.kind == MESSAGE_STOP)
