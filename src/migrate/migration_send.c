@@ -15,10 +15,8 @@
 #include "limits_transit.h"
 #include "log.h"
 #include "migrant.h"
-#include "proxied.h"
-#include "relay_pool.h"
 #include "session_log.h"
-#include "stream.h"
+#include "transport_migration.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +34,7 @@ struct migration_sender {
 	bool looked_again; /* at who cannot go */
 	size_t hello_len;  /* 0: none yet */
 	uint8_t *hello;    /* MIGRANT_MAX bytes */
-	uint8_t message[MIGRANT_MAX];
+	_Alignas(8) uint8_t message[MIGRANT_MAX];
 };
 
 /* ---- what can go ------------------------------------------------------------------------------------------------------- */
@@ -50,16 +48,18 @@ static bool sender_is_listened_to(const struct migration_sender *sender, const c
 	return false;
 }
 
-static bool sender_may_take(const struct migration_sender *sender, const struct stream *stream)
+static bool sender_may_take(const struct migration_sender *sender, const struct session *session)
 {
-	if (stream->session.stays)
+	const struct transport_migration *migration = session->transport->migration;
+
+	if (session->stays || !migration)
 		return false;
-	switch (stream->session.phase) {
+	switch (session->phase) {
 	case PHASE_PROXIED:
 	case PHASE_DECIDING:
-		return !stream->banner && sender_is_listened_to(sender, stream->session.listener);
+		return migration->is_movable(session) && sender_is_listened_to(sender, session->listener);
 	case PHASE_RELAYING:
-		return relay_is_running(&stream->relay);
+		return migration->is_movable(session);
 	default:
 		return false;
 	}
@@ -67,77 +67,39 @@ static bool sender_may_take(const struct migration_sender *sender, const struct 
 
 /* ---- writing it down ----------------------------------------------------------------------------------------------------- */
 
-static void flow_describe(const struct relay_flow *flow, struct migrant_flow *to, const uint8_t **ret_pending)
+static void session_describe(const struct session *session, struct migrant *head, struct migrant_parts *parts)
 {
-	*to = (struct migrant_flow){
-		.bytes = flow->bytes,
-		.uncounted = flow->uncounted,
-		.pending_len = flow->pending ? flow->pending_len - flow->pending_at : 0,
-		.in_pipe = flow->in_pipe,
-		.ended = flow->ended,
-		.told = flow->told,
-		.discard = flow->discard,
-		.copy_only = flow->copy_only,
-	};
-	*ret_pending = flow->pending ? flow->pending + flow->pending_at : NULL;
-}
-
-static void fds_of_flow(const struct relay_flow *flow, int fds[MIGRANT_FDS], enum migrant_fd out)
-{
-	if (flow->in_pipe == 0)
-		return;
-	fds[out] = flow->pipe->in;
-	fds[out + 1] = flow->pipe->out;
-}
-
-static void relay_describe(const struct relay *relay, struct migrant *head, struct migrant_parts *parts, int *fds)
-{
-	head->moved_us = relay->moved_us;
-	head->lingering = relay->lingering;
-	head->server_kind = relay->server.kind;
-	flow_describe(&relay->up, &head->up, &parts->up);
-	flow_describe(&relay->down, &head->down, &parts->down);
-	fds[MIGRANT_SERVER] = relay->server.in.fd;
-	fds[MIGRANT_INPUT] = relay->server.out.fd;
-	fds_of_flow(&relay->up, fds, MIGRANT_UP_OUT);
-	fds_of_flow(&relay->down, fds, MIGRANT_DOWN_OUT);
-}
-
-static void stream_describe(const struct stream *stream, struct migrant *head, struct migrant_parts *parts, int *fds)
-{
-	const struct proxied *proxied = stream->session.proxied;
+	const struct proxied *proxied = session->proxied;
 
 	*head = (struct migrant){
-		.state = stream->session.phase == PHASE_PROXIED ? MIGRANT_PROXIED : MIGRANT_DECIDING,
-		.id = stream->session.id,
-		.accepted_us = stream->session.accepted_us,
-		.decided_us = stream->session.decided_us,
-		.client = stream->session.client,
-		.was_silent = stream->was_silent,
+		.transport = session->transport->kind,
+		.phase = session->phase == PHASE_PROXIED ? MIGRANT_PROXIED : MIGRANT_DECIDING,
+		.id = session->id,
+		.accepted_us = session->accepted_us,
+		.decided_us = session->decided_us,
+		.client = session->client,
 	};
 	*parts = (struct migrant_parts){
-		.text[TEXT_LISTENER] = stream->session.listener,
-		.text[TEXT_SNI] = stream->session.sni,
-		.text[TEXT_ALPN] = stream->session.alpn,
-		.text[TEXT_HOST] = stream->session.host,
+		.text[TEXT_LISTENER] = session->listener,
+		.text[TEXT_SNI] = session->sni,
+		.text[TEXT_ALPN] = session->alpn,
+		.text[TEXT_HOST] = session->host,
 	};
-	fds[MIGRANT_CLIENT] = stream_socket(stream);
 	if (proxied) {
 		head->peer = proxied->peer;
 		head->destination = proxied->destination;
 		head->header_len = (uint32_t)proxied->len;
 		parts->header = proxied->header;
 	}
-	parts->kept = evidence_kept_bytes(&stream->session, &head->kept_len);
-	if (stream->session.phase != PHASE_RELAYING)
+	parts->kept = evidence_kept_bytes(session, &head->kept_len);
+	if (session->phase != PHASE_RELAYING)
 		return;
-	head->state = MIGRANT_RELAYING;
-	head->delivery = session_delivery(&stream->session);
-	head->log_level = session_log_level(&stream->session, END_FINISHED);
-	parts->text[TEXT_SERVICE] = session_service_name(&stream->session);
-	parts->text[TEXT_PROTOCOL] = session_protocol(&stream->session);
-	parts->text[TEXT_BACKEND] = session_backend(&stream->session);
-	relay_describe(&stream->relay, head, parts, fds);
+	head->phase = MIGRANT_RELAYING;
+	head->delivery = session_delivery(session);
+	head->log_level = session_log_level(session, END_FINISHED);
+	parts->text[TEXT_SERVICE] = session_service_name(session);
+	parts->text[TEXT_PROTOCOL] = session_protocol(session);
+	parts->text[TEXT_BACKEND] = session_backend(session);
 }
 
 /* ---- going ----------------------------------------------------------------------------------------------------------------- */
@@ -172,33 +134,31 @@ static void sender_record(const struct session *session)
 }
 
 /* 0; -EAGAIN: later; another -errno: the channel is of no use. */
-static int sender_send(struct migration_sender *sender, struct stream *stream)
+static int sender_send(struct migration_sender *sender, struct session *session)
 {
-	int by_place[MIGRANT_FDS], fds[MIGRANT_FDS];
-	struct migrant_parts parts;
-	struct migrant head;
+	const struct transport_migration *migration = session->transport->migration;
 	struct limits *limits = sender->context->shared->limits;
 	unsigned slot = sender->context->slot;
-	size_t n = 0;
+	struct migration_state state = { .bytes = migrant_state(sender->message), .len = MIGRANT_STATE_MAX };
+	struct migrant_parts parts;
+	struct migrant head;
 
 	if (limits_transit_count(limits, slot) == LIMITS_TRANSIT_MAX)
 		return -EAGAIN;
-	for (size_t i = 0; i < MIGRANT_FDS; i++)
-		by_place[i] = -1;
-	stream_describe(stream, &head, &parts, by_place);
-	for (size_t i = 0; i < MIGRANT_FDS; i++) {
-		head.has_fd[i] = by_place[i] >= 0;
-		if (by_place[i] >= 0)
-			fds[n++] = by_place[i];
+	session_describe(session, &head, &parts);
+	ssize_t len = migration->pack(session, &state);
+	if (len == 0) {
+		head.state_len = (uint32_t)state.len;
+		len = migrant_write(sender->message, &head, &parts);
 	}
-	sender_record(&stream->session);
-	ssize_t len = migrant_write(sender->message, &head, &parts);
-	int error = len < 0 ? (int)len : ipc_send(sender->channel.fd, sender->message, (size_t)len, fds, n);
+	sender_record(session);
+	int error = len < 0 ? (int)len
+			    : ipc_send(sender->channel.fd, sender->message, (size_t)len, state.fds, state.n_fds);
 	if (error == 0) {
 		limits_transit_sent(limits, slot);
-		stream_leave(stream);
+		migration->leave(session);
 	} else if (error == -EMSGSIZE) {
-		stream->session.stays = true;
+		session->stays = true;
 		error = 0;
 	}
 	return error;
@@ -219,8 +179,8 @@ static void sender_go_on(struct migration_sender *sender)
 	int error = 0;
 
 	for (struct session *session = sender->context->sessions; session && error == 0; session = session->next)
-		if (sender_may_take(sender, stream_of(session)))
-			error = sender_send(sender, stream_of(session));
+		if (sender_may_take(sender, session))
+			error = sender_send(sender, session);
 	if (error == 0)
 		sender_look_again(sender);
 	if (error == -ETOOMANYREFS || error == -ENOBUFS || error == -ENOMEM) {

@@ -2,7 +2,6 @@
 #pragma once
 #include <stdbool.h>
 
-struct stream;
 struct migration_sender;
 struct context;
 

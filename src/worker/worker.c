@@ -22,7 +22,7 @@
 #include "session_report.h"
 #include "socket_pool.h"
 #include "stream.h"
-#include "undecided.h"
+#include "transport_migration.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -40,6 +40,10 @@ struct worker {
 	size_t n_listeners;
 	bool told_paused; /* the master knows that nothing is decided any more */
 	bool is_draining; /* accepts no more */
+};
+
+static const struct transport *const transports[TRANSPORT_COUNT] = {
+	[TRANSPORT_STREAM] = &stream_transport,
 };
 
 static struct worker *worker_of(struct context *context)
@@ -108,7 +112,7 @@ static void worker_orphaned(struct worker *worker)
 	spawner_orphaned(&worker->spawner);
 	socket_pool_end(worker->context.sockets);
 	while (worker->context.asking)
-		stream_admitted(&worker->context, worker->context.asking->id, false);
+		session_admitted(&worker->context, worker->context.asking->id, false);
 	worker_drain(worker);
 }
 
@@ -210,7 +214,7 @@ static void worker_receive(struct worker *worker)
 		if (message.kind == MESSAGE_SPAWNED)
 			spawner_answer(&worker->spawner, &message, fds.fd);
 		else if (message.kind == MESSAGE_ANSWER)
-			stream_admitted(&worker->context, message.serial, message.error == 0);
+			session_admitted(&worker->context, message.serial, message.error == 0);
 		else if (message.kind == MESSAGE_EXITED)
 			identifiers_exited(worker->context.identifiers, message.serial, message.status);
 		else if (message.kind == MESSAGE_SOCKETS)
@@ -297,6 +301,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 			.policy = start->policy,
 			.shared = shared,
 			.slot = start->slot,
+			.transports = transports,
 			.master = getppid(),
 			.undecided = undecided_registry_new(),
 			.evidence = start->policy->keep_evidence ? evidence_kept_new() : NULL,
@@ -419,7 +424,12 @@ static void worker_fini(struct worker *worker)
 
 void worker_migration_format(char *to, size_t size)
 {
-	snprintf(to, size, "%d.%zu", MIGRANT_FORMAT, sizeof(struct migrant));
+	size_t len = (size_t)snprintf(to, size, "%d.%zu", MIGRANT_FORMAT, sizeof(struct migrant));
+
+	for (size_t i = 0; i < TRANSPORT_COUNT && len < size; i++)
+		if (transports[i] && transports[i]->migration)
+			len += (size_t)snprintf(to + len, size - len, ".%s %zu", transports[i]->name,
+				transports[i]->migration->head_size);
 }
 
 int worker_run(const struct worker_start *start)
