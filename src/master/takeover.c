@@ -21,7 +21,7 @@
 
 static void format_write(char *to, size_t size)
 {
-	char migration[32];
+	char migration[64];
 
 	worker_migration_format(migration, sizeof(migration));
 	snprintf(to, size, "%d message %zu migration %s limits %zu counters %zu shared %zu names %zu",

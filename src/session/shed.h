@@ -9,6 +9,8 @@ struct context;
 /* It waits to be decided; others may end for that. Also once a proxy has said who it is: until then it counts for nobody, since a
  * proxy brings everybody's. It may have ended itself when this returns. */
 void shed_enter(struct session *session);
+/* The same for one that comes from another worker, where nobody ends for it yet: shed_enter() follows. */
+void shed_count(struct session *session);
 void shed_leave(struct session *session); /* harmless where it does not wait */
 
 /* It is decided, by a transport in which addresses can be forged, and nothing shows yet that its client has the address that it came from:
