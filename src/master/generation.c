@@ -179,6 +179,7 @@ int generation_start(struct generation *generation, const struct generation *bef
 
 	address_load_zones();
 	generation->state = GENERATION_STARTING;
+	generation->follows = before;
 	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
 	generation->workers = calloc(n, sizeof(*generation->workers));
 	generation->n_workers = generation->workers ? n : 0;
@@ -263,6 +264,11 @@ void generation_migrate(struct generation *generation, struct generation *next)
 		if (generation->workers[i].pid)
 			worker_process_migrate(&generation->workers[i], &next->workers[i % next->n_workers]);
 	generation_end_resolver(generation);
+}
+
+void generation_receive(struct generation *generation)
+{
+	generation_tell_all(generation, &(struct message){ .kind = MESSAGE_RECEIVE });
 }
 
 void generation_drain(struct generation *generation)
