@@ -257,7 +257,7 @@ class AcceptingSshd(Sshd):
         wait_until(lambda: takes_datagrams(self.path), 15, "sshd to listen")
 
 
-def run_accept(*words, usher_accept=USHER_ACCEPT, **options):
+def run_accept(*words, **options):
     """usher-accept to its end."""
-    return subprocess.run([str(word) for word in (usher_accept, *words)], stdin=subprocess.DEVNULL, capture_output=True,
+    return subprocess.run([str(word) for word in (USHER_ACCEPT, *words)], stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, timeout=60, check=False, **options)

@@ -78,15 +78,6 @@ def new_directory(prefix="usher-"):
     return directory
 
 
-def for_others(program, place):
-    """The same program where any user can reach it: a checkout in root's home is nobody else's to enter. `place` is entered by all."""
-    copy = place / program.name
-    if not copy.exists():
-        shutil.copy(program, copy)
-        copy.chmod(0o755)
-    return copy
-
-
 def remove_directory(directory):
     shutil.rmtree(directory, ignore_errors=True)
 

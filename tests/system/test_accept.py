@@ -25,7 +25,7 @@ from accepting import (
     run_accept,
     takes_datagrams,
 )
-from harness import BUILD, IS_ROOT, SOURCE, connect, end_process, for_others, free_port, process_stat, read_all, read_exactly, slow, wait_until
+from harness import BUILD, IS_ROOT, SOURCE, connect, end_process, free_port, process_stat, read_all, read_exactly, slow, wait_until
 from servers import make_file, output_of
 
 CONFIG = """
@@ -536,8 +536,8 @@ def compiled(place, text, *options):
     return place / "program"
 
 
-def refused(program, usher_accept=USHER_ACCEPT, **options):
-    done = run_accept("--listen", "127.0.0.1:80=/run/x.sock", program, usher_accept=usher_accept, **options)
+def refused(program, **options):
+    done = run_accept("--listen", "127.0.0.1:80=/run/x.sock", program, **options)
     assert done.returncode == 2, done.stderr
     return done.stderr
 
@@ -607,7 +607,7 @@ def test_a_server_that_accepts_by_io_uring_is_told_by_the_kernel(place):
 @pytest.mark.skipif(not IS_ROOT, reason="needs root: only root makes such programs")
 def test_programs_with_rights_of_their_own_are_refused(place):
     program = compiled(place, PROGRAM)
-    nobody = {"user": 65534, "group": 65534, "extra_groups": [], "usher_accept": for_others(USHER_ACCEPT, place)}
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
     program.chmod(0o4755)
     assert refused(program, **nobody) == \
         f"usher-accept: {program} is set-user-ID or set-group-ID: it loads no library of ours\n"

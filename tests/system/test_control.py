@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from harness import BINARY as USHER, IS_ROOT, connect, for_others, read_exactly, slow, wait_until
+from harness import BINARY as USHER, IS_ROOT, connect, read_exactly, slow, wait_until
 
 CONFIG = """
 listen = [ "127.0.0.1:{port}" ];  workers = {workers};  decide_timeout = 30;
@@ -34,7 +34,7 @@ def controlled(usher, named_echoes):
 
 
 def run(one, *words):
-    return subprocess.run([binary, words[0], "-s", one.control, *words[1:]], capture_output=True, text=True,
+    return subprocess.run([USHER, words[0], "-s", one.control, *words[1:]], capture_output=True, text=True,
                           timeout=slow(20), check=False)
 
 
@@ -380,13 +380,12 @@ def test_what_a_killed_usher_left_is_replaced(controlled, usher):
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root: to become somebody else")
-def test_others_may_look_and_not_touch(controlled, place):
-    binary = for_others(USHER, place)
+def test_others_may_look_and_not_touch(controlled):
     one = controlled(control='{ path = "{dir}/control"; mode = 0666; }')
     os.chmod(one.dir, 0o755)
 
     def as_nobody(*words):
-        return subprocess.run([binary, words[0], "-s", one.control, *words[1:]], capture_output=True, text=True,
+        return subprocess.run([USHER, words[0], "-s", one.control, *words[1:]], capture_output=True, text=True,
                               check=False, user="nobody", group="nogroup", extra_groups=[])
 
     assert as_nobody("status").returncode == 0
@@ -395,6 +394,6 @@ def test_others_may_look_and_not_touch(controlled, place):
     assert one.ask(b"status")[0]["state"] == "serving"
     closed = controlled()
     os.chmod(closed.dir, 0o755)
-    alone = subprocess.run([binary, "status", "-s", closed.control], capture_output=True, text=True, check=False,
+    alone = subprocess.run([USHER, "status", "-s", closed.control], capture_output=True, text=True, check=False,
                            user="nobody", group="nogroup", extra_groups=[])
     assert alone.returncode == 1 and "Permission denied" in alone.stderr

@@ -21,7 +21,6 @@ from harness import (
     children,
     connect,
     end_process,
-    for_others,
     free_port,
     process_stat,
     read_all,
@@ -386,7 +385,7 @@ def test_under_what_debians_unit_allows(echoes, place):
     process = subprocess.Popen(
         ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--inh-caps", capability, "--ambient-caps", capability,
          "--bounding-set", capability + ",+setgid,+setuid", "--securebits", "+noroot,+noroot_locked", "--no-new-privs",
-         "/usr/bin/python3", "-c", limits, for_others(BINARY, place), "sslh", "--foreground", "--control=", "--user", "nobody", f"-F{place}/c.cfg"],
+         "/usr/bin/python3", "-c", limits, BINARY, "sslh", "--foreground", "--control=", "--user", "nobody", f"-F{place}/c.cfg"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
     try:
         wait_until(lambda: Foreign._listens(port) or process.poll() is not None, 10, "it to listen")
