@@ -17,11 +17,11 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 2
+#define TAKEOVER_FORMAT 3
 
 static void format_write(char *to, size_t size)
 {
-	char migration[32];
+	char migration[64];
 
 	worker_migration_format(migration, sizeof(migration));
 	snprintf(to, size, "%d message %zu migration %s limits %zu counters %zu shared %zu names %zu",

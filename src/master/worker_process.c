@@ -226,7 +226,8 @@ static int migration_pair(int ends[2])
 /* Where the channel does not reach both, the old one finishes what it has. */
 void worker_process_migrate(struct worker_process *from, struct worker_process *to)
 {
-	const struct message migrate = { .kind = MESSAGE_MIGRATE }, adopt = { .kind = MESSAGE_ADOPT };
+	const struct message migrate = { .kind = MESSAGE_MIGRATE, .index = to->slot };
+	const struct message adopt = { .kind = MESSAGE_ADOPT, .index = from->slot };
 	int ends[2] = { -1, -1 };
 
 	int error = to->pid ? migration_pair(ends) : -ESRCH;
