@@ -85,14 +85,15 @@ static void values_drop(struct findings *findings, uint32_t attributes)
 
 enum verdict probe_run(const struct probe *probe, const struct evidence *evidence, struct findings *findings)
 {
-	probe_function *run = evidence->is_datagram ? probe->datagram : probe->stream;
+	probe_function *run = evidence->n_datagrams > 0 ? probe->datagram : probe->stream;
+	struct evidence first = evidence_first(evidence);
 	uint32_t known = 0;
 
 	for (uint32_t left = probe->attributes; left; left &= left - 1)
 		if (findings->attribute[__builtin_ctz(left)].count > 0)
 			known |= left & -left; /* by another probe */
 	findings->settled &= ~probe->attributes;
-	enum verdict verdict = run ? run(evidence, findings) : VERDICT_NO;
+	enum verdict verdict = run ? run(probe->spans_datagrams ? evidence : &first, findings) : VERDICT_NO;
 	if (verdict == VERDICT_YES)
 		return verdict;
 	values_drop(findings, probe->attributes & ~known);

@@ -117,7 +117,7 @@ def test_a_datagram_is_decided_by_all_of_it():
     assert (answer["transport"], answer["verdict"], answer["decided_at"], answer["bytes"]) == ("udp", "no", 2, 2)
     answers = batch([flow(b"", b"\0\1", SSH, transport="udp"), flow(b"", transport="udp"), flow(transport="udp")])
     assert [(answer["verdict"], answer["decided_at"], answer["bytes"]) for answer in answers] == [
-        ("no", 2, 2), ("more", None, 0), ("more", None, 0)]
+        ("no", 2, 2 + len(SSH)), ("more", None, 0), ("more", None, 0)]
 
 
 def test_no_bytes_and_too_many():
@@ -472,7 +472,7 @@ def test_flows_of_a_capture(place):
                tcp(third, SERVER, ACK, 5, SSH)]
     answers = capture(place, pcap(packets))
     assert [(answer["id"], answer["transport"], answer["client"], answer["protocol"], answer["bytes"]) for answer in answers] == [
-        (1, "tcp", "[2001:db8::1]:40001", "ssh", len(SSH)), (2, "udp", "192.0.2.3:5000", None, 2),
+        (1, "tcp", "[2001:db8::1]:40001", "ssh", len(SSH)), (2, "udp", "192.0.2.3:5000", None, 7),
         (3, "tcp", "192.0.2.1:40000", "tls", len(hello)), (4, "tcp", "192.0.2.1:40000", None, 2),
         (5, "tcp", "192.0.2.3:5000", "ssh", len(SSH))]
     assert answers[2]["attributes"]["sni"] == "shop.example"

@@ -11,7 +11,7 @@ static enum verdict run(const char *name, const uint8_t *bytes, size_t len)
 	static struct answer answer;
 
 	assert_null(datagram_check(probe_find(name), bytes, len));
-	answer_make(&answer, probe_find(name), bytes, len, true);
+	datagram_answer_get(&answer, probe_find(name), bytes, len);
 	return answer.verdict;
 }
 
