@@ -55,9 +55,12 @@ const struct probe probes[] = {
 	{ "modbus", .stream = probe_modbus },
 	{ "teamspeak", .datagram = probe_teamspeak_datagram },
 	{ "wireguard", .datagram = probe_wireguard_datagram },
-	{ "quic", .datagram = probe_quic_datagram },
-	{ "dtls", .datagram = probe_dtls_datagram,
-		.attributes = 1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN | 1U << ATTRIBUTE_VERSION },
+	{ "quic", .datagram = probe_quic_datagram, .spans_datagrams = true,
+		.attributes =
+			1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN | 1U << ATTRIBUTE_VERSION | 1U << ATTRIBUTE_JA4 },
+	{ "dtls", .datagram = probe_dtls_datagram, .spans_datagrams = true,
+		.attributes =
+			1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN | 1U << ATTRIBUTE_VERSION | 1U << ATTRIBUTE_JA4 },
 	{ "tcpmux", .stream = probe_tcpmux, .attributes = 1U << ATTRIBUTE_SERVICE },
 	{ "any", .stream = probe_any, .datagram = probe_any },
 };
