@@ -95,10 +95,12 @@ void attributes_print(const struct findings *findings, const char *between, cons
 
 static void service_print(const struct explanation *explanation, const struct page *page)
 {
-	const char *way = explanation->verdict == VERDICT_NO ? ", by `on_unknown'"
-		: explanation->verdict == VERDICT_YES        ? ""
-		: explanation->len > 0                       ? ", by `on_silence'"
-							     : ", as of all who are silent";
+	const char *way = explanation->verdict == VERDICT_NO ||
+			(explanation->verdict == VERDICT_MORE && explanation->is_datagram)
+		? ", by `on_unknown'"
+		: explanation->verdict == VERDICT_YES ? ""
+		: explanation->len > 0                ? ", by `on_silence'"
+						      : ", as of all who are silent";
 
 	label_print(page, "service");
 	styled(page, explanation->service ? STYLE_GOOD : STYLE_STRONG, "%s",

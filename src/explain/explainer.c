@@ -320,7 +320,8 @@ static void why_otherwise(struct explainer *explainer, const char *key, uint32_t
 	if (!explainer->policy)
 		return;
 	if (service == SERVICE_NONE)
-		explainer_note(explainer, "; without `%s' it is closed", key);
+		explainer_note(explainer, "; without `%s' it is %s", key,
+			explainer->explanation.is_datagram ? "dropped" : "closed");
 	else
 		explainer_note(explainer, "; `%s' is `%s'", key, service_name(explainer, service));
 }
