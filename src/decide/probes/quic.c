@@ -24,8 +24,8 @@
  *
  * Refuses packets with the short header and of the handshake: they belong to a connection that began before this flow did, and
  * their protection is unknown; so whether they are QUIC is the flow table's to know. Refuses Google's QUIC before Q050, which has
- * headers of its own. Of a datagram PACKETS_MAX packets are looked at, of a handshake PIECES_LEN_MAX bytes. Owns no memory; the hello is put
- * together in the scratch. */
+ * headers of its own. Of a datagram PACKETS_MAX packets are looked at, of a handshake PIECES_LEN_MAX bytes. Owns no memory; the
+ * hello is put together in the scratch. */
 #include "hello.h"
 #include "look.h"
 #include "pieces.h"
@@ -68,7 +68,7 @@ struct reading {
 struct packet {
 	const uint8_t *bytes;
 	const uint8_t *id; /* of the destination */
-	size_t id_len, source_id_len;
+	size_t id_len;
 	uint32_t version;
 	uint8_t type;     /* as in version 1 */
 	size_t number_at; /* of the packet number; what is protected begins here */
@@ -174,9 +174,10 @@ static bool header_read(struct cursor *cursor, struct packet *ret)
 	if (cursor->left < 5 || !(cursor->at[0] & LONG_HEADER))
 		return false;
 	const uint8_t *source_id;
+	size_t source_id_len;
 	ret->version = look_be32(cursor->at + 1);
 	bytes_skip(cursor, 5);
-	return id_read(cursor, &ret->id, &ret->id_len) && id_read(cursor, &source_id, &ret->source_id_len);
+	return id_read(cursor, &ret->id, &ret->id_len) && id_read(cursor, &source_id, &source_id_len);
 }
 
 /* The rest, in a version that is known; the cursor ends up behind the packet. */
@@ -213,7 +214,7 @@ static bool initial_take(struct reading *reading, const struct packet *packet)
 	return true;
 }
 
-/* False: NO. Whatever follows an unknown header in a datagram is of no packet that a server could find. */
+/* False: NO. What follows a packet of unknown length cannot be found. */
 static bool datagram_take(struct reading *reading, const uint8_t *bytes, size_t len)
 {
 	struct cursor cursor = { bytes, len };
