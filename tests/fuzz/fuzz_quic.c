@@ -1,7 +1,7 @@
 /* QUIC as it comes: flows of several datagrams.
  *
  * Input: datagrams, each behind its length (two bytes). */
-#include "flows.h"
+#include "datagrams.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -4,7 +4,7 @@
  * Input: payloads, each behind its length (two bytes, of which the low twelve bits count). The highest bit of a length: the packet
  * goes into the datagram of the one before. Datagrams are filled with zeros. */
 #include "../unit/quic_packets.h"
-#include "flows.h"
+#include "datagrams.h"
 
 #define PAYLOAD_MAX 4096
 
