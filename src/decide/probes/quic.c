@@ -122,9 +122,9 @@ static bool id_read(struct cursor *cursor, const uint8_t **ret, size_t *ret_len)
 /* RFC 9000 19.3 */
 static bool ack_skip(struct cursor *cursor, uint8_t type)
 {
-	uint64_t number, ranges;
+	uint64_t largest, delay, ranges, number;
 
-	if (!number_read(cursor, &number) || !number_read(cursor, &number) || !number_read(cursor, &ranges) ||
+	if (!number_read(cursor, &largest) || !number_read(cursor, &delay) || !number_read(cursor, &ranges) ||
 		!number_read(cursor, &number) || ranges > cursor->left)
 		return false;
 	for (uint64_t left = 2 * ranges + (type == ACK_ECN ? 3 : 0); left > 0; left--)

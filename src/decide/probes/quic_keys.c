@@ -203,6 +203,6 @@ bool quic_open(const struct quic_keys *keys, const uint8_t *packet, size_t numbe
 		EVP_CipherUpdate(cipher, dst, &written, payload, payload_len) != 1 ||
 		EVP_CipherFinal_ex(cipher, dst + written, &more) != 1)
 		return false;
-	*ret_len = (size_t)(written + more);
+	*ret_len = (size_t)payload_len;
 	return true;
 }
