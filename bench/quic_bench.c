@@ -30,15 +30,6 @@ struct bench {
 	double ns[ROUNDS], cryptography_ns[ROUNDS];
 };
 
-static uint8_t *extension_write(uint8_t *at, unsigned type, const void *data, size_t len)
-{
-	const uint8_t head[] = { (uint8_t)(type >> 8), (uint8_t)type, (uint8_t)(len >> 8), (uint8_t)len };
-
-	memcpy(at, head, sizeof(head));
-	memcpy(at + sizeof(head), data, len);
-	return at + sizeof(head) + len;
-}
-
 /* A hello of `len` bytes, most of them a key share. */
 static void hello_write(uint8_t *hello, size_t len, uint32_t seed)
 {
@@ -53,16 +44,16 @@ static void hello_write(uint8_t *hello, size_t len, uint32_t seed)
 	name[1] = (uint8_t)(n + 3);
 	name[4] = (uint8_t)n;
 	size_t others = 4 * 9 + 14 + 20 + 3 + 2 + 90 + 5 + 5 + 3 + (size_t)n + 5;
-	at = extension_write(at, 10, zeros, 14);
-	at = extension_write(at, 13, zeros, 20);
-	at = extension_write(at, 27, zeros, 3);
-	at = extension_write(at, 45, zeros, 2);
-	at = extension_write(at, 57, zeros, 90);
-	at = extension_write(at, 0x44cd, zeros, 5);
-	at = extension_write(at, 51, zeros, len - (size_t)(hello + sizeof(head) + 1 - hello) - others - 4);
-	at = extension_write(at, 16, "\0\3\2h3", 5);
-	at = extension_write(at, 43, "\2\3\4", 3);
-	extension_write(at, 0, name, (size_t)n + 5);
+	at = quic_extension_write(at, 10, zeros, 14);
+	at = quic_extension_write(at, 13, zeros, 20);
+	at = quic_extension_write(at, 27, zeros, 3);
+	at = quic_extension_write(at, 45, zeros, 2);
+	at = quic_extension_write(at, 57, zeros, 90);
+	at = quic_extension_write(at, 0x44cd, zeros, 5);
+	at = quic_extension_write(at, 51, zeros, len - (size_t)(hello + sizeof(head) + 1 - hello) - others - 4);
+	at = quic_extension_write(at, 16, "\0\3\2h3", 5);
+	at = quic_extension_write(at, 43, "\2\3\4", 3);
+	quic_extension_write(at, 0, name, (size_t)n + 5);
 	hello[2] = (uint8_t)((len - 4) >> 8);
 	hello[3] = (uint8_t)(len - 4);
 	hello[sizeof(head) - 1] = (uint8_t)((len - sizeof(head) - 1) >> 8);

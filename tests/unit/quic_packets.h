@@ -139,3 +139,13 @@ static inline uint8_t *quic_crypto_write(uint8_t *at, const uint8_t *handshake, 
 	memcpy(at, handshake + offset, len);
 	return at + len;
 }
+
+/* An extension of a hello. Returns where it ends. */
+static inline uint8_t *quic_extension_write(uint8_t *at, unsigned type, const void *data, size_t len)
+{
+	const uint8_t head[] = { (uint8_t)(type >> 8), (uint8_t)type, (uint8_t)(len >> 8), (uint8_t)len };
+
+	memcpy(at, head, sizeof(head));
+	memcpy(at + sizeof(head), data, len);
+	return at + sizeof(head) + len;
+}

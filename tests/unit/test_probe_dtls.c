@@ -198,6 +198,20 @@ static void what_does_not_belong_is_passed_over(void **state)
 	expect(6, VERDICT_YES, LEARNED);
 }
 
+static void another_message_ends_the_datagram(void **state)
+{
+	flow_begin();
+	record_begin(0);
+	fragment_add(HELLO, HELLO_LEN, 0, 0, 40);
+	record_begin(1);
+	fragment_add(HELLO, HELLO_LEN, 0, 40, 10);
+	flow.bytes[flow.record_at + 13] = 2; /* a ServerHello */
+	record_begin(2);
+	fragment_add(HELLO, HELLO_LEN, 0, 40, HELLO_LEN - 40);
+	datagram_end();
+	expect(1, VERDICT_YES, "sni? alpn? version? ja4?");
+}
+
 static void a_version_that_does_not_exist(void **state)
 {
 	char other[] = HELLO;
@@ -250,6 +264,11 @@ static void records_with_connection_ids(void **state)
 			"\0\x08"
 			"01234567",
 			0),
+		CASE_NO("\x19\xfe\xfd\0\1\0\0\0\0\0\7"
+			"id123678"
+			"\0\x08"
+			"01234567" CID_RECORD,
+			0),
 		CASE_NO(CID_RECORD "something behind it", 0),
 	};
 	DATAGRAMS_CHECK("dtls", cases);
@@ -262,6 +281,7 @@ int main(void)
 		cmocka_unit_test(a_hello_cut_at_every_byte),
 		cmocka_unit_test(fragments_in_every_order_and_twice),
 		cmocka_unit_test(what_does_not_belong_is_passed_over),
+		cmocka_unit_test(another_message_ends_the_datagram),
 		cmocka_unit_test(a_version_that_does_not_exist),
 		cmocka_unit_test(records_with_connection_ids),
 	};

@@ -74,15 +74,6 @@ static void expect(size_t n, enum verdict verdict, const char *values)
 
 /* ---- Hellos --------------------------------------------------------------------------- */
 
-static uint8_t *extension_write(uint8_t *at, unsigned type, const void *data, size_t len)
-{
-	const uint8_t head[] = { (uint8_t)(type >> 8), (uint8_t)type, (uint8_t)(len >> 8), (uint8_t)len };
-
-	memcpy(at, head, sizeof(head));
-	memcpy(at + sizeof(head), data, len);
-	return at + sizeof(head) + len;
-}
-
 static uint8_t hello[8192];
 
 /* Returns the length of a ClientHello with `filler` bytes before the server name. */
@@ -101,13 +92,13 @@ static size_t hello_make(size_t filler)
 	at += 2 + 32 + 1 + 4 + 2 + 2;
 	uint8_t *extensions = at;
 	if (filler > 0)
-		at = extension_write(at, 51, zeros, filler);
-	at = extension_write(at, 0,
+		at = quic_extension_write(at, 51, zeros, filler);
+	at = quic_extension_write(at, 0,
 		"\0\x0f\0\0\x0c"
 		"name.example",
 		17);
-	at = extension_write(at, 16, "\0\3\2h3", 5);
-	at = extension_write(at, 43, "\2\3\4", 3);
+	at = quic_extension_write(at, 16, "\0\3\2h3", 5);
+	at = quic_extension_write(at, 43, "\2\3\4", 3);
 	extensions[-2] = (uint8_t)((at - extensions) >> 8);
 	extensions[-1] = (uint8_t)(at - extensions);
 	size_t len = (size_t)(at - hello);
@@ -457,6 +448,27 @@ static void a_packet_that_does_not_authenticate(void **state)
 	expect(1, VERDICT_YES, LEARNED);
 	flow.ends[0] = 1199;
 	expect(1, VERDICT_NO, NULL);
+	for (size_t len = 1199; len <= 1200; len++) { /* the datagram counts, not the packet */
+		flow_begin(QUIC_1);
+		packet_add(QUIC_INITIAL, frames, n);
+		memset(flow.bytes + flow.len, 0, 1200);
+		flow.len = len;
+		datagram_end();
+		expect(1, len < 1200 ? VERDICT_NO : VERDICT_YES, LEARNED);
+	}
+}
+
+/* A server drops it, as it has another version's keys. */
+static void a_packet_of_another_version_is_passed_over(void **state)
+{
+	uint8_t frames[1024];
+	size_t len = hello_make(0);
+
+	flow_begin(QUIC_1);
+	initial_add(frames, (size_t)(quic_crypto_write(frames, hello, 0, 60) - frames));
+	flow.client.version = 0xff000022; /* with the same keys */
+	initial_add(frames, (size_t)(quic_crypto_write(frames, hello, 60, len - 60) - frames));
+	expect(2, VERDICT_YES, OPEN);
 }
 
 /* A client of RFC 9287 clears it before the packet is protected. */
@@ -570,6 +582,7 @@ int main(void)
 		cmocka_unit_test(early_data_that_overtakes),
 		cmocka_unit_test(tokens_and_ids),
 		cmocka_unit_test(a_packet_that_does_not_authenticate),
+		cmocka_unit_test(a_packet_of_another_version_is_passed_over),
 		cmocka_unit_test(the_quic_bit_may_be_clear),
 		cmocka_unit_test(packets_that_do_not_come_first),
 		cmocka_unit_test(what_ends_the_reading),

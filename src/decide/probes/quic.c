@@ -43,7 +43,6 @@ enum {
 	TYPE_STEP_2 = 0x10, /* by which the types of version 2 are shifted */
 	TYPE_INITIAL = 0x00,
 	TYPE_0_RTT = 0x10,
-	TYPE_RETRY = 0x30,
 	FIRST_ID_MIN = 8, /* RFC 9000 7.2 */
 	ID_MAX = 20,
 	NUMBERED_LEN_MIN = 4 + QUIC_TAG_LEN, /* the sample of the header's protection needs so many, RFC 9001 5.4.2 */
@@ -186,9 +185,8 @@ static bool packet_read(struct cursor *cursor, const struct quic_version *versio
 	uint64_t len;
 
 	packet->type = (packet->bytes[0] - (version->is_2 ? TYPE_STEP_2 : 0)) & TYPE;
-	if (packet->type == TYPE_RETRY)
-		return false;                                                                         /* a server's */
-	if (packet->type == TYPE_INITIAL && (!number_read(cursor, &len) || !bytes_skip(cursor, len))) /* a token */
+	/* a token */
+	if (packet->type == TYPE_INITIAL && (!number_read(cursor, &len) || !bytes_skip(cursor, len)))
 		return false;
 	if (!number_read(cursor, &len) || len < NUMBERED_LEN_MIN)
 		return false;
@@ -214,7 +212,7 @@ static bool initial_take(struct reading *reading, const struct packet *packet)
 	return true;
 }
 
-/* False: NO. What follows a packet of unknown length cannot be found. */
+/* False: NO. */
 static bool datagram_take(struct reading *reading, const uint8_t *bytes, size_t len)
 {
 	struct cursor cursor = { bytes, len };
