@@ -114,6 +114,7 @@ bool proxied_announces(const struct stream *which, const struct target *target)
 void proxied_announce(struct stream *which, const struct target *target, int flags)
 {
 	assert_ptr_equal(target, &services[1].target);
+	assert_int_equal(flags & ~MSG_MORE, 0);
 	note(flags == MSG_MORE ? "announce-more " : "announce ");
 }
 

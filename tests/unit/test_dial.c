@@ -768,6 +768,15 @@ static void an_answer_that_is_fresh_needs_no_question(void **state)
 	assert_int_equal(asked[0], 0);
 }
 
+static void a_name_that_was_never_answered_is_not_fresh(void **state)
+{
+	uint64_t before_us = clock_us;
+
+	clock_us = SECOND_US / 2; /* the machine has just been started */
+	assert_false(lookup_is_fresh(lookup, 0));
+	clock_us = before_us;
+}
+
 static void a_name_that_is_not_answered_is_tried_as_it_was(void **state)
 {
 	answer(0, "192.0.2.1:1", NULL);
@@ -972,6 +981,24 @@ static void a_connection_with_a_socket_that_came_may_be_made_at_once(void **stat
 	assert_connected(EPOLLOUT);
 }
 
+static void a_socket_may_have_any_number(void **state)
+{
+	int in = dup(0), made = pool_socket();
+
+	assert_int_equal(dup2(made, 0), 0);
+	fcntl(0, F_SETFD, FD_CLOEXEC);
+	close(made);
+	socket_pool_supply(pool, AF_INET, &(int){ 0 }, 1, 0);
+	come_from("198.51.100.7:4000");
+	add_address("192.0.2.1:80");
+	start();
+	assert_tried(1, "192.0.2.1:80");
+	dial_cancel(&dial);
+	if (in >= 0)
+		dup2(in, 0);
+	close(in);
+}
+
 static void a_socket_that_does_not_come_in_time_is_not_waited_for(void **state)
 {
 	come_from("198.51.100.7:4000");
@@ -1101,6 +1128,7 @@ int main(void)
 		UNIT(a_share_of_a_second_is_not_interrupted),
 		UNIT(a_name_can_be_asked_for_first),
 		UNIT(an_answer_that_is_fresh_needs_no_question),
+		UNIT(a_name_that_was_never_answered_is_not_fresh),
 		UNIT(a_name_that_is_not_answered_is_tried_as_it_was),
 		UNIT(each_name_is_asked_for_when_it_has_its_turn),
 		UNIT(addresses_are_not_asked_for),
@@ -1114,6 +1142,7 @@ int main(void)
 		UNIT(without_an_address_of_the_client_there_is_no_other_port),
 		UNIT(a_socket_is_waited_for),
 		UNIT(a_connection_with_a_socket_that_came_may_be_made_at_once),
+		UNIT(a_socket_may_have_any_number),
 		UNIT(a_socket_that_does_not_come_in_time_is_not_waited_for),
 		UNIT(a_socket_that_cannot_be_had_is_told),
 		UNIT(a_socket_that_fails_moves_on),

@@ -152,7 +152,7 @@ static int setup(void **state)
 {
 	int ends[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+	tcp_ends(ends);
 	client = ends[0];
 	did[0] = '\0';
 	enters = line = 0;
@@ -522,13 +522,30 @@ static void a_silent_client_is_shown_a_banner(void **state)
 	assert_did("last-look ");
 }
 
+static void await_bytes(void)
+{
+	struct pollfd p = { .fd = stream.relay.client.in.fd, .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, 60000), 1);
+}
+
 static void a_client_that_has_said_something_is_not(void **state)
 {
 	listener->banner_service = SERVICE;
 	assert_int_equal(write(client, "x", 1), 1);
+	await_bytes();
 	undecided_out_of_time(&stream);
 	assert_did("enter:deciding ");
 	assert_true(stream.was_silent);
+}
+
+static void a_client_that_has_left_is_not_shown_any(void **state)
+{
+	listener->banner_service = SERVICE;
+	shutdown(client, SHUT_WR);
+	await_bytes();
+	undecided_out_of_time(&stream);
+	assert_did("enter:deciding ");
 }
 
 static void without_a_banner_to_show_the_deadline_is_the_last(void **state)
@@ -693,6 +710,7 @@ int main(void)
 		UNIT(a_client_that_waits_for_the_server_is_not_waited_for),
 		UNIT(a_silent_client_is_shown_a_banner),
 		UNIT(a_client_that_has_said_something_is_not),
+		UNIT(a_client_that_has_left_is_not_shown_any),
 		UNIT(without_a_banner_to_show_the_deadline_is_the_last),
 		UNIT(an_answer_to_a_banner_that_says_enough_decides),
 		UNIT(an_answer_that_another_service_wants_skips_its_banner),
