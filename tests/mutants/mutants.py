@@ -58,7 +58,7 @@ TESTS = {
     "src/decide/access.c": "access_judge",
     "src/access/access_rates.c": "access_rates",
     "src/access/access_policy.c": "access_rates test_access_program.py",
-    "src/helper/sandbox.c": "sandbox test_sandbox.py",
+    "src/helper/sandbox.c": "sandbox_lists sandbox",
 }
 UNSANITIZED = {"src/helper/sandbox.c"}
 
