@@ -1,7 +1,9 @@
 /* The worker's side of a handover against the receiving library: order, waiting, reconnecting, cancelling,
  * failing. The test stands between handover.c and the kernel's sendmsg, to make happen what the kernel does
  * rarely. */
-#include "handover_world.h"
+#include "handover_channel.h"
+#include "handover_kept.h"
+#include "handover_raw.h"
 #include "sendmsg_script.h"
 
 static int setup(void **state)
@@ -325,6 +327,72 @@ static void a_message_cancelled_halfway_never_arrives(void **state)
 	assert_nothing_but(w, 1); /* the three bytes */
 }
 
+/* Open or not: those that are not buried yet. */
+static size_t channels_count(const struct world *w)
+{
+	size_t n = 0;
+
+	for (const struct handover_channel *channel = w->handover->channels; channel; channel = channel->next)
+		n++;
+	return n;
+}
+
+/* The receiver drops what was cut off, and can still acknowledge what it has. */
+static void behind_a_message_cancelled_halfway_the_channel_ends(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[3];
+	struct raw r, next;
+	char bytes[8];
+
+	raw_meet(w, &r, jobs, 1);
+	raw_hello(&r);
+	run_ms(w, 1);
+	assert_comes(w, &r, 1);
+	set_script(3, -EAGAIN, 0);
+	job_send(w, &jobs[1], 2);
+	assert_int_equal(recv(r.channel, bytes, sizeof(bytes), 0), 3);
+	assert_true(handover_cancel(&jobs[1].request));
+	assert_int_equal(recv(r.channel, bytes, sizeof(bytes), 0), 0);
+	assert_int_equal(channels_count(w), 1);
+	job_send(w, &jobs[2], 3);
+	next.listener = r.listener;
+	raw_accept(w, &next);
+	raw_hello(&next);
+	assert_comes(w, &next, 3);
+	assert_int_equal(channels_count(w), 2);
+	assert_waits(&jobs[0]);
+	raw_acknowledge(&r, 1);
+	run_ms(w, 1);
+	assert_done(&jobs[0], 0);
+	assert_int_equal(channels_count(w), 1); /* all is settled there: it is closed, and its memory is given back */
+	raw_acknowledge(&next, 1);
+	run_ms(w, 1);
+	assert_done(&jobs[2], 0);
+	assert_int_equal(jobs[1].calls, 0);
+	raw_hang_up(&r);
+	raw_close(&next);
+}
+
+static void a_channel_that_broke_is_buried(void **state)
+{
+	struct world *w = *state;
+	struct job job;
+	struct raw r;
+
+	raw_meet(w, &r, &job, 1);
+	raw_hello(&r);
+	run_ms(w, 1);
+	assert_comes(w, &r, 1);
+	raw_acknowledge(&r, 1);
+	run_ms(w, 1);
+	assert_done(&job, 0);
+	assert_int_equal(channels_count(w), 1);
+	raw_close(&r);
+	run_ms(w, 1);
+	assert_int_equal(channels_count(w), 0);
+}
+
 static void a_broken_channel_is_opened_again_once(void **state)
 {
 	static const int errors[] = { EPIPE, ECONNRESET };
@@ -533,6 +601,8 @@ int main(void)
 		TEST(a_message_taken_in_pieces_arrives_whole),
 		TEST(the_rest_of_a_message_goes_first),
 		TEST(a_message_cancelled_halfway_never_arrives),
+		TEST(behind_a_message_cancelled_halfway_the_channel_ends),
+		TEST(a_channel_that_broke_is_buried),
 		TEST(a_broken_channel_is_opened_again_once),
 		TEST(too_many_descriptors_under_way_is_waited_for),
 		TEST(an_error_of_one_request_is_not_the_others),

@@ -5,6 +5,7 @@
 /* Stands behind the recvmsg() of usher's side: what the receiver does in the moment after it. */
 static struct raw *acknowledging;
 static size_t acknowledging_after;
+static uint8_t acknowledging_number = 1;
 static ssize_t acknowledged;
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
@@ -14,7 +15,7 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 	if (acknowledging && acknowledging_after-- == 0) {
 		int error = errno;
 
-		acknowledged = raw_acknowledge_now(acknowledging, 1);
+		acknowledged = raw_acknowledge_now(acknowledging, acknowledging_number);
 		acknowledging = NULL;
 		errno = error;
 	}
@@ -93,6 +94,27 @@ static void an_acknowledgement_in_the_last_moment_is_heard_or_fails(void **state
 	}
 }
 
+/* Then it cannot be known what it has, of the others neither. */
+static void rubbish_in_the_last_moment_costs_all_that_was_sent(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+	struct raw r;
+
+	raw_meet(w, &r, jobs, 2);
+	raw_hello(&r);
+	run_ms(w, 1);
+	acknowledging = &r;
+	acknowledging_after = 0;
+	acknowledging_number = 9;
+	assert_false(handover_cancel(&jobs[0].request));
+	acknowledging_number = 1;
+	assert_int_equal(acknowledged, 16);
+	assert_int_equal(jobs[0].calls, 0);
+	assert_done(&jobs[1], -EPROTO);
+	raw_close(&r);
+}
+
 static void what_an_unknown_one_was_sent_cannot_be_taken_back(void **state)
 {
 	struct world *w = *state;
@@ -161,6 +183,7 @@ int main(void)
 		TEST(what_is_taken_back_cannot_be_acknowledged),
 		TEST(what_was_acknowledged_cannot_be_taken_back),
 		TEST(an_acknowledgement_in_the_last_moment_is_heard_or_fails),
+		TEST(rubbish_in_the_last_moment_costs_all_that_was_sent),
 		TEST(what_an_unknown_one_was_sent_cannot_be_taken_back),
 		TEST(what_ends_may_send_and_cancel_what_is_kept),
 	};

@@ -1,8 +1,8 @@
 /* An event loop whose clock is the test's. Descriptors, timers and tasks are real; a turn never sleeps, and time passes only where the
  * test says so. Link with --wrap=clock_monotonic_us. Included once a program. */
 #pragma once
+#include "fds_open.h"
 #include "loop.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -79,18 +79,6 @@ static inline void tcp_ends(int ends[2])
 	ends[1] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	assert_true(ends[1] >= 0);
 	close(listener);
-}
-
-static inline int fds_open(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	int n = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		n++;
-	closedir(directory);
-	return n;
 }
 
 /* What the next calls of a function answer: so many bytes or -errno, then as the kernel does. */
