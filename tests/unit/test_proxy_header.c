@@ -271,6 +271,7 @@ static void unix_addresses_of_version_2(void **state)
 		"unix:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 		"unix:");
+	assert_int_equal(header.destination.len, offsetof(struct sockaddr_un, sun_path));
 
 	memcpy(b.at + 16, "\0abstract\0\0", 11);
 	memset(b.at + 16 + 11, 0, 108 - 11);
@@ -370,7 +371,10 @@ static void tlvs_are_kept(void **state)
 	struct proxy_tlv tlv = proxy_tlv_find(&header, PROXY_TLV_AUTHORITY);
 	assert_int_equal(tlv.len, 12);
 	assert_memory_equal(tlv.value, "shop.example", 12);
-	assert_null(proxy_tlv_find(&header, PROXY_TLV_ALPN).value);
+	tlv = proxy_tlv_find(&header, PROXY_TLV_ALPN);
+	assert_null(tlv.value);
+	assert_int_equal(tlv.len, 0);
+	assert_int_equal(tlv.type, 0);
 	assert_non_null(proxy_tlv_find(&header, PROXY_TLV_NOOP).value);
 }
 
