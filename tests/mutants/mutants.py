@@ -158,8 +158,8 @@ def faults_of(text):
             add("negated", start, end, NEGATIONS[word])
         elif word in ("true", "false"):
             add("constant", start, end, "false" if word == "true" else "true")
-        elif kind == "number":
-            add("constant", start, end, changed_number(word))
+        elif kind == "number":  # an error in place of success where that is what is returned
+            add("constant", start, end, "-1" if (before, word, tokens[i + 1][1]) == ("return", "0", ";") else changed_number(word))
         if kind == "name" and before in (";", "{", "}", ")", "else", ":") and word not in ("if", "for", "while", "switch", "return", "sizeof"):
             last = i
             while tokens[last + 1][1] in ("->", ".") and tokens[last + 2][0] == "name":

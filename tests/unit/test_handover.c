@@ -393,6 +393,90 @@ static void a_channel_that_broke_is_buried(void **state)
 	assert_int_equal(channels_count(w), 0);
 }
 
+/* Nothing is left to be acknowledged on it. */
+static void a_channel_that_is_given_up_is_closed(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+
+	job_send(w, &jobs[0], 1);
+	assert_passes(w, &jobs[0]);
+	set_script(3, -EAGAIN, 0);
+	job_send(w, &jobs[1], 2);
+	assert_true(handover_cancel(&jobs[1].request));
+	turn(&w->loop);
+	assert_int_equal(channels_count(w), 0);
+	assert_nothing_but(w, 1);
+}
+
+static void one_that_reads_no_more_can_acknowledge_what_it_has(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+	struct raw r, next;
+
+	raw_meet(w, &r, jobs, 1);
+	raw_hello(&r);
+	run_ms(w, 1);
+	assert_comes(w, &r, 1);
+	shutdown(r.channel, SHUT_RD);
+	job_send(w, &jobs[1], 2);
+	next.listener = r.listener;
+	raw_accept(w, &next);
+	raw_hello(&next);
+	run_ms(w, 1);
+	assert_comes(w, &next, 2);
+	run_ms(w, 1);
+	assert_int_equal(raw_read(&next), 0); /* the first one does not come again */
+	assert_waits(&jobs[0]);
+	raw_acknowledge(&r, 1);
+	raw_acknowledge(&next, 1);
+	run_ms(w, 1);
+	assert_done(&jobs[0], 0);
+	assert_done(&jobs[1], 0);
+	raw_hang_up(&r);
+	raw_close(&next);
+}
+
+static void where_nothing_waits_any_more_there_is_no_pause(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+
+	set_script(-ETOOMANYREFS, 0, 0);
+	jobs_send(w, jobs, 2, 1);
+	assert_true(w->handover->paused);
+	assert_true(handover_cancel(&jobs[0].request));
+	assert_true(w->handover->paused);
+	assert_int_not_equal(w->handover->retry.place, 0);
+	assert_true(handover_cancel(&jobs[1].request));
+	assert_false(w->handover->paused);
+	assert_int_equal(w->handover->retry.place, 0);
+	job_send(w, &jobs[0], 3);
+	assert_int_equal(jobs[0].request.n_sent, 1); /* at once */
+	assert_passes(w, &jobs[0]);
+}
+
+static void a_pause_takes_ten_milliseconds(void **state)
+{
+	struct world *w = *state;
+	struct job job;
+
+	set_script(-ETOOMANYREFS, -ETOOMANYREFS, 0);
+	job_send(w, &job, 1);
+	turn_after(&w->loop, 9999);
+	assert_true(w->handover->paused);
+	assert_int_equal(script_at, 1);
+	turn_after(&w->loop, 1);
+	assert_int_equal(script_at, 2);
+	assert_true(w->handover->paused);
+	turn_after(&w->loop, 9999);
+	assert_int_equal(job.request.n_sent, 0);
+	turn_after(&w->loop, 1);
+	assert_int_equal(job.request.n_sent, 1);
+	assert_passes(w, &job);
+}
+
 static void a_broken_channel_is_opened_again_once(void **state)
 {
 	static const int errors[] = { EPIPE, ECONNRESET };
@@ -603,6 +687,10 @@ int main(void)
 		TEST(a_message_cancelled_halfway_never_arrives),
 		TEST(behind_a_message_cancelled_halfway_the_channel_ends),
 		TEST(a_channel_that_broke_is_buried),
+		TEST(a_channel_that_is_given_up_is_closed),
+		TEST(one_that_reads_no_more_can_acknowledge_what_it_has),
+		TEST(where_nothing_waits_any_more_there_is_no_pause),
+		TEST(a_pause_takes_ten_milliseconds),
 		TEST(a_broken_channel_is_opened_again_once),
 		TEST(too_many_descriptors_under_way_is_waited_for),
 		TEST(an_error_of_one_request_is_not_the_others),
