@@ -44,7 +44,7 @@ static struct socket_pool *const sockets = (struct socket_pool *)&backends; /* a
 static int theirs;                                                          /* the client's end */
 static int answer[2];                                                       /* descriptors that came with it */
 static bool is_watched, announces, is_unix, is_mine;
-static unsigned fails_to_watch; /* the so-manieth */
+static unsigned fails_to_watch; /* the nth */
 static enum banner_skipped skipped;
 static struct address local;
 static int fds_before;

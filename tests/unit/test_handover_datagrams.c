@@ -7,6 +7,19 @@ struct taken {
 	int client, receipt;
 };
 
+static unsigned watch_fails; /* the nth from now on; 0: none */
+
+int __real_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event);
+int __wrap_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event);
+int __wrap_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
+{
+	if (watch_fails && --watch_fails == 0) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return __real_epoll_ctl(epoll, what, fd, event);
+}
+
 static int datagrams_bind(struct world *w)
 {
 	struct sockaddr_un address = place_address(w->place.path);
@@ -313,6 +326,23 @@ static void the_same_receipt_twice_is_rubbish(void **state)
 	close(fd);
 }
 
+static void what_cannot_be_watched_fails_and_leaves_nothing_open(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w), before = fds_open();
+
+	for (unsigned i = 1; i <= 2; i++) {
+		struct job job;
+
+		watch_fails = i;
+		job_send(w, &job, 1);
+		run_ms(w, 1);
+		assert_done(&job, -ENOSPC);
+		assert_int_equal(fds_open(), before);
+	}
+	close(fd);
+}
+
 static void tcpmux_is_not_for_datagrams(void **state)
 {
 	struct world *w = *state;
@@ -369,6 +399,7 @@ int main(void)
 		TEST(what_has_a_receipt_cannot_be_taken_back),
 		TEST(rubbish_costs_what_was_sent),
 		TEST(the_same_receipt_twice_is_rubbish),
+		TEST(what_cannot_be_watched_fails_and_leaves_nothing_open),
 		TEST(tcpmux_is_not_for_datagrams),
 		TEST(what_ends_may_send_and_cancel_what_is_kept),
 	};

@@ -108,6 +108,26 @@ static void a_receiver_that_dies_again_and_again_is_given_up(void **state)
 	raw_close(&r);
 }
 
+/* The kernel says that it died over what it had not read, once: here to who sends the next one. */
+static void what_an_unknown_one_died_over_goes_to_the_next(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+	struct raw r;
+
+	raw_meet(w, &r, jobs, 1);
+	raw_hang_up(&r);
+	job_send(w, &jobs[1], 2);
+	raw_accept(w, &r);
+	raw_hello(&r);
+	run_ms(w, 1);
+	assert_comes(w, &r, 1);
+	assert_comes(w, &r, 2);
+	raw_acknowledge(&r, 2);
+	await_all(w, jobs, 2, 0);
+	raw_close(&r);
+}
+
 /* Its second attempt was its last, whatever becomes of the others. */
 static void one_that_others_leave_alone_has_no_third_attempt(void **state)
 {
@@ -172,6 +192,7 @@ int main(void)
 		TEST(what_nobody_accepted_goes_to_the_next),
 		TEST(a_receiver_that_dies_without_a_next_fails_what_it_had),
 		TEST(a_receiver_that_dies_again_and_again_is_given_up),
+		TEST(what_an_unknown_one_died_over_goes_to_the_next),
 		TEST(one_that_others_leave_alone_has_no_third_attempt),
 		TEST(more_than_may_be_kept_waits),
 	};

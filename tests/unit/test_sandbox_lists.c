@@ -41,7 +41,7 @@ static uint8_t ports[LANDLOCK_PORTS / 8];
 static bool ports_given;
 static struct rlimit limits[RLIM_NLIMITS];
 static unsigned n_limits;
-static int limit_fails, limits_known; /* at the so-manieth call */
+static int limit_fails, limits_known; /* at the nth call */
 
 int __wrap_seccomp_load(const scmp_filter_ctx context);
 int __wrap_seccomp_load(const scmp_filter_ctx context)
