@@ -326,6 +326,49 @@ static void the_same_receipt_twice_is_rubbish(void **state)
 	close(fd);
 }
 
+static void receipts_may_be_cut_anywhere(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+
+	for (uint8_t cut = 1; cut < 16; cut++) {
+		uint8_t receipt[] = { 'U', 'S', 'H', 'R', 1, USHER_ANSWER_RECEIPT, 0, 16, 0, 0, 0, 0, 0, 0, 0, cut };
+		struct job job;
+
+		job_send(w, &job, cut);
+		struct taken taken = datagram_await(w, fd, cut);
+		assert_int_equal(taken.number, cut);
+		assert_int_equal(send(taken.receipt, receipt, cut, MSG_NOSIGNAL), cut);
+		run_ms(w, 1);
+		assert_waits(&job);
+		assert_int_equal(send(taken.receipt, receipt + cut, 16 - cut, MSG_NOSIGNAL), 16 - cut);
+		run_ms(w, 1);
+		assert_done(&job, 0);
+		taken_drop(&taken);
+	}
+	close(fd);
+}
+
+static void many_receipts_at_once_are_all_read(void **state)
+{
+	enum { N = 70 }; /* more than two readings of 512 bytes */
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+	struct job jobs[N];
+	struct taken taken[N];
+
+	for (size_t i = 0; i < N; i++) {
+		job_send(w, &jobs[i], i + 1);
+		taken[i] = datagram_await(w, fd, i + 1);
+	}
+	for (size_t i = 0; i < N; i++)
+		assert_int_equal(taken_receipt(&taken[i]), 16);
+	run_ms(w, 1);
+	for (size_t i = 0; i < N; i++)
+		assert_done(&jobs[i], 0);
+	close(fd);
+}
+
 static void what_cannot_be_watched_fails_and_leaves_nothing_open(void **state)
 {
 	struct world *w = *state;
@@ -399,6 +442,8 @@ int main(void)
 		TEST(what_has_a_receipt_cannot_be_taken_back),
 		TEST(rubbish_costs_what_was_sent),
 		TEST(the_same_receipt_twice_is_rubbish),
+		TEST(receipts_may_be_cut_anywhere),
+		TEST(many_receipts_at_once_are_all_read),
 		TEST(what_cannot_be_watched_fails_and_leaves_nothing_open),
 		TEST(tcpmux_is_not_for_datagrams),
 		TEST(what_ends_may_send_and_cancel_what_is_kept),
