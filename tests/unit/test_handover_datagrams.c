@@ -369,6 +369,28 @@ static void many_receipts_at_once_are_all_read(void **state)
 	close(fd);
 }
 
+/* It may be with somebody who has read it and is about to say so. */
+static void what_has_no_receipt_is_sent_again_after_two_looks(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+	struct job job;
+
+	job_send(w, &job, 1);
+	struct taken taken = { 0 };
+	assert_true(datagram_read(fd, &taken));
+	taken_drop(&taken);
+	turn_after(&w->loop, 50000);
+	assert_false(datagram_read(fd, &taken));
+	turn_after(&w->loop, 49999);
+	assert_false(datagram_read(fd, &taken));
+	assert_int_equal(job.request.n_sent, 1);
+	turn_after(&w->loop, 1);
+	assert_int_equal(job.request.n_sent, 2);
+	assert_takes(w, fd, &job);
+	close(fd);
+}
+
 static void what_cannot_be_watched_fails_and_leaves_nothing_open(void **state)
 {
 	struct world *w = *state;
@@ -444,6 +466,7 @@ int main(void)
 		TEST(the_same_receipt_twice_is_rubbish),
 		TEST(receipts_may_be_cut_anywhere),
 		TEST(many_receipts_at_once_are_all_read),
+		TEST(what_has_no_receipt_is_sent_again_after_two_looks),
 		TEST(what_cannot_be_watched_fails_and_leaves_nothing_open),
 		TEST(tcpmux_is_not_for_datagrams),
 		TEST(what_ends_may_send_and_cancel_what_is_kept),
