@@ -61,6 +61,8 @@ TESTS = {
     "src/helper/sandbox.c": "sandbox_lists sandbox",
 }
 UNSANITIZED = {"src/helper/sandbox.c"}
+# Of a file of system tests those that do not take long.
+SELECTED = {"test_migration.py": ["-k", "not (ten_reloads or two_thousand or faster_than or killed or no_time or stand_still)"]}
 
 TOKEN = re.compile(r"""
     (?P<skip>/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')
@@ -256,7 +258,7 @@ class Test:
         self.env = dict(os.environ, ASAN_OPTIONS="abort_on_error=0", UBSAN_OPTIONS="halt_on_error=1", CMOCKA_TEST_ABORT="1")
         if name.endswith(".py"):
             self.targets = ["src/usher", "src/usher-access", "test-parts"]
-            self.command = ["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/system/{name}"]
+            self.command = ["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/system/{name}", *SELECTED.get(name, [])]
             self.env["USHER"] = str(place / "src/usher")
         else:
             self.targets = [f"tests/unit/test_{name}"]
