@@ -404,6 +404,32 @@ static void what_has_no_receipt_is_sent_again_after_two_looks(void **state)
 	close(fd);
 }
 
+/* They are read in their order: who has read it is not to be waited for because others are slow. */
+static void what_was_read_before_one_with_a_receipt_is_sent_again(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+	struct job jobs[3];
+	struct taken taken[3] = { 0 };
+
+	jobs_send(w, jobs, 3, 1);
+	assert_true(datagram_read(fd, &taken[0]));
+	assert_true(datagram_read(fd, &taken[1]));
+	taken_drop(&taken[0]);
+	assert_int_equal(taken_receipt(&taken[1]), 16);
+	run_ms(w, 99);
+	assert_int_equal(jobs[0].request.n_sent, 1);
+	assert_done(&jobs[1], 0);
+	run_ms(w, 1);
+	assert_int_equal(jobs[0].request.n_sent, 2);
+	assert_int_equal(jobs[2].request.n_sent, 2); /* on another stream for receipts */
+	taken[2] = datagram_await(w, fd, 3);         /* the old one: its receipt comes too late */
+	assert_int_equal(taken_receipt(&taken[2]), -1);
+	assert_takes(w, fd, &jobs[0]);
+	assert_takes(w, fd, &jobs[2]);
+	close(fd);
+}
+
 static void what_cannot_be_watched_fails_and_leaves_nothing_open(void **state)
 {
 	struct world *w = *state;
@@ -480,6 +506,7 @@ int main(void)
 		TEST(receipts_may_be_cut_anywhere),
 		TEST(many_receipts_at_once_are_all_read),
 		TEST(what_has_no_receipt_is_sent_again_after_two_looks),
+		TEST(what_was_read_before_one_with_a_receipt_is_sent_again),
 		TEST(what_cannot_be_watched_fails_and_leaves_nothing_open),
 		TEST(tcpmux_is_not_for_datagrams),
 		TEST(what_ends_may_send_and_cancel_what_is_kept),
