@@ -96,17 +96,22 @@ static off_t file_size(void)
 	return status.st_size;
 }
 
-/* A file of ours in which every record is another source's, which has its next turn at this moment. */
-static void file_full_of(uint64_t full_us)
+/* A file of ours in which every record is another source's, which has its next turn at this moment, but for one in each bucket. */
+static void file_full_but(size_t free_one, uint64_t full_us)
 {
-	uint64_t record[2] = { 7, full_us };
+	const uint64_t record[2] = { 7, full_us }, none[2] = { 0 };
 	FILE *to = fopen(path, "w");
 
 	fwrite("usher-rates-001\0\1\2\3\4\5\6\7\10\1\2\3\4\5\6\7\10", 1, 32, to);
 	for (size_t i = 0; i < RECORDS; i++)
-		fwrite(record, sizeof(record), 1, to);
+		fwrite(i % 32 == free_one ? none : record, sizeof(record), 1, to);
 	assert_int_equal(fclose(to), 0);
 	chmod(path, 0600);
+}
+
+static void file_full_of(uint64_t full_us)
+{
+	file_full_but(32, full_us);
 }
 
 /* ---- rates ----------------------------------------------------------------------------------------------------------------- */
@@ -178,6 +183,14 @@ static void a_bucket_that_is_full_lets_no_other_source_in(void **state)
 	}
 }
 
+static void any_record_of_a_bucket_may_be_the_free_one(void **state)
+{
+	for (size_t i = 0; i < 32; i++) {
+		file_full_but(i, HOUR + 1);
+		assert_int_equal(take(1, HOUR), 1);
+	}
+}
+
 static void a_source_finds_its_record_again(void **state)
 {
 	enum { SOURCES = 4000 };
@@ -218,6 +231,25 @@ static void a_file_that_is_none_of_ours_is_made_anew(void **state)
 		assert_memory_equal(i ? second : first, "usher-rates-001", 16);
 	}
 	assert_memory_not_equal(first + 16, second + 16, 16); /* under another seed each time */
+}
+
+static void nothing_of_such_a_file_is_left(void **state)
+{
+	file_full_of(SECOND + 1);
+	int fd = open(path, O_WRONLY);
+	assert_int_equal(write(fd, "U", 1), 1);
+	close(fd);
+	assert_int_equal(take(1, SECOND), 1);
+}
+
+static void what_is_missing_of_a_file_is_free(void **state)
+{
+	file_full_of(SECOND + 1);
+	assert_int_equal(truncate(path, 32), 0);
+	assert_int_equal(take(1, SECOND), 1);
+	assert_int_equal(take(1, SECOND), 1);
+	assert_int_equal(take(1, SECOND), 1);
+	assert_int_equal(take(1, SECOND), 0);
 }
 
 static void what_cannot_be_such_a_file_is_an_error(void **state)
@@ -272,8 +304,11 @@ int main(void)
 		UNIT(a_moment_from_before_a_restart_is_none),
 		UNIT(the_furthest_moment_that_a_rate_can_bring_about_counts),
 		UNIT(a_bucket_that_is_full_lets_no_other_source_in),
+		UNIT(any_record_of_a_bucket_may_be_the_free_one),
 		UNIT(a_source_finds_its_record_again),
 		UNIT(a_file_that_is_none_of_ours_is_made_anew),
+		UNIT(nothing_of_such_a_file_is_left),
+		UNIT(what_is_missing_of_a_file_is_free),
 		UNIT(what_cannot_be_such_a_file_is_an_error),
 		UNIT(a_lock_is_waited_for_and_not_for_ever),
 		UNIT(a_disk_that_is_full_is_an_error),
