@@ -466,6 +466,7 @@ static void a_pause_takes_ten_milliseconds(void **state)
 	job_send(w, &job, 1);
 	turn_after(&w->loop, 9999);
 	assert_true(w->handover->paused);
+	assert_null(w->loop.first_task);
 	assert_int_equal(script_at, 1);
 	turn_after(&w->loop, 1);
 	assert_int_equal(script_at, 2);

@@ -167,6 +167,7 @@ static void more_than_may_be_kept_waits(void **state)
 		assert_comes(w, &r, id);
 	run_ms(w, 20);
 	assert_int_equal(raw_read(&r), 0);
+	assert_null(w->loop.first_task);
 	raw_acknowledge(&r, 1);
 	assert_comes(w, &r, HANDOVER_KEPT_MAX + 1);
 	run_ms(w, 20);
