@@ -388,9 +388,44 @@ static void a_channel_that_broke_is_buried(void **state)
 	run_ms(w, 1);
 	assert_done(&job, 0);
 	assert_int_equal(channels_count(w), 1);
+	run_ms(w, 60);
+	assert_int_equal(w->handover->look.place, 0); /* it is known: nothing has to be looked for */
 	raw_close(&r);
 	run_ms(w, 1);
 	assert_int_equal(channels_count(w), 0);
+}
+
+static void a_channel_that_breaks_before_it_is_known_is_not_looked_at(void **state)
+{
+	struct world *w = *state;
+	struct job job;
+	struct raw r;
+
+	raw_meet(w, &r, &job, 1);
+	raw_close(&r);
+	run_ms(w, 1);
+	assert_int_equal(job.calls, 1);
+	assert_null(w->handover->channel);
+	run_ms(w, 60);
+}
+
+/* A task of its is still queued when the last request is gone. */
+static void it_can_be_freed_at_once(void **state)
+{
+	enum { N = HANDOVER_KEPT_MAX + 1 };
+	struct world *w = *state;
+	struct job jobs[N];
+	struct raw r;
+
+	raw_meet(w, &r, jobs, N);
+	raw_hello(&r);
+	run_ms(w, 1);
+	for (size_t i = 0; i < N; i++)
+		assert_true(handover_cancel(&jobs[i].request));
+	assert_true(w->handover->later.queued);
+	world_handover(w, HANDOVER_USHER);
+	run_ms(w, 1);
+	raw_close(&r);
 }
 
 /* Nothing is left to be acknowledged on it. */
@@ -642,6 +677,42 @@ static void who_may_not_connect_asks_once_for_a_channel(void **state)
 	assert_int_equal(opener.asked, 2);
 }
 
+/* What happens on an older channel meanwhile is no reason to ask again. */
+static void who_has_asked_for_a_channel_waits_for_it(void **state)
+{
+	struct world *w = *state;
+	struct opener opener = { 0 };
+	struct job jobs[3];
+	struct raw r, next;
+
+	handover_set_opener(w->handover, opener_open, &opener);
+	raw_meet(w, &r, jobs, 1);
+	raw_hello(&r);
+	run_ms(w, 1);
+	assert_comes(w, &r, 1);
+	set_script(3, -EAGAIN, 0);
+	job_send(w, &jobs[1], 2);
+	assert_true(handover_cancel(&jobs[1].request)); /* the channel is given up */
+	socket_forbid(w, true);
+	job_send(w, &jobs[2], 3);
+	assert_int_equal(opener.asked, 1);
+	raw_acknowledge(&r, 1);
+	run_ms(w, 5);
+	assert_done(&jobs[0], 0);
+	assert_int_equal(opener.asked, 1);
+	socket_forbid(w, false);
+	handover_opened(w->handover, channel_to(w->place.path));
+	next.listener = r.listener;
+	raw_accept(w, &next);
+	raw_hello(&next);
+	assert_comes(w, &next, 3);
+	raw_acknowledge(&next, 1);
+	run_ms(w, 1);
+	assert_done(&jobs[2], 0);
+	raw_hang_up(&r);
+	raw_close(&next);
+}
+
 static void what_the_opener_cannot_do_fails(void **state)
 {
 	struct world *w = *state;
@@ -688,6 +759,8 @@ int main(void)
 		TEST(a_message_cancelled_halfway_never_arrives),
 		TEST(behind_a_message_cancelled_halfway_the_channel_ends),
 		TEST(a_channel_that_broke_is_buried),
+		TEST(a_channel_that_breaks_before_it_is_known_is_not_looked_at),
+		TEST(it_can_be_freed_at_once),
 		TEST(a_channel_that_is_given_up_is_closed),
 		TEST(one_that_reads_no_more_can_acknowledge_what_it_has),
 		TEST(where_nothing_waits_any_more_there_is_no_pause),
@@ -697,6 +770,7 @@ int main(void)
 		TEST(an_error_of_one_request_is_not_the_others),
 		TEST(done_may_send_and_cancel),
 		TEST(who_may_not_connect_asks_once_for_a_channel),
+		TEST(who_has_asked_for_a_channel_waits_for_it),
 		TEST(what_the_opener_cannot_do_fails),
 	};
 

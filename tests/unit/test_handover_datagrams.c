@@ -1,5 +1,7 @@
 /* The worker's side of a handover to a socket for datagrams, which several processes may share: receipts come in any order,
  * and what nobody wrote one for is sent again, to whoever reads next. */
+#include "handover_channel.h"
+#include "handover_kept.h"
 #include "handover_world.h"
 
 struct taken {
@@ -403,7 +405,42 @@ static void what_has_no_receipt_is_sent_again_after_two_looks(void **state)
 	assert_int_equal(job.request.n_sent, 1);
 	turn_after(&w->loop, 1);
 	assert_int_equal(job.request.n_sent, 2);
+	assert_true(datagram_read(fd, &taken)); /* lost once more */
+	taken_drop(&taken);
+	run_ms(w, 100);
+	assert_int_equal(job.request.n_sent, 3);
 	assert_takes(w, fd, &job);
+	close(fd);
+}
+
+static unsigned n_going;
+
+static void count_going(struct handover_request *request)
+{
+	n_going++;
+}
+
+static void where_there_is_no_room_nothing_is_tried(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+	struct job jobs[HANDOVER_KEPT_MAX];
+	size_t n = 0;
+
+	n_going = 0;
+	for (; n < HANDOVER_KEPT_MAX && (n == 0 || !w->handover->channel->room); n++) {
+		job_init(w, &jobs[n], n + 1);
+		jobs[n].request.going = count_going;
+		handover_send(w->handover, &jobs[n].request);
+	}
+	assert_in_range(n, 4, HANDOVER_KEPT_MAX - 1);
+	assert_int_equal(n_going, n); /* the last one found the queue full */
+	job_init(w, &jobs[n], n + 1);
+	handover_send(w->handover, &jobs[n++].request);
+	run_ms(w, 5);
+	assert_int_equal(n_going, n - 1);
+	for (size_t i = 0; i < n; i++)
+		assert_takes(w, fd, &jobs[i]);
 	close(fd);
 }
 
@@ -510,6 +547,7 @@ int main(void)
 		TEST(many_receipts_at_once_are_all_read),
 		TEST(what_has_no_receipt_is_sent_again_after_two_looks),
 		TEST(what_was_read_before_one_with_a_receipt_is_sent_again),
+		TEST(where_there_is_no_room_nothing_is_tried),
 		TEST(what_cannot_be_watched_fails_and_leaves_nothing_open),
 		TEST(tcpmux_is_not_for_datagrams),
 		TEST(what_ends_may_send_and_cancel_what_is_kept),
