@@ -413,6 +413,26 @@ static void what_has_no_receipt_is_sent_again_after_two_looks(void **state)
 	close(fd);
 }
 
+static void what_is_lost_is_noticed_while_others_are_sent(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+	struct job lost, others[15];
+	struct taken taken = { 0 };
+
+	job_send(w, &lost, 1);
+	assert_true(datagram_read(fd, &taken));
+	taken_drop(&taken);
+	for (size_t i = 0; i < 15 && lost.request.n_sent == 1; i++) {
+		job_send(w, &others[i], i + 2);
+		assert_takes(w, fd, &others[i]);
+		run_ms(w, 10);
+	}
+	assert_int_equal(lost.request.n_sent, 2);
+	assert_takes(w, fd, &lost);
+	close(fd);
+}
+
 static unsigned n_going;
 
 static void count_going(struct handover_request *request)
@@ -547,6 +567,7 @@ int main(void)
 		TEST(many_receipts_at_once_are_all_read),
 		TEST(what_has_no_receipt_is_sent_again_after_two_looks),
 		TEST(what_was_read_before_one_with_a_receipt_is_sent_again),
+		TEST(what_is_lost_is_noticed_while_others_are_sent),
 		TEST(where_there_is_no_room_nothing_is_tried),
 		TEST(what_cannot_be_watched_fails_and_leaves_nothing_open),
 		TEST(tcpmux_is_not_for_datagrams),
