@@ -74,7 +74,11 @@ int __wrap_landlock_enter(const struct landlock *wanted, int with)
 	return landlocking;
 }
 
-int __wrap_getrlimit(int resource, struct rlimit *ret);
+/* By whichever name the C library's header has them. */
+int __wrap_getrlimit(int resource, struct rlimit *ret), __wrap_getrlimit64(int resource, struct rlimit *ret);
+int __wrap_setrlimit(int resource, const struct rlimit *to),
+	__wrap_setrlimit64(int resource, const struct rlimit *to);
+
 int __wrap_getrlimit(int resource, struct rlimit *ret)
 {
 	if (limits_known && --limits_known == 0) {
@@ -85,7 +89,11 @@ int __wrap_getrlimit(int resource, struct rlimit *ret)
 	return 0;
 }
 
-int __wrap_setrlimit(int resource, const struct rlimit *to);
+int __wrap_getrlimit64(int resource, struct rlimit *ret)
+{
+	return __wrap_getrlimit(resource, ret);
+}
+
 int __wrap_setrlimit(int resource, const struct rlimit *to)
 {
 	if (limit_fails && --limit_fails == 0) {
@@ -95,6 +103,11 @@ int __wrap_setrlimit(int resource, const struct rlimit *to)
 	n_limits++;
 	limits[resource] = *to;
 	return 0;
+}
+
+int __wrap_setrlimit64(int resource, const struct rlimit *to)
+{
+	return __wrap_setrlimit(resource, to);
 }
 
 /* ---- the machine ----------------------------------------------------------------------------------------------------------- */
