@@ -109,19 +109,33 @@ static void only_its_own_errors_count(void **state)
 	complaints_fini(&complaints);
 }
 
+static void file_write(const char *path, const char *text)
+{
+	FILE *to = fopen(path, "w");
+
+	assert_non_null(to);
+	fputs(text, to);
+	fclose(to);
+}
+
+/* And what it includes, from beside it. */
 static void a_policy_is_read_from_a_file(void **state)
 {
-	char path[] = "/tmp/usher-test-policy-XXXXXX";
-	int fd = mkstemp(path);
+	char directory[] = "/tmp/usher-test-XXXXXX", path[64], beside[64];
 	struct complaints complaints = { 0 };
 	struct access_policy *policy;
 
-	assert_int_equal(write(fd, "rules = ( { protocol = \"ssh\"; } );", 34), 34);
-	close(fd);
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/policy", directory);
+	snprintf(beside, sizeof(beside), "%s/rules", directory);
+	file_write(path, "@include \"rules\"\n");
+	file_write(beside, "rules = ( { protocol = \"ssh\"; } );\n");
 	assert_int_equal(access_policy_load(&policy, path, &complaints), 0);
 	assert_int_equal(policy->n_rules, 1);
 	access_policy_free(policy);
 	unlink(path);
+	unlink(beside);
+	assert_int_equal(rmdir(directory), 0);
 	assert_int_equal(access_policy_load(&policy, path, &complaints), -EINVAL);
 	assert_int_equal(complaints.errors, 1);
 	complaints_fini(&complaints);
