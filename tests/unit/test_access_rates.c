@@ -52,17 +52,18 @@ int __wrap_flock(int fd, int how)
 	return __real_flock(fd, how);
 }
 
-ssize_t __real_pwrite(int fd, const void *bytes, size_t len, off_t at);
+/* By whichever name the C library's header has it. */
+ssize_t __real_pwrite64(int fd, const void *bytes, size_t len, off64_t at);
+ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t len, off64_t at);
+ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t len, off64_t at)
+{
+	return writes_left-- ? __real_pwrite64(fd, bytes, len, at) : (ssize_t)len - 1;
+}
+
 ssize_t __wrap_pwrite(int fd, const void *bytes, size_t len, off_t at);
 ssize_t __wrap_pwrite(int fd, const void *bytes, size_t len, off_t at)
 {
-	return writes_left-- ? __real_pwrite(fd, bytes, len, at) : (ssize_t)len - 1;
-}
-
-ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t len, off_t at);
-ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t len, off_t at)
-{
-	return __wrap_pwrite(fd, bytes, len, at);
+	return __wrap_pwrite64(fd, bytes, len, at);
 }
 
 static int setup(void **state)

@@ -150,15 +150,6 @@ static uint32_t filter_run(const struct seccomp_data *data)
 	return 0;
 }
 
-static uint32_t verdict(const char *name, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
-{
-	int number = seccomp_syscall_resolve_name(name);
-	const struct seccomp_data data = { .nr = number, .arch = seccomp_arch_native(), .args = { a, b, c, d } };
-
-	assert_int_not_equal(number, __NR_SCMP_ERROR);
-	return filter_run(&data);
-}
-
 static uint32_t otherwise; /* what becomes of all that is not listed */
 
 /* The call with these arguments; those that are missing are 0. */
@@ -171,8 +162,13 @@ static uint32_t otherwise; /* what becomes of all that is not listed */
 static void assert_verdict(
 	int line, uint32_t expected, const char *name, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
-	uint32_t found = verdict(name, a, b, c, d);
+	int number = seccomp_syscall_resolve_name(name);
+	const struct seccomp_data data = { .nr = number, .arch = seccomp_arch_native(), .args = { a, b, c, d } };
 
+	assert_int_not_equal(number, __NR_SCMP_ERROR);
+	if (number < 0)
+		return; /* this architecture has no such call */
+	uint32_t found = filter_run(&data);
 	if (found != expected)
 		fail_msg("line %d: %s(%lx, %lx, %lx, %lx): %x rather than %x", line, name, (unsigned long)a,
 			(unsigned long)b, (unsigned long)c, (unsigned long)d, found, expected);
