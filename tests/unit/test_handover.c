@@ -409,6 +409,30 @@ static void a_channel_that_breaks_before_it_is_known_is_not_looked_at(void **sta
 	run_ms(w, 60);
 }
 
+/* The kernel says once that its end was closed over something unread: here to who sends the next one. */
+static void what_an_unknown_one_died_over_is_not_taken(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+	struct raw r;
+	int error;
+	socklen_t len = sizeof(error);
+
+	raw_meet(w, &r, jobs, 1);
+	raw_hang_up(&r);
+	assert_int_equal(getsockopt(w->handover->channel->watch.fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+	assert_int_equal(error, ECONNRESET);
+	set_script(-ECONNRESET, 0, 0);
+	job_send(w, &jobs[1], 2);
+	raw_accept(w, &r);
+	raw_hello(&r);
+	assert_comes(w, &r, 1);
+	assert_comes(w, &r, 2);
+	raw_acknowledge(&r, 2);
+	await_all(w, jobs, 2, 0);
+	raw_close(&r);
+}
+
 /* A task of its is still queued when the last request is gone. */
 static void it_can_be_freed_at_once(void **state)
 {
@@ -760,6 +784,7 @@ int main(void)
 		TEST(behind_a_message_cancelled_halfway_the_channel_ends),
 		TEST(a_channel_that_broke_is_buried),
 		TEST(a_channel_that_breaks_before_it_is_known_is_not_looked_at),
+		TEST(what_an_unknown_one_died_over_is_not_taken),
 		TEST(it_can_be_freed_at_once),
 		TEST(a_channel_that_is_given_up_is_closed),
 		TEST(one_that_reads_no_more_can_acknowledge_what_it_has),
