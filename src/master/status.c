@@ -148,5 +148,6 @@ void status_write(const struct status *status, FILE *to)
 	write_totals(status, COUNTER_RULE, "refused", rule_names, n_rule_names, to);
 	write_totals(status, COUNTER_LIMIT, "lost", queue_names, n_queue_names, to);
 	write_totals(status, COUNTER_LIMIT, "shed", limit_names, n_limit_names, to);
+	write_totals(status, COUNTER_DATAGRAM, "datagrams", datagram_event_names, DATAGRAM_EVENTS, to);
 	fputs("}\n", to);
 }

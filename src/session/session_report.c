@@ -49,6 +49,9 @@ static void write_session(FILE *to, const struct session *session)
 	fprintf(to, ", \"age_s\": %.3f", (double)(now_us - session->accepted_us) / 1e6);
 	if (progress.moved_us)
 		fprintf(to, ", \"idle_s\": %.3f", (double)(now_us - progress.moved_us) / 1e6);
+	if (progress.datagrams_up)
+		fprintf(to, ", \"datagrams_up\": %" PRIu64 ", \"datagrams_down\": %" PRIu64, progress.datagrams_up,
+			progress.datagrams_down);
 	fprintf(to, ", \"bytes_up\": %" PRIu64 ", \"bytes_down\": %" PRIu64 ", \"worker\": %d}\n", progress.bytes_up,
 		progress.bytes_down, (int)getpid());
 }

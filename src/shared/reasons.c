@@ -30,3 +30,14 @@ const size_t n_limit_names = sizeof(limit_names) / sizeof(limit_names[0]);
 
 const char *const queue_names[] = { "log_queue" };
 const size_t n_queue_names = sizeof(queue_names) / sizeof(queue_names[0]);
+
+const char *const datagram_event_names[DATAGRAM_EVENTS] = {
+	[DATAGRAM_UNWANTED] = "unwanted",
+	[DATAGRAM_NO_ROOM] = "no_room",
+	[DATAGRAM_FULL] = "full",
+	[DATAGRAM_KERNEL] = "kernel",
+	[DATAGRAM_TOO_BIG] = "too_big",
+	[DATAGRAM_FRAGMENTED] = "fragmented",
+	[DATAGRAM_UNSENT] = "unsent",
+	[DATAGRAM_UNUSABLE] = "unusable",
+};

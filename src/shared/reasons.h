@@ -27,3 +27,18 @@ extern const char *const session_end_names[SESSION_ENDS]; /* "finished" */
 /* Every rule of access that can refuse somebody, every limit that can shed somebody, and every queue that can lose something. */
 extern const char *const rule_names[], *const limit_names[], *const queue_names[];
 extern const size_t n_rule_names, n_limit_names, n_queue_names;
+
+/* What becomes of datagrams that do not simply go on. */
+enum datagram_event {
+	DATAGRAM_UNWANTED, /* no service takes them */
+	DATAGRAM_NO_ROOM,  /* for a new flow, under a limit */
+	DATAGRAM_FULL,     /* a buffer was full: of the flow that waits, or of a socket that sends */
+	DATAGRAM_KERNEL, /* dropped by the kernel: the listener's socket was full. Counted as the kernel does, which may join several */
+	DATAGRAM_TOO_BIG,    /* for the way, and not to be fragmented */
+	DATAGRAM_FRAGMENTED, /* too big for the way, and sent in fragments */
+	DATAGRAM_UNSENT,     /* refused by the kernel for other reasons */
+	DATAGRAM_UNUSABLE,   /* cut, or without an address */
+	DATAGRAM_EVENTS
+};
+
+extern const char *const datagram_event_names[DATAGRAM_EVENTS];
