@@ -162,7 +162,7 @@ def test_a_reload_that_cannot_bind_leaves_no_sockets(usher, echo):
         one.write(config())
         one.send_signal(signal.SIGHUP)
         one.wait_log(r"cannot listen on udp:\[::1\]")
-        assert not udp_inodes(one.port), "those of the listener before it are closed again"
+        wait_until(lambda: not udp_inodes(one.port), 10, "those of the listener before it to be closed again")
     assert speaks_http(one.port)
 
 

@@ -47,9 +47,11 @@ static void real_clients_are_told_apart(void **state)
 
 	for (size_t i = 0; i < N_SAMPLES; i++) {
 		for (size_t k = 0; k < n_probes; k++) {
+			uint32_t end = (uint32_t)samples[i].len;
 			struct evidence evidence = { .bytes = samples[i].bytes,
 				.len = samples[i].len,
-				.is_datagram = samples[i].is_datagram };
+				.ends = &end,
+				.n_datagrams = samples[i].is_datagram };
 			findings_reset(&findings);
 			findings.wanted = UINT32_MAX;
 			enum verdict verdict = probe_run(&probes[k], &evidence, &findings);
