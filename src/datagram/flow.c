@@ -119,7 +119,7 @@ bool flow_keep(struct flow *flow, struct datagram *datagram)
 		at += size;
 	} while (at < datagram->len && flow->session.phase != PHASE_ENDED);
 	if (flow->session.phase == PHASE_DECIDING && flow->n_looked < flow->kept.n)
-		flow_decide(flow, false);
+		flow_decide(flow, flow->kept.n == KEPT_DATAGRAMS_MAX);
 	return true;
 }
 

@@ -1,8 +1,9 @@
 /* Copies of a flow's first datagrams, in their order. Bounded in number and in bytes. */
 #pragma once
 #include "datagram.h"
+#include "evidence.h"
 
-#define KEPT_DATAGRAMS_MAX 8
+#define KEPT_DATAGRAMS_MAX EVIDENCE_DATAGRAMS_MAX
 #define KEPT_BYTES_MAX     16384
 
 struct kept_datagram {
