@@ -119,7 +119,7 @@ bool flow_keep(struct flow *flow, struct datagram *datagram)
 		at += size;
 	} while (at < datagram->len && flow->session.phase != PHASE_ENDED);
 	if (flow->session.phase == PHASE_DECIDING && flow->n_looked < flow->kept.n)
-		flow_decide(flow, flow->kept.n == KEPT_DATAGRAMS_MAX);
+		flow_decide(flow, flow->kept.n == EVIDENCE_DATAGRAMS_MAX);
 	return true;
 }
 
@@ -144,7 +144,7 @@ static void transport_look(struct session *session)
 
 static ssize_t transport_peek(struct session *session)
 {
-	uint32_t ends[KEPT_DATAGRAMS_MAX];
+	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
 	size_t n;
 
 	return (ssize_t)flow_kept_gather(&flow_of(session)->kept, session->context->peeked, EVIDENCE_MAX, ends, &n);

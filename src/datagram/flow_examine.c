@@ -45,7 +45,7 @@ static void ask_identifiers(struct flow *flow, const struct evidence *evidence, 
 enum flow_look flow_examine(struct flow *flow, bool last, uint32_t *ret_service, uint32_t *ret_protocol)
 {
 	struct context *context = flow->session.context;
-	uint32_t ends[KEPT_DATAGRAMS_MAX];
+	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
 	size_t n;
 	struct evidence evidence = {
 		.bytes = context->peeked,

@@ -47,7 +47,7 @@ int flow_state_read(struct flow_state *ret, enum session_phase phase, const uint
 		(phase != PHASE_RELAYING && phase != PHASE_DECIDING))
 		return -EBADMSG;
 	memcpy(&head, bytes, sizeof(head));
-	if (head.n_kept > KEPT_DATAGRAMS_MAX || head.error > 0 || head.error < -4095 || head.whole > 1 ||
+	if (head.n_kept > EVIDENCE_DATAGRAMS_MAX || head.error > 0 || head.error < -4095 || head.whole > 1 ||
 		head.failed > 1 || head.is_unproven > 1)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < head.n_kept; i++) {
