@@ -45,7 +45,7 @@ test-unit: all
 
 test-system: all
 	@ninja -C $(BUILD) --quiet test-parts
-	USHER=$(abspath $(BUILD))/src/usher $(PYTHON) -m pytest -q -n 2 tests/system
+	PYTHON=$(PYTHON) scripts/system-tests $(BUILD)
 
 test-sanitize: packages-build packages-test
 	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(MAKE) --no-print-directory BUILD=build-sanitize \
