@@ -373,17 +373,23 @@ static int worker_listen(struct worker *worker, const struct worker_start *start
 {
 	for (size_t i = 0; i < start->n_listening; i++) {
 		const struct listening *listening = &start->listening[i];
-		struct listener *listener = &worker->listeners[i];
+		const struct listener_policy *policy = &start->policy->listeners[listening->listener];
+		struct listener *listener = &worker->listeners[worker->n_listeners];
+		if (policy->transport == TRANSPORT_DATAGRAM) {
+			if (listening->place == 0)
+				log_warning("listener %s: datagrams are not served yet", policy->text);
+			continue;
+		}
 		*listener = (struct listener){
 			.context = &worker->context,
-			.policy = &start->policy->listeners[listening->listener],
+			.policy = policy,
 			.number = listening->listener,
 			.fd = listening->fd,
 		};
 		int error = listener_start(listener);
 		if (error < 0)
 			return error;
-		worker->n_listeners = i + 1;
+		worker->n_listeners++;
 	}
 	return 0;
 }
