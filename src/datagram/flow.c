@@ -17,7 +17,8 @@
 #include <time.h>
 
 /* A deadline that comes while nothing may be decided comes again. */
-#define PAUSED_US 20000
+#define PAUSED_US  20000
+#define VERDICT_US 3000000
 
 struct flow *flow_of(struct session *session)
 {
@@ -27,6 +28,7 @@ struct flow *flow_of(struct session *session)
 /* ---- undecided -------------------------------------------------------------------------------------------------------- */
 
 static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol);
+static void flow_admitted(struct session *session, bool admitted);
 
 /* Looks at what has come. `last`: the deadline is here, or no more can be kept. */
 static void flow_decide(struct flow *flow, bool last)
@@ -75,8 +77,17 @@ static void undecided_out_of_time(struct session *session)
 		flow_decide(flow_of(session), true);
 }
 
+/* For an access program's verdict, behind the time that the master gives it. Only one that was lost with its master comes to that. */
+static uint64_t asking_due_us(const struct session *session)
+{
+	return session->context->loop.now_us + session->context->policy->access_timeout_us + VERDICT_US;
+}
+
+static void asking_out_of_time(struct session *session);
+
 static const struct session_deadline deadlines[SESSION_PHASES] = {
 	[PHASE_DECIDING] = { undecided_due_us, undecided_out_of_time },
+	[PHASE_ASKING] = { asking_due_us, asking_out_of_time },
 	[PHASE_CONNECTING] = { flow_retry_us, flow_retry },
 	[PHASE_RELAYING] = { flow_due_us, flow_look_whether_idle },
 };
@@ -132,7 +143,8 @@ static void transport_end(struct session *session, enum session_end end)
 
 static void transport_stop(struct session *session, enum session_end end)
 {
-	if (session->phase != PHASE_ENDED)
+	/* A program that was asked for may be on its way: its answer must find the flow, and ends it. */
+	if (session->phase != PHASE_ENDED && session->phase != PHASE_ASKING)
 		flow_end(flow_of(session), end);
 }
 
@@ -174,6 +186,7 @@ const struct transport flow_transport = {
 	.look = transport_look,
 	.peek = transport_peek,
 	.progress = transport_progress,
+	.admitted = flow_admitted,
 	.migration = &flow_migration,
 };
 
@@ -341,6 +354,39 @@ static void flow_refuse(struct flow *flow, const char *rule)
 	flow_end(flow, END_REFUSED);
 }
 
+static void flow_fill_ask(struct spawn_request *request, struct message *message, int *ret_fd)
+{
+	const struct flow *flow = container_of(request, struct flow, spawning);
+	const char *protocol = session_protocol(&flow->session);
+
+	message->program = PROGRAM_ACCESS;
+	message->index = flow->session.service;
+	message->connection = message->serial = flow->session.id;
+	message->client = flow->session.client;
+	flow_key_local(&flow->place.key, &message->local);
+	if (protocol)
+		strncpy(message->protocol, protocol, sizeof(message->protocol) - 1);
+	if (flow->session.sni)
+		strncpy(message->sni, flow->session.sni, sizeof(message->sni) - 1);
+}
+
+static void flow_asked(struct spawn_request *request, const struct message *answer, int fds[2])
+{
+	struct flow *flow = container_of(request, struct flow, spawning);
+
+	if (answer->error < 0)
+		flow_refuse(flow, "access");
+	else
+		session_ask(&flow->session);
+}
+
+static void flow_ask_program(struct flow *flow)
+{
+	session_enter(&flow->session, PHASE_ASKING);
+	flow->spawning = (struct spawn_request){ .fill = flow_fill_ask, .started = flow_asked };
+	spawner_ask(flow->session.context->spawner, &flow->spawning);
+}
+
 static void flow_admit(struct flow *flow)
 {
 	struct context *context = flow->session.context;
@@ -354,9 +400,24 @@ static void flow_admit(struct flow *flow)
 	if (rule)
 		flow_refuse(flow, rule);
 	else if (service->asks)
-		flow_refuse(flow, "access");
+		flow_ask_program(flow);
 	else
 		flow_deliver(flow);
+}
+
+static void flow_admitted(struct session *session, bool admitted)
+{
+	if (admitted)
+		flow_deliver(flow_of(session));
+	else
+		flow_refuse(flow_of(session), "access");
+}
+
+/* One whose program has not even been begun is still in the line for it. */
+static void asking_out_of_time(struct session *session)
+{
+	session_enter(session, PHASE_ASKING);
+	session_admitted(session->context, session->id, false);
 }
 
 /* Endpoints of these find out what the path carries by datagrams that are lost where they are too big. */
