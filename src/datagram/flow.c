@@ -139,7 +139,7 @@ static void transport_look(struct session *session)
 
 static ssize_t transport_peek(struct session *session)
 {
-	uint32_t ends[KEPT_DATAGRAMS_MAX];
+	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
 	size_t n;
 
 	return (ssize_t)flow_kept_gather(&flow_of(session)->kept, session->context->peeked, EVIDENCE_MAX, ends, &n);

@@ -10,10 +10,12 @@ enum flow_look flow_look_at_first(struct context *context, size_t decider, const
 	uint32_t *ret_service, uint32_t *ret_protocol)
 {
 	static uint64_t serial = UINT64_C(1) << 63; /* of what has no number yet */
+	uint32_t end = (uint32_t)(len < EVIDENCE_MAX ? len : EVIDENCE_MAX);
 	struct evidence evidence = {
 		.bytes = bytes,
-		.len = len < EVIDENCE_MAX ? len : EVIDENCE_MAX,
-		.is_datagram = true,
+		.len = end,
+		.ends = &end,
+		.n_datagrams = 1,
 		.serial = serial++,
 		.may_be_named = context->identifiers,
 	};
@@ -43,12 +45,14 @@ static void ask_identifiers(struct flow *flow, const struct evidence *evidence, 
 enum flow_look flow_examine(struct flow *flow, bool last, uint32_t *ret_service, uint32_t *ret_protocol)
 {
 	struct context *context = flow->session.context;
-	uint32_t ends[KEPT_DATAGRAMS_MAX];
+	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
 	size_t n;
+	size_t len = flow_kept_gather(&flow->kept, context->peeked, EVIDENCE_MAX, ends, &n);
 	struct evidence evidence = {
 		.bytes = context->peeked,
-		.len = flow_kept_gather(&flow->kept, context->peeked, EVIDENCE_MAX, ends, &n),
-		.is_datagram = true,
+		.len = len,
+		.ends = ends,
+		.n_datagrams = n,
 		.serial = flow->session.id,
 		.named = flow->named + 1, /* none is 0 */
 		.may_be_named = context->identifiers && flow->named == PROTOCOL_NONE &&

@@ -18,7 +18,7 @@ int flow_kept_add(
 {
 	struct kept_datagram *one;
 
-	if (kept->n >= KEPT_DATAGRAMS_MAX || kept->bytes + len > KEPT_BYTES_MAX)
+	if (kept->n >= EVIDENCE_DATAGRAMS_MAX || kept->bytes + len > KEPT_BYTES_MAX)
 		return -ENOSPC;
 	if (is_pooled(len) && pool->spare) {
 		one = pool->spare;
@@ -67,7 +67,7 @@ void kept_pool_fini(struct kept_pool *pool)
 }
 
 size_t flow_kept_gather(
-	const struct flow_kept *kept, uint8_t *to, size_t size, uint32_t ret_ends[KEPT_DATAGRAMS_MAX], size_t *ret_n)
+	const struct flow_kept *kept, uint8_t *to, size_t size, uint32_t ret_ends[EVIDENCE_DATAGRAMS_MAX], size_t *ret_n)
 {
 	size_t len = 0, n = 0;
 

@@ -1,8 +1,8 @@
 /* Copies of a flow's first datagrams, in their order. Bounded in number and in bytes. */
 #pragma once
 #include "datagram.h"
+#include "evidence.h"
 
-#define KEPT_DATAGRAMS_MAX 8
 #define KEPT_BYTES_MAX     16384
 
 struct kept_datagram {
@@ -29,4 +29,4 @@ void kept_pool_fini(struct kept_pool *pool);
 
 /* In a row, with where each ends: those that have bytes, as far as they fit, the first one cut where it alone is too long. */
 size_t flow_kept_gather(
-	const struct flow_kept *kept, uint8_t *to, size_t size, uint32_t ret_ends[KEPT_DATAGRAMS_MAX], size_t *ret_n);
+	const struct flow_kept *kept, uint8_t *to, size_t size, uint32_t ret_ends[EVIDENCE_DATAGRAMS_MAX], size_t *ret_n);

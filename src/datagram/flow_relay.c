@@ -113,7 +113,7 @@ static void flow_transmit(struct flow *flow, const struct datagram_out *list, si
 
 static void flow_send_kept(struct flow *flow)
 {
-	struct datagram_out list[KEPT_DATAGRAMS_MAX];
+	struct datagram_out list[EVIDENCE_DATAGRAMS_MAX];
 	size_t n = 0;
 
 	for (struct kept_datagram *one = flow->kept.first; one; one = one->next)

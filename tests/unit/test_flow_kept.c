@@ -19,7 +19,7 @@ static int add(struct flow_kept *kept, const char *bytes, uint32_t len)
 static void they_are_kept_in_order_with_their_marks(void **state)
 {
 	struct flow_kept kept = { 0 };
-	uint32_t ends[KEPT_DATAGRAMS_MAX];
+	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
 	uint8_t bytes[64];
 	size_t n;
 
@@ -43,7 +43,7 @@ static void they_are_kept_in_order_with_their_marks(void **state)
 static void what_does_not_fit_is_left_out_with_all_that_follow(void **state)
 {
 	struct flow_kept kept = { 0 };
-	uint32_t ends[KEPT_DATAGRAMS_MAX];
+	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
 	uint8_t bytes[6];
 	size_t n;
 
@@ -65,7 +65,7 @@ static void they_are_bounded_in_number_and_in_bytes(void **state)
 	static char large[KEPT_BYTES_MAX];
 	struct flow_kept kept = { 0 };
 
-	for (unsigned i = 0; i < KEPT_DATAGRAMS_MAX; i++)
+	for (unsigned i = 0; i < EVIDENCE_DATAGRAMS_MAX; i++)
 		assert_int_equal(add(&kept, "x", 1), 0);
 	assert_int_equal(add(&kept, "x", 1), -ENOSPC);
 	flow_kept_free(&kept, &pool);
