@@ -269,19 +269,17 @@ static bool sender_receive(struct migration_sender *sender)
 {
 	struct ipc_fds fds;
 	ssize_t n = ipc_receive(sender->channel.fd, sender->message, MIGRANT_MAX, &fds);
-	bool has_fds = fds.n > 0 || fds.lost;
+	bool has_fds = fds.n > 0 || fds.lost, has_hello = sender->hello_len > 0;
 
 	ipc_close_fds(&fds);
 	if (n == -EAGAIN)
 		return false;
-	if (n <= 0 || has_fds)
+	if (n <= 0 || has_fds || (has_hello && !migrant_taken_is_sound(sender->message, (size_t)n)))
 		sender_give_up(sender);
-	else if (!sender->hello_len)
-		sender_hear_hello(sender, (size_t)n);
-	else if (migrant_taken_is_sound(sender->message, (size_t)n))
+	else if (has_hello)
 		sender_hear_taken(sender);
 	else
-		sender_give_up(sender);
+		sender_hear_hello(sender, (size_t)n);
 	return true;
 }
 

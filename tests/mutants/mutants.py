@@ -365,6 +365,7 @@ def main():
     parser.add_argument("--verbose", action="store_true", help="prints those that were killed too")
     options = parser.parse_args()
     os.nice(10)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # not without the test that is running, and the file as it was
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     known = equivalents()
     files = chosen_files(options)

@@ -49,11 +49,6 @@ static enum banner_skipped skipped;
 static struct address local;
 static int fds_before;
 
-struct stream *stream_of(struct session *session)
-{
-	return container_of(session, struct stream, session);
-}
-
 bool stream_watch(struct stream *which)
 {
 	note("watch ");
@@ -62,12 +57,17 @@ bool stream_watch(struct stream *which)
 	return is_watched;
 }
 
-int __wrap_session_enter(struct session *which, enum session_phase phase);
-int __wrap_session_enter(struct session *which, enum session_phase phase)
+int __wrap_session_enter(struct session *session, enum session_phase phase);
+int __wrap_session_enter(struct session *session, enum session_phase phase)
 {
 	note("enter:%s ", session_phase_names[phase]);
-	which->phase = phase;
+	session->phase = phase;
 	return 0;
+}
+
+struct stream *stream_of(struct session *session)
+{
+	return container_of(session, struct stream, session);
 }
 
 int stream_socket(const struct stream *which)

@@ -50,17 +50,17 @@ static enum proxied_taken taken;
 static enum examined looks;
 static uint32_t found_service;
 
+int __wrap_session_enter(struct session *session, enum session_phase phase);
+int __wrap_session_enter(struct session *session, enum session_phase phase)
+{
+	note("enter:%s ", session_phase_names[phase]);
+	session->phase = phase;
+	return enters;
+}
+
 struct stream *stream_of(struct session *session)
 {
 	return container_of(session, struct stream, session);
-}
-
-int __wrap_session_enter(struct session *which, enum session_phase phase);
-int __wrap_session_enter(struct session *which, enum session_phase phase)
-{
-	note("enter:%s ", session_phase_names[phase]);
-	which->phase = phase;
-	return enters;
 }
 
 void stream_end(struct stream *which, enum session_end end)
