@@ -662,7 +662,8 @@ static void the_users_own_protocols_wait_for_no_second_datagram(void **state)
 
 	assert_int_equal(protocol_match(&some[0], &evidence, &findings), VERDICT_MORE);
 	assert_int_equal(protocol_match(&some[1], &evidence, &findings), VERDICT_YES);
-	evidence.is_datagram = true;
+	evidence.ends = &(const uint32_t){ 2 };
+	evidence.n_datagrams = 1;
 	assert_int_equal(protocol_match(&some[0], &evidence, &findings), VERDICT_NO);
 	assert_int_equal(protocol_match(&some[1], &evidence, &findings), VERDICT_YES);
 }
@@ -680,8 +681,8 @@ static void the_first_protocol_may_want_a_literal_and_an_expression(void **state
 
 static void what_any_probe_has_learned_decides(void **state)
 {
-	static const struct probe unsure = { "unsure", find_and_ask_for_more, NULL, 1U << ATTRIBUTE_SNI };
-	static const struct probe sure = { "sure", find_and_settle, NULL, 1U << ATTRIBUTE_SNI };
+	static const struct probe unsure = { "unsure", .stream = find_and_ask_for_more, .attributes = 1U << ATTRIBUTE_SNI };
+	static const struct probe sure = { "sure", .stream = find_and_settle, .attributes = 1U << ATTRIBUTE_SNI };
 	const struct protocol unsure_one[] = { { .probe = &unsure } },
 			      two[] = { { .probe = &counting[0] }, { .probe = &sure } };
 	const struct rule rules[] = { BY_NAME(4, ATTRIBUTE_SNI) };
