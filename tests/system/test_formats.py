@@ -32,8 +32,8 @@ FORMATS = {
     }),
 }
 RECORDED = {
-    "MIGRANT_FORMAT": (4, "41091109d5428a4d"),
-    "TAKEOVER_FORMAT": (4, "536a5ce7fa01ec30"),
+    "MIGRANT_FORMAT": (5, "6eadf6efb007e5af"),
+    "TAKEOVER_FORMAT": (5, "b570469ffbb2163b"),
 }
 
 
