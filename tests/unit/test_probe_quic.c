@@ -200,7 +200,7 @@ static void versions_that_are_negotiated(void **state)
 	static const struct {
 		uint8_t first;
 		uint32_t version;
-		const char *ids;
+		char ids[24];
 		size_t len;
 		enum verdict verdict;
 		const char *values;
