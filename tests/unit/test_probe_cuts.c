@@ -86,10 +86,12 @@ static void examples_are_their_own(void **state)
 	static struct findings findings;
 
 	for (size_t k = 0; k < n_probes; k++) {
-		bool has_one = !probes[k].stream || probes[k].stream == probe_any;
+		bool has_one = probes[k].stream == probe_any;
 		for (size_t i = 0; i < n_probe_examples; i++) {
 			const struct probe_example *example = &probe_examples[i];
-			struct evidence evidence = { .bytes = example->bytes, .len = example->len };
+			struct evidence evidence = {
+				.bytes = example->bytes, .len = example->len, .is_datagram = example->is_datagram
+			};
 			findings_reset(&findings);
 			enum verdict verdict = probe_run(&probes[k], &evidence, &findings);
 			bool is_it = is_meant(example->protocol, &probes[k]);
