@@ -43,6 +43,47 @@ static unsigned allowed_per_million(const char *name)
 	return 0;
 }
 
+/* Queries with each of the ids that there are: as stub resolvers, iterative ones and updates have them, with names of several lengths. */
+static void no_dns_query_is_taken_whatever_its_id(void **state)
+{
+	static const char *const queries[] = {
+		"0000 0100 0001 0000 0000 0000 03777777 076578616d706c65 00 0001 0001",
+		"0000 0120 0001 0000 0000 0001 03777777 076578616d706c65 00 001c 0001 00 0029 04d0 00000000 0000",
+		"0000 0000 0001 0000 0000 0000 00 0002 0001",
+		"0000 0000 0001 0000 0000 0001 03636f6d 00 0002 0001 00 0029 04d0 00008000 0000",
+		"0000 0100 0001 0000 0000 0000 1e 616161616161616161616161616161616161616161616161616161616161 00 "
+		"0001 0001",
+		"0000 0110 0001 0000 0000 0000 0e 6161616161616161616161616161 00 0001 0001",
+		"0000 2800 0001 0000 0001 0000 076578616d706c65 00 0006 0001 0161 c00c 0001 0001 0000003c 0004 "
+		"c0000201",
+		"0000 0000 0001 0000 0001 0000 076578616d706c65 00 00fb 0001 c00c 0006 0001 00000000 0016 00 00 "
+		"00000001 "
+		"00000000 00000000 00000000 00000000",
+		"0000 2400 0001 0000 0000 0000 076578616d706c65 00 0006 0001",
+		"0000 0110 0001 0000 0000 0000 20 434b414141414141414141414141414141414141414141414141414141414141 "
+		"00 0021 0001",
+	};
+	static struct findings findings;
+
+	for (size_t q = 0; q < sizeof(queries) / sizeof(queries[0]); q++) {
+		uint8_t bytes[512];
+		size_t len = hex_read(queries[q], bytes, sizeof(bytes));
+		for (uint32_t id = 0; id <= UINT16_MAX; id++) {
+			bytes[0] = (uint8_t)(id >> 8);
+			bytes[1] = (uint8_t)id;
+			struct evidence evidence = { .bytes = bytes, .len = len, .is_datagram = true };
+			for (size_t i = 0; i < n_probes; i++) {
+				if (!probes[i].datagram || probes[i].datagram == probe_any ||
+					probes[i].datagram == probe_dns_datagram)
+					continue;
+				findings_reset(&findings);
+				if (probe_run(&probes[i], &evidence, &findings) != VERDICT_NO)
+					fail_msg("query %zu with the id %04x is %s", q, id, probes[i].name);
+			}
+		}
+	}
+}
+
 static void noise_is_taken_as_seldom_as_the_manual_says(void **state)
 {
 	static struct findings findings;
@@ -176,6 +217,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rtp),
+		cmocka_unit_test(no_dns_query_is_taken_whatever_its_id),
 		cmocka_unit_test(noise_is_taken_as_seldom_as_the_manual_says),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
  *                            receiver                            16 bytes at least
  *
  * The second kind is from a tunnel that exists: a node whose address or port has changed goes on with it. The counter's
- * first two bytes must be zero. Refuses 12, which says that a receiver does not know the tunnel. Owns no memory. */
+ * first two bytes must be zero, and the whole no header of a DNS query. Refuses 12, which says that a receiver does not know the tunnel. Owns no memory. */
 #include "look.h"
 #include "probe.h"
 
@@ -35,6 +35,7 @@ enum verdict probe_nebula_datagram(const struct evidence *evidence, struct findi
 		matches = len >= HANDSHAKE_LEN_MIN && look_is_zero(bytes + 4, HEADER_LEN - 5) &&
 			bytes[HEADER_LEN - 1] == 1;
 	else if (type <= TYPE_MAX && type != TYPE_RECEIVE_ERROR)
-		matches = !look_is_zero(bytes + 4, 4) && look_be16(bytes + 8) == 0 && !look_is_zero(bytes + 10, 6);
+		matches = !look_is_zero(bytes + 4, 4) && look_be16(bytes + 8) == 0 && !look_is_zero(bytes + 10, 6) &&
+			!look_is_dns_header(bytes);
 	return matches ? VERDICT_YES : VERDICT_NO;
 }
