@@ -54,9 +54,10 @@ static bool rest_match(const uint8_t *at, size_t len, unsigned version)
 
 static bool request_match(const uint8_t *bytes, size_t len, unsigned version)
 {
+	if (len < REQUEST_LEN)
+		return false;
 	int8_t poll = (int8_t)bytes[2];
-
-	if (len < REQUEST_LEN || bytes[1] > STRATUM_MAX || poll < POLL_MIN || poll > POLL_MAX)
+	if (bytes[1] > STRATUM_MAX || poll < POLL_MIN || poll > POLL_MAX)
 		return false;
 	if (look_be32(bytes + 4) > SECONDS_MAX << 16 || look_be32(bytes + 8) > SECONDS_MAX << 16)
 		return false;

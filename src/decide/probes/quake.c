@@ -65,12 +65,13 @@ static bool play_match(const uint8_t *at, size_t len)
 
 enum verdict probe_a2s_datagram(const struct evidence *evidence, struct findings *findings)
 {
-	const uint8_t *at = evidence->bytes + WORD_AT;
-	size_t len = evidence->len - WORD_AT, info = sizeof(INFO) - 1;
+	size_t info = sizeof(INFO) - 1;
 	bool matches = false;
 
 	if (!begins(evidence->bytes, evidence->len))
 		return VERDICT_NO;
+	const uint8_t *at = evidence->bytes + WORD_AT;
+	size_t len = evidence->len - WORD_AT;
 	switch (at[0]) {
 	case 'T':
 		matches = (len == info || len == info + CHALLENGE_LEN) &&

@@ -37,11 +37,12 @@ static bool is_address(const uint8_t *at)
 
 enum verdict probe_zerotier_datagram(const struct evidence *evidence, struct findings *findings)
 {
-	const uint8_t *bytes = evidence->bytes, *identity = bytes + IDENTITY_AT;
+	const uint8_t *bytes = evidence->bytes;
 
 	if (evidence->len < HELLO_LEN_MIN || bytes[FLAGS_AT] & CIPHER_MASK || bytes[VERB_AT] != VERB_HELLO ||
 		bytes[VERSION_AT] < VERSION_MIN || bytes[VERSION_AT] > VERSION_MAX)
 		return VERDICT_NO;
+	const uint8_t *identity = bytes + IDENTITY_AT;
 	if (!is_address(bytes + DESTINATION_AT) || !is_address(bytes + SOURCE_AT) ||
 		memcmp(bytes + SOURCE_AT, identity, ADDRESS_LEN) != 0)
 		return VERDICT_NO;
