@@ -56,12 +56,15 @@ static bool element_take(struct element *in, uint8_t tag, struct element *ret)
 	return true;
 }
 
-static bool integer_take(struct element *in)
+static bool integers_take(struct element *in, unsigned count)
 {
 	struct element integer;
 
-	return element_take(in, TAG_INTEGER, &integer) && integer.at < integer.end &&
-		integer.end - integer.at <= INTEGER_LEN_MAX;
+	for (; count > 0; count--)
+		if (!element_take(in, TAG_INTEGER, &integer) || integer.at == integer.end ||
+			integer.end - integer.at > INTEGER_LEN_MAX)
+			return false;
+	return true;
 }
 
 /* The community, and one request behind it. */
@@ -77,17 +80,17 @@ static bool community_match(struct element *message, uint32_t tags)
 		return false;
 	if (tag == TAG_TRAP_1)
 		return element_take(&request, TAG_OBJECT, &inner);
-	return integer_take(&request) && integer_take(&request) && integer_take(&request) &&
-		element_take(&request, TAG_SEQUENCE, &inner) && request.at == request.end;
+	return integers_take(&request, 3) && element_take(&request, TAG_SEQUENCE, &inner) &&
+		request.at == request.end;
 }
 
 static bool version_3_match(struct element *message)
 {
 	struct element header, inner;
 
-	if (!element_take(message, TAG_SEQUENCE, &header) || !integer_take(&header) || !integer_take(&header) ||
-		!element_take(&header, TAG_STRING, &inner) || inner.end - inner.at != 1 || !integer_take(&header) ||
-		header.at != header.end || !element_take(message, TAG_STRING, &inner))
+	if (!element_take(message, TAG_SEQUENCE, &header) || !integers_take(&header, 2) ||
+		!element_take(&header, TAG_STRING, &inner) || inner.end - inner.at != 1 ||
+		!integers_take(&header, 1) || header.at != header.end || !element_take(message, TAG_STRING, &inner))
 		return false;
 	return (element_take(message, TAG_SEQUENCE, &inner) || element_take(message, TAG_STRING, &inner)) &&
 		message->at == message->end;
