@@ -1,8 +1,10 @@
-/* Warns where two protocols in use can both be satisfied by the same bytes, and shows the shortest such bytes that it knows.
+/* Warns where two protocols in use can both be satisfied by the same bytes, and shows the shortest such bytes that it
+ * knows.
  *
- * What is seen: examples of the built-in protocols that another one's probe says YES to as well, and literals of one's own
- * with an end that makes them another's; of datagrams only protocols that are not spoken over TCP, since a service names no transport. One's own protocol in front of a built-in one is what somebody wants who writes it,
- * so that is left alone; behind it, it loses. It refuses to guess: no warning is wrong, some are missing. Owns nothing. */
+ * What is seen: examples of the built-in protocols that another one's probe says YES to as well, and literals of one's
+ * own with an end that makes them another's; of datagrams only protocols that are not spoken over TCP, since a service
+ * names no transport. One's own protocol in front of a built-in one is what somebody wants who writes it, so that is left
+ * alone; behind it, it loses. It refuses to guess: no warning is wrong, some are missing. Owns nothing. */
 #include "compile.h"
 #include "escape.h"
 #include "probe_example.h"

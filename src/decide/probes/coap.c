@@ -1,15 +1,15 @@
-/* CoAP, in datagrams, by its requests and its ping: RFC 7252 3 and 5.10, RFC 8132 (FETCH, PATCH), options also of RFC 7641, 7959, 7967, 8613, 8768,
- * 9175 and 9177.
+/* CoAP, in datagrams, by its requests and its ping: RFC 7252 3 and 5.10, RFC 8132 (FETCH, PATCH), options also of RFC
+ * 7641, 7959, 7967, 8613, 8768, 9175 and 9177.
  *
  *     01 0t nnnn | code | id[2] | token[n] | dl .. option | dl .. option | ff payload
  *        con       1..7           0..8       number behind the one before it, length
  *        non
  *     01 00 0000 | 00   | id[2]            a ping, without more
  *
- * The options must end with the datagram or with the marker of a payload that is not empty; one that is known has its length, one that
- * is not must be elective (even), text is UTF-8 without controls. `host` is Uri-Host, where the request has one; it is left
- * out for an address. A short request has few fixed bits and the ping 16: the manual gives how many random datagrams are taken.
- * Refuses answers, acknowledgements and resets. CoAP over DTLS is dtls. Owns no memory. */
+ * The options must end with the datagram or with the marker of a payload that is not empty; one that is known has its
+ * length, one that is not must be elective (even), text is UTF-8 without controls. `host` is Uri-Host, where the request
+ * has one; it is left out for an address. A short request has few fixed bits and the ping 16: the manual gives how many
+ * random datagrams are taken. Refuses answers, acknowledgements and resets. CoAP over DTLS is dtls. Owns no memory. */
 #include "finding.h"
 #include "look.h"
 #include "probe.h"

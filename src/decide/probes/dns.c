@@ -5,21 +5,21 @@
  *     TCP             0xxxxxxx xxxx0000      one question       1..63 bytes each          ^ YES
  *     only            QR op AA TC RD, RA Z AD CD rcode          255 in all
  *
- * There is no magic number, so everything has to agree: a query, without error, with one question and the counts of records
- * that its kind has; a name of labels without pointers, a type, a class that exists; the length, which ends with the
- * question if no records follow and has room for them if some do. YES with the class.
+ * There is no magic number, so everything has to agree: a query, without error, with one question and the counts of
+ * records that its kind has; a name of labels without pointers, a type, a class that exists; the length, which ends with
+ * the question if no records follow and has room for them if some do. YES with the class.
  *
  * In a datagram all records must end with it, and a query may have up to QUESTIONS_MAX questions, each as the first; some
  * stub resolvers have asked so, though few servers answer (RFC 9619).
  *
  * Multicast DNS, LLMNR and NetBIOS names have the same header and are refused where it shows: NetBIOS by its 32 letters A
- * to P (most of them: they are often broken), mDNS (mdns.c) by a QU bit, or by id and flags of zero for a name under "local" or
- * "arpa" or for several questions, LLMNR by flags of zero and a single label, without EDNS. Others look like DNS and are taken for
- * it. The name asked about is no `host`: that is a server's that a client wants.
+ * to P (most of them: they are often broken), mDNS (mdns.c) by a QU bit, or by id and flags of zero for a name under
+ * "local" or "arpa" or for several questions, LLMNR by flags of zero and a single label, without EDNS. Others look like
+ * DNS and are taken for it. The name asked about is no `host`: that is a server's that a client wants.
  *
  * Over TCP a message of more than MESSAGE_LEN_MAX bytes is refused, as are the few lengths that are the beginning of a
- * SOCKS request: nobody waits for a twelfth byte that does not come. Microsoft's servers mark a request for a zone with the
- * bytes "MS" behind the question. Owns no memory. */
+ * SOCKS request: nobody waits for a twelfth byte that does not come. Microsoft's servers mark a request for a zone with
+ * the bytes "MS" behind the question. Owns no memory. */
 #include "dns_record.h"
 #include "finding.h"
 #include "look.h"

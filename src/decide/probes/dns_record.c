@@ -1,5 +1,5 @@
-/* Names and records of a DNS message that has arrived whole. A name is followed through its pointers, each of which must point to what is
- * before it, so that none is followed twice. Refuses names of more than 255 bytes. Owns no memory. */
+/* Names and records of a DNS message that has arrived whole. A name is followed through its pointers, each of which must
+ * point to what is before it, so that none is followed twice. Refuses names of more than 255 bytes. Owns no memory. */
 #include "dns_record.h"
 #include "look.h"
 

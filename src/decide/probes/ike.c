@@ -1,15 +1,15 @@
-/* IKE, in datagrams: version 1 (RFC 2408 3.1, RFC 2409), version 2 (RFC 7296 3.1), on their own port and behind the four zero bytes that
- * they have beside ESP (RFC 3948 2.2); the keep-alive of NAT traversal (2.3).
+/* IKE, in datagrams: version 1 (RFC 2408 3.1, RFC 2409), version 2 (RFC 7296 3.1), on their own port and behind the four
+ * zero bytes that they have beside ESP (RFC 3948 2.2); the keep-alive of NAT traversal (2.3).
  *
  *     initiator[8] | responder[8] | next | 10 | exchange | flags | message id[4] | length[4] | payloads
  *     not zero       zero: opens    payload, 20                                    the message's
  *
  *     00 00 00 00 | the same        ff  alone: a keep-alive
  *
- * A client opens with the first message on one port and may go on at the other, where its first datagram is from the middle
- * of the exchange; so messages with a responder are taken too. The length must be exact, exchange and flags must exist; with
- * no responder the exchange is one that opens, the message id is zero. YES gives the `version`, 1 or 2, or none of a keep-alive. ESP
- * itself begins with random bytes and cannot be told. Owns no memory. */
+ * A client opens with the first message on one port and may go on at the other, where its first datagram is from the
+ * middle of the exchange; so messages with a responder are taken too. The length must be exact, exchange and flags must
+ * exist; with no responder the exchange is one that opens, the message id is zero. YES gives the `version`, 1 or 2, or
+ * none of a keep-alive. ESP itself begins with random bytes and cannot be told. Owns no memory. */
 #include "finding.h"
 #include "look.h"
 #include "probe.h"

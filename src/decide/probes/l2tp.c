@@ -1,5 +1,5 @@
-/* L2TP, in datagrams, by the message that opens a control connection (SCCRQ): version 2, RFC 2661 3.1, 4.1 and 6.1; version 3 over UDP,
- * RFC 3931 3.2.1 and 4.1.2.
+/* L2TP, in datagrams, by the message that opens a control connection (SCCRQ): version 2, RFC 2661 3.1, 4.1 and 6.1;
+ * version 3 over UDP, RFC 3931 3.2.1 and 4.1.2.
  *
  *     c8 02 | LL LL | 00 00 | 00 00 | 00 00 | 00 00 | 80 08 | 00 00 | 00 00 | 00 01 | attributes
  *     c8 03   the     tunnel, session Ns      Nr      8 bytes vendor  message type 1  each behind flags and length

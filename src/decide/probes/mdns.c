@@ -1,10 +1,12 @@
-/* Multicast DNS, in datagrams, by its queries: RFC 6762 5, 8.1, 18. A DNS message (dns.c) that differs from others in this:
+/* Multicast DNS, in datagrams, by its queries: RFC 6762 5, 8.1, 18. A DNS message (dns.c) that differs from others in
+ * this:
  *
  *     00 00 | 00 00 | questions | known answers | records to be claimed | additional
  *      id     flags, 02 00 while known answers follow; 04 00 has no meaning and some set it
  *
- * Every question is of a name under "local" or "arpa", in class IN or ANY, whose first bit says that the answer may go to the one who
- * asks. The id is zero, or some question has that bit, which DNS has not. All records must end with the datagram.
+ * Every question is of a name under "local" or "arpa", in class IN or ANY, whose first bit says that the answer may go to
+ * the one who asks. The id is zero, or some question has that bit, which DNS has not. All records must end with the
+ * datagram.
  *
  * Refuses answers and announcements, and queries of a resolver that knows nothing of multicast (RFC 6762 6.7), which are
  * dns. Owns no memory. */

@@ -8,8 +8,9 @@
  *                                                                                    which has a key, a value or neither
  *     id[2] | 00 00 | 00 01 | 00 00 | either              in a datagram: its number, of how many, and two bytes that are reserved
  *
- * A request in a datagram is in one alone. Refuses keys that begin with a slash, which are paths of HTTP, and `quit`. Redis' commands have the same form: it takes
- * `set` and `incr` with as many words as they have there, and `get` only in capitals. Owns no memory. */
+ * A request in a datagram is in one alone. Refuses keys that begin with a slash, which are paths of HTTP, and `quit`.
+ * Redis' commands have the same form: it takes `set` and `incr` with as many words as they have there, and `get` only in
+ * capitals. Owns no memory. */
 #include "finding.h"
 #include "look.h"
 #include "probe.h"

@@ -1,12 +1,12 @@
-/* Mumble, in datagrams, by the ping that asks a server for its version and users: "UDP Ping packet" of the protocol's documentation,
- * and its form since 1.5, MumbleUDP.proto.
+/* Mumble, in datagrams, by the ping that asks a server for its version and users: "UDP Ping packet" of the protocol's
+ * documentation, and its form since 1.5, MumbleUDP.proto.
  *
  *     00 00 00 00 | number[8]
  *     01 | 08 time | 10 01                 a type, and a message in the encoding of protocol buffers: the time, in bytes of
  *                                          seven bits, and that more than an answer is wanted
  *
- * The first has 12 bytes and is not all zero. Voice, and the pings of a client that has logged in (over tls), are encrypted with a key
- * of that session and cannot be told. Owns no memory. */
+ * The first has 12 bytes and is not all zero. Voice, and the pings of a client that has logged in (over tls), are
+ * encrypted with a key of that session and cannot be told. Owns no memory. */
 #include "look.h"
 #include "probe.h"
 

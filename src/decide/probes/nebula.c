@@ -6,7 +6,8 @@
  *                            receiver                            16 bytes at least
  *
  * The second kind is from a tunnel that exists: a node whose address or port has changed goes on with it. The counter's
- * first two bytes must be zero, and the whole no header of a DNS query. Refuses 12, which says that a receiver does not know the tunnel. Owns no memory. */
+ * first two bytes must be zero, and the whole no header of a DNS query. Refuses 12, which says that a receiver does not
+ * know the tunnel. Owns no memory. */
 #include "look.h"
 #include "probe.h"
 

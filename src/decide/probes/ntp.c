@@ -1,5 +1,5 @@
-/* NTP, in datagrams: requests of clients and of symmetric peers, RFC 5905 7.3 and 7.5, RFC 4330 (SNTP), versions 1 to 4; control
- * messages as ntpq sends them, RFC 9327 2.
+/* NTP, in datagrams: requests of clients and of symmetric peers, RFC 5905 7.3 and 7.5, RFC 4330 (SNTP), versions 1 to 4;
+ * control messages as ntpq sends them, RFC 9327 2.
  *
  *     ll vvv mmm | stratum | poll | precision | delay[4] | dispersion[4] | id[4] | timestamps[4][8] | extensions | MAC
  *            3     0..16    -7..17              0..16 s    0..16 s                 the last one is the

@@ -12,17 +12,18 @@
  *     18+ as the first two                                    UDP: such a client that renews its keys
  *
  * The first byte is an opcode of five bits (1, 7, 10: the client's hard reset, version 1, 2, 3) and a key id, 0. What
- * cannot be read behind a digest or a cipher is not looked at; a datagram with a wrapped key must end with that key's length. Ids count packets from 1, with tls-crypt-v2 from
- * 0x0f000001; the first packet may have been lost, or its id been kept from an earlier run (--replay-persist).
+ * cannot be read behind a digest or a cipher is not looked at; a datagram with a wrapped key must end with that key's
+ * length. Ids count packets from 1, with tls-crypt-v2 from 0x0f000001; the first packet may have been lost, or its id
+ * been kept from an earlier run (--replay-persist).
  *
  * YES with the id where it stands in front of what is secret (tls-crypt), else with the whole packet: the length alone
- * says too little. Demands a length that such a packet can have, a session id, ids that are likely, and zeros where
- * there are zeros. One DNS query in 256 has an id that begins like such a packet: a session id that reads as the rest of
- * the header of a query (RFC 1035 4.1.1: one question, at most one answer) is refused; of random ones one in 2^39 is.
- * A datagram with data must have a peer id below 65536 (a server counts
- * from 0), a packet id below 2^24, and be neither the header of a DNS query nor data of a TURN channel; of random bytes one in
- * 2^21 is taken. Does not claim: static keys (nothing in them can be told from noise), other packets of a session that
- * began elsewhere, obfuscated packets. Owns no memory. */
+ * says too little. Demands a length that such a packet can have, a session id, ids that are likely, and zeros where there
+ * are zeros. One DNS query in 256 has an id that begins like such a packet: a session id that reads as the rest of the
+ * header of a query (RFC 1035 4.1.1: one question, at most one answer) is refused; of random ones one in 2^39 is. A
+ * datagram with data must have a peer id below 65536 (a server counts from 0), a packet id below 2^24, and be neither the
+ * header of a DNS query nor data of a TURN channel; of random bytes one in 2^21 is taken. Does not claim: static keys
+ * (nothing in them can be told from noise), other packets of a session that began elsewhere, obfuscated packets. Owns no
+ * memory. */
 #include "look.h"
 #include "probe.h"
 
@@ -143,7 +144,7 @@ static bool data_match(const uint8_t *bytes, size_t len)
 	return !look_is_dns_header(bytes) && look_be16(bytes + 2) + 4 != len;
 }
 
-/* As the packets that open a session, but with another first byte, without what only the first has, and early in the session. */
+/* As the packets that open a session, but with another first byte and a small number: it is early in the session. */
 static bool soft_reset_match(const uint8_t *bytes, size_t len)
 {
 	if ((bytes[0] & ~KEY_MASK) != SOFT_RESET || (bytes[0] & KEY_MASK) == 0 ||

@@ -1,6 +1,6 @@
-/* Games, in datagrams without a connection, which begin with four bytes of ff: those of id Software's engines and what came of them
- * ("Quake III Arena network protocol"; Half-Life before Source), and those of the Source engine ("Server queries" of the
- * Valve Developer Community).
+/* Games, in datagrams without a connection, which begin with four bytes of ff: those of id Software's engines and what
+ * came of them ("Quake III Arena network protocol"; Half-Life before Source), and those of the Source engine ("Server
+ * queries" of the Valve Developer Community).
  *
  *     ff ff ff ff | getinfo xxx          quake: a command of four letters or more, a small one first; behind it the end, a blank, a
  *                                        line's end, a zero byte or a quotation mark
@@ -9,8 +9,8 @@
  *     ff ff ff ff | W                                            a challenge; i: a ping
  *     ff ff ff ff | q | number[4] "0000000000" 00                to play; or "connect0x", 8 digits, 00 in place of both
  *
- * Each of the second has one length. Refuses answers of Source servers, which have other letters; those of the first kind are
- * words too and cannot be told from commands. RDP's first datagram begins like this and has no word. Owns no memory. */
+ * Each of the second has one length. Refuses answers of Source servers, which have other letters; those of the first kind
+ * are words too and cannot be told from commands. RDP's first datagram begins like this and has no word. Owns no memory. */
 #include "look.h"
 #include "probe.h"
 

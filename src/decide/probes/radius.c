@@ -5,8 +5,8 @@
  *     04, 0c,  the datagram's              1..255  from 2, itself included
  *     28, 2b
  *
- * The attributes must fill the datagram, and there is at least one. `user` is that of User-Name (1), if the request has it:
- * `alice@example.org` tells a realm. Refuses answers. RADIUS over TLS or DTLS is tls or dtls. Owns no memory. */
+ * The attributes must fill the datagram, and there is at least one. `user` is that of User-Name (1), if the request has
+ * it: `alice@example.org` tells a realm. Refuses answers. RADIUS over TLS or DTLS is tls or dtls. Owns no memory. */
 #include "finding.h"
 #include "look.h"
 #include "probe.h"

@@ -4,8 +4,8 @@
  *     05 | 00 ff ff 00 ... 78 | version | 00 00 ...                                     to play, filled up with zeros to the
  *                                                                                       size of a datagram that is tried
  *
- * Old clients' pings end with the 16 bytes. Refuses answers, and packets of a connection that began elsewhere. The `minecraft`
- * of TCP is the Java edition. Owns no memory. */
+ * Old clients' pings end with the 16 bytes. Refuses answers, and packets of a connection that began elsewhere. The
+ * `minecraft` of TCP is the Java edition. Owns no memory. */
 #include "look.h"
 #include "probe.h"
 

@@ -5,10 +5,11 @@
  *     10 p ccccc | c8 | LL LL | source[4] | ... | the next one ...          RTCP: words behind the first, a report first
  *                  c9
  *
- * RTCP must be reports that fill the datagram. RTP has two fixed bits: demanded are no sources that contribute (a client is no
- * mixer), a payload type that is assigned or dynamic, a payload of a length that this type has where it has one, a source with more
- * than its last two bytes, and a header that is no DNS query's. Of random bytes still one datagram in some hundred is taken, so the
- * service belongs behind all others. Encrypted RTCP is refused, media over DTLS begin with stun or dtls. Owns no memory. */
+ * RTCP must be reports that fill the datagram. RTP has two fixed bits: demanded are no sources that contribute (a client
+ * is no mixer), a payload type that is assigned or dynamic, a payload of a length that this type has where it has one, a
+ * source with more than its last two bytes, and a header that is no DNS query's. Of random bytes still one datagram in
+ * some hundred is taken, so the service belongs behind all others. Encrypted RTCP is refused, media over DTLS begin with
+ * stun or dtls. Owns no memory. */
 #include "look.h"
 #include "probe.h"
 

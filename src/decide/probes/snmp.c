@@ -5,8 +5,8 @@
  *                                          a4 LL | 06 .. | ...                             the trap of version 1
  *     30 LL | 02 01 03 | 30 LL 02 .. 02 .. 04 01 ff 02 .. | 04 LL parameters | 30 LL ...   3; 04 LL: encrypted
  *
- * Each length must end where what is around it does, the outermost with the datagram; any of them may be in the long form. YES
- * gives the `version`. Communities are passwords and are not told. Refuses answers and reports. Owns no memory. */
+ * Each length must end where what is around it does, the outermost with the datagram; any of them may be in the long
+ * form. YES gives the `version`. Communities are passwords and are not told. Refuses answers and reports. Owns no memory. */
 #include "finding.h"
 #include "look.h"
 #include "probe.h"

@@ -3,8 +3,9 @@
  *     M-SEARCH * HTTP/1.1\r\n ... \r\n\r\n
  *                             ^ a line MAN with "ssdp:discover", in any case
  *
- * A search is mostly sent to a group's address; it may also be sent to a device's own (1.3.3), and then has no MX. Refuses
- * announcements (NOTIFY) and answers, which devices send, and BT-SEARCH, which looks for other things. Owns no memory. */
+ * A search is mostly sent to a group's address; it may also be sent to a device's own (1.3.3), and then has no MX.
+ * Refuses announcements (NOTIFY) and answers, which devices send, and BT-SEARCH, which looks for other things. Owns no
+ * memory. */
 #include "look.h"
 #include "probe.h"
 

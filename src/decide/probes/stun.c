@@ -9,12 +9,13 @@
  *     cc cc | LL LL | data          in a datagram: of a channel that the client has bound, RFC 8656 12.4; numbers from 4000 to 7ffe,
  *     number  its length            as RFC 5766 11 has them and clients use them
  *
- * Over TCP YES with the magic cookie; in a datagram the length must be the datagram's, and need not be a multiple of 4 where
- * the cookie is there: some applications do not fill the last attribute up. RFC 3489 has no cookie: there the
+ * Over TCP YES with the magic cookie; in a datagram the length must be the datagram's, and need not be a multiple of 4
+ * where the cookie is there: some applications do not fill the last attribute up. RFC 3489 has no cookie: there the
  * attributes must fill the length, and one of them must be known that only it has or begins with (CHANGE-REQUEST, or the
- * cookie that the first TURN had in place of one). A request of RFC 3489 without attributes cannot be told from noise. Data of a
- * channel are the first of a client whose address has changed; their length must be the datagram's, up to 3 zeros
- * that fill it up, which of random bytes one in 2^18 has. Fingerprints are not computed: cookie and length say enough.
+ * cookie that the first TURN had in place of one). A request of RFC 3489 without attributes cannot be told from noise.
+ * Data of a channel are the first of a client whose address has changed; their length must be the datagram's, up to 3
+ * zeros that fill it up, which of random bytes one in 2^18 has. Fingerprints are not computed: cookie and length say
+ * enough.
  *
  * Refuses answers, methods that do not exist, and frames that hold more than the message or less. Owns no memory. */
 #include "finding.h"

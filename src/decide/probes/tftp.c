@@ -3,8 +3,8 @@
  *     00 01 | file name | 00 | octet | 00 | option | 00 | value | 00 | ...
  *     00 02                    netascii, mail
  *
- * Names and values are text, the last ends with the datagram. Refuses the blocks and acknowledgements of a transfer that began
- * elsewhere: they have two fixed bytes. Owns no memory. */
+ * Names and values are text, the last ends with the datagram. Refuses the blocks and acknowledgements of a transfer that
+ * began elsewhere: they have two fixed bytes. Owns no memory. */
 #include "look.h"
 #include "probe.h"
 

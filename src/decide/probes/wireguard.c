@@ -5,10 +5,10 @@
  *     03 00 00 00 | receiver[4] | nonce[24] | cookie[32]                                          64: under load
  *     04 00 00 00 | receiver[4] | counter[8] | packet[16 n]                                       32 and more: data
  *
- * Each has its length, and keys, ciphers and nonces must look like noise: few of their bytes are zero. Only mac2 may be zeros. mac1
- * cannot be checked without the server's public key. The last three belong to a session that exists: both sides open one, and
- * a client whose address has changed goes on with data. The counter's last two bytes must be zero: a key lives
- * for 180 seconds. Owns no memory. */
+ * Each has its length, and keys, ciphers and nonces must look like noise: few of their bytes are zero. Only mac2 may be
+ * zeros. mac1 cannot be checked without the server's public key. The last three belong to a session that exists: both
+ * sides open one, and a client whose address has changed goes on with data. The counter's last two bytes must be zero: a
+ * key lives for 180 seconds. Owns no memory. */
 #include "look.h"
 #include "probe.h"
 

@@ -1,4 +1,5 @@
-/* ZeroTier, in datagrams, by the message with which a node makes itself known (HELLO): Packet.hpp and Identity.hpp of ZeroTier One.
+/* ZeroTier, in datagrams, by the message with which a node makes itself known (HELLO): Packet.hpp and Identity.hpp of
+ * ZeroTier One.
  *
  *     id[8] | destination[5] | source[5] | ff 000 hhh | MAC[8] | 01 | version | major, minor, revision[4] | time[8] |
  *     random                               no cipher             HELLO  4..
@@ -6,8 +7,8 @@
  *     address[5] | 00 | public key[64] | 00 | where it was sent ...
  *     the source's  type                 no private key
  *
- * It is the one message that goes in the clear, and names its sender twice. Refuses all others, which are random bytes but for
- * the hops, and so is a HELLO that the node's configuration encrypts. Owns no memory. */
+ * It is the one message that goes in the clear, and names its sender twice. Refuses all others, which are random bytes
+ * but for the hops, and so is a HELLO that the node's configuration encrypts. Owns no memory. */
 #include "look.h"
 #include "probe.h"
 
