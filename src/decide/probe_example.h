@@ -11,6 +11,6 @@ struct probe_example {
 	bool is_datagram;
 };
 
-/* At least one of each protocol: of TCP, or a datagram of what is not spoken over that. */
+/* At least one of each protocol and transport. */
 extern const struct probe_example probe_examples[];
 extern const size_t n_probe_examples;

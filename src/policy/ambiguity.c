@@ -2,8 +2,7 @@
  * knows.
  *
  * What is seen: examples of the built-in protocols that another one's probe says YES to as well, and literals of one's
- * own with an end that makes them another's; of datagrams only protocols that are not spoken over TCP, since a service
- * names no transport. One's own protocol in front of a built-in one is what somebody wants who writes it, so that is left
+ * own with an end that makes them another's, by the transports of the listeners. One's own protocol in front of a built-in one is what somebody wants who writes it, so that is left
  * alone; behind it, it loses. It refuses to guess: no warning is wrong, some are missing. Owns nothing. */
 #include "compile.h"
 #include "escape.h"
@@ -67,13 +66,25 @@ static void literal_try(const struct ambiguity *ambiguity, uint32_t built_in, ui
 	}
 }
 
+/* Does such an example get to both of the services, by a listener that there is? */
+static bool is_used(const struct ambiguity *ambiguity, uint32_t a, uint32_t b, const struct probe_example *example)
+{
+	const struct policy *policy = ambiguity->compiler->policy;
+	enum transport_kind transport = example->is_datagram ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM;
+	unsigned transports = policy->services[ambiguity->service[a]].transports &
+		policy->services[ambiguity->service[b]].transports;
+
+	return transports >> transport & 1 && policy_has_transport(policy, transport);
+}
+
 static void pair_examine(const struct ambiguity *ambiguity, uint32_t built_in, uint32_t other, struct candidate *ret)
 {
 	const struct protocol *protocols = ambiguity->compiler->policy->protocols;
 
 	for (size_t i = 0; i < n_probe_examples; i++) {
 		const struct probe_example *example = &probe_examples[i];
-		if (strcmp(example->protocol, protocols[built_in].name) != 0)
+		if (strcmp(example->protocol, protocols[built_in].name) != 0 ||
+			!is_used(ambiguity, built_in, other, example))
 			continue;
 		if (example->len <= CANDIDATE_MAX)
 			candidate_try(
