@@ -16,8 +16,9 @@
  * YES: the first Initial packet authenticates. Its attributes are settled as far as the hello has come, in however many packets and
  * datagrams, frames in whatever order; of bytes that were sent twice the first count. A frame that has no place there, a close or
  * what is no ClientHello ends the reading: what is not known then is absent.
- * YES too, without `sni' and `alpn': a long header of a version that is not known, or reserved to force a negotiation
- * (RFC 9000 15), in a datagram that a server would answer with Version Negotiation.
+ * YES too, without `sni' and `alpn': a long header of a version that is reserved to force a negotiation (RFC 9000 15), or that is not
+ * known but has packets of the same form, in a datagram that a server would answer with Version Negotiation. Without the form, one of
+ * 1,000 random datagrams would match.
  * NO: the first Initial packet does not authenticate. It was damaged, or belongs to a connection that began elsewhere, or is
  * none; a server would drop it.
  * MORE: a packet of 0-RTT has overtaken the Initial packet. Nothing can be said of its contents.
@@ -232,13 +233,26 @@ static bool datagram_take(struct reading *reading, const uint8_t *bytes, size_t 
 
 /* ---- The probe ------------------------------------------------------------------------ */
 
-static enum verdict unknown_version_match(const struct packet *packet, size_t len, struct findings *findings)
+/* As an Initial packet of version 1, with more packets of the version or zeros behind it, or nothing. The cursor is behind the ids. */
+static bool has_known_form(struct cursor *cursor, const struct packet *packet)
+{
+	uint64_t len;
+
+	if (!(packet->bytes[0] & QUIC_BIT) || !number_read(cursor, &len) || !bytes_skip(cursor, len) ||
+		!number_read(cursor, &len) || len < NUMBERED_LEN_MIN || !bytes_skip(cursor, len))
+		return false;
+	return cursor->left == 0 || cursor->at[0] == 0 ||
+		(cursor->left > 5 && cursor->at[0] & LONG_HEADER && look_be32(cursor->at + 1) == packet->version);
+}
+
+static enum verdict unknown_version_match(
+	struct cursor *cursor, const struct packet *packet, size_t len, struct findings *findings)
 {
 	char text[12];
 	bool is_reserved = (packet->version & 0x0f0f0f0f) == 0x0a0a0a0a;
 
 	if (packet->version == 0 || len < DATAGRAM_LEN_MIN || packet->id_len < FIRST_ID_MIN ||
-		(!is_reserved && !(packet->bytes[0] & QUIC_BIT)))
+		!(is_reserved || has_known_form(cursor, packet)))
 		return VERDICT_NO;
 	int n = snprintf(text, sizeof(text), "%08x", packet->version);
 	finding_settle(findings, ATTRIBUTE_VERSION, (const uint8_t *)text, (size_t)n);
@@ -279,7 +293,7 @@ enum verdict probe_quic_datagram(const struct evidence *evidence, struct finding
 		return VERDICT_NO;
 	reading.version = quic_version_find(packet.version);
 	if (!reading.version)
-		return unknown_version_match(&packet, evidence->ends[0], findings);
+		return unknown_version_match(&first, &packet, evidence->ends[0], findings);
 	reading.crypto.bytes = findings_take(findings, PIECES_LEN_MAX);
 	if (!reading.crypto.bytes)
 		return VERDICT_NO;
