@@ -62,3 +62,25 @@ size_t escape_json(char *dst, size_t size, const void *src, size_t len)
 	dst[used] = '\0';
 	return used;
 }
+
+void escape_json_write(FILE *to, const void *src, size_t len)
+{
+	const unsigned char *in = src;
+	char escaped[6 * 256 + 1];
+
+	putc('"', to);
+	for (size_t done = 0; done < len; done += 256) {
+		size_t n = escape_json(escaped, sizeof(escaped), in + done, len - done < 256 ? len - done : 256);
+		fwrite(escaped, 1, n, to);
+	}
+	putc('"', to);
+}
+
+void escape_json_member(FILE *to, const char *key, const char *text)
+{
+	fprintf(to, ", \"%s\": ", key);
+	if (text)
+		escape_json_write(to, text, strlen(text));
+	else
+		fputs("null", to);
+}

@@ -5,6 +5,7 @@
  * Refuses lines that are no such object, hex digits that are none, and lines past BATCH_LINE_MAX, each with an answer of its own; a
  * bad line never ends the others. Owns one buffer that grows with the longest line. */
 #include "explain_batch.h"
+#include "escape.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -17,7 +18,7 @@
 static void write_error(const char *label, const char *error, FILE *to)
 {
 	fprintf(to, "{%s\"error\": ", label);
-	json_write_string(error, strlen(error), to);
+	escape_json_write(to, error, strlen(error));
 	fputs("}\n", to);
 }
 

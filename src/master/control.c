@@ -96,7 +96,7 @@ static void client_close(struct client *client)
 /* More of the answer in place of what was sent, so that no more than a piece is held here. False: that was all. */
 static bool client_refill(struct client *client)
 {
-	static const char is_short[] = "{\"error\": \"a worker did not answer within two seconds\"}\n";
+	static const char is_short[] = "{\"error\": \"a worker did not answer within ten seconds\"}\n";
 
 	free(client->answer);
 	client->answer = NULL;
@@ -174,8 +174,12 @@ static void client_status(struct client *client)
 		client_answer_error(client, "out of memory");
 		return;
 	}
-	control->hooks->status(control->context, to);
-	fclose(to);
+	int error = control->hooks->status(control->context, to);
+	if (fclose(to) != 0 || error < 0) {
+		free(text);
+		client_answer_error(client, "out of memory");
+		return;
+	}
 	client_answer(client, text, len);
 }
 
@@ -184,7 +188,7 @@ static void client_status(struct client *client)
 static const char *report_failure(const struct client *client)
 {
 	if (client->n_answered < client->parts.n)
-		return "a worker did not answer within two seconds";
+		return "a worker did not answer within ten seconds";
 	switch (client->part_error) {
 	case -ENOENT:
 		return "there is no such connection";

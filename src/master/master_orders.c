@@ -245,11 +245,11 @@ int master_watch_signals(struct master *master)
 
 /* ---- the control socket -------------------------------------------------------------------------------------------------- */
 
-static void control_status(void *context, FILE *to)
+static int control_status(void *context, FILE *to)
 {
 	const struct master *master = context;
 
-	status_write(
+	return status_write(
 		&(struct status){
 			.all = master->all,
 			.serving = master->serving,

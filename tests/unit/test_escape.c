@@ -109,6 +109,36 @@ static void json_strings_are_json(void **state)
 	assert_true(json_is_strict(text, used + 2));
 }
 
+static void strings_of_any_length_are_written_whole(void **state)
+{
+	unsigned char src[3000];
+	char *text = NULL;
+	size_t len = 0;
+
+	for (size_t n = 0; n < sizeof(src); n += 1 + n / 7) {
+		memset(src, n % 2 ? 'a' : '\n', n);
+		FILE *to = open_memstream(&text, &len);
+		escape_json_write(to, src, n);
+		fclose(to);
+		assert_int_equal(len, 2 + n * (n % 2 ? 1 : 6));
+		assert_true(json_is_strict(text, len));
+		free(text);
+	}
+	FILE *to = open_memstream(&text, &len);
+	putc('1', to);
+	escape_json_member(to, "a", "b\n");
+	escape_json_member(to, "c", NULL);
+	fclose(to);
+	assert_string_equal(text, "1, \"a\": \"b\\u000a\", \"c\": null");
+	free(text);
+}
+
+static void what_is_not_printable_is_replaced(void **state)
+{
+	for (int c = 0; c < 256; c++)
+		assert_int_equal(escape_printable((char)c), c >= ' ' && c < 0x7f ? c : '?');
+}
+
 static void the_forms_are_as_agreed(void **state)
 {
 	char dst[64];
@@ -125,6 +155,8 @@ int main(void)
 		cmocka_unit_test(every_byte_and_every_size),
 		cmocka_unit_test(random_strings),
 		cmocka_unit_test(json_strings_are_json),
+		cmocka_unit_test(strings_of_any_length_are_written_whole),
+		cmocka_unit_test(what_is_not_printable_is_replaced),
 		cmocka_unit_test(the_forms_are_as_agreed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
