@@ -5,6 +5,7 @@
  * restart of the machine, and free too. Waits for the lock, but not long; refuses links. Owns nothing past the call. */
 #include "access_rates.h"
 #include "fd.h"
+#include "hash.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -66,20 +67,13 @@ static int rates_read_header(int fd, struct header *ret)
 	return pwrite(fd, ret, sizeof(*ret), 0) == sizeof(*ret) ? 0 : -EIO;
 }
 
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-	unsigned __int128 product = (unsigned __int128)(a ^ 0x9e3779b97f4a7c15ULL) * (b | 1);
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
 static uint64_t rates_key(
 	const struct header *header, const struct access_rate *rate, const char *protocol, uint64_t source)
 {
-	uint64_t key = mix(source ^ header->seed[0], header->seed[1]);
+	uint64_t key = hash_mix(source ^ header->seed[0], header->seed[1] | 1);
 
-	for (; *protocol; protocol++)
-		key = mix(key ^ (uint8_t)*protocol, header->seed[1]);
-	key = mix(key ^ rate->each_us, header->seed[0] ^ rate->burst);
+	key = hash_mix(key ^ hash_name(protocol), header->seed[1] | 1);
+	key = hash_mix(key ^ rate->each_us, (header->seed[0] ^ rate->burst) | 1);
 	return key ? key : 1;
 }
 

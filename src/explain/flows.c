@@ -9,6 +9,7 @@
 #include "flows.h"
 
 #include "evidence.h"
+#include "hash.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -76,20 +77,13 @@ void flows_free(struct flows *flows)
 
 /* --- Finding --------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-	unsigned __int128 product = (unsigned __int128)a * b;
-
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
 static uint64_t end_hash(const struct flows *flows, const struct packet_end *end)
 {
 	uint64_t words[3] = { 0 };
 
 	memcpy(words, end->address, sizeof(end->address));
 	memcpy(&words[2], end->port, sizeof(end->port));
-	return mix(mix(words[0] ^ flows->seed[0], words[1] ^ flows->seed[1]) ^ flows->seed[0],
+	return hash_mix(hash_mix(words[0] ^ flows->seed[0], words[1] ^ flows->seed[1]) ^ flows->seed[0],
 		words[2] ^ flows->seed[1]);
 }
 

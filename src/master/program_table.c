@@ -5,6 +5,7 @@
  * DEATHS_MOST of them in a row the service is refused for a second, then after each further one for twice as long, up to
  * 30 s. Any other status says nothing: a client can bring it about by what it sends or by leaving. Refuses nothing of a service but for its limits. The table owns all its memory. */
 #include "program_table.h"
+#include "hash.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@
 
 struct running {
 	pid_t pid;
-	uint32_t service_hash; /* to look at the name only where it is likely the same */
+	uint64_t service_hash; /* to look at the name only where it is likely the same */
 	uint64_t source, started_us, generation;
 	char service[64];
 };
@@ -54,14 +55,6 @@ void program_table_free(struct program_table *table)
 size_t program_table_count(const struct program_table *table)
 {
 	return table->n_running;
-}
-
-static uint32_t name_hash(const char *name)
-{
-	uint32_t hash = 2166136261U; /* FNV-1a */
-	for (; *name; name++)
-		hash = (hash ^ (uint8_t)*name) * 16777619U;
-	return hash;
 }
 
 static void name_copy(char to[64], const char *name)
@@ -162,7 +155,7 @@ struct counts {
 static struct counts table_count(
 	const struct program_table *table, const char *service, uint64_t source, uint64_t now_us)
 {
-	uint32_t hash = name_hash(service);
+	uint64_t hash = hash_name(service);
 	struct counts counts = { 0 };
 
 	for (size_t i = 0; i < table->n_running; i++) {
@@ -219,7 +212,7 @@ static int table_add(struct program_table *table, const struct running *made, co
 	struct running *one = &table->running[table->n_running++];
 	*one = *made;
 	name_copy(one->service, service);
-	one->service_hash = name_hash(service);
+	one->service_hash = hash_name(service);
 	return 0;
 }
 

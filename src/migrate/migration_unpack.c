@@ -5,6 +5,7 @@
 #include "evidence_kept.h"
 #include "fd.h"
 #include "former.h"
+#include "hash.h"
 #include "log.h"
 #include "migrant.h"
 #include "proxied.h"
@@ -41,10 +42,10 @@ static void enter_limits(struct stream *stream, const struct listener_policy *li
 	stream->session.listener_place = LIMITS_NONE;
 	limits_enter_all(limits, context->slot, 0);
 	if (listener && listener->max_connections)
-		limits_enter_listener(limits, context->slot, limits_service(listener->text), UINT32_MAX,
+		limits_enter_listener(limits, context->slot, hash_name(listener->text), UINT32_MAX,
 			&stream->session.listener_place);
 	if (name)
-		limits_enter_again(limits, context->slot, service ? service->access : NULL, limits_service(name),
+		limits_enter_again(limits, context->slot, service ? service->access : NULL, hash_name(name),
 			&stream->session.client, &stream->session.ticket);
 }
 

@@ -8,6 +8,7 @@
  * Refuses to fail: a source for which there is no memory counts with those that have none. Owns the sources; the places belong
  * to the sessions. */
 #include "undecided_registry.h"
+#include "hash.h"
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -102,8 +103,7 @@ static void source_recount(struct undecided_registry *registry, struct undecided
 /* Clients choose their addresses, in part: the seed keeps them from choosing a bucket. */
 static struct undecided_source **source_bucket(struct undecided_registry *registry, uint64_t source)
 {
-	unsigned __int128 product = (unsigned __int128)(source ^ registry->seed) * (registry->seed | 1);
-	return &registry->buckets[((uint64_t)product ^ (uint64_t)(product >> 64)) % BUCKETS];
+	return &registry->buckets[hash_mix(source ^ registry->seed, registry->seed | 1) % BUCKETS];
 }
 
 static struct undecided_source *source_get(struct undecided_registry *registry, uint64_t source)

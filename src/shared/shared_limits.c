@@ -13,6 +13,7 @@
 #include "shared_limits.h"
 #include "failure.h"
 #include "fd.h"
+#include "hash.h"
 #include "shared_memory.h"
 #include <errno.h>
 #include <stdatomic.h>
@@ -109,27 +110,12 @@ void limits_free(struct limits *limits)
 
 /* ---- keys ------------------------------------------------------------------------------------------------------------ */
 
-uint64_t limits_service(const char *name)
-{
-	uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a: names are the operator's */
-
-	for (; *name; name++)
-		hash = (hash ^ (uint8_t)*name) * 0x100000001b3ULL;
-	return hash;
-}
-
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-	unsigned __int128 product = (unsigned __int128)a * b;
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
 /* `source` 0: the service as a whole; `salt` tells uses apart. Never 0. */
 static uint64_t limits_key(const struct limits *limits, uint64_t service, uint64_t source, uint64_t salt)
 {
-	uint64_t key = mix(service ^ limits->seed[0], limits->seed[1] | 1);
-	key = mix(key ^ source ^ limits->seed[1], limits->seed[0] | 1);
-	key = mix(key ^ salt, 0x9e3779b97f4a7c15ULL);
+	uint64_t key = hash_mix(service ^ limits->seed[0], limits->seed[1] | 1);
+	key = hash_mix(key ^ source ^ limits->seed[1], limits->seed[0] | 1);
+	key = hash_mix(key ^ salt, HASH_GOLDEN);
 	return key ? key : 1;
 }
 

@@ -9,6 +9,7 @@
  * Owns itself and the backend's socket, through the relay's watch, until it is left to the relay. */
 #include "banner.h"
 #include "fd.h"
+#include "hash.h"
 #include "ipc.h"
 #include "proxied.h"
 #include "self_connection.h"
@@ -117,7 +118,7 @@ static bool banner_enter(struct stream *stream, const struct service *service)
 	struct context *context = stream->session.context;
 
 	return !access_judge(service->access, &stream->session.client, time(NULL)) &&
-		!limits_enter(context->shared->limits, context->slot, service->access, limits_service(service->name),
+		!limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
 			&stream->session.client, context->loop.now_us, &stream->session.ticket);
 }
 

@@ -9,6 +9,7 @@
 #include "banner.h"
 #include "delivery.h"
 #include "fd.h"
+#include "hash.h"
 #include "identify.h"
 #include "ipc.h"
 #include "listener.h"
@@ -337,9 +338,8 @@ static void stream_admit(struct stream *stream)
 	const char *rule = access_judge(service->access, &stream->session.client, time(NULL));
 
 	if (!rule)
-		rule = limits_enter(context->shared->limits, context->slot, service->access,
-			limits_service(service->name), &stream->session.client, context->loop.now_us,
-			&stream->session.ticket);
+		rule = limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
+			&stream->session.client, context->loop.now_us, &stream->session.ticket);
 	if (rule)
 		stream_refuse(stream, rule);
 	else if (service->asks)
