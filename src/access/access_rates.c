@@ -6,6 +6,7 @@
 #include "access_rates.h"
 #include "fd.h"
 #include "hash.h"
+#include "token_bucket.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -78,18 +79,14 @@ static uint64_t rates_key(
 }
 
 /* The source's record, or a free one made its own, or NULL. */
-static struct record *bucket_find(
-	struct bucket *bucket, uint64_t key, const struct access_rate *rate, uint64_t now_us)
+static struct record *bucket_find(struct bucket *bucket, uint64_t key, uint64_t now_us)
 {
 	struct record *free_one = NULL;
 
 	for (int i = 0; i < BUCKET_RECORDS; i++) {
 		struct record *record = &bucket->records[i];
-		if (record->key == key) {
-			if (record->full_us > now_us + rate->burst * rate->each_us)
-				record->full_us = 0;
+		if (record->key == key)
 			return record;
-		}
 		/* No rate is slower than one an hour, with a burst that is its own number: an hour at most. */
 		if (!free_one && (record->full_us <= now_us || record->full_us > now_us + 3600000000ULL))
 			free_one = record;
@@ -111,13 +108,11 @@ static int rates_take(int fd, const struct access_rate *rate, const char *protoc
 	off_t at = (off_t)(sizeof(header) + key % BUCKETS * sizeof(bucket));
 	if (pread(fd, &bucket, sizeof(bucket), at) < 0)
 		return -errno;
-	struct record *record = bucket_find(&bucket, key, rate, now_us);
+	struct record *record = bucket_find(&bucket, key, now_us);
 	if (!record)
 		return 0;
-	uint64_t from_us = record->full_us > now_us ? record->full_us : now_us;
-	if (from_us + rate->each_us - now_us > rate->burst * rate->each_us)
+	if (!token_bucket_take(record->full_us, rate->burst, rate->each_us, now_us, &record->full_us))
 		return 0;
-	record->full_us = from_us + rate->each_us;
 	return pwrite(fd, &bucket, sizeof(bucket), at) == sizeof(bucket) ? 1 : -EIO;
 }
 

@@ -1,10 +1,9 @@
 /* Escapes into the caller's buffer. Bytes, not characters: what is not ASCII is escaped byte by byte, so that
  * no terminal and no decoder can be led astray by bytes that only look like UTF-8. */
 #include "escape.h"
+#include "hex.h"
 #include <stdbool.h>
 #include <string.h>
-
-static const char hex[] = "0123456789abcdef";
 
 static bool is_plain(unsigned char c)
 {
@@ -29,7 +28,7 @@ size_t escape_text(char *dst, size_t size, const void *src, size_t len)
 	if (size == 0)
 		return 0;
 	for (size_t i = 0; i < len; i++) {
-		char unit[4] = { '\\', 'x', hex[in[i] >> 4], hex[in[i] & 15] };
+		char unit[4] = { '\\', 'x', hex_digit(in[i] >> 4), hex_digit(in[i]) };
 		bool fits = is_plain(in[i]) ? put(dst, size, &used, (const char *)in + i, 1)
 					    : put(dst, size, &used, unit, sizeof unit);
 		if (!fits)
@@ -48,7 +47,7 @@ size_t escape_json(char *dst, size_t size, const void *src, size_t len)
 		return 0;
 	for (size_t i = 0; i < len; i++) {
 		char pair[2] = { '\\', (char)in[i] };
-		char unit[6] = { '\\', 'u', '0', '0', hex[in[i] >> 4], hex[in[i] & 15] };
+		char unit[6] = { '\\', 'u', '0', '0', hex_digit(in[i] >> 4), hex_digit(in[i]) };
 		bool fits;
 		if (is_plain(in[i]))
 			fits = put(dst, size, &used, (const char *)in + i, 1);

@@ -5,6 +5,7 @@
 #include "explain_batch.h"
 #include "explain_capture.h"
 #include "failure.h"
+#include "hex.h"
 #include "module.h"
 #include "process.h"
 #include "sandbox.h"
@@ -256,11 +257,11 @@ static int words_explain(const struct explain *explain)
 		for (const char *c = *word; *c; c++) {
 			if (*c == ':' || isspace((unsigned char)*c))
 				continue;
-			if (!isxdigit((unsigned char)*c)) {
+			int digit = hex_value(*c);
+			if (digit < 0) {
 				fprintf(stderr, "usher: --hex %s: expected pairs of hex digits\n", *word);
 				return 2;
 			}
-			unsigned digit = isdigit((unsigned char)*c) ? (unsigned)(*c - '0') : (*c & 0xfU) + 9;
 			if (n_digits < 2 * EVIDENCE_MAX)
 				bytes[n_digits / 2] = (uint8_t)(bytes[n_digits / 2] << 4 | digit);
 			n_digits++;

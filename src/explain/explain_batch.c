@@ -6,6 +6,7 @@
  * bad line never ends the others. Owns one buffer that grows with the longest line. */
 #include "explain_batch.h"
 #include "escape.h"
+#include "hex.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -36,14 +37,6 @@ static char *label_new(const json_t *id)
 	return label;
 }
 
-static int nibble(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Decodes at most EVIDENCE_MAX bytes, but looks at every digit. */
 static bool hex_decode(const char *hex, size_t len, uint8_t *ret, size_t *ret_len)
 {
@@ -52,7 +45,7 @@ static bool hex_decode(const char *hex, size_t len, uint8_t *ret, size_t *ret_le
 	if (len % 2 != 0)
 		return false;
 	for (size_t i = 0; i < len; i += 2) {
-		int high = nibble(hex[i]), low = nibble(hex[i + 1]);
+		int high = hex_value(hex[i]), low = hex_value(hex[i + 1]);
 		if (high < 0 || low < 0)
 			return false;
 		if (n < EVIDENCE_MAX)

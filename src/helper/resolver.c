@@ -2,6 +2,7 @@
  * forge and is therefore as unprivileged as a worker; all that it can change is the table. It refuses to give
  * a bad answer the place of a good one. Its memory is one array, which lives as long as the process. */
 #include "resolver.h"
+#include "back_off.h"
 #include "failure.h"
 #include "fd.h"
 #include "ipc.h"
@@ -23,19 +24,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SECOND_US     1000000ull
-#define REFRESH_MIN_S 5
-#define ASK_EACH_US   SECOND_US /* at most, where a worker wants the name anew */
-#define SLEEP_MAX_US  (300 * SECOND_US)
-#define WISHES_A_TURN 256
-#define RETRY_MIN_S   1
-#define RETRY_MAX_S   60
-#define QUERY_MS      2000 /* until a name server is asked again; c-ares doubles it each time */
-#define QUERY_TRIES   2
-#define NO_TTL_S      10 /* where the C library answers */
-#define AGAIN_US      (30 * SECOND_US)
-#define IN_FLIGHT_MAX 64 /* names asked for at a time: a name server need not suffer from a long list */
-#define SERVERS_FILE  "/etc/resolv.conf"
+#define SECOND_US      1000000ull
+#define REFRESH_MIN_S  5
+#define ASK_EACH_US    SECOND_US /* at most, where a worker wants the name anew */
+#define SLEEP_MAX_US   (300 * SECOND_US)
+#define WISHES_A_TURN  256
+#define RETRY_FIRST_US SECOND_US
+#define RETRY_MOST_US  (60 * SECOND_US)
+#define QUERY_MS       2000 /* until a name server is asked again; c-ares doubles it each time */
+#define QUERY_TRIES    2
+#define NO_TTL_S       10 /* where the C library answers */
+#define AGAIN_US       (30 * SECOND_US)
+#define IN_FLIGHT_MAX  64 /* names asked for at a time: a name server need not suffer from a long list */
+#define SERVERS_FILE   "/etc/resolv.conf"
 
 struct answer {
 	size_t n;
@@ -50,8 +51,7 @@ struct name {
 	enum nsswitch_way way;
 	bool unknown; /* to the hosts file and DNS: the C library is asked next */
 	bool asking;
-	bool failing;
-	unsigned retry_s; /* how long the next failure waits */
+	unsigned failures; /* in a row: the back-off */
 	uint64_t asked_us, due_us;
 	sa_family_t checked; /* the family of the second question, where the first answer had none of it any more */
 	struct answer fresh; /* the first answer meanwhile */
@@ -87,7 +87,7 @@ static bool contains(const struct address *addresses, size_t n, const struct add
 /* The same addresses in another order are no news: name servers rotate them. */
 static bool is_news(const struct name *name, const struct answer *answer)
 {
-	if (name->failing || name->n_addresses != answer->n)
+	if (name->failures || name->n_addresses != answer->n)
 		return true;
 	for (size_t i = 0; i < answer->n; i++)
 		if (!contains(name->addresses, name->n_addresses, &answer->addresses[i]))
@@ -122,8 +122,7 @@ static void name_answered(struct name *name, const struct answer *answer)
 	if (wait_s > name->resolver->max_age_s)
 		wait_s = name->resolver->max_age_s;
 	name->due_us = clock_monotonic_us() + wait_s * SECOND_US;
-	name->retry_s = RETRY_MIN_S;
-	name->failing = false;
+	name->failures = 0;
 	name->n_addresses = answer->n;
 	memcpy(name->addresses, answer->addresses, sizeof name->addresses);
 	/* Also when nothing but the order changed: it is the order in which backends are tried. */
@@ -135,12 +134,10 @@ static void name_answered(struct name *name, const struct answer *answer)
 
 static void name_failed(struct name *name, const char *why)
 {
-	name->due_us = clock_monotonic_us() + name->retry_s * SECOND_US;
-	name->retry_s = name->retry_s * 2 < RETRY_MAX_S ? name->retry_s * 2 : RETRY_MAX_S;
+	name->due_us = clock_monotonic_us() + back_off_us(RETRY_FIRST_US, RETRY_MOST_US, name->failures++);
 	resolved_end(name->resolver->table, name->number, true);
-	if (name->failing)
+	if (name->failures > 1)
 		return;
-	name->failing = true;
 
 	struct record record;
 	record_begin(&record, LEVEL_WARNING, "resolve-failed");
@@ -532,7 +529,6 @@ static struct resolver *resolver_new(const struct resolver_start *start, int cha
 			.resolver = resolver,
 			.text = resolved_name(start->table, i),
 			.number = i,
-			.retry_s = RETRY_MIN_S,
 		};
 		/* Of a resolver before this one. */
 		name->n_addresses = resolved_read(start->table, i, 0, name->addresses);

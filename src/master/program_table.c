@@ -5,6 +5,7 @@
  * DEATHS_MOST of them in a row the service is refused for a second, then after each further one for twice as long, up to
  * 30 s. Any other status says nothing: a client can bring it about by what it sends or by leaving. Refuses nothing of a service but for its limits. The table owns all its memory. */
 #include "program_table.h"
+#include "back_off.h"
 #include "hash.h"
 #include <errno.h>
 #include <signal.h>
@@ -114,10 +115,7 @@ static void run_count(struct program_table *table, uint64_t now_us, struct progr
 	/* Those that were started before it began to be refused do not lengthen it. */
 	if (run->deaths < DEATHS_MOST || run->until_us > now_us)
 		return;
-	unsigned doubled = run->deaths - DEATHS_MOST;
-	end->back_off_us = doubled < 5 ? BACK_OFF_FIRST_US << doubled : BACK_OFF_MOST_US;
-	if (end->back_off_us > BACK_OFF_MOST_US)
-		end->back_off_us = BACK_OFF_MOST_US;
+	end->back_off_us = back_off_us(BACK_OFF_FIRST_US, BACK_OFF_MOST_US, run->deaths - DEATHS_MOST);
 	end->back_off_first = run->until_us == 0;
 	run->until_us = now_us + end->back_off_us;
 }

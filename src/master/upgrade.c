@@ -1,6 +1,7 @@
 /* The steps of an upgrade in the image that leaves. Owns the trial's pipe. Refuses to leave before the trial has ended well. */
 #include "upgrade.h"
 #include "fd.h"
+#include "hex.h"
 #include "log.h"
 #include "process.h"
 #include "spawn.h"
@@ -110,8 +111,7 @@ static int proof_make(char proof[TAKEOVER_PROOF_MAX])
 
 	if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) != sizeof(bytes))
 		return -EAGAIN;
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		snprintf(proof + 2 * i, 3, "%02x", bytes[i]);
+	hex_write(proof, bytes, sizeof(bytes));
 	return 0;
 }
 

@@ -2,6 +2,7 @@
  * (requests.c). Owns the master's end of the channel, the messages that wait for room there, and the worker's slot. */
 #include "worker_process.h"
 #include "ask.h"
+#include "back_off.h"
 #include "fd.h"
 #include "generation.h"
 #include "identifier_processes.h"
@@ -327,9 +328,7 @@ static void worker_process_back_off(struct worker_process *worker)
 	uint64_t wait_us = 0;
 
 	if (worker->quick_deaths > 1)
-		wait_us = (uint64_t)BACK_OFF_FIRST_US << (worker->quick_deaths < 8 ? worker->quick_deaths - 2 : 6);
-	if (wait_us > BACK_OFF_MOST_US)
-		wait_us = BACK_OFF_MOST_US;
+		wait_us = back_off_us(BACK_OFF_FIRST_US, BACK_OFF_MOST_US, worker->quick_deaths - 2);
 	loop_timer(loop, &worker->restart, loop->now_us + wait_us);
 }
 

@@ -12,6 +12,7 @@
  *
  *     outgoing   0 .. sent -- gone, sent .. len -- to be written; filled from the line when it is empty
  *     incoming   0 .. len -- answers, the last of which may not have come whole */
+#include "back_off.h"
 #include "fd.h"
 #include "identify_ways.h"
 #include "log.h"
@@ -73,8 +74,7 @@ static uint64_t stream_back_off(struct stream_way *way)
 	bool quick = way->loop->now_us - way->started_us < QUICK_DEATH_US;
 
 	way->quick_deaths = quick ? way->quick_deaths + 1 : 1;
-	uint64_t wait_us = (uint64_t)BACK_OFF_FIRST_US << (way->quick_deaths < 8 ? way->quick_deaths - 1 : 7);
-	return wait_us < BACK_OFF_MOST_US ? wait_us : BACK_OFF_MOST_US;
+	return back_off_us(BACK_OFF_FIRST_US, BACK_OFF_MOST_US, way->quick_deaths - 1);
 }
 
 static void questions_answer_no(struct questions *questions)

@@ -15,6 +15,7 @@
 #include "fd.h"
 #include "hash.h"
 #include "shared_memory.h"
+#include "token_bucket.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -227,20 +228,15 @@ void limits_begin(struct limits *limits, unsigned slot)
 
 /* ---- rates ------------------------------------------------------------------------------------------------------------- */
 
-/* A bucket of `burst` that one connection takes `each_us` out of: the moment at which it will be full again says all. */
 static bool bucket_take(struct rate *rate, const struct access_rate *allowed, uint64_t now_us)
 {
-	uint64_t full_us = atomic_load(&rate->full_us);
+	uint64_t full_us = atomic_load(&rate->full_us), taken_us;
 
-	for (;;) {
-		uint64_t from_us = full_us > now_us ? full_us : now_us;
-		if (from_us - now_us > allowed->burst * allowed->each_us)
-			from_us = now_us; /* more than can be owed: a worker that was taken over wrote it */
-		if (from_us + allowed->each_us - now_us > allowed->burst * allowed->each_us)
-			return false;
-		if (atomic_compare_exchange_weak(&rate->full_us, &full_us, from_us + allowed->each_us))
+	/* A moment that no bucket of this rate has was written by a worker that was taken over. */
+	while (token_bucket_take(full_us, allowed->burst, allowed->each_us, now_us, &taken_us))
+		if (atomic_compare_exchange_weak(&rate->full_us, &full_us, taken_us))
 			return true;
-	}
+	return false;
 }
 
 /* The source's bucket: one that is there, or one that nobody needs any more, or that of the source which owes least: a client that has
