@@ -6,6 +6,7 @@
 #include "failure.h"
 #include "fd.h"
 #include "file.h"
+#include "helper_process.h"
 #include "ipc.h"
 #include "kill_as.h"
 #include "log.h"
@@ -84,25 +85,21 @@ static int log_stream(enum log_sink sink, const char *file)
 static int become_logger(const struct logger *logger, struct sink *sink, int control_fd)
 {
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ };
-	sigset_t none;
 
-	process_rename("logger");
 	log_setup(sink->fd, &logger->log); /* it only builds records, and writes them itself */
-	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
-		signal(ignored[i], SIG_IGN);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-
-	/* 0 and 1 may be a client (inetd) or a terminal; neither must stay open because of us. */
-	int null = fd_open_null();
-	if (null < 0)
-		return null;
-	for (int fd = 0; fd <= (sink->sink == SINK_STDERR ? 1 : 2); fd++)
-		if (dup2(null, fd) < 0)
-			return failure_set(-errno, "cannot let go of its terminal: dup2");
-	int keep[] = { logger->read_fd, control_fd, sink->fd };
-	process_keep_only(keep, sizeof(keep) / sizeof(keep[0]));
-	int result = process_drop_privileges(logger->drop, logger->uid, logger->gid);
+	/* Its standard input and output may be a client (inetd) or a terminal: neither may stay open because of it. */
+	int result = helper_process_begin(&(struct helper_process){
+		.role = "logger",
+		.ignored = ignored,
+		.n_ignored = sizeof(ignored) / sizeof(ignored[0]),
+		.n_null = sink->sink == SINK_STDERR ? 2 : 3,
+		.keep = (int[]){ logger->read_fd, control_fd, sink->fd },
+		.n_keep = 3,
+		.drop_privileges = true,
+		.drop_identity = logger->drop,
+		.uid = logger->uid,
+		.gid = logger->gid,
+	});
 	if (result < 0)
 		return result;
 	sink->prefixed = logger->to_journal;
@@ -163,32 +160,22 @@ void logger_kill(const struct logger *logger)
 
 static int fork_logger(struct logger *logger, const char *file)
 {
-	int sink_fd = -1, control[2] = { -1, -1 };
-	int result = 0;
+	int sink_fd = -1, control_fd;
 
 	if (logger->sink == SINK_FILE) {
 		sink_fd = open_log_file(file);
 		if (sink_fd < 0)
 			return failure_set(sink_fd, "cannot log to %s", file);
 	}
-	result = ipc_pair(control);
-	if (result < 0)
-		goto out;
-	pid_t pid = fork();
-	if (pid < 0) {
-		result = failure_set(-errno, "cannot start the logger: fork");
-		goto out;
-	}
+	pid_t pid = helper_process_fork(&control_fd);
 	if (pid == 0)
-		logger_main(logger, sink_fd, control[1]);
-	logger->pid = pid;
-	logger->control_fd = control[0];
-	control[0] = -1;
-out:
+		logger_main(logger, sink_fd, control_fd);
 	fd_close(sink_fd);
-	fd_close(control[0]);
-	fd_close(control[1]);
-	return result;
+	if (pid < 0)
+		return pid;
+	logger->pid = pid;
+	logger->control_fd = control_fd;
+	return 0;
 }
 
 /* Whoever has the lines next writes the time in front of them. */

@@ -5,9 +5,9 @@
 #include "back_off.h"
 #include "failure.h"
 #include "fd.h"
+#include "helper_process.h"
 #include "ipc.h"
 #include "name_helper.h"
-#include "process.h"
 #include "resolver_sockets.h"
 #include "sandbox.h"
 #include "shared.h"
@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -474,42 +473,23 @@ void resolver_ask_anew(int channel, uint32_t name)
 	ipc_send(channel, &name, sizeof(name), NULL, 0);
 }
 
-static void reset_signals(void)
+static int resolver_begin(const struct resolver_start *start, pid_t master, int channel)
 {
 	static const int ignored[] = { SIGINT, SIGHUP, SIGPIPE };
-	sigset_t none;
 
-	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
-		signal(ignored[i], SIG_IGN);
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGCHLD, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* 0 or -errno. */
-static int become_resolver(const struct resolver_start *start, pid_t master, int channel)
-{
-	process_rename("resolver");
-	reset_signals();
-	int keep[] = { start->log_fd, channel };
-	int null = fd_open_null();
-	if (null < 0)
-		return null;
-	for (int fd = 0; fd <= (start->log_fd == STDERR_FILENO ? 1 : 2); fd++)
-		if (dup2(null, fd) < 0)
-			return failure_set(-errno, "cannot let go of its terminal: dup2");
-	process_keep_only(keep, sizeof(keep) / sizeof(keep[0]));
-	int result = process_drop_privileges(start->drop, start->uid, start->gid);
-	if (result < 0)
-		return result;
-	/* A change of identity would have cleared this; a master that died before it was set is seen by its
-	 * absence. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-		return failure_set(-errno, "cannot end with the master: prctl(PR_SET_PDEATHSIG)");
-	if (getppid() != master)
-		_exit(0);
-	return 0;
+	return helper_process_begin(&(struct helper_process){
+		.role = "resolver",
+		.parent = master,
+		.ignored = ignored,
+		.n_ignored = sizeof(ignored) / sizeof(ignored[0]),
+		.n_null = start->log_fd == STDERR_FILENO ? 2 : 3,
+		.keep = (int[]){ start->log_fd, channel },
+		.n_keep = 2,
+		.drop_privileges = true,
+		.drop_identity = start->drop,
+		.uid = start->uid,
+		.gid = start->gid,
+	});
 }
 
 static struct resolver *resolver_new(const struct resolver_start *start, int channel)
@@ -544,7 +524,7 @@ static void __attribute__((noreturn)) resolver_main(struct resolver_start *start
 	log_setup(start->log_fd, start->log);
 	int error = start->shared ? shared_view(start->shared, SHARED_RESOLVER, &own) : 0;
 	if (error == 0)
-		error = become_resolver(start, master, channel);
+		error = resolver_begin(start, master, channel);
 	struct resolver *resolver = error < 0 ? NULL : resolver_new(start, channel);
 	if (!resolver) {
 		log_error("the resolver cannot start: %s", failure_text(error < 0 ? error : -ENOMEM));
@@ -574,27 +554,19 @@ int resolver_start(const struct resolver_start *start, pid_t *ret_pid, int *ret_
 {
 	pid_t master = getpid();
 	struct resolver_start own = *start;
-	int ends[2];
-	int error = ipc_pair(ends);
+	int channel = -1;
+	int error = resolved_keep(own.table, false);
+	pid_t pid = error < 0 ? error : helper_process_fork(&channel);
 
-	if (error < 0)
-		return error;
-	error = resolved_keep(own.table, false);
-	pid_t pid = error < 0 ? -1 : fork();
 	if (pid == 0)
-		resolver_main(&own, master, ends[1]);
-	if (error == 0 && pid < 0)
-		error = -errno;
+		resolver_main(&own, master, channel);
 	int kept = resolved_keep(own.table, true); /* from all others */
 	if (error == 0 && kept < 0)
 		log_warning("the table of names cannot be kept from workers of other policies: %s",
 			strerrordesc_np(-kept));
-	fd_close(ends[1]);
-	if (error < 0) {
-		fd_close(ends[0]);
-		return error;
-	}
+	if (pid < 0)
+		return pid;
 	*ret_pid = pid;
-	*ret_channel = ends[0];
+	*ret_channel = channel;
 	return 0;
 }

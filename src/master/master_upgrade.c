@@ -286,7 +286,7 @@ int master_inherit(struct master *master, struct takeover *takeover, int state)
 		return error;
 	}
 	takeover_keep_fds(takeover, false);
-	process_rename("usher: master");
+	process_rename("master");
 	master->takeover = takeover;
 	master->pid_file = takeover->pid_file;
 	takeover->pid_file = NULL;

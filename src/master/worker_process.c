@@ -5,6 +5,7 @@
 #include "back_off.h"
 #include "fd.h"
 #include "generation.h"
+#include "helper_process.h"
 #include "identifier_processes.h"
 #include "ipc.h"
 #include "log.h"
@@ -288,37 +289,26 @@ static void slot_give(struct generation *generation, unsigned slot)
 int worker_process_fork(struct worker_process *worker)
 {
 	struct generation *generation = worker->generation;
-	int ends[2];
+	int channel;
 
-	int error = ipc_pair(ends);
+	int error = slot_take(generation, &worker->slot);
 	if (error < 0)
 		return error;
-	error = slot_take(generation, &worker->slot);
-	if (error < 0)
-		goto out;
-	pid_t pid = fork();
+	pid_t pid = helper_process_fork(&channel);
 	if (pid == 0)
-		worker_process_run(worker, ends[1]);
+		worker_process_run(worker, channel);
 	if (pid < 0) {
-		error = -errno;
 		slot_give(generation, worker->slot);
-		goto out;
+		return pid;
 	}
-	fd_close(ends[1]);
 	worker->pid = pid;
 	worker->ready = worker->held = worker->accused = false;
 	worker->asked = worker->reported = 0;
 	worker->started_us = clock_monotonic_us();
 	generation->n_running++;
-	error = loop_watch(generation->loop, &worker->channel, ends[0], EPOLLIN | EPOLLOUT | EPOLLET);
-	if (error < 0) {
-		fd_close(ends[0]); /* the worker takes it for the master's death and ends */
-		return error;
-	}
-	return 0;
-out:
-	fd_close(ends[0]);
-	fd_close(ends[1]);
+	error = loop_watch(generation->loop, &worker->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET);
+	if (error < 0)
+		fd_close(channel); /* the worker takes it for the master's death and ends */
 	return error;
 }
 

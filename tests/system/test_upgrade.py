@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 
-from harness import BINARY, BUILD, connect, count_fds, read_all, read_exactly, slow, wait_until
+from harness import BINARY, BUILD, children, connect, count_fds, process_title, read_all, read_exactly, slow, wait_until
 from peers import exchange, fill, how_it_ends, pair
 from migrations import SERVICES, load_and_nobody_notices, replaces_workers
 
@@ -167,6 +167,14 @@ def test_a_backend_that_has_a_name(copied, backend):
     succeed(one)
     wait_until(lambda: len(one.resolvers) == 1 and one.resolvers != [old], 5, "another resolver")
     pair(one, backend)
+
+
+def test_its_processes_have_the_same_titles(copied, backend):
+    one = copied(SERVICES.replace("127.0.0.1:{backend}", "localhost:{backend}"))
+    pair(one, backend)
+    succeed(one)
+    titles = {process_title(pid) for pid in [one.pid, *children(one.pid)]}
+    assert titles == {"usher: master", "usher: worker", "usher: logger", "usher: resolver"}
 
 
 def test_in_the_background_with_a_pid_file(copied, backend):
