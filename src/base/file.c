@@ -137,7 +137,7 @@ int file_append(const char *path, mode_t mode)
 /* ---- reading ----------------------------------------------------------------------------------------------------------- */
 
 /* Up to `most` bytes and one more, which tells that there are more. */
-static int read_all(int fd, size_t most, char **ret_text, size_t *ret_len)
+int file_read_rest(int fd, size_t most, char **ret_text, size_t *ret_len)
 {
 	size_t room = ROOM_FIRST, len = 0;
 	char *text = malloc(room);
@@ -175,7 +175,7 @@ int file_read(const char *path, size_t most, char **ret_text, size_t *ret_len)
 
 	if (fd < 0)
 		return fd;
-	int error = read_all(fd, most, ret_text, ret_len);
+	int error = file_read_rest(fd, most, ret_text, ret_len);
 	fd_close(fd);
 	return error;
 }

@@ -169,6 +169,7 @@ struct generation *generation_new(const struct generation *like)
 	}
 	*generation = *like;
 	generation->resolver_channel = -1;
+	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
 	return generation;
 }
 
@@ -179,7 +180,6 @@ int generation_start(struct generation *generation, const struct generation *bef
 
 	address_load_zones();
 	generation->state = GENERATION_STARTING;
-	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
 	generation->workers = calloc(n, sizeof(*generation->workers));
 	generation->n_workers = generation->workers ? n : 0;
 	int error = generation->workers ? 0 : -ENOMEM;
@@ -217,7 +217,6 @@ int generation_adopt(struct generation *generation, const struct takeover *takeo
 		n += takeover->workers[i].generation == number;
 	generation->state = number == 0 ? GENERATION_SERVING : GENERATION_RETIRING;
 	generation->is_adopted = true;
-	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
 	generation->workers = calloc(n + 1, sizeof(*generation->workers));
 	if (!generation->workers)
 		return -ENOMEM;
