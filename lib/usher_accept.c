@@ -177,7 +177,7 @@ static int listen_fds_open(const struct accept_config *config)
 	return 0;
 }
 
-/* ---- the watch --------------------------------------------------------------------------------------------------- */
+/* ---- the watch ---- */
 
 static bool path_is_listened_at(const char *path)
 {

@@ -60,7 +60,7 @@ static void say_complaints(const struct complaints *complaints)
 	}
 }
 
-/* ---- judging --------------------------------------------------------------------------------------------------------- */
+/* ---- judging ---- */
 
 static uint64_t now_us(void)
 {
@@ -86,7 +86,7 @@ static const char *judge(const struct options *options, const struct access_poli
 	return taken == 1 ? NULL : "rate";
 }
 
-/* ---- the end of a connection ------------------------------------------------------------------------------------------- */
+/* ---- the end of a connection ---- */
 
 /* Bytes that nobody has read would turn a close into a reset. */
 static void connection_close(bool reset)
@@ -104,7 +104,7 @@ static void connection_close(bool reset)
 		left -= left < (size_t)n ? left : (size_t)n;
 }
 
-/* ---- the server ---------------------------------------------------------------------------------------------------------- */
+/* ---- the server ---- */
 
 /* Some servers start themselves again by argv[0], and need all of its path. */
 static int program_become(const struct options *options)
@@ -138,7 +138,7 @@ static void client_as_told(struct address *client)
 		*client = told;
 }
 
-/* ---- main ---------------------------------------------------------------------------------------------------------------- */
+/* ---- main ---- */
 
 static int serve(const struct options *options)
 {

@@ -123,9 +123,9 @@ int access_rates_take(
 
 	if (fd < 0)
 		return -errno;
-	int result = rates_lock(fd);
-	if (result == 0)
-		result = rates_take(fd, rate, protocol, source, now_us);
+	int r = rates_lock(fd);
+	if (r == 0)
+		r = rates_take(fd, rate, protocol, source, now_us);
 	fd_close(fd); /* and the lock with it */
-	return result;
+	return r;
 }

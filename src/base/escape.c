@@ -30,7 +30,7 @@ size_t escape_text(char *dst, size_t size, const void *src, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		char unit[4] = { '\\', 'x', hex_digit(in[i] >> 4), hex_digit(in[i]) };
 		bool fits = is_plain(in[i]) ? put(dst, size, &used, (const char *)in + i, 1)
-					    : put(dst, size, &used, unit, sizeof unit);
+					    : put(dst, size, &used, unit, sizeof(unit));
 		if (!fits)
 			break;
 	}
@@ -52,9 +52,9 @@ size_t escape_json(char *dst, size_t size, const void *src, size_t len)
 		if (is_plain(in[i]))
 			fits = put(dst, size, &used, (const char *)in + i, 1);
 		else if (in[i] == '"' || in[i] == '\\')
-			fits = put(dst, size, &used, pair, sizeof pair);
+			fits = put(dst, size, &used, pair, sizeof(pair));
 		else
-			fits = put(dst, size, &used, unit, sizeof unit);
+			fits = put(dst, size, &used, unit, sizeof(unit));
 		if (!fits)
 			break;
 	}

@@ -39,7 +39,7 @@ int file_open(const char *path)
 	return error;
 }
 
-/* ---- appending --------------------------------------------------------------------------------------------------------- */
+/* ---- appending ---- */
 
 #define LINKS_MAX 8
 
@@ -134,7 +134,7 @@ int file_append(const char *path, mode_t mode)
 	return error;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* Up to `most` bytes and one more, which tells that there are more. */
 int file_read_rest(int fd, size_t most, char **ret_text, size_t *ret_len)

@@ -81,7 +81,7 @@ int control_path(const char *socket, const char *file, char *ret, size_t size)
 	return error;
 }
 
-/* ---- commands ------------------------------------------------------------------------------------------------------------ */
+/* ---- commands ---- */
 
 static int options_read(struct options *ret, int argc, char **argv, bool wants_argument)
 {

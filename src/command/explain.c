@@ -114,7 +114,7 @@ static bool options_read(struct explain *ret, int argc, char **argv)
 	return true;
 }
 
-/* --- What it needs --------------------------------------------------------------------- */
+/* ---- what it needs ---- */
 
 static int input_open(struct explain *explain)
 {
@@ -229,7 +229,7 @@ static int explain_prepare(struct explain *explain)
 	return 0;
 }
 
-/* --- Bytes ----------------------------------------------------------------------------- */
+/* ---- bytes ---- */
 
 static void bytes_explain(const struct explain *explain, const uint8_t *bytes, size_t len)
 {

@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* --- The file -------------------------------------------------------------------------- */
+/* ---- the file ---- */
 
 /* Who but root could change what is here? NULL: nobody. With the sticky bit others may add to a folder, but
  * not touch what is root's in it. */
@@ -90,7 +90,7 @@ static int file_check(const char *module, char *error, size_t size)
 	return r;
 }
 
-/* --- The child ------------------------------------------------------------------------- */
+/* ---- the child ---- */
 
 struct looker {
 	struct module_use *use;
@@ -185,7 +185,7 @@ static void __attribute__((noreturn)) looker_run(struct looker *looker)
 	_exit(0);
 }
 
-/* --- The parent ------------------------------------------------------------------------ */
+/* ---- the parent ---- */
 
 struct watcher {
 	pid_t child;

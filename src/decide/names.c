@@ -166,7 +166,7 @@ static int entry_add(const struct names *names, struct entry *entry, uint32_t nu
 	return 0;
 }
 
-/* ---- Globs -------------------------------------------------------------------------------- */
+/* ---- globs ---- */
 
 bool name_is_glob(enum name_kind kind, const char *pattern)
 {
@@ -283,7 +283,7 @@ static enum form form_find(enum name_kind kind, const char *name, size_t len)
 	return len > 1 && strcspn(name, "*?[\\") == len - 1 && name[len - 1] == '*' ? FORM_PREFIX : FORM_GLOB;
 }
 
-/* ---- Insertion ---------------------------------------------------------------------------- */
+/* ---- insertion ---- */
 
 static int entry_name(const struct names *names, struct entry *entry, const uint8_t *name, size_t len)
 {
@@ -379,7 +379,7 @@ int names_insert(struct names *names, const char *name, uint32_t number)
 	return entry_add(names, entry, number);
 }
 
-/* ---- Looking up --------------------------------------------------------------------------- */
+/* ---- looking up ---- */
 
 typedef void found_function(void *context, const uint32_t *numbers, size_t count);
 

@@ -222,7 +222,7 @@ int trie_insert(struct trie *trie, const void *literal, size_t len, uint32_t ran
 	return 0;
 }
 
-/* --- The index: one step for the first bytes ------------------------------------------- */
+/* ---- the index: one step for the first bytes ---- */
 
 /* What the first trie->index_len bytes of a literal lead to. */
 struct jump {
@@ -329,7 +329,7 @@ int trie_index(struct trie *trie)
 	return 0;
 }
 
-/* --- Looking up ------------------------------------------------------------------------ */
+/* ---- looking up ---- */
 
 uint32_t trie_walk(const struct trie *trie, const uint8_t *bytes, size_t len,
 	void (*found)(void *context, uint32_t rank), void *context)

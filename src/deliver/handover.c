@@ -23,7 +23,7 @@
 /* How long a receiver is expected to announce itself before it is tried with one message, where the last one did. */
 #define ANNOUNCEMENT_US 500000
 
-/* ---- channels ---------------------------------------------------------------------------------------------------- */
+/* ---- channels ---- */
 
 static void handover_ready(struct watch *watch, uint32_t events);
 static void handover_receipts_ready(struct watch *watch, uint32_t events);
@@ -61,7 +61,7 @@ static int handover_open(struct handover *h)
 	return fd < 0 ? fd : handover_use(h, fd);
 }
 
-/* ---- sending ----------------------------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 static int handover_pause(struct handover *h)
 {
@@ -245,7 +245,7 @@ static void handover_receipts_ready(struct watch *watch, uint32_t events)
 	handover_hear(channel->handover, channel);
 }
 
-/* ---- for the caller ---------------------------------------------------------------------------------------------- */
+/* ---- for the caller ---- */
 
 struct handover *handover_new(struct loop *loop, const struct address *receiver, enum handover_format format)
 {

@@ -48,7 +48,7 @@ unsigned sslh_port(const char *text)
 	return service ? ntohs((uint16_t)service->s_port) : 0;
 }
 
-/* ---- listeners ----------------------------------------------------------------------------------------------- */
+/* ---- listeners ---- */
 
 /* Of one entry: what stands behind each of its addresses. */
 static void write_listener(const struct sslh_translation *translation, const struct sslh_listen *listen,
@@ -217,7 +217,7 @@ static void write_listeners(const struct sslh_translation *translation)
 		sslh_refuse(translation, 0, "nowhere to listen, expected `listen' in the file or -p HOST:PORT");
 }
 
-/* ---- globals ------------------------------------------------------------------------------------------------- */
+/* ---- globals ---- */
 
 static void write_timeouts(const struct sslh_translation *translation)
 {
@@ -272,7 +272,7 @@ static void translate(const struct sslh_translation *translation)
 	sslh_write_services(translation);
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 static int config_read(struct sslh_config *config, const char *text, size_t len, const struct sslh_options *options,
 	struct complaints *complaints)

@@ -61,7 +61,7 @@ struct services {
 	bool searches;           /* some expression is one */
 };
 
-/* ---- entries ------------------------------------------------------------------------------------------------- */
+/* ---- entries ---- */
 
 static const struct probe_name *probe_find(const struct sslh_protocol *from)
 {
@@ -231,7 +231,7 @@ static size_t silence_find(const struct services *services)
 	return services->n ? 0 : NONE;
 }
 
-/* ---- protocols of their own ---------------------------------------------------------------------------------- */
+/* ---- protocols of their own ---- */
 
 /* To sslh `.' is no newline. */
 static void write_expression(struct writer *writer, const char *text)
@@ -279,7 +279,7 @@ static void write_expressions(const struct services *services)
 		writer_raw(writer, "search_timeout = " SEARCH_TIMEOUT ";\n");
 }
 
-/* ---- services ------------------------------------------------------------------------------------------------ */
+/* ---- services ---- */
 
 static void write_names(
 	const struct sslh_translation *translation, const char *key, const struct setting *list, bool host)

@@ -43,7 +43,7 @@ struct translation {
 #define refuse(translation, at, ...)                                                                                 \
 	complaint_add((translation)->complaints, COMPLAINT_ERROR, (translation)->file, at, __VA_ARGS__)
 
-/* ---- the command line ------------------------------------------------------------------------------------ */
+/* ---- the command line ---- */
 
 static const char *const places[] = { "/etc/tcpmux.cfg", "./tcpmux.cfg", "/usr/local/etc/tcpmux.cfg" };
 const char tcpmux_places[] = "/etc/tcpmux.cfg, ./tcpmux.cfg, /usr/local/etc/tcpmux.cfg";
@@ -159,7 +159,7 @@ const char *tcpmux_file(const struct tcpmux_options *options)
 	return NULL;
 }
 
-/* ---- globals --------------------------------------------------------------------------------------------- */
+/* ---- globals ---- */
 
 static void write_listener(const struct translation *translation)
 {
@@ -212,7 +212,7 @@ static void write_globals(const struct translation *translation)
 		");\n");
 }
 
-/* ---- identifiers ----------------------------------------------------------------------------------------- */
+/* ---- identifiers ---- */
 
 static bool is_internal(const struct tcpmux_entry *identifier)
 {
@@ -284,7 +284,7 @@ static bool identifiers_look(struct translation *translation)
 	return before;
 }
 
-/* ---- services -------------------------------------------------------------------------------------------- */
+/* ---- services ---- */
 
 /* An argument behind each comma, but none behind the last where nothing follows. */
 static void write_exec(struct writer *writer, const struct tcpmux_entry *program)

@@ -103,7 +103,7 @@ bool explain_line(struct explainer *explainer, const char *line, size_t len, FIL
 	return !wrong;
 }
 
-/* --- Lines ----------------------------------------------------------------------------- */
+/* ---- lines ---- */
 
 struct batch {
 	struct explainer *explainer;

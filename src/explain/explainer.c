@@ -114,7 +114,7 @@ const struct protocol *explainer_protocols(const struct explainer *explainer, si
 	return explainer->protocols;
 }
 
-/* --- Deciding -------------------------------------------------------------------------- */
+/* ---- deciding ---- */
 
 /* Each look has a number of its own: modules hold a connection to what they said of it, and here it goes back, too. */
 static void decide(struct explainer *explainer, size_t len, bool may_be_named, struct outcome *ret)
@@ -201,7 +201,7 @@ void explainer_feed(struct explainer *explainer, const void *bytes, size_t len)
 		segment_take(explainer, bytes, len);
 }
 
-/* --- Words ----------------------------------------------------------------------------- */
+/* ---- words ---- */
 
 static const char *service_name(const struct explainer *explainer, uint32_t service)
 {
@@ -329,7 +329,7 @@ static void why_identifiers(struct explainer *explainer)
 			service_name(explainer, outcome.more));
 }
 
-/* --- The end --------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void take_name(struct explainer *explainer, uint32_t service)
 {

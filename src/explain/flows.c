@@ -75,7 +75,7 @@ void flows_free(struct flows *flows)
 	free(flows);
 }
 
-/* --- Finding --------------------------------------------------------------------------- */
+/* ---- finding ---- */
 
 static uint64_t end_hash(const struct flows *flows, const struct packet_end *end)
 {
@@ -167,7 +167,7 @@ static int track_new(struct track **ret, struct flows *flows, const struct packe
 	return 0;
 }
 
-/* --- Bytes ----------------------------------------------------------------------------- */
+/* ---- bytes ---- */
 
 static size_t evidence_end(const struct track *track)
 {
@@ -249,7 +249,7 @@ static int bytes_put(struct flows *flows, struct track *track, size_t at, const 
 	return 0;
 }
 
-/* --- TCP ------------------------------------------------------------------------------- */
+/* ---- TCP ---- */
 
 static int client_take(struct flows *flows, struct track *track, const struct packet *packet)
 {
@@ -332,7 +332,7 @@ static int tcp_take(struct flows *flows, struct track *track, const struct packe
 	return 0;
 }
 
-/* --- UDP ------------------------------------------------------------------------------- */
+/* ---- UDP ---- */
 
 static int udp_take(struct flows *flows, struct track *track, const struct packet *packet, uint64_t time_us)
 {

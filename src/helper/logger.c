@@ -41,7 +41,7 @@ static int take_control(struct sink *sink, int control_fd)
 	struct ipc_fds fds;
 	char byte;
 
-	ssize_t n = ipc_receive(control_fd, &byte, sizeof byte, &fds);
+	ssize_t n = ipc_receive(control_fd, &byte, sizeof(byte), &fds);
 	if (n == 0)
 		return fd_close(control_fd);
 	if (fds.fd[0] >= 0)
@@ -88,7 +88,7 @@ static int become_logger(const struct logger *logger, struct sink *sink, int con
 
 	log_setup(sink->fd, &logger->log); /* it only builds records, and writes them itself */
 	/* Its standard input and output may be a client (inetd) or a terminal: neither may stay open because of it. */
-	int result = helper_process_begin(&(struct helper_process){
+	int r = helper_process_begin(&(struct helper_process){
 		.role = "logger",
 		.ignored = ignored,
 		.n_ignored = sizeof(ignored) / sizeof(ignored[0]),
@@ -100,8 +100,8 @@ static int become_logger(const struct logger *logger, struct sink *sink, int con
 		.uid = logger->uid,
 		.gid = logger->gid,
 	});
-	if (result < 0)
-		return result;
+	if (r < 0)
+		return r;
 	sink->prefixed = logger->to_journal;
 	if (sink->sink == SINK_SYSLOG)
 		openlog(process_program_name(), LOG_NDELAY, logger->log.facility);
@@ -130,12 +130,11 @@ static int open_log_file(const char *file)
 	int fd = file_append(file, 0640);
 	if (fd < 0)
 		return fd;
-	int result =
-		file_descriptor(file) < 0 ? fd_set_nonblocking(fd, false) : 0; /* others write to that one as well */
-	if (result == 0)
+	int r = file_descriptor(file) < 0 ? fd_set_nonblocking(fd, false) : 0; /* others write to that one as well */
+	if (r == 0)
 		return fd;
 	fd_close(fd);
-	return result;
+	return r;
 }
 
 int logger_started(struct logger *logger)
@@ -223,14 +222,14 @@ int logger_begin(struct logger *ret, enum log_sink sink, const char *file, const
 		.to_journal = is_journal(log_stream(sink, file)),
 	};
 	logger.log = logger_settings_of(&logger, log);
-	int result = fd_set_nonblocking(logger.pipe_fd, true);
-	if (result < 0)
-		failure_set(result, "cannot start the logger: ioctl(FIONBIO)");
-	if (result == 0)
-		result = fork_logger(&logger, file);
-	if (result < 0) {
+	int r = fd_set_nonblocking(logger.pipe_fd, true);
+	if (r < 0)
+		failure_set(r, "cannot start the logger: ioctl(FIONBIO)");
+	if (r == 0)
+		r = fork_logger(&logger, file);
+	if (r < 0) {
 		logger_close(&logger);
-		return result;
+		return r;
 	}
 	*ret = logger;
 	return 0;
@@ -246,22 +245,22 @@ int logger_begin_again(struct logger *logger, const char *file)
 int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
 	gid_t gid, bool drop)
 {
-	int result = logger_begin(ret, sink, file, log, uid, gid, drop);
-	if (result < 0)
-		return result;
+	int r = logger_begin(ret, sink, file, log, uid, gid, drop);
+	if (r < 0)
+		return r;
 
 	struct pollfd pollfd = { .fd = ret->control_fd, .events = POLLIN };
 	int n;
 	do
 		n = poll(&pollfd, 1, READY_WAIT_MS);
 	while (n < 0 && errno == EINTR);
-	result = n > 0 ? logger_started(ret) : failure_set(-ETIMEDOUT, "the logger does not start");
-	if (result < 0) {
+	r = n > 0 ? logger_started(ret) : failure_set(-ETIMEDOUT, "the logger does not start");
+	if (r < 0) {
 		logger_kill(ret);
 		waitpid(ret->pid, NULL, 0);
 		logger_close(ret);
 	}
-	return result;
+	return r;
 }
 
 int logger_reopen(struct logger *logger, const char *file)
@@ -271,9 +270,9 @@ int logger_reopen(struct logger *logger, const char *file)
 	int fd = open_log_file(file);
 	if (fd < 0)
 		return fd;
-	int result = ipc_send(logger->control_fd, "f", 1, &fd, 1);
+	int r = ipc_send(logger->control_fd, "f", 1, &fd, 1);
 	fd_close(fd);
-	return result;
+	return r;
 }
 
 void logger_detach(struct logger *logger)

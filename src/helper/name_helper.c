@@ -21,7 +21,7 @@
 
 #define CALL_MOST_S 30
 
-/* ---- the helper ------------------------------------------------------------------------------------------------------- */
+/* ---- the helper ---- */
 
 /* They stay: the C library finds by their names what is loaded already. */
 static void modules_load(const struct nsswitch *nsswitch)
@@ -121,7 +121,7 @@ helper_main(const struct nsswitch *nsswitch, const struct resolved *table, int l
 	}
 }
 
-/* ---- the resolver's side ---------------------------------------------------------------------------------------------- */
+/* ---- the resolver's side ---- */
 
 int name_helpers_start(struct name_helpers *helpers, size_t n, const struct nsswitch *nsswitch,
 	const struct resolved *table, int log_fd)

@@ -123,7 +123,7 @@ static void name_answered(struct name *name, const struct answer *answer)
 	name->due_us = clock_monotonic_us() + wait_s * SECOND_US;
 	name->failures = 0;
 	name->n_addresses = answer->n;
-	memcpy(name->addresses, answer->addresses, sizeof name->addresses);
+	memcpy(name->addresses, answer->addresses, sizeof(name->addresses));
 	/* Also when nothing but the order changed: it is the order in which backends are tried. */
 	resolved_write(name->resolver->table, name->number, answer->addresses, answer->n);
 	resolved_end(name->resolver->table, name->number, false);
@@ -154,7 +154,7 @@ static void read_answer(const struct ares_addrinfo *info, struct answer *ret)
 	ret->n = 0;
 	for (const struct ares_addrinfo_node *node = info->nodes; node; node = node->ai_next) {
 		struct address address = { .len = node->ai_addrlen };
-		if (node->ai_addrlen > sizeof address.in6)
+		if (node->ai_addrlen > sizeof(address.in6))
 			continue;
 		memcpy(&address.sa, node->ai_addr, node->ai_addrlen);
 		address_set_port(&address, 0);
@@ -255,7 +255,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 		ares_freeaddrinfo(info);
 }
 
-/* ---- names that the C library is asked for ---------------------------------------------------------------------------- */
+/* ---- names that the C library is asked for ---- */
 
 static bool asks_helper(const struct name *name)
 {

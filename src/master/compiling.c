@@ -36,7 +36,7 @@ struct result {
 	size_t n_lines;
 };
 
-/* ---- in the process that compiles ---------------------------------------------------------------------------------------- */
+/* ---- in the process that compiles ---- */
 
 /* Where memory runs out for all, this is who can be done without. */
 static void offer_to_be_killed(void)
@@ -90,7 +90,7 @@ child_run(struct region *region, const struct master_options *options, pid_t par
 	_exit(region_finish(region) < 0);
 }
 
-/* ---- in who wants to know ------------------------------------------------------------------------------------------------ */
+/* ---- in who wants to know ---- */
 
 int compiling_start(struct compiling *compiling, const struct master_options *options)
 {

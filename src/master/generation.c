@@ -21,7 +21,7 @@
 
 #define RESOLVER_RESTART_US 1000000
 
-/* ---- what its workers are told --------------------------------------------------------------------------------------- */
+/* ---- what its workers are told ---- */
 
 unsigned generation_report(struct generation *generation, const struct message *request, int *files, unsigned room)
 {
@@ -82,7 +82,7 @@ void generation_kill_one(const struct generation *generation, pid_t pid)
 	kill_as(pid, generation->policy->drop_identity ? generation->policy->uid : geteuid());
 }
 
-/* ---- the resolver ----------------------------------------------------------------------------------------------------- */
+/* ---- the resolver ---- */
 
 static int generation_start_resolver(struct generation *generation)
 {
@@ -157,7 +157,7 @@ static void generation_resolver_died(struct generation *generation, int status)
 	loop_timer(generation->loop, &generation->resolver_restart, generation->loop->now_us + RESOLVER_RESTART_US);
 }
 
-/* ---- the generation --------------------------------------------------------------------------------------------------- */
+/* ---- the generation ---- */
 
 struct generation *generation_new(const struct generation *like)
 {

@@ -65,7 +65,7 @@ static void name_copy(char to[64], const char *name)
 	to[len] = '\0';
 }
 
-/* ---- deaths in a row ------------------------------------------------------------------------------------------------- */
+/* ---- deaths in a row ---- */
 
 static struct run *run_find(struct program_table *table, const char *service)
 {
@@ -144,7 +144,7 @@ static uint64_t running_age_us(const struct running *one, uint64_t now_us)
 	return now_us > one->started_us ? now_us - one->started_us : 0;
 }
 
-/* ---- may one more start? ----------------------------------------------------------------------------------------------- */
+/* ---- may one more start? ---- */
 
 struct counts {
 	uint32_t all, source, young, young_source;
@@ -195,7 +195,7 @@ const char *program_table_admit(struct program_table *table, const char *service
 	return NULL;
 }
 
-/* ---- from start to end --------------------------------------------------------------------------------------------------- */
+/* ---- from start to end ---- */
 
 static int table_add(struct program_table *table, const struct running *made, const char *service)
 {

@@ -30,7 +30,7 @@ static void format_write(char *to, size_t size)
 		sizeof(struct shared_page), resolved_size(1));
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static json_t *sockets_write(const struct takeover *takeover)
 {
@@ -122,7 +122,7 @@ int takeover_write(const struct takeover *takeover)
 	return error < 0 ? error : -EIO;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* One of a list, `at` its place in the array that was made for it. */
 typedef int element_read(struct takeover *takeover, size_t at, json_t *element);

@@ -70,7 +70,7 @@ static int upgrade_describe(struct upgrade *upgrade, struct takeover *takeover)
 	return error < 0 ? error : takeover_write(takeover);
 }
 
-/* ---- the trial ------------------------------------------------------------------------------------------------------------ */
+/* ---- the trial ---- */
 
 static char **trial_environment(void)
 {
@@ -251,7 +251,7 @@ void upgrade_cancel(struct upgrade *upgrade)
 	upgrade_fail(upgrade, "usher is ending");
 }
 
-/* ---- leaving --------------------------------------------------------------------------------------------------------------- */
+/* ---- leaving ---- */
 
 static void upgrade_out_of_time(struct timer *timer)
 {

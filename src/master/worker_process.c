@@ -31,7 +31,7 @@
 #define MESSAGES_AT_THE_END 4096    /* more than a channel has room for */
 #define GONE_US             5000000 /* for a worker that has closed its channel to end */
 
-/* ---- what it is told, and says --------------------------------------------------------------------------------------- */
+/* ---- what it is told, and says ---- */
 
 /* As far as there is room. */
 static void worker_process_tell_late(struct worker_process *worker)
@@ -213,7 +213,7 @@ static void channel_empty(int fd)
 	}
 }
 
-/* ---- moving what it has ----------------------------------------------------------------------------------------------- */
+/* ---- moving what it has ---- */
 
 /* Big messages must fit in, whatever the system's default is. */
 static int migration_pair(int ends[2])
@@ -242,7 +242,7 @@ void worker_process_migrate(struct worker_process *from, struct worker_process *
 	fd_close(ends[1]);
 }
 
-/* ---- its life --------------------------------------------------------------------------------------------------------- */
+/* ---- its life ---- */
 
 static void __attribute__((noreturn)) worker_process_run(const struct worker_process *worker, int channel)
 {

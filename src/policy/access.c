@@ -16,7 +16,7 @@ struct access_reader {
 	struct arena *arena;
 };
 
-/* ---- hours and rates ------------------------------------------------------------------------------------------------ */
+/* ---- hours and rates ---- */
 
 static const struct schedule *hours_read(struct access_reader *access, const struct setting *at)
 {
@@ -56,7 +56,7 @@ static void rate_read(struct access_reader *access, const struct setting *at, st
 		text, RATE_MOST);
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 bool access_read(struct reader *reader, struct arena *arena, const struct values *values, size_t first, size_t n_keys,
 	struct access *ret)

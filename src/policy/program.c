@@ -93,7 +93,7 @@ void program_unprivileged(const struct compiler *compiler, struct program *ret)
 	ret->shell = "/bin/sh";
 }
 
-/* Identities. */
+/* ---- identities ---- */
 
 /* "33" as well as "www-data". */
 static bool number_parse(const char *text, unsigned *ret)

@@ -79,7 +79,7 @@ static void literals_compile(struct compiler *compiler, struct protocol *protoco
 	}
 }
 
-/* ---- Beyond literals at the first byte ---------------------------------------------------- */
+/* ---- beyond literals at the first byte ---- */
 
 /* Patterns of which one must match. */
 struct group {

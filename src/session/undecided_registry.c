@@ -55,7 +55,7 @@ void undecided_registry_free(struct undecided_registry *registry)
 	free(registry);
 }
 
-/* ---- ranks ---------------------------------------------------------------------------------------------------------- */
+/* ---- ranks ---- */
 
 static uint32_t rank_of(uint32_t n)
 {
@@ -75,7 +75,7 @@ static void source_recount(struct undecided_registry *registry, struct undecided
 		registry->highest--;
 }
 
-/* ---- sources --------------------------------------------------------------------------------------------------------- */
+/* ---- sources ---- */
 
 /* Clients choose their addresses, in part: the seed keeps them from choosing a bucket. */
 static struct undecided_source **source_bucket(struct undecided_registry *registry, uint64_t source)
@@ -115,7 +115,7 @@ static void source_forget(struct undecided_registry *registry, struct undecided_
 	registry->spare = source;
 }
 
-/* ---- places ---------------------------------------------------------------------------------------------------------- */
+/* ---- places ---- */
 
 void undecided_registry_enter(struct undecided_registry *registry, struct undecided_place *place, uint64_t from)
 {

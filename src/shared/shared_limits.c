@@ -109,7 +109,7 @@ void limits_free(struct limits *limits)
 		munmap(limits, sizeof(*limits));
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------------------ */
+/* ---- keys ---- */
 
 /* `source` 0: the service as a whole; `salt` tells uses apart. Never 0. */
 static uint64_t limits_key(const struct limits *limits, uint64_t service, uint64_t source, uint64_t salt)
@@ -126,7 +126,7 @@ static uint64_t place_of(uint64_t key, unsigned probe)
 	return key + probe / GROUP * (key >> 32 | 1) * GROUP + probe % GROUP;
 }
 
-/* ---- live connections ---------------------------------------------------------------------------------------------------- */
+/* ---- live connections ---- */
 
 static struct entry *slot_entry(struct slot *slot, uint64_t key, unsigned probe)
 {
@@ -226,7 +226,7 @@ void limits_begin(struct limits *limits, unsigned slot)
 		atomic_store(&limits->n_slots, slot + 1);
 }
 
-/* ---- rates ------------------------------------------------------------------------------------------------------------- */
+/* ---- rates ---- */
 
 static bool bucket_take(struct rate *rate, const struct access_rate *allowed, uint64_t now_us)
 {
@@ -283,7 +283,7 @@ static const char *rate_enter(
 	return bucket_take(rate, allowed, now_us) ? NULL : "rate";
 }
 
-/* ---- a connection --------------------------------------------------------------------------------------------------------- */
+/* ---- a connection ---- */
 
 const char *limits_enter(struct limits *limits, unsigned number, const struct access *access, uint64_t service,
 	const struct address *client, uint64_t now_us, struct limits_ticket *ret)
@@ -372,7 +372,7 @@ void limits_leave_listener(struct limits *limits, unsigned slot, uint32_t *place
 	*place = LIMITS_NONE;
 }
 
-/* ---- undecided ------------------------------------------------------------------------------------------------------------ */
+/* ---- undecided ---- */
 
 void limits_enter_undecided(struct limits *limits, unsigned number, uint64_t source, uint32_t *ret_place)
 {

@@ -20,7 +20,7 @@ uint64_t delivery_due_us(const struct stream *stream)
 	return stream->session.context->loop.now_us + stream->session.context->policy->connect_timeout_us;
 }
 
-/* ---- relayed to a backend ----------------------------------------------------------------------------------------- */
+/* ---- relayed to a backend ---- */
 
 /* The backend's own banner, in place of which the client has seen another's. */
 static void delivery_skip_banner(struct stream *stream, uint32_t events)
@@ -108,7 +108,7 @@ static void delivery_connect(struct stream *stream, const struct target *target)
 	dial_start(&stream->dial);
 }
 
-/* ---- handed over -------------------------------------------------------------------------------------------------- */
+/* ---- handed over ---- */
 
 static void delivery_send_over(struct stream *stream)
 {
@@ -191,7 +191,7 @@ static void delivery_hand_over(struct stream *stream)
 	delivery_send_over(stream);
 }
 
-/* ---- a program ---------------------------------------------------------------------------------------------------- */
+/* ---- a program ---- */
 
 static void delivery_spawned(struct spawn_request *request, const struct message *answer, int fds[2]);
 
@@ -267,7 +267,7 @@ static void delivery_spawned(struct spawn_request *request, const struct message
 		stream_delivered(stream, 0);
 }
 
-/* ---- whichever ---------------------------------------------------------------------------------------------------- */
+/* ---- whichever ---- */
 
 void delivery_begin(struct stream *stream)
 {

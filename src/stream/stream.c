@@ -31,7 +31,7 @@
 /* For an access program's verdict, behind the time that the master gives it. Only one that was lost with its master comes to that. */
 #define VERDICT_US 3000000
 
-/* ---- phases ------------------------------------------------------------------------------------------------------- */
+/* ---- phases ---- */
 
 static uint64_t asking_due_us(const struct stream *stream)
 {
@@ -79,7 +79,7 @@ static void stream_out_of_time(struct timer *timer)
 	phases[stream->session.phase].passed(stream);
 }
 
-/* ---- as a session ------------------------------------------------------------------------------------------------- */
+/* ---- as a session ---- */
 
 struct stream *stream_of(struct session *session)
 {
@@ -136,7 +136,7 @@ static const struct transport transport = {
 	.progress = transport_progress,
 };
 
-/* ---- accepted ---------------------------------------------------------------------------------------------------- */
+/* ---- accepted ---- */
 
 int stream_socket(const struct stream *stream)
 {
@@ -262,7 +262,7 @@ void stream_adopt(struct context *context, int fd, const struct address *client)
 	stream_begin(stream, fd);
 }
 
-/* ---- decided ----------------------------------------------------------------------------------------------------- */
+/* ---- decided ---- */
 
 /* The answer that TCPMUX demands: what is wrong, or with NULL nothing. */
 void stream_reply(struct stream *stream, const char *why)
@@ -295,7 +295,7 @@ void stream_decided(struct stream *stream, uint32_t service, uint32_t protocol)
 		stream_admit(stream);
 }
 
-/* ---- admitted ----------------------------------------------------------------------------------------------------- */
+/* ---- admitted ---- */
 
 void stream_refuse(struct stream *stream, const char *rule)
 {
@@ -367,7 +367,7 @@ void stream_admitted(struct context *context, uint64_t id, bool admitted)
 		stream_refuse(stream_of(session), "access");
 }
 
-/* ---- delivered ---------------------------------------------------------------------------------------------------- */
+/* ---- delivered ---- */
 
 static void stream_relay_done(struct relay *relay, enum relay_end end)
 {
@@ -460,7 +460,7 @@ void stream_undelivered(struct stream *stream, int error)
 	stream_end(stream, END_DELIVERY_FAILED);
 }
 
-/* ---- moved between workers ------------------------------------------------------------------------------------------ */
+/* ---- moved between workers ---- */
 
 struct stream *stream_arrive(struct context *context, uint64_t idle_us)
 {
@@ -503,7 +503,7 @@ void stream_leave(struct stream *stream)
 	loop_defer(&stream->session.context->loop, &stream->burial);
 }
 
-/* ---- ended -------------------------------------------------------------------------------------------------------- */
+/* ---- ended ---- */
 
 static void stream_close_client(struct stream *stream, bool reset)
 {

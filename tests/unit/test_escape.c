@@ -51,9 +51,9 @@ static void check(escape_function *escape, const unsigned char *src, size_t len,
 	unsigned char back[256];
 	char dst[2048];
 
-	memset(dst, 0x5a, sizeof dst);
+	memset(dst, 0x5a, sizeof(dst));
 	size_t used = escape(dst, size, src, len);
-	for (size_t i = size; i < sizeof dst; i++)
+	for (size_t i = size; i < sizeof(dst); i++)
 		assert_int_equal(dst[i], 0x5a);
 	if (size == 0) {
 		assert_int_equal(used, 0);
@@ -90,7 +90,7 @@ static void random_strings(void **state)
 
 	srandom(443);
 	for (int i = 0; i < 20000; i++) {
-		size_t len = (size_t)random() % sizeof src;
+		size_t len = (size_t)random() % sizeof(src);
 		for (size_t k = 0; k < len; k++)
 			src[k] = (unsigned char)(i % 3 ? random() : "\"\\\n\t a\x7f\xc3"[random() % 8]);
 		check(i % 2 ? escape_text : escape_json, src, len, (size_t)random() % 1800);
@@ -104,7 +104,7 @@ static void json_strings_are_json(void **state)
 
 	for (unsigned c = 0; c < 256; c++)
 		src[c] = (unsigned char)c;
-	size_t used = escape_json(text + 1, sizeof text - 2, src, sizeof src);
+	size_t used = escape_json(text + 1, sizeof(text) - 2, src, sizeof(src));
 	strcpy(text + 1 + used, "\"");
 	assert_true(json_is_strict(text, used + 2));
 }
@@ -143,9 +143,9 @@ static void the_forms_are_as_agreed(void **state)
 {
 	char dst[64];
 
-	escape_text(dst, sizeof dst, "a\"b\\c\n\x1f\x7f\xff~ ", 11);
+	escape_text(dst, sizeof(dst), "a\"b\\c\n\x1f\x7f\xff~ ", 11);
 	assert_string_equal(dst, "a\\x22b\\x5cc\\x0a\\x1f\\x7f\\xff~ ");
-	escape_json(dst, sizeof dst, "a\"b\\c\n\x1f\x7f\xff~ ", 11);
+	escape_json(dst, sizeof(dst), "a\"b\\c\n\x1f\x7f\xff~ ", 11);
 	assert_string_equal(dst, "a\\\"b\\\\c\\u000a\\u001f\\u007f\\u00ff~ ");
 }
 
