@@ -186,7 +186,7 @@ const char *file_error(int error)
 	case EMEDIUMTYPE:
 		return "it is not a regular file";
 	case EAGAIN:
-		return "somebody holds a lease on it";
+		return "another process holds a lease on it";
 	default:
 		return strerrordesc_np(-error);
 	}

@@ -225,7 +225,7 @@ static int explain_prepare(struct explain *explain)
 	json_object_seed(0); /* from a file */
 	error = sandbox_enter_explain();
 	if (error < 0) /* of a kernel that has none: no reason to leave bytes unexplained */
-		fprintf(stderr, "usher: there is no sandbox here: %s\n", strerror(-error));
+		fprintf(stderr, "usher: the sandbox cannot be entered: %s\n", strerror(-error));
 	return 0;
 }
 
@@ -282,7 +282,8 @@ static int capture_explain(struct explain *explain)
 	struct page page;
 
 	if (explain->udp) {
-		fprintf(stderr, "usher: %s: is a capture, which says itself what is UDP\n", explain->input);
+		fprintf(stderr, "usher: %s: a capture tells UDP from TCP itself, expected no --udp\n",
+			explain->input);
 		return 2;
 	}
 	page_init(&page, stdout);
@@ -307,7 +308,7 @@ static int file_explain(struct explain *explain)
 		return 1;
 	}
 	if (explain->flow) {
-		fprintf(stderr, "usher: %s: is no capture, which --flow is for\n", explain->input);
+		fprintf(stderr, "usher: %s: not a capture, expected one with --flow\n", explain->input);
 		return 2;
 	}
 	bytes_explain(explain, bytes, len);

@@ -36,7 +36,7 @@ static const char *place_fault(const char *path)
 	if (stat(path, &st) < 0)
 		return strerrordesc_np(errno);
 	if (st.st_uid != 0)
-		return "belongs to somebody else than root";
+		return "does not belong to root";
 	if (S_ISDIR(st.st_mode) && st.st_mode & S_ISVTX)
 		return NULL;
 	return st.st_mode & (S_IWGRP | S_IWOTH) ? "can be written by others than root" : NULL;

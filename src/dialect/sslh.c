@@ -188,7 +188,7 @@ static void write_configured_listeners(const struct sslh_translation *translatio
 			write_named_listener(translation, listen, first);
 		if (!listen->is_udp.value && listen->proxyprotocol.value)
 			sslh_warn(translation, listen->proxyprotocol.line,
-				"PROXY headers are believed of anybody who can reach this listener; usher's own "
+				"PROXY headers are accepted from every client of this listener; usher's own "
 				"`accept_proxy' can name the proxies");
 	}
 }

@@ -56,8 +56,9 @@ void tcpmux_usage(FILE *to)
 	      "  -c FILE     tcpmux's configuration; without it the first of\n"
 	      "              /etc/tcpmux.cfg, ./tcpmux.cfg, /usr/local/etc/tcpmux.cfg\n"
 	      "  -d          in the background         -i        one connection, on descriptor 0 (inetd)\n"
-	      "  -l LEVEL    1 info, 2 debug           --print   usher's own configuration of it, and end\n"
-	      "  --control PATH   where `usher status -s PATH' and its like ask\n",
+	      "  -l LEVEL    1 info, 2 debug           --print   print the same configuration in usher's format, and "
+	      "exit\n"
+	      "  --control PATH   the control socket, for `usher status -s PATH' and the like\n",
 		to);
 }
 

@@ -123,7 +123,8 @@ static void notes_add(struct explainer *explainer, const struct explanation *exp
 
 	if (flow->is_midstream)
 		explainer_note(explainer,
-			"; the capture begins in the middle of the flow, and who sent first is taken for the client");
+			"; the capture begins in the middle of the flow, and the side that sent first is taken for "
+			"the client");
 	else if (flow->was_answered && flow->answered == 0)
 		explainer_note(explainer, "; the server spoke first");
 	else if (flow->was_answered && flow->answered < needed)

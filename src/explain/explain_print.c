@@ -98,7 +98,7 @@ static void service_print(const struct explanation *explanation, const struct pa
 	const char *way = explanation->verdict == VERDICT_NO ? ", by `on_unknown'"
 		: explanation->verdict == VERDICT_YES        ? ""
 		: explanation->len > 0                       ? ", by `on_silence'"
-							     : ", as of all who are silent";
+							     : ", as for all clients that send nothing";
 
 	label_print(page, "service");
 	styled(page, explanation->service ? STYLE_GOOD : STYLE_STRONG, "%s",

@@ -306,7 +306,7 @@ static void why_more(struct explainer *explainer, enum explain_end how)
 		explainer_note(explainer, "; `%s' shows its `banner', and keeps it unless an answer is another's",
 			service_name(explainer, explainer->banner_service));
 	else if (how != EXPLAIN_OPEN)
-		explainer_note(explainer, "; the client has %s, so nobody gets it",
+		explainer_note(explainer, "; the client has %s, so it goes to no service",
 			how == EXPLAIN_CLOSED ? "closed" : "reset it");
 	else if (explainer->policy && explainer->policy->decide_timeout_us == 0)
 		explainer_note(explainer, "; without a `decide_timeout' for ever");

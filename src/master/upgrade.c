@@ -168,7 +168,7 @@ void upgrade_begin(struct upgrade *upgrade, uint64_t trial_us, uint64_t hold_us)
 {
 	if (upgrade->step != UPGRADE_NONE)
 		return;
-	log_notice("upgrade: %s is tried", process_argv()[0]);
+	log_notice("upgrade: %s is tested", process_argv()[0]);
 	upgrade->text_len = 0;
 	upgrade->trial_us = trial_us;
 	upgrade->hold_us = hold_us;

@@ -137,8 +137,7 @@ static void worker_process_accuse(struct worker_process *worker)
 	if (worker->accused)
 		return;
 	worker->accused = true;
-	log_error("worker %d says what no worker says, or asks for what its policy does not have, and is ended",
-		worker->pid);
+	log_error("worker %d sent an invalid message or request, and is killed", worker->pid);
 	generation_kill_one(worker->generation, worker->pid);
 }
 
@@ -155,7 +154,7 @@ static void worker_process_stays(struct timer *timer)
 {
 	struct worker_process *worker = container_of(timer, struct worker_process, gone);
 
-	log_error("worker %d has closed its line to the master and does not end: it is ended", worker->pid);
+	log_error("worker %d has closed its channel to the master and does not exit: it is killed", worker->pid);
 	worker->accused = true;
 	generation_kill_one(worker->generation, worker->pid);
 }

@@ -249,6 +249,6 @@ void identity_compile(struct compiler *compiler, const struct values *top)
 	policy->gid = identity->gid;
 	if (policy->drop_identity && policy->uid == 0)
 		reader_warn(compiler->reader, user,
-			"workers run as root: whoever breaks into one has the machine; expected another "
+			"workers run as root: an attacker who takes one over is root; expected another "
 			"`user'");
 }

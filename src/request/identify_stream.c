@@ -265,7 +265,7 @@ static const char *stream_take_answers(struct stream_way *way)
 
 	while ((size = answer_size(way->incoming + at, way->incoming_len - at)) > 0) {
 		if (way->owed == 0)
-			return "it answers what nobody asked";
+			return "it answers a question that was not asked";
 		way->owed--;
 		stream_take_answer(way, way->incoming + at, (size_t)size);
 		way->silent_since_us = way->asked.first ? way->loop->now_us : 0;

@@ -41,7 +41,7 @@ class Prison:
 
     def outcome(self, name, count=1):
         """The number that the attack gave, or how the worker ended."""
-        said = re.compile(rf"\b{name} gives (-?\d+) ?(\w*)|was killed by signal (.*?) in probe attack|(says what no worker says)")
+        said = re.compile(rf"\b{name} gives (-?\d+) ?(\w*)|was killed by signal (.*?) in probe attack|(sent an invalid message or request)")
 
         def found():
             matches = [match for match in (said.search(line.text) for line in self.one.log) if match]
@@ -134,7 +134,7 @@ def test_a_worker_has_the_names_of_its_own_policy_alone_and_cannot_write_them(pr
 def test_a_worker_that_says_what_none_says_is_ended(prison, attack, number):
     one = prison()
     one.attack(attack, number)
-    one.one.wait_log("says what no worker says", MINUTE)
+    one.one.wait_log("sent an invalid message or request", MINUTE)
     one.goes_on(upgrade=False)
 
 

@@ -314,7 +314,7 @@ def test_sigterm_during_the_trial_ends_it_all(copied, backend):
     one = copied()
     replace(one, f'#!/bin/sh\nsleep 0.7\nexec {BINARY} "$@"\n')
     one.send_signal(signal.SIGUSR2)
-    one.wait_log("is tried")
+    one.wait_log("is tested")
     client, server = pair(one, backend)
     one.send_signal(signal.SIGTERM)
     time.sleep(1)
@@ -343,7 +343,7 @@ def test_a_second_upgrade_at_once_is_refused(copied, backend):
     one = copied()
     replace(one, f'#!/bin/sh\nsleep 0.7\nexec {BINARY} "$@"\n')
     one.send_signal(signal.SIGUSR2)
-    one.wait_log("is tried")
+    one.wait_log("is tested")
     assert "under way" in upgrade(one)["error"]
     pair(one, backend)
 
