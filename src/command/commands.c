@@ -33,7 +33,8 @@ static const struct command commands[] = {
 			 "explain [OPTION ...] --batch FILE\n"
 			 "explain [OPTION ...] --id ID",
 		.options = "  -c, --config FILE       the configuration; without it the built-in protocols\n"
-			   "      --listener ADDRESS  the listener that takes the bytes; default: the first\n" JSON
+			   "      --listener ADDRESS  the listener that takes the bytes; default: the first\n"
+			   "                          of its kind\n" JSON
 			   "      --udp               the bytes are a datagram\n"
 			   "      --hex DIGITS ...    these bytes, not those of FILE (-: standard input)\n"
 			   "      --flow NUMBER       only this flow of a capture\n"

@@ -32,7 +32,7 @@ static int totals_gather(struct snapshot_totals *ret, const struct counters *cou
 	return 0;
 }
 
-static int listeners_gather(struct snapshot *snapshot, const struct counters *counters, const struct policy *policy)
+static int listeners_gather(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy)
 {
 	snapshot->listeners = calloc(policy->n_listeners + 1, sizeof(*snapshot->listeners));
 	if (!snapshot->listeners)
@@ -41,14 +41,14 @@ static int listeners_gather(struct snapshot *snapshot, const struct counters *co
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		const char *address = policy->listeners[i].text;
 		struct counted counted;
-		counters_sum(counters, COUNTER_LISTENER, address, &counted);
+		shared_sum(shared, COUNTER_LISTENER, address, &counted);
 		snapshot->listeners[i] =
 			(struct snapshot_listener){ address, counted.open, counted.total, counted.failed };
 	}
 	return 0;
 }
 
-static int services_gather(struct snapshot *snapshot, const struct counters *counters, const struct policy *policy)
+static int services_gather(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy)
 {
 	snapshot->services = calloc(policy->n_services + 1, sizeof(*snapshot->services));
 	if (!snapshot->services)
@@ -57,14 +57,14 @@ static int services_gather(struct snapshot *snapshot, const struct counters *cou
 	for (size_t i = 0; i < policy->n_services; i++) {
 		const char *name = policy->services[i].name;
 		struct counted counted;
-		counters_sum(counters, COUNTER_SERVICE, name, &counted);
+		shared_sum(shared, COUNTER_SERVICE, name, &counted);
 		snapshot->services[i] = (struct snapshot_service){ name, counted.open, counted.total, counted.failed,
 			counted.bytes_up, counted.bytes_down };
 	}
 	return 0;
 }
 
-static int policy_gather(struct snapshot *snapshot, const struct counters *counters, const struct policy *policy)
+static int policy_gather(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy)
 {
 	struct capacity capacity;
 
@@ -73,8 +73,8 @@ static int policy_gather(struct snapshot *snapshot, const struct counters *count
 	snapshot->max_connections = policy->max_connections;
 	snapshot->room = (struct snapshot_room){ capacity.connections, capacity.in_all, capacity.undecided,
 		capacity.of_one_source };
-	int r = listeners_gather(snapshot, counters, policy);
-	return r < 0 ? r : services_gather(snapshot, counters, policy);
+	int r = listeners_gather(snapshot, shared, policy);
+	return r < 0 ? r : services_gather(snapshot, shared, policy);
 }
 
 int snapshot_gather(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy)
@@ -83,7 +83,7 @@ int snapshot_gather(struct snapshot *snapshot, const struct shared *shared, cons
 
 	snapshot->connections = limits_live_all(shared->limits);
 	snapshot->undecided = limits_undecided(shared->limits);
-	int r = policy ? policy_gather(snapshot, counters, policy) : 0;
+	int r = policy ? policy_gather(snapshot, shared, policy) : 0;
 	if (r == 0)
 		r = totals_gather(&snapshot->ended, counters, COUNTER_END, session_end_names, SESSION_ENDS);
 	if (r == 0)

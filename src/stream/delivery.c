@@ -15,9 +15,9 @@
 
 #define RECEIVER_RETRY_US 50000
 
-uint64_t delivery_due_us(const struct stream *stream)
+uint64_t delivery_due_us(const struct session *session)
 {
-	return stream->session.context->loop.now_us + stream->session.context->policy->connect_timeout_us;
+	return session->context->loop.now_us + session->context->policy->connect_timeout_us;
 }
 
 /* ---- relayed to a backend ---- */
@@ -97,13 +97,13 @@ static void delivery_connect(struct stream *stream, const struct target *target)
 {
 	if (!stream_watch(stream))
 		return;
-	stream_enter(stream, PHASE_CONNECTING);
+	session_enter(&stream->session, PHASE_CONNECTING);
 	stream->dialled = false;
 	stream->server_events = 0;
 	delivery_dial_init(&stream->dial, stream, session_service(&stream->session));
 	stream->relay.server.in.ready = delivery_server_ready;
 	stream->dial.talks = proxied_announces(stream, target) || delivery_client_talks(stream);
-	stream->dial.due_us = delivery_due_us(stream);
+	stream->dial.due_us = delivery_due_us(&stream->session);
 	stream->dial.done = delivery_dialled;
 	dial_start(&stream->dial);
 }
@@ -150,8 +150,10 @@ static void delivery_goes_over(struct handover_request *request)
 	stream_reply(container_of(request, struct stream, handing.request), NULL);
 }
 
-void delivery_hand_over_out_of_time(struct stream *stream)
+void delivery_hand_over_out_of_time(struct session *session)
 {
+	struct stream *stream = stream_of(session);
+
 	if (!stream->handing.request.handover && stream->session.context->loop.now_us < stream->handing.due_us) {
 		delivery_send_over(stream);
 		return;
@@ -167,7 +169,7 @@ static void delivery_hand_over(struct stream *stream)
 {
 	int fd = stream_socket(stream);
 
-	stream_enter(stream, PHASE_HANDING_OVER);
+	session_enter(&stream->session, PHASE_HANDING_OVER);
 	stream->handing.local = proxied_local(stream);
 	stream->handing.facts = (struct facts){
 		.id = stream->session.id,
@@ -185,7 +187,7 @@ static void delivery_hand_over(struct stream *stream)
 		.going = delivery_goes_over,
 		.done = delivery_handed_over,
 	};
-	stream->handing.due_us = delivery_due_us(stream);
+	stream->handing.due_us = delivery_due_us(&stream->session);
 	stream->relay.client.in.sole = false;
 	fd_set_stream_nonblocking(fd, false);
 	delivery_send_over(stream);
@@ -222,7 +224,7 @@ static void delivery_fill_spawn(struct spawn_request *request, struct message *m
 
 static void delivery_spawn(struct stream *stream)
 {
-	stream_enter(stream, PHASE_SPAWNING);
+	session_enter(&stream->session, PHASE_SPAWNING);
 	stream->relay.client.in.sole = false;
 	stream->spawning = (struct spawn_request){ .fill = delivery_fill_spawn, .started = delivery_spawned };
 	spawner_ask(stream->session.context->spawner, &stream->spawning);
@@ -288,8 +290,10 @@ void delivery_begin(struct stream *stream)
 	}
 }
 
-void delivery_connect_out_of_time(struct stream *stream)
+void delivery_connect_out_of_time(struct session *session)
 {
+	struct stream *stream = stream_of(session);
+
 	dial_cancel(&stream->dial);
 	stream_undelivered(stream, -ETIMEDOUT);
 }

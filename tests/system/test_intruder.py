@@ -141,7 +141,7 @@ def test_a_worker_that_says_what_none_says_is_ended(prison, attack, number):
 def test_a_message_of_no_bytes_is_as_if_the_worker_was_gone(prison):
     one = prison()
     one.attack("say_short", 0)
-    one.one.wait_log("has closed its line to the master and does not end", MINUTE)
+    one.one.wait_log("has closed its channel to the master and does not exit", MINUTE)
     one.goes_on(upgrade=False)
 
 
@@ -177,7 +177,7 @@ def test_a_worker_that_answers_for_others_takes_nothing_from_their_answers(priso
 def test_a_worker_that_goes_on_without_the_master_is_ended(prison):
     one = prison()
     one.attack("leave")
-    one.one.wait_log("has closed its line to the master and does not end", MINUTE)
+    one.one.wait_log("has closed its channel to the master and does not exit", MINUTE)
     wait_until(lambda: len(one.one.workers) == 2, MINUTE, "another worker")
     one.goes_on()
 
