@@ -15,7 +15,7 @@ static void warn_of_root(const struct policy *policy, struct complaints *complai
 		const struct service *service = &policy->services[i];
 		if (service->target.delivery == DELIVERY_EXEC && !service->target.exec.user)
 			complaint_add(complaints, COMPLAINT_WARNING, policy->file, service->line,
-				"service `%s' runs its program as root for whoever connects, expected `user' "
+				"service `%s' runs its program as root for every client, expected `user' "
 				"(\"root\" where "
 				"that is meant, as for sshd)",
 				service->name);
@@ -53,5 +53,6 @@ int command_check(int argc, char **argv)
 			return command_usage("check");
 		file = optarg;
 	}
-	return optind < argc ? command_usage("check") : check_file(file, &(struct policy_options){ 0 });
+	return optind < argc ? command_usage("check")
+			     : check_file(file, &(struct policy_options){ .keep_rules = true });
 }

@@ -53,7 +53,7 @@ void decider_free(struct decider *decider)
 		arena_free(decider->own);
 }
 
-/* --- Verdicts of one thing ------------------------------------------------------------- */
+/* ---- verdicts of one thing ---- */
 
 static enum verdict literals_match(const struct protocol *protocol, const struct evidence *evidence)
 {
@@ -93,6 +93,13 @@ static enum verdict external_judge(const struct evidence *evidence, uint32_t num
 	if (evidence->named == number)
 		return VERDICT_YES;
 	return evidence->may_be_named ? VERDICT_MORE : VERDICT_NO;
+}
+
+bool protocol_is_spoken(const struct protocol *protocol, enum transport_kind transport)
+{
+	if (protocol->probe)
+		return transport == TRANSPORT_DATAGRAM ? protocol->probe->datagram : protocol->probe->stream;
+	return !protocol->module || transport == TRANSPORT_STREAM;
 }
 
 /* Patterns run only where a literal said YES. */
@@ -229,7 +236,7 @@ static enum verdict rest_judge(struct decision *decision, const struct attribute
 	return verdict;
 }
 
-/* --- Putting them together ------------------------------------------------------------- */
+/* ---- putting them together ---- */
 
 static void decision_take(struct decision *decision, enum verdict verdict, uint32_t service, uint32_t protocol)
 {

@@ -14,6 +14,7 @@
  *   - a probe or regex runs only where its answer can change the outcome;
  *   - a decision allocates nothing. It uses scratch in the decider: one decision at a time. */
 #pragma once
+#include "address.h"
 #include "evidence.h"
 #include "names.h"
 #include "pattern.h"
@@ -43,6 +44,9 @@ struct protocol {
 	size_t n_patterns;
 	size_t at_least; /* bytes that must have come before the patterns are asked */
 };
+
+/* Can clients speak it over this transport? */
+bool protocol_is_spoken(const struct protocol *protocol, enum transport_kind transport);
 
 struct rule {
 	uint32_t service;          /* rules are given in ascending order of it */

@@ -1,4 +1,6 @@
-/* A TCP socket that was shut down listens again by listen(), at its port: nobody who has it need be told. A UNIX
+/* Stream sockets alone: datagrams of a UDP socket are those of the one worker that has it, whatever that does with it.
+ *
+ * A TCP socket that was shut down listens again by listen(), at its port: nobody who has it need be told. A UNIX
  * socket that was shut down stays so, and another must be bound in its place, which a reload does.
  *
  * What is seen at once is mended at once, and after that no more often than each RETRY_US: who shuts sockets down again and again
@@ -44,7 +46,7 @@ static void guard_again(struct timer *timer)
 
 static const char *guard_suspects(const struct socket_held *held)
 {
-	return held->handed ? "a worker, or whoever handed it over" : "a worker";
+	return held->handed ? "a worker, or the program that handed it over" : "a worker";
 }
 
 /* A port that the kernel chose (bind() to port 0) is lost when the socket is shut down; any other stays, and bind() says EINVAL. */
@@ -70,7 +72,7 @@ static void guard_bind_anew(struct guard_set *set, const struct socket_held *hel
 		return;
 	set->rebound_us = guard->loop->now_us;
 	if (held->handed) {
-		log_error("listener %s was shut down by %s: whoever handed it over must make another", text,
+		log_error("listener %s was shut down by %s: the program that handed it over must open it again", text,
 			guard_suspects(held));
 	} else {
 		log_error("listener %s was shut down by a worker, and is bound anew by a reload", text);
@@ -132,14 +134,16 @@ int listener_guard_begin(struct listener_guard *guard, const struct sockets *soc
 	listener_guard_end(guard);
 	if (!set)
 		return -ENOMEM;
-	*set = (struct guard_set){ .guard = guard, .burial = { .run = guard_bury }, .n = sockets->count };
-	for (size_t i = 0; i < set->n; i++) {
-		struct guarded *one = &set->sockets[i];
+	*set = (struct guard_set){ .guard = guard, .burial = { .run = guard_bury } };
+	for (size_t i = 0; i < sockets->count; i++) {
+		if (sockets->list[i].transport != TRANSPORT_STREAM)
+			continue;
+		struct guarded *one = &set->sockets[set->n++];
 		*one = (struct guarded){ .watch = { .ready = guard_ready }, .set = set, .held = sockets->list[i] };
 		/* Not EPOLLIN: who connects is none of the master's business. */
 		int error = loop_watch(guard->loop, &one->watch, one->held.fd, EPOLLRDHUP | EPOLLET);
 		if (error < 0)
-			log_warning("a listening socket cannot be watched over: %s", strerrordesc_np(-error));
+			log_warning("a listening socket cannot be watched: %s", strerrordesc_np(-error));
 	}
 	guard->set = set;
 	guard_look(guard); /* whatever happened before */

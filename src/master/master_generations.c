@@ -137,7 +137,7 @@ void master_close_sockets(struct master *master, const struct generation *but)
 	listener_guard_end(&master->guard);
 	sockets_close_others(&master->sockets, but ? but->listening : NULL, but ? but->n_listening : 0);
 	if (but && listener_guard_begin(&master->guard, &master->sockets) < 0)
-		log_error("listening sockets are not watched over: out of memory");
+		log_error("listening sockets are not watched: out of memory");
 }
 
 static void master_generation_ready(struct generation *generation)
@@ -148,6 +148,7 @@ static void master_generation_ready(struct generation *generation)
 	master->serving = generation;
 	master->coming = NULL;
 	sockets_set_options(&master->sockets, generation->policy);
+	sockets_log_groups(generation->policy, generation->listening, generation->n_listening);
 	master_take_next_logger(master);
 	log_setup(master->logger.pipe_fd, &generation->log);
 	for (struct generation *old = master->all; old; old = old->next)

@@ -3,6 +3,7 @@
 #include "takeover.h"
 #include "counters.h"
 #include "fd.h"
+#include "hex.h"
 #include "message.h"
 #include "resolved.h"
 #include "shared_limits.h"
@@ -17,11 +18,11 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 2
+#define TAKEOVER_FORMAT 4
 
 static void format_write(char *to, size_t size)
 {
-	char migration[32];
+	char migration[64];
 
 	worker_migration_format(migration, sizeof(migration));
 	snprintf(to, size, "%d message %zu migration %s limits %zu counters %zu shared %zu names %zu",
@@ -29,13 +30,7 @@ static void format_write(char *to, size_t size)
 		sizeof(struct shared_page), resolved_size(1));
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------------- */
-
-static void hex_write(char *to, const void *bytes, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		sprintf(to + 2 * i, "%02x", ((const uint8_t *)bytes)[i]);
-}
+/* ---- writing ---- */
 
 static json_t *sockets_write(const struct takeover *takeover)
 {
@@ -46,9 +41,9 @@ static json_t *sockets_write(const struct takeover *takeover)
 		const struct socket_held *one = &takeover->sockets[i];
 		hex_write(address, &one->address, sizeof(one->address));
 		json_array_append_new(list,
-			json_pack("{s:s, s:i, s:b, s:I, s:I}", "address", address, "fd", one->fd, "handed",
-				(int)one->handed, "device", (json_int_t)one->file.device, "inode",
-				(json_int_t)one->file.inode));
+			json_pack("{s:s, s:b, s:i, s:b, s:I, s:I}", "address", address, "datagrams",
+				one->transport == TRANSPORT_DATAGRAM, "fd", one->fd, "handed", (int)one->handed,
+				"device", (json_int_t)one->file.device, "inode", (json_int_t)one->file.inode));
 	}
 	return list;
 }
@@ -127,20 +122,7 @@ int takeover_write(const struct takeover *takeover)
 	return error < 0 ? error : -EIO;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------------- */
-
-static int hex_read(const char *text, void *to, size_t len)
-{
-	if (strlen(text) != 2 * len)
-		return -EINVAL;
-	for (size_t i = 0; i < len; i++) {
-		unsigned byte;
-		if (sscanf(text + 2 * i, "%2x", &byte) != 1)
-			return -EINVAL;
-		((uint8_t *)to)[i] = (uint8_t)byte;
-	}
-	return 0;
-}
+/* ---- reading ---- */
 
 /* One of a list, `at` its place in the array that was made for it. */
 typedef int element_read(struct takeover *takeover, size_t at, json_t *element);
@@ -150,11 +132,12 @@ static int socket_read(struct takeover *takeover, size_t at, json_t *element)
 	struct socket_held *one = &takeover->sockets[at];
 	const char *address;
 	json_int_t device, inode;
-	int handed;
+	int datagrams, handed;
 
-	if (json_unpack(element, "{s:s, s:i, s:b, s:I, s:I}", "address", &address, "fd", &one->fd, "handed", &handed,
-		    "device", &device, "inode", &inode) < 0)
+	if (json_unpack(element, "{s:s, s:b, s:i, s:b, s:I, s:I}", "address", &address, "datagrams", &datagrams, "fd",
+		    &one->fd, "handed", &handed, "device", &device, "inode", &inode) < 0)
 		return -EINVAL;
+	one->transport = datagrams ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM;
 	one->handed = handed;
 	one->file = (struct socket_file){ (uint64_t)device, (uint64_t)inode };
 	return hex_read(address, &one->address, sizeof(one->address));

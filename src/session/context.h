@@ -21,6 +21,7 @@ struct session;
 struct socket_pool;
 struct spawner;
 struct stream;
+struct transport;
 struct undecided_registry;
 
 struct context {
@@ -30,6 +31,8 @@ struct context {
 	unsigned slot;         /* its own, among all workers of all generations */
 	pid_t master;
 	struct capacity capacity;
+	const struct transport *const
+		*transports; /* by their kinds: TRANSPORT_COUNT; NULL: this worker has none of that kind */
 
 	bool is_paused;   /* decides nothing for now: the master is to be another */
 	bool is_stopping; /* and ends what there is */

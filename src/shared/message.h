@@ -34,8 +34,8 @@ enum message_kind {
 	MESSAGE_SOCKETS, /* that were wanted: `error`, or some of the family `index` */
 	MESSAGE_HOLD,    /* decide nothing more; MESSAGE_HELD answers when no request is open */
 	MESSAGE_RESUME,  /* go on */
-	MESSAGE_ADOPT,   /* the channel that comes with it: connections come there from the generation before */
-	MESSAGE_MIGRATE, /* accept no more; over the channel that comes with it connections go to the next generation; end */
+	MESSAGE_ADOPT, /* the channel that comes with it: connections come there from the worker of the slot `index` */
+	MESSAGE_MIGRATE, /* accept no more; over the channel that comes with it connections go to the worker of the slot `index`; end */
 	MESSAGE_DRAIN, /* accept no more, finish what there is, end */
 	MESSAGE_STOP,  /* end now */
 };

@@ -9,6 +9,7 @@
 #include "banner.h"
 #include "delivery.h"
 #include "fd.h"
+#include "hash.h"
 #include "identify.h"
 #include "ipc.h"
 #include "listener.h"
@@ -30,28 +31,24 @@
 /* For an access program's verdict, behind the time that the master gives it. Only one that was lost with its master comes to that. */
 #define VERDICT_US 3000000
 
-/* ---- phases ------------------------------------------------------------------------------------------------------- */
+/* ---- phases ---- */
 
-static uint64_t asking_due_us(const struct stream *stream)
+static uint64_t asking_due_us(const struct session *session)
 {
-	const struct context *context = stream->session.context;
+	const struct context *context = session->context;
 
 	return context->loop.now_us + context->policy->access_timeout_us + VERDICT_US;
 }
 
 /* One whose program has not even been begun is still in the line for it. */
-static void asking_out_of_time(struct stream *stream)
+static void asking_out_of_time(struct session *session)
 {
-	stream_enter(stream, PHASE_ASKING);
-	stream_admitted(stream->session.context, stream->session.id, false);
+	session_enter(session, PHASE_ASKING);
+	session_admitted(session->context, session->id, false);
 }
 
-/* When a phase is over at the latest (UINT64_MAX: it may take for ever), and what happens then. A program is started by the master,
- * which answers; a relay has a clock of its own. */
-static const struct {
-	uint64_t (*due_us)(const struct stream *stream);
-	void (*passed)(struct stream *stream);
-} phases[SESSION_PHASES] = {
+/* A program is started by the master, which answers; a relay has a clock of its own. */
+static const struct session_deadline deadlines[SESSION_PHASES] = {
 	[PHASE_PROXIED] = { undecided_header_due_us, undecided_header_out_of_time },
 	[PHASE_DECIDING] = { undecided_due_us, undecided_out_of_time },
 	[PHASE_ASKING] = { asking_due_us, asking_out_of_time },
@@ -59,26 +56,7 @@ static const struct {
 	[PHASE_HANDING_OVER] = { delivery_due_us, delivery_hand_over_out_of_time },
 };
 
-int stream_enter(struct stream *stream, enum session_phase phase)
-{
-	struct loop *loop = &stream->session.context->loop;
-	uint64_t due_us = phases[phase].due_us ? phases[phase].due_us(stream) : UINT64_MAX;
-
-	stream->session.phase = phase;
-	if (due_us != UINT64_MAX)
-		return loop_timer(loop, &stream->session.deadline, due_us);
-	loop_timer_stop(loop, &stream->session.deadline);
-	return 0;
-}
-
-static void stream_out_of_time(struct timer *timer)
-{
-	struct stream *stream = container_of(timer, struct stream, session.deadline);
-
-	phases[stream->session.phase].passed(stream);
-}
-
-/* ---- as a session ------------------------------------------------------------------------------------------------- */
+/* ---- as a session ---- */
 
 struct stream *stream_of(struct session *session)
 {
@@ -126,16 +104,28 @@ static void transport_progress(const struct session *session, struct session_pro
 	}
 }
 
-static const struct transport transport = {
+static void stream_admitted(struct session *session, bool admitted)
+{
+	if (admitted)
+		delivery_begin(stream_of(session));
+	else
+		stream_refuse(stream_of(session), "access");
+}
+
+const struct transport stream_transport = {
 	.name = "tcp",
+	.kind = TRANSPORT_STREAM,
+	.deadlines = deadlines,
 	.end = transport_end,
 	.stop = transport_stop,
 	.look = transport_look,
 	.peek = transport_peek,
 	.progress = transport_progress,
+	.admitted = stream_admitted,
+	.migration = &stream_migration,
 };
 
-/* ---- accepted ---------------------------------------------------------------------------------------------------- */
+/* ---- accepted ---- */
 
 int stream_socket(const struct stream *stream)
 {
@@ -184,8 +174,7 @@ static struct stream *stream_alloc(struct context *context)
 	if (!stream)
 		return NULL;
 	memset(stream, 0, sizeof(*stream));
-	session_init(&stream->session, &transport, context);
-	stream->session.deadline = (struct timer){ .fired = stream_out_of_time };
+	session_init(&stream->session, &stream_transport, context);
 	stream->named = PROTOCOL_NONE;
 	stream->burial = (struct task){ .run = stream_bury };
 	stream->relay.client.kind = SIDE_SOCKET;
@@ -261,7 +250,7 @@ void stream_adopt(struct context *context, int fd, const struct address *client)
 	stream_begin(stream, fd);
 }
 
-/* ---- decided ----------------------------------------------------------------------------------------------------- */
+/* ---- decided ---- */
 
 /* The answer that TCPMUX demands: what is wrong, or with NULL nothing. */
 void stream_reply(struct stream *stream, const char *why)
@@ -294,7 +283,7 @@ void stream_decided(struct stream *stream, uint32_t service, uint32_t protocol)
 		stream_admit(stream);
 }
 
-/* ---- admitted ----------------------------------------------------------------------------------------------------- */
+/* ---- admitted ---- */
 
 void stream_refuse(struct stream *stream, const char *rule)
 {
@@ -312,19 +301,16 @@ static void stream_fill_ask(struct spawn_request *request, struct message *messa
 static void stream_asked(struct spawn_request *request, const struct message *answer, int fds[2])
 {
 	struct stream *stream = container_of(request, struct stream, spawning);
-	struct context *context = stream->session.context;
 
-	if (answer->error < 0) {
+	if (answer->error < 0)
 		stream_refuse(stream, "access");
-		return;
-	}
-	stream->session.next_asking = context->asking;
-	context->asking = &stream->session;
+	else
+		session_ask(&stream->session);
 }
 
 static void stream_ask_program(struct stream *stream)
 {
-	stream_enter(stream, PHASE_ASKING);
+	session_enter(&stream->session, PHASE_ASKING);
 	stream->spawning = (struct spawn_request){ .fill = stream_fill_ask, .started = stream_asked };
 	spawner_ask(stream->session.context->spawner, &stream->spawning);
 }
@@ -337,9 +323,8 @@ static void stream_admit(struct stream *stream)
 	const char *rule = access_judge(service->access, &stream->session.client, time(NULL));
 
 	if (!rule)
-		rule = limits_enter(context->shared->limits, context->slot, service->access,
-			limits_service(service->name), &stream->session.client, context->loop.now_us,
-			&stream->session.ticket);
+		rule = limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
+			&stream->session.client, context->loop.now_us, &stream->session.ticket);
 	if (rule)
 		stream_refuse(stream, rule);
 	else if (service->asks)
@@ -348,26 +333,7 @@ static void stream_admit(struct stream *stream)
 		delivery_begin(stream);
 }
 
-void stream_admitted(struct context *context, uint64_t id, bool admitted)
-{
-	struct session **link = &context->asking;
-
-	while (*link && (*link)->id != id)
-		link = &(*link)->next_asking;
-	struct session *session = *link;
-	if (!session)
-		return;
-	*link = session->next_asking;
-	loop_timer_stop(&context->loop, &session->deadline);
-	if (context->is_stopping)
-		stream_end(stream_of(session), END_SHUTDOWN);
-	else if (admitted)
-		delivery_begin(stream_of(session));
-	else
-		stream_refuse(stream_of(session), "access");
-}
-
-/* ---- delivered ---------------------------------------------------------------------------------------------------- */
+/* ---- delivered ---- */
 
 static void stream_relay_done(struct relay *relay, enum relay_end end)
 {
@@ -381,14 +347,12 @@ static void stream_relay_done(struct relay *relay, enum relay_end end)
 	stream_end(container_of(relay, struct stream, relay), ends[end]);
 }
 
-static void stream_equip_relay(struct stream *stream, uint64_t idle_us)
+static void stream_equip_relay(struct stream *stream)
 {
 	struct context *context = stream->session.context;
 
-	stream_enter(stream, PHASE_RELAYING);
 	stream->relay.loop = &context->loop;
 	stream->relay.pool = context->relay_pool;
-	stream->relay.idle_us = idle_us;
 	stream->relay.done = stream_relay_done;
 }
 
@@ -398,7 +362,9 @@ void stream_delivered(struct stream *stream, uint32_t server_events)
 	const struct service *service = session_service(&stream->session);
 
 	stream_reply(stream, NULL);
-	stream_equip_relay(stream, service->idle_timeout_us);
+	session_enter(&stream->session, PHASE_RELAYING);
+	stream_equip_relay(stream);
+	stream->relay.idle_us = service->idle_timeout_us;
 	/* Its socket has that of the listener, which knows no service. */
 	if (service->patience_ms != context->policy->patience_ms)
 		dial_set_patience(stream_socket(stream), AF_INET, service->patience_ms);
@@ -460,33 +426,35 @@ void stream_undelivered(struct stream *stream, int error)
 	stream_end(stream, END_DELIVERY_FAILED);
 }
 
-/* ---- moved between workers ------------------------------------------------------------------------------------------ */
+/* ---- moved between workers ---- */
 
-struct stream *stream_arrive(struct context *context, uint64_t idle_us)
+struct stream *stream_arrive(struct context *context, enum session_phase phase)
 {
 	struct stream *stream = stream_alloc(context);
 
 	if (!stream)
 		return NULL;
-	stream->session.phase = PHASE_DECIDING;
-	if (idle_us)
-		stream_equip_relay(stream, idle_us);
+	stream->session.phase = phase;
+	if (phase == PHASE_RELAYING)
+		stream_equip_relay(stream);
 	return stream;
 }
 
-void stream_arrived(struct stream *stream, int error, enum proxied_by by)
+void stream_arrived(struct stream *stream, int error)
 {
 	struct context *context = stream->session.context;
 
-	account_arrived(&stream->session);
-	if (error < 0)
+	if (error < 0) {
 		stream_end(stream, END_NO_MEMORY);
-	else if (context->is_stopping)
+	} else if (context->is_stopping) {
 		stream_end(stream, END_SHUTDOWN);
-	else if (stream->session.phase == PHASE_RELAYING)
+	} else if (stream->session.phase == PHASE_RELAYING) {
+		stream->relay.idle_us = session_idle_us(&stream->session);
 		relay_resume(&stream->relay);
-	else
-		undecided_begin(stream, by);
+	} else {
+		undecided_begin(
+			stream, stream->session.phase == PHASE_PROXIED ? PROXIED_BY_TRUSTED : PROXIED_BY_NOBODY);
+	}
 	context->session_movable(context); /* the next reload may have come before it */
 }
 
@@ -503,7 +471,7 @@ void stream_leave(struct stream *stream)
 	loop_defer(&stream->session.context->loop, &stream->burial);
 }
 
-/* ---- ended -------------------------------------------------------------------------------------------------------- */
+/* ---- ended ---- */
 
 static void stream_close_client(struct stream *stream, bool reset)
 {

@@ -48,7 +48,6 @@ TESTS = {
     "src/deliver/handover.c": "handover_taken_back handover_kept handover_said handover_datagrams handover",
     "src/deliver/handover_channel.c": "handover_taken_back handover_kept handover_said handover_datagrams handover",
     "src/deliver/handover_kept.c": "handover_taken_back handover_kept handover_said handover_datagrams handover",
-    "src/deliver/handover_line.c": "handover handover_taken_back handover_kept",
     "src/deliver/handover_message.c": "handover_message handover_said handover handover_datagrams",
     "src/deliver/proxy_header.c": "proxy_header",
     "src/deliver/proxy_header_read.c": "proxy_header",
@@ -56,9 +55,9 @@ TESTS = {
     "src/access/access_rates.c": "access_rates",
     "src/access/access_policy.c": "access_policy",
     "src/helper/sandbox.c": "sandbox_lists sandbox",
-    "src/migrate/migration_send.c": "test_migration.py",
-    "src/migrate/migration_receive.c": "test_migration.py",
-    "src/migrate/migration_unpack.c": "test_migration.py",
+    "src/migrate/migration_send.c": "migration test_migration.py",
+    "src/migrate/migration_receive.c": "migration test_migration.py",
+    "src/migrate/migration_unpack.c": "migration test_migration.py",
 }
 UNSANITIZED = {"src/helper/sandbox.c"}
 # Of a file of system tests those that take a second.

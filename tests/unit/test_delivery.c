@@ -57,11 +57,17 @@ bool stream_watch(struct stream *which)
 	return is_watched;
 }
 
-int stream_enter(struct stream *which, enum session_phase phase)
+int __wrap_session_enter(struct session *session, enum session_phase phase);
+int __wrap_session_enter(struct session *session, enum session_phase phase)
 {
 	note("enter:%s ", session_phase_names[phase]);
-	which->session.phase = phase;
+	session->phase = phase;
 	return 0;
+}
+
+struct stream *stream_of(struct session *session)
+{
+	return container_of(session, struct stream, session);
 }
 
 int stream_socket(const struct stream *which)
@@ -280,7 +286,7 @@ static void a_backend_is_dialled_as_the_service_says(void **state)
 	assert_null(stream.dial.from);
 	assert_ptr_equal(stream.dial.socket_pool, sockets);
 	assert_int_equal(stream.dial.due_us, clock_us + CONNECT_US);
-	assert_int_equal(delivery_due_us(&stream), clock_us + CONNECT_US);
+	assert_int_equal(delivery_due_us(&stream.session), clock_us + CONNECT_US);
 	assert_ptr_equal(stream.dial.socket, &stream.relay.server.in);
 	assert_ptr_equal(stream.dial.context, &stream);
 	assert_ptr_equal(stream.dial.is_ours, self_connection_reached);
@@ -346,7 +352,7 @@ static void a_backend_that_is_not_reached_is_told(void **state)
 static void a_backend_has_its_time(void **state)
 {
 	delivery_begin(&stream);
-	delivery_connect_out_of_time(&stream);
+	delivery_connect_out_of_time(&stream.session);
 	assert_did("watch enter:connecting dial dial-cancel undelivered:ETIMEDOUT ");
 }
 
@@ -431,7 +437,7 @@ static void a_receiver_that_is_not_there_is_waited_for(void **state)
 		assert_did("");
 		assert_alarm(clock_us + RETRY_US);
 		later(RETRY_US);
-		delivery_hand_over_out_of_time(&stream);
+		delivery_hand_over_out_of_time(&stream.session);
 		assert_did("send ");
 		assert_alarm(due_us);
 	}
@@ -469,7 +475,7 @@ static void a_receiver_has_its_time(void **state)
 {
 	hand_over();
 	later(CONNECT_US);
-	delivery_hand_over_out_of_time(&stream);
+	delivery_hand_over_out_of_time(&stream.session);
 	assert_did("enter:handing-over send take-back undelivered:ETIMEDOUT ");
 }
 
@@ -478,7 +484,7 @@ static void one_that_the_receiver_has_was_handed_over(void **state)
 	is_mine = false;
 	hand_over();
 	later(CONNECT_US);
-	delivery_hand_over_out_of_time(&stream);
+	delivery_hand_over_out_of_time(&stream.session);
 	assert_did("enter:handing-over send take-back end:handed-over ");
 }
 
@@ -487,7 +493,7 @@ static void one_that_waits_is_not_sent_behind_the_deadline(void **state)
 	hand_over();
 	stream.handing.request.handover = NULL;
 	later(CONNECT_US);
-	delivery_hand_over_out_of_time(&stream);
+	delivery_hand_over_out_of_time(&stream.session);
 	assert_did("enter:handing-over send take-back undelivered:ETIMEDOUT ");
 }
 
@@ -496,7 +502,7 @@ static void one_that_is_under_way_is_not_sent_again(void **state)
 {
 	hand_over();
 	later(CONNECT_US - 1);
-	delivery_hand_over_out_of_time(&stream);
+	delivery_hand_over_out_of_time(&stream.session);
 	assert_did("enter:handing-over send take-back undelivered:ETIMEDOUT ");
 }
 

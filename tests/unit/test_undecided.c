@@ -50,11 +50,17 @@ static enum proxied_taken taken;
 static enum examined looks;
 static uint32_t found_service;
 
-int stream_enter(struct stream *which, enum session_phase phase)
+int __wrap_session_enter(struct session *session, enum session_phase phase);
+int __wrap_session_enter(struct session *session, enum session_phase phase)
 {
 	note("enter:%s ", session_phase_names[phase]);
-	which->session.phase = phase;
+	session->phase = phase;
 	return enters;
+}
+
+struct stream *stream_of(struct session *session)
+{
+	return container_of(session, struct stream, session);
 }
 
 void stream_end(struct stream *which, enum session_end end)
@@ -319,18 +325,18 @@ static void behind_a_header_it_may_have_no_clock(void **state)
 
 static void a_header_has_its_own_time(void **state)
 {
-	assert_int_equal(undecided_header_due_us(&stream), clock_us + HEADER_US);
+	assert_int_equal(undecided_header_due_us(&stream.session), clock_us + HEADER_US);
 	policy.decide_timeout_us = SECOND_US; /* it must come, however long that takes */
-	assert_int_equal(undecided_header_due_us(&stream), clock_us + HEADER_US);
+	assert_int_equal(undecided_header_due_us(&stream.session), clock_us + HEADER_US);
 	listener->plain_absent = true;
-	assert_int_equal(undecided_header_due_us(&stream), clock_us + SECOND_US);
+	assert_int_equal(undecided_header_due_us(&stream.session), clock_us + SECOND_US);
 	policy.decide_timeout_us = 0;
-	assert_int_equal(undecided_header_due_us(&stream), clock_us + HEADER_US);
+	assert_int_equal(undecided_header_due_us(&stream.session), clock_us + HEADER_US);
 }
 
 static void a_header_that_is_late_ends_it(void **state)
 {
-	undecided_header_out_of_time(&stream);
+	undecided_header_out_of_time(&stream.session);
 	assert_did("end:proxy-header ");
 	assert_string_equal(stream.session.refused, "late");
 }
@@ -338,7 +344,7 @@ static void a_header_that_is_late_ends_it(void **state)
 static void a_header_that_need_not_come_is_not_late(void **state)
 {
 	listener->plain_absent = true;
-	undecided_header_out_of_time(&stream);
+	undecided_header_out_of_time(&stream.session);
 	assert_did("enter:deciding count look ");
 }
 
@@ -374,32 +380,32 @@ static void nothing_is_decided_while_the_worker_is_paused(void **state)
 	undecided_ready(&stream, true);
 	assert_did("");
 	later(SECOND_US);
-	undecided_out_of_time(&stream);
+	undecided_out_of_time(&stream.session);
 	assert_did("");
 	assert_alarm(clock_us + PAUSED_US);
-	undecided_header_out_of_time(&stream);
+	undecided_header_out_of_time(&stream.session);
 	assert_did("");
 	assert_alarm(clock_us + PAUSED_US);
 	undecided_identified(&stream, 3, true);
 	assert_did("");
 	assert_int_equal(stream.named, 3); /* and looked at later */
 	context.is_paused = false;
-	undecided_out_of_time(&stream);
+	undecided_out_of_time(&stream.session);
 	assert_did("last-look ");
 }
 
 static void the_deadline_is_counted_from_accept(void **state)
 {
 	later(SECOND_US);
-	assert_int_equal(undecided_due_us(&stream), clock_us - SECOND_US + DECIDE_US);
+	assert_int_equal(undecided_due_us(&stream.session), clock_us - SECOND_US + DECIDE_US);
 	policy.decide_timeout_us = 0;
-	assert_int_equal(undecided_due_us(&stream), UINT64_MAX);
+	assert_int_equal(undecided_due_us(&stream.session), UINT64_MAX);
 }
 
 static void at_the_deadline_it_is_looked_at_for_the_last_time(void **state)
 {
 	looks = EXAMINED_SILENT;
-	undecided_out_of_time(&stream);
+	undecided_out_of_time(&stream.session);
 	assert_did("last-look decided:11/-1 ");
 }
 
@@ -441,11 +447,11 @@ static void a_search_has_its_own_time(void **state)
 	assert_did("look ");
 	assert_alarm(clock_us + SECOND_US / 2); /* bytes do not renew it */
 	later(SECOND_US / 2);
-	undecided_out_of_time(&stream);
+	undecided_out_of_time(&stream.session);
 	assert_did("look "); /* not the last one: that is at the deadline */
 	assert_int_equal(stream.search, SEARCH_OVER);
 	assert_alarm(stream.session.accepted_us + DECIDE_US);
-	undecided_out_of_time(&stream);
+	undecided_out_of_time(&stream.session);
 	assert_did("last-look ");
 	assert_int_equal(stream.search, SEARCH_OVER);
 }
@@ -459,7 +465,7 @@ static void a_search_without_a_deadline_behind_it_has_no_other_alarm(void **stat
 	undecided_ready(&stream, true);
 	assert_alarm(clock_us + SECOND_US);
 	loop_timer_stop(&context.loop, &stream.session.deadline); /* as the loop does */
-	undecided_out_of_time(&stream);
+	undecided_out_of_time(&stream.session);
 	assert_did("look look ");
 	assert_no_alarm();
 }
@@ -513,12 +519,12 @@ static void a_client_that_waits_for_the_server_is_not_waited_for(void **state)
 static void a_silent_client_is_shown_a_banner(void **state)
 {
 	listener->banner_service = SERVICE;
-	assert_int_equal(undecided_due_us(&stream), clock_us + BANNER_US);
-	undecided_out_of_time(&stream);
+	assert_int_equal(undecided_due_us(&stream.session), clock_us + BANNER_US);
+	undecided_out_of_time(&stream.session);
 	assert_did("enter:deciding banner ");
 	assert_true(stream.was_silent);
-	assert_int_equal(undecided_due_us(&stream), clock_us + DECIDE_US);
-	undecided_out_of_time(&stream);
+	assert_int_equal(undecided_due_us(&stream.session), clock_us + DECIDE_US);
+	undecided_out_of_time(&stream.session);
 	assert_did("last-look ");
 }
 
@@ -534,7 +540,7 @@ static void a_client_that_has_said_something_is_not(void **state)
 	listener->banner_service = SERVICE;
 	assert_int_equal(write(client, "x", 1), 1);
 	await_bytes();
-	undecided_out_of_time(&stream);
+	undecided_out_of_time(&stream.session);
 	assert_did("enter:deciding ");
 	assert_true(stream.was_silent);
 }
@@ -544,14 +550,14 @@ static void a_client_that_has_left_is_not_shown_any(void **state)
 	listener->banner_service = SERVICE;
 	shutdown(client, SHUT_WR);
 	await_bytes();
-	undecided_out_of_time(&stream);
+	undecided_out_of_time(&stream.session);
 	assert_did("enter:deciding ");
 }
 
 static void without_a_banner_to_show_the_deadline_is_the_last(void **state)
 {
-	assert_int_equal(undecided_due_us(&stream), clock_us + DECIDE_US);
-	undecided_out_of_time(&stream);
+	assert_int_equal(undecided_due_us(&stream.session), clock_us + DECIDE_US);
+	undecided_out_of_time(&stream.session);
 	assert_did("last-look ");
 	assert_false(stream.was_silent);
 }
@@ -584,7 +590,7 @@ static void an_answer_to_a_banner_that_says_enough_decides(void **state)
 	looks = EXAMINED_WAIT;
 	undecided_bannered(&stream);
 	assert_did("look ");
-	undecided_out_of_time(&stream);
+	undecided_out_of_time(&stream.session);
 	assert_did("last-look ");
 }
 
@@ -607,7 +613,7 @@ static void a_banner_that_is_not_whole_yet_is_waited_for(void **state)
 	looks = EXAMINED_SERVICE;
 	undecided_ready(&stream, true);
 	assert_did("");
-	undecided_out_of_time(&stream);
+	undecided_out_of_time(&stream.session);
 	assert_did("stay ");
 }
 
