@@ -4,6 +4,7 @@
 #include "datagrams.h"
 #include "datagrams_parts.h"
 #include "fd.h"
+#include "hash.h"
 #include "log.h"
 #include <errno.h>
 #include <linux/sock_diag.h>
@@ -61,7 +62,7 @@ static void listener_count_drops(struct datagram_listener *listener, uint32_t dr
 	if (more == 0)
 		return;
 	datagrams_count(datagrams, DATAGRAM_KERNEL, more);
-	unsigned n = log_limit_count(&listener->told_drops, datagrams->context->loop.now_us);
+	unsigned n = log_limit_count(&listener->told_drops, LOG_LIMIT_US, datagrams->context->loop.now_us);
 	if (n)
 		log_warning("%s: the kernel has dropped datagrams, the socket's buffer was full (%u in all; "
 			    "receive_buffer makes it larger)",
@@ -168,7 +169,7 @@ int datagrams_listen(struct datagrams *datagrams, int fd, size_t number)
 	listener->drops = drops_so_far(fd);
 	listener->family = address.sa.sa_family;
 	listener->port = htons(address_port(&address));
-	listener->limits_key = limits_service(listener->policy->text);
+	listener->limits_key = hash_name(listener->policy->text);
 	listener->counter =
 		counter_get(context->shared->counters, context->slot, COUNTER_LISTENER, listener->policy->text);
 	listener->next = datagrams->listeners;

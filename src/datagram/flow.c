@@ -6,6 +6,7 @@
 #include "datagrams_parts.h"
 #include "evidence_kept.h"
 #include "flow_examine.h"
+#include "hash.h"
 #include "log.h"
 #include "session_log.h"
 #include "session_names.h"
@@ -270,7 +271,7 @@ static void tell_no_room(struct datagram_listener *listener, const char *limit, 
 	counter_add(&counter_get(context->shared->counters, context->slot, COUNTER_LIMIT, limit)->total, 1);
 	counter_add(&listener->counter->failed, 1);
 	datagrams_count(listener->datagrams, DATAGRAM_NO_ROOM, 1);
-	unsigned n = log_limit_count(&listener->told_full, context->loop.now_us);
+	unsigned n = log_limit_count(&listener->told_full, LOG_LIMIT_US, context->loop.now_us);
 	if (n)
 		log_warning("%s: %s reached, %u datagrams of new clients dropped, the last of %s",
 			listener->policy->text, limit, n, address_format(client, text));
@@ -282,7 +283,8 @@ static void tell_unwanted(struct datagram_listener *listener, const struct datag
 	struct address client;
 
 	datagrams_count(listener->datagrams, DATAGRAM_UNWANTED, datagram_count(datagram));
-	unsigned n = log_limit_count(&listener->told_unwanted, listener->datagrams->context->loop.now_us);
+	unsigned n =
+		log_limit_count(&listener->told_unwanted, LOG_LIMIT_US, listener->datagrams->context->loop.now_us);
 	if (!n || !log_wants(LEVEL_INFO))
 		return;
 	flow_key_client(&datagram->key, &client);
@@ -395,7 +397,7 @@ static void flow_admit(struct flow *flow)
 
 	if (!rule)
 		rule = limits_enter(context->shared->limits, context->slot, service->access,
-			limits_service(service->name), &flow->session.client, context->loop.now_us,
+			hash_name(service->name), &flow->session.client, context->loop.now_us,
 			&flow->session.ticket);
 	if (rule)
 		flow_refuse(flow, rule);
@@ -485,7 +487,7 @@ static bool flow_is_told(struct flow *flow, enum session_end end)
 		end == END_DELIVERY_FAILED;
 
 	return !repeats || !flow->listener ||
-		log_limit_count(&flow->listener->told_refused, flow->session.context->loop.now_us);
+		log_limit_count(&flow->listener->told_refused, LOG_LIMIT_US, flow->session.context->loop.now_us);
 }
 
 static void flow_give_back(struct flow *flow)

@@ -199,9 +199,11 @@ def test_a_wireguard_tunnel_lives_through_reloads(usher, start, place):
             other = "server" if name == "client" else "client"
             device = f"wg{os.getpid() % 10000}{name[0]}"
             (place / f"key-{name}").write_text(private)
-            start(*net.inside(where, "wireguard-go", "--foreground", device))
-            wait_until(lambda: subprocess.run(net.inside(where, "wg", "show", device), capture_output=True, check=False).returncode == 0,
+            tunnel = start(*net.inside(where, "wireguard-go", "--foreground", device))
+            wait_until(lambda: tunnel.process.poll() is not None or
+                       subprocess.run(net.inside(where, "wg", "show", device), capture_output=True, check=False).returncode == 0,
                        what="wireguard-go")
+            assert tunnel.process.poll() is None, tunnel.log_path.read_text(errors="replace")
             peer = ["peer", ends[other][2][1], "allowed-ips", ends[other][1] + "/32"]
             if name == "client":
                 peer += ["endpoint", "192.0.2.1:51820"]
