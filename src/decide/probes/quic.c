@@ -16,8 +16,9 @@
  * YES: the first Initial packet authenticates. Its attributes are settled as far as the hello has come, in however many packets and
  * datagrams, frames in whatever order; of bytes that were sent twice the first count. A frame that has no place there, a close or
  * what is no ClientHello ends the reading: what is not known then is absent.
- * YES too, without `sni' and `alpn': a long header of a version that is not known, or reserved to force a negotiation
- * (RFC 9000 15), in a datagram that a server would answer with Version Negotiation.
+ * YES too, without `sni' and `alpn': a long header of another version that is in use or reserved to force a negotiation
+ * (RFC 9000 15), in a datagram that a server would answer with Version Negotiation. Not of any version: one in 300 random datagrams
+ * of that length has such a header.
  * NO: the first Initial packet does not authenticate. It was damaged, or belongs to a connection that began elsewhere, or is
  * none; a server would drop it.
  * MORE: a packet of 0-RTT has overtaken the Initial packet. Nothing can be said of its contents.
@@ -232,12 +233,32 @@ static bool datagram_take(struct reading *reading, const uint8_t *bytes, size_t 
 
 /* ---- The probe ------------------------------------------------------------------------ */
 
+/* What version numbers there are, beside those that are known (the registry of RFC 9000 22.2): to come from the IETF, its drafts,
+ * Google's, and mvfst's. */
+static bool version_is_likely(uint32_t version)
+{
+	uint8_t last = version & 0xff;
+
+	switch (version >> 8) {
+	case 0x000000:
+	case 0xff0000:
+		return last > 0;
+	case 0xfaceb0:
+		return last < 0x10;
+	case 0x513035: /* Q05x */
+	case 0x543035: /* T05x */
+		return last >= '0' && last <= '9';
+	default:
+		return false;
+	}
+}
+
 static enum verdict unknown_version_match(const struct packet *packet, size_t len, struct findings *findings)
 {
 	char text[12];
 	bool is_reserved = (packet->version & 0x0f0f0f0f) == 0x0a0a0a0a;
 
-	if (packet->version == 0 || len < DATAGRAM_LEN_MIN || packet->id_len < FIRST_ID_MIN ||
+	if ((!is_reserved && !version_is_likely(packet->version)) || len < DATAGRAM_LEN_MIN || packet->id_len < FIRST_ID_MIN ||
 		(!is_reserved && !(packet->bytes[0] & QUIC_BIT)))
 		return VERDICT_NO;
 	int n = snprintf(text, sizeof(text), "%08x", packet->version);
