@@ -4,6 +4,7 @@
 #include "datagrams.h"
 #include "datagrams_parts.h"
 #include "fd.h"
+#include "hash.h"
 #include "log.h"
 #include <errno.h>
 #include <linux/sock_diag.h>
@@ -170,7 +171,7 @@ int datagrams_listen(struct datagrams *datagrams, int fd, size_t number)
 	listener->drops = drops_so_far(fd);
 	listener->family = address.sa.sa_family;
 	listener->port = htons(address_port(&address));
-	listener->limits_key = limits_service(listener->policy->text);
+	listener->limits_key = hash_name(listener->policy->text);
 	listener->counter =
 		counter_get(context->shared->counters, context->slot, COUNTER_LISTENER, listener->policy->text);
 	listener->next = datagrams->listeners;

@@ -6,6 +6,7 @@
 #include "datagrams_parts.h"
 #include "evidence_kept.h"
 #include "flow_examine.h"
+#include "hash.h"
 #include "log.h"
 #include "session_log.h"
 #include "session_names.h"
@@ -346,7 +347,7 @@ static void flow_admit(struct flow *flow)
 
 	if (!rule)
 		rule = limits_enter(context->shared->limits, context->slot, service->access,
-			limits_service(service->name), &flow->session.client, context->loop.now_us,
+			hash_name(service->name), &flow->session.client, context->loop.now_us,
 			&flow->session.ticket);
 	if (rule)
 		flow_refuse(flow, rule);

@@ -28,6 +28,9 @@ extern const char *const session_end_names[SESSION_ENDS]; /* "finished" */
 extern const char *const rule_names[], *const limit_names[], *const queue_names[];
 extern const size_t n_rule_names, n_limit_names, n_queue_names;
 
+/* The name of the rule that is spelled like this, for who keeps it longer than the text; NULL: there is none. */
+const char *rule_name(const char *text);
+
 /* What becomes of datagrams that do not simply go on. */
 enum datagram_event {
 	DATAGRAM_UNWANTED, /* no service takes them */
