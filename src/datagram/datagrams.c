@@ -62,7 +62,7 @@ static void listener_count_drops(struct datagram_listener *listener, uint32_t dr
 	if (more == 0)
 		return;
 	datagrams_count(datagrams, DATAGRAM_KERNEL, more);
-	unsigned n = log_limit_count(&listener->told_drops, datagrams->context->loop.now_us);
+	unsigned n = log_limit_count(&listener->told_drops, LOG_LIMIT_US, datagrams->context->loop.now_us);
 	if (n)
 		log_warning("%s: the kernel has dropped datagrams, the socket's buffer was full (%u in all; "
 			    "receive_buffer makes it larger)",

@@ -256,7 +256,7 @@ static void tell_no_room(struct datagram_listener *listener, const char *limit, 
 	counter_add(&counter_get(context->shared->counters, context->slot, COUNTER_LIMIT, limit)->total, 1);
 	counter_add(&listener->counter->failed, 1);
 	datagrams_count(listener->datagrams, DATAGRAM_NO_ROOM, 1);
-	unsigned n = log_limit_count(&listener->told_full, context->loop.now_us);
+	unsigned n = log_limit_count(&listener->told_full, LOG_LIMIT_US, context->loop.now_us);
 	if (n)
 		log_warning("%s: %s reached, %u datagrams of new clients dropped, the last of %s",
 			listener->policy->text, limit, n, address_format(client, text));
@@ -268,7 +268,7 @@ static void tell_unwanted(struct datagram_listener *listener, const struct datag
 	struct address client;
 
 	datagrams_count(listener->datagrams, DATAGRAM_UNWANTED, datagram_count(datagram));
-	unsigned n = log_limit_count(&listener->told_unwanted, listener->datagrams->context->loop.now_us);
+	unsigned n = log_limit_count(&listener->told_unwanted, LOG_LIMIT_US, listener->datagrams->context->loop.now_us);
 	if (!n || !log_wants(LEVEL_INFO))
 		return;
 	flow_key_client(&datagram->key, &client);
@@ -421,7 +421,7 @@ static bool flow_is_told(struct flow *flow, enum session_end end)
 	bool repeats = end == END_REFUSED || end == END_REJECTED || end == END_NO_SERVICE || end == END_SHED ||
 		end == END_DELIVERY_FAILED;
 
-	return !repeats || log_limit_count(&flow->listener->told_refused, flow->session.context->loop.now_us);
+	return !repeats || log_limit_count(&flow->listener->told_refused, LOG_LIMIT_US, flow->session.context->loop.now_us);
 }
 
 void flow_end(struct flow *flow, enum session_end end)
