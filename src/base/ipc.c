@@ -77,7 +77,7 @@ static bool take_fds(struct msghdr *header, struct ipc_fds *ret)
 		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		for (size_t i = 0; i < count; i++) {
 			int fd;
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
 			if (ret->n < IPC_FDS_MAX) {
 				ret->fd[ret->n++] = fd;
 			} else {
@@ -104,7 +104,7 @@ ssize_t ipc_receive(int fd, void *buffer, size_t size, struct ipc_fds *ret_fds)
 		.msg_iov = &part,
 		.msg_iovlen = 1,
 		.msg_control = &control,
-		.msg_controllen = sizeof control,
+		.msg_controllen = sizeof(control),
 	};
 	ssize_t len;
 
@@ -133,7 +133,7 @@ ssize_t ipc_receive_bytes(int fd, void *buffer, size_t size, int flags, bool *re
 		.msg_iov = &part,
 		.msg_iovlen = 1,
 		.msg_control = &control,
-		.msg_controllen = sizeof control,
+		.msg_controllen = sizeof(control),
 	};
 	struct ipc_fds fds = { .n = 0 };
 

@@ -54,7 +54,7 @@ void decider_free(struct decider *decider)
 		arena_free(decider->own);
 }
 
-/* --- Verdicts of one thing ------------------------------------------------------------- */
+/* ---- verdicts of one thing ---- */
 
 static enum verdict literals_match(const struct protocol *protocol, const struct evidence *evidence)
 {
@@ -238,7 +238,7 @@ static enum verdict rest_judge(struct decision *decision, const struct attribute
 	return verdict;
 }
 
-/* --- Putting them together ------------------------------------------------------------- */
+/* ---- putting them together ---- */
 
 static void decision_take(struct decision *decision, enum verdict verdict, uint32_t service, uint32_t protocol)
 {

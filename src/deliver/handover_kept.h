@@ -1,7 +1,6 @@
 /* A handover's own state, and what is done with what its channels carried. For handover.c alone. */
 #pragma once
 #include "handover.h"
-#include "handover_line.h"
 
 struct handover {
 	struct loop *loop;
@@ -13,7 +12,7 @@ struct handover {
 	void *opener_context;
 	struct timer retry, look;
 	struct task later;
-	struct handover_line waiting;
+	struct list waiting;
 	size_t n_waiting, n_kept;
 	bool blocked;  /* the channel is full, or enough is kept: an event will tell */
 	bool paused;   /* until the timer */

@@ -139,7 +139,7 @@ const struct protocol *explainer_protocols(const struct explainer *explainer, si
 	return explainer->protocols;
 }
 
-/* --- Deciding -------------------------------------------------------------------------- */
+/* ---- deciding ---- */
 
 size_t explanation_datagrams(const struct explanation *explanation, size_t len)
 {
@@ -254,7 +254,7 @@ void explainer_feed(struct explainer *explainer, const void *bytes, size_t len)
 		segment_take(explainer, bytes, len);
 }
 
-/* --- Words ----------------------------------------------------------------------------- */
+/* ---- words ---- */
 
 static const char *service_name(const struct explainer *explainer, uint32_t service)
 {
@@ -385,7 +385,7 @@ static void why_more(struct explainer *explainer, enum explain_end how)
 		explainer_note(explainer, "; `%s' shows its `banner', and keeps it unless an answer is another's",
 			service_name(explainer, explainer->banner_service));
 	else if (how != EXPLAIN_OPEN)
-		explainer_note(explainer, "; the client has %s, so nobody gets it",
+		explainer_note(explainer, "; the client has %s, so it goes to no service",
 			how == EXPLAIN_CLOSED ? "closed" : "reset it");
 	else if (explainer->policy && explainer->policy->decide_timeout_us == 0)
 		explainer_note(explainer, "; without a `decide_timeout' for ever");
@@ -410,7 +410,7 @@ static void why_identifiers(struct explainer *explainer)
 			service_name(explainer, outcome.more));
 }
 
-/* --- The end --------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void take_name(struct explainer *explainer, uint32_t service)
 {
