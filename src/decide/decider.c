@@ -100,7 +100,7 @@ bool protocol_is_spoken(const struct protocol *protocol, enum transport_kind tra
 {
 	if (protocol->probe)
 		return transport == TRANSPORT_DATAGRAM ? protocol->probe->datagram : protocol->probe->stream;
-	return !protocol->module || transport == TRANSPORT_STREAM;
+	return true;
 }
 
 /* Patterns run only where a literal said YES. */

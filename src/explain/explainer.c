@@ -234,9 +234,9 @@ static void datagram_take(struct explainer *explainer, const void *bytes, size_t
 
 void explainer_begin(struct explainer *explainer, bool is_datagram)
 {
-	explainer->is_settled = explainer->is_full = explainer->search_over = explainer->client_waited = false;
 	if (explainer->any_listener)
 		listener_choose(explainer, is_datagram ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM);
+	explainer->is_settled = explainer->is_full = explainer->search_over = explainer->client_waited = false;
 	explainer->explanation = (struct explanation){
 		.is_datagram = is_datagram,
 		.decided_at = EXPLAIN_NEVER,

@@ -9,6 +9,7 @@
 #include "flows.h"
 
 #include "hash.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -27,7 +27,7 @@ static bool matches(
 {
 	static struct findings findings; /* too large for a stack; a policy is compiled by one thread */
 	const uint32_t end = (uint32_t)len;
-	struct evidence evidence = { .bytes = bytes, .len = len, .ends = is_datagram ? &end : NULL, .n_datagrams = is_datagram };
+	struct evidence evidence = { .bytes = bytes, .len = len, .ends = &end, .n_datagrams = is_datagram };
 
 	return protocol_match(&ambiguity->compiler->policy->protocols[protocol], &evidence, &findings) == VERDICT_YES;
 }

@@ -681,7 +681,8 @@ static void the_first_protocol_may_want_a_literal_and_an_expression(void **state
 
 static void what_any_probe_has_learned_decides(void **state)
 {
-	static const struct probe unsure = { "unsure", .stream = find_and_ask_for_more, .attributes = 1U << ATTRIBUTE_SNI };
+	static const struct probe unsure = { "unsure", .stream = find_and_ask_for_more,
+		.attributes = 1U << ATTRIBUTE_SNI };
 	static const struct probe sure = { "sure", .stream = find_and_settle, .attributes = 1U << ATTRIBUTE_SNI };
 	const struct protocol unsure_one[] = { { .probe = &unsure } },
 			      two[] = { { .probe = &counting[0] }, { .probe = &sure } };

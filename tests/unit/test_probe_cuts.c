@@ -92,7 +92,7 @@ static void examples_are_their_own(void **state)
 		bool has_datagram = !probes[k].datagram || probes[k].datagram == probe_any;
 		for (size_t i = 0; i < n_probe_examples; i++) {
 			const struct probe_example *example = &probe_examples[i];
-			uint32_t end = (uint32_t)example->len;
+			const uint32_t end = (uint32_t)example->len;
 			struct evidence evidence = { .bytes = example->bytes,
 				.len = example->len,
 				.ends = &end,

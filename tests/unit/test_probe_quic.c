@@ -200,18 +200,21 @@ static void versions_that_are_negotiated(void **state)
 	static const struct {
 		uint8_t first;
 		uint32_t version;
-		const char *ids;
+		char ids[24];
 		size_t len;
 		enum verdict verdict;
 		const char *values;
 	} cases[] = {
 		{ 0x80, 0x1a2a3a4a, IDS, 1200, VERDICT_YES, "version=1a2a3a4a" },
-		{ 0xc0, 0xfaceb001, IDS, 1200, VERDICT_YES, "version=faceb001" },
-		{ 0xc5, 0x51303530, IDS, 1350, VERDICT_YES, "version=51303530" },
-		{ 0xf0, 3, IDS, 1200, VERDICT_YES, "version=00000003" }, { 0xc0, 3, IDS, 1199, VERDICT_NO, NULL },
-		{ 0x80, 3, IDS, 1200, VERDICT_NO, NULL },          /* the QUIC bit */
-		{ 0x40, 0x1a2a3a4a, IDS, 1200, VERDICT_NO, NULL }, /* a short header */
-		{ 0xc0, 0, IDS, 1200, VERDICT_NO, NULL },          /* a server's negotiation */
+		{ 0xc0, 0xfaceb001, IDS "\0\x44\x9e", 1200, VERDICT_YES, "version=faceb001" },
+		{ 0xc5, 0x51303530, IDS "\3abc\x44\x9e", 1350, VERDICT_YES, "version=51303530" },
+		{ 0xf0, 3, IDS "\0\x44\x9f", 1200, VERDICT_NO, NULL }, /* longer than the datagram */
+		{ 0xf0, 3, IDS "\0\x13", 1200, VERDICT_NO, NULL },     /* shorter than any */
+		{ 0xf0, 3, IDS "\x7f\xff", 1200, VERDICT_NO, NULL },   /* a token past the end */
+		{ 0xf0, 3, IDS "\0\x44\x9e", 1199, VERDICT_NO, NULL },
+		{ 0x80, 3, IDS "\0\x44\x9e", 1200, VERDICT_NO, NULL }, /* the QUIC bit */
+		{ 0x40, 0x1a2a3a4a, IDS, 1200, VERDICT_NO, NULL },     /* a short header */
+		{ 0xc0, 0, IDS, 1200, VERDICT_NO, NULL },              /* a server's negotiation */
 		{ 0xc0, 3,
 			"\7"
 			"1234567\0",

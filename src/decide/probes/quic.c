@@ -16,9 +16,9 @@
  * YES: the first Initial packet authenticates. Its attributes are settled as far as the hello has come, in however many packets and
  * datagrams, frames in whatever order; of bytes that were sent twice the first count. A frame that has no place there, a close or
  * what is no ClientHello ends the reading: what is not known then is absent.
- * YES too, without `sni' and `alpn': a long header of another version that is in use or reserved to force a negotiation
- * (RFC 9000 15), in a datagram that a server would answer with Version Negotiation. Not of any version: one in 300 random datagrams
- * of that length has such a header.
+ * YES too, without `sni' and `alpn': a long header of a version that is reserved to force a negotiation (RFC 9000 15), or that is not
+ * known but has packets of the same form, in a datagram that a server would answer with Version Negotiation. Without the form, one of
+ * 1,000 random datagrams would match.
  * NO: the first Initial packet does not authenticate. It was damaged, or belongs to a connection that began elsewhere, or is
  * none; a server would drop it.
  * MORE: a packet of 0-RTT has overtaken the Initial packet. Nothing can be said of its contents.
@@ -233,33 +233,26 @@ static bool datagram_take(struct reading *reading, const uint8_t *bytes, size_t 
 
 /* ---- The probe ------------------------------------------------------------------------ */
 
-/* What version numbers there are, beside those that are known (the registry of RFC 9000 22.2): to come from the IETF, its drafts,
- * Google's, and mvfst's. */
-static bool version_is_likely(uint32_t version)
+/* As an Initial packet of version 1, with more packets of the version or zeros behind it, or nothing. The cursor is behind the ids. */
+static bool has_known_form(struct cursor *cursor, const struct packet *packet)
 {
-	uint8_t last = version & 0xff;
+	uint64_t len;
 
-	switch (version >> 8) {
-	case 0x000000:
-	case 0xff0000:
-		return last > 0;
-	case 0xfaceb0:
-		return last < 0x10;
-	case 0x513035: /* Q05x */
-	case 0x543035: /* T05x */
-		return last >= '0' && last <= '9';
-	default:
+	if (!(packet->bytes[0] & QUIC_BIT) || !number_read(cursor, &len) || !bytes_skip(cursor, len) ||
+		!number_read(cursor, &len) || len < NUMBERED_LEN_MIN || !bytes_skip(cursor, len))
 		return false;
-	}
+	return cursor->left == 0 || cursor->at[0] == 0 ||
+		(cursor->left > 5 && cursor->at[0] & LONG_HEADER && look_be32(cursor->at + 1) == packet->version);
 }
 
-static enum verdict unknown_version_match(const struct packet *packet, size_t len, struct findings *findings)
+static enum verdict unknown_version_match(
+	struct cursor *cursor, const struct packet *packet, size_t len, struct findings *findings)
 {
 	char text[12];
 	bool is_reserved = (packet->version & 0x0f0f0f0f) == 0x0a0a0a0a;
 
-	if ((!is_reserved && !version_is_likely(packet->version)) || len < DATAGRAM_LEN_MIN || packet->id_len < FIRST_ID_MIN ||
-		(!is_reserved && !(packet->bytes[0] & QUIC_BIT)))
+	if (packet->version == 0 || len < DATAGRAM_LEN_MIN || packet->id_len < FIRST_ID_MIN ||
+		!(is_reserved || has_known_form(cursor, packet)))
 		return VERDICT_NO;
 	int n = snprintf(text, sizeof(text), "%08x", packet->version);
 	finding_settle(findings, ATTRIBUTE_VERSION, (const uint8_t *)text, (size_t)n);
@@ -300,7 +293,7 @@ enum verdict probe_quic_datagram(const struct evidence *evidence, struct finding
 		return VERDICT_NO;
 	reading.version = quic_version_find(packet.version);
 	if (!reading.version)
-		return unknown_version_match(&packet, evidence->ends[0], findings);
+		return unknown_version_match(&first, &packet, evidence->ends[0], findings);
 	reading.crypto.bytes = findings_take(findings, PIECES_LEN_MAX);
 	if (!reading.crypto.bytes)
 		return VERDICT_NO;
