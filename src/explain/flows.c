@@ -8,7 +8,6 @@
  * given; and to take an empty packet for the beginning of anything. Owns flows and their bytes. */
 #include "flows.h"
 
-#include "evidence.h"
 #include "hash.h"
 
 #include <errno.h>

@@ -32,6 +32,14 @@ const size_t n_limit_names = sizeof(limit_names) / sizeof(limit_names[0]);
 const char *const queue_names[] = { "log_queue" };
 const size_t n_queue_names = sizeof(queue_names) / sizeof(queue_names[0]);
 
+const char *rule_name(const char *text)
+{
+	for (size_t i = 0; i < n_rule_names; i++)
+		if (strcmp(rule_names[i], text) == 0)
+			return rule_names[i];
+	return NULL;
+}
+
 const char *const datagram_event_names[DATAGRAM_EVENTS] = {
 	[DATAGRAM_UNWANTED] = "unwanted",
 	[DATAGRAM_NO_ROOM] = "no_room",
@@ -42,11 +50,3 @@ const char *const datagram_event_names[DATAGRAM_EVENTS] = {
 	[DATAGRAM_UNSENT] = "unsent",
 	[DATAGRAM_UNUSABLE] = "unusable",
 };
-
-const char *rule_name(const char *text)
-{
-	for (size_t i = 0; i < n_rule_names; i++)
-		if (strcmp(rule_names[i], text) == 0)
-			return rule_names[i];
-	return NULL;
-}

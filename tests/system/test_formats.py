@@ -33,7 +33,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (5, "6eadf6efb007e5af"),
-    "TAKEOVER_FORMAT": (5, "b570469ffbb2163b"),
+    "TAKEOVER_FORMAT": (6, "b570469ffbb2163b"),
 }
 
 
