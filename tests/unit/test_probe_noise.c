@@ -73,7 +73,8 @@ static void no_request_is_taken_whatever_its_id(void **state)
 		for (uint32_t id = 0; id <= UINT16_MAX; id++) {
 			bytes[0] = (uint8_t)(id >> 8);
 			bytes[1] = (uint8_t)id;
-			struct evidence evidence = { .bytes = bytes, .len = len, .is_datagram = true };
+			const uint32_t end = (uint32_t)len;
+			struct evidence evidence = { .bytes = bytes, .len = len, .ends = &end, .n_datagrams = 1 };
 			for (size_t i = 0; i < n_probes; i++) {
 				if (!probes[i].datagram || probes[i].datagram == probe_any ||
 					probes[i].datagram == probe_dns_datagram ||
@@ -97,7 +98,8 @@ static void noise_is_taken_as_seldom_as_the_manual_says(void **state)
 	for (size_t len = 2; len <= LEN_MAX; len++) { /* ff alone is a keep-alive of IKE */
 		for (size_t round = 0; round < ROUNDS * (len <= SHORT_MAX ? SHORT_TIMES : 1); round++, total++) {
 			noise_make(bytes, len);
-			struct evidence evidence = { .bytes = bytes, .len = len, .is_datagram = true };
+			const uint32_t end = (uint32_t)len;
+			struct evidence evidence = { .bytes = bytes, .len = len, .ends = &end, .n_datagrams = 1 };
 			for (size_t i = 0; i < n_probes; i++) {
 				if (!probes[i].datagram || probes[i].datagram == probe_any)
 					continue;

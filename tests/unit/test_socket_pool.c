@@ -223,6 +223,23 @@ static void a_question_that_cannot_be_put_is_put_later(void **state)
 	assert_int_equal(customer.got, 1);
 }
 
+static void both_families_are_asked_for_later(void **state)
+{
+	static const sa_family_t families[] = { AF_INET, AF_INET6 };
+	struct socket_pool *socket_pool = *state;
+
+	for (int i = 0; i < 2; i++) {
+		struct customer customer;
+		maker.refuse = -EAGAIN;
+		assert_int_equal(customer_take(socket_pool, &customer, families[i]), -EINPROGRESS);
+		assert_int_equal(maker.asked[i], 0);
+		maker.refuse = 0;
+		socket_pool_fill(socket_pool);
+		assert_int_not_equal(maker.asked[i], 0);
+		socket_pool_cancel(&customer.waiter);
+	}
+}
+
 static void without_a_maker_what_is_there_is_all(void **state)
 {
 	struct customer customers[2];
@@ -256,6 +273,7 @@ int main(void)
 		TEST(an_error_is_told_to_all_who_wait_and_nobody_goes_on_asking),
 		TEST(who_comes_back_from_an_error_is_not_told_of_it_twice),
 		TEST(a_question_that_cannot_be_put_is_put_later),
+		TEST(both_families_are_asked_for_later),
 		TEST(without_a_maker_what_is_there_is_all),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
