@@ -2,6 +2,7 @@
  * after worker_run() has given up its privileges it opens nothing but sockets. */
 #include "worker.h"
 #include "counters.h"
+#include "datagrams.h"
 #include "evidence_kept.h"
 #include "failure.h"
 #include "fd.h"
@@ -38,8 +39,9 @@ struct worker {
 
 	struct listener *listeners;
 	size_t n_listeners;
-	bool told_paused; /* the master knows that nothing is decided any more */
-	bool is_draining; /* accepts no more */
+	struct datagrams *datagrams; /* NULL: the policy has no UDP listener */
+	bool told_paused;            /* the master knows that nothing is decided any more */
+	bool is_draining;            /* accepts no more */
 };
 
 static const struct transport *const transports[TRANSPORT_COUNT] = {
@@ -92,6 +94,8 @@ static void worker_drain(struct worker *worker)
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
 	worker->n_listeners = 0;
+	if (worker->datagrams)
+		datagrams_drain(worker->datagrams);
 	worker_end_if_done(worker);
 }
 
@@ -122,6 +126,8 @@ static void worker_migrate(struct worker *worker, int *channel, unsigned to)
 	worker->context.is_paused = false;
 	bool moves = *channel >= 0 && migration_send_begin(&worker->context, *channel, to) == 0;
 	*channel = -1;
+	if (worker->datagrams)
+		datagrams_leave(worker->datagrams);
 	worker_drain(worker);
 	if (!moves)
 		session_look_again(&worker->context);
@@ -133,6 +139,8 @@ static void worker_pause(struct worker *worker)
 	worker->told_paused = false;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_hold(&worker->listeners[i]);
+	if (worker->datagrams)
+		datagrams_hold(worker->datagrams);
 }
 
 /* Once nobody here waits for an answer of the master's. */
@@ -152,6 +160,8 @@ static void worker_resume(struct worker *worker)
 	worker->context.is_paused = false;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_resume(&worker->listeners[i]);
+	if (worker->datagrams)
+		datagrams_resume(worker->datagrams);
 	session_look_again(&worker->context);
 }
 
@@ -369,17 +379,25 @@ static int worker_bind_modules(struct worker *worker)
 	return error;
 }
 
+static int worker_listen_for_datagrams(struct worker *worker, const struct listening *listening)
+{
+	int error = worker->datagrams ? 0 : datagrams_new(&worker->context, &worker->datagrams);
+
+	return error < 0 ? error : datagrams_listen(worker->datagrams, listening->fd, listening->listener);
+}
+
 static int worker_listen(struct worker *worker, const struct worker_start *start)
 {
 	for (size_t i = 0; i < start->n_listening; i++) {
 		const struct listening *listening = &start->listening[i];
 		const struct listener_policy *policy = &start->policy->listeners[listening->listener];
-		struct listener *listener = &worker->listeners[worker->n_listeners];
 		if (policy->transport == TRANSPORT_DATAGRAM) {
-			if (listening->place == 0)
-				log_warning("listener %s: datagrams are not served yet", policy->text);
+			int error = worker_listen_for_datagrams(worker, listening);
+			if (error < 0)
+				return error;
 			continue;
 		}
+		struct listener *listener = &worker->listeners[worker->n_listeners];
 		*listener = (struct listener){
 			.context = &worker->context,
 			.policy = policy,
@@ -410,6 +428,7 @@ static void worker_fini(struct worker *worker)
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
 	stream_free_spare(&worker->context);
+	datagrams_free(worker->datagrams);
 	migration_send_free(worker->context.sender);
 	migration_receive_end_all(&worker->context);
 	identifiers_free(worker->context.identifiers);

@@ -31,7 +31,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (4, "41091109d5428a4d"),
-    "TAKEOVER_FORMAT": (4, "536a5ce7fa01ec30"),
+    "TAKEOVER_FORMAT": (5, "fe7abe09ce89e29a"),
 }
 
 
