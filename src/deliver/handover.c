@@ -51,10 +51,9 @@ static int handover_use(struct handover *h, int fd)
 static int handover_open(struct handover *h)
 {
 	int fd = h->opening ? -EACCES : channel_connect(&h->receiver);
-	int error;
 
 	if (fd == -EACCES && h->opener) {
-		error = h->opening ? 0 : h->opener(h->opener_context);
+		int error = h->opening ? 0 : h->opener(h->opener_context);
 		h->opening = h->blocked = error == 0;
 		return error;
 	}

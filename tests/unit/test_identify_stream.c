@@ -21,7 +21,7 @@
 #define TIMEOUT_MS 200
 #define ASKED_MAX  4096
 
-/* ---- the master ------------------------------------------------------------------------------------------------------ */
+/* ---- the master ---- */
 
 static struct spawn_request *requests[64];
 static unsigned n_requests;
@@ -86,7 +86,7 @@ static void program_end(struct program_ends *program)
 	program->answers = fd_close(program->answers);
 }
 
-/* ---- the worker ------------------------------------------------------------------------------------------------------ */
+/* ---- the worker ---- */
 
 static struct loop loop;
 static struct spawner spawner;
@@ -174,7 +174,7 @@ static void end(void)
 	loop_fini(&loop);
 }
 
-/* ---- on the wire ------------------------------------------------------------------------------------------------------ */
+/* ---- on the wire ---- */
 
 static void read_exactly(int fd, void *to, size_t len)
 {
@@ -244,7 +244,7 @@ static void assert_ended(const struct program_ends *program)
 	assert_int_equal(errno, EPIPE);
 }
 
-/* ---- mode stream ------------------------------------------------------------------------------------------------------ */
+/* ---- mode stream ---- */
 
 static void a_question_and_its_answer(void **state)
 {
@@ -527,7 +527,7 @@ static void without_a_master_the_answer_is_no(void **state)
 	end();
 }
 
-/* ---- mode once ------------------------------------------------------------------------------------------------------- */
+/* ---- mode once ---- */
 
 static struct asked *answer_once(const char *text, size_t len, int status, bool end_first)
 {
