@@ -54,8 +54,6 @@ void flow_identified(void *context, uint32_t protocol, bool more_could_help)
 
 	flow->identification = NULL;
 	flow->named = protocol;
-	if (!more_could_help)
-		flow->asked = UINT32_MAX;
 	if (!flow->session.context->is_paused)
 		flow_decide(flow, false);
 }
