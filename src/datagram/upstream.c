@@ -37,7 +37,7 @@ static int upstream_watch(struct datagrams *datagrams, sa_family_t family, int f
 		.watch = { .fd = -1, .ready = upstream_ready }, .datagrams = datagrams, .family = family
 	};
 	int error = loop_watch(&datagrams->context->loop, &upstream->watch, fd, EPOLLIN | EPOLLET);
-	if (error < 0) {
+	if (error != 0) {
 		free(upstream);
 		return error;
 	}
@@ -54,7 +54,7 @@ static int upstream_new(struct datagrams *datagrams, sa_family_t family, struct 
 	int error = datagram_prepare(fd, family, false);
 	if (error == 0)
 		error = upstream_watch(datagrams, family, fd, ret);
-	if (error < 0) {
+	if (error != 0) {
 		fd_close(fd);
 		return error;
 	}
@@ -93,7 +93,7 @@ int upstream_open(struct datagrams *datagrams, const struct address *to, struct 
 	if (upstream) {
 		datagrams->spare_upstreams[place] = upstream->next;
 		datagrams->n_spare_upstreams[place]--;
-	} else if ((error = upstream_new(datagrams, to->sa.sa_family, &upstream)) < 0) {
+	} else if ((error = upstream_new(datagrams, to->sa.sa_family, &upstream)) != 0) {
 		return error;
 	}
 	if (connect(upstream->watch.fd, &to->sa, to->len) < 0) {
