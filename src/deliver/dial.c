@@ -2,6 +2,7 @@
  * until `done` says 0. */
 #include "dial.h"
 #include "fd.h"
+#include "hash.h"
 #include "relay.h"
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -176,14 +177,9 @@ static size_t dial_current(struct dial *dial, struct address *ret)
 	return n - dial->address;
 }
 
-static uint32_t address_digest(const struct address *address)
+static uint64_t address_digest(const struct address *address)
 {
-	const uint8_t *bytes = (const uint8_t *)&address->sa;
-	uint32_t digest = 0x811c9dc5;
-
-	for (socklen_t i = 0; i < address->len; i++)
-		digest = (digest ^ bytes[i]) * 0x01000193;
-	return digest;
+	return hash_bytes(&address->sa, address->len);
 }
 
 static bool dial_is_still_known(const struct dial *dial)
