@@ -141,7 +141,9 @@ int file_read_rest(int fd, size_t most, char **ret_text, size_t *ret_len)
 	char *text = malloc(room);
 	ssize_t n = 1;
 
-	while (text && n > 0) {
+	if (!text)
+		return -ENOMEM;
+	while (n > 0) {
 		if (len + 1 == room) {
 			char *grown = realloc(text, room *= 2);
 			if (!grown)
@@ -156,7 +158,7 @@ int file_read_rest(int fd, size_t most, char **ret_text, size_t *ret_len)
 		if (len > most)
 			break;
 	}
-	int error = !text ? -ENOMEM : n < 0 ? -errno : len > most ? -EFBIG : n > 0 ? -ENOMEM : 0;
+	int error = n < 0 ? -errno : len > most ? -EFBIG : n > 0 ? -ENOMEM : 0;
 	if (error < 0) {
 		free(text);
 		return error;

@@ -266,9 +266,8 @@ static void dial_all_failed(struct dial *dial)
 {
 	dial->pause_us = dial->try_again ? RETRY_US : LOOK_US;
 	dial->step = dial->try_again || dial_edition(dial) != dial->edition ? DIAL_PAUSES : DIAL_AWAITS_NEWS;
-	if (dial->step == DIAL_AWAITS_NEWS && !dial_awaits_news(dial))
-		dial_finish(dial, dial->error, 0);
-	else if (dial_pause(dial) < 0)
+	bool goes_on = dial->step == DIAL_PAUSES || dial_awaits_news(dial);
+	if (!goes_on || dial_pause(dial) < 0)
 		dial_finish(dial, dial->error, 0);
 }
 
