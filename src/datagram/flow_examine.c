@@ -10,7 +10,7 @@ enum flow_look flow_look_at_first(struct context *context, size_t decider, const
 	uint32_t *ret_service, uint32_t *ret_protocol)
 {
 	static uint64_t serial = UINT64_C(1) << 63; /* of what has no number yet */
-	uint32_t end = (uint32_t)(len < EVIDENCE_MAX ? len : EVIDENCE_MAX);
+	const uint32_t end = len < EVIDENCE_MAX ? (uint32_t)len : EVIDENCE_MAX;
 	struct evidence evidence = {
 		.bytes = bytes,
 		.len = end,
@@ -47,12 +47,10 @@ enum flow_look flow_examine(struct flow *flow, bool last, uint32_t *ret_service,
 	struct context *context = flow->session.context;
 	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
 	size_t n;
-	size_t len = flow_kept_gather(&flow->kept, context->peeked, EVIDENCE_MAX, ends, &n);
 	struct evidence evidence = {
 		.bytes = context->peeked,
-		.len = len,
+		.len = flow_kept_gather(&flow->kept, context->peeked, EVIDENCE_MAX, ends, &n),
 		.ends = ends,
-		.n_datagrams = n,
 		.serial = flow->session.id,
 		.named = flow->named + 1, /* none is 0 */
 		.may_be_named = context->identifiers && flow->named == PROTOCOL_NONE &&
@@ -60,6 +58,7 @@ enum flow_look flow_examine(struct flow *flow, bool last, uint32_t *ret_service,
 	};
 	struct outcome outcome;
 
+	evidence.n_datagrams = n;
 	flow->n_looked = flow->kept.n;
 	if (n == 0)
 		return last ? FLOW_UNKNOWN : FLOW_WAITS;

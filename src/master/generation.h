@@ -33,6 +33,7 @@ struct generation {
 	int connection;          /* inetd: taken over; -1: listen */
 	bool leaves_workers;
 	bool is_trial;   /* its workers serve nobody */
+	bool follows;    /* another one, whose workers have the sockets of datagrams until generation_migrate() */
 	bool is_adopted; /* of the image before this one: not restarted */
 	bool is_holding; /* its workers are to decide nothing */
 	bool is_killed;  /* by us: no news */
@@ -84,6 +85,9 @@ bool generation_ask_anew(struct generation *generation, uint32_t name);
 
 /* Accept no more, give every live connection to the workers of `next`, end. */
 void generation_migrate(struct generation *generation, struct generation *next);
+
+/* Its workers read the sockets of datagrams, those that wait for the flows of others when these have come. */
+void generation_receive(struct generation *generation);
 
 /* Accept no more, finish what there is, end; or end now. */
 void generation_drain(struct generation *generation);

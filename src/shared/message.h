@@ -34,6 +34,7 @@ enum message_kind {
 	MESSAGE_SOCKETS, /* that were wanted: `error`, or some of the family `index` */
 	MESSAGE_HOLD,    /* decide nothing more; MESSAGE_HELD answers when no request is open */
 	MESSAGE_RESUME,  /* go on */
+	MESSAGE_RECEIVE, /* read datagrams, as soon as those who pass sessions on to it do not any more */
 	MESSAGE_ADOPT, /* the channel that comes with it: connections come there from the worker of the slot `index` */
 	MESSAGE_MIGRATE, /* accept no more; over the channel that comes with it connections go to the worker of the slot `index`; end */
 	MESSAGE_DRAIN, /* accept no more, finish what there is, end */

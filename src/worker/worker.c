@@ -39,13 +39,14 @@ struct worker {
 
 	struct listener *listeners;
 	size_t n_listeners;
-	struct datagrams *datagrams; /* NULL: the policy has no UDP listener */
-	bool told_paused;            /* the master knows that nothing is decided any more */
-	bool is_draining;            /* accepts no more */
+	bool receives;    /* the sockets of datagrams are its own, but for those from which flows may yet come */
+	bool told_paused; /* the master knows that nothing is decided any more */
+	bool is_draining; /* accepts no more */
 };
 
 static const struct transport *const transports[TRANSPORT_COUNT] = {
 	[TRANSPORT_STREAM] = &stream_transport,
+	[TRANSPORT_DATAGRAM] = &flow_transport,
 };
 
 static struct worker *worker_of(struct context *context)
@@ -77,6 +78,26 @@ static void worker_starved(struct context *context)
 		listener_starved(&worker->listeners[i]);
 }
 
+static void worker_receive_datagrams(struct worker *worker)
+{
+	const struct context *context = &worker->context;
+
+	if (context->datagrams && worker->receives && !context->is_paused && !context->sender &&
+		!migration_receive_awaits_flows(context))
+		datagrams_resume(context->datagrams);
+}
+
+static void worker_flows_moved(struct context *context)
+{
+	worker_receive_datagrams(worker_of(context));
+}
+
+static void worker_flows_stay(struct context *context)
+{
+	if (context->datagrams)
+		datagrams_end_flows(context->datagrams);
+}
+
 static void worker_session_movable(struct context *context)
 {
 	migration_send_wake(context->sender);
@@ -94,8 +115,8 @@ static void worker_drain(struct worker *worker)
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
 	worker->n_listeners = 0;
-	if (worker->datagrams)
-		datagrams_drain(worker->datagrams);
+	if (worker->context.datagrams)
+		datagrams_drain(worker->context.datagrams);
 	worker_end_if_done(worker);
 }
 
@@ -126,11 +147,13 @@ static void worker_migrate(struct worker *worker, int *channel, unsigned to)
 	worker->context.is_paused = false;
 	bool moves = *channel >= 0 && migration_send_begin(&worker->context, *channel, to) == 0;
 	*channel = -1;
-	if (worker->datagrams)
-		datagrams_leave(worker->datagrams);
+	if (worker->context.datagrams)
+		datagrams_hold(worker->context.datagrams);
 	worker_drain(worker);
-	if (!moves)
+	if (!moves) {
 		session_look_again(&worker->context);
+		worker_flows_stay(&worker->context);
+	}
 }
 
 static void worker_pause(struct worker *worker)
@@ -139,8 +162,8 @@ static void worker_pause(struct worker *worker)
 	worker->told_paused = false;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_hold(&worker->listeners[i]);
-	if (worker->datagrams)
-		datagrams_hold(worker->datagrams);
+	if (worker->context.datagrams)
+		datagrams_hold(worker->context.datagrams);
 }
 
 /* Once nobody here waits for an answer of the master's. */
@@ -160,9 +183,14 @@ static void worker_resume(struct worker *worker)
 	worker->context.is_paused = false;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_resume(&worker->listeners[i]);
-	if (worker->datagrams)
-		datagrams_resume(worker->datagrams);
+	worker_receive_datagrams(worker);
 	session_look_again(&worker->context);
+}
+
+static void worker_begin_to_receive(struct worker *worker)
+{
+	worker->receives = true;
+	worker_receive_datagrams(worker);
 }
 
 static void worker_adopt_from(struct worker *worker, int *channel, unsigned from)
@@ -237,6 +265,8 @@ static void worker_receive(struct worker *worker)
 			worker_pause(worker);
 		else if (message.kind == MESSAGE_RESUME)
 			worker_resume(worker);
+		else if (message.kind == MESSAGE_RECEIVE)
+			worker_begin_to_receive(worker);
 		else if (message.kind == MESSAGE_MIGRATE)
 			worker_migrate(worker, &fds.fd[0], message.index);
 		else if (message.kind == MESSAGE_ADOPT)
@@ -323,6 +353,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 			.starved = worker_starved,
 			.session_gone = worker_session_gone,
 			.session_movable = worker_session_movable,
+			.flows_moved = worker_flows_moved,
+			.flows_stay = worker_flows_stay,
 		},
 		.channel = { .fd = -1, .ready = worker_channel_ready },
 		.listeners = calloc(start->n_listening + 1, sizeof(*worker->listeners)),
@@ -381,9 +413,10 @@ static int worker_bind_modules(struct worker *worker)
 
 static int worker_listen_for_datagrams(struct worker *worker, const struct listening *listening)
 {
-	int error = worker->datagrams ? 0 : datagrams_new(&worker->context, &worker->datagrams);
+	struct context *context = &worker->context;
+	int error = context->datagrams ? 0 : datagrams_new(context, &context->datagrams);
 
-	return error < 0 ? error : datagrams_listen(worker->datagrams, listening->fd, listening->listener);
+	return error < 0 ? error : datagrams_listen(context->datagrams, listening->fd, listening->listener);
 }
 
 static int worker_listen(struct worker *worker, const struct worker_start *start)
@@ -409,6 +442,8 @@ static int worker_listen(struct worker *worker, const struct worker_start *start
 			return error;
 		worker->n_listeners++;
 	}
+	worker->receives = !start->awaits_receive;
+	worker_receive_datagrams(worker);
 	return 0;
 }
 
@@ -428,7 +463,7 @@ static void worker_fini(struct worker *worker)
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
 	stream_free_spare(&worker->context);
-	datagrams_free(worker->datagrams);
+	datagrams_free(worker->context.datagrams);
 	migration_send_free(worker->context.sender);
 	migration_receive_end_all(&worker->context);
 	identifiers_free(worker->context.identifiers);

@@ -174,7 +174,8 @@ def test_its_processes_have_the_same_titles(copied, backend):
     pair(one, backend)
     succeed(one)
     expected = {"usher: master", "usher: worker", "usher: logger", "usher: resolver"}
-    wait_until(lambda: {process_title(pid) for pid in [one.pid, *children(one.pid)]} == expected, 5, "the titles")
+    wait_until(lambda: {process_title(pid) for pid in [one.pid, *children(one.pid)]} == expected, 10,
+               "these titles, and none of a process that has just ended")
 
 
 def test_in_the_background_with_a_pid_file(copied, backend):
