@@ -394,9 +394,8 @@ static void flow_admit(struct flow *flow)
 	const char *rule = access_judge(service->access, &flow->session.client, time(NULL));
 
 	if (!rule)
-		rule = limits_enter(context->shared->limits, context->slot, service->access,
-			hash_name(service->name), &flow->session.client, context->loop.now_us,
-			&flow->session.ticket);
+		rule = limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
+			&flow->session.client, context->loop.now_us, &flow->session.ticket);
 	if (rule)
 		flow_refuse(flow, rule);
 	else if (service->asks)
