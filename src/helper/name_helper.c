@@ -90,7 +90,7 @@ helper_main(const struct nsswitch *nsswitch, const struct resolved *table, int l
 	struct ipc_fds fds;
 	uint32_t name;
 
-	process_rename("usher: names");
+	process_rename("names");
 	process_keep_only(keep, sizeof(keep) / sizeof(keep[0]));
 	signal(SIGALRM, SIG_DFL);
 	signal(SIGIO, SIG_DFL);
@@ -114,7 +114,8 @@ helper_main(const struct nsswitch *nsswitch, const struct resolved *table, int l
 		if (n != sizeof(name) || name >= resolved_count(table))
 			continue;
 		name_ask(table, name, channel, &answer);
-		ipc_send(channel, &answer, sizeof(answer), NULL, 0);
+		ipc_send_waiting(
+			channel, &answer, sizeof(answer)); /* without an answer it would be asked for nothing more */
 	}
 }
 

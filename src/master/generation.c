@@ -3,7 +3,6 @@
 #include "generation.h"
 #include "fd.h"
 #include "identifier_processes.h"
-#include "ipc.h"
 #include "kill_as.h"
 #include "log.h"
 #include "message.h"
@@ -23,58 +22,60 @@
 
 /* ---- what its workers are told --------------------------------------------------------------------------------------- */
 
-unsigned generation_report(struct generation *generation, const struct message *request, int *files, unsigned room)
+unsigned generation_report(
+	struct generation *generation, const struct message *request, int *files, unsigned room, bool *ret_missed)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < generation->n_workers && n < room; i++) {
+	for (unsigned i = 0; i < generation->n_workers; i++) {
 		struct worker_process *worker = &generation->workers[i];
 		if (!worker->ready || worker->channel.fd < 0)
 			continue;
-		files[n] = memfd_create("usher-report", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		if (files[n] < 0)
-			break;
-		if (ipc_send(worker->channel.fd, request, sizeof(*request), &files[n], 1) < 0) {
-			fd_close(files[n]);
+		int file = n < room ? memfd_create("usher-report", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
+		if (file < 0 || worker_process_tell(worker, request, &file, 1) < 0) {
+			fd_close(file);
+			*ret_missed = true;
 			continue;
 		}
-		worker->asked = request->serial;
-		n++;
+		worker->asked = request->number;
+		files[n++] = file;
 	}
 	return n;
 }
 
-static void generation_tell_all(struct generation *generation, const struct message *message)
+void generation_hold(struct generation *generation, uint64_t most_us)
 {
-	for (unsigned i = 0; i < generation->n_workers; i++)
-		worker_process_tell(&generation->workers[i], message);
-}
-
-void generation_hold(struct generation *generation)
-{
-	for (unsigned i = 0; i < generation->n_workers; i++)
-		generation->workers[i].held = false;
 	generation->is_holding = true;
-	generation_tell_all(generation, &(struct message){ .kind = MESSAGE_HOLD });
+	generation->hold++;
+	generation->hold_most_us = most_us;
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		worker_process_hold(&generation->workers[i]);
 }
 
+/* One that it does not reach goes on by itself. */
 void generation_resume(struct generation *generation)
 {
 	generation->is_holding = false;
-	generation_tell_all(generation, &(struct message){ .kind = MESSAGE_RESUME });
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		worker_process_tell(&generation->workers[i], &(struct message){ .kind = MESSAGE_RESUME }, NULL, 0);
 }
 
 bool generation_is_held(const struct generation *generation)
 {
 	for (unsigned i = 0; i < generation->n_workers; i++)
-		if (generation->workers[i].pid && !generation->workers[i].held)
+		if (generation->workers[i].pid && generation->workers[i].held != generation->hold)
 			return false;
 	return true;
 }
 
 void generation_log_level(struct generation *generation, unsigned level)
 {
-	generation_tell_all(generation, &(struct message){ .kind = MESSAGE_LOG, .status = (int32_t)level });
+	const struct message log = { .kind = MESSAGE_LOG, .log = { .level = level } };
+
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		if (worker_process_tell(&generation->workers[i], &log, NULL, 0) == -ENOMEM)
+			log_error("worker %d cannot be told of the new level of the log: no memory",
+				generation->workers[i].pid);
 }
 
 void generation_kill_one(const struct generation *generation, pid_t pid)
@@ -242,17 +243,12 @@ static void generation_retire(struct generation *generation)
 		loop_timer_stop(generation->loop, &generation->workers[i].restart);
 }
 
-static void generation_tell(struct generation *generation, enum message_kind kind)
+static void generation_order(struct generation *generation, enum message_kind kind)
 {
-	const struct message message = { .kind = kind };
-
 	generation_retire(generation);
-	for (unsigned i = 0; i < generation->n_workers; i++) {
-		struct worker_process *worker = &generation->workers[i];
-		/* One that does not read is of no use any more; one whose end is closed is ending already. */
-		if (worker->pid && ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0) == -EAGAIN)
-			generation_kill_one(generation, worker->pid);
-	}
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		if (generation->workers[i].pid)
+			worker_process_order(&generation->workers[i], &(struct message){ .kind = kind });
 	generation_end_resolver(generation);
 }
 
@@ -267,12 +263,12 @@ void generation_migrate(struct generation *generation, struct generation *next)
 
 void generation_drain(struct generation *generation)
 {
-	generation_tell(generation, MESSAGE_DRAIN);
+	generation_order(generation, MESSAGE_DRAIN);
 }
 
 void generation_stop(struct generation *generation)
 {
-	generation_tell(generation, MESSAGE_STOP);
+	generation_order(generation, MESSAGE_STOP);
 }
 
 void generation_kill(struct generation *generation)

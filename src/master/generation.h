@@ -35,8 +35,10 @@ struct generation {
 	bool is_trial;   /* its workers serve nobody */
 	bool is_adopted; /* of the image before this one: not restarted */
 	bool is_holding; /* its workers are to decide nothing */
-	bool is_killed;  /* by us: no news */
-	bool is_stale;   /* of another policy than ours: it gets no programs */
+	uint64_t hold,
+		hold_most_us; /* the number of that order, or of the last one; after which time they go on by themselves */
+	bool is_killed;       /* by us: no news */
+	bool is_stale;        /* of another policy than ours: it gets no programs */
 
 	struct resolved *resolved; /* NULL: the policy has no names */
 	pid_t resolver;
@@ -58,7 +60,7 @@ struct generation {
 	void (*ready)(struct generation *generation);
 	void (*failed)(struct generation *generation);
 	void (*held)(struct generation *generation);                                 /* a worker is */
-	void (*reported)(struct generation *generation, uint64_t serial, int error); /* a worker answers a report */
+	void (*reported)(struct generation *generation, uint64_t number, int error); /* a worker answers a report */
 };
 
 /* One that is like this, where loop, shared, policy, log_fd, connection, context, ready and failed must be set; it takes the
@@ -74,8 +76,8 @@ int generation_start(struct generation *generation, const struct generation *bef
 struct takeover;
 int generation_adopt(struct generation *generation, const struct takeover *takeover, unsigned number);
 
-/* Its workers are to decide nothing for a while; true once all of them have stopped to, from `held` on. */
-void generation_hold(struct generation *generation);
+/* Its workers are to decide nothing for a while, at most for that long; true once all of them have stopped to, from `held` on. */
+void generation_hold(struct generation *generation, uint64_t most_us);
 void generation_resume(struct generation *generation);
 bool generation_is_held(const struct generation *generation);
 
@@ -90,8 +92,10 @@ void generation_drain(struct generation *generation);
 void generation_stop(struct generation *generation);
 void generation_kill(struct generation *generation);
 
-/* Asks each worker that serves, with a file of its own, until `room` files are made. Returns how many were. */
-unsigned generation_report(struct generation *generation, const struct message *request, int *files, unsigned room);
+/* Asks each worker that serves, with a file of its own, until `room` files are made. Returns how many were; `ret_missed` is set where a
+ * worker cannot be asked. */
+unsigned generation_report(
+	struct generation *generation, const struct message *request, int *files, unsigned room, bool *ret_missed);
 
 void generation_log_level(struct generation *generation, unsigned level);
 

@@ -113,10 +113,10 @@ void master_control_again(struct timer *timer)
 		master_control_listen(master, master->serving->policy);
 }
 
-static void master_reported(struct generation *generation, uint64_t serial, int error)
+static void master_reported(struct generation *generation, uint64_t number, int error)
 {
 	const struct master *master = generation->context;
-	control_reported(master->control, serial, error);
+	control_reported(master->control, number, error);
 }
 
 static void master_tell_capacity(const struct policy *policy)

@@ -265,13 +265,13 @@ static void control_status(void *context, FILE *to)
 		to);
 }
 
-static unsigned control_report(void *context, const struct message *request, int *files)
+static unsigned control_report(void *context, const struct message *request, int *files, bool *ret_missed)
 {
 	struct master *master = context;
 	unsigned n = 0;
 
 	for (struct generation *generation = master->all; generation; generation = generation->next)
-		n += generation_report(generation, request, files + n, CONTROL_PARTS_MAX - n);
+		n += generation_report(generation, request, files + n, CONTROL_PARTS_MAX - n, ret_missed);
 	return n;
 }
 

@@ -44,7 +44,7 @@ static void trial_failed(struct generation *generation)
 	loop_stop(&trial->loop);
 }
 
-static void trial_reported(struct generation *generation, uint64_t serial, int error)
+static void trial_reported(struct generation *generation, uint64_t number, int error)
 {
 }
 

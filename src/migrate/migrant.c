@@ -17,24 +17,6 @@ static bool flow_is_sound(const struct migrant_flow *flow, bool has_pipe)
 		!((flow->told || flow->discard) && (flow->pending_len || flow->in_pipe));
 }
 
-static bool address_is_sound(const struct address *address)
-{
-	if (address->len == 0)
-		return true;
-	if (address->len > sizeof(address->un) || address->len < sizeof(sa_family_t))
-		return false;
-	switch (address->sa.sa_family) {
-	case AF_INET:
-		return address->len == sizeof(address->in);
-	case AF_INET6:
-		return address->len == sizeof(address->in6);
-	case AF_UNIX:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static bool fds_are_sound(const struct migrant *head, size_t n_fds)
 {
 	const uint8_t *has = head->has_fd;
@@ -60,8 +42,8 @@ static bool head_is_sound(const struct migrant *head, size_t n_fds)
 	return head->format == MIGRANT_FORMAT && head->state <= MIGRANT_RELAYING &&
 		head->server_kind <= SIDE_TERMINAL && head->delivery <= DELIVERY_REJECT &&
 		head->log_level <= LEVEL_DEBUG && head->lingering <= 1 && head->was_silent <= 1 &&
-		address_is_sound(&head->client) && address_is_sound(&head->peer) &&
-		address_is_sound(&head->destination) && fds_are_sound(head, n_fds) &&
+		address_is_valid(&head->client) && address_is_valid(&head->peer) &&
+		address_is_valid(&head->destination) && fds_are_sound(head, n_fds) &&
 		flow_is_sound(&head->up, head->has_fd[MIGRANT_UP_OUT]) &&
 		flow_is_sound(&head->down, head->has_fd[MIGRANT_DOWN_OUT]) && head->kept_len <= EVIDENCE_MAX &&
 		head->header_len <= PROXY_HEADER_MAX && head->text_len[TEXT_LISTENER] > 0;

@@ -16,12 +16,18 @@ struct lookup;
 struct migration_receiver;
 struct migration_sender;
 struct receivers;
+struct requester;
 struct relay_pool;
 struct session;
 struct socket_pool;
-struct spawner;
 struct stream;
 struct undecided_registry;
+
+enum worker_state {
+	WORKER_SERVING,
+	WORKER_DRAINING, /* accepts no more */
+	WORKER_STOPPING, /* and ends what there is */
+};
 
 struct context {
 	struct loop loop;
@@ -31,8 +37,8 @@ struct context {
 	pid_t master;
 	struct capacity capacity;
 
-	bool is_paused;   /* decides nothing for now: the master is to be another */
-	bool is_stopping; /* and ends what there is */
+	enum worker_state state;
+	bool is_paused; /* decides nothing for now: the master is to be another. In each state */
 
 	struct session *sessions; /* all that live */
 	unsigned n_sessions;
@@ -44,7 +50,7 @@ struct context {
 	struct findings *findings;
 	uint8_t *peeked; /* EVIDENCE_MAX bytes; holds nothing between two calls */
 
-	struct spawner *spawner;
+	struct requester *requester;
 	struct session *asking;          /* whose access programs have not answered yet */
 	struct identifiers *identifiers; /* NULL: the policy has none */
 	struct receivers *receivers;     /* of handovers */

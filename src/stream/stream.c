@@ -43,7 +43,7 @@ static uint64_t asking_due_us(const struct stream *stream)
 static void asking_out_of_time(struct stream *stream)
 {
 	stream_enter(stream, PHASE_ASKING);
-	stream_admitted(stream->session.context, stream->session.id, false);
+	stream_admitted(stream->session.context, stream->spawning.number, false);
 }
 
 /* When a phase is over at the latest (UINT64_MAX: it may take for ever), and what happens then. A program is started by the master,
@@ -303,13 +303,7 @@ void stream_refuse(struct stream *stream, const char *rule)
 	stream_end(stream, END_REFUSED);
 }
 
-static void stream_fill_ask(struct spawn_request *request, struct message *message, int *ret_fd)
-{
-	delivery_describe(container_of(request, struct stream, spawning), message);
-	message->program = PROGRAM_ACCESS;
-}
-
-static void stream_asked(struct spawn_request *request, const struct message *answer, int fds[2])
+static void stream_asked(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
 	struct stream *stream = container_of(request, struct stream, spawning);
 	struct context *context = stream->session.context;
@@ -324,9 +318,13 @@ static void stream_asked(struct spawn_request *request, const struct message *an
 
 static void stream_ask_program(struct stream *stream)
 {
+	struct message message;
+
 	stream_enter(stream, PHASE_ASKING);
-	stream->spawning = (struct spawn_request){ .fill = stream_fill_ask, .started = stream_asked };
-	spawner_ask(stream->session.context->spawner, &stream->spawning);
+	delivery_describe(stream, PROGRAM_ACCESS, &message);
+	stream->spawning = (struct request){ .answered = stream_asked };
+	if (requester_ask(stream->session.context->requester, &stream->spawning, &message, -1) < 0)
+		stream_refuse(stream, "access");
 }
 
 /* Addresses and hours, then what is counted, then whoever must be asked. */
@@ -348,18 +346,18 @@ static void stream_admit(struct stream *stream)
 		delivery_begin(stream);
 }
 
-void stream_admitted(struct context *context, uint64_t id, bool admitted)
+void stream_admitted(struct context *context, uint64_t number, bool admitted)
 {
 	struct session **link = &context->asking;
 
-	while (*link && (*link)->id != id)
+	while (*link && stream_of(*link)->spawning.number != number)
 		link = &(*link)->next_asking;
 	struct session *session = *link;
 	if (!session)
 		return;
 	*link = session->next_asking;
 	loop_timer_stop(&context->loop, &session->deadline);
-	if (context->is_stopping)
+	if (context->state == WORKER_STOPPING)
 		stream_end(stream_of(session), END_SHUTDOWN);
 	else if (admitted)
 		delivery_begin(stream_of(session));
@@ -481,7 +479,7 @@ void stream_arrived(struct stream *stream, int error, enum proxied_by by)
 	account_arrived(&stream->session);
 	if (error < 0)
 		stream_end(stream, END_NO_MEMORY);
-	else if (context->is_stopping)
+	else if (context->state == WORKER_STOPPING)
 		stream_end(stream, END_SHUTDOWN);
 	else if (stream->session.phase == PHASE_RELAYING)
 		relay_resume(&stream->relay);

@@ -6,8 +6,8 @@
 #include "handover.h"
 #include "proxied.h"
 #include "relay.h"
+#include "requester.h"
 #include "session.h"
-#include "spawner.h"
 #include <stdbool.h>
 
 struct identification;
@@ -41,7 +41,7 @@ struct stream {
 			struct facts facts;
 			struct address local;
 		} handing;
-		struct spawn_request spawning;         /* of its program, or of the access program */
+		struct request spawning;               /* of its program, or of the access program */
 		struct identification *identification; /* while deciding; NULL: no identifier is being asked */
 	};
 };
@@ -80,8 +80,8 @@ void stream_decided(struct stream *stream, uint32_t service, uint32_t protocol);
 /* It was shown a banner, and there is nobody else whom it could have come for: its backend is connected to already. */
 void stream_stay(struct stream *stream);
 
-/* The access program of a session has decided. */
-void stream_admitted(struct context *context, uint64_t id, bool admitted);
+/* The access program that was started for the request of this number has decided. */
+void stream_admitted(struct context *context, uint64_t number, bool admitted);
 
 /* It has come to a phase, whose deadline counts from now on. 0, or -ENOMEM: it has none, and the caller ends it. */
 int stream_enter(struct stream *stream, enum session_phase phase);

@@ -31,11 +31,11 @@ static void hook_status(void *context, FILE *to)
 	fputs("{\"state\": \"serving\"}\n", to);
 }
 
-static unsigned hook_report(void *context, const struct message *request, int *files)
+static unsigned hook_report(void *context, const struct message *request, int *files, bool *ret_missed)
 {
 	unsigned n = (unsigned)(part_len % 4);
 
-	last_serial = request->serial;
+	last_serial = request->number;
 	for (unsigned i = 0; i < n; i++) {
 		files[i] = memfd_create("part", MFD_CLOEXEC);
 		require(files[i] >= 0 && write(files[i], part, part_len) == (ssize_t)part_len);
