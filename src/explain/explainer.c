@@ -18,6 +18,7 @@ struct explainer {
 	const struct decider *decider;
 	struct protocol *own_protocols; /* without a policy, and so the decider */
 	struct decider *own_decider;
+	struct decider_scratch *scratch;
 	uint64_t serial;
 
 	bool is_settled;
@@ -82,6 +83,9 @@ int explainer_new(struct explainer **ret, const struct policy *policy, size_t li
 	} else {
 		r = built_in_compile(explainer);
 	}
+	explainer->scratch = decider_scratch_new();
+	if (r == 0)
+		r = explainer->scratch ? decider_scratch_fit(explainer->scratch, explainer->decider) : -ENOMEM;
 	if (r == 0)
 		*ret = explainer;
 	else
@@ -94,6 +98,7 @@ void explainer_free(struct explainer *explainer)
 	if (!explainer)
 		return;
 	decider_free(explainer->own_decider);
+	decider_scratch_free(explainer->scratch);
 	free(explainer->own_protocols);
 	free(explainer);
 }
@@ -128,7 +133,7 @@ static void decide(struct explainer *explainer, size_t len, bool may_be_named, s
 		.search_over = explainer->search_over,
 	};
 
-	decider_decide(explainer->decider, &evidence, &explainer->findings, ret);
+	decider_decide(explainer->decider, &evidence, &explainer->findings, explainer->scratch, ret);
 }
 
 /* Open with `open` bytes, settled with `settled`: where is it in between? */

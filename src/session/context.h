@@ -9,6 +9,7 @@
 #include "string_pool.h"
 
 struct counter;
+struct decider_scratch;
 struct evidence_kept;
 struct findings;
 struct identifiers;
@@ -48,6 +49,7 @@ struct context {
 	struct counter **service_counters;                   /* one a service; NULL: not looked up yet */
 	struct string_pool strings;                          /* for sessions' names */
 	struct findings *findings;
+	struct decider_scratch *scratch; /* for the policy's deciders */
 	uint8_t *peeked; /* EVIDENCE_MAX bytes; holds nothing between two calls */
 
 	struct requester *requester;

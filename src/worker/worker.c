@@ -313,6 +313,19 @@ static int worker_close_others(const struct worker_start *start)
 	return 0;
 }
 
+static int scratch_fit(struct decider_scratch *scratch, const struct policy *policy)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < policy->n_listeners && error == 0; i++) {
+		error = decider_scratch_fit(scratch, policy->deciders[i]);
+		for (int kind = 0; kind < SERVER_BANNER_KINDS && error == 0; kind++)
+			if (policy->listeners[i].banner_deciders[kind])
+				error = decider_scratch_fit(scratch, policy->listeners[i].banner_deciders[kind]);
+	}
+	return error;
+}
+
 static int worker_init(struct worker *worker, const struct worker_start *start, struct shared *shared)
 {
 	*worker = (struct worker){
@@ -326,6 +339,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 			.service_counters =
 				calloc(start->policy->n_services + 1, sizeof(*worker->context.service_counters)),
 			.findings = calloc(1, sizeof(*worker->context.findings)),
+			.scratch = decider_scratch_new(),
 			.peeked = malloc(EVIDENCE_MAX),
 			.relay_pool = relay_pool_new(),
 			.starved = worker_starved,
@@ -342,11 +356,13 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	log_count_dropped(&counter_get(context->shared->counters, context->slot, COUNTER_LIMIT, "log_queue")->total);
 	outbox_init(&worker->outbox, &context->loop, start->channel, NULL);
 	requester_init(&worker->requester, &context->loop, &worker->outbox);
-	if (!context->relay_pool || !context->findings || !context->peeked || !worker->listeners ||
+	if (!context->relay_pool || !context->findings || !context->scratch || !context->peeked || !worker->listeners ||
 		!context->service_counters || !context->undecided ||
 		(start->policy->keep_evidence && !context->evidence))
 		return -ENOMEM;
-	int error = loop_init(&context->loop);
+	int error = scratch_fit(context->scratch, start->policy);
+	if (error == 0)
+		error = loop_init(&context->loop);
 	if (error == 0)
 		error = loop_watch(&context->loop, &worker->channel, start->channel, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error == 0)
@@ -435,6 +451,7 @@ static void worker_fini(struct worker *worker)
 	evidence_kept_free(worker->context.evidence);
 	free(worker->context.peeked);
 	free(worker->context.findings);
+	decider_scratch_free(worker->context.scratch);
 	lookup_free(worker->context.lookup);
 	supplier_free(worker->supplier);
 	outbox_close(&worker->outbox);

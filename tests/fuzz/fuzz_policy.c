@@ -4,6 +4,7 @@
  *
  * Text that includes files is left out, and this machine's users, groups and interfaces are replaced by a few
  * that never change: a finding is the same everywhere, and the databases are slow. */
+#include "../decide.h"
 #include "libconfig_text.h"
 #include "policy.h"
 #include <grp.h>
@@ -92,7 +93,7 @@ static void policy_ask(const struct policy *policy, const uint8_t *data, size_t 
 	struct outcome outcome;
 
 	for (size_t i = 0; i < policy->n_listeners; i++) {
-		decider_decide(policy->deciders[i], &evidence, &findings, &outcome);
+		decider_ask(policy->deciders[i], &evidence, &findings, &outcome);
 		if (outcome.yes != SERVICE_NONE && outcome.yes >= policy->n_services)
 			abort();
 	}
