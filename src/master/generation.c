@@ -107,7 +107,7 @@ static int generation_start_resolver(struct generation *generation)
 static void generation_restart_resolver(struct timer *timer)
 {
 	struct generation *generation = container_of(timer, struct generation, resolver_restart);
-	if (generation->is_adopted) /* the table can only be read */
+	if (generation_is_adopted(generation)) /* the table can only be read */
 		return;
 	if (generation_start_resolver(generation) < 0)
 		loop_timer(generation->loop, timer, generation->loop->now_us + RESOLVER_RESTART_US);
@@ -116,7 +116,7 @@ static void generation_restart_resolver(struct timer *timer)
 bool generation_ask_anew(struct generation *generation, uint32_t name)
 {
 	if (!generation->resolved || name >= resolved_count(generation->resolved))
-		return generation->is_stale;
+		return generation->kind == GENERATION_STALE;
 	if (generation->resolver_channel >= 0)
 		resolver_ask_anew(generation->resolver_channel, name);
 	return true;
@@ -136,7 +136,7 @@ static int generation_make_names(struct generation *generation, const struct gen
  * was taken over. */
 static void generation_end_resolver(struct generation *generation)
 {
-	if (generation->state != GENERATION_RETIRING || generation->n_running > 0)
+	if (!generation_retires(generation) || generation->n_running > 0)
 		return;
 	generation->resolver_channel = fd_close(generation->resolver_channel);
 	if (generation->resolver)
@@ -148,7 +148,7 @@ static void generation_resolver_died(struct generation *generation, int status)
 	char how[128];
 
 	generation->resolver = 0;
-	if (generation->state == GENERATION_RETIRING)
+	if (generation_retires(generation))
 		return;
 	sandbox_describe_end(how, sizeof(how), status, &generation->shared->page->slots[SHARED_RESOLVER].refused);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == RESOLVER_AGAIN)
@@ -209,7 +209,8 @@ static int generation_adopt_names(struct generation *generation, const struct ta
 		&generation->resolved, takeover->names_fd, (const char *const *)takeover->names, takeover->n_names);
 }
 
-int generation_adopt(struct generation *generation, const struct takeover *takeover, unsigned number)
+int generation_adopt(
+	struct generation *generation, const struct takeover *takeover, unsigned number, enum generation_kind kind)
 {
 	int error = 0;
 	unsigned n = 0;
@@ -217,7 +218,7 @@ int generation_adopt(struct generation *generation, const struct takeover *takeo
 	for (size_t i = 0; i < takeover->n_workers; i++)
 		n += takeover->workers[i].generation == number;
 	generation->state = number == 0 ? GENERATION_SERVING : GENERATION_RETIRING;
-	generation->is_adopted = true;
+	generation->kind = kind;
 	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
 	generation->workers = calloc(n + 1, sizeof(*generation->workers));
 	if (!generation->workers)
@@ -237,7 +238,8 @@ int generation_adopt(struct generation *generation, const struct takeover *takeo
 
 static void generation_retire(struct generation *generation)
 {
-	generation->state = GENERATION_RETIRING;
+	if (!generation_retires(generation))
+		generation->state = GENERATION_RETIRING;
 	loop_timer_stop(generation->loop, &generation->resolver_restart);
 	for (unsigned i = 0; i < generation->n_workers; i++)
 		loop_timer_stop(generation->loop, &generation->workers[i].restart);
@@ -273,8 +275,8 @@ void generation_stop(struct generation *generation)
 
 void generation_kill(struct generation *generation)
 {
-	generation->is_killed = true;
 	generation_retire(generation);
+	generation->state = GENERATION_KILLED;
 	for (unsigned i = 0; i < generation->n_workers; i++) {
 		if (generation->workers[i].pid)
 			generation_kill_one(generation, generation->workers[i].pid);
@@ -283,7 +285,7 @@ void generation_kill(struct generation *generation)
 
 bool generation_over(const struct generation *generation)
 {
-	return generation->state == GENERATION_RETIRING && generation->n_running == 0 && generation->resolver == 0;
+	return generation_retires(generation) && generation->n_running == 0 && generation->resolver == 0;
 }
 
 bool generation_reap(struct generation *generation, pid_t pid, int status)

@@ -179,7 +179,7 @@ void master_all_held(struct task *task)
 
 int master_upgrade(struct master *master)
 {
-	if (master->ending || master->options->inetd || !master->serving)
+	if (master_is_ending(master) || master->options->inetd || !master->serving)
 		return -ESHUTDOWN;
 	if (master_is_reloading(master) || master->upgrade.step != UPGRADE_NONE)
 		return -EBUSY;
@@ -196,12 +196,12 @@ static int master_adopt_generation(struct master *master, const struct policy *r
 
 	if (!policy)
 		return -ENOMEM;
-	bool is_stale = number > 0 || services_digest(policy) != master->takeover->services;
+	bool is_stale = number > 0 || services_digest(read) != master->takeover->services;
 	struct generation *generation = master_new_generation(master, policy);
 	if (!generation)
 		return -ENOMEM;
-	generation->is_stale = is_stale;
-	int error = generation_adopt(generation, master->takeover, number);
+	int error = generation_adopt(
+		generation, master->takeover, number, is_stale ? GENERATION_STALE : GENERATION_ADOPTED);
 	if (error < 0) {
 		generation_free(generation);
 		return error;

@@ -76,7 +76,7 @@ bool request_spawn(struct worker_process *worker, const struct message *request,
 	struct message_answer answer = { 0 };
 	int fds[2] = { -1, -1 };
 
-	if (generation->is_stale)
+	if (generation->kind == GENERATION_STALE)
 		return request_fail(worker, request, -ESTALE);
 	if (!service || (is_access ? !service->asks : service->target.delivery != DELIVERY_EXEC))
 		return false;
@@ -97,7 +97,7 @@ bool request_identify(struct worker_process *worker, const struct message *reque
 	int fds[2] = { -1, -1 };
 	pid_t pid = 0;
 
-	if (generation->is_stale)
+	if (generation->kind == GENERATION_STALE)
 		return request_fail(worker, request, -ESTALE);
 	if (place >= generation->policy->n_identifiers)
 		return false;
@@ -121,7 +121,7 @@ bool request_connect(struct worker_process *worker, const struct message *reques
 	const struct generation *generation = worker->generation;
 	const struct service *service = policy_service(generation->policy, request->connect.service);
 
-	if (generation->is_stale)
+	if (generation->kind == GENERATION_STALE)
 		return request_fail(worker, request, -ESTALE);
 	if (!service || service->target.delivery != DELIVERY_HANDOVER)
 		return false;
@@ -137,7 +137,7 @@ bool request_sockets(struct worker_process *worker, const struct message *reques
 	int fds[SOCKET_POOL_SUPPLY], fd = 0;
 	size_t n = 0;
 
-	if (generation->is_stale)
+	if (generation->kind == GENERATION_STALE)
 		return request_fail(worker, request, -ESTALE);
 	if (!generation->policy->transparent)
 		return false;

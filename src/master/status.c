@@ -13,9 +13,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const state_names[] = {
-	[GENERATION_STARTING] = "starting", [GENERATION_SERVING] = "serving", [GENERATION_RETIRING] = "retiring"
-};
+static const char *const state_names[] = { [GENERATION_STARTING] = "starting",
+	[GENERATION_SERVING] = "serving",
+	[GENERATION_RETIRING] = "retiring",
+	[GENERATION_KILLED] = "retiring" };
 
 static void write_text(FILE *to, const char *text)
 {

@@ -94,7 +94,6 @@ static int trial_serve(struct trial *trial, struct policy *policy)
 		.log_fd = 2,
 		.log = policy->log,
 		.connection = -1,
-		.is_trial = true,
 		.asks = &trial->asks,
 		.slots = trial->slots,
 		.context = trial,

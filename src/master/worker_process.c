@@ -262,7 +262,6 @@ static void __attribute__((noreturn)) worker_process_run(const struct worker_pro
 		.shared = generation->shared,
 		.slot = worker->slot,
 		.connection = generation->connection,
-		.is_trial = generation->is_trial,
 		.may_be_left = generation->leaves_workers,
 	}));
 }
@@ -402,7 +401,8 @@ static void worker_process_log_end(const struct worker_process *worker, int stat
 	if (status == 0)
 		return;
 	sandbox_describe_end(how, sizeof(how), status, &generation->shared->page->slots[worker->slot].refused);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && (generation->is_killed || worker->accused))
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
+		(generation->state == GENERATION_KILLED || worker->accused))
 		log_debug("worker %d was ended", worker->pid);
 	else
 		log_error("worker %d %s%s%s", worker->pid, how, in, place);
@@ -433,7 +433,7 @@ void worker_process_died(struct worker_process *worker, int status)
 		generation->failed(generation);
 	} else if (generation->connection >= 0) {
 		generation->state = GENERATION_RETIRING; /* its one connection is over */
-	} else if (generation->state == GENERATION_SERVING && !generation->is_adopted) {
+	} else if (generation->state == GENERATION_SERVING && !generation_is_adopted(generation)) {
 		worker->quick_deaths = lived_us < QUICK_DEATH_US ? worker->quick_deaths + 1 : 1;
 		worker_process_back_off(worker);
 	}

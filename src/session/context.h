@@ -50,7 +50,7 @@ struct context {
 	struct string_pool strings;                          /* for sessions' names */
 	struct findings *findings;
 	struct decider_scratch *scratch; /* for the policy's deciders */
-	uint8_t *peeked; /* EVIDENCE_MAX bytes; holds nothing between two calls */
+	uint8_t *peeked;                 /* EVIDENCE_MAX bytes; holds nothing between two calls */
 
 	struct requester *requester;
 	struct session *asking;          /* whose access programs have not answered yet */

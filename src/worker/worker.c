@@ -356,8 +356,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	log_count_dropped(&counter_get(context->shared->counters, context->slot, COUNTER_LIMIT, "log_queue")->total);
 	outbox_init(&worker->outbox, &context->loop, start->channel, NULL);
 	requester_init(&worker->requester, &context->loop, &worker->outbox);
-	if (!context->relay_pool || !context->findings || !context->scratch || !context->peeked || !worker->listeners ||
-		!context->service_counters || !context->undecided ||
+	if (!context->relay_pool || !context->findings || !context->scratch || !context->peeked ||
+		!worker->listeners || !context->service_counters || !context->undecided ||
 		(start->policy->keep_evidence && !context->evidence))
 		return -ENOMEM;
 	int error = scratch_fit(context->scratch, start->policy);
