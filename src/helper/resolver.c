@@ -472,10 +472,9 @@ static void __attribute__((noreturn)) resolver_run(struct resolver *resolver)
 	}
 }
 
-/* A wish that is lost is one that nobody had: workers have it again a second later. */
 void resolver_ask_anew(int channel, uint32_t name)
 {
-	ipc_send(channel, &name, sizeof(name), NULL, 0);
+	ipc_send(channel, &name, sizeof(name), NULL, 0); /* where it is lost, a worker asks again a second later */
 }
 
 static void reset_signals(void)

@@ -345,7 +345,8 @@ static long attack_fill_report(long number)
 	say_message(&message);
 	for (;;) { /* and keeps it */
 		poll(NULL, 0, 100);
-		host->log(host, USHER_NOTICE, "the report takes %ld bytes more", (long)pwrite(fd, much, 1, 0));
+		host->log(host, USHER_NOTICE, "the report takes %ld bytes more",
+			lseek(fd, 0, SEEK_SET) < 0 ? -2 : (long)write(fd, much, 1));
 	}
 	return number;
 }
