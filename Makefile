@@ -6,6 +6,7 @@
 #   make lint       static checks               make format         clang-format in place
 #   make install    DESTDIR= prefix=/usr/local  make uninstall      the same two
 #   make accuracy   usher and sslh on the corpus of real clients: a confusion matrix
+#   make mutants    which faults in the code no test sees: COUNT=12 of each file, ROOM=deliver, FILE=relay.c
 #   make soak       everything at once under ASan for MINUTES=10, then the books are balanced
 #   make deb        Debian packages in build/deb  make test-deb     install, upgrade and purge them in a system of their own
 prefix ?= /usr/local
@@ -18,7 +19,7 @@ BUILD ?= build
 OPTIONS ?=
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all configured run test test-unit test-system test-sanitize soak benches bench bench-identifiers bench-accept accuracy fuzz lint format prefixed install uninstall deb test-deb test-release clean packages-%
+.PHONY: all configured run test test-unit test-system test-sanitize mutants soak benches bench bench-identifiers bench-accept accuracy fuzz lint format prefixed install uninstall deb test-deb test-release clean packages-%
 
 # The program and what is installed with it. Tests, benches and fuzzers are built by the targets that run them.
 all: configured
@@ -44,11 +45,15 @@ test-unit: all
 
 test-system: all
 	@ninja -C $(BUILD) --quiet test-parts
-	USHER=$(abspath $(BUILD))/src/usher $(PYTHON) -m pytest -q -n 2 tests/system
+	PYTHON=$(PYTHON) scripts/system-tests $(BUILD)
 
 test-sanitize: packages-build packages-test
 	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(MAKE) --no-print-directory BUILD=build-sanitize \
 		OPTIONS='-Db_sanitize=address,undefined -Dbuildtype=debug' test
+
+# One fault at a time is put into a copy, and the tests of that file are to see it. make mutants ROOM=deliver, FILE=relay.c, COUNT=40, SEED=2
+mutants: packages-build packages-test
+	@$(PYTHON) tests/mutants/mutants.py $(if $(ROOM),--room $(ROOM)) $(if $(FILE),--file $(FILE)) $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
 # Clients, servers, programs, reloads and worker deaths together: bytes, connections, descriptors and memory are accounted for.
 soak: packages-build packages-test
@@ -115,4 +120,4 @@ test-release:
 	@scripts/test-release $(RELEASE) $(PARTS)
 
 clean:
-	rm -rf build build-sanitize build-soak build-fuzz build-bench build-lint
+	rm -rf build build-sanitize build-soak build-fuzz build-bench build-lint build-mutants

@@ -11,6 +11,9 @@
 
 #define ADDRESS_TEXT_MAX 128
 
+/* How bytes travel: in connections (TCP and UNIX sockets), or as single datagrams (UDP). */
+enum transport_kind { TRANSPORT_STREAM, TRANSPORT_DATAGRAM, TRANSPORT_COUNT };
+
 struct address {
 	socklen_t len; /* 0: no address */
 	union {

@@ -53,5 +53,6 @@ int command_check(int argc, char **argv)
 			return command_usage("check");
 		file = optarg;
 	}
-	return optind < argc ? command_usage("check") : check_file(file, &(struct policy_options){ 0 });
+	return optind < argc ? command_usage("check")
+			     : check_file(file, &(struct policy_options){ .keep_rules = true });
 }

@@ -33,7 +33,7 @@ static const struct command commands[] = {
 			 "explain [OPTION ...] --batch FILE\n"
 			 "explain [OPTION ...] --id ID",
 		.options = "  -c, --config FILE       the configuration; without it the built-in protocols\n"
-			   "      --listener ADDRESS  as on this listener of it, not on the first\n" JSON
+			   "      --listener ADDRESS  as on this listener of it, not on the first of its kind\n" JSON
 			   "      --udp               the bytes are a datagram\n"
 			   "      --hex DIGITS ...    these bytes, not those of a file (- is standard input)\n"
 			   "      --flow NUMBER       this flow of a capture alone\n"

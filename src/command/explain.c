@@ -151,7 +151,7 @@ static int listener_find(const struct explain *explain, size_t *ret)
 	struct address address;
 	bool is_address = explain->listener && address_parse(&address, explain->listener) == 0;
 
-	*ret = 0;
+	*ret = EXPLAIN_ANY_LISTENER;
 	if (!explain->listener)
 		return 0;
 	for (size_t i = 0; i < policy->n_listeners; i++) {

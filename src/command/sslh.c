@@ -19,6 +19,16 @@
 
 #define RULES_MAX (16U << 20)
 
+#ifdef HAVE_LIBSYSTEMD
+static bool is_listed(const char *const *texts, size_t count, const char *text)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(texts[i], text) == 0)
+			return true;
+	return false;
+}
+#endif
+
 /* Sockets that systemd hands over take the place of all that is configured, as with sslh. */
 static const char **handed_addresses(size_t *ret_count)
 {
@@ -31,13 +41,18 @@ static const char **handed_addresses(size_t *ret_count)
 	for (int i = 0; texts && i < n; i++) {
 		struct address address = { .len = sizeof(address.un) };
 		char text[ADDRESS_TEXT_MAX];
-		if (sd_is_socket(SD_LISTEN_FDS_START + i, AF_UNSPEC, SOCK_STREAM, 1) <= 0 ||
-			getsockname(SD_LISTEN_FDS_START + i, &address.sa, &address.len) < 0)
+		int fd = SD_LISTEN_FDS_START + i;
+		bool datagrams = sd_is_socket(fd, AF_UNSPEC, SOCK_DGRAM, -1) > 0;
+		char *copy;
+		if ((!datagrams && sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0) ||
+			getsockname(fd, &address.sa, &address.len) < 0 || (datagrams && !address_is_ip(&address)))
 			continue;
-		char *copy = strdup(address_format(&address, text));
-		if (!copy)
+		if (asprintf(&copy, "%s%s", datagrams ? "udp:" : "", address_format(&address, text)) < 0)
 			abort();
-		texts[(*ret_count)++] = copy;
+		if (is_listed(texts, *ret_count, copy)) /* one of a group */
+			free(copy);
+		else
+			texts[(*ret_count)++] = copy;
 	}
 #endif
 	return texts;

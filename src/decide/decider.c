@@ -144,6 +144,13 @@ static enum verdict external_judge(const struct evidence *evidence, uint32_t num
 	return evidence->may_be_named ? VERDICT_MORE : VERDICT_NO;
 }
 
+bool protocol_is_spoken(const struct protocol *protocol, enum transport_kind transport)
+{
+	if (protocol->probe)
+		return transport == TRANSPORT_DATAGRAM ? protocol->probe->datagram : protocol->probe->stream;
+	return !protocol->module || transport == TRANSPORT_STREAM;
+}
+
 /* Patterns run only where a literal said YES. */
 static enum verdict own_run(const struct protocol *protocol, const struct evidence *evidence)
 {

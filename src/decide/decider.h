@@ -15,6 +15,7 @@
  *   - a decision allocates nothing and changes nothing in the decider. What it notes while it is taken is in its caller's
  *     scratch: one decision at a time for each. */
 #pragma once
+#include "address.h"
 #include "evidence.h"
 #include "names.h"
 #include "pattern.h"
@@ -44,6 +45,9 @@ struct protocol {
 	size_t n_patterns;
 	size_t at_least; /* bytes that must have come before the patterns are asked */
 };
+
+/* Can clients speak it over this transport? */
+bool protocol_is_spoken(const struct protocol *protocol, enum transport_kind transport);
 
 struct rule {
 	uint32_t service;          /* rules are given in ascending order of it */

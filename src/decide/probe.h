@@ -48,11 +48,15 @@ probe_function probe_rdp, probe_rdp_datagram;
 probe_function probe_sip, probe_sip_datagram, probe_rtsp, probe_stun, probe_stun_datagram;
 probe_function probe_dns, probe_dns_datagram;
 probe_function probe_smtp, probe_imap, probe_pop3, probe_ftp, probe_irc;
-probe_function probe_mysql, probe_mongodb, probe_memcached, probe_cassandra, probe_kafka, probe_amqp, probe_nats,
-	probe_ldap, probe_smb;
+probe_function probe_mysql, probe_mongodb, probe_memcached, probe_memcached_datagram, probe_cassandra, probe_kafka,
+	probe_amqp, probe_nats, probe_ldap, probe_smb;
 probe_function probe_bittorrent, probe_bittorrent_datagram, probe_git, probe_rsync, probe_vnc, probe_rtmp, probe_tinc,
 	probe_adb;
 probe_function probe_syslog, probe_syslog_datagram, probe_kerberos, probe_kerberos_datagram, probe_dicom,
 	probe_modbus;
 probe_function probe_minecraft, probe_teamspeak_datagram, probe_winbox;
 probe_function probe_wireguard_datagram, probe_quic_datagram, probe_dtls_datagram;
+probe_function probe_ntp_datagram, probe_snmp_datagram, probe_radius_datagram, probe_ike_datagram,
+	probe_l2tp_datagram, probe_tftp_datagram, probe_coap_datagram, probe_ssdp_datagram, probe_mdns_datagram;
+probe_function probe_mumble_datagram, probe_quake_datagram, probe_a2s_datagram, probe_raknet_datagram;
+probe_function probe_zerotier_datagram, probe_nebula_datagram, probe_rtp_datagram;

@@ -7,8 +7,8 @@
  *
  * Refuses what sslh refuses at its start too: files that sslh_file_read() complains of, addresses to listen on that
  * nobody knows, ports that are none. A backend's name that nobody knows is looked up again while usher serves. What
- * only the policy can tell (its own listeners, users that are not there) the policy tells. UDP is left out with a
- * warning. */
+ * only the policy can tell (its own listeners, users that are not there) the policy tells. A listener on UDP for which
+ * there is no entry is left out with a warning. */
 #include "sslh.h"
 #include "sslh_write.h"
 #include "text_file.h"
@@ -25,6 +25,7 @@
 #define IDLE_TIMEOUT    2592000       /* sslh has none: as long as usher allows */
 #define INETD_LISTENER  "127.0.0.1:1" /* of which nobody will hear */
 #define CONNECTIONS_MAX 10000000
+#define FLOWS_PRESET    1024 /* udp_max_connections */
 
 void sslh_complain(const struct sslh_translation *translation, int error, unsigned line, const char *format, ...)
 {
@@ -45,10 +46,70 @@ unsigned sslh_port(const char *text)
 	if (sslh_number_parse(text, &port))
 		return port >= 1 && port <= 65535 ? (unsigned)port : 0;
 	const struct servent *service = getservbyname(text, "tcp");
+	if (!service)
+		service = getservbyname(text, "udp");
 	return service ? ntohs((uint16_t)service->s_port) : 0;
 }
 
 /* ---- listeners ----------------------------------------------------------------------------------------------- */
+
+static bool listens_on_udp(const struct sslh_listen *listen)
+{
+	return listen->is_udp.value && !listen->is_unix.value;
+}
+
+static void written_add(const struct sslh_translation *translation, enum sslh_way way, const char *text)
+{
+	struct sslh_written *written = translation->written;
+	char *copy = strdup(text);
+
+	written->texts[way] = reallocarray(written->texts[way], written->n[way] + 1, sizeof(char *));
+	if (!copy || !written->texts[way])
+		abort();
+	written->texts[way][written->n[way]++] = copy;
+}
+
+static void written_fini(struct sslh_written *written)
+{
+	for (int way = 0; way < SSLH_WAYS; way++) {
+		for (size_t i = 0; i < written->n[way]; i++)
+			free(written->texts[way][i]);
+		free(written->texts[way]);
+	}
+}
+
+/* `udp_max_connections' is for all of sslh's listeners together; here each may have as many. */
+static long flows_most(const struct sslh_translation *translation, const struct sslh_listen *listen)
+{
+	const struct sslh_number *all = &translation->config->udp_max_connections;
+	long most = all->given && all->value > 0 ? all->value : FLOWS_PRESET;
+
+	if (listen && listen->max_connections.value > 0 && listen->max_connections.value < most)
+		most = listen->max_connections.value;
+	return most < CONNECTIONS_MAX ? most : CONNECTIONS_MAX;
+}
+
+/* `listen' is NULL for a socket that was handed over. */
+static void write_udp_listener(const struct sslh_translation *translation, const struct sslh_services *services,
+	const struct sslh_listen *listen, const char *address, bool freebind)
+{
+	struct writer *writer = translation->writer;
+	const char *unknown = sslh_services_unknown(services);
+
+	writer_from(writer, listen ? listen->line : 0);
+	writer_raw(writer, "\n\t{ ");
+	writer_setting(writer, "address", address);
+	if (freebind)
+		writer_raw(writer, " freebind = true;");
+	writer_raw(writer, " max_connections = %ld;", flows_most(translation, listen));
+	if (unknown) {
+		writer_raw(writer, " ");
+		writer_setting(writer, "on_unknown", unknown);
+	}
+	writer_raw(writer, " }");
+	writer_from(writer, 0);
+	written_add(translation, SSLH_UDP, address);
+}
 
 /* Of one entry: what stands behind each of its addresses. */
 static void write_listener(const struct sslh_translation *translation, const struct sslh_listen *listen,
@@ -56,6 +117,8 @@ static void write_listener(const struct sslh_translation *translation, const str
 {
 	struct writer *writer = translation->writer;
 	bool ip = !listen->is_unix.value;
+
+	written_add(translation, SSLH_TCP, address);
 	bool keepalive = ip && listen->keepalive.given && !listen->keepalive.value;
 	long most = listen->max_connections.value;
 
@@ -100,12 +163,13 @@ static bool is_always_there(const struct sockaddr *address)
 }
 
 /* getnameinfo() has the interface of a link-local address as well. */
-static char *address_text(const struct sockaddr *address, socklen_t len, unsigned port)
+static char *address_text(const struct sockaddr *address, socklen_t len, unsigned port, bool udp)
 {
 	char digits[NI_MAXHOST] = "", *text;
 
 	getnameinfo(address, len, digits, sizeof(digits), NULL, 0, NI_NUMERICHOST);
-	if (asprintf(&text, address->sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", digits, port) < 0)
+	if (asprintf(&text, address->sa_family == AF_INET6 ? "%s[%s]:%u" : "%s%s:%u", udp ? "udp:" : "", digits,
+		    port) < 0)
 		abort();
 	return text;
 }
@@ -131,8 +195,8 @@ static bool is_there_before(const struct addrinfo *list, const struct addrinfo *
 }
 
 /* sslh listens on every address of a name; here they are looked up once, when the configuration is read. */
-static void write_named_listener(
-	const struct sslh_translation *translation, const struct sslh_listen *listen, bool *first)
+static void write_named_listener(const struct sslh_translation *translation, const struct sslh_services *services,
+	const struct sslh_listen *listen, bool *first)
 {
 	const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
 	struct addrinfo *list = NULL;
@@ -150,9 +214,12 @@ static void write_named_listener(
 	for (const struct addrinfo *at = error || !port ? NULL : list; at; at = at->ai_next) {
 		if ((at->ai_family != AF_INET && at->ai_family != AF_INET6) || is_there_before(list, at))
 			continue;
-		char *address = address_text(at->ai_addr, at->ai_addrlen, port);
+		char *address = address_text(at->ai_addr, at->ai_addrlen, port, listens_on_udp(listen));
 		separate(translation, first);
-		write_listener(translation, listen, address, !is_always_there(at->ai_addr));
+		if (listens_on_udp(listen))
+			write_udp_listener(translation, services, listen, address, !is_always_there(at->ai_addr));
+		else
+			write_listener(translation, listen, address, !is_always_there(at->ai_addr));
 		free(address);
 	}
 	if (!error)
@@ -172,28 +239,72 @@ static void write_unix_listener(
 	free(path);
 }
 
-static void write_configured_listeners(const struct sslh_translation *translation, bool *first)
+/* Complained of otherwise. */
+static bool listen_is_whole(const struct sslh_listen *listen)
+{
+	return listen->host.text && (listen->port.text || listen->is_unix.value);
+}
+
+static void write_configured_listeners(
+	const struct sslh_translation *translation, const struct sslh_services *services, bool *first)
 {
 	for (size_t i = 0; i < translation->config->n_listens; i++) {
 		const struct sslh_listen *listen = &translation->config->listens[i];
-		if (!listen->host.text || (!listen->port.text && !listen->is_unix.value))
-			continue; /* complained of */
-		if (listen->is_udp.value)
-			sslh_warn(translation, listen->line,
-				"listener %s:%s is left out: usher does not serve UDP yet", listen->host.text,
-				listen->port.text);
+		if (!listen_is_whole(listen))
+			continue;
+		if (listens_on_udp(listen) && !sslh_services_take_datagrams(services))
+			sslh_warn(translation, listen->line, "listener %s:%s is left out: no protocol is for UDP",
+				listen->host.text, listen->port.text);
 		else if (listen->is_unix.value)
 			write_unix_listener(translation, listen, first);
 		else
-			write_named_listener(translation, listen, first);
-		if (!listen->is_udp.value && listen->proxyprotocol.value)
+			write_named_listener(translation, services, listen, first);
+		if (listens_on_udp(listen) && listen->proxyprotocol.value)
+			sslh_warn(translation, listen->proxyprotocol.line,
+				"`proxyprotocol' of a listener on UDP is left out: datagrams have no PROXY header");
+		else if (listen->proxyprotocol.value)
 			sslh_warn(translation, listen->proxyprotocol.line,
 				"PROXY headers are believed of anybody who can reach this listener; usher's own "
 				"`accept_proxy' can name the proxies");
 	}
 }
 
-static void write_listeners(const struct sslh_translation *translation)
+static void write_handed_listeners(
+	const struct sslh_translation *translation, const struct sslh_services *services, bool *first)
+{
+	const struct sslh_options *options = translation->options;
+	struct writer *writer = translation->writer;
+
+	for (size_t i = 0; i < options->n_handed; i++) {
+		bool udp = strncmp(options->handed[i], "udp:", 4) == 0;
+		if (udp && !sslh_services_take_datagrams(services))
+			continue; /* closed at the start, with a warning */
+		separate(translation, first);
+		if (udp) {
+			write_udp_listener(translation, services, NULL, options->handed[i], false);
+			continue;
+		}
+		writer_raw(writer, "\n\t");
+		writer_string(writer, options->handed[i]);
+		written_add(translation, SSLH_TCP, options->handed[i]);
+	}
+}
+
+/* What there will be, before any of it is written. */
+static void ways_find(struct sslh_translation *translation)
+{
+	const struct sslh_options *options = translation->options;
+	const struct sslh_config *config = translation->config;
+
+	translation->has[SSLH_TCP] = translation->inetd;
+	for (size_t i = 0; i < options->n_handed && !translation->inetd; i++)
+		translation->has[strncmp(options->handed[i], "udp:", 4) == 0 ? SSLH_UDP : SSLH_TCP] = true;
+	for (size_t i = 0; i < config->n_listens && !translation->inetd && !options->n_handed; i++)
+		if (listen_is_whole(&config->listens[i]))
+			translation->has[listens_on_udp(&config->listens[i]) ? SSLH_UDP : SSLH_TCP] = true;
+}
+
+static void write_listeners(const struct sslh_translation *translation, const struct sslh_services *services)
 {
 	const struct sslh_options *options = translation->options;
 	struct writer *writer = translation->writer;
@@ -204,13 +315,9 @@ static void write_listeners(const struct sslh_translation *translation)
 		separate(translation, &first);
 		writer_raw(writer, " \"" INETD_LISTENER "\" ");
 	} else if (options->n_handed) {
-		for (size_t i = 0; i < options->n_handed; i++) {
-			separate(translation, &first);
-			writer_raw(writer, "\n\t");
-			writer_string(writer, options->handed[i]);
-		}
+		write_handed_listeners(translation, services, &first);
 	} else {
-		write_configured_listeners(translation, &first);
+		write_configured_listeners(translation, services, &first);
 	}
 	writer_raw(writer, "%s);\n", translation->inetd ? "" : "\n");
 	if (first && translation->complaints->errors == 0)
@@ -262,14 +369,17 @@ static void write_identity(const struct sslh_translation *translation)
 			"`chroot' is left out: usher's workers have no privileges and open no files");
 }
 
-static void translate(const struct sslh_translation *translation)
+static void translate(struct sslh_translation *translation)
 {
+	ways_find(translation);
+	struct sslh_services *services = sslh_services_new(translation);
 	writer_raw(translation->writer, "# From a configuration of sslh, by `usher sslh --print'.\n");
-	write_listeners(translation);
+	write_listeners(translation, services);
 	write_identity(translation);
 	sslh_write_log(translation);
 	write_timeouts(translation);
-	sslh_write_services(translation);
+	sslh_services_write(services);
+	sslh_services_free(services);
 }
 
 /* ---- all of it ----------------------------------------------------------------------------------------------- */
@@ -297,8 +407,10 @@ int sslh_translate_text(struct native *ret, const char *text, size_t len, const 
 	struct complaints *complaints)
 {
 	struct sslh_config config = { 0 };
+	struct sslh_written written = { 0 };
 	struct sslh_translation translation = {
 		.config = &config,
+		.written = &written,
 		.options = options,
 		.file = options->file ? options->file : SSLH_COMMAND_LINE,
 		.writer = writer_new(),
@@ -315,6 +427,7 @@ int sslh_translate_text(struct native *ret, const char *text, size_t len, const 
 	if (!text || config.reader)
 		translate(&translation);
 	sslh_config_fini(&config);
+	written_fini(&written);
 	if (error) {
 		writer_discard(translation.writer);
 		return error;

@@ -114,13 +114,6 @@ static void rule_asks(const struct rule *rule, const struct protocol *protocols,
 		ret[i] |= protocol_learns(&protocols[i], attributes);
 }
 
-static bool is_spoken(const struct protocol *protocol, bool is_datagram)
-{
-	if (protocol->probe)
-		return is_datagram ? protocol->probe->datagram : protocol->probe->stream;
-	return !(protocol->module && is_datagram);
-}
-
 void explain_protocols_asked(const struct explainer *explainer, bool is_datagram, bool *ret)
 {
 	const struct policy *policy = explainer_policy(explainer);
@@ -133,5 +126,5 @@ void explain_protocols_asked(const struct explainer *explainer, bool is_datagram
 	for (size_t i = 0; list && i < list->n_rules; i++)
 		rule_asks(&list->rules[i], protocols, n, ret);
 	for (size_t i = 0; i < n; i++)
-		ret[i] &= is_spoken(&protocols[i], is_datagram);
+		ret[i] &= protocol_is_spoken(&protocols[i], is_datagram ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM);
 }

@@ -17,6 +17,7 @@ struct explainer {
 	size_t n_protocols;
 	const struct decider *decider;
 	struct protocol *own_protocols; /* without a policy, and so the decider */
+	bool any_listener;              /* whichever takes what comes */
 	struct decider *own_decider;
 	struct decider_scratch *scratch;
 	uint64_t serial;
@@ -62,6 +63,29 @@ out:
 	return r;
 }
 
+static void listener_take(struct explainer *explainer, size_t listener)
+{
+	const struct policy *policy = explainer->policy;
+
+	explainer->listener = listener;
+	explainer->decider = policy->deciders[listener];
+	explainer->on_unknown = policy->listeners[listener].on_unknown;
+	explainer->on_silence = policy->listeners[listener].on_silence;
+	explainer->banner_service = policy->listeners[listener].banner_service;
+}
+
+/* The first one, where no listener has the transport. */
+static void listener_choose(struct explainer *explainer, enum transport_kind transport)
+{
+	const struct policy *policy = explainer->policy;
+	size_t listener = 0;
+
+	for (size_t i = policy->n_listeners; i > 0; i--)
+		if (policy->listeners[i - 1].transport == transport)
+			listener = i - 1;
+	listener_take(explainer, listener);
+}
+
 int explainer_new(struct explainer **ret, const struct policy *policy, size_t listener)
 {
 	struct explainer *explainer = calloc(1, sizeof(*explainer));
@@ -73,13 +97,13 @@ int explainer_new(struct explainer **ret, const struct policy *policy, size_t li
 	explainer->policy = policy;
 	explainer->on_unknown = explainer->on_silence = explainer->banner_service = SERVICE_NONE;
 	if (policy) {
-		explainer->listener = listener;
+		explainer->any_listener = listener == EXPLAIN_ANY_LISTENER;
 		explainer->protocols = policy->protocols;
 		explainer->n_protocols = policy->n_protocols;
-		explainer->decider = policy->deciders[listener];
-		explainer->on_unknown = policy->listeners[listener].on_unknown;
-		explainer->on_silence = policy->listeners[listener].on_silence;
-		explainer->banner_service = policy->listeners[listener].banner_service;
+		if (explainer->any_listener)
+			listener_choose(explainer, TRANSPORT_STREAM);
+		else
+			listener_take(explainer, listener);
 	} else {
 		r = built_in_compile(explainer);
 	}
@@ -188,6 +212,8 @@ static void datagram_take(struct explainer *explainer, const void *bytes, size_t
 
 void explainer_begin(struct explainer *explainer, bool is_datagram)
 {
+	if (explainer->any_listener)
+		listener_choose(explainer, is_datagram ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM);
 	explainer->is_settled = explainer->search_over = explainer->client_waited = false;
 	explainer->explanation = (struct explanation){
 		.is_datagram = is_datagram,

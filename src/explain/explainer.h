@@ -22,8 +22,11 @@ struct explanation {
 
 struct explainer;
 
-/* By the services of a policy's listener, as its own worker would decide, or with `policy` NULL by the built-in
- * probes, in their order. The policy must outlive it, and its modules be bound. 0 or -errno. */
+#define EXPLAIN_ANY_LISTENER SIZE_MAX
+
+/* By the services of a policy's listener, as its own worker would decide (of EXPLAIN_ANY_LISTENER the first one that takes what comes: a
+ * connection or datagrams), or with `policy` NULL by the built-in probes, in their order. The policy must outlive it, and its modules be
+ * bound. 0 or -errno. */
 int explainer_new(struct explainer **ret, const struct policy *policy, size_t listener);
 void explainer_free(struct explainer *explainer); /* accepts NULL */
 

@@ -97,7 +97,7 @@ void sandbox_describe_end(char *buf, size_t size, int status, _Atomic uint32_t *
 /* By name, so that a call that this architecture or this libseccomp does not know is passed over. Which of several calls a
  * function of the C library makes is its own business and changes with its versions: all of them are listed. */
 
-/* What every process of ours needs of its memory, its time and its end. tests/system/test_sandbox_lists.py compares what a worker and
+/* What every process of ours needs of its memory, its time and its end. tests/system/test_sandbox_linked.py compares what a worker and
  * `usher explain' may call with what they are linked with. */
 static const char *const common_calls[] = { "brk", "munmap", "madvise",
 	/* descriptors that are open */

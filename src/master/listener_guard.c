@@ -1,4 +1,6 @@
-/* A TCP socket that was shut down listens again by listen(), at its port: nobody who has it need be told. A UNIX
+/* Stream sockets alone: datagrams of a UDP socket are those of the one worker that has it, whatever that does with it.
+ *
+ * A TCP socket that was shut down listens again by listen(), at its port: nobody who has it need be told. A UNIX
  * socket that was shut down stays so, and another must be bound in its place, which a reload does.
  *
  * What is seen at once is mended at once, and after that no more often than each RETRY_US: who shuts sockets down again and again
@@ -132,9 +134,11 @@ int listener_guard_begin(struct listener_guard *guard, const struct sockets *soc
 	listener_guard_end(guard);
 	if (!set)
 		return -ENOMEM;
-	*set = (struct guard_set){ .guard = guard, .burial = { .run = guard_bury }, .n = sockets->count };
-	for (size_t i = 0; i < set->n; i++) {
-		struct guarded *one = &set->sockets[i];
+	*set = (struct guard_set){ .guard = guard, .burial = { .run = guard_bury } };
+	for (size_t i = 0; i < sockets->count; i++) {
+		if (sockets->list[i].transport != TRANSPORT_STREAM)
+			continue;
+		struct guarded *one = &set->sockets[set->n++];
 		*one = (struct guarded){ .watch = { .ready = guard_ready }, .set = set, .held = sockets->list[i] };
 		/* Not EPOLLIN: who connects is none of the master's business. */
 		int error = loop_watch(guard->loop, &one->watch, one->held.fd, EPOLLRDHUP | EPOLLET);

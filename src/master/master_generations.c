@@ -148,6 +148,7 @@ static void master_generation_ready(struct generation *generation)
 	master->serving = generation;
 	master->coming = NULL;
 	sockets_set_options(&master->sockets, generation->policy);
+	sockets_log_groups(generation->policy, generation->listening, generation->n_listening);
 	master_take_next_logger(master);
 	log_setup(master->logger.pipe_fd, &generation->log);
 	for (struct generation *old = master->all; old; old = old->next)

@@ -1,4 +1,4 @@
-/* Who holds a port: the inode of a listening socket from /proc/net, then the process that has it open. Only ever used on
+/* Who holds a port: the inode of a listening socket, or of a UDP socket that has it, from /proc/net, then the process that has it open. Only ever used on
  * the way out, with an error to explain. */
 #include "port_owner.h"
 #include <dirent.h>
@@ -29,7 +29,8 @@ static bool is_any_address(const char *text)
 }
 
 /* One on another of the machine's addresses is not in the way, unless either of the two is on all of them. */
-static unsigned long listening_inode(const char *table, const char *wanted, unsigned port, uid_t *ret_owner)
+static unsigned long holding_inode(
+	const char *table, enum transport_kind transport, const char *wanted, unsigned port, uid_t *ret_owner)
 {
 	char line[512], local[33];
 	unsigned long inode = 0;
@@ -40,7 +41,7 @@ static unsigned long listening_inode(const char *table, const char *wanted, unsi
 		unsigned long found;
 		if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %u %*s %lu", local,
 			    &local_port, &state, &owner, &found) != 5 ||
-			local_port != port || state != TCP_LISTEN_STATE)
+			local_port != port || (transport == TRANSPORT_STREAM && state != TCP_LISTEN_STATE))
 			continue;
 		if (strcmp(local, wanted) == 0 || is_any_address(local) || is_any_address(wanted)) {
 			inode = found;
@@ -91,8 +92,12 @@ static void describe_owner(uid_t owner, char *ret, size_t size)
 	snprintf(ret, size, "a process of user %u", (unsigned)owner);
 }
 
-bool port_owner(const struct address *address, char *ret, size_t size)
+bool port_owner(const struct address *address, enum transport_kind transport, char *ret, size_t size)
 {
+	static const char *const tables[TRANSPORT_COUNT][2] = {
+		[TRANSPORT_STREAM] = { "/proc/net/tcp", "/proc/net/tcp6" },
+		[TRANSPORT_DATAGRAM] = { "/proc/net/udp", "/proc/net/udp6" },
+	};
 	char link[64], wanted[33];
 	bool found = false;
 	uid_t owner = 0;
@@ -100,10 +105,11 @@ bool port_owner(const struct address *address, char *ret, size_t size)
 	if (!address_is_ip(address))
 		return false;
 	table_address(address, wanted);
-	const char *table = address->sa.sa_family == AF_INET6 ? "/proc/net/tcp6" : "/proc/net/tcp";
-	unsigned long inode = listening_inode(table, wanted, address_port(address), &owner);
-	if (!inode && address->sa.sa_family == AF_INET) /* by a socket that serves both families */
-		inode = listening_inode("/proc/net/tcp6", wanted, address_port(address), &owner);
+	bool v6 = address->sa.sa_family == AF_INET6;
+	uint16_t port = address_port(address);
+	unsigned long inode = holding_inode(tables[transport][v6], transport, wanted, port, &owner);
+	if (!inode && !v6) /* by a socket that serves both families */
+		inode = holding_inode(tables[transport][1], transport, wanted, port, &owner);
 	if (!inode)
 		return false;
 

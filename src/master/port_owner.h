@@ -4,6 +4,5 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Writes "nginx, pid 1234" into `ret`, or "a process of www-data" where its descriptors may not be looked at. False where nobody listens
- * there, as far as /proc says. */
-bool port_owner(const struct address *address, char *ret, size_t size);
+/* Writes "nginx, pid 1234" into `ret`, or "a process of www-data" where its descriptors may not be looked at. False where nobody has it, as far as /proc says. */
+bool port_owner(const struct address *address, enum transport_kind transport, char *ret, size_t size);

@@ -1,5 +1,5 @@
-/* Writes the state of a running usher. Reads counters that workers write at the same time: each number is right, their sums are of
- * no one moment. Owns nothing. */
+/* Writes the state of a running usher. Reads counters that workers write at the same time: each number is right, and they are not of
+ * one moment. Owns nothing. */
 #include "status.h"
 #include "capacity.h"
 #include "counters.h"
@@ -62,7 +62,7 @@ static void write_listeners(const struct status *status, const struct policy *po
 	fputs(", \"listeners\": [", to);
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		struct counted counted;
-		counters_sum(status->shared->counters, COUNTER_LISTENER, policy->listeners[i].text, &counted);
+		shared_sum(status->shared, COUNTER_LISTENER, policy->listeners[i].text, &counted);
 		fprintf(to, "%s{\"address\": ", i ? ", " : "");
 		write_text(to, policy->listeners[i].text);
 		fprintf(to, ", \"open\": %" PRIu64 ", \"accepted\": %" PRIu64 ", \"shed\": %" PRIu64 "}",
@@ -88,7 +88,7 @@ static void write_services(const struct status *status, const struct policy *pol
 	fputs(", \"services\": [", to);
 	for (size_t i = 0; i < policy->n_services; i++) {
 		struct counted counted;
-		counters_sum(status->shared->counters, COUNTER_SERVICE, policy->services[i].name, &counted);
+		shared_sum(status->shared, COUNTER_SERVICE, policy->services[i].name, &counted);
 		fputs(i ? ", {\"name\": \"" : "{\"name\": \"", to);
 		fputs(policy->services[i].name, to); /* has nothing that is to be escaped */
 		putc_unlocked('"', to);

@@ -229,7 +229,8 @@ static int migration_pair(int ends[2])
 /* Where the channel does not reach both, the old one finishes what it has. */
 void worker_process_migrate(struct worker_process *from, struct worker_process *to)
 {
-	const struct message migrate = { .kind = MESSAGE_MIGRATE }, adopt = { .kind = MESSAGE_ADOPT };
+	const struct message migrate = { .kind = MESSAGE_MIGRATE, .peer = { .slot = to->slot } };
+	const struct message adopt = { .kind = MESSAGE_ADOPT, .peer = { .slot = from->slot } };
 	int ends[2] = { -1, -1 };
 
 	int error = to->pid ? migration_pair(ends) : -ESRCH;
@@ -245,6 +246,22 @@ void worker_process_migrate(struct worker_process *from, struct worker_process *
 
 /* ---- its life --------------------------------------------------------------------------------------------------------- */
 
+/* All workers accept on one socket; datagrams of a socket are one worker's. In the worker, which can be taken over with what it has. */
+static size_t worker_process_share(const struct worker_process *worker, struct listening *ret)
+{
+	const struct generation *generation = worker->generation;
+	unsigned number = (unsigned)(worker - generation->workers);
+	size_t n = 0;
+
+	for (size_t i = 0; i < generation->n_listening; i++) {
+		const struct listening *one = &generation->listening[i];
+		if (generation->policy->listeners[one->listener].transport == TRANSPORT_STREAM ||
+			one->place % generation->n_workers == number)
+			ret[n++] = *one;
+	}
+	return n;
+}
+
 static void __attribute__((noreturn)) worker_process_run(const struct worker_process *worker, int channel)
 {
 	const struct generation *generation = worker->generation;
@@ -252,10 +269,11 @@ static void __attribute__((noreturn)) worker_process_run(const struct worker_pro
 	int log_fd = log_own_fd(generation->log_fd);
 
 	log_setup(log_fd, &generation->log);
+	size_t n_listening = worker_process_share(worker, generation->listening); /* this process's copy */
 	_exit(worker_run(&(struct worker_start){
 		.policy = generation->policy,
 		.listening = generation->listening,
-		.n_listening = generation->n_listening,
+		.n_listening = n_listening,
 		.channel = channel,
 		.log_fd = log_fd,
 		.resolved = generation->resolved,

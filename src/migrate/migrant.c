@@ -1,51 +1,19 @@
-/* The message that a live session crosses in. Refuses whatever could make a reader look past its end, or what no relay can be
- * in. Owns nothing. */
+/* The message that a live session crosses in. Refuses whatever could make a reader look past its end; what its transport has packed the
+ * transport judges. Owns nothing. */
 #include "migrant.h"
 #include "evidence.h"
 #include "log.h"
 #include "proxy_header.h"
-#include "relay.h"
 #include "target.h"
 #include <errno.h>
 #include <string.h>
 
-static bool flow_is_sound(const struct migrant_flow *flow, bool has_pipe)
+static bool head_is_sound(const struct migrant *head)
 {
-	return flow->pending_len <= RELAY_BUFFER_SIZE && flow->uncounted <= RELAY_BUFFER_SIZE && flow->ended <= 1 &&
-		flow->told <= 1 && flow->discard <= 1 && flow->copy_only <= 1 &&
-		(has_pipe ? flow->pending_len == 0 : flow->in_pipe == 0) &&
-		!((flow->told || flow->discard) && (flow->pending_len || flow->in_pipe));
-}
-
-static bool fds_are_sound(const struct migrant *head, size_t n_fds)
-{
-	const uint8_t *has = head->has_fd;
-	bool relays = head->state == MIGRANT_RELAYING;
-	size_t n = 0;
-
-	for (size_t i = 0; i < MIGRANT_FDS; i++) {
-		if (has[i] > 1)
-			return false;
-		n += has[i];
-	}
-	if (n != n_fds || !has[MIGRANT_CLIENT] || has[MIGRANT_SERVER] != relays)
-		return false;
-	if (has[MIGRANT_UP_OUT] != has[MIGRANT_UP_IN] || has[MIGRANT_DOWN_OUT] != has[MIGRANT_DOWN_IN])
-		return false;
-	if (!relays)
-		return n == 1;
-	return has[MIGRANT_INPUT] <= (head->server_kind == SIDE_PIPES);
-}
-
-static bool head_is_sound(const struct migrant *head, size_t n_fds)
-{
-	return head->format == MIGRANT_FORMAT && head->state <= MIGRANT_RELAYING &&
-		head->server_kind <= SIDE_TERMINAL && head->delivery <= DELIVERY_REJECT &&
-		head->log_level <= LEVEL_DEBUG && head->lingering <= 1 && head->was_silent <= 1 &&
+	return head->format == MIGRANT_FORMAT && head->transport < TRANSPORT_COUNT && head->phase < MIGRANT_PHASES &&
+		head->delivery <= DELIVERY_REJECT && head->log_level <= LEVEL_DEBUG &&
 		address_is_valid(&head->client) && address_is_valid(&head->peer) &&
-		address_is_valid(&head->destination) && fds_are_sound(head, n_fds) &&
-		flow_is_sound(&head->up, head->has_fd[MIGRANT_UP_OUT]) &&
-		flow_is_sound(&head->down, head->has_fd[MIGRANT_DOWN_OUT]) && head->kept_len <= EVIDENCE_MAX &&
+		address_is_valid(&head->destination) && head->kept_len <= EVIDENCE_MAX &&
 		head->header_len <= PROXY_HEADER_MAX && head->text_len[TEXT_LISTENER] > 0;
 }
 
@@ -60,13 +28,16 @@ static const uint8_t *part_take(const uint8_t **at, const uint8_t *end, size_t l
 	return part;
 }
 
-int migrant_read(struct migrant_parts *ret, const uint8_t *message, size_t len, size_t n_fds)
+int migrant_read(struct migrant_parts *ret, const uint8_t *message, size_t len)
 {
 	const struct migrant *head = (const struct migrant *)message;
 	const uint8_t *at = message + sizeof(*head), *end = message + len;
 
 	*ret = (struct migrant_parts){ .head = head };
-	if (len < sizeof(*head) || len > MIGRANT_MAX || !head_is_sound(head, n_fds))
+	if (len < sizeof(*head) || len > MIGRANT_MAX || !head_is_sound(head))
+		return -EBADMSG;
+	ret->state = part_take(&at, end, head->state_len);
+	if (!ret->state)
 		return -EBADMSG;
 	for (size_t i = 0; i < SESSION_TEXTS; i++) {
 		size_t text_len = head->text_len[i];
@@ -81,9 +52,12 @@ int migrant_read(struct migrant_parts *ret, const uint8_t *message, size_t len, 
 	}
 	ret->header = part_take(&at, end, head->header_len);
 	ret->kept = ret->header ? part_take(&at, end, head->kept_len) : NULL;
-	ret->up = ret->kept ? part_take(&at, end, head->up.pending_len) : NULL;
-	ret->down = ret->up ? part_take(&at, end, head->down.pending_len) : NULL;
-	return ret->down && at == end ? 0 : -EBADMSG;
+	return ret->kept && at == end ? 0 : -EBADMSG;
+}
+
+uint8_t *migrant_state(uint8_t *message)
+{
+	return message + sizeof(struct migrant);
 }
 
 static uint8_t *part_put(uint8_t *to, const void *bytes, size_t len)
@@ -95,8 +69,7 @@ static uint8_t *part_put(uint8_t *to, const void *bytes, size_t len)
 
 ssize_t migrant_write(uint8_t *to, struct migrant *head, const struct migrant_parts *parts)
 {
-	size_t len =
-		sizeof(*head) + head->header_len + head->kept_len + head->up.pending_len + head->down.pending_len;
+	size_t len = sizeof(*head) + head->state_len + head->header_len + head->kept_len;
 
 	head->format = MIGRANT_FORMAT;
 	for (size_t i = 0; i < SESSION_TEXTS; i++) {
@@ -106,14 +79,12 @@ ssize_t migrant_write(uint8_t *to, struct migrant *head, const struct migrant_pa
 	}
 	if (len > MIGRANT_MAX)
 		return -EMSGSIZE;
-	uint8_t *at = part_put(to, head, sizeof(*head));
+	uint8_t *at = part_put(to, head, sizeof(*head)) + head->state_len;
 	for (size_t i = 0; i < SESSION_TEXTS; i++)
 		if (head->text_len[i])
 			at = part_put(at, parts->text[i], head->text_len[i] + 1);
 	at = part_put(at, parts->header, head->header_len);
 	at = part_put(at, parts->kept, head->kept_len);
-	at = part_put(at, parts->up, head->up.pending_len);
-	at = part_put(at, parts->down, head->down.pending_len);
 	return at - to;
 }
 
@@ -123,6 +94,13 @@ bool migrant_hello_is_sound(const uint8_t *message, size_t len)
 
 	return len >= sizeof(*hello) && hello->format == MIGRANT_FORMAT && hello->texts_len == len - sizeof(*hello) &&
 		(hello->texts_len == 0 || message[len - 1] == 0);
+}
+
+bool migrant_taken_is_sound(const uint8_t *message, size_t len)
+{
+	const struct migrant_taken *taken = (const struct migrant_taken *)message;
+
+	return len == sizeof(*taken) && taken->format == MIGRANT_FORMAT;
 }
 
 const char *migrant_hello_next(const uint8_t *message, size_t len, const char *text)

@@ -5,19 +5,19 @@
 #include "context.h"
 #include "fd.h"
 #include "ipc.h"
+#include "limits_transit.h"
 #include "log.h"
 #include "migrant.h"
 #include "migration_unpack.h"
-#include "relay.h"
+#include "transport_migration.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #define BATCH    64     /* taken in before others get their turn */
 #define PAUSE_US 100000 /* with no descriptors to spare */
+
+_Static_assert(MIGRATION_FDS_MAX == IPC_FDS_MAX, "a message carries all");
 
 struct migration_receiver {
 	struct migration_receiver *next;
@@ -25,7 +25,9 @@ struct migration_receiver {
 	struct watch channel;
 	struct task turn;
 	struct timer pause;
+	unsigned from; /* the other worker's slot */
 	unsigned taken;
+	bool owes_word;   /* that some were taken, to the other worker */
 	uint8_t *message; /* MIGRANT_MAX bytes */
 };
 
@@ -55,71 +57,37 @@ static void receiver_end(struct migration_receiver *receiver)
 	context->session_gone(context);
 }
 
-/* Not by fstat(): the call that the C library makes for it could ask about any path, and is none of a worker's (sandbox.c). */
-static bool fd_is(int fd, enum side_kind kind)
-{
-	int unused;
-	socklen_t len = sizeof(unused);
-
-	switch (kind) {
-	case SIDE_SOCKET: /* none of ours would keep who closes it */
-		return getsockopt(fd, SOL_SOCKET, SO_TYPE, &unused, &len) == 0 && unused == SOCK_STREAM &&
-			!fd_lingers(fd);
-	case SIDE_PIPES:
-		return fcntl(fd, F_GETPIPE_SZ) >= 0;
-	case SIDE_TERMINAL:
-		return ioctl(fd, TIOCGPTN, &unused) == 0;
-	}
-	return false;
-}
-
-static bool pipe_holds(int fd, uint32_t bytes)
-{
-	int there = 0;
-	return fd_is(fd, SIDE_PIPES) && ioctl(fd, FIONREAD, &there) == 0 && (uint32_t)there == bytes;
-}
-
-static bool fds_add_up(const struct migrant *head, const int by_place[MIGRANT_FDS])
-{
-	enum side_kind server = (enum side_kind)head->server_kind;
-
-	return fd_is(by_place[MIGRANT_CLIENT], SIDE_SOCKET) &&
-		(by_place[MIGRANT_SERVER] < 0 || fd_is(by_place[MIGRANT_SERVER], server)) &&
-		(by_place[MIGRANT_INPUT] < 0 || fd_is(by_place[MIGRANT_INPUT], SIDE_PIPES)) &&
-		(by_place[MIGRANT_UP_OUT] < 0 ||
-			(pipe_holds(by_place[MIGRANT_UP_OUT], head->up.in_pipe) &&
-				fd_is(by_place[MIGRANT_UP_IN], SIDE_PIPES))) &&
-		(by_place[MIGRANT_DOWN_OUT] < 0 ||
-			(pipe_holds(by_place[MIGRANT_DOWN_OUT], head->down.in_pipe) &&
-				fd_is(by_place[MIGRANT_DOWN_IN], SIDE_PIPES)));
-}
-
 /* The descriptors that are taken over are -1 afterwards. */
 static void receiver_take(struct migration_receiver *receiver, size_t len, struct ipc_fds *fds)
 {
-	int by_place[MIGRANT_FDS];
+	struct context *context = receiver->context;
+	struct session *session = NULL;
 	struct migrant_parts parts;
-	size_t n = 0;
+	int error = 0;
 
-	if (migrant_read(&parts, receiver->message, len, fds->n) < 0) {
+	if (fds->lost) {
+		log_error("out of descriptors: a connection that came from another worker is lost");
+	} else if (migrant_read(&parts, receiver->message, len) < 0) {
 		log_error("a connection that came from another worker is refused: its message is broken");
-		return;
+	} else {
+		struct migration_state state = {
+			.bytes = migrant_state(receiver->message),
+			.len = parts.head->state_len,
+			.n_fds = fds->n,
+		};
+		memcpy(state.fds, fds->fd, sizeof(state.fds));
+		session = migration_unpack(context, &parts, &state, &error);
+		memcpy(fds->fd, state.fds, sizeof(state.fds));
 	}
-	for (size_t i = 0; i < MIGRANT_FDS; i++)
-		by_place[i] = parts.head->has_fd[i] ? fds->fd[n++] : -1;
-	if (!fds_add_up(parts.head, by_place)) {
-		log_error("a connection that came from another worker is refused: its descriptors are wrong");
-		return;
-	}
-	for (size_t i = 0; i < n; i++) {
-		fd_set_stream_nonblocking(fds->fd[i], true); /* whatever the other worker made of it */
-		fds->fd[i] = -1;
-	}
-	receiver->taken++;
-	migration_unpack(receiver->context, &parts, by_place);
+	limits_transit_take(
+		context->shared->limits, context->slot, receiver->from); /* it counts here now, or nowhere */
+	receiver->owes_word = true;
+	receiver->taken += session != NULL;
+	if (session)
+		session->transport->migration->go_on(session, error);
 }
 
-static void receiver_receive(struct migration_receiver *receiver)
+static void receiver_receive_some(struct migration_receiver *receiver)
 {
 	struct context *context = receiver->context;
 	struct loop *loop = &context->loop;
@@ -133,10 +101,6 @@ static void receiver_receive(struct migration_receiver *receiver)
 		ssize_t n = ipc_receive(receiver->channel.fd, receiver->message, MIGRANT_MAX, &fds);
 		if (n == -EAGAIN)
 			return;
-		if (n > 0 && fds.lost) {
-			log_error("out of descriptors: a connection that came from another worker is lost");
-			continue;
-		}
 		if (n > 0)
 			receiver_take(receiver, (size_t)n, &fds);
 		ipc_close_fds(&fds);
@@ -146,6 +110,16 @@ static void receiver_receive(struct migration_receiver *receiver)
 		}
 	}
 	loop_defer(loop, &receiver->turn);
+}
+
+/* What was taken is said: the other worker sends no more than LIMITS_TRANSIT_MAX unheard. */
+static void receiver_receive(struct migration_receiver *receiver)
+{
+	const struct migrant_taken taken = { MIGRANT_FORMAT };
+
+	receiver_receive_some(receiver);
+	if (receiver->owes_word && receiver->channel.fd >= 0)
+		receiver->owes_word = ipc_send(receiver->channel.fd, &taken, sizeof(taken), NULL, 0) == -EAGAIN;
 }
 
 static void receiver_ready(struct watch *watch, uint32_t events)
@@ -182,7 +156,7 @@ static int receiver_greet(const struct migration_receiver *receiver)
 	return ipc_send(receiver->channel.fd, hello, len, NULL, 0);
 }
 
-void migration_receive_begin(struct context *context, int channel)
+void migration_receive_begin(struct context *context, int channel, unsigned from)
 {
 	struct migration_receiver *receiver = calloc(1, sizeof(*receiver));
 	uint8_t *message = malloc(MIGRANT_MAX);
@@ -199,10 +173,12 @@ void migration_receive_begin(struct context *context, int channel)
 		.channel = { .fd = -1, .ready = receiver_ready },
 		.turn = { .run = receiver_turn },
 		.pause = { .fired = receiver_go_on },
+		.from = from,
 		.message = message,
 	};
 	context->receiver = receiver;
-	if (loop_watch(&context->loop, &receiver->channel, channel, EPOLLIN | EPOLLET) < 0) {
+	limits_transit_expect(context->shared->limits, context->slot, from);
+	if (loop_watch(&context->loop, &receiver->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET) < 0) {
 		fd_close(channel);
 		receiver_end(receiver);
 	} else if (receiver_greet(receiver) < 0) {

@@ -4,6 +4,6 @@
 struct migration_receiver;
 struct context;
 
-/* `channel` leads to an old worker; it is taken over. */
-void migration_receive_begin(struct context *context, int channel);
+/* `channel` leads to an old worker, which has the slot `from` of the limits; it is taken over. */
+void migration_receive_begin(struct context *context, int channel, unsigned from);
 void migration_receive_end_all(struct context *context);

@@ -4,17 +4,19 @@
  *     hello from the new worker -> each session that can: write it down, send it with its descriptors, forget it
  *
  * A session is forgotten in the same step in which the kernel has taken its message: it is in one worker or the other,
- * or in the channel between them, never in two. Refuses to lose one: what cannot be sent stays. */
+ * or in the channel between them, never in two. On its way it counts by this worker's record (limits_transit.h): so no more are sent
+ * than there are records before the new worker has taken some, and this worker lives until all are taken. Refuses to lose one: what cannot be
+ * sent stays. */
 #include "migration_send.h"
+#include "counters.h"
 #include "evidence_kept.h"
 #include "fd.h"
 #include "ipc.h"
+#include "limits_transit.h"
 #include "log.h"
 #include "migrant.h"
-#include "proxied.h"
-#include "relay_pool.h"
 #include "session_log.h"
-#include "stream.h"
+#include "transport_migration.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +27,14 @@
 struct migration_sender {
 	struct context *context;
 	struct watch channel;
+	int next_channel; /* to a worker of yet another generation, once nothing is on its way to this one; -1: none */
+	unsigned next_to; /* its slot */
 	struct task turn;
 	struct timer retry;
 	bool looked_again; /* at who cannot go */
 	size_t hello_len;  /* 0: none yet */
 	uint8_t *hello;    /* MIGRANT_MAX bytes */
-	uint8_t message[MIGRANT_MAX];
+	_Alignas(8) uint8_t message[MIGRANT_MAX];
 };
 
 /* ---- what can go ------------------------------------------------------------------------------------------------------- */
@@ -44,16 +48,18 @@ static bool sender_is_listened_to(const struct migration_sender *sender, const c
 	return false;
 }
 
-static bool sender_may_take(const struct migration_sender *sender, const struct stream *stream)
+static bool sender_may_take(const struct migration_sender *sender, const struct session *session)
 {
-	if (stream->session.stays)
+	const struct transport_migration *migration = session->transport->migration;
+
+	if (session->stays || !migration)
 		return false;
-	switch (stream->session.phase) {
+	switch (session->phase) {
 	case PHASE_PROXIED:
 	case PHASE_DECIDING:
-		return !stream->banner && sender_is_listened_to(sender, stream->session.listener);
+		return migration->is_movable(session) && sender_is_listened_to(sender, session->listener);
 	case PHASE_RELAYING:
-		return relay_is_running(&stream->relay);
+		return migration->is_movable(session);
 	default:
 		return false;
 	}
@@ -61,81 +67,44 @@ static bool sender_may_take(const struct migration_sender *sender, const struct 
 
 /* ---- writing it down ----------------------------------------------------------------------------------------------------- */
 
-static void flow_describe(const struct relay_flow *flow, struct migrant_flow *to, const uint8_t **ret_pending)
+static void session_describe(const struct session *session, struct migrant *head, struct migrant_parts *parts)
 {
-	*to = (struct migrant_flow){
-		.bytes = flow->bytes,
-		.uncounted = flow->uncounted,
-		.pending_len = flow->pending ? flow->pending_len - flow->pending_at : 0,
-		.in_pipe = flow->in_pipe,
-		.ended = flow->ended,
-		.told = flow->told,
-		.discard = flow->discard,
-		.copy_only = flow->copy_only,
-	};
-	*ret_pending = flow->pending ? flow->pending + flow->pending_at : NULL;
-}
-
-static void fds_of_flow(const struct relay_flow *flow, int fds[MIGRANT_FDS], enum migrant_fd out)
-{
-	if (flow->in_pipe == 0)
-		return;
-	fds[out] = flow->pipe->in;
-	fds[out + 1] = flow->pipe->out;
-}
-
-static void relay_describe(const struct relay *relay, struct migrant *head, struct migrant_parts *parts, int *fds)
-{
-	head->moved_us = relay->moved_us;
-	head->lingering = relay->lingering;
-	head->server_kind = relay->server.kind;
-	flow_describe(&relay->up, &head->up, &parts->up);
-	flow_describe(&relay->down, &head->down, &parts->down);
-	fds[MIGRANT_SERVER] = relay->server.in.fd;
-	fds[MIGRANT_INPUT] = relay->server.out.fd;
-	fds_of_flow(&relay->up, fds, MIGRANT_UP_OUT);
-	fds_of_flow(&relay->down, fds, MIGRANT_DOWN_OUT);
-}
-
-static void stream_describe(const struct stream *stream, struct migrant *head, struct migrant_parts *parts, int *fds)
-{
-	const struct proxied *proxied = stream->session.proxied;
+	const struct proxied *proxied = session->proxied;
 
 	*head = (struct migrant){
-		.state = stream->session.phase == PHASE_PROXIED ? MIGRANT_PROXIED : MIGRANT_DECIDING,
-		.id = stream->session.id,
-		.accepted_us = stream->session.accepted_us,
-		.decided_us = stream->session.decided_us,
-		.client = stream->session.client,
-		.was_silent = stream->was_silent,
+		.transport = session->transport->kind,
+		.phase = session->phase == PHASE_PROXIED ? MIGRANT_PROXIED : MIGRANT_DECIDING,
+		.id = session->id,
+		.accepted_us = session->accepted_us,
+		.decided_us = session->decided_us,
+		.client = session->client,
 	};
 	*parts = (struct migrant_parts){
-		.text[TEXT_LISTENER] = stream->session.listener,
-		.text[TEXT_SNI] = stream->session.sni,
-		.text[TEXT_ALPN] = stream->session.alpn,
-		.text[TEXT_HOST] = stream->session.host,
+		.text[TEXT_LISTENER] = session->listener,
+		.text[TEXT_SNI] = session->sni,
+		.text[TEXT_ALPN] = session->alpn,
+		.text[TEXT_HOST] = session->host,
 	};
-	fds[MIGRANT_CLIENT] = stream_socket(stream);
 	if (proxied) {
 		head->peer = proxied->peer;
 		head->destination = proxied->destination;
 		head->header_len = (uint32_t)proxied->len;
 		parts->header = proxied->header;
 	}
-	parts->kept = evidence_kept_bytes(&stream->session, &head->kept_len);
-	if (stream->session.phase != PHASE_RELAYING)
+	parts->kept = evidence_kept_bytes(session, &head->kept_len);
+	if (session->phase != PHASE_RELAYING)
 		return;
-	head->state = MIGRANT_RELAYING;
-	head->delivery = session_delivery(&stream->session);
-	head->log_level = session_log_level(&stream->session, END_FINISHED);
-	parts->text[TEXT_SERVICE] = session_service_name(&stream->session);
-	parts->text[TEXT_PROTOCOL] = session_protocol(&stream->session);
-	parts->text[TEXT_BACKEND] = session_backend(&stream->session);
-	relay_describe(&stream->relay, head, parts, fds);
+	head->phase = MIGRANT_RELAYING;
+	head->delivery = session_delivery(session);
+	head->log_level = session_log_level(session, END_FINISHED);
+	parts->text[TEXT_SERVICE] = session_service_name(session);
+	parts->text[TEXT_PROTOCOL] = session_protocol(session);
+	parts->text[TEXT_BACKEND] = session_backend(session);
 }
 
 /* ---- going ----------------------------------------------------------------------------------------------------------------- */
 
+/* What is on its way, and not taken by now, is lost: the other worker is gone, or of no use. */
 static void sender_close(struct migration_sender *sender)
 {
 	struct loop *loop = &sender->context->loop;
@@ -143,30 +112,53 @@ static void sender_close(struct migration_sender *sender)
 	loop_timer_stop(loop, &sender->retry);
 	loop_cancel(loop, &sender->turn);
 	fd_close(loop_unwatch(loop, &sender->channel));
+	limits_transit_end(sender->context->shared->limits, sender->context->slot);
+	free(sender->hello);
+	sender->hello = NULL;
+	sender->hello_len = 0;
+}
+
+/* Under what the session counts here. */
+static void sender_record(const struct session *session)
+{
+	const struct context *context = session->context;
+
+	limits_transit_write(context->shared->limits, context->slot,
+		&(struct limits_transit){
+			.ticket = session->ticket,
+			.listener_place = session->listener_place,
+			.is_undecided = session->place.source,
+			.undecided_place = session->place.counted,
+			.counters = { counter_own_key(session->came_in), counter_own_key(session->counted) },
+		});
 }
 
 /* 0; -EAGAIN: later; another -errno: the channel is of no use. */
-static int sender_send(struct migration_sender *sender, struct stream *stream)
+static int sender_send(struct migration_sender *sender, struct session *session)
 {
-	int by_place[MIGRANT_FDS], fds[MIGRANT_FDS];
+	const struct transport_migration *migration = session->transport->migration;
+	struct limits *limits = sender->context->shared->limits;
+	unsigned slot = sender->context->slot;
+	struct migration_state state = { .bytes = migrant_state(sender->message), .len = MIGRANT_STATE_MAX };
 	struct migrant_parts parts;
 	struct migrant head;
-	size_t n = 0;
 
-	for (size_t i = 0; i < MIGRANT_FDS; i++)
-		by_place[i] = -1;
-	stream_describe(stream, &head, &parts, by_place);
-	for (size_t i = 0; i < MIGRANT_FDS; i++) {
-		head.has_fd[i] = by_place[i] >= 0;
-		if (by_place[i] >= 0)
-			fds[n++] = by_place[i];
+	if (limits_transit_count(limits, slot) == LIMITS_TRANSIT_MAX)
+		return -EAGAIN;
+	session_describe(session, &head, &parts);
+	ssize_t len = migration->pack(session, &state);
+	if (len == 0) {
+		head.state_len = (uint32_t)state.len;
+		len = migrant_write(sender->message, &head, &parts);
 	}
-	ssize_t len = migrant_write(sender->message, &head, &parts);
-	int error = len < 0 ? (int)len : ipc_send(sender->channel.fd, sender->message, (size_t)len, fds, n);
+	sender_record(session);
+	int error = len < 0 ? (int)len
+			    : ipc_send(sender->channel.fd, sender->message, (size_t)len, state.fds, state.n_fds);
 	if (error == 0) {
-		stream_leave(stream);
+		limits_transit_sent(limits, slot);
+		migration->leave(session);
 	} else if (error == -EMSGSIZE) {
-		stream->session.stays = true;
+		session->stays = true;
 		error = 0;
 	}
 	return error;
@@ -179,29 +171,30 @@ static void sender_look_again(struct migration_sender *sender)
 	sender->looked_again = true;
 }
 
+static void sender_give_up(struct migration_sender *sender);
+
 static void sender_go_on(struct migration_sender *sender)
 {
 	struct loop *loop = &sender->context->loop;
 	int error = 0;
 
 	for (struct session *session = sender->context->sessions; session && error == 0; session = session->next)
-		if (sender_may_take(sender, stream_of(session)))
-			error = sender_send(sender, stream_of(session));
+		if (sender_may_take(sender, session))
+			error = sender_send(sender, session);
 	if (error == 0)
 		sender_look_again(sender);
 	if (error == -ETOOMANYREFS || error == -ENOBUFS || error == -ENOMEM) {
 		loop_timer(loop, &sender->retry, loop->now_us + RETRY_US);
 	} else if (error < 0 && error != -EAGAIN) {
 		log_warning("connections cannot move to a new worker any more: %s", strerrordesc_np(-error));
-		sender_close(sender);
-		sender_look_again(sender);
+		sender_give_up(sender);
 	}
 }
 
 static void sender_turn(struct task *task)
 {
 	struct migration_sender *sender = container_of(task, struct migration_sender, turn);
-	if (sender->channel.fd >= 0 && sender->hello_len)
+	if (sender->channel.fd >= 0 && sender->hello_len && sender->next_channel < 0)
 		sender_go_on(sender);
 }
 
@@ -218,60 +211,120 @@ void migration_send_wake(struct migration_sender *sender)
 
 /* ---- the channel -------------------------------------------------------------------------------------------------------- */
 
-static void sender_receive(struct migration_sender *sender)
+static int sender_open(struct migration_sender *sender, int channel, unsigned to)
+{
+	struct context *context = sender->context;
+
+	sender->looked_again = false;
+	limits_transit_begin(context->shared->limits, context->slot, to);
+	int error = loop_watch(&context->loop, &sender->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET);
+	if (error < 0)
+		fd_close(channel);
+	return error;
+}
+
+/* To the worker of yet another generation, unless something is still on its way to the one before. */
+static int sender_open_next(struct migration_sender *sender)
+{
+	const struct context *context = sender->context;
+	int channel = sender->next_channel;
+
+	if (channel < 0 || limits_transit_count(context->shared->limits, context->slot) > 0)
+		return 0;
+	sender->next_channel = -1;
+	sender_close(sender);
+	return sender_open(sender, channel, sender->next_to);
+}
+
+/* The other worker is gone, or is not one of ours. */
+static void sender_give_up(struct migration_sender *sender)
+{
+	sender_close(sender);
+	if (sender->next_channel < 0 || sender_open_next(sender) < 0)
+		sender_look_again(sender);
+	sender->context->session_gone(sender->context);
+}
+
+static void sender_hear_hello(struct migration_sender *sender, size_t len)
+{
+	sender->hello = migrant_hello_is_sound(sender->message, len) ? malloc(len) : NULL;
+	if (!sender->hello) {
+		sender_give_up(sender);
+		return;
+	}
+	memcpy(sender->hello, sender->message, len);
+	sender->hello_len = len;
+}
+
+/* Some were taken: there are records again, and perhaps nothing more is to be done here. */
+static void sender_hear_taken(struct migration_sender *sender)
+{
+	if (sender_open_next(sender) < 0)
+		sender_look_again(sender);
+	sender->context->session_gone(sender->context);
+}
+
+/* True where there may be more. */
+static bool sender_receive(struct migration_sender *sender)
 {
 	struct ipc_fds fds;
 	ssize_t n = ipc_receive(sender->channel.fd, sender->message, MIGRANT_MAX, &fds);
-	bool has_fds = fds.n > 0 || fds.lost;
+	bool has_fds = fds.n > 0 || fds.lost, has_hello = sender->hello_len > 0;
 
 	ipc_close_fds(&fds);
 	if (n == -EAGAIN)
-		return;
-	if (n <= 0 || has_fds || sender->hello_len || !migrant_hello_is_sound(sender->message, (size_t)n) ||
-		!(sender->hello = malloc((size_t)n))) {
-		sender_close(sender);
-		sender_look_again(sender);
-		return;
-	}
-	memcpy(sender->hello, sender->message, (size_t)n);
-	sender->hello_len = (size_t)n;
+		return false;
+	if (n <= 0 || has_fds || (has_hello && !migrant_taken_is_sound(sender->message, (size_t)n)))
+		sender_give_up(sender);
+	else if (has_hello)
+		sender_hear_taken(sender);
+	else
+		sender_hear_hello(sender, (size_t)n);
+	return true;
 }
 
 static void sender_ready(struct watch *watch, uint32_t events)
 {
 	struct migration_sender *sender = container_of(watch, struct migration_sender, channel);
 
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-		sender_receive(sender);
+	while (watch->fd >= 0 && sender_receive(sender))
+		;
 	if (watch->fd >= 0)
 		migration_send_wake(sender);
 }
 
-int migration_send_begin(struct context *context, int channel)
+bool migration_send_is_under_way(const struct migration_sender *sender)
 {
-	struct migration_sender *sender = context->sender;
+	return sender && limits_transit_count(sender->context->shared->limits, sender->context->slot) > 0;
+}
 
-	if (sender) { /* yet another generation: the one before retires as well */
-		sender_close(sender);
-		sender->hello_len = 0;
-		sender->looked_again = false;
-		free(sender->hello);
-		sender->hello = NULL;
-	} else {
-		sender = context->sender = calloc(1, sizeof(*sender));
-	}
+static struct migration_sender *sender_new(struct context *context)
+{
+	struct migration_sender *sender = calloc(1, sizeof(*sender));
+
+	if (!sender)
+		return NULL;
+	sender->context = context;
+	sender->channel = (struct watch){ .fd = -1, .ready = sender_ready };
+	sender->next_channel = -1;
+	sender->turn = (struct task){ .run = sender_turn };
+	sender->retry = (struct timer){ .fired = sender_retry };
+	return sender;
+}
+
+int migration_send_begin(struct context *context, int channel, unsigned to)
+{
+	if (!context->sender)
+		context->sender = sender_new(context);
+	struct migration_sender *sender = context->sender;
 	if (!sender) {
 		fd_close(channel);
 		return -ENOMEM;
 	}
-	sender->context = context;
-	sender->channel = (struct watch){ .fd = -1, .ready = sender_ready };
-	sender->turn = (struct task){ .run = sender_turn };
-	sender->retry = (struct timer){ .fired = sender_retry };
-	int error = loop_watch(&context->loop, &sender->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET);
-	if (error < 0)
-		fd_close(channel);
-	return error;
+	fd_close(sender->next_channel); /* a generation that retires already */
+	sender->next_channel = channel;
+	sender->next_to = to;
+	return sender_open_next(sender);
 }
 
 void migration_send_free(struct migration_sender *sender)
@@ -279,6 +332,6 @@ void migration_send_free(struct migration_sender *sender)
 	if (!sender)
 		return;
 	sender_close(sender);
-	free(sender->hello);
+	fd_close(sender->next_channel);
 	free(sender);
 }

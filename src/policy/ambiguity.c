@@ -1,8 +1,9 @@
-/* Warns where two protocols in use can both be satisfied by the same bytes, and shows the shortest such bytes that it knows.
+/* Warns where two protocols in use can both be satisfied by the same bytes, and shows the shortest such bytes that it
+ * knows.
  *
- * What is seen: examples of the built-in protocols that another one's probe says YES to as well, and literals of one's own
- * with an end that makes them another's. One's own protocol in front of a built-in one is what somebody wants who writes it,
- * so that is left alone; behind it, it loses. It refuses to guess: no warning is wrong, some are missing. Owns nothing. */
+ * What is seen: examples of the built-in protocols that another one's probe says YES to as well, and literals of one's
+ * own with an end that makes them another's, by the transports of the listeners. One's own protocol in front of a built-in one is what somebody wants who writes it, so that is left
+ * alone; behind it, it loses. It refuses to guess: no warning is wrong, some are missing. Owns nothing. */
 #include "compile.h"
 #include "escape.h"
 #include "probe_example.h"
@@ -21,22 +22,23 @@ struct candidate {
 	uint8_t bytes[CANDIDATE_MAX];
 };
 
-static bool matches(const struct ambiguity *ambiguity, uint32_t protocol, const uint8_t *bytes, size_t len)
+static bool matches(
+	const struct ambiguity *ambiguity, uint32_t protocol, const uint8_t *bytes, size_t len, bool is_datagram)
 {
 	static struct findings findings; /* too large for a stack; a policy is compiled by one thread */
-	struct evidence evidence = { .bytes = bytes, .len = len };
+	struct evidence evidence = { .bytes = bytes, .len = len, .is_datagram = is_datagram };
 
 	return protocol_match(&ambiguity->compiler->policy->protocols[protocol], &evidence, &findings) == VERDICT_YES;
 }
 
-/* Keeps the shortest beginning of the bytes that both say YES to, if it is the shortest so far. */
+/* Keeps the shortest beginning of the bytes that both say YES to, if it is the shortest so far; a datagram is whole. */
 static void candidate_try(const struct ambiguity *ambiguity, uint32_t a, uint32_t b, const uint8_t *bytes, size_t len,
-	struct candidate *ret)
+	bool is_datagram, struct candidate *ret)
 {
-	if (!matches(ambiguity, a, bytes, len) || !matches(ambiguity, b, bytes, len))
+	if (!matches(ambiguity, a, bytes, len, is_datagram) || !matches(ambiguity, b, bytes, len, is_datagram))
 		return;
-	for (size_t n = 1; n <= len && (ret->len == 0 || n < ret->len); n++) {
-		if (!matches(ambiguity, a, bytes, n) || !matches(ambiguity, b, bytes, n))
+	for (size_t n = is_datagram ? len : 1; n <= len && (ret->len == 0 || n < ret->len); n++) {
+		if (!matches(ambiguity, a, bytes, n, is_datagram) || !matches(ambiguity, b, bytes, n, is_datagram))
 			continue;
 		memcpy(ret->bytes, bytes, n);
 		ret->len = n;
@@ -51,14 +53,28 @@ static void literal_try(const struct ambiguity *ambiguity, uint32_t built_in, ui
 	struct evidence evidence = { .bytes = literal->bytes, .len = literal->len };
 	uint8_t bytes[CANDIDATE_MAX];
 
-	if (literal->len + example->len > sizeof(bytes) ||
+	if (literal->len + example->len > sizeof(bytes))
+		return;
+	if (!example->is_datagram &&
 		protocol_match(&ambiguity->compiler->policy->protocols[built_in], &evidence, &findings) == VERDICT_NO)
 		return;
 	memcpy(bytes, literal->bytes, literal->len);
 	for (size_t from = 0; from <= example->len; from++) {
 		memcpy(bytes + literal->len, example->bytes + from, example->len - from);
-		candidate_try(ambiguity, built_in, own, bytes, literal->len + example->len - from, ret);
+		candidate_try(ambiguity, built_in, own, bytes, literal->len + example->len - from,
+			example->is_datagram, ret);
 	}
+}
+
+/* Does such an example get to both of the services, by a listener that there is? */
+static bool is_used(const struct ambiguity *ambiguity, uint32_t a, uint32_t b, const struct probe_example *example)
+{
+	const struct policy *policy = ambiguity->compiler->policy;
+	enum transport_kind transport = example->is_datagram ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM;
+	unsigned transports = policy->services[ambiguity->service[a]].transports &
+		policy->services[ambiguity->service[b]].transports;
+
+	return transports >> transport & 1 && policy_has_transport(policy, transport);
 }
 
 static void pair_examine(const struct ambiguity *ambiguity, uint32_t built_in, uint32_t other, struct candidate *ret)
@@ -67,9 +83,12 @@ static void pair_examine(const struct ambiguity *ambiguity, uint32_t built_in, u
 
 	for (size_t i = 0; i < n_probe_examples; i++) {
 		const struct probe_example *example = &probe_examples[i];
-		if (strcmp(example->protocol, protocols[built_in].name) != 0)
+		if (strcmp(example->protocol, protocols[built_in].name) != 0 ||
+			!is_used(ambiguity, built_in, other, example))
 			continue;
-		candidate_try(ambiguity, built_in, other, example->bytes, example->len, ret);
+		if (example->len <= CANDIDATE_MAX)
+			candidate_try(
+				ambiguity, built_in, other, example->bytes, example->len, example->is_datagram, ret);
 		for (size_t k = 0; k < protocols[other].n_literals; k++)
 			literal_try(ambiguity, built_in, other, &protocols[other].literals[k], example, ret);
 	}
@@ -122,7 +141,7 @@ static bool is_taken_whole(const struct ambiguity *ambiguity, uint32_t built_in,
 	const struct protocol *protocol = &ambiguity->compiler->policy->protocols[own];
 
 	for (size_t i = 0; i < protocol->n_literals; i++)
-		if (!matches(ambiguity, built_in, protocol->literals[i].bytes, protocol->literals[i].len))
+		if (!matches(ambiguity, built_in, protocol->literals[i].bytes, protocol->literals[i].len, false))
 			return false;
 	return protocol->n_literals > 0;
 }

@@ -8,6 +8,9 @@
  * libraries and modules open. */
 #define FDS_OF_A_WORKER 32
 
+/* A worker's share of a UDP listener's sockets. */
+#define FDS_OF_A_GROUP 16
+
 /* To a receiver that takes datagrams: the socket, and both ends of the stream for receipts. */
 #define FDS_OF_A_CHANNEL 3
 
@@ -24,7 +27,10 @@ static unsigned fds_per_connection(const struct policy *policy)
 
 static uint64_t fds_reserved(const struct policy *policy)
 {
-	uint64_t n = FDS_OF_A_WORKER + policy->n_listeners + 2 * RELAY_PIPES_MAX;
+	uint64_t n = FDS_OF_A_WORKER + 2 * RELAY_PIPES_MAX;
+
+	for (size_t i = 0; i < policy->n_listeners; i++)
+		n += policy->listeners[i].transport == TRANSPORT_DATAGRAM ? FDS_OF_A_GROUP : 1;
 
 	if (policy->transparent)
 		n += SOCKET_POOL_MAX;

@@ -10,8 +10,9 @@ struct draft {
 	struct rule rule;
 	const uint32_t *listeners; /* none: on all */
 	size_t n_listeners;
-	bool implied; /* the rule's protocols: none is named */
-	bool broken;  /* complained about: not to be compiled, nor compared with others */
+	bool implied;        /* the rule's protocols: none is named */
+	bool broken;         /* complained about: not to be compiled, nor compared with others */
+	unsigned transports; /* bits, 1 << enum transport_kind: what comes so can match it */
 };
 
 struct identity;
@@ -40,8 +41,8 @@ struct compiler {
 	char *words; /* of a service's match, while they are put together; on the heap */
 	size_t words_len, words_room;
 
-	uint8_t *ports;        /* a bit for each port that a listener has */
-	struct address *local; /* this machine's own addresses, once somebody asked */
+	uint8_t *ports[TRANSPORT_COUNT]; /* a bit for each port that a listener has */
+	struct address *local;           /* this machine's own addresses, once somebody asked */
 	size_t n_local;
 	bool local_known;
 
@@ -91,6 +92,15 @@ struct identity {
 };
 const struct identity *identity_find(
 	struct compiler *compiler, const struct setting *user, const struct setting *group);
+
+/* By what its clients can come, from its match and its delivery; and that of its drafts. Behind match_compile(). */
+void transports_compile(struct compiler *compiler, uint32_t service, const struct values *values);
+/* Of services and listeners, what does not go with their transports. `all` are the values of the services. */
+void transports_check(struct compiler *compiler, const struct values *all);
+bool policy_has_transport(const struct policy *policy, enum transport_kind transport);
+
+/* On this listener. Of datagrams only those that its service takes, and that can match it. */
+bool draft_applies(const struct compiler *compiler, const struct draft *draft, uint32_t listener);
 
 /* From rules without an error. */
 void deciders_compile(struct compiler *compiler);

@@ -5,12 +5,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool draft_applies(const struct draft *draft, uint32_t listener)
+#define NO_LISTENER UINT32_MAX
+
+bool draft_applies(const struct compiler *compiler, const struct draft *draft, uint32_t listener)
 {
+	const struct policy *policy = compiler->policy;
+	enum transport_kind transport = policy->listeners[listener].transport;
+	unsigned takes = policy->services[draft->rule.service].transports & draft->transports;
+
+	if (transport == TRANSPORT_DATAGRAM && !(takes >> transport & 1))
+		return false;
 	for (size_t i = 0; i < draft->n_listeners; i++)
 		if (draft->listeners[i] == listener)
 			return true;
 	return draft->n_listeners == 0;
+}
+
+/* The rule with those of its protocols that are spoken over the transport; at least one is, where any is named. */
+static void rule_narrow(struct compiler *compiler, struct rule *rule, enum transport_kind transport)
+{
+	const struct policy *policy = compiler->policy;
+	uint32_t *protocols = arena_alloc(compiler->arena, rule->n_protocols * sizeof(*protocols));
+	size_t n = 0;
+
+	for (size_t i = 0; i < rule->n_protocols; i++)
+		if (protocol_is_spoken(&policy->protocols[rule->protocols[i]], transport))
+			protocols[n++] = rule->protocols[i];
+	rule->protocols = protocols;
+	rule->n_protocols = n;
 }
 
 static struct decider *decider_compile(struct compiler *compiler, struct rule *rules, size_t n_rules)
@@ -36,26 +58,34 @@ static void rules_keep(struct compiler *compiler, uint32_t listener, const struc
 		(struct rule_list){ arena_memdup(compiler->arena, rules, n_rules * sizeof(*rules)), n_rules };
 }
 
-/* One for all listeners, unless some rule asks where the connection came in. */
+/* One for all listeners of a transport, unless some rule asks where a client came in. */
 static void listeners_decide(struct compiler *compiler, struct rule *rules)
 {
 	struct policy *policy = compiler->policy;
+	uint32_t first[TRANSPORT_COUNT] = { NO_LISTENER, NO_LISTENER };
 	bool shared = true;
 
 	for (size_t i = 0; i < compiler->n_drafts; i++)
 		shared = shared && compiler->drafts[i].n_listeners == 0;
 	policy->deciders = arena_alloc(compiler->arena, policy->n_listeners * sizeof(*policy->deciders));
 	for (uint32_t l = 0; l < policy->n_listeners; l++) {
+		enum transport_kind transport = policy->listeners[l].transport;
 		size_t n_rules = 0;
-		if (shared && l > 0) {
-			policy->deciders[l] = policy->deciders[0];
+		if (shared && first[transport] != NO_LISTENER) {
+			policy->deciders[l] = policy->deciders[first[transport]];
 			if (policy->rule_lists)
-				policy->rule_lists[l] = policy->rule_lists[0];
+				policy->rule_lists[l] = policy->rule_lists[first[transport]];
 			continue;
 		}
-		for (size_t i = 0; i < compiler->n_drafts; i++)
-			if (draft_applies(&compiler->drafts[i], l))
-				rules[n_rules++] = compiler->drafts[i].rule;
+		first[transport] = l;
+		for (size_t i = 0; i < compiler->n_drafts; i++) {
+			if (!draft_applies(compiler, &compiler->drafts[i], l))
+				continue;
+			rules[n_rules] = compiler->drafts[i].rule;
+			if (transport == TRANSPORT_DATAGRAM)
+				rule_narrow(compiler, &rules[n_rules], transport);
+			n_rules++;
+		}
 		if (compiler->options->keep_rules)
 			rules_keep(compiler, l, rules, n_rules);
 		policy->deciders[l] = decider_compile(compiler, rules, n_rules);
@@ -75,7 +105,7 @@ static uint32_t banner_service(const struct compiler *compiler, uint32_t listene
 		bool applies = policy->services[i].has_banner && !*policy->services[i].match;
 		for (size_t k = 0; k < compiler->n_drafts && policy->services[i].has_banner && !applies; k++)
 			applies = compiler->drafts[k].rule.service == i &&
-				draft_applies(&compiler->drafts[k], listener);
+				draft_applies(compiler, &compiler->drafts[k], listener);
 		if (applies)
 			return i;
 	}
@@ -121,7 +151,8 @@ static const struct decider *banner_decider(
 
 	for (size_t i = 0; i < compiler->n_drafts; i++) {
 		const struct draft *draft = &compiler->drafts[i];
-		if (!draft_applies(draft, listener) || !banner_rule(compiler, &draft->rule, kind, &rules[n]))
+		if (!draft_applies(compiler, draft, listener) ||
+			!banner_rule(compiler, &draft->rule, kind, &rules[n]))
 			continue;
 		choice |= rules[n++].service != service;
 	}
@@ -132,7 +163,8 @@ static void banners_decide(struct compiler *compiler, struct rule *rules)
 {
 	for (uint32_t l = 0; l < compiler->policy->n_listeners; l++) {
 		struct listener_policy *listener = &compiler->policy->listeners[l];
-		listener->banner_service = banner_service(compiler, l);
+		listener->banner_service =
+			listener->transport == TRANSPORT_STREAM ? banner_service(compiler, l) : SERVICE_NONE;
 		listener->awaits_bytes =
 			listener->on_silence == SERVICE_NONE && listener->banner_service == SERVICE_NONE;
 		if (listener->banner_service == SERVICE_NONE)

@@ -74,15 +74,21 @@ static bool listener_takes(
 		address_is_local(compiler, target);
 }
 
-static bool own_listener_check(struct compiler *compiler, const struct setting *at, const struct address *target)
+/* `transports`: by which the target is connected to. */
+static bool own_listener_check(
+	struct compiler *compiler, unsigned transports, const struct setting *at, const struct address *target)
 {
 	const struct policy *policy = compiler->policy;
 	uint16_t port = address_port(target);
 
-	if (address_is_ip(target) && !(compiler->ports[port / 8] >> port % 8 & 1))
+	bool may_be = !address_is_ip(target);
+	for (int t = 0; t < TRANSPORT_COUNT; t++)
+		may_be |= transports >> t & 1 && compiler->ports[t][port / 8] >> port % 8 & 1;
+	if (!may_be)
 		return true;
 	for (size_t i = 0; i < policy->n_listeners; i++) {
-		if (!listener_takes(compiler, &policy->listeners[i], target))
+		if (!(transports >> policy->listeners[i].transport & 1) ||
+			!listener_takes(compiler, &policy->listeners[i], target))
 			continue;
 		compile_error(compiler, at, "`%s' is usher's own listener `%s' (%s), expected another server",
 			setting_text(at), policy->listeners[i].text,
@@ -92,17 +98,17 @@ static bool own_listener_check(struct compiler *compiler, const struct setting *
 	return true;
 }
 
-static bool localhost_check(struct compiler *compiler, const struct setting *at, uint16_t port)
+static bool localhost_check(struct compiler *compiler, unsigned transports, const struct setting *at, uint16_t port)
 {
 	struct address address = { 0 };
 
 	address_parse(&address, "127.0.0.1:1");
 	address_set_port(&address, port);
-	if (!own_listener_check(compiler, at, &address))
+	if (!own_listener_check(compiler, transports, at, &address))
 		return false;
 	address_parse(&address, "[::1]:1");
 	address_set_port(&address, port);
-	return own_listener_check(compiler, at, &address);
+	return own_listener_check(compiler, transports, at, &address);
 }
 
 static bool name_is_localhost(const char *name)
@@ -137,7 +143,8 @@ static uint32_t name_number(struct compiler *compiler, const char *name)
 	return number;
 }
 
-static void backend_compile(struct compiler *compiler, struct backend *backend, const struct setting *at)
+static void backend_compile(
+	struct compiler *compiler, unsigned transports, struct backend *backend, const struct setting *at)
 {
 	const char *text = setting_text(at);
 	char name[254];
@@ -153,7 +160,7 @@ static void backend_compile(struct compiler *compiler, struct backend *backend, 
 				"[fe80::1%%eth0]:80",
 				text);
 		else
-			own_listener_check(compiler, at, &backend->address);
+			own_listener_check(compiler, transports, at, &backend->address);
 	} else if (error == -ENAMETOOLONG) {
 		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
 	} else if (error == -ENODEV) {
@@ -166,7 +173,7 @@ static void backend_compile(struct compiler *compiler, struct backend *backend, 
 		backend->address = (struct address){ 0 };
 		backend->name = name_number(compiler, name);
 		if (name_is_localhost(name))
-			localhost_check(compiler, at, backend->port);
+			localhost_check(compiler, transports, at, backend->port);
 	}
 }
 
@@ -216,7 +223,8 @@ static void transparent_check(struct compiler *compiler, uint32_t service, const
 	for (uint32_t i = 0; i < policy->n_listeners; i++) {
 		const struct listener_policy *listener = &policy->listeners[i];
 		sa_family_t family = listener->address.sa.sa_family;
-		if (listener->proxies || backends_have(target, family) || !service_serves(compiler, service, i))
+		if (listener->transport != TRANSPORT_STREAM || listener->proxies || backends_have(target, family) ||
+			!service_serves(compiler, service, i))
 			continue;
 		reader_warn(compiler->reader, at,
 			"clients of listener `%s' cannot be shown to service `%s', which has no backend %s",
@@ -242,6 +250,7 @@ static void send_proxy_compile(struct compiler *compiler, struct target *target,
 
 static void connect_compile(struct compiler *compiler, uint32_t service, const struct values *values)
 {
+	unsigned transports = compiler->policy->services[service].transports;
 	struct target *target = &compiler->policy->services[service].target;
 	const struct setting *at = values->value[SERVICE_CONNECT];
 	size_t count = setting_count(at);
@@ -254,7 +263,7 @@ static void connect_compile(struct compiler *compiler, uint32_t service, const s
 	target->connect.resolves = values_choice(values, SERVICE_RESOLVE) == 1;
 	send_proxy_compile(compiler, target, values);
 	for (size_t i = 0; i < count; i++)
-		backend_compile(compiler, &backends[i], setting_item(at, i));
+		backend_compile(compiler, transports, &backends[i], setting_item(at, i));
 	target->connect.transparent = values_switch(values, SERVICE_TRANSPARENT, 0, 1) != 0;
 	if (target->connect.transparent)
 		transparent_check(compiler, service, values->value[SERVICE_TRANSPARENT]);
@@ -278,7 +287,7 @@ static void handover_compile(struct compiler *compiler, const struct values *val
 			"\"/run/usher/web.sock\"",
 			text);
 	else
-		own_listener_check(compiler, at, &target->handover.address);
+		own_listener_check(compiler, 1U << TRANSPORT_STREAM, at, &target->handover.address);
 }
 
 /* Which delivery a key belongs to, where it is not for all. */

@@ -3,7 +3,8 @@
 
 #define DAY 86400.0
 
-#define KEEPALIVE_MAX 32767 /* seconds: more the kernel refuses */
+#define KEEPALIVE_MAX      32767      /* seconds: more the kernel refuses */
+#define RECEIVE_BUFFER_MAX 1073741823 /* bytes: the kernel doubles it */
 
 /* In the order of facilities[] in policy.c. */
 #define LOG_FACILITIES                                                                                               \
@@ -45,6 +46,7 @@ static const struct key listen_keys[LISTEN_COUNT] = {
 	[LISTEN_KEEPALIVE] = { "keepalive", KEY_SWITCH, 1, KEEPALIVE_MAX },
 	[LISTEN_MAX_CONNECTIONS] = { "max_connections", KEY_WHOLE, 0, 10000000, 0 },
 	[LISTEN_FREEBIND] = { "freebind", KEY_BOOL },
+	[LISTEN_RECEIVE_BUFFER] = { "receive_buffer", KEY_WHOLE, 4096, RECEIVE_BUFFER_MAX },
 	[LISTEN_ON_SILENCE] = { "on_silence", KEY_STRING },
 	[LISTEN_ON_UNKNOWN] = { "on_unknown", KEY_STRING },
 	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS },
@@ -108,6 +110,8 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_BANNER] = { "banner", KEY_BOOL },
 	[SERVICE_KEEPALIVE] = { "keepalive", KEY_SWITCH, 1, KEEPALIVE_MAX },
 	[SERVICE_IDLE_TIMEOUT] = { "idle_timeout", KEY_SECONDS, 0.01, 30 * DAY },
+	[SERVICE_ANSWER_TIMEOUT] = { "answer_timeout", KEY_SECONDS, 0.01, 30 * DAY, 30 },
+	[SERVICE_ANSWERS] = { "answers", KEY_WHOLE, 0, 65535 }, /* default: as many as come */
 	[SERVICE_LOG_LEVEL] = { "log_level", KEY_CHOICE, .choices = "notice info debug", .preset = 1 },
 	[SERVICE_ACCESS + ACCESS_ALLOW] = { "allow", KEY_STRINGS },
 	[SERVICE_ACCESS + ACCESS_DENY] = { "deny", KEY_STRINGS },

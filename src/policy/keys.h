@@ -69,6 +69,7 @@ enum listen_key {
 	LISTEN_KEEPALIVE,
 	LISTEN_MAX_CONNECTIONS,
 	LISTEN_FREEBIND,
+	LISTEN_RECEIVE_BUFFER,
 	LISTEN_ON_SILENCE,
 	LISTEN_ON_UNKNOWN,
 	LISTEN_COUNT
@@ -137,6 +138,8 @@ enum service_key {
 	SERVICE_BANNER,
 	SERVICE_KEEPALIVE,
 	SERVICE_IDLE_TIMEOUT,
+	SERVICE_ANSWER_TIMEOUT,
+	SERVICE_ANSWERS,
 	SERVICE_LOG_LEVEL,
 	SERVICE_ACCESS, /* from here on in the order of enum access_key */
 	SERVICE_COUNT = SERVICE_ACCESS + ACCESS_COUNT
@@ -161,7 +164,7 @@ enum match_key {
 	MATCH_COUNT
 };
 
-#define SECTION_KEYS_MAX 32 /* no section has more */
+#define SECTION_KEYS_MAX 40 /* no section has more */
 
 enum {
 	SECTION_TOP,

@@ -1,7 +1,9 @@
-/* The `listen` key: addresses that usher accepts on, and who may say there who its clients are.
+/* The `listen` key: addresses that usher accepts on, and who may say there who its clients are. An address that begins with
+ * "udp:" is one of datagrams.
  *
- * Refuses names (an address to bind must not depend on a name server), port 0, what is not there yet (UDP), the same
- * address twice, and lists of proxies that no client of the listener can be in. Texts live in the policy's arena. */
+ * Refuses names (an address to bind must not depend on a name server), port 0, paths of datagrams, keys that do not go with the kind
+ * of the address, the same address twice, and lists of proxies that no client of the listener can be in. Texts live in the policy's
+ * arena. */
 #include "address_list.h"
 #include "compile.h"
 #include <errno.h>
@@ -9,21 +11,28 @@
 
 #define MODE_PRESET 0660
 
-#define ADDRESS_EXPECTED "\"192.0.2.1:443\", \"[2001:db8::1]:443\" or \"unix:/path\""
+#define UDP_PREFIX     "udp:"
+#define UDP_PREFIX_LEN (sizeof(UDP_PREFIX) - 1)
 
-static bool address_complain(struct compiler *compiler, const struct setting *at, const char *text, int error)
+#define UDP_EXPECTED     "\"udp:192.0.2.1:443\" or \"udp:[2001:db8::1]:443\""
+#define ADDRESS_EXPECTED "\"192.0.2.1:443\", \"[2001:db8::1]:443\", \"unix:/path\" or \"udp:192.0.2.1:443\""
+
+/* `bare` is the text without "udp:". */
+static bool address_complain(
+	struct compiler *compiler, const struct setting *at, const char *text, const char *bare, int error)
 {
 	char name[254];
 	uint16_t port;
 
-	if (strncmp(text, "udp:", 4) == 0)
-		compile_error(compiler, at, "listener `%s' cannot be used: this usher does not serve UDP yet", text);
+	if (bare != text && (bare[0] == '/' || strncmp(bare, "unix:", 5) == 0))
+		compile_error(compiler, at,
+			"listener `%s' is a path, which has no datagrams here, expected " UDP_EXPECTED, text);
 	else if (error == -ENAMETOOLONG)
 		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
 	else if (error == -ENODEV)
 		compile_error(compiler, at,
 			"`%s' names an interface that is not there, expected one of this machine's", text);
-	else if (address_split_name(text, name, &port) == 0)
+	else if (address_split_name(bare, name, &port) == 0)
 		compile_error(compiler, at,
 			"listener `%s' is a name, expected the address in digits: " ADDRESS_EXPECTED, text);
 	else
@@ -33,11 +42,15 @@ static bool address_complain(struct compiler *compiler, const struct setting *at
 
 static bool listener_parse(struct compiler *compiler, struct listener_policy *listener, const struct setting *at)
 {
-	const char *text = setting_text(at);
-	int error = address_parse(&listener->address, text);
+	const char *text = setting_text(at), *bare = text;
 
-	if (error)
-		return address_complain(compiler, at, text, error);
+	if (strncmp(text, UDP_PREFIX, UDP_PREFIX_LEN) == 0) {
+		listener->transport = TRANSPORT_DATAGRAM;
+		bare += UDP_PREFIX_LEN;
+	}
+	int error = address_parse(&listener->address, bare);
+	if (error || (bare != text && !address_is_ip(&listener->address)))
+		return address_complain(compiler, at, text, bare, error);
 	listener->text = arena_strdup(compiler->arena, text);
 	if (!address_is_ip(&listener->address))
 		return true;
@@ -51,7 +64,8 @@ static bool listener_parse(struct compiler *compiler, struct listener_policy *li
 	if (compiler->options->port) {
 		char buf[ADDRESS_TEXT_MAX];
 		address_set_port(&listener->address, compiler->options->port);
-		listener->text = arena_strdup(compiler->arena, address_format(&listener->address, buf));
+		listener->text = arena_printf(compiler->arena, "%s%s", bare != text ? UDP_PREFIX : "",
+			address_format(&listener->address, buf));
 	} else if (address_port(&listener->address) == 0) {
 		compile_error(compiler, at, "listener `%s' has port 0, expected 1 to 65535", text);
 		return false;
@@ -59,22 +73,47 @@ static bool listener_parse(struct compiler *compiler, struct listener_policy *li
 	return true;
 }
 
-/* Keys that go with one kind of address only. */
+enum { KIND_TCP = 1, KIND_UDP = 2, KIND_UNIX = 4 };
+
+static unsigned listener_kind(const struct listener_policy *listener)
+{
+	return !address_is_ip(&listener->address)           ? KIND_UNIX
+		: listener->transport == TRANSPORT_DATAGRAM ? KIND_UDP
+							    : KIND_TCP;
+}
+
+/* Keys that do not go with every kind of address. */
 static void belongings_check(struct compiler *compiler, const struct listener_policy *listener,
 	const struct values *values, const struct setting *at)
 {
+	static const char *const kind_names[] = {
+		[KIND_UNIX] = "\"unix:/path\"",
+		[KIND_TCP] = "a TCP address",
+		[KIND_UDP] = "a UDP address",
+		[KIND_TCP | KIND_UDP] = "an IP address",
+		[KIND_TCP | KIND_UNIX] = "a TCP address or \"unix:/path\"",
+	};
 	static const struct {
 		enum listen_key key;
-		bool ip;
-	} belongs[] = { { LISTEN_MODE, false }, { LISTEN_KEEPALIVE, true }, { LISTEN_FREEBIND, true } };
+		unsigned kinds;
+	} belongs[] = {
+		{ LISTEN_MODE, KIND_UNIX },
+		{ LISTEN_KEEPALIVE, KIND_TCP },
+		{ LISTEN_FREEBIND, KIND_TCP | KIND_UDP },
+		{ LISTEN_RECEIVE_BUFFER, KIND_UDP },
+		{ LISTEN_ON_SILENCE, KIND_TCP | KIND_UNIX },
+		{ LISTEN_ACCEPT_PROXY, KIND_TCP | KIND_UNIX },
+		{ LISTEN_OTHERS, KIND_TCP | KIND_UNIX },
+		{ LISTEN_ABSENT, KIND_TCP | KIND_UNIX },
+	};
 
 	for (size_t i = 0; i < sizeof(belongs) / sizeof(belongs[0]); i++) {
 		const struct setting *value = values->value[belongs[i].key];
-		if (values->given[belongs[i].key] && address_is_ip(&listener->address) != belongs[i].ip)
+		if (values->given[belongs[i].key] && !(belongs[i].kinds & listener_kind(listener)))
 			compile_error(compiler, value ? value : values->group,
 				"`%s' on listener `%s', expected only on %s",
 				values->section->keys[belongs[i].key].name, setting_text(at),
-				belongs[i].ip ? "an IP address" : "\"unix:/path\"");
+				kind_names[belongs[i].kinds]);
 	}
 }
 
@@ -130,7 +169,9 @@ static const struct setting *listener_read(
 	listener->keepalive_s = values_switch(values, LISTEN_KEEPALIVE, KEEPALIVE_SYSTEM, KEEPALIVE_SYSTEM);
 	listener->freebind = values_switch(values, LISTEN_FREEBIND, 0, 1) != 0;
 	listener->max_connections = (unsigned)values_number(values, LISTEN_MAX_CONNECTIONS);
-	proxies_compile(compiler, listener, values);
+	listener->receive_buffer = (unsigned)values_number(values, LISTEN_RECEIVE_BUFFER);
+	if (listener->transport == TRANSPORT_STREAM)
+		proxies_compile(compiler, listener, values);
 	return at;
 }
 
@@ -139,8 +180,10 @@ static bool listener_is_new(
 	struct compiler *compiler, struct index *addresses, uint32_t number, const struct setting *at)
 {
 	const struct policy *policy = compiler->policy;
+	const struct listener_policy *listener = &policy->listeners[number];
 	char buf[ADDRESS_TEXT_MAX];
-	const char *key = arena_strdup(compiler->arena, address_format(&policy->listeners[number].address, buf));
+	const char *key = arena_printf(compiler->arena, "%s%s",
+		listener->transport == TRANSPORT_DATAGRAM ? UDP_PREFIX : "", address_format(&listener->address, buf));
 	uint32_t first = index_add(addresses, key, number);
 
 	index_add(compiler->listeners, setting_text(at), first);
@@ -166,7 +209,8 @@ void listeners_compile(struct compiler *compiler, const struct setting *at)
 	policy->listeners = arena_alloc(compiler->arena, count * sizeof(*policy->listeners));
 	compiler->listener_at = arena_alloc(compiler->arena, count * sizeof(*compiler->listener_at));
 	compiler->listener_values = arena_alloc(compiler->arena, count * sizeof(*compiler->listener_values));
-	compiler->ports = arena_alloc(compiler->arena, 65536 / 8);
+	for (int transport = 0; transport < TRANSPORT_COUNT; transport++)
+		policy->ports[transport] = compiler->ports[transport] = arena_alloc(compiler->arena, 65536 / 8);
 	for (size_t i = 0; i < count; i++) {
 		const struct setting *item = setting_item(at, i);
 		uint32_t number = (uint32_t)policy->n_listeners;
@@ -183,10 +227,9 @@ void listeners_compile(struct compiler *compiler, const struct setting *at)
 		if (!listener_is_new(compiler, addresses, number, item))
 			continue;
 		uint16_t port = address_port(&listener->address);
-		compiler->ports[port / 8] |= (uint8_t)(1U << port % 8);
+		compiler->ports[listener->transport][port / 8] |= (uint8_t)(1U << port % 8);
 		policy->has_unix_listener |= listener->address.sa.sa_family == AF_UNIX;
 		policy->n_listeners++;
 	}
-	policy->ports = compiler->ports;
 	index_free(addresses);
 }

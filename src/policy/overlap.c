@@ -3,7 +3,7 @@
  * What is seen: a protocol that an earlier service takes without further conditions; a literal that begins
  * with an earlier one, or that a built-in probe says YES to; a name that an earlier service takes by itself
  * or by a wildcard. What is not seen: expressions inside one another, and rules that hold on single listeners
- * only. It refuses to guess: no warning is wrong, some are missing. Every service costs look-ups in tries and
+ * only. Connections and datagrams are looked at each by itself: a service is reached if it is by either. It refuses to guess: no warning is wrong, some are missing. Every service costs look-ups in tries and
  * tables, never a walk over the earlier ones. */
 #include "compile.h"
 #include "names.h"
@@ -15,8 +15,10 @@
 
 #define NOBODY SERVICE_NONE
 
+/* Of what comes by one transport. */
 struct overlap {
 	const struct compiler *compiler;
+	enum transport_kind transport;
 	struct arena *arena;                     /* of the trie and the names */
 	uint32_t *taker;                         /* of each protocol: the service that takes all of it, or NOBODY */
 	struct trie *literals;                   /* of protocols that are taken whole; the rank is the service */
@@ -31,13 +33,14 @@ static void *overlap_alloc(size_t count, size_t size)
 	return memory;
 }
 
-static void overlap_init(struct overlap *overlap, const struct compiler *compiler)
+static void overlap_init(struct overlap *overlap, const struct compiler *compiler, enum transport_kind transport)
 {
 	size_t n = compiler->policy->n_protocols;
 
 	struct arena *arena = arena_new();
 	*overlap = (struct overlap){
 		.compiler = compiler,
+		.transport = transport,
 		.arena = arena,
 		.taker = overlap_alloc(n, sizeof(uint32_t)),
 		.literals = trie_new(arena),
@@ -73,7 +76,8 @@ static uint32_t literal_taker(const struct overlap *overlap, const struct litera
 
 	trie_match(overlap->literals, literal->bytes, literal->len, &match);
 	uint32_t taker = match.yes == TRIE_NONE ? NOBODY : match.yes;
-	for (size_t p = 0; p < n_probes; p++) {
+	/* Of datagrams that begin so nothing is known: a probe sees the whole. */
+	for (size_t p = 0; p < n_probes && overlap->transport == TRANSPORT_STREAM; p++) {
 		if (overlap->taker[p] >= taker)
 			continue;
 		findings_reset(&findings);
@@ -138,13 +142,15 @@ static uint32_t rule_protocol_taker(const struct overlap *overlap, const struct 
 	return taker;
 }
 
-/* A rule without protocols is one of whatever can learn all that it asks for, over TCP as all listeners are. */
-static bool rule_has_protocol(const struct rule *rule, uint32_t protocol, size_t i)
+/* A rule without protocols is one of whatever can learn all that it asks for. */
+static bool rule_has_protocol(const struct overlap *overlap, const struct rule *rule, uint32_t protocol, size_t i)
 {
+	if (!protocol_is_spoken(&overlap->compiler->policy->protocols[protocol], overlap->transport))
+		return false;
 	if (rule->n_protocols)
 		return rule->protocols[i] == protocol;
 	unsigned asked = rule_attributes(rule);
-	return probes[protocol].stream && (probes[protocol].attributes & asked) == asked;
+	return (probes[protocol].attributes & asked) == asked;
 }
 
 static size_t rule_width(const struct rule *rule)
@@ -163,7 +169,8 @@ static bool modules_learn(const struct overlap *overlap, unsigned asked)
 	const struct policy *policy = overlap->compiler->policy;
 
 	for (size_t i = n_probes; i < policy->n_protocols; i++)
-		if (policy->protocols[i].module && (policy->protocols[i].module->attributes & asked) == asked)
+		if (policy->protocols[i].module && protocol_is_spoken(&policy->protocols[i], overlap->transport) &&
+			(policy->protocols[i].module->attributes & asked) == asked)
 			return true;
 	return false;
 }
@@ -178,7 +185,7 @@ static uint32_t rule_taker(const struct overlap *overlap, const struct rule *rul
 		return NOBODY;
 	for (size_t i = 0; i < rule_width(rule); i++) {
 		uint32_t protocol = rule_protocol(rule, i);
-		if (!rule_has_protocol(rule, protocol, i))
+		if (!rule_has_protocol(overlap, rule, protocol, i))
 			continue;
 		uint32_t taker = rule_protocol_taker(overlap, rule, protocol);
 		if (taker == NOBODY)
@@ -198,8 +205,9 @@ static bool rule_is_void(const struct overlap *overlap, const struct rule *rule)
 		return false;
 	for (size_t i = 0; i < rule_width(rule); i++) {
 		uint32_t protocol = rule_protocol(rule, i);
-		const struct probe *probe = overlap->compiler->policy->protocols[protocol].probe;
-		if (!probe || (probe->attributes & asked) == asked)
+		const struct protocol *known = &overlap->compiler->policy->protocols[protocol];
+		if (protocol_is_spoken(known, overlap->transport) &&
+			(!known->probe || (known->probe->attributes & asked) == asked))
 			return false;
 	}
 	return true;
@@ -236,11 +244,11 @@ static void rule_take(struct overlap *overlap, const struct draft *draft)
 	const struct rule *rule = &draft->rule;
 	unsigned asked = rule_attributes(rule);
 
-	if (draft->n_listeners || (asked & (asked - 1)))
+	if (draft->broken || draft->n_listeners || (asked & (asked - 1)))
 		return; /* takes only some: its listeners', or those with a second name */
 	for (size_t i = 0; i < rule_width(rule); i++) {
 		uint32_t protocol = rule_protocol(rule, i);
-		if (!rule_has_protocol(rule, protocol, i))
+		if (!rule_has_protocol(overlap, rule, protocol, i))
 			continue;
 		if (asked && protocol < n_probes) {
 			take_names(overlap, rule, protocol, (unsigned)__builtin_ctz(asked));
@@ -251,48 +259,81 @@ static void rule_take(struct overlap *overlap, const struct draft *draft)
 	}
 }
 
-static void service_check(const struct overlap *overlap, const struct draft *drafts, size_t count)
+/* What becomes of a service's clients, by one transport. */
+enum reach {
+	REACH_NONE,  /* it has none there */
+	REACH_VOID,  /* its protocols never have what it asks for */
+	REACH_TAKEN, /* all go to earlier services */
+	REACH_SOME,
+};
+
+/* *ret_last is the last of the services that take everything. */
+static enum reach service_reach(
+	const struct overlap *overlap, const struct draft *drafts, size_t count, uint32_t *ret_last)
 {
-	const struct policy *policy = overlap->compiler->policy;
-	uint32_t service = drafts->rule.service, last = NOBODY;
-	bool possible = false;
+	const struct service *service = &overlap->compiler->policy->services[drafts->rule.service];
+	enum reach reach = REACH_NONE;
 
 	for (size_t i = 0; i < count; i++) {
-		if (drafts[i].broken)
-			return;
-		if (rule_is_void(overlap, &drafts[i].rule))
+		if (!(service->transports & drafts[i].transports & 1U << overlap->transport))
 			continue;
-		possible = true;
+		if (rule_is_void(overlap, &drafts[i].rule)) {
+			reach = reach == REACH_NONE ? REACH_VOID : reach;
+			continue;
+		}
 		uint32_t taker = rule_taker(overlap, &drafts[i].rule);
 		if (taker == NOBODY)
-			return;
-		if (last == NOBODY || taker > last)
-			last = taker;
+			return REACH_SOME;
+		if (*ret_last == NOBODY || taker > *ret_last)
+			*ret_last = taker;
+		reach = REACH_TAKEN;
 	}
-	struct reader *reader = overlap->compiler->reader;
-	const struct setting *at = overlap->compiler->service_at[service];
-	if (!possible)
-		reader_warn(reader, at, "service `%s' never matches: its protocols have no such name",
+	return reach;
+}
+
+static void service_check(const struct overlap *overlaps, size_t n, const struct draft *drafts, size_t count)
+{
+	uint32_t service = drafts->rule.service, last = NOBODY;
+	enum reach most = REACH_NONE;
+
+	for (size_t i = 0; i < count; i++)
+		if (drafts[i].broken)
+			return;
+	for (size_t i = 0; i < n; i++) {
+		enum reach reach = service_reach(&overlaps[i], drafts, count, &last);
+		most = reach > most ? reach : most;
+	}
+	const struct compiler *compiler = overlaps->compiler;
+	const struct policy *policy = compiler->policy;
+	const struct setting *at = compiler->service_at[service];
+	if (most == REACH_VOID)
+		reader_warn(compiler->reader, at, "service `%s' never matches: its protocols have no such name",
 			policy->services[service].name);
-	else
-		reader_warn(reader, at, "service `%s' is never reached: service `%s' (%s) takes all that it matches",
+	else if (most == REACH_TAKEN)
+		reader_warn(compiler->reader, at,
+			"service `%s' is never reached: service `%s' (%s) takes all that it matches",
 			policy->services[service].name, policy->services[last].name,
-			reader_place(reader, overlap->compiler->service_at[last], at));
+			reader_place(compiler->reader, compiler->service_at[last], at));
 }
 
 void overlap_warn(struct compiler *compiler)
 {
-	struct overlap overlap;
+	struct overlap overlaps[TRANSPORT_COUNT];
+	size_t n = 0;
 
-	overlap_init(&overlap, compiler);
-	for (size_t first = 0, next; first < compiler->n_drafts; first = next) {
+	for (int t = 0; t < TRANSPORT_COUNT; t++)
+		if (policy_has_transport(compiler->policy, (enum transport_kind)t))
+			overlap_init(&overlaps[n++], compiler, (enum transport_kind)t);
+	for (size_t first = 0, next; n > 0 && first < compiler->n_drafts; first = next) {
 		uint32_t service = compiler->drafts[first].rule.service;
 		for (next = first; next < compiler->n_drafts && compiler->drafts[next].rule.service == service;)
 			next++;
-		service_check(&overlap, &compiler->drafts[first], next - first);
+		service_check(overlaps, n, &compiler->drafts[first], next - first);
 		for (size_t i = first; i < next; i++)
-			if (!compiler->drafts[i].broken)
-				rule_take(&overlap, &compiler->drafts[i]);
+			for (size_t k = 0; k < n; k++)
+				if (compiler->policy->services[service].transports & 1U << overlaps[k].transport)
+					rule_take(&overlaps[k], &compiler->drafts[i]);
 	}
-	overlap_fini(&overlap);
+	for (size_t k = 0; k < n; k++)
+		overlap_fini(&overlaps[k]);
 }

@@ -13,13 +13,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* What of it goes with connections alone (mode, keepalive, on_silence, the banner, PROXY headers) is unset where datagrams come in. */
 struct listener_policy {
-	const char *text; /* as the operator wrote it, with the port that is in force */
+	const char *text; /* as the operator wrote it, with the port that is in force: "udp:0.0.0.0:443" */
+	enum transport_kind transport;
 	struct address address;
 	mode_t mode;                     /* of a UNIX socket */
 	int keepalive_s;                 /* of target.h */
 	bool freebind;                   /* the address need not be there yet */
-	unsigned max_connections;        /* that came in here, in all workers together; 0: no limit */
+	unsigned max_connections;        /* or flows that came in here, in all workers together; 0: no limit */
+	unsigned receive_buffer;         /* bytes of each UDP socket's; 0: as the system has it */
 	uint32_t on_silence, on_unknown; /* SERVICE_NONE: close */
 	bool awaits_bytes;       /* silence leads nowhere: the kernel keeps who is silent to itself, for a second */
 	uint32_t banner_service; /* whose banner a silent client is shown; SERVICE_NONE */
@@ -35,18 +38,27 @@ struct listener_policy {
 	bool plain_absent;        /* and those from there that begin with something else */
 };
 
+#define ANSWERS_ANY UINT32_MAX
+
 struct service {
 	const char *name;
 	const char *match; /* as text, for people: "tls sni=shop.example alpn=h2 | http host=..." */
 	unsigned line;
 	struct target target;
+	/* Bits, 1 << enum transport_kind: its clients may come so. Whatever else leads here (a listener's on_unknown, a fallback) leads
+	 * nowhere for the others. */
+	unsigned transports;
 	const struct access *access; /* NULL: nothing restricts it */
 	const struct program *asks;  /* the access program, run as the workers' user; NULL: none */
 	enum log_level log_level;    /* of the line of a connection that it served */
 	uint64_t idle_timeout_us;    /* of connections that usher relays for it */
-	unsigned patience_ms;        /* with who does not acknowledge, on either side: dial_set_patience() */
-	bool has_banner;             /* its server speaks first; silent clients are shown what it says */
-	uint32_t fallback;           /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
+	uint64_t flow_timeout_us;    /* of a flow, from its last datagram, once it was answered */
+	uint64_t answer_timeout_us;  /* of a flow without an answer so far, from the client's last datagram */
+	uint32_t
+		answers; /* to each datagram of a client, after which the flow ends; ANSWERS_ANY; 0: none is expected */
+	unsigned patience_ms; /* with who does not acknowledge, on either side: dial_set_patience() */
+	bool has_banner;      /* its server speaks first; silent clients are shown what it says */
+	uint32_t fallback;    /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
 };
 
 #define IDENTIFIER_RUNS_MAX 32 /* processes at a time of one that runs once for each question */
@@ -74,7 +86,8 @@ struct policy {
 
 	struct listener_policy *listeners;
 	size_t n_listeners;
-	const uint8_t *ports; /* a bit for each that a listener has: ports[port / 8] >> port % 8 & 1 */
+	/* A bit for each that a listener of the transport has: ports[transport][port / 8] >> port % 8 & 1 */
+	const uint8_t *ports[TRANSPORT_COUNT];
 	bool has_unix_listener;
 
 	struct protocol *protocols; /* the built-in ones first, in the order of probes[]; the user's; modules' */
@@ -91,7 +104,8 @@ struct policy {
 
 	struct service *services; /* in file order */
 	size_t n_services;
-	const struct decider **deciders; /* one a listener; may be the same */
+	/* One a listener; may be the same. That of a UDP listener has what can be a datagram, and goes to services that take them. */
+	const struct decider **deciders;
 	struct rule_list *rule_lists;    /* likewise; NULL unless the options ask for them */
 	uint32_t on_silence, on_unknown; /* of listeners that do not say otherwise */
 
@@ -164,5 +178,6 @@ int policy_revive(const struct policy *policy);
  * nothing was. */
 const char *policy_module_running(const struct policy *policy, uint32_t running, char *buf, size_t size);
 
-/* The routing table, as a person wants to read it. */
+/* The routing table, as a person wants to read it. What each listener looks for is in it if there are rule_lists, and if there are
+ * listeners of both transports or of datagrams alone. */
 void policy_print(const struct policy *policy, FILE *to);

@@ -7,11 +7,22 @@
 #include <string.h>
 #include <unistd.h>
 
+#define ASKED_MAX 24 /* protocols of a listener that are named */
+
 #define COLUMN_MAX 48 /* a longer cell pushes its line out rather than all of them */
 
-enum column { COLUMN_NUMBER, COLUMN_NAME, COLUMN_MATCH, COLUMN_TARGET, COLUMN_AS, COLUMN_FALLBACK, COLUMN_COUNT };
+enum column {
+	COLUMN_NUMBER,
+	COLUMN_NAME,
+	COLUMN_MATCH,
+	COLUMN_TAKES, /* only where both can come */
+	COLUMN_TARGET,
+	COLUMN_AS,
+	COLUMN_FALLBACK,
+	COLUMN_COUNT
+};
 
-static const char *const column_titles[COLUMN_COUNT] = { "#", "service", "matches", "goes to", "runs as",
+static const char *const column_titles[COLUMN_COUNT] = { "#", "service", "matches", "takes", "goes to", "runs as",
 	"fallback" };
 
 struct table {
@@ -96,8 +107,22 @@ static char *identity_text(struct arena *arena, const struct target *target)
 	return arena_strdup(arena, geteuid() == 0 ? "root" : "usher's starter");
 }
 
+/* What gets there from the listeners that there are. */
+static char *takes_text(struct arena *arena, const struct policy *policy, const struct service *service)
+{
+	static const char *const names[] = { "-", "connections", "datagrams", "both" };
+	unsigned takes = 0;
+
+	for (int t = 0; t < TRANSPORT_COUNT; t++)
+		if (policy_has_transport(policy, (enum transport_kind)t))
+			takes |= service->transports & 1U << t;
+	return arena_strdup(arena, names[takes]);
+}
+
 static void table_fill(struct table *table, const struct policy *policy)
 {
+	bool datagrams = policy_has_transport(policy, TRANSPORT_DATAGRAM);
+
 	table->n_rows = policy->n_services;
 	table->rows = arena_alloc(table->arena, table->n_rows * sizeof(*table->rows));
 	for (size_t i = 0; i < policy->n_services; i++) {
@@ -107,7 +132,11 @@ static void table_fill(struct table *table, const struct policy *policy)
 		row[COLUMN_NUMBER] = arena_printf(table->arena, "%zu", i + 1);
 		row[COLUMN_NAME] = arena_strdup(table->arena, service->name);
 		row[COLUMN_MATCH] = arena_strdup(table->arena, *service->match ? service->match : "-");
+		row[COLUMN_TAKES] = datagrams ? takes_text(table->arena, policy, service) : NULL;
 		row[COLUMN_TARGET] = target_text(table->arena, &service->target);
+		if (datagrams && service->answers != ANSWERS_ANY)
+			row[COLUMN_TARGET] = arena_printf(
+				table->arena, "%s (answers to a datagram: %u)", row[COLUMN_TARGET], service->answers);
 		row[COLUMN_AS] = identity_text(table->arena, &service->target);
 		if (service->fallback != SERVICE_NONE)
 			row[COLUMN_FALLBACK] = arena_strdup(table->arena, policy->services[service->fallback].name);
@@ -154,8 +183,46 @@ static const char *service_text(const struct policy *policy, uint32_t service)
 	return service == SERVICE_NONE ? "closed" : policy->services[service].name;
 }
 
+/* The rule asks for this protocol, or for what the protocol can tell. */
+static bool rule_asks(const struct policy *policy, const struct rule *rule, uint32_t protocol)
+{
+	const struct probe *probe = policy->protocols[protocol].probe;
+	uint32_t asked = 0;
+
+	for (size_t i = 0; i < rule->n_protocols; i++)
+		if (rule->protocols[i] == protocol)
+			return true;
+	for (unsigned a = 0; a < ATTRIBUTE_COUNT; a++)
+		asked |= rule->attribute[a].count ? 1U << a : 0;
+	return rule->n_protocols == 0 && probe && (probe->attributes & asked) == asked;
+}
+
+/* The protocols that are looked for here, where it is not the same on all listeners. */
+static void print_asked(const struct policy *policy, size_t listener, FILE *to)
+{
+	const struct rule_list *list = &policy->rule_lists[listener];
+	size_t n = 0;
+
+	fprintf(to, "    %s: ",
+		policy->listeners[listener].transport == TRANSPORT_DATAGRAM ? "datagrams" : "connections");
+	for (uint32_t p = 0; p < policy->n_protocols; p++) {
+		bool asked = false;
+		if (!protocol_is_spoken(&policy->protocols[p], policy->listeners[listener].transport))
+			continue;
+		for (size_t i = 0; i < list->n_rules && !asked; i++)
+			asked = rule_asks(policy, &list->rules[i], p);
+		if (asked && n++ < ASKED_MAX)
+			fprintf(to, "%s%s", n > 1 ? ", " : "", policy->protocols[p].name);
+	}
+	if (n > ASKED_MAX)
+		fprintf(to, " and %zu more", n - ASKED_MAX);
+	fputs(n == 0 ? "nothing is looked for\n" : "\n", to);
+}
+
 static void print_listeners(const struct policy *policy, FILE *to)
 {
+	bool datagrams = policy_has_transport(policy, TRANSPORT_DATAGRAM);
+
 	fputs("Listeners\n", to);
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		const struct listener_policy *listener = &policy->listeners[i];
@@ -163,13 +230,19 @@ static void print_listeners(const struct policy *policy, FILE *to)
 		if (!address_is_ip(&listener->address))
 			fprintf(to, "  mode %04o", (unsigned)listener->mode);
 		if (listener->max_connections)
-			fprintf(to, "  at most %u connections", listener->max_connections);
+			fprintf(to, "  at most %u %s", listener->max_connections,
+				listener->transport == TRANSPORT_DATAGRAM ? "flows" : "connections");
+		if (listener->receive_buffer)
+			fprintf(to, "  receive buffer %u bytes", listener->receive_buffer);
 		if (listener->freebind)
 			fputs("  whether it is there or not", to);
-		if (listener->on_silence != policy->on_silence)
+		if (listener->on_silence != policy->on_silence && listener->transport == TRANSPORT_STREAM)
 			fprintf(to, "  silent: %s", service_text(policy, listener->on_silence));
 		if (listener->on_unknown != policy->on_unknown)
-			fprintf(to, "  matches nothing: %s", service_text(policy, listener->on_unknown));
+			fprintf(to, "  matches nothing: %s",
+				listener->on_unknown == SERVICE_NONE && listener->transport == TRANSPORT_DATAGRAM
+					? "dropped"
+					: service_text(policy, listener->on_unknown));
 		if (listener->banner_service != SERVICE_NONE)
 			fprintf(to, "  banner: %s", service_text(policy, listener->banner_service));
 		if (listener->proxies)
@@ -177,6 +250,8 @@ static void print_listeners(const struct policy *policy, FILE *to)
 				listener->plain_absent ? " where there are any" : "",
 				listener->plain_others ? "plain" : "refused");
 		fputc('\n', to);
+		if (policy->rule_lists && datagrams)
+			print_asked(policy, i, to);
 	}
 }
 

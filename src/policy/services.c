@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As Linux's connection tracking has it for UDP (nf_conntrack_udp_timeout_stream), and the least that RFC 4787 4.3 allows a NAT. */
+#define FLOW_TIMEOUT_PRESET_US UINT64_C(120000000)
+
 #define NAME_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-"
 
 bool name_check(struct compiler *compiler, const struct setting *at, const char *what)
@@ -98,6 +101,7 @@ static void service_compile(struct compiler *compiler, uint32_t number, const st
 	service->match = "";
 	if (values->value[SERVICE_MATCH])
 		match_compile(compiler, number, values->value[SERVICE_MATCH]);
+	transports_compile(compiler, number, values);
 	delivery_compile(compiler, number, values);
 	access_compile(compiler, number, values);
 	banner_compile(compiler, service, values);
@@ -106,6 +110,11 @@ static void service_compile(struct compiler *compiler, uint32_t number, const st
 	service->idle_timeout_us = values->value[SERVICE_IDLE_TIMEOUT]
 		? (uint64_t)llround(values_number(values, SERVICE_IDLE_TIMEOUT) * 1e6)
 		: compiler->policy->idle_timeout_us;
+	service->flow_timeout_us =
+		values->value[SERVICE_IDLE_TIMEOUT] ? service->idle_timeout_us : FLOW_TIMEOUT_PRESET_US;
+	service->answer_timeout_us = (uint64_t)llround(values_number(values, SERVICE_ANSWER_TIMEOUT) * 1e6);
+	service->answers =
+		values->value[SERVICE_ANSWERS] ? (uint32_t)values_number(values, SERVICE_ANSWERS) : ANSWERS_ANY;
 	service->patience_ms = patience_ms(compiler->policy, service->idle_timeout_us);
 	idle_check(compiler, service, values);
 	service->fallback = service_reference(compiler, values, SERVICE_FALLBACK);
@@ -181,6 +190,14 @@ static void tcpmux_names_collect(struct compiler *compiler)
 	index_free(seen);
 }
 
+/* Datagrams that nothing matches go to a service that takes them, or nowhere. */
+static uint32_t otherwise_of(const struct policy *policy, const struct listener_policy *listener, uint32_t service)
+{
+	bool takes = listener->transport == TRANSPORT_STREAM ||
+		(service != SERVICE_NONE && policy->services[service].transports & 1U << listener->transport);
+	return takes ? service : SERVICE_NONE;
+}
+
 /* Who gets what nothing matches: as the listener says, else as is said for all. */
 static void otherwise_compile(struct compiler *compiler, const struct values *top)
 {
@@ -193,10 +210,12 @@ static void otherwise_compile(struct compiler *compiler, const struct values *to
 		const struct values *values = &compiler->listener_values[i];
 		listener->on_silence = values->given[LISTEN_ON_SILENCE]
 			? service_reference(compiler, values, LISTEN_ON_SILENCE)
-			: policy->on_silence;
+			: otherwise_of(policy, listener, policy->on_silence);
 		listener->on_unknown = values->given[LISTEN_ON_UNKNOWN]
 			? service_reference(compiler, values, LISTEN_ON_UNKNOWN)
-			: policy->on_unknown;
+			: otherwise_of(policy, listener, policy->on_unknown);
+		if (listener->transport == TRANSPORT_DATAGRAM)
+			listener->on_silence = SERVICE_NONE;
 	}
 }
 
@@ -222,5 +241,6 @@ void services_compile(struct compiler *compiler, const struct values *top)
 	tcpmux_names_collect(compiler);
 	fallbacks_check(compiler, all);
 	reachable_check(compiler, all);
+	transports_check(compiler, all);
 	free(all);
 }

@@ -43,13 +43,11 @@ static unsigned kinds_shown(const struct compiler *compiler, uint32_t service)
 	return any ? kinds : ~0U;
 }
 
-static bool applies(const struct draft *draft, uint32_t listener)
+/* Datagrams are decided one by one: nobody waits. */
+static bool applies(const struct compiler *compiler, const struct draft *draft, uint32_t listener)
 {
-	bool here = draft->n_listeners == 0;
-
-	for (size_t i = 0; i < draft->n_listeners && !here; i++)
-		here = draft->listeners[i] == listener;
-	return here && !draft->broken;
+	return !draft->broken && compiler->policy->listeners[listener].transport == TRANSPORT_STREAM &&
+		draft_applies(compiler, draft, listener);
 }
 
 /* The place among those that wait; WAITING: it is none. */
@@ -102,7 +100,7 @@ static void waiting_warn_rule(struct compiler *compiler, const struct draft *dra
 		if (waiting_find(&compiler->policy->protocols[protocol]) == WAITING)
 			continue;
 		for (uint32_t l = 0; l < compiler->policy->n_listeners; l++)
-			if (applies(draft, l) && waiting_judge(compiler, draft, protocol, l, kinds[l]))
+			if (applies(compiler, draft, l) && waiting_judge(compiler, draft, protocol, l, kinds[l]))
 				return;
 	}
 }

@@ -22,6 +22,7 @@ struct relay_pool;
 struct session;
 struct socket_pool;
 struct stream;
+struct transport;
 struct undecided_registry;
 
 enum worker_state {
@@ -37,6 +38,8 @@ struct context {
 	unsigned slot;         /* its own, among all workers of all generations */
 	pid_t master;
 	struct capacity capacity;
+	const struct transport *const
+		*transports; /* by their kinds: TRANSPORT_COUNT; NULL: this worker has none of that kind */
 
 	enum worker_state state;
 	bool is_paused; /* decides nothing for now: the master is to be another. In each state */

@@ -4,6 +4,7 @@
 #include "evidence_kept.h"
 #include "former.h"
 #include <stdlib.h>
+#include <string.h>
 
 const char *const session_phase_names[SESSION_PHASES] = {
 	[PHASE_PROXIED] = "proxy-header",
@@ -16,6 +17,13 @@ const char *const session_phase_names[SESSION_PHASES] = {
 	[PHASE_ENDED] = "ended",
 };
 
+static void session_out_of_time(struct timer *timer)
+{
+	struct session *session = container_of(timer, struct session, deadline);
+
+	session->transport->deadlines[session->phase].passed(session);
+}
+
 void session_init(struct session *session, const struct transport *transport, struct context *context)
 {
 	session->transport = transport;
@@ -24,11 +32,49 @@ void session_init(struct session *session, const struct transport *transport, st
 	session->protocol = PROTOCOL_NONE;
 	session->ticket = (struct limits_ticket){ LIMITS_NONE, LIMITS_NONE };
 	session->listener_place = LIMITS_NONE;
+	session->deadline = (struct timer){ .fired = session_out_of_time };
 	session->next = context->sessions;
 	if (session->next)
 		session->next->previous = session;
 	context->sessions = session;
 	context->n_sessions++;
+}
+
+int session_enter(struct session *session, enum session_phase phase)
+{
+	const struct session_deadline *deadline = &session->transport->deadlines[phase];
+	struct loop *loop = &session->context->loop;
+	uint64_t due_us = deadline->due_us ? deadline->due_us(session) : UINT64_MAX;
+
+	session->phase = phase;
+	if (due_us != UINT64_MAX)
+		return loop_timer(loop, &session->deadline, due_us);
+	loop_timer_stop(loop, &session->deadline);
+	return 0;
+}
+
+void session_ask(struct session *session, uint64_t number)
+{
+	session->asked = number;
+	session->next_asking = session->context->asking;
+	session->context->asking = session;
+}
+
+void session_admitted(struct context *context, uint64_t number, bool admitted)
+{
+	struct session **link = &context->asking;
+
+	while (*link && (*link)->asked != number)
+		link = &(*link)->next_asking;
+	struct session *session = *link;
+	if (!session)
+		return;
+	*link = session->next_asking;
+	loop_timer_stop(&context->loop, &session->deadline);
+	if (context->state == WORKER_STOPPING)
+		session->transport->end(session, END_SHUTDOWN);
+	else
+		session->transport->admitted(session, admitted);
 }
 
 void session_fini(struct session *session)
@@ -79,11 +125,29 @@ const struct service *session_service(const struct session *session)
 	return &session->context->policy->services[session->service];
 }
 
+const struct service *session_service_here(const struct session *session)
+{
+	const struct policy *policy = session->context->policy;
+	const char *name = session_service_name(session);
+
+	for (size_t i = 0; name && i < policy->n_services; i++)
+		if (strcmp(policy->services[i].name, name) == 0)
+			return &policy->services[i];
+	return NULL;
+}
+
 const char *session_service_name(const struct session *session)
 {
 	if (session->former)
 		return session->former->text[TEXT_SERVICE];
 	return session->service == SERVICE_NONE ? NULL : session_service(session)->name;
+}
+
+uint64_t session_idle_us(const struct session *session)
+{
+	const struct service *service = session_service_here(session);
+
+	return service ? service->idle_timeout_us : session->context->policy->idle_timeout_us;
 }
 
 enum delivery session_delivery(const struct session *session)

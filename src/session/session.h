@@ -9,6 +9,8 @@
 
 struct former;
 struct kept;
+struct transport_migration;
+
 /* The header of a proxy that came in. The session's client is the one that it named, where it named somebody. */
 struct proxied {
 	struct address peer;        /* the proxy; len 0, both: the header names nobody */
@@ -38,8 +40,16 @@ struct session_progress {
 };
 #define SESSION_NO_BACKEND SIZE_MAX
 
+/* A phase has so long, and then this happens. */
+struct session_deadline {
+	uint64_t (*due_us)(const struct session *session); /* UINT64_MAX, or NULL: it may take for ever */
+	void (*passed)(struct session *session);
+};
+
 struct transport {
 	const char *name;
+	enum transport_kind kind;
+	const struct session_deadline *deadlines; /* of SESSION_PHASES; NULL: it has timers of its own */
 	/* Once; gives everything back. */
 	void (*end)(struct session *session, enum session_end end);
 	/* Ends it now, whatever it does, unless a program is being started for it. */
@@ -49,6 +59,9 @@ struct transport {
 	/* The first bytes, of one that is undecided, into context->peeked; -errno, or 0: none. */
 	ssize_t (*peek)(struct session *session);
 	void (*progress)(const struct session *session, struct session_progress *ret);
+	/* It was asking its access program, which has decided. */
+	void (*admitted)(struct session *session, bool admitted);
+	const struct transport_migration *migration; /* NULL: its sessions stay in their worker */
 };
 
 struct session {
@@ -56,6 +69,7 @@ struct session {
 	struct context *context;
 	struct session *next, *previous; /* among those that live */
 	struct session *next_asking;     /* among those whose access programs have not answered */
+	uint64_t asked;                  /* the number of the request for it */
 	uint64_t id;
 	struct address client;
 	struct proxied *proxied; /* the header that came in; NULL: none did */
@@ -93,6 +107,13 @@ void session_init(struct session *session, const struct transport *transport, st
 /* Out of the worker's list; frees what is its own. The transport's memory stays the transport's. */
 void session_fini(struct session *session);
 
+/* It comes to a phase, whose deadline counts from now on. 0, or -ENOMEM: it has none, and the caller ends it. */
+int session_enter(struct session *session, enum session_phase phase);
+
+/* Its access program runs, for the request of this number: until session_admitted() has that, or the phase ends. */
+void session_ask(struct session *session, uint64_t number);
+void session_admitted(struct context *context, uint64_t number, bool admitted); /* harmless where nobody asks */
+
 /* At everybody who is undecided: what they sent meanwhile was not looked at. */
 void session_look_again(struct context *context);
 
@@ -104,7 +125,10 @@ const struct address *session_via(const struct session *session);
 
 bool session_is_undecided(const struct session *session);
 const struct service *session_service(const struct session *session); /* only once decided for one, in this worker */
-const char *session_service_name(const struct session *session);      /* NULL: none decided */
-const char *session_protocol(const struct session *session);          /* NULL: none decided */
-const char *session_backend(const struct session *session);    /* where it went or was tried to go; NULL: nowhere */
+/* The one of its name in this worker's policy; NULL: none has it. */
+const struct service *session_service_here(const struct session *session);
+const char *session_service_name(const struct session *session); /* NULL: none decided */
+const char *session_protocol(const struct session *session);     /* NULL: none decided */
+const char *session_backend(const struct session *session);      /* where it went or was tried to go; NULL: nowhere */
+uint64_t session_idle_us(const struct session *session); /* by the service of its name here, where there is one */
 enum delivery session_delivery(const struct session *session); /* only once decided for a service */

@@ -69,13 +69,23 @@ void shed_leave(struct session *session)
 	limits_leave_undecided(context->shared->limits, context->slot, &session->place.counted);
 }
 
-void shed_enter(struct session *session)
+/* One that is there already counts under its new source before it leaves the old one: at no moment it counts nowhere. */
+void shed_count(struct session *session)
 {
 	struct context *context = session->context;
 	uint64_t source = session->phase == PHASE_PROXIED ? 0 : access_source(&session->client);
+	bool was_there = session->place.source;
+	uint32_t before = session->place.counted;
 
-	shed_leave(session);
+	undecided_registry_leave(context->undecided, &session->place);
 	undecided_registry_enter(context->undecided, &session->place, source);
 	limits_enter_undecided(context->shared->limits, context->slot, source, &session->place.counted);
+	if (was_there)
+		limits_leave_undecided(context->shared->limits, context->slot, &before);
+}
+
+void shed_enter(struct session *session)
+{
+	shed_count(session);
 	shed_excess(session);
 }

@@ -9,6 +9,8 @@ struct context;
 /* It waits to be decided; others may end for that. Also once a proxy has said who it is: until then it counts for nobody, since a
  * proxy brings everybody's. It may have ended itself when this returns. */
 void shed_enter(struct session *session);
+/* The same for one that comes from another worker, where nobody ends for it yet: shed_enter() follows. */
+void shed_count(struct session *session);
 void shed_leave(struct session *session); /* harmless where it does not wait */
 
 /* One makes room, under the name of this limit: it is decided at last, or shed. False: there is none. */

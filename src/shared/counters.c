@@ -53,11 +53,15 @@ int counters_view(int fd, unsigned slot, struct counters **ret)
 	return error;
 }
 
-/* Never 0. */
-static uint64_t counter_key(enum counter_kind kind, const char *name)
+uint64_t counter_key(enum counter_kind kind, const char *name)
 {
 	uint64_t key = (limits_service(name) + (uint64_t)kind + 1) * 0x9e3779b97f4a7c15ULL;
 	return key ? key : 1;
+}
+
+uint64_t counter_own_key(const struct counter *counter)
+{
+	return counter ? atomic_load_explicit(&counter->key, memory_order_relaxed) : 0;
 }
 
 void counters_begin(struct counters *counters, unsigned slot)
@@ -92,7 +96,7 @@ void counter_add(_Atomic uint64_t *value, uint64_t n)
 void counter_open_again(struct counter *counter)
 {
 	uint32_t open = atomic_load_explicit(&counter->open, memory_order_relaxed);
-	atomic_store_explicit(&counter->open, open + 1, memory_order_relaxed);
+	atomic_store_explicit(&counter->open, open + 1, memory_order_release);
 }
 
 void counter_open(struct counter *counter)
@@ -104,7 +108,7 @@ void counter_open(struct counter *counter)
 void counter_close(struct counter *counter)
 {
 	uint32_t open = atomic_load_explicit(&counter->open, memory_order_relaxed);
-	atomic_store_explicit(&counter->open, open - 1, memory_order_relaxed);
+	atomic_store_explicit(&counter->open, open - 1, memory_order_release);
 }
 
 void counters_forget_open(struct counters *counters, unsigned slot)
@@ -120,7 +124,7 @@ static void counted_add(struct counted *sum, const struct counter *counter)
 	sum->failed += atomic_load_explicit(&counter->failed, memory_order_relaxed);
 	sum->bytes_up += atomic_load_explicit(&counter->bytes_up, memory_order_relaxed);
 	sum->bytes_down += atomic_load_explicit(&counter->bytes_down, memory_order_relaxed);
-	sum->open += atomic_load_explicit(&counter->open, memory_order_relaxed);
+	sum->open += atomic_load_explicit(&counter->open, memory_order_acquire);
 }
 
 void counters_sum(const struct counters *counters, enum counter_kind kind, const char *name, struct counted *ret)

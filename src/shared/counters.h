@@ -55,4 +55,9 @@ void counter_open_again(struct counter *counter); /* counted in all already */
 /* The master's, when the worker that had the slot has ended, before another gets it. */
 void counters_forget_open(struct counters *counters, unsigned slot);
 
+/* What a name is found by; never 0. */
+uint64_t counter_key(enum counter_kind kind, const char *name);
+uint64_t counter_own_key(const struct counter *counter); /* NULL: 0 */
+
+/* Without what is on its way from one worker to another: shared_sum(). */
 void counters_sum(const struct counters *counters, enum counter_kind kind, const char *name, struct counted *ret);

@@ -40,10 +40,10 @@ enum message_kind {
 	MESSAGE_REPORT,  /* write into the file that comes with it, or do something */
 	MESSAGE_HOLD,    /* decide nothing more until MESSAGE_RESUME */
 	MESSAGE_RESUME,
-	MESSAGE_ADOPT, /* the channel that comes with it: sessions come there from the generation before */
-	MESSAGE_MIGRATE, /* accept no more; over the channel that comes with it sessions go to the next generation; end */
-	MESSAGE_DRAIN, /* accept no more, finish what there is, end */
-	MESSAGE_STOP,  /* end now */
+	MESSAGE_ADOPT,   /* the channel that comes with it: sessions come there from another worker */
+	MESSAGE_MIGRATE, /* accept no more; over the channel that comes with it sessions go to another worker; end */
+	MESSAGE_DRAIN,   /* accept no more, finish what there is, end */
+	MESSAGE_STOP,    /* end now */
 	MESSAGE_KINDS
 };
 
@@ -114,6 +114,10 @@ struct message_report {
 	uint64_t connection; /* REPORT_SESSIONS: 0 */
 };
 
+struct message_peer { /* of MESSAGE_ADOPT and MESSAGE_MIGRATE */
+	uint32_t slot;
+};
+
 struct message_hold {
 	uint64_t most_us; /* after which the worker resumes by itself */
 };
@@ -134,6 +138,7 @@ struct message {
 		struct message_log log;
 		struct message_report report;
 		struct message_hold hold;
+		struct message_peer peer;
 	};
 };
 

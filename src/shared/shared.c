@@ -3,6 +3,7 @@
 #include "counters.h"
 #include "failure.h"
 #include "fd.h"
+#include "limits_transit.h"
 #include <errno.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -84,4 +85,26 @@ void shared_forget(struct shared *shared, unsigned slot)
 	counters_forget_open(shared->counters, slot);
 	atomic_store(&shared->page->slots[slot].running, 0);
 	atomic_store(&shared->page->slots[slot].refused, 0);
+}
+
+struct open_count {
+	const struct counters *counters;
+	enum counter_kind kind;
+	const char *name;
+	struct counted *counted;
+};
+
+static uint64_t open_count(const void *of, uint64_t key)
+{
+	const struct open_count *count = of;
+
+	counters_sum(count->counters, count->kind, count->name, count->counted);
+	return count->counted->open;
+}
+
+void shared_sum(const struct shared *shared, enum counter_kind kind, const char *name, struct counted *ret)
+{
+	const struct open_count count = { shared->counters, kind, name, ret };
+
+	ret->open = limits_sum_up(shared->limits, counter_key(kind, name), open_count, &count);
 }

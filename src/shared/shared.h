@@ -3,12 +3,11 @@
  * The master alone can write all of it. Nothing of it is inherited by fork: a worker maps what it may write, its own slot, and all others
  * to be read. What bounds a loop or says where something is lies in what only the master writes, or in no shared memory at all. */
 #pragma once
+#include "counters.h"
 #include "shared_limits.h"
 #include "shared_memory.h"
 #include <stdatomic.h>
 #include <stdint.h>
-
-struct counters;
 
 #define SHARED_RESOLVER                                                                                              \
 	LIMITS_SLOTS_MAX /* the slot of the page that resolvers have; of limits and counters they have none */
@@ -43,3 +42,6 @@ int shared_view(const struct shared *from, unsigned slot, struct shared *ret);
 /* The master's: before a worker gets the slot, and when it has ended. What it still counted is not there any more. */
 void shared_begin(struct shared *shared, unsigned slot);
 void shared_forget(struct shared *shared, unsigned slot);
+
+/* The counters of a name over all workers; connections that move from one to another are open. */
+void shared_sum(const struct shared *shared, enum counter_kind kind, const char *name, struct counted *ret);

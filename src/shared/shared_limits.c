@@ -1,6 +1,10 @@
 /* Limits over all workers, in shared memory without a lock.
  *
- *	slot of a worker: [ live ][ entry entry entry ... ]   written by that worker alone, and by the master once it is dead
+ *	slot of a worker: [ taken ][ live ][ transit ][ entry entry ... ]   written by that worker alone, and by the master once
+ *	                                                                    it is dead
+ *	taken:            [ connections that came from the worker of slot 0 ][ of slot 1 ] ...
+ *	transit:          [ to which slot, and how many were sent ][ record record ... ] of the last that were sent
+ *	record:           [ keys that the connection counted under ]
  *	entry:            [ key: of a service, of a source of it, or of a listener ][ live connections ]
  *	rates of all:     [ key: of a source of a service ][ when its bucket is full again ]
  *
@@ -13,9 +17,11 @@
 #include "shared_limits.h"
 #include "failure.h"
 #include "fd.h"
+#include "limits_layout.h"
 #include "shared_memory.h"
 #include <errno.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -26,32 +32,6 @@
 #define MOST_DESCRIPTORS (1u << 30)
 #define LISTENER_SALT    1 /* of keys: a listener's text may be a service's name */
 #define UNDECIDED_SALT   2
-
-struct entry {
-	_Atomic uint64_t key; /* 0: never used, and nothing behind it was ever pushed on from here */
-	_Atomic uint32_t live;
-};
-
-struct slot {
-	_Alignas(SHARED_PART) _Atomic uint32_t live; /* connections in all */
-	_Atomic uint32_t undecided;                  /* of these */
-	_Alignas(64) struct entry entries[LIMITS_ENTRIES];
-};
-
-struct rate {
-	_Atomic uint64_t key;
-	_Atomic uint64_t full_us; /* when nothing of it is used any more */
-};
-
-struct limits {
-	uint64_t seed[2];
-	uint32_t most;            /* that a slot is believed to have live: no process has more descriptors */
-	_Atomic uint32_t n_slots; /* slots that were ever used are below */
-	struct rates {            /* all above is the master's to write, these anybody's */
-		_Alignas(SHARED_PART) struct rate of[LIMITS_RATES];
-	} rates;
-	struct slot slots[LIMITS_SLOTS_MAX];
-};
 
 static uint32_t most_descriptors(void)
 {
@@ -124,13 +104,13 @@ static uint64_t mix(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* `source` 0: the service as a whole; `salt` tells uses apart. Never 0. */
+/* `source` 0: the service as a whole; `salt` tells uses apart. Never KEY_ALL or KEY_UNDECIDED. */
 static uint64_t limits_key(const struct limits *limits, uint64_t service, uint64_t source, uint64_t salt)
 {
 	uint64_t key = mix(service ^ limits->seed[0], limits->seed[1] | 1);
 	key = mix(key ^ source ^ limits->seed[1], limits->seed[0] | 1);
 	key = mix(key ^ salt, 0x9e3779b97f4a7c15ULL);
-	return key ? key : 1;
+	return key > KEY_UNDECIDED ? key : KEY_UNDECIDED + 1;
 }
 
 /* Groups far apart, so that a run of neighbours that is full fills no other. */
@@ -188,7 +168,7 @@ static uint32_t slot_live(const struct slot *slot, uint64_t key)
 	return 0;
 }
 
-static uint32_t slots_used(const struct limits *limits)
+uint32_t limits_slots(const struct limits *limits)
 {
 	uint32_t n = atomic_load_explicit(&limits->n_slots, memory_order_relaxed);
 	return n < LIMITS_SLOTS_MAX ? n : LIMITS_SLOTS_MAX;
@@ -200,14 +180,34 @@ static uint64_t believed(const struct limits *limits, uint32_t live)
 	return live < limits->most ? live : limits->most;
 }
 
-static uint64_t limits_sum(const struct limits *limits, uint64_t key)
+/* ---- sums ------------------------------------------------------------------------------------------------------------------ */
+
+static uint32_t slot_count(const struct slot *slot, uint64_t key)
 {
-	uint32_t n = slots_used(limits);
+	switch (key) {
+	case KEY_ALL:
+		return atomic_load(&slot->live);
+	case KEY_UNDECIDED:
+		return atomic_load(&slot->undecided);
+	default:
+		return slot_live(slot, key);
+	}
+}
+
+static uint64_t slots_count(const void *of, uint64_t key)
+{
+	const struct limits *limits = of;
+	uint32_t n = limits_slots(limits);
 	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		sum += believed(limits, slot_live(&limits->slots[i], key));
+		sum += believed(limits, slot_count(&limits->slots[i], key));
 	return sum;
+}
+
+static uint64_t limits_sum(const struct limits *limits, uint64_t key)
+{
+	return limits_sum_up(limits, key, slots_count, limits);
 }
 
 static void slot_leave(struct slot *slot, uint32_t place)
@@ -351,12 +351,7 @@ void limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ti
 
 uint64_t limits_live_all(const struct limits *limits)
 {
-	uint32_t n = slots_used(limits);
-	uint64_t sum = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		sum += believed(limits, atomic_load_explicit(&limits->slots[i].live, memory_order_relaxed));
-	return sum;
+	return limits_sum(limits, KEY_ALL);
 }
 
 const char *limits_enter_all(struct limits *limits, unsigned number, uint32_t most)
@@ -411,26 +406,21 @@ void limits_leave_undecided(struct limits *limits, unsigned slot, uint32_t *plac
 
 uint64_t limits_undecided(const struct limits *limits)
 {
-	uint32_t n = slots_used(limits);
-	uint64_t sum = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		sum += believed(limits, atomic_load_explicit(&limits->slots[i].undecided, memory_order_relaxed));
-	return sum;
+	return limits_sum(limits, KEY_UNDECIDED);
 }
 
 /* As a rule neither is looked up: what one worker has is far below its share. */
 bool limits_over_undecided(const struct limits *limits, unsigned slot, uint32_t most)
 {
 	uint64_t own = atomic_load_explicit(&limits->slots[slot].undecided, memory_order_relaxed);
-	uint64_t n = slots_used(limits);
+	uint64_t n = limits_slots(limits);
 
 	return most && own * n > most && limits_undecided(limits) > most;
 }
 
 bool limits_over_undecided_here(const struct limits *limits, unsigned slot, uint32_t place, uint32_t most)
 {
-	uint64_t n = slots_used(limits);
+	uint64_t n = limits_slots(limits);
 
 	if (!most || place == LIMITS_NONE)
 		return false;
@@ -444,9 +434,13 @@ uint64_t limits_live(const struct limits *limits, uint64_t service, const struct
 	return limits_sum(limits, limits_key(limits, service, client ? access_source(client) : 0, 0));
 }
 
+/* But for what it had taken: what is still on its way to it counts until the sender knows that it is lost. */
 void limits_forget(struct limits *limits, unsigned slot)
 {
+	uint8_t *from = (uint8_t *)&limits->slots[slot] + offsetof(struct slot, live);
+	size_t size = sizeof(struct slot) - offsetof(struct slot, live);
+
 	/* Gives the pages back, which reads as zero. */
-	if (madvise(&limits->slots[slot], sizeof(limits->slots[slot]), MADV_REMOVE) < 0)
-		memset(&limits->slots[slot], 0, sizeof(limits->slots[slot]));
+	if (madvise(from, size, MADV_REMOVE) < 0)
+		memset(from, 0, size);
 }

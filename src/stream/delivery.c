@@ -16,9 +16,9 @@
 
 #define RECEIVER_RETRY_US 50000
 
-uint64_t delivery_due_us(const struct stream *stream)
+uint64_t delivery_due_us(const struct session *session)
 {
-	return stream->session.context->loop.now_us + stream->session.context->policy->connect_timeout_us;
+	return session->context->loop.now_us + session->context->policy->connect_timeout_us;
 }
 
 /* ---- relayed to a backend ----------------------------------------------------------------------------------------- */
@@ -78,7 +78,7 @@ static void delivery_connect(struct stream *stream, const struct target *target)
 
 	if (!stream_watch(stream))
 		return;
-	stream_enter(stream, PHASE_CONNECTING);
+	session_enter(&stream->session, PHASE_CONNECTING);
 	stream->dialled = false;
 	stream->server_events = 0;
 	stream->relay.server.kind = SIDE_SOCKET;
@@ -94,7 +94,7 @@ static void delivery_connect(struct stream *stream, const struct target *target)
 		.from = target->connect.transparent ? &stream->session.client : NULL,
 		.talks = proxied_announces(stream, target) || delivery_client_talks(stream),
 		.socket_pool = context->sockets,
-		.due_us = delivery_due_us(stream),
+		.due_us = delivery_due_us(&stream->session),
 		.socket = &stream->relay.server.in,
 		.is_ours = self_connection_reached,
 		.context = stream,
@@ -145,8 +145,10 @@ static void delivery_goes_over(struct handover_request *request)
 	stream_reply(container_of(request, struct stream, handing.request), NULL);
 }
 
-void delivery_hand_over_out_of_time(struct stream *stream)
+void delivery_hand_over_out_of_time(struct session *session)
 {
+	struct stream *stream = stream_of(session);
+
 	if (!stream->handing.request.handover && stream->session.context->loop.now_us < stream->handing.due_us) {
 		delivery_send_over(stream);
 		return;
@@ -162,7 +164,7 @@ static void delivery_hand_over(struct stream *stream)
 {
 	int fd = stream_socket(stream);
 
-	stream_enter(stream, PHASE_HANDING_OVER);
+	session_enter(&stream->session, PHASE_HANDING_OVER);
 	stream->handing.local = proxied_local(stream);
 	stream->handing.facts = (struct facts){
 		.id = stream->session.id,
@@ -180,7 +182,7 @@ static void delivery_hand_over(struct stream *stream)
 		.going = delivery_goes_over,
 		.done = delivery_handed_over,
 	};
-	stream->handing.due_us = delivery_due_us(stream);
+	stream->handing.due_us = delivery_due_us(&stream->session);
 	stream->relay.client.in.sole = false;
 	fd_set_stream_nonblocking(fd, false);
 	delivery_send_over(stream);
@@ -268,7 +270,7 @@ static void delivery_spawn(struct stream *stream)
 	bool has_socket = session_service(&stream->session)->target.exec.stdio == STDIO_SOCKET;
 	struct message message;
 
-	stream_enter(stream, PHASE_SPAWNING);
+	session_enter(&stream->session, PHASE_SPAWNING);
 	stream->relay.client.in.sole = false;
 	delivery_describe(stream, PROGRAM_SERVICE, &message);
 	message.spawn.greets = has_socket && stream->owes_reply;
@@ -300,8 +302,10 @@ void delivery_begin(struct stream *stream)
 	}
 }
 
-void delivery_connect_out_of_time(struct stream *stream)
+void delivery_connect_out_of_time(struct session *session)
 {
+	struct stream *stream = stream_of(session);
+
 	dial_cancel(&stream->dial);
 	stream_undelivered(stream, -ETIMEDOUT);
 }

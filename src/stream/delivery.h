@@ -3,14 +3,15 @@
 #pragma once
 #include "message.h"
 
+struct session;
 struct stream;
 
 void delivery_begin(struct stream *stream);
 
 /* How long it may take to reach a backend or a receiver, and what happens when that is over. */
-uint64_t delivery_due_us(const struct stream *stream);
-void delivery_connect_out_of_time(struct stream *stream);
-void delivery_hand_over_out_of_time(struct stream *stream);
+uint64_t delivery_due_us(const struct session *session);
+void delivery_connect_out_of_time(struct session *session);
+void delivery_hand_over_out_of_time(struct session *session);
 
 /* Nothing more will come back. Harmless where nothing is under way. */
 void delivery_cancel(struct stream *stream);

@@ -16,7 +16,8 @@
 static bool is_own_address(const struct policy *policy, const struct address *address)
 {
 	for (size_t i = 0; i < policy->n_listeners; i++)
-		if (address_reaches(address, &policy->listeners[i].address))
+		if (policy->listeners[i].transport == TRANSPORT_STREAM &&
+			address_reaches(address, &policy->listeners[i].address))
 			return true;
 	return false;
 }
@@ -55,7 +56,8 @@ static bool is_own_ip(const struct stream *stream, int fd)
 		return false;
 	struct address loopback = loopback_for(&to);
 	for (size_t i = 0; i < policy->n_listeners; i++)
-		if (!address_equal(&policy->listeners[i].address, &loopback) &&
+		if (policy->listeners[i].transport == TRANSPORT_STREAM &&
+			!address_equal(&policy->listeners[i].address, &loopback) &&
 			address_reaches(&loopback, &policy->listeners[i].address))
 			return true;
 	return false;
@@ -83,5 +85,5 @@ bool self_connection_reached(const struct dial *dial, int fd)
 
 	if (dial_is_unix(dial))
 		return is_own_path(stream->session.context, fd);
-	return policy->ports[port / 8] >> port % 8 & 1 && is_own_ip(stream, fd);
+	return policy->ports[TRANSPORT_STREAM][port / 8] >> port % 8 & 1 && is_own_ip(stream, fd);
 }

@@ -32,51 +32,28 @@
 
 /* ---- phases ------------------------------------------------------------------------------------------------------- */
 
-static uint64_t asking_due_us(const struct stream *stream)
+static uint64_t asking_due_us(const struct session *session)
 {
-	const struct context *context = stream->session.context;
+	const struct context *context = session->context;
 
 	return context->loop.now_us + context->policy->access_timeout_us + VERDICT_US;
 }
 
 /* One whose program has not even been begun is still in the line for it. */
-static void asking_out_of_time(struct stream *stream)
+static void asking_out_of_time(struct session *session)
 {
-	stream_enter(stream, PHASE_ASKING);
-	stream_admitted(stream->session.context, stream->spawning.number, false);
+	session_enter(session, PHASE_ASKING);
+	session_admitted(session->context, session->asked, false);
 }
 
-/* When a phase is over at the latest (UINT64_MAX: it may take for ever), and what happens then. A program is started by the master,
- * which answers; a relay has a clock of its own. */
-static const struct {
-	uint64_t (*due_us)(const struct stream *stream);
-	void (*passed)(struct stream *stream);
-} phases[SESSION_PHASES] = {
+/* A program is started by the master, which answers; a relay has a clock of its own. */
+static const struct session_deadline deadlines[SESSION_PHASES] = {
 	[PHASE_PROXIED] = { undecided_header_due_us, undecided_header_out_of_time },
 	[PHASE_DECIDING] = { undecided_due_us, undecided_out_of_time },
 	[PHASE_ASKING] = { asking_due_us, asking_out_of_time },
 	[PHASE_CONNECTING] = { delivery_due_us, delivery_connect_out_of_time },
 	[PHASE_HANDING_OVER] = { delivery_due_us, delivery_hand_over_out_of_time },
 };
-
-int stream_enter(struct stream *stream, enum session_phase phase)
-{
-	struct loop *loop = &stream->session.context->loop;
-	uint64_t due_us = phases[phase].due_us ? phases[phase].due_us(stream) : UINT64_MAX;
-
-	stream->session.phase = phase;
-	if (due_us != UINT64_MAX)
-		return loop_timer(loop, &stream->session.deadline, due_us);
-	loop_timer_stop(loop, &stream->session.deadline);
-	return 0;
-}
-
-static void stream_out_of_time(struct timer *timer)
-{
-	struct stream *stream = container_of(timer, struct stream, session.deadline);
-
-	phases[stream->session.phase].passed(stream);
-}
 
 /* ---- as a session ------------------------------------------------------------------------------------------------- */
 
@@ -126,13 +103,25 @@ static void transport_progress(const struct session *session, struct session_pro
 	}
 }
 
-static const struct transport transport = {
+static void stream_admitted(struct session *session, bool admitted)
+{
+	if (admitted)
+		delivery_begin(stream_of(session));
+	else
+		stream_refuse(stream_of(session), "access");
+}
+
+const struct transport stream_transport = {
 	.name = "tcp",
+	.kind = TRANSPORT_STREAM,
+	.deadlines = deadlines,
 	.end = transport_end,
 	.stop = transport_stop,
 	.look = transport_look,
 	.peek = transport_peek,
 	.progress = transport_progress,
+	.admitted = stream_admitted,
+	.migration = &stream_migration,
 };
 
 /* ---- accepted ---------------------------------------------------------------------------------------------------- */
@@ -184,8 +173,7 @@ static struct stream *stream_alloc(struct context *context)
 	if (!stream)
 		return NULL;
 	memset(stream, 0, sizeof(*stream));
-	session_init(&stream->session, &transport, context);
-	stream->session.deadline = (struct timer){ .fired = stream_out_of_time };
+	session_init(&stream->session, &stream_transport, context);
 	stream->named = PROTOCOL_NONE;
 	stream->burial = (struct task){ .run = stream_bury };
 	stream->relay.client.kind = SIDE_SOCKET;
@@ -306,21 +294,18 @@ void stream_refuse(struct stream *stream, const char *rule)
 static void stream_asked(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
 	struct stream *stream = container_of(request, struct stream, spawning);
-	struct context *context = stream->session.context;
 
-	if (answer->error < 0) {
+	if (answer->error < 0)
 		stream_refuse(stream, "access");
-		return;
-	}
-	stream->session.next_asking = context->asking;
-	context->asking = &stream->session;
+	else
+		session_ask(&stream->session, request->number);
 }
 
 static void stream_ask_program(struct stream *stream)
 {
 	struct message message;
 
-	stream_enter(stream, PHASE_ASKING);
+	session_enter(&stream->session, PHASE_ASKING);
 	delivery_describe(stream, PROGRAM_ACCESS, &message);
 	stream->spawning = (struct request){ .answered = stream_asked };
 	if (requester_ask(stream->session.context->requester, &stream->spawning, &message, -1) < 0)
@@ -346,25 +331,6 @@ static void stream_admit(struct stream *stream)
 		delivery_begin(stream);
 }
 
-void stream_admitted(struct context *context, uint64_t number, bool admitted)
-{
-	struct session **link = &context->asking;
-
-	while (*link && stream_of(*link)->spawning.number != number)
-		link = &(*link)->next_asking;
-	struct session *session = *link;
-	if (!session)
-		return;
-	*link = session->next_asking;
-	loop_timer_stop(&context->loop, &session->deadline);
-	if (context->state == WORKER_STOPPING)
-		stream_end(stream_of(session), END_SHUTDOWN);
-	else if (admitted)
-		delivery_begin(stream_of(session));
-	else
-		stream_refuse(stream_of(session), "access");
-}
-
 /* ---- delivered ---------------------------------------------------------------------------------------------------- */
 
 static void stream_relay_done(struct relay *relay, enum relay_end end)
@@ -379,14 +345,12 @@ static void stream_relay_done(struct relay *relay, enum relay_end end)
 	stream_end(container_of(relay, struct stream, relay), ends[end]);
 }
 
-static void stream_equip_relay(struct stream *stream, uint64_t idle_us)
+static void stream_equip_relay(struct stream *stream)
 {
 	struct context *context = stream->session.context;
 
-	stream_enter(stream, PHASE_RELAYING);
 	stream->relay.loop = &context->loop;
 	stream->relay.pool = context->relay_pool;
-	stream->relay.idle_us = idle_us;
 	stream->relay.done = stream_relay_done;
 }
 
@@ -396,7 +360,9 @@ void stream_delivered(struct stream *stream, uint32_t server_events)
 	const struct service *service = session_service(&stream->session);
 
 	stream_reply(stream, NULL);
-	stream_equip_relay(stream, service->idle_timeout_us);
+	session_enter(&stream->session, PHASE_RELAYING);
+	stream_equip_relay(stream);
+	stream->relay.idle_us = service->idle_timeout_us;
 	/* Its socket has that of the listener, which knows no service. */
 	if (service->patience_ms != context->policy->patience_ms)
 		dial_set_patience(stream_socket(stream), AF_INET, service->patience_ms);
@@ -460,31 +426,33 @@ void stream_undelivered(struct stream *stream, int error)
 
 /* ---- moved between workers ------------------------------------------------------------------------------------------ */
 
-struct stream *stream_arrive(struct context *context, uint64_t idle_us)
+struct stream *stream_arrive(struct context *context, enum session_phase phase)
 {
 	struct stream *stream = stream_alloc(context);
 
 	if (!stream)
 		return NULL;
-	stream->session.phase = PHASE_DECIDING;
-	if (idle_us)
-		stream_equip_relay(stream, idle_us);
+	stream->session.phase = phase;
+	if (phase == PHASE_RELAYING)
+		stream_equip_relay(stream);
 	return stream;
 }
 
-void stream_arrived(struct stream *stream, int error, enum proxied_by by)
+void stream_arrived(struct stream *stream, int error)
 {
 	struct context *context = stream->session.context;
 
-	account_arrived(&stream->session);
-	if (error < 0)
+	if (error < 0) {
 		stream_end(stream, END_NO_MEMORY);
-	else if (context->state == WORKER_STOPPING)
+	} else if (context->state == WORKER_STOPPING) {
 		stream_end(stream, END_SHUTDOWN);
-	else if (stream->session.phase == PHASE_RELAYING)
+	} else if (stream->session.phase == PHASE_RELAYING) {
+		stream->relay.idle_us = session_idle_us(&stream->session);
 		relay_resume(&stream->relay);
-	else
-		undecided_begin(stream, by);
+	} else {
+		undecided_begin(
+			stream, stream->session.phase == PHASE_PROXIED ? PROXIED_BY_TRUSTED : PROXIED_BY_NOBODY);
+	}
 	context->session_movable(context); /* the next reload may have come before it */
 }
 

@@ -46,6 +46,9 @@ struct stream {
 	};
 };
 
+extern const struct transport stream_transport;
+extern const struct transport_migration stream_migration; /* of that */
+
 int stream_socket(const struct stream *stream); /* the client's */
 
 /* The stream that a session of this transport is. */
@@ -61,10 +64,10 @@ void stream_free_spare(struct context *context);
 /* For inetd: the one connection that the process was started with. */
 void stream_adopt(struct context *context, int fd, const struct address *client);
 
-/* From another worker (migrate): one that is not watched yet, for the caller to fill; NULL: no memory. Then how that went, 0 or -errno, and
- * it goes on, or ends. `idle_us` of one that is relayed; 0: it is not decided yet. */
-struct stream *stream_arrive(struct context *context, uint64_t idle_us);
-void stream_arrived(struct stream *stream, int error, enum proxied_by by);
+/* From another worker, in this phase: one that is not watched yet, for stream_migration.c to fill; NULL: no memory. Then how that went,
+ * 0 or -errno, and it goes on, or ends. */
+struct stream *stream_arrive(struct context *context, enum session_phase phase);
+void stream_arrived(struct stream *stream, int error);
 
 /* It goes to another worker, which has its descriptors already: all is given back, nothing ends. */
 void stream_leave(struct stream *stream);
@@ -79,12 +82,6 @@ void stream_decided(struct stream *stream, uint32_t service, uint32_t protocol);
 
 /* It was shown a banner, and there is nobody else whom it could have come for: its backend is connected to already. */
 void stream_stay(struct stream *stream);
-
-/* The access program that was started for the request of this number has decided. */
-void stream_admitted(struct context *context, uint64_t number, bool admitted);
-
-/* It has come to a phase, whose deadline counts from now on. 0, or -ENOMEM: it has none, and the caller ends it. */
-int stream_enter(struct stream *stream, enum session_phase phase);
 
 /* delivery.c: its server is at the other side of the relay, which has seen these events there. */
 void stream_delivered(struct stream *stream, uint32_t server_events);

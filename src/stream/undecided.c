@@ -28,9 +28,10 @@ static const struct listener_policy *undecided_listener(const struct stream *str
 }
 
 /* Where no header need come, nobody is waited for any longer for one. */
-uint64_t undecided_header_due_us(const struct stream *stream)
+uint64_t undecided_header_due_us(const struct session *session)
 {
-	uint64_t header_us = stream->session.accepted_us + PROXIED_DEADLINE_US, due_us = undecided_due_us(stream);
+	const struct stream *stream = container_of(session, struct stream, session);
+	uint64_t header_us = session->accepted_us + PROXIED_DEADLINE_US, due_us = undecided_due_us(session);
 
 	return undecided_listener(stream)->plain_absent && due_us < header_us ? due_us : header_us;
 }
@@ -45,7 +46,7 @@ static void undecided_header_failed(struct stream *stream, const char *how)
  * client that was named. */
 static void undecided_announced(struct stream *stream)
 {
-	if (stream_enter(stream, PHASE_DECIDING) < 0) {
+	if (session_enter(&stream->session, PHASE_DECIDING) < 0) {
 		stream_end(stream, END_NO_MEMORY);
 		return;
 	}
@@ -107,9 +108,10 @@ static uint64_t decision_due_us(const struct stream *stream)
 }
 
 /* Until it is shown a banner, where one may be shown; then until it is decided. */
-uint64_t undecided_due_us(const struct stream *stream)
+uint64_t undecided_due_us(const struct session *session)
 {
-	const struct policy *policy = stream->session.context->policy;
+	const struct stream *stream = container_of(session, struct stream, session);
+	const struct policy *policy = session->context->policy;
 
 	if (!stream->was_silent && undecided_listener(stream)->banner_service != SERVICE_NONE)
 		return stream->session.accepted_us + policy->banner_timeout_us;
@@ -255,7 +257,7 @@ static void undecided_deciding_timer(struct stream *stream)
 		return;
 	}
 	stream->was_silent = true;
-	stream_enter(stream, PHASE_DECIDING);
+	session_enter(&stream->session, PHASE_DECIDING);
 	if (recv(stream_socket(stream), &byte, 1, MSG_PEEK) < 0)
 		banner_begin(stream);
 }
@@ -270,8 +272,10 @@ static bool undecided_is_paused(struct stream *stream)
 	return stream->session.context->is_paused;
 }
 
-void undecided_header_out_of_time(struct stream *stream)
+void undecided_header_out_of_time(struct session *session)
 {
+	struct stream *stream = stream_of(session);
+
 	if (undecided_is_paused(stream))
 		return;
 	if (undecided_listener(stream)->plain_absent)
@@ -280,10 +284,10 @@ void undecided_header_out_of_time(struct stream *stream)
 		undecided_header_failed(stream, "late");
 }
 
-void undecided_out_of_time(struct stream *stream)
+void undecided_out_of_time(struct session *session)
 {
-	if (!undecided_is_paused(stream))
-		undecided_deciding_timer(stream);
+	if (!undecided_is_paused(stream_of(session)))
+		undecided_deciding_timer(stream_of(session));
 }
 
 /* Where the kernel waits for the first bytes, they are there, and most clients need no watching until they are decided. */
@@ -298,7 +302,7 @@ static void undecided_enter(struct stream *stream)
 
 void undecided_begin(struct stream *stream, enum proxied_by by)
 {
-	int error = stream_enter(stream, by == PROXIED_BY_TRUSTED ? PHASE_PROXIED : PHASE_DECIDING);
+	int error = session_enter(&stream->session, by == PROXIED_BY_TRUSTED ? PHASE_PROXIED : PHASE_DECIDING);
 
 	if (by == PROXIED_BY_STRANGER)
 		undecided_header_failed(stream, "source");

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct session;
 struct stream;
 
 /* Its socket is watched; `by` says whether a header is to come first. */
@@ -13,10 +14,10 @@ void undecided_begin(struct stream *stream, enum proxied_by by);
 void undecided_ready(struct stream *stream, bool readable);
 
 /* The deadlines of its phases, counted from accept, and what happens when they are over. */
-uint64_t undecided_header_due_us(const struct stream *stream);
-void undecided_header_out_of_time(struct stream *stream);
-uint64_t undecided_due_us(const struct stream *stream);
-void undecided_out_of_time(struct stream *stream);
+uint64_t undecided_header_due_us(const struct session *session);
+void undecided_header_out_of_time(struct session *session);
+uint64_t undecided_due_us(const struct session *session);
+void undecided_out_of_time(struct session *session);
 
 /* The identifiers have answered (identify.h). */
 void undecided_identified(void *context, uint32_t protocol, bool more_could_help);

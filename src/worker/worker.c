@@ -22,7 +22,7 @@
 #include "session_report.h"
 #include "stream.h"
 #include "supplier.h"
-#include "undecided.h"
+#include "transport_migration.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -44,6 +44,10 @@ struct worker {
 	struct timer hold_limit; /* while paused */
 };
 
+static const struct transport *const transports[TRANSPORT_COUNT] = {
+	[TRANSPORT_STREAM] = &stream_transport,
+};
+
 static struct worker *worker_of(struct context *context)
 {
 	return container_of(context, struct worker, context);
@@ -51,7 +55,10 @@ static struct worker *worker_of(struct context *context)
 
 static void worker_end_if_done(struct worker *worker)
 {
-	if (worker->context.state != WORKER_SERVING && worker->context.n_sessions == 0 && !worker->context.receiver)
+	const struct context *context = &worker->context;
+
+	if (context->state != WORKER_SERVING && context->n_sessions == 0 && !context->receiver &&
+		(context->state == WORKER_STOPPING || !migration_send_is_under_way(context->sender)))
 		loop_stop(&worker->context.loop);
 }
 
@@ -116,15 +123,15 @@ static void worker_orphaned(struct worker *worker)
 	requester_orphaned(&worker->requester);
 	socket_pool_end(worker->context.sockets);
 	while (worker->context.asking)
-		stream_admitted(&worker->context, stream_of(worker->context.asking)->spawning.number, false);
+		session_admitted(&worker->context, worker->context.asking->asked, false);
 	worker_drain(worker);
 }
 
 /* The next generation serves: all goes there. Who is undecided is looked at again once it is known who cannot. */
-static void worker_migrate(struct worker *worker, int *channel)
+static void worker_migrate(struct worker *worker, int *channel, unsigned to)
 {
 	worker_unpause(worker);
-	bool moves = *channel >= 0 && migration_send_begin(&worker->context, *channel) == 0;
+	bool moves = *channel >= 0 && migration_send_begin(&worker->context, *channel, to) == 0;
 	*channel = -1;
 	worker_drain(worker);
 	if (!moves)
@@ -171,10 +178,10 @@ static void worker_held_too_long(struct timer *timer)
 	worker_resume(container_of(timer, struct worker, hold_limit));
 }
 
-static void worker_adopt_from(struct worker *worker, int *channel)
+static void worker_adopt_from(struct worker *worker, int *channel, unsigned from)
 {
 	if (*channel >= 0)
-		migration_receive_begin(&worker->context, *channel);
+		migration_receive_begin(&worker->context, *channel, from);
 	*channel = -1;
 }
 
@@ -206,7 +213,7 @@ static void worker_hear(struct worker *worker, struct message *message, struct i
 		requester_answer(&worker->requester, message->number, &message->answer, fds->fd);
 		break;
 	case MESSAGE_VERDICT:
-		stream_admitted(&worker->context, message->number, message->verdict.admits);
+		session_admitted(&worker->context, message->number, message->verdict.admits);
 		break;
 	case MESSAGE_EXITED:
 		identifiers_exited(worker->context.identifiers, message->number, message->exited.status);
@@ -224,10 +231,10 @@ static void worker_hear(struct worker *worker, struct message *message, struct i
 		worker_resume(worker);
 		break;
 	case MESSAGE_MIGRATE:
-		worker_migrate(worker, &fds->fd[0]);
+		worker_migrate(worker, &fds->fd[0], message->peer.slot);
 		break;
 	case MESSAGE_ADOPT:
-		worker_adopt_from(worker, &fds->fd[0]);
+		worker_adopt_from(worker, &fds->fd[0], message->peer.slot);
 		break;
 	case MESSAGE_DRAIN:
 		worker_drain(worker);
@@ -333,6 +340,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 			.policy = start->policy,
 			.shared = shared,
 			.slot = start->slot,
+			.transports = transports,
 			.master = getppid(),
 			.undecided = undecided_registry_new(),
 			.evidence = start->policy->keep_evidence ? evidence_kept_new() : NULL,
@@ -410,17 +418,23 @@ static int worker_listen(struct worker *worker, const struct worker_start *start
 {
 	for (size_t i = 0; i < start->n_listening; i++) {
 		const struct listening *listening = &start->listening[i];
-		struct listener *listener = &worker->listeners[i];
+		const struct listener_policy *policy = &start->policy->listeners[listening->listener];
+		struct listener *listener = &worker->listeners[worker->n_listeners];
+		if (policy->transport == TRANSPORT_DATAGRAM) {
+			if (listening->place == 0)
+				log_warning("listener %s: datagrams are not served yet", policy->text);
+			continue;
+		}
 		*listener = (struct listener){
 			.context = &worker->context,
-			.policy = &start->policy->listeners[listening->listener],
+			.policy = policy,
 			.number = listening->listener,
 			.fd = listening->fd,
 		};
 		int error = listener_start(listener);
 		if (error < 0)
 			return error;
-		worker->n_listeners = i + 1;
+		worker->n_listeners++;
 	}
 	return 0;
 }
@@ -463,7 +477,12 @@ static void worker_fini(struct worker *worker)
 
 void worker_migration_format(char *to, size_t size)
 {
-	snprintf(to, size, "%d.%zu", MIGRANT_FORMAT, sizeof(struct migrant));
+	size_t len = (size_t)snprintf(to, size, "%d.%zu", MIGRANT_FORMAT, sizeof(struct migrant));
+
+	for (size_t i = 0; i < TRANSPORT_COUNT && len < size; i++)
+		if (transports[i] && transports[i]->migration)
+			len += (size_t)snprintf(to + len, size - len, ".%s %zu", transports[i]->name,
+				transports[i]->migration->head_size);
 }
 
 int worker_run(const struct worker_start *start)

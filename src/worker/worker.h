@@ -6,10 +6,13 @@
 
 struct resolved;
 
-/* One that a policy listens on. Several may be of one listener: as many as were handed over with its address. */
+/* One that a policy listens on. Several may be of one listener: as many as were handed over with its address, and the group of a UDP
+ * listener. A worker has its own of these, which are those whose place divided by the number of workers leaves the worker's number. */
 struct listening {
 	int fd;
 	uint32_t listener;
+	unsigned place;      /* among those of the listener, which is the same over reloads and upgrades for UDP */
+	unsigned group_size; /* how many those are */
 };
 
 struct worker_start {

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import fcntl
 import fnmatch
+import ipaddress
 import json
 import os
 import pathlib
@@ -85,6 +86,9 @@ class Listener:
         self.socket = socket.socket(family, kind)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((recipe.host, recipe.port))
+        if family == socket.AF_INET and ipaddress.ip_address(recipe.host).is_multicast:
+            group = socket.inet_aton(recipe.host) + socket.inet_aton("127.0.0.1")
+            self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
         self.port = self.socket.getsockname()[1]
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.socket, selectors.EVENT_READ)
@@ -197,7 +201,8 @@ class Root:
 
     def enter(self):
         """Inside the new namespaces: nothing of the machine but ROOT is to be seen by a client."""
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(["ip", "link", "set", "lo", "up", "multicast", "on"], check=True)
+        subprocess.run(["ip", "route", "add", "224.0.0.0/4", "dev", "lo"], check=True)
         socket.sethostname("client")
         subprocess.run(["mount", "--make-rprivate", "/"], check=True)
         for kind, source, place in (("proc", "proc", "proc"), ("sysfs", "sys", "sys"), ("tmpfs", "home", "home"),
@@ -234,6 +239,8 @@ class Root:
         home = self.path / HOME.lstrip("/")
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
+        if "relay.py" in recipe.command:
+            shutil.copy(HERE / "relay.py", home)
         for name, text in recipe.files.items():
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             (home / name).write_text(fill(text, values))

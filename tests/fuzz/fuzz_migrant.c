@@ -1,7 +1,7 @@
-/* A live connection's message from a worker that may have been taken over: it is refused, or each part of it lies within it, and
+/* A live session's message from a worker that may have been taken over: it is refused, or each part of it lies within it, and
  * written again it is the same. And the texts of a new worker's hello.
  *
- *     byte 0      how many descriptors came with it; 255: a hello
+ *     byte 0      0: a migrant; else a hello
  *     the rest    the message */
 #include "fuzz.h"
 #include "migrant.h"
@@ -15,11 +15,11 @@ static void part_check(const uint8_t *message, size_t len, const void *part, siz
 	require(at >= message && part_len <= len && (size_t)(at - message) <= len - part_len);
 }
 
-static void migrant_check(const uint8_t *message, size_t len, size_t n_fds)
+static void migrant_check(const uint8_t *message, size_t len)
 {
 	struct migrant_parts parts;
 
-	if (migrant_read(&parts, message, len, n_fds) < 0)
+	if (migrant_read(&parts, message, len) < 0)
 		return;
 	struct migrant head = *parts.head;
 	for (size_t i = 0; i < SESSION_TEXTS; i++)
@@ -29,17 +29,17 @@ static void migrant_check(const uint8_t *message, size_t len, size_t n_fds)
 		}
 	part_check(message, len, parts.header, head.header_len);
 	part_check(message, len, parts.kept, head.kept_len);
-	part_check(message, len, parts.up, head.up.pending_len);
-	part_check(message, len, parts.down, head.down.pending_len);
+	part_check(message, len, parts.state, head.state_len);
 	char text[ADDRESS_TEXT_MAX];
 	address_format(&head.client, text);
 	address_format(&head.peer, text);
 
 	uint8_t *again = malloc(MIGRANT_MAX);
 	require(again != NULL);
+	memcpy(migrant_state(again), parts.state, head.state_len);
 	require(migrant_write(again, &head, &parts) == (ssize_t)len);
 	require(memcmp(again + sizeof(head), message + sizeof(head), len - sizeof(head)) == 0);
-	require(migrant_read(&parts, again, len, n_fds) == 0);
+	require(migrant_read(&parts, again, len) == 0);
 	free(again);
 }
 
@@ -61,10 +61,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t *message = malloc(size > 1 ? size - 1 : 1); /* aligned, and its end is seen by the sanitizer */
 	require(message != NULL);
 	memcpy(message, data + 1, size - 1);
-	if (data[0] == 255)
+	if (data[0])
 		hello_check(message, size - 1);
 	else
-		migrant_check(message, size - 1, data[0] % (MIGRANT_FDS + 1));
+		migrant_check(message, size - 1);
 	free(message);
 	return 0;
 }

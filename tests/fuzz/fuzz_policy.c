@@ -93,8 +93,13 @@ static void policy_ask(const struct policy *policy, const uint8_t *data, size_t 
 	struct outcome outcome;
 
 	for (size_t i = 0; i < policy->n_listeners; i++) {
+		evidence.is_datagram = policy->listeners[i].transport == TRANSPORT_DATAGRAM;
 		decider_ask(policy->deciders[i], &evidence, &findings, &outcome);
-		if (outcome.yes != SERVICE_NONE && outcome.yes >= policy->n_services)
+		if (outcome.yes == SERVICE_NONE)
+			continue;
+		if (outcome.yes >= policy->n_services ||
+			(evidence.is_datagram &&
+				!(policy->services[outcome.yes].transports >> TRANSPORT_DATAGRAM & 1)))
 			abort();
 	}
 }
@@ -103,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct complaints complaints = { 0 };
 	struct policy *policy = NULL;
-	struct policy_options options = { .port = size && data[0] == '#' ? 8080 : 0 };
+	struct policy_options options = { .port = size && data[0] == '#' ? 8080 : 0, .keep_rules = size % 2 };
 
 	char *text = libconfig_text(data, size);
 	if (!text)

@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct sslh_argument arguments[] = { { "listen", "::1:443" }, { "tls", "localhost:443" },
 		{ "anyprot", "h:https" }, { "foreground", "1" }, { "timeout", "0" }, { "on_timeout", "regex" } };
-	static const char *const handed[] = { "127.0.0.1:1", "unix:/x" };
+	static const char *const handed[] = { "127.0.0.1:1", "unix:/x", "udp:127.0.0.1:1" };
 	struct complaints complaints = { 0 };
 	struct native native = { 0 };
 	const struct sslh_options options = {
@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.arguments = arguments,
 		.n_arguments = size % 7,
 		.handed = handed,
-		.n_handed = size % 5 == 0 ? 2 : 0,
+		.n_handed = size % 5 == 0 ? 3 : 0,
 		.has_rules = size % 3 == 0,
 		.asks_rules = size % 2 ? "/usr/libexec/usher/usher-libwrap" : NULL,
 	};

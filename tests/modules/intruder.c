@@ -3,6 +3,7 @@
  * descriptors. It knows usher's code, as an intruder would. What comes of it is logged, where it comes back at all. */
 #include "message.h"
 #include "migrant.h"
+#include "stream_state.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -417,11 +418,15 @@ static int next_migration(void)
 static long attack_migrate(long n)
 {
 	static union {
-		struct migrant head;
+		struct {
+			struct migrant head;
+			struct stream_state state;
+			char listener[2];
+		};
 		char bytes[MIGRANT_MAX + 4096];
 	} message;
-	static const size_t lens[] = { 1, 8, 100, sizeof(struct migrant), sizeof(struct migrant) + 1000, MIGRANT_MAX,
-		MIGRANT_MAX + 1 };
+	static const size_t right = sizeof(message.head) + sizeof(message.state) + sizeof(message.listener);
+	static const size_t lens[] = { 1, 8, 100, sizeof(struct migrant), right, MIGRANT_MAX, MIGRANT_MAX + 1 };
 	const int beside[] = { find_channel(), find_log(), 0 };
 	int fd = next_migration();
 
@@ -430,13 +435,18 @@ static long attack_migrate(long n)
 		for (size_t k = 0; k < len; k++)
 			message.bytes[k] = (char)random();
 		message.head.format = MIGRANT_FORMAT;
-		message.head.state = (uint32_t)(i % 4);
-		message.head.server_kind = (uint32_t)(i % 3);
-		for (size_t k = 0; k < MIGRANT_FDS; k++)
-			message.head.has_fd[k] = k < n_fds;
+		message.head.transport = (uint32_t)(i / 63 % (TRANSPORT_COUNT + 1));
+		message.head.phase = (uint32_t)(i % 4);
+		message.head.delivery = message.head.log_level = 0;
+		message.head.state_len = sizeof(message.state);
 		memset(message.head.text_len, 0, sizeof(message.head.text_len));
-		message.head.header_len = message.head.kept_len = message.head.up.pending_len =
-			message.head.down.pending_len = 0;
+		message.head.text_len[TEXT_LISTENER] = 1;
+		memcpy(message.listener, "x", sizeof(message.listener));
+		memset(&message.state, 0, sizeof(message.state));
+		message.state.server_kind = (uint32_t)(i % 3);
+		for (size_t k = 0; k < STREAM_FDS; k++)
+			message.state.has_fd[k] = k < n_fds;
+		message.head.header_len = message.head.kept_len = 0;
 		message.head.client.len = message.head.peer.len = message.head.destination.len = 0;
 		if (say_on(fd, message.bytes, len, beside[i % 3], n_fds) < 0 && errno == EAGAIN)
 			poll(NULL, 0, 1);

@@ -37,15 +37,6 @@ def move(one, config=None, within=5):
         one.reload(config)
 
 
-def wait_for_open(one, count):
-    """Until these sessions have arrived where they move to: on their way they are counted nowhere."""
-    def arrived():
-        (status,) = one.ask(b"status")
-        return sum(listener["open"] for listener in status["listeners"]) == count
-
-    wait_until(arrived, 10, f"{count} sessions to have arrived")
-
-
 class Typist(threading.Thread):
     """An ssh session in which somebody types; .error when a line did not come back."""
 

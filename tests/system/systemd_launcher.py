@@ -1,6 +1,6 @@
-"""Starts a program as systemd's socket activation does: systemd_launcher.py [@PATH] ADDRESS... -- COMMAND...
+"""Starts a program as systemd's socket activation does: systemd_launcher.py [@PATH] [--receive-buffer=BYTES] ADDRESS... -- COMMAND...
 
-ADDRESS is host:port or the path of a UNIX socket; their listening sockets become descriptors 3 and up. An address that is there twice
+ADDRESS is host:port, udp:host:port or the path of a UNIX socket; their sockets become descriptors 3 and up. An address that is there twice
 has SO_REUSEPORT. Who listens on the UNIX socket at PATH gets the sockets as well, as systemd keeps them.
 """
 
@@ -12,6 +12,7 @@ separator = sys.argv.index("--")
 keeper, addresses = None, sys.argv[1:separator]
 if addresses and addresses[0].startswith("@"):
     keeper = addresses.pop(0)[1:]
+buffer = addresses.pop(0).partition("=")[2] if addresses and addresses[0].startswith("--receive-buffer=") else None
 sockets = []
 for address in addresses:
     if address.startswith("/"):
@@ -19,14 +20,19 @@ for address in addresses:
         one.bind(address)
         os.chmod(address, 0o640)
     else:
-        host, port = address.rsplit(":", 1)
-        one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        host, port = address.removeprefix("udp:").rsplit(":", 1)
+        kind = socket.SOCK_DGRAM if address.startswith("udp:") else socket.SOCK_STREAM
+        one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
+        if kind == socket.SOCK_STREAM:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if one.family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(addresses.count(address) > 1))
         one.bind((host, int(port)))
-    one.listen(17)
+        if buffer:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(buffer))
+    if one.type == socket.SOCK_STREAM:
+        one.listen(17)
     sockets.append(os.dup2(os.dup(one.fileno()), 100 + len(sockets)))
     one.close()
 if keeper:

@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 
 import pytest
 from harness import HANG, NEVER, connect, dead_port, read_all, read_exactly, run_usher, wait_until
-from migrations import wait_for_open
 
 CONFIG = """
 control = "{dir}/control";  listen = ( "127.0.0.1:{port}", "[::1]:{port}", "unix:{dir}/in.sock" );
@@ -204,7 +203,6 @@ def test_limits_and_rates_hold_across_a_reload(guarded):
     with come(one) as first, come(one) as second:
         assert is_served(first) and is_served(second)
         one.reload()
-        wait_for_open(one, 2)
         assert not visit(one), "those of the old workers count"
     until(one, True)
 

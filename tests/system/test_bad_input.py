@@ -291,7 +291,16 @@ CASES = {
         1,
         "`here' is no address to listen on, expected",
     ),
-    "UDP": (good("127.0.0.1", "udp:127.0.0.1"), 1, "does not serve UDP yet"),
+    "path of datagrams": (
+        good("127.0.0.1:40001", "udp:unix:/run/x"),
+        1,
+        "listener `udp:unix:/run/x' is a path, which has no datagrams here, expected",
+    ),
+    "silence on UDP": (
+        good('[ "127.0.0.1:40001" ]', '( { address = "udp:127.0.0.1:40001"; on_silence = "a"; } )'),
+        1,
+        "`on_silence' on listener `udp:127.0.0.1:40001', expected only on a TCP address or",
+    ),
     "accept_proxy of somebody without an address": (
         good('[ "127.0.0.1:40001" ]', '( { address = "127.0.0.1:40001"; accept_proxy = [ "unix:" ]; } )'),
         1,

@@ -81,6 +81,25 @@ def test_what_is_said_to_be_untold_is_so(judged):
         assert ids and all(answers[name] is None for name in ids), start
 
 
+def test_no_probe_takes_a_datagram_of_another_protocol(judged, tmp_path):
+    """Each probe alone, so that none hides behind an earlier one, over every recorded datagram, also the later ones of a flow."""
+    flows, known, _ = judged
+    datagrams = [(flow, segment) for flow in flows if flow["transport"] == "udp" for segment in flow["segments"]]
+    lines = "".join(json.dumps({"transport": "udp", "segments": [segment]}) + "\n" for _, segment in datagrams)
+    labels = sorted({flow["protocol"] for flow, _ in datagrams if known[flow["protocol"]]})
+    assert len(labels) > 25
+    config = tmp_path / "one.conf"
+    wrong = []
+    for label in labels:
+        config.write_text(f'listen = ["127.0.0.1:1"]; services = ({{ name = "a"; match = "{label}"; connect = "127.0.0.1:2"; }});')
+        result = subprocess.run([harness.BINARY, "explain", "-c", config, "--batch", "-"], input=lines, capture_output=True, text=True, check=True)
+        answers = [json.loads(line)["service"] for line in result.stdout.splitlines()]
+        assert len(answers) == len(datagrams)
+        wrong += [f"{flow['id']}: {segment[:40]} taken for {label}"
+                  for (flow, segment), answer in zip(datagrams, answers) if answer and flow["protocol"] != label]
+    assert not wrong, "\n".join(wrong)
+
+
 def mutants(flows):
     """Of each stream itself and some that differ from it a little, or go on as another."""
     dice = random.Random(4711)

@@ -149,23 +149,82 @@ protocols: ( { name: "ssh"; host: "a"; port: "1"; keepalive: true; }, { name: "t
     assert '{ name = "tls"; match = "tls"; connect = "a:2"; keepalive = false; }' in text
 
 
-def test_udp_is_left_out_with_a_word(place):
-    text, complaints = printed(place, """udp_max_connections: 16;
-listen: ( { host: "127.0.0.1"; port: "443"; },
- { host: "127.0.0.1"; port: "443"; is_udp: true; } );
+BESIDE = """udp_max_connections: 16;
+listen: ( { host: "127.0.0.1"; port: "443"; }, { host: "127.0.0.1"; port: "443"; is_udp: true; %s } );
 protocols: (
  { name: "wireguard"; host: "localhost"; is_udp: true; port: "51820"; },
  { name: "ssh"; host: "localhost"; port: "22"; tfo_ok: true; fork: true; resolve_on_forward: true; },
+ { name: "openvpn"; host: "localhost"; port: "1194"; transparent: true; },
+ { name: "openvpn"; host: "localhost"; port: "1195"; is_udp: true; max_connections: 5; %s },
  { name: "regex"; host: "localhost"; is_udp: true; port: "123"; udp_timeout: 20; regex_patterns: [ "hello" ]; },
- { name: "teamspeak"; host: "localhost"; port: "9987"; } );""")
+ { name: "anyprot"; host: "localhost"; port: "4433"; proxyprotocol: 2; } );"""
+
+
+def checked(place, text):
+    """Natively: what `usher check` says of it, as a table without blanks."""
+    file = place / "native.conf"
+    file.write_text(text)
+    done = run_usher("check", "-c", file)
+    assert (done.returncode, done.stderr) == (0, "")
+    return re.sub(r"(?m)^ +|(?<=\S) +", " ", done.stdout)
+
+
+def test_entries_with_is_udp_are_for_datagrams_and_the_others_for_connections(place):
+    """QUIC or whatever else an expression tells goes its way beside the web on the same port."""
+    text, complaints = printed(place, BESIDE % ("max_connections: 9;", ""))
+    assert complaints == []
+    assert '{ address = "udp:127.0.0.1:443"; max_connections = 9; on_unknown = "regex"; }' in text
+    assert '{ name = "wireguard"; match = "wireguard"; connect = "localhost:51820"; idle_timeout = 60.0; answer_timeout = 60.0; }' in text
+    assert 'match = { protocol = "openvpn"; listener = [ "127.0.0.1:443" ]; }; connect = "localhost:1194"; transparent = true; }' in text
+    assert ('match = { protocol = "openvpn"; listener = [ "udp:127.0.0.1:443" ]; }; connect = "localhost:1195"; max_connections = 5; '
+            'idle_timeout = 60.0; answer_timeout = 60.0; }') in text
+    assert 'connect = "localhost:123"; idle_timeout = 20.0; answer_timeout = 20.0; }' in text
+    assert 'on_silence = "ssh";\non_unknown = "anyprot";' in text
+    table = checked(place, text)
+    assert " 127.0.0.1:443\n connections: ssh, openvpn\n" in table
+    assert " udp:127.0.0.1:443 at most 9 flows matches nothing: regex\n datagrams: openvpn, wireguard, regex-pattern\n" in table
+
+
+def test_what_of_udp_is_left_out_is_said(place):
+    _, complaints = printed(place, BESIDE % ("proxyprotocol: true;", "transparent: true;"))
     assert complaints == [
-        "FILE:3: warning: listener 127.0.0.1:443 is left out: usher does not serve UDP yet",
-        "FILE:5: warning: `wireguard' is left out: usher does not serve UDP yet",
-        "FILE:7: warning: `regex' is left out: usher does not serve UDP yet",
-        "FILE:8: warning: `teamspeak' is left out: usher does not serve UDP yet"]
-    assert re.findall(r'name = "(\w+)"', text) == ["ssh"] and "51820" not in text
-    status, complaints = complaints_of(place, "sslh", 'listen: ( { host: "127.0.0.1"; port: "1"; is_udp: true; } );\n' + SSH)
+        "FILE:2: warning: `proxyprotocol' of a listener on UDP is left out: datagrams have no PROXY header",
+        "FILE:7: warning: `transparent' and `proxyprotocol' of `openvpn' are left out: usher does not have them for datagrams"]
+    _, complaints = printed(place, HERE + BESIDE[BESIDE.index("protocols"):] % "")
+    assert complaints == [f"FILE:{line}: warning: `{name}' is left out: no listener is on UDP"
+                          for line, name in ((3, "wireguard"), (6, "openvpn"), (7, "regex"))]
+    udp = 'listen: ( { host: "127.0.0.1"; port: "1"; is_udp: true; } );\n'
+    _, complaints = printed(place, udp + BESIDE[BESIDE.index("protocols"):] % "")
+    assert complaints == [f"FILE:{line}: warning: `{name}' is left out: all listeners are on UDP"
+                          for line, name in ((4, "ssh"), (5, "openvpn"), (8, "anyprot"))]
+    _, complaints = printed(place, HERE.replace(" );", ", " + udp[10:-4] + " );") + SSH)
+    assert complaints == ["FILE:1: warning: listener 127.0.0.1:1 is left out: no protocol is for UDP"]
+    _, complaints = printed(place, udp + 'protocols: ( { name: "http"; host: "a"; port: "1"; is_udp: true; }, '
+                            '{ name: "anyprot"; host: "/x"; is_unix: true; port: ""; is_udp: true; }, '
+                            '{ name: "wireguard"; host: "a"; port: "2"; } );')
+    assert complaints == ["FILE:2: warning: `http' is left out: usher knows it in connections alone",
+                          "FILE:2: warning: `anyprot' is left out: datagrams do not go to UNIX sockets"]
+    status, complaints = complaints_of(place, "sslh", udp + SSH)
     assert status == 1 and any("nowhere to listen" in line for line in complaints)
+    assert any("`ssh' is left out: all listeners are on UDP" in line for line in complaints)
+
+
+def test_a_file_without_is_udp_in_its_protocols_is_for_both(place):
+    """As sslh 1.22 has it; its example for UDP is such a file."""
+    text, complaints = printed(place, """verbose: 3; foreground: true; transparent: false; timeout: 10;
+listen: ( { host: "127.0.0.1"; is_udp: true; port: "4443"; } );
+protocols: ( { name: "regex"; regex_patterns: [ "rutschle.net" ]; host: "localhost"; port: "53"; },
+     { name: "anyprot";  host: "localhost"; port: "9099";  } );""")
+    assert complaints == []
+    assert '{ address = "udp:127.0.0.1:4443"; max_connections = 1024; on_unknown = "anyprot"; }' in text
+    assert '{ name = "regex"; match = "regex-pattern"; connect = "localhost:53"; idle_timeout = 60.0; answer_timeout = 60.0; }' in text
+    assert " datagrams: regex-pattern\n" in checked(place, text)
+
+    both, complaints = printed(place, HERE.replace(" );", ', { host: "127.0.0.1"; port: "443"; is_udp: true; } );') +
+                               'protocols: ( { name: "openvpn"; host: "localhost"; port: "1"; }, { name: "anyprot"; host: "a"; port: "2"; } );')
+    assert complaints == []
+    assert '{ name = "openvpn"; match = "openvpn"; connect = "localhost:1"; answer_timeout = 60.0; }' in both
+    assert both.count("idle_timeout") == 1, "that of all connections, which flows do not have"
 
 
 # ---- transparent

@@ -8,7 +8,7 @@ import time
 import proxy_header
 import pytest
 from harness import read_all, read_exactly, wait_until
-from migrations import SERVICES, WORDS, load_and_nobody_notices, move, wait_for_open
+from migrations import SERVICES, WORDS, load_and_nobody_notices, move
 from peers import RELAY, Backend, Receiver, Sender, cpu_of, exchange, fill, how_it_ends, join_all, pair, reset
 
 
@@ -191,7 +191,6 @@ def test_counters_go_on(served, backend):
     pairs = [pair(one, backend) for _ in range(5)]
     for _ in range(2):
         move(one)
-    wait_for_open(one, 5)
     (status,) = one.ask(b"status")
     (listener,) = status["listeners"]
     service = next(s for s in status["services"] if s["name"] == "go")
@@ -211,7 +210,6 @@ def test_limits_count_who_moved(served, backend, limit):
     one = served(access=limit)
     pairs = [pair(one, backend) for _ in range(2)]
     move(one)
-    wait_for_open(one, 2)
     third = one.connect()
     third.sendall(b"go")
     assert how_it_ends(third) == "eof"

@@ -68,7 +68,7 @@ def test_kept_bytes_move_where_there_is_no_pipe(without_pipes, backend, directio
 
 def test_kept_bytes_of_both_directions_move_at_once(without_pipes, backend):
     client, server = pair(without_pipes, backend, buffer=4096)
-    up, down = Sender(client, 20 * MB, 1, largest=1 << 20), Sender(server, 20 * MB, 2, largest=1 << 20)
+    up, down = Sender(client, 30 * MB, 1, largest=1 << 20), Sender(server, 30 * MB, 2, largest=1 << 20)
     stuck(client)
     stuck(server)
     for _ in range(3):
@@ -86,7 +86,7 @@ def test_urgent_bytes_stay_in_the_stream_over_a_move(relay, backend, direction):
     source, sink = (client, server) if direction == "up" else (server, client)
     sink.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     source.send(b"!", socket.MSG_OOB)
-    sender = Sender(source, 20 * MB, 8, half_close=False)
+    sender = Sender(source, 30 * MB, 8, half_close=False)
     stuck(source)
     move(relay)
     assert read_exactly(sink, 1) == b"!"
@@ -99,7 +99,7 @@ def test_urgent_bytes_stay_in_the_stream_over_a_move(relay, backend, direction):
     source.sendall(b"the end")
     source.shutdown(socket.SHUT_WR)
     join_all(got)
-    assert got.size == 20 * MB + len(b"?the end")
+    assert got.size == 30 * MB + len(b"?the end")
 
 
 def wait_for(client, end):

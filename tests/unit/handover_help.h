@@ -1,6 +1,6 @@
 /* What the tests of both ends of a handover share: a directory, descriptors counted, raw messages. */
 #pragma once
-#include <dirent.h>
+#include "fds_open.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -25,18 +25,6 @@ struct place {
 	char path[64];
 	int fds_before;
 };
-
-static inline int fds_open(void)
-{
-	DIR *directory = opendir("/proc/self/fd");
-	int n = 0;
-
-	assert_non_null(directory);
-	while (readdir(directory))
-		n++;
-	closedir(directory);
-	return n;
-}
 
 static inline void place_init(struct place *place)
 {

@@ -80,6 +80,7 @@ static inline uint64_t raw_read(struct raw *r)
 	assert_true(n >= 20);
 	assert_memory_equal(message, "USHR\1\2", 6);
 	assert_memory_equal(message + 8, "\0\1\0\10", 4);
+	assert_memory_not_equal(message + 20, "\0\11", 2); /* a number is a datagram's */
 	id = number_at(message + 12);
 	assert_non_null(CMSG_FIRSTHDR(&m));
 	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));

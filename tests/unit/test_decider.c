@@ -2,6 +2,7 @@
  * allocates nothing. */
 #include "../decide.h"
 #include "decider.h"
+#include "finding.h"
 #include "names.h"
 #include "samples.h"
 
@@ -567,6 +568,118 @@ static void expressions_wait_for_so_many_bytes(void **state)
 	}
 }
 
+/* --- Names from outside, datagrams, and corners ----------------------------------------- */
+
+static enum verdict find_and_ask_for_more(const struct evidence *evidence, struct findings *ret)
+{
+	finding_add(ret, ATTRIBUTE_SNI, (const uint8_t *)"a.example", 9);
+	return VERDICT_MORE;
+}
+
+static enum verdict find_and_settle(const struct evidence *evidence, struct findings *ret)
+{
+	finding_settle(ret, ATTRIBUTE_SNI, (const uint8_t *)"a.example", 9);
+	return VERDICT_YES;
+}
+
+static struct outcome decide_by(const struct protocol *some, size_t n_some, const struct rule *rules, size_t n,
+	const struct evidence *evidence)
+{
+	struct decider *decider;
+	struct outcome outcome;
+
+	assert_int_equal(decider_new(&decider, NULL, some, n_some, rules, n), 0);
+	decider_ask(decider, evidence, &findings, &outcome);
+	decider_free(decider);
+	return outcome;
+}
+
+static const struct literal letters = { (const uint8_t *)"AB", 2 };
+static const struct protocol named_ones[] = { { .name = "first", .is_external = true },
+	{ .name = "second", .is_external = true }, { .name = "more", .probe = &counting[2] },
+	{ .name = "letters", .literals = &letters, .n_literals = 1 } };
+static const uint32_t first[] = { 0 }, second[] = { 1 }, waits[] = { 2 }, by_letters[] = { 3 };
+
+static struct outcome decide_named(const struct rule *rules, size_t n, uint32_t named, bool may_be_named)
+{
+	const struct evidence evidence = {
+		.bytes = (const uint8_t *)"AB", .len = 2, .named = named, .may_be_named = may_be_named
+	};
+	return decide_by(named_ones, LEN(named_ones), rules, n, &evidence);
+}
+
+static void assert_outcome(struct outcome outcome, uint32_t yes_, uint32_t more_, uint32_t protocol, bool ask)
+{
+	assert_int_equal(outcome.yes, yes_);
+	assert_int_equal(outcome.more, more_);
+	assert_int_equal(outcome.protocol, protocol);
+	assert_int_equal(outcome.ask, ask);
+}
+
+static void a_name_from_outside_is_waited_for_where_it_decides(void **state)
+{
+	const struct rule rules[] = { BY_PROTOCOL(0, first), BY_PROTOCOL(1, second), BY_PROTOCOL(2, by_letters) };
+
+	assert_outcome(decide_named(rules, 3, 0, false), 2, SERVICE_NONE, 3, false);
+	assert_outcome(decide_named(rules, 3, 0, true), 2, 0, 3, true);
+	assert_outcome(decide_named(rules, 3, 1, false), 0, SERVICE_NONE, 0, false);
+	assert_outcome(decide_named(rules, 3, 2, false), 1, SERVICE_NONE, 1, false);
+	assert_outcome(decide_named(rules, 3, 3, false), 2, SERVICE_NONE, 3, false);
+	assert_outcome(decide_named(rules, 2, 0, false), SERVICE_NONE, SERVICE_NONE, PROTOCOL_NONE, false);
+	assert_outcome(decide_named(rules + 2, 1, 0, true), 2, SERVICE_NONE, 3, false);
+}
+
+static void bytes_are_waited_for_before_a_name(void **state)
+{
+	const struct rule bytes_first[] = { BY_PROTOCOL(0, waits), BY_PROTOCOL(1, first) };
+	const struct rule name_first[] = { BY_PROTOCOL(0, first), BY_PROTOCOL(1, waits) };
+	const struct rule bytes_alone[] = { BY_PROTOCOL(0, waits) };
+
+	assert_outcome(decide_named(bytes_first, 2, 0, true), SERVICE_NONE, 0, PROTOCOL_NONE, false);
+	assert_outcome(decide_named(name_first, 2, 0, true), SERVICE_NONE, 0, PROTOCOL_NONE, true);
+	assert_outcome(decide_named(name_first, 2, 0, false), SERVICE_NONE, 1, PROTOCOL_NONE, false);
+	assert_outcome(decide_named(bytes_alone, 1, 0, true), SERVICE_NONE, 0, PROTOCOL_NONE, false);
+}
+
+static void the_users_own_protocols_wait_for_no_second_datagram(void **state)
+{
+	static const struct literal long_one = { (const uint8_t *)"ABBA", 4 };
+	const struct protocol some[] = { { .literals = &long_one, .n_literals = 1 },
+		{ .literals = &letters, .n_literals = 1 } };
+	struct evidence evidence = { .bytes = (const uint8_t *)"AB", .len = 2 };
+
+	assert_int_equal(protocol_match(&some[0], &evidence, &findings), VERDICT_MORE);
+	assert_int_equal(protocol_match(&some[1], &evidence, &findings), VERDICT_YES);
+	evidence.is_datagram = true;
+	assert_int_equal(protocol_match(&some[0], &evidence, &findings), VERDICT_NO);
+	assert_int_equal(protocol_match(&some[1], &evidence, &findings), VERDICT_YES);
+}
+
+static void the_first_protocol_may_want_a_literal_and_an_expression(void **state)
+{
+	const struct protocol some[] = {
+		{ .literals = &letters, .n_literals = 1, .patterns = patterns + 2, .n_patterns = 1 }
+	};
+	const struct rule rules[] = { BY_PROTOCOL(0, first) };
+	const struct evidence evidence = { .bytes = (const uint8_t *)"AB", .len = 2 };
+
+	assert_outcome(decide_by(some, 1, rules, 1, &evidence), 0, SERVICE_NONE, 0, false);
+}
+
+static void what_any_probe_has_learned_decides(void **state)
+{
+	static const struct probe unsure = { "unsure", find_and_ask_for_more, NULL, 1U << ATTRIBUTE_SNI };
+	static const struct probe sure = { "sure", find_and_settle, NULL, 1U << ATTRIBUTE_SNI };
+	const struct protocol unsure_one[] = { { .probe = &unsure } },
+			      two[] = { { .probe = &counting[0] }, { .probe = &sure } };
+	const struct rule rules[] = { BY_NAME(4, ATTRIBUTE_SNI) };
+	const struct evidence evidence = { .bytes = (const uint8_t *)"AB", .len = 2 };
+
+	/* Only a probe that is sure leaves behind what it has learned. */
+	assert_outcome(decide_by(unsure_one, 1, rules, 1, &evidence), SERVICE_NONE, 4, PROTOCOL_NONE, false);
+	assert_outcome(decide_by(two, 2, rules, 1, &evidence), 4, SERVICE_NONE, 1, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -580,6 +693,11 @@ int main(void)
 		cmocka_unit_test(rules_that_are_none),
 		cmocka_unit_test(a_decision_allocates_nothing),
 		cmocka_unit_test(expressions_wait_for_so_many_bytes),
+		cmocka_unit_test(a_name_from_outside_is_waited_for_where_it_decides),
+		cmocka_unit_test(bytes_are_waited_for_before_a_name),
+		cmocka_unit_test(the_users_own_protocols_wait_for_no_second_datagram),
+		cmocka_unit_test(the_first_protocol_may_want_a_literal_and_an_expression),
+		cmocka_unit_test(what_any_probe_has_learned_decides),
 	};
 	return cmocka_run_group_tests(tests, protocols_begin, protocols_end);
 }

@@ -1,7 +1,9 @@
 /* The worker's side of a handover against the receiving library: order, waiting, reconnecting, cancelling,
  * failing. The test stands between handover.c and the kernel's sendmsg, to make happen what the kernel does
  * rarely. */
-#include "handover_world.h"
+#include "handover_channel.h"
+#include "handover_kept.h"
+#include "handover_raw.h"
 #include "sendmsg_script.h"
 
 static int setup(void **state)
@@ -325,6 +327,216 @@ static void a_message_cancelled_halfway_never_arrives(void **state)
 	assert_nothing_but(w, 1); /* the three bytes */
 }
 
+/* Open or not: those that are not buried yet. */
+static size_t channels_count(const struct world *w)
+{
+	size_t n = 0;
+
+	for (const struct handover_channel *channel = w->handover->channels; channel; channel = channel->next)
+		n++;
+	return n;
+}
+
+/* The receiver drops what was cut off, and can still acknowledge what it has. */
+static void behind_a_message_cancelled_halfway_the_channel_ends(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[3];
+	struct raw r, next;
+	char bytes[8];
+
+	raw_meet(w, &r, jobs, 1);
+	raw_hello(&r);
+	run_ms(w, 1);
+	assert_comes(w, &r, 1);
+	set_script(3, -EAGAIN, 0);
+	job_send(w, &jobs[1], 2);
+	assert_int_equal(recv(r.channel, bytes, sizeof(bytes), 0), 3);
+	assert_true(handover_cancel(&jobs[1].request));
+	assert_int_equal(recv(r.channel, bytes, sizeof(bytes), 0), 0);
+	assert_int_equal(channels_count(w), 1);
+	job_send(w, &jobs[2], 3);
+	next.listener = r.listener;
+	raw_accept(w, &next);
+	raw_hello(&next);
+	assert_comes(w, &next, 3);
+	assert_int_equal(channels_count(w), 2);
+	assert_waits(&jobs[0]);
+	raw_acknowledge(&r, 1);
+	run_ms(w, 1);
+	assert_done(&jobs[0], 0);
+	assert_int_equal(channels_count(w), 1); /* all is settled there: it is closed, and its memory is given back */
+	raw_acknowledge(&next, 1);
+	run_ms(w, 1);
+	assert_done(&jobs[2], 0);
+	assert_int_equal(jobs[1].calls, 0);
+	raw_hang_up(&r);
+	raw_close(&next);
+}
+
+static void a_channel_that_broke_is_buried(void **state)
+{
+	struct world *w = *state;
+	struct job job;
+	struct raw r;
+
+	raw_meet(w, &r, &job, 1);
+	raw_hello(&r);
+	run_ms(w, 1);
+	assert_comes(w, &r, 1);
+	raw_acknowledge(&r, 1);
+	run_ms(w, 1);
+	assert_done(&job, 0);
+	assert_int_equal(channels_count(w), 1);
+	run_ms(w, 60);
+	assert_int_equal(w->handover->look.place, 0); /* it is known: nothing has to be looked for */
+	raw_close(&r);
+	run_ms(w, 1);
+	assert_int_equal(channels_count(w), 0);
+}
+
+static void a_channel_that_breaks_before_it_is_known_is_not_looked_at(void **state)
+{
+	struct world *w = *state;
+	struct job job;
+	struct raw r;
+
+	raw_meet(w, &r, &job, 1);
+	raw_close(&r);
+	run_ms(w, 1);
+	assert_int_equal(job.calls, 1);
+	assert_null(w->handover->channel);
+	run_ms(w, 60);
+}
+
+/* The kernel says once that its end was closed over something unread: here to who sends the next one. */
+static void what_an_unknown_one_died_over_is_not_taken(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+	struct raw r;
+	int error;
+	socklen_t len = sizeof(error);
+
+	raw_meet(w, &r, jobs, 1);
+	raw_hang_up(&r);
+	assert_int_equal(getsockopt(w->handover->channel->watch.fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+	assert_int_equal(error, ECONNRESET);
+	set_script(-ECONNRESET, 0, 0);
+	job_send(w, &jobs[1], 2);
+	raw_accept(w, &r);
+	raw_hello(&r);
+	assert_comes(w, &r, 1);
+	assert_comes(w, &r, 2);
+	raw_acknowledge(&r, 2);
+	await_all(w, jobs, 2, 0);
+	raw_close(&r);
+}
+
+/* A task of its is still queued when the last request is gone. */
+static void it_can_be_freed_at_once(void **state)
+{
+	enum { N = HANDOVER_KEPT_MAX + 1 };
+	struct world *w = *state;
+	struct job jobs[N];
+	struct raw r;
+
+	raw_meet(w, &r, jobs, N);
+	raw_hello(&r);
+	run_ms(w, 1);
+	for (size_t i = 0; i < N; i++)
+		assert_true(handover_cancel(&jobs[i].request));
+	assert_true(w->handover->later.queued);
+	world_handover(w, HANDOVER_USHER);
+	run_ms(w, 1);
+	raw_close(&r);
+}
+
+/* Nothing is left to be acknowledged on it. */
+static void a_channel_that_is_given_up_is_closed(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+
+	job_send(w, &jobs[0], 1);
+	assert_passes(w, &jobs[0]);
+	set_script(3, -EAGAIN, 0);
+	job_send(w, &jobs[1], 2);
+	assert_true(handover_cancel(&jobs[1].request));
+	turn(&w->loop);
+	assert_int_equal(channels_count(w), 0);
+	assert_nothing_but(w, 1);
+}
+
+static void one_that_reads_no_more_can_acknowledge_what_it_has(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+	struct raw r, next;
+
+	raw_meet(w, &r, jobs, 1);
+	raw_hello(&r);
+	run_ms(w, 1);
+	assert_comes(w, &r, 1);
+	shutdown(r.channel, SHUT_RD);
+	job_send(w, &jobs[1], 2);
+	next.listener = r.listener;
+	raw_accept(w, &next);
+	raw_hello(&next);
+	run_ms(w, 1);
+	assert_comes(w, &next, 2);
+	run_ms(w, 1);
+	assert_int_equal(raw_read(&next), 0); /* the first one does not come again */
+	assert_waits(&jobs[0]);
+	raw_acknowledge(&r, 1);
+	raw_acknowledge(&next, 1);
+	run_ms(w, 1);
+	assert_done(&jobs[0], 0);
+	assert_done(&jobs[1], 0);
+	raw_hang_up(&r);
+	raw_close(&next);
+}
+
+static void where_nothing_waits_any_more_there_is_no_pause(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+
+	set_script(-ETOOMANYREFS, 0, 0);
+	jobs_send(w, jobs, 2, 1);
+	assert_true(timer_is_running(&w->handover->retry));
+	assert_true(handover_cancel(&jobs[0].request));
+	assert_true(timer_is_running(&w->handover->retry));
+	assert_int_not_equal(w->handover->retry.place, 0);
+	assert_true(handover_cancel(&jobs[1].request));
+	assert_false(timer_is_running(&w->handover->retry));
+	assert_int_equal(w->handover->retry.place, 0);
+	job_send(w, &jobs[0], 3);
+	assert_int_equal(jobs[0].request.n_sent, 1); /* at once */
+	assert_passes(w, &jobs[0]);
+}
+
+static void a_pause_takes_ten_milliseconds(void **state)
+{
+	struct world *w = *state;
+	struct job job;
+
+	set_script(-ETOOMANYREFS, -ETOOMANYREFS, 0);
+	job_send(w, &job, 1);
+	turn_after(&w->loop, 9999);
+	assert_true(timer_is_running(&w->handover->retry));
+	assert_null(w->loop.first_task);
+	assert_int_equal(script_at, 1);
+	turn_after(&w->loop, 1);
+	assert_int_equal(script_at, 2);
+	assert_true(timer_is_running(&w->handover->retry));
+	turn_after(&w->loop, 9999);
+	assert_int_equal(job.request.n_sent, 0);
+	turn_after(&w->loop, 1);
+	assert_int_equal(job.request.n_sent, 1);
+	assert_passes(w, &job);
+}
+
 static void a_broken_channel_is_opened_again_once(void **state)
 {
 	static const int errors[] = { EPIPE, ECONNRESET };
@@ -489,6 +701,42 @@ static void who_may_not_connect_asks_once_for_a_channel(void **state)
 	assert_int_equal(opener.asked, 2);
 }
 
+/* What happens on an older channel meanwhile is no reason to ask again. */
+static void who_has_asked_for_a_channel_waits_for_it(void **state)
+{
+	struct world *w = *state;
+	struct opener opener = { 0 };
+	struct job jobs[3];
+	struct raw r, next;
+
+	handover_set_opener(w->handover, opener_open, &opener);
+	raw_meet(w, &r, jobs, 1);
+	raw_hello(&r);
+	run_ms(w, 1);
+	assert_comes(w, &r, 1);
+	set_script(3, -EAGAIN, 0);
+	job_send(w, &jobs[1], 2);
+	assert_true(handover_cancel(&jobs[1].request)); /* the channel is given up */
+	socket_forbid(w, true);
+	job_send(w, &jobs[2], 3);
+	assert_int_equal(opener.asked, 1);
+	raw_acknowledge(&r, 1);
+	run_ms(w, 5);
+	assert_done(&jobs[0], 0);
+	assert_int_equal(opener.asked, 1);
+	socket_forbid(w, false);
+	handover_opened(w->handover, channel_to(w->place.path));
+	next.listener = r.listener;
+	raw_accept(w, &next);
+	raw_hello(&next);
+	assert_comes(w, &next, 3);
+	raw_acknowledge(&next, 1);
+	run_ms(w, 1);
+	assert_done(&jobs[2], 0);
+	raw_hang_up(&r);
+	raw_close(&next);
+}
+
 static void what_the_opener_cannot_do_fails(void **state)
 {
 	struct world *w = *state;
@@ -533,11 +781,21 @@ int main(void)
 		TEST(a_message_taken_in_pieces_arrives_whole),
 		TEST(the_rest_of_a_message_goes_first),
 		TEST(a_message_cancelled_halfway_never_arrives),
+		TEST(behind_a_message_cancelled_halfway_the_channel_ends),
+		TEST(a_channel_that_broke_is_buried),
+		TEST(a_channel_that_breaks_before_it_is_known_is_not_looked_at),
+		TEST(what_an_unknown_one_died_over_is_not_taken),
+		TEST(it_can_be_freed_at_once),
+		TEST(a_channel_that_is_given_up_is_closed),
+		TEST(one_that_reads_no_more_can_acknowledge_what_it_has),
+		TEST(where_nothing_waits_any_more_there_is_no_pause),
+		TEST(a_pause_takes_ten_milliseconds),
 		TEST(a_broken_channel_is_opened_again_once),
 		TEST(too_many_descriptors_under_way_is_waited_for),
 		TEST(an_error_of_one_request_is_not_the_others),
 		TEST(done_may_send_and_cancel),
 		TEST(who_may_not_connect_asks_once_for_a_channel),
+		TEST(who_has_asked_for_a_channel_waits_for_it),
 		TEST(what_the_opener_cannot_do_fails),
 	};
 

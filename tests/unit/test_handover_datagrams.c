@@ -1,11 +1,26 @@
 /* The worker's side of a handover to a socket for datagrams, which several processes may share: receipts come in any order,
  * and what nobody wrote one for is sent again, to whoever reads next. */
+#include "handover_channel.h"
+#include "handover_kept.h"
 #include "handover_world.h"
 
 struct taken {
 	uint64_t id, number;
 	int client, receipt;
 };
+
+static unsigned watch_fails; /* the nth from now on; 0: none */
+
+int __real_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event);
+int __wrap_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event);
+int __wrap_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
+{
+	if (watch_fails && --watch_fails == 0) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return __real_epoll_ctl(epoll, what, fd, event);
+}
 
 static int datagrams_bind(struct world *w)
 {
@@ -145,26 +160,42 @@ static void more_than_a_full_queue_held_waits_for_a_receipt(void **state)
 }
 
 /* Nothing of ours is in the queue, so that no receipt will come. */
+/* No receipt will come that tells of it; with a few of our own in it neither, since these may be the last to be read. With more of them their
+ * receipts tell. */
 static void a_queue_full_of_others_messages_is_waited_for(void **state)
 {
 	struct world *w = *state;
 	struct sockaddr_un address = place_address(w->place.path);
-	int fd = datagrams_bind(w);
-	int other = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct job job;
-	char byte;
 
-	assert_int_equal(connect(other, (struct sockaddr *)&address, sizeof(address)), 0);
-	while (send(other, "x", 1, 0) == 1)
-		;
-	job_send(w, &job, 1);
-	run_ms(w, 20);
-	assert_int_equal(job.request.n_sent, 0);
-	while (recv(fd, &byte, 1, 0) == 1)
-		;
-	assert_takes(w, fd, &job);
-	close(other);
-	close(fd);
+	for (size_t own = 0; own < 5; own++) {
+		int fd = datagrams_bind(w);
+		int other = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		struct job jobs[5];
+		struct taken taken[4];
+		char byte;
+
+		jobs_send(w, jobs, own, 1);
+		for (size_t i = 0; i < own; i++)
+			taken[i] = datagram_await(w, fd, i + 1);
+		assert_int_equal(connect(other, (struct sockaddr *)&address, sizeof(address)), 0);
+		while (send(other, "x", 1, 0) == 1)
+			;
+		job_send(w, &jobs[own], own + 1);
+		run_ms(w, 20);
+		assert_int_equal(jobs[own].request.n_sent, 0);
+		while (recv(fd, &byte, 1, 0) == 1)
+			;
+		run_ms(w, 1);
+		assert_int_equal(jobs[own].request.n_sent, own < 4);
+		for (size_t i = 0; i < own; i++) {
+			assert_int_equal(taken_receipt(&taken[i]), 16);
+			job_await(w, &jobs[i]);
+		}
+		assert_takes(w, fd, &jobs[own]);
+		close(other);
+		close(fd);
+		world_handover(w, HANDOVER_USHER);
+	}
 }
 
 static void what_was_lost_with_the_socket_goes_to_the_next(void **state)
@@ -313,6 +344,169 @@ static void the_same_receipt_twice_is_rubbish(void **state)
 	close(fd);
 }
 
+static void receipts_may_be_cut_anywhere(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+
+	for (uint8_t cut = 1; cut < 16; cut++) {
+		uint8_t receipt[] = { 'U', 'S', 'H', 'R', 1, USHER_ANSWER_RECEIPT, 0, 16, 0, 0, 0, 0, 0, 0, 0, cut };
+		struct job job;
+
+		job_send(w, &job, cut);
+		struct taken taken = datagram_await(w, fd, cut);
+		assert_int_equal(taken.number, cut);
+		assert_int_equal(send(taken.receipt, receipt, cut, MSG_NOSIGNAL), cut);
+		run_ms(w, 1);
+		assert_waits(&job);
+		assert_int_equal(send(taken.receipt, receipt + cut, 16 - cut, MSG_NOSIGNAL), 16 - cut);
+		run_ms(w, 1);
+		assert_done(&job, 0);
+		taken_drop(&taken);
+	}
+	close(fd);
+}
+
+static void many_receipts_at_once_are_all_read(void **state)
+{
+	enum { N = 70 }; /* more than two readings of 512 bytes */
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+	struct job jobs[N];
+	struct taken taken[N];
+
+	for (size_t i = 0; i < N; i++) {
+		job_send(w, &jobs[i], i + 1);
+		taken[i] = datagram_await(w, fd, i + 1);
+	}
+	for (size_t i = 0; i < N; i++)
+		assert_int_equal(taken_receipt(&taken[i]), 16);
+	run_ms(w, 1);
+	for (size_t i = 0; i < N; i++)
+		assert_done(&jobs[i], 0);
+	close(fd);
+}
+
+/* It may be with somebody who has read it and is about to say so. */
+static void what_has_no_receipt_is_sent_again_after_two_looks(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+	struct job job;
+
+	job_send(w, &job, 1);
+	struct taken taken = { 0 };
+	assert_true(datagram_read(fd, &taken));
+	taken_drop(&taken);
+	turn_after(&w->loop, 50000);
+	assert_false(datagram_read(fd, &taken));
+	turn_after(&w->loop, 49999);
+	assert_false(datagram_read(fd, &taken));
+	assert_int_equal(job.request.n_sent, 1);
+	turn_after(&w->loop, 1);
+	assert_int_equal(job.request.n_sent, 2);
+	assert_true(datagram_read(fd, &taken)); /* lost once more */
+	taken_drop(&taken);
+	run_ms(w, 100);
+	assert_int_equal(job.request.n_sent, 3);
+	assert_takes(w, fd, &job);
+	close(fd);
+}
+
+static void what_is_lost_is_noticed_while_others_are_sent(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+	struct job lost, others[15];
+	struct taken taken = { 0 };
+
+	job_send(w, &lost, 1);
+	assert_true(datagram_read(fd, &taken));
+	taken_drop(&taken);
+	for (size_t i = 0; i < 15 && lost.request.n_sent == 1; i++) {
+		job_send(w, &others[i], i + 2);
+		assert_takes(w, fd, &others[i]);
+		run_ms(w, 10);
+	}
+	assert_int_equal(lost.request.n_sent, 2);
+	assert_takes(w, fd, &lost);
+	close(fd);
+}
+
+static unsigned n_going;
+
+static void count_going(struct handover_request *request)
+{
+	n_going++;
+}
+
+static void where_there_is_no_room_nothing_is_tried(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+	struct job jobs[HANDOVER_KEPT_MAX];
+	size_t n = 0;
+
+	n_going = 0;
+	for (; n < HANDOVER_KEPT_MAX && (n == 0 || !w->handover->channel->room); n++) {
+		job_init(w, &jobs[n], n + 1);
+		jobs[n].request.going = count_going;
+		handover_send(w->handover, &jobs[n].request);
+	}
+	assert_in_range(n, 4, HANDOVER_KEPT_MAX - 1);
+	assert_int_equal(n_going, n); /* the last one found the queue full */
+	job_init(w, &jobs[n], n + 1);
+	handover_send(w->handover, &jobs[n++].request);
+	run_ms(w, 5);
+	assert_int_equal(n_going, n - 1);
+	for (size_t i = 0; i < n; i++)
+		assert_takes(w, fd, &jobs[i]);
+	close(fd);
+}
+
+/* They are read in their order: who has read it is not to be waited for because others are slow. */
+static void what_was_read_before_one_with_a_receipt_is_sent_again(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w);
+	struct job jobs[3];
+	struct taken taken[3] = { 0 };
+
+	jobs_send(w, jobs, 3, 1);
+	assert_true(datagram_read(fd, &taken[0]));
+	assert_true(datagram_read(fd, &taken[1]));
+	taken_drop(&taken[0]);
+	assert_int_equal(taken_receipt(&taken[1]), 16);
+	run_ms(w, 99);
+	assert_int_equal(jobs[0].request.n_sent, 1);
+	assert_done(&jobs[1], 0);
+	run_ms(w, 1);
+	assert_int_equal(jobs[0].request.n_sent, 2);
+	assert_int_equal(jobs[2].request.n_sent, 2); /* on another stream for receipts */
+	taken[2] = datagram_await(w, fd, 3);         /* the old one: its receipt comes too late */
+	assert_int_equal(taken_receipt(&taken[2]), -1);
+	assert_takes(w, fd, &jobs[0]);
+	assert_takes(w, fd, &jobs[2]);
+	close(fd);
+}
+
+static void what_cannot_be_watched_fails_and_leaves_nothing_open(void **state)
+{
+	struct world *w = *state;
+	int fd = datagrams_bind(w), before = fds_open();
+
+	for (unsigned i = 1; i <= 2; i++) {
+		struct job job;
+
+		watch_fails = i;
+		job_send(w, &job, 1);
+		run_ms(w, 1);
+		assert_done(&job, -ENOSPC);
+		assert_int_equal(fds_open(), before);
+	}
+	close(fd);
+}
+
 static void tcpmux_is_not_for_datagrams(void **state)
 {
 	struct world *w = *state;
@@ -369,6 +563,13 @@ int main(void)
 		TEST(what_has_a_receipt_cannot_be_taken_back),
 		TEST(rubbish_costs_what_was_sent),
 		TEST(the_same_receipt_twice_is_rubbish),
+		TEST(receipts_may_be_cut_anywhere),
+		TEST(many_receipts_at_once_are_all_read),
+		TEST(what_has_no_receipt_is_sent_again_after_two_looks),
+		TEST(what_was_read_before_one_with_a_receipt_is_sent_again),
+		TEST(what_is_lost_is_noticed_while_others_are_sent),
+		TEST(where_there_is_no_room_nothing_is_tried),
+		TEST(what_cannot_be_watched_fails_and_leaves_nothing_open),
 		TEST(tcpmux_is_not_for_datagrams),
 		TEST(what_ends_may_send_and_cancel_what_is_kept),
 	};

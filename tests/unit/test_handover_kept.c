@@ -108,6 +108,54 @@ static void a_receiver_that_dies_again_and_again_is_given_up(void **state)
 	raw_close(&r);
 }
 
+/* The kernel says that it died over what it had not read, once: here to who sends the next one. */
+static void what_an_unknown_one_died_over_goes_to_the_next(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+	struct raw r;
+
+	raw_meet(w, &r, jobs, 1);
+	raw_hang_up(&r);
+	job_send(w, &jobs[1], 2);
+	raw_accept(w, &r);
+	raw_hello(&r);
+	run_ms(w, 1);
+	assert_comes(w, &r, 1);
+	assert_comes(w, &r, 2);
+	raw_acknowledge(&r, 2);
+	await_all(w, jobs, 2, 0);
+	raw_close(&r);
+}
+
+/* Its second attempt was its last, whatever becomes of the others. */
+static void one_that_others_leave_alone_has_no_third_attempt(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+	struct raw r;
+
+	raw_meet(w, &r, jobs, 2);
+	raw_hello(&r);
+	run_ms(w, 1);
+	assert_comes(w, &r, 1);
+	assert_comes(w, &r, 2);
+	raw_hang_up(&r);
+	raw_accept(w, &r);
+	run_ms(w, 498); /* one more is past since it was opened */
+	assert_int_equal(jobs[0].request.n_sent, 1);
+	run_ms(w, 1); /* it does not announce itself, and is tried with one */
+	assert_int_equal(jobs[0].request.n_sent, 2);
+	assert_int_equal(jobs[1].request.n_sent, 1);
+	assert_true(handover_cancel(&jobs[1].request));
+	raw_hang_up(&r);
+	run_ms(w, 1);
+	assert_int_equal(jobs[0].calls, 1);
+	assert_true(jobs[0].error == -EPIPE || jobs[0].error == -ECONNRESET);
+	assert_int_equal(accept(r.listener, NULL, NULL), -1);
+	raw_close(&r);
+}
+
 static void more_than_may_be_kept_waits(void **state)
 {
 	struct world *w = *state;
@@ -121,6 +169,7 @@ static void more_than_may_be_kept_waits(void **state)
 		assert_comes(w, &r, id);
 	run_ms(w, 20);
 	assert_int_equal(raw_read(&r), 0);
+	assert_null(w->loop.first_task);
 	raw_acknowledge(&r, 1);
 	assert_comes(w, &r, HANDOVER_KEPT_MAX + 1);
 	run_ms(w, 20);
@@ -146,6 +195,8 @@ int main(void)
 		TEST(what_nobody_accepted_goes_to_the_next),
 		TEST(a_receiver_that_dies_without_a_next_fails_what_it_had),
 		TEST(a_receiver_that_dies_again_and_again_is_given_up),
+		TEST(what_an_unknown_one_died_over_goes_to_the_next),
+		TEST(one_that_others_leave_alone_has_no_third_attempt),
 		TEST(more_than_may_be_kept_waits),
 	};
 

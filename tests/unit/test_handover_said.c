@@ -64,6 +64,39 @@ static void one_that_takes_and_goes_has_what_it_took(void **state)
 	raw_close(&r);
 }
 
+/* As much as there was before is unread: one more, and one less. */
+static void one_that_takes_while_the_next_is_sent_has_taken(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+	struct raw r;
+
+	raw_meet(w, &r, jobs, 1);
+	assert_int_equal(raw_read(&r), 1);
+	job_send(w, &jobs[1], 2);
+	run_ms(w, 60);
+	assert_done(&jobs[0], 0);
+	assert_done(&jobs[1], 0);
+	raw_close(&r);
+}
+
+/* Also where it was looked at before. */
+static void one_that_takes_late_and_goes_has_what_it_took(void **state)
+{
+	struct world *w = *state;
+	struct job job;
+	struct raw r;
+
+	raw_meet(w, &r, &job, 1);
+	run_ms(w, 120);
+	assert_waits(&job);
+	assert_int_equal(raw_read(&r), 1);
+	raw_hang_up(&r);
+	run_ms(w, 1);
+	assert_done(&job, 0);
+	raw_close(&r);
+}
+
 static void one_that_closes_only_its_own_direction_is_used_on(void **state)
 {
 	struct world *w = *state;
@@ -259,6 +292,8 @@ int main(void)
 		TEST(answers_may_be_cut_anywhere),
 		TEST(one_that_says_nothing_has_what_the_kernel_took),
 		TEST(one_that_takes_and_goes_has_what_it_took),
+		TEST(one_that_takes_late_and_goes_has_what_it_took),
+		TEST(one_that_takes_while_the_next_is_sent_has_taken),
 		TEST(one_that_closes_only_its_own_direction_is_used_on),
 		TEST(rubbish_before_a_hello_announces_nothing),
 		TEST(rubbish_after_a_hello_costs_the_channel),

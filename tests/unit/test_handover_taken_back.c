@@ -5,6 +5,7 @@
 /* Stands behind the recvmsg() of usher's side: what the receiver does in the moment after it. */
 static struct raw *acknowledging;
 static size_t acknowledging_after;
+static uint8_t acknowledging_number = 1;
 static ssize_t acknowledged;
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
@@ -14,7 +15,7 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 	if (acknowledging && acknowledging_after-- == 0) {
 		int error = errno;
 
-		acknowledged = raw_acknowledge_now(acknowledging, 1);
+		acknowledged = raw_acknowledge_now(acknowledging, acknowledging_number);
 		acknowledging = NULL;
 		errno = error;
 	}
@@ -93,6 +94,54 @@ static void an_acknowledgement_in_the_last_moment_is_heard_or_fails(void **state
 	}
 }
 
+static void what_is_sent_meanwhile_does_not_go_out_on_the_channel_that_ends(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2], late;
+	struct raw r, next;
+
+	raw_meet(w, &r, jobs, 2);
+	raw_hello(&r);
+	run_ms(w, 1);
+	job_init(w, &late, 9);
+	jobs[0].then_send = &late;
+	raw_acknowledge(&r, 1); /* not heard yet */
+	assert_true(handover_cancel(&jobs[1].request));
+	assert_done(&jobs[0], 0);
+	assert_int_equal(late.request.n_sent, 0);
+	next.listener = r.listener;
+	raw_accept(w, &next);
+	raw_hello(&next);
+	assert_comes(w, &next, 9);
+	raw_acknowledge(&next, 1);
+	run_ms(w, 1);
+	assert_done(&late, 0);
+	assert_int_equal(late.request.n_sent, 1);
+	raw_hang_up(&r);
+	raw_close(&next);
+}
+
+/* Then it cannot be known what it has, of the others neither. */
+static void rubbish_in_the_last_moment_costs_all_that_was_sent(void **state)
+{
+	struct world *w = *state;
+	struct job jobs[2];
+	struct raw r;
+
+	raw_meet(w, &r, jobs, 2);
+	raw_hello(&r);
+	run_ms(w, 1);
+	acknowledging = &r;
+	acknowledging_after = 0;
+	acknowledging_number = 9;
+	assert_false(handover_cancel(&jobs[0].request));
+	acknowledging_number = 1;
+	assert_int_equal(acknowledged, 16);
+	assert_int_equal(jobs[0].calls, 0);
+	assert_done(&jobs[1], -EPROTO);
+	raw_close(&r);
+}
+
 static void what_an_unknown_one_was_sent_cannot_be_taken_back(void **state)
 {
 	struct world *w = *state;
@@ -161,6 +210,8 @@ int main(void)
 		TEST(what_is_taken_back_cannot_be_acknowledged),
 		TEST(what_was_acknowledged_cannot_be_taken_back),
 		TEST(an_acknowledgement_in_the_last_moment_is_heard_or_fails),
+		TEST(what_is_sent_meanwhile_does_not_go_out_on_the_channel_that_ends),
+		TEST(rubbish_in_the_last_moment_costs_all_that_was_sent),
 		TEST(what_an_unknown_one_was_sent_cannot_be_taken_back),
 		TEST(what_ends_may_send_and_cancel_what_is_kept),
 	};

@@ -56,6 +56,18 @@ static void each_name_is_asked_for_once_a_second(void **state)
 	play_end(&play);
 }
 
+static void the_first_question_may_be_early(void **state)
+{
+	struct play play;
+
+	play_start(&play);
+	lookup_ask(play.lookup, 0, 1);
+	assert_int_equal(asked[0], 1);
+	lookup_ask(play.lookup, 0, 2);
+	assert_int_equal(asked[0], 1);
+	play_end(&play);
+}
+
 static void an_answer_is_awaited_until_the_question_has_ended(void **state)
 {
 	struct play play;
@@ -127,6 +139,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_name_is_asked_for_once_a_second),
+		cmocka_unit_test(the_first_question_may_be_early),
 		cmocka_unit_test(an_answer_is_awaited_until_the_question_has_ended),
 		cmocka_unit_test(name_servers_that_do_not_answer_are_waited_for_once),
 		cmocka_unit_test(a_name_that_fails_is_not_waited_for),

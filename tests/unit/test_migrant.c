@@ -1,7 +1,10 @@
-/* The message in which a connection moves to another worker: what is written is read again, and what does not add up is
+/* The message in which a session moves to another worker: what is written is read again, and what does not add up is
  * refused, whichever byte of it is wrong. */
+#include "evidence.h"
+#include "log.h"
 #include "migrant.h"
-#include "relay.h"
+#include "proxy_header.h"
+#include "target.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -13,20 +16,19 @@
 
 #include <cmocka.h>
 
-static const uint8_t up[] = "on its way up", down[] = "down", header[] = "PROXY UNKNOWN\r\n", kept[] = "SSH-";
+static const uint8_t state_bytes[] = "what the transport has packed", header[] = "PROXY UNKNOWN\r\n", kept[] = "SSH-";
 
 static struct migrant relayed(void)
 {
 	struct migrant head = {
-		.state = MIGRANT_RELAYING,
+		.transport = TRANSPORT_STREAM,
+		.phase = MIGRANT_RELAYING,
 		.id = 7,
 		.accepted_us = 1,
 		.decided_us = 2,
-		.moved_us = 3,
-		.server_kind = SIDE_SOCKET,
-		.has_fd = { [MIGRANT_CLIENT] = 1, [MIGRANT_SERVER] = 1 },
-		.up = { .bytes = 100, .pending_len = sizeof(up) },
-		.down = { .bytes = 200, .pending_len = sizeof(down) },
+		.delivery = DELIVERY_EXEC,
+		.log_level = LEVEL_NOTICE,
+		.state_len = sizeof(state_bytes),
 		.header_len = sizeof(header),
 		.kept_len = sizeof(kept),
 	};
@@ -40,35 +42,58 @@ static const struct migrant_parts parts = {
 	.text = { [TEXT_LISTENER] = "127.0.0.1:443", [TEXT_SERVICE] = "web", [TEXT_SNI] = "shop.example" },
 	.header = header,
 	.kept = kept,
-	.up = up,
-	.down = down,
 };
 
 static size_t write_one(uint8_t *to, struct migrant head)
 {
+	if (head.state_len <= MIGRANT_STATE_MAX)
+		memset(migrant_state(to), 's', head.state_len);
+	if (head.state_len == sizeof(state_bytes))
+		memcpy(migrant_state(to), state_bytes, sizeof(state_bytes));
 	ssize_t len = migrant_write(to, &head, &parts);
 	assert_true(len > 0);
 	return (size_t)len;
 }
 
+static void assert_read(const struct migrant_parts *read)
+{
+	const struct migrant written = relayed();
+
+	assert_string_equal(read->text[TEXT_LISTENER], "127.0.0.1:443");
+	assert_string_equal(read->text[TEXT_SERVICE], "web");
+	assert_null(read->text[TEXT_PROTOCOL]);
+	assert_string_equal(read->text[TEXT_SNI], "shop.example");
+	assert_int_equal(read->head->state_len, sizeof(state_bytes));
+	assert_memory_equal(read->state, state_bytes, sizeof(state_bytes));
+	assert_memory_equal(read->header, header, sizeof(header));
+	assert_memory_equal(read->kept, kept, sizeof(kept));
+	assert_int_equal(read->head->id, 7);
+	assert_int_equal(read->head->accepted_us, 1);
+	assert_int_equal(read->head->decided_us, 2);
+	assert_int_equal(read->head->delivery, DELIVERY_EXEC);
+	assert_int_equal(read->head->log_level, LEVEL_NOTICE);
+	assert_true(address_equal(&read->head->client, &written.client));
+	assert_true(address_equal(&read->head->peer, &written.peer));
+	assert_true(address_equal(&read->head->destination, &written.destination));
+}
+
 static void what_is_written_is_read(void **state)
 {
 	uint8_t *message = malloc(MIGRANT_MAX);
-	size_t len = write_one(message, relayed());
 	struct migrant_parts read;
 
-	assert_int_equal(migrant_read(&read, message, len, 2), 0);
-	assert_string_equal(read.text[TEXT_LISTENER], "127.0.0.1:443");
-	assert_string_equal(read.text[TEXT_SERVICE], "web");
-	assert_null(read.text[TEXT_PROTOCOL]);
-	assert_string_equal(read.text[TEXT_SNI], "shop.example");
-	assert_memory_equal(read.up, up, sizeof(up));
-	assert_memory_equal(read.down, down, sizeof(down));
-	assert_memory_equal(read.header, header, sizeof(header));
-	assert_memory_equal(read.kept, kept, sizeof(kept));
-	assert_int_equal(read.head->id, 7);
-	struct migrant written = relayed();
-	assert_true(address_equal(&read.head->client, &written.client));
+	for (uint32_t phase = 0; phase < MIGRANT_PHASES; phase++) {
+		for (uint32_t transport = 0; transport < TRANSPORT_COUNT; transport++) {
+			struct migrant head = relayed();
+			head.phase = phase;
+			head.transport = transport;
+			size_t len = write_one(message, head);
+			assert_int_equal(migrant_read(&read, message, len), 0);
+			assert_int_equal(read.head->phase, phase);
+			assert_int_equal(read.head->transport, transport);
+			assert_read(&read);
+		}
+	}
 	free(message);
 }
 
@@ -81,11 +106,11 @@ static void a_message_cut_or_lengthened_is_refused(void **state)
 	for (size_t n = 0; n < len; n++) {
 		uint8_t *cut = malloc(n ? n : 1); /* so that a sanitizer sees who reads past its end */
 		memcpy(cut, message, n);
-		assert_int_equal(migrant_read(&read, cut, n, 2), -EBADMSG);
+		assert_int_equal(migrant_read(&read, cut, n), -EBADMSG);
 		free(cut);
 	}
 	message[len] = 0;
-	assert_int_equal(migrant_read(&read, message, len + 1, 2), -EBADMSG);
+	assert_int_equal(migrant_read(&read, message, len + 1), -EBADMSG);
 	free(message);
 }
 
@@ -102,11 +127,12 @@ static void whichever_byte_is_wrong_nothing_outside_is_read(void **state)
 			uint8_t *exact = malloc(len);
 			memcpy(exact, message, len);
 			exact[at] = (uint8_t)value;
-			if (migrant_read(&read, exact, len, 2) == 0) {
+			if (migrant_read(&read, exact, len) == 0) {
 				for (size_t i = 0; i < SESSION_TEXTS; i++)
 					sum += read.text[i] ? (unsigned)strlen(read.text[i]) : 0;
-				sum += read.head->up.pending_len ? read.up[read.head->up.pending_len - 1] : 0;
-				sum += read.head->down.pending_len ? read.down[read.head->down.pending_len - 1] : 0;
+				sum += read.head->state_len ? read.state[read.head->state_len - 1] : 0;
+				sum += read.head->header_len ? read.header[read.head->header_len - 1] : 0;
+				sum += read.head->kept_len ? read.kept[read.head->kept_len - 1] : 0;
 			}
 			free(exact);
 		}
@@ -115,50 +141,117 @@ static void whichever_byte_is_wrong_nothing_outside_is_read(void **state)
 	free(message);
 }
 
-static int judge(struct migrant head, size_t n_fds)
+static int judge(struct migrant head)
 {
 	uint8_t *message = malloc(MIGRANT_MAX);
 	struct migrant_parts read;
-	int error = migrant_read(&read, message, write_one(message, head), n_fds);
+	int error = migrant_read(&read, message, write_one(message, head));
 
 	free(message);
 	return error;
 }
 
-static void what_no_connection_can_be_is_refused(void **state)
+static void what_no_session_can_be_is_refused(void **state)
 {
 	struct migrant head = relayed();
 
-	assert_int_equal(judge(head, 2), 0);
-	assert_int_equal(judge(head, 1), -EBADMSG);
-	assert_int_equal(judge(head, 3), -EBADMSG);
-	head.has_fd[MIGRANT_SERVER] = 0;
-	assert_int_equal(judge(head, 1), -EBADMSG); /* relays to nobody */
+	assert_int_equal(judge(head), 0);
+	head.transport = TRANSPORT_COUNT;
+	assert_int_equal(judge(head), -EBADMSG);
 	head = relayed();
-	head.state = MIGRANT_DECIDING;
-	assert_int_equal(judge(head, 2), -EBADMSG); /* has a server already */
+	head.phase = MIGRANT_PHASES;
+	assert_int_equal(judge(head), -EBADMSG);
 	head = relayed();
-	head.has_fd[MIGRANT_UP_OUT] = 1;
-	assert_int_equal(judge(head, 3), -EBADMSG); /* half a pipe */
-	head.has_fd[MIGRANT_UP_IN] = 1;
-	assert_int_equal(judge(head, 4), -EBADMSG); /* copies and splices */
+	head.delivery = DELIVERY_REJECT + 1;
+	assert_int_equal(judge(head), -EBADMSG);
 	head = relayed();
-	head.up.in_pipe = 1;
-	assert_int_equal(judge(head, 2), -EBADMSG); /* in no pipe */
-	head = relayed();
-	head.down.told = 1;
-	assert_int_equal(judge(head, 2), -EBADMSG); /* the end before the last bytes */
-	head = relayed();
-	head.has_fd[MIGRANT_INPUT] = 1;
-	assert_int_equal(judge(head, 3), -EBADMSG); /* a socket has no second one */
-	head.server_kind = SIDE_PIPES;
-	assert_int_equal(judge(head, 3), 0);
-	head = relayed();
-	head.client.len = sizeof(head.client.in) - 1;
-	assert_int_equal(judge(head, 2), -EBADMSG);
-	head = relayed();
-	head.client.len = sizeof(head.client) + 100;
-	assert_int_equal(judge(head, 2), -EBADMSG);
+	head.log_level = LEVEL_DEBUG + 1;
+	assert_int_equal(judge(head), -EBADMSG);
+	for (int i = 0; i < 3; i++) {
+		head = relayed();
+		struct address *addresses[] = { &head.client, &head.peer, &head.destination };
+		addresses[i]->len = sizeof(sa_family_t) - 1;
+		assert_int_equal(judge(head), -EBADMSG);
+		addresses[i]->len = sizeof(struct address) + 100;
+		assert_int_equal(judge(head), -EBADMSG);
+		addresses[i]->len = sizeof(head.client.in);
+		addresses[i]->sa.sa_family = AF_INET6; /* with the length of another one */
+		assert_int_equal(judge(head), -EBADMSG);
+		addresses[i]->sa.sa_family = AF_NETLINK;
+		assert_int_equal(judge(head), -EBADMSG);
+		addresses[i]->len = 0;
+		assert_int_equal(judge(head), 0);
+	}
+}
+
+static void lengths_that_no_part_has_are_refused(void **state)
+{
+	uint8_t *message = malloc(MIGRANT_MAX);
+	struct migrant *head = (struct migrant *)message;
+	size_t len = write_one(message, relayed());
+	struct migrant_parts read;
+
+	uint32_t *lens[] = { &head->state_len, &head->header_len, &head->kept_len, &head->text_len[TEXT_LISTENER],
+		&head->text_len[TEXT_HOST] };
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		uint32_t right = *lens[i];
+		const uint32_t wrong[] = { right + 1, right - 1, (uint32_t)len, UINT32_MAX,
+			UINT32_MAX - (uint32_t)len };
+		for (size_t k = 0; k < sizeof(wrong) / sizeof(wrong[0]); k++) {
+			*lens[i] = wrong[k];
+			assert_int_equal(migrant_read(&read, message, len), -EBADMSG);
+		}
+		*lens[i] = right;
+		assert_int_equal(migrant_read(&read, message, len), 0);
+	}
+	head->header_len = PROXY_HEADER_MAX + 1;
+	assert_int_equal(migrant_read(&read, message, MIGRANT_MAX), -EBADMSG);
+	free(message);
+}
+
+static void another_format_is_refused(void **state)
+{
+	uint8_t *message = malloc(MIGRANT_MAX);
+	size_t len = write_one(message, relayed());
+	struct migrant_parts read;
+
+	((struct migrant *)message)->format++;
+	assert_int_equal(migrant_read(&read, message, len), -EBADMSG);
+	free(message);
+}
+
+static void what_fits_into_no_message_is_not_written(void **state)
+{
+	uint8_t *message = malloc(MIGRANT_MAX);
+	struct migrant head = relayed();
+
+	head.state_len = MIGRANT_STATE_MAX;
+	assert_int_equal(migrant_write(message, &head, &parts), -EMSGSIZE);
+	free(message);
+}
+
+/* A text that is too long is left out rather than refused: it is for the log. */
+static void a_text_that_is_too_long_is_left_out(void **state)
+{
+	uint8_t *message = malloc(MIGRANT_MAX);
+	struct migrant head = relayed();
+	struct migrant_parts with = parts, read;
+	char *host = malloc(MIGRANT_TEXT_MAX + 2);
+
+	memset(host, 'h', MIGRANT_TEXT_MAX + 1);
+	host[MIGRANT_TEXT_MAX + 1] = 0;
+	with.text[TEXT_HOST] = host;
+	memcpy(migrant_state(message), state_bytes, sizeof(state_bytes));
+	ssize_t len = migrant_write(message, &head, &with);
+	assert_true(len > 0);
+	assert_int_equal(migrant_read(&read, message, (size_t)len), 0);
+	assert_null(read.text[TEXT_HOST]);
+	host[MIGRANT_TEXT_MAX] = 0;
+	len = migrant_write(message, &head, &with);
+	assert_int_equal(migrant_read(&read, message, (size_t)len), 0);
+	assert_string_equal(read.text[TEXT_HOST], host);
+	free(host);
+	free(message);
 }
 
 static void a_hello_names_the_listeners(void **state)
@@ -186,14 +279,30 @@ static void a_hello_names_the_listeners(void **state)
 	assert_null(migrant_hello_next(message, sizeof(hello.head), NULL));
 }
 
+static void word_that_some_were_taken_is_known_by_its_format(void **state)
+{
+	struct migrant_taken taken[2] = { { MIGRANT_FORMAT }, { 0 } };
+
+	assert_true(migrant_taken_is_sound((const uint8_t *)taken, sizeof(taken[0])));
+	assert_false(migrant_taken_is_sound((const uint8_t *)taken, sizeof(taken[0]) - 1));
+	assert_false(migrant_taken_is_sound((const uint8_t *)taken, sizeof(taken)));
+	taken[0].format++;
+	assert_false(migrant_taken_is_sound((const uint8_t *)taken, sizeof(taken[0])));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(a_message_cut_or_lengthened_is_refused),
 		cmocka_unit_test(whichever_byte_is_wrong_nothing_outside_is_read),
-		cmocka_unit_test(what_no_connection_can_be_is_refused),
+		cmocka_unit_test(what_no_session_can_be_is_refused),
+		cmocka_unit_test(lengths_that_no_part_has_are_refused),
+		cmocka_unit_test(another_format_is_refused),
+		cmocka_unit_test(what_fits_into_no_message_is_not_written),
+		cmocka_unit_test(a_text_that_is_too_long_is_left_out),
 		cmocka_unit_test(a_hello_names_the_listeners),
+		cmocka_unit_test(word_that_some_were_taken_is_known_by_its_format),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -450,6 +450,91 @@ static void who_is_not_root_stays_who_he_is(void **state)
 	assert_int_equal(refused_without_root(LISTEN SERVICES "group = \"daemon\";", "needs root"), 0);
 }
 
+#define PORT_OF_BOTH "listen = [ \"127.0.0.1:4443\", \"udp:127.0.0.1:4443\", \"udp:[::1]:4443\" ];"
+
+/* A handshake initiation: noise, and zeros where a cookie may be. */
+static const uint8_t wireguard[148] = { 1, [4 ... 131] = 0xa5 };
+
+static uint32_t decide_datagram(const struct policy *policy, size_t listener, const void *bytes, size_t len)
+{
+	static struct findings findings;
+	struct evidence evidence = { .bytes = bytes, .len = len, .is_datagram = true };
+	struct outcome outcome;
+
+	decider_ask(policy->deciders[listener], &evidence, &findings, &outcome);
+	assert_int_equal(outcome.more, SERVICE_NONE);
+	return outcome.yes;
+}
+
+static void the_listener_says_what_is_looked_for(void **state)
+{
+	enum { SSH, WIREGUARD, PROGRAM, OWN, SOME };
+	static const unsigned streams = 1U << TRANSPORT_STREAM, datagrams = 1U << TRANSPORT_DATAGRAM;
+	struct policy *policy = load(PORT_OF_BOTH
+		"protocols = ( { name = \"own\"; string = \"own\"; } );"
+		"services = ( { name = \"ssh\"; match = \"ssh\"; connect = \"192.0.2.1:22\"; },"
+		" { name = \"wireguard\"; match = \"wireguard\"; connect = \"192.0.2.1:51820\"; },"
+		" { name = \"program\"; match = { protocol = \"own\"; }; exec = \"/bin/cat\"; user = \"daemon\"; },"
+		" { name = \"own\"; match = ( { protocol = \"own\"; listener = \"udp:[::1]:4443\"; } );"
+		"   connect = \"192.0.2.1:7\"; fallback = \"some\"; },"
+		" { name = \"some\"; connect = [ \"unix:/run/x\", \"192.0.2.1:1\" ]; } ); on_unknown = \"ssh\";");
+
+	assert_int_equal(policy->listeners[0].transport, TRANSPORT_STREAM);
+	assert_int_equal(policy->listeners[1].transport, TRANSPORT_DATAGRAM);
+	assert_string_equal(policy->listeners[1].text, "udp:127.0.0.1:4443");
+	assert_int_equal(address_port(&policy->listeners[2].address), 4443);
+	assert_int_equal(policy->services[SSH].transports, streams);
+	assert_int_equal(policy->services[WIREGUARD].transports, datagrams);
+	assert_int_equal(policy->services[PROGRAM].transports, streams);
+	assert_int_equal(policy->services[OWN].transports, datagrams);
+	assert_int_equal(policy->services[SOME].transports, streams | datagrams);
+
+	assert_int_equal(decide(policy, "own"), PROGRAM);
+	assert_int_equal(decide_datagram(policy, 1, "own", 3), SERVICE_NONE);
+	assert_int_equal(decide_datagram(policy, 2, "own", 3), OWN);
+	assert_int_equal(decide_datagram(policy, 1, wireguard, sizeof(wireguard)), WIREGUARD);
+	assert_int_equal(policy->listeners[0].on_unknown, SSH);
+	assert_int_equal(policy->listeners[1].on_unknown, SERVICE_NONE);
+	policy_free(policy);
+}
+
+static void one_service_serves_both_transports(void **state)
+{
+	struct policy *policy = load(PORT_OF_BOTH
+		"services = ( { name = \"web\"; match = [ \"tls\", \"wireguard\" ]; connect = \"192.0.2.1:443\"; },"
+		" { name = \"rest\"; match = \"any\"; connect = \"192.0.2.1:1\"; } ); on_unknown = \"web\";");
+
+	assert_int_equal(decide(policy, "x"), 1);
+	assert_int_equal(decide_datagram(policy, 1, wireguard, sizeof(wireguard)), 0);
+	assert_int_equal(decide_datagram(policy, 1, "x", 1), 1);
+	assert_int_equal(policy->listeners[1].on_unknown, 0);
+	assert_ptr_equal(policy->deciders[1], policy->deciders[2]);
+	assert_ptr_not_equal(policy->deciders[0], policy->deciders[1]);
+	assert_true(policy->ports[TRANSPORT_DATAGRAM][4443 / 8] >> 4443 % 8 & 1);
+	policy_free(policy);
+}
+
+static void flows_have_times_of_their_own(void **state)
+{
+	struct policy *policy =
+		load("listen = ( { address = \"udp:127.0.0.1:4443\"; receive_buffer = 65536;"
+		     " max_connections = 7; freebind = true; } ); idle_timeout = 5;"
+		     "services = ( { name = \"a\"; match = \"dns\"; connect = \"192.0.2.1:53\"; answers = 1;"
+		     " answer_timeout = 0.5; idle_timeout = 2; },"
+		     " { name = \"b\"; match = \"wireguard\"; connect = \"192.0.2.1:1\"; } );");
+
+	assert_int_equal(policy->listeners[0].receive_buffer, 65536);
+	assert_int_equal(policy->listeners[0].max_connections, 7);
+	assert_true(policy->listeners[0].freebind);
+	assert_int_equal(policy->services[0].answers, 1);
+	assert_int_equal(policy->services[0].answer_timeout_us, 500000);
+	assert_int_equal(policy->services[0].flow_timeout_us, 2000000);
+	assert_int_equal(policy->services[1].answers, ANSWERS_ANY);
+	assert_int_equal(policy->services[1].answer_timeout_us, 30000000);
+	assert_int_equal(policy->services[1].flow_timeout_us, 120000000);
+	policy_free(policy);
+}
+
 static char *printed(const struct policy *policy)
 {
 	static char *text; /* not automatic: gcc 12 believes that the stream keeps a pointer to it */
@@ -549,6 +634,9 @@ int main(void)
 		cmocka_unit_test(programs_are_found_and_made_absolute),
 		cmocka_unit_test(root_becomes_whom_it_is_told),
 		cmocka_unit_test(who_is_not_root_stays_who_he_is),
+		cmocka_unit_test(the_listener_says_what_is_looked_for),
+		cmocka_unit_test(one_service_serves_both_transports),
+		cmocka_unit_test(flows_have_times_of_their_own),
 		cmocka_unit_test(the_table_is_aligned_and_complete),
 		cmocka_unit_test(ten_thousand_services_are_compiled_in_no_time),
 	};

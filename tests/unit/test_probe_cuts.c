@@ -86,19 +86,23 @@ static void examples_are_their_own(void **state)
 	static struct findings findings;
 
 	for (size_t k = 0; k < n_probes; k++) {
-		bool has_one = !probes[k].stream || probes[k].stream == probe_any;
+		bool has_stream = !probes[k].stream || probes[k].stream == probe_any;
+		bool has_datagram = !probes[k].datagram || probes[k].datagram == probe_any;
 		for (size_t i = 0; i < n_probe_examples; i++) {
 			const struct probe_example *example = &probe_examples[i];
-			struct evidence evidence = { .bytes = example->bytes, .len = example->len };
+			struct evidence evidence = {
+				.bytes = example->bytes, .len = example->len, .is_datagram = example->is_datagram
+			};
 			findings_reset(&findings);
 			enum verdict verdict = probe_run(&probes[k], &evidence, &findings);
 			bool is_it = is_meant(example->protocol, &probes[k]);
-			has_one |= is_it;
+			has_stream |= is_it && !example->is_datagram;
+			has_datagram |= is_it && example->is_datagram;
 			if (is_it != (verdict == VERDICT_YES) &&
 				!(verdict == VERDICT_YES && is_shared(example, &probes[k])))
 				fail_msg("%s: example %zu (%s) is %d", probes[k].name, i, example->protocol, verdict);
 		}
-		if (!has_one)
+		if (!has_stream || !has_datagram)
 			fail_msg("%s has no example in probe_example.c", probes[k].name);
 	}
 }

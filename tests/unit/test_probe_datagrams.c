@@ -174,31 +174,16 @@ static void strangers(void **state)
 		const uint8_t *bytes;
 		size_t len;
 	} datagrams[] = {
-		/* NTP */
-		DATAGRAM("\x23\0\6\xec\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-			 "\xe8\1\2\3\4\5\6\7"),
-		/* SNMP */
-		DATAGRAM("\x30\x26\2\1\1\4\6public\xa0\x19\2\1\1\2\1\0\2\1\0\x30\x0e\x30\x0c\6\x08\x2b\6\1\2\1\1\1\0"
-			 "\5\0"),
-		/* TFTP */
-		DATAGRAM("\0\1boot.img\0octet\0blksize\0"
-			 "1428\0"),
-		/* RADIUS */
-		DATAGRAM("\1\7\0\x1b" RANDOM),
-		/* SSDP */
-		DATAGRAM("M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: "
-			 "1\r\n\r\n"),
-		/* IKE, version 2 */
-		DATAGRAM("12345678\0\0\0\0\0\0\0\0\x21\x20\x22\x08\0\0\0\0\0\0\0\x24\0\0\0\x08\1\1\1\1"),
-		/* CoAP */
-		DATAGRAM("\x40\1\x12\x34\xb5time\x12wk"),
-		/* RTP */
-		DATAGRAM("\x80\0\x12\x34\0\0\0\xa0\1\2\3\4" RANDOM RANDOM RANDOM RANDOM RANDOM),
-		/* L2TP */
-		DATAGRAM("\xc8\2\0\x4c\0\0\0\0\0\0\0\0\x80\x08\0\0\0\0\0\1\x80\x08\0\0\0\2\1\0"),
 		/* DHCP */
 		DATAGRAM("\1\1\6\0\x12\x34\x56\x78\0\0\0\0" RANDOM
 			 "\0\0\0\0\0\0\0\0\0\0\0\0\x63\x82\x53\x63\x35\1\1\xff"),
+		/* GTP, version 1 and 2 */
+		DATAGRAM("\x32\1\0\4\0\0\x42\0\x13\x37\0\0"),
+		DATAGRAM("\x4e\1\0\4\xde\xfe\xc8\0"),
+		/* ONC RPC; a keep-alive of SIP */
+		DATAGRAM("\x3e\xec\xe3\xca\0\0\0\0\0\0\0\2\0\xbc\x61\x4e\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+			 "\0\0\0\0\0"),
+		DATAGRAM("\r\n\r\n"),
 		/* the search for peers on a local network is like SSDP */
 		DATAGRAM("BT-SEARCH * HTTP/1.1\r\nHost: 239.192.152.143:6771\r\nPort: 6881\r\n\r\n"),
 	};

@@ -146,6 +146,22 @@ static void datagrams(void **state)
 		CASE_NO("\0\1\0\0\x21\x12\xa4\x42\1\2\3\4\5\6\7\x08\x09\x0a\x0b\x0c", 0),
 		CASE_NO("\x38\x54\x49\x67\xd6\x6c\xc0\x0a\xc3\0\0\0\0\0", 0),
 		CASE_NO("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 0),
+		/* two questions, the second by a pointer; three, and EDNS */
+		CASE_YES("\x12\x34\1\0\0\2\0\0\0\0\0\0" EXAMPLE "\0\1\0\1\xc0\x0c\0\x1c\0\1", 0, ""),
+		CASE_YES(
+			"\x12\x34\1\0\0\3\0\0\0\0\0\1" EXAMPLE "\0\1\0\1\1a\xc0\x0c\0\1\0\1\0\0\2\0\1" COOKIE, 0, ""),
+		/* fewer than it says; more; without an id and flags; with answers; a class that is none; a pointer forwards; an update */
+		CASE_NO("\x12\x34\1\0\0\3\0\0\0\0\0\0" EXAMPLE "\0\1\0\1\xc0\x0c\0\x1c\0\1", 0),
+		CASE_NO("\x12\x34\1\0\0\2\0\0\0\0\0\0" EXAMPLE "\0\1\0\1\xc0\x0c\0\x1c\0\1\0", 0),
+		CASE_NO("\0\0\0\0\0\2\0\0\0\0\0\0" EXAMPLE "\0\1\0\1\xc0\x0c\0\x1c\0\1", 0),
+		CASE_NO("\x12\x34\1\0\0\2\0\1\0\0\0\0" EXAMPLE "\0\1\0\1\xc0\x0c\0\x1c\0\1" COOKIE, 0),
+		CASE_NO("\x12\x34\1\0\0\2\0\0\0\0\0\0" EXAMPLE "\0\1\0\1\xc0\x0c\0\x1c\x80\1", 0),
+		CASE_NO("\x12\x34\1\0\0\2\0\0\0\0\0\0" EXAMPLE "\0\1\0\1\xc0\x1d\0\x1c\0\1", 0),
+		CASE_NO("\x12\x34\x28\0\0\2\0\0\0\0\0\0" EXAMPLE "\0\6\0\1\xc0\x0c\0\6\0\1", 0),
+		CASE_NO("\x12\x34\1\0\0\x11\0\0\0\0\0\0" EXAMPLE "\0\1\0\1", 0),
+		/* a byte behind the records; a record that runs past the end */
+		CASE_NO("\x12\x34\1\x20\0\1\0\0\0\0\0\1" EXAMPLE "\0\1\0\1" COOKIE "\0", 0),
+		CASE_NO("\x12\x34\1\x20\0\1\0\0\0\0\0\1" EXAMPLE "\0\1\0\1\0\0\x29\4\xd0\0\0\0\0\0\1", 0),
 	};
 	DATAGRAMS_CHECK("dns", cases);
 }

@@ -106,6 +106,23 @@ static void a_line_has_a_bound(void **state)
 	assert_int_equal(answer.verdict, VERDICT_NO);
 }
 
+static void datagrams(void **state)
+{
+	static const struct probe_case cases[] = {
+		CASE_YES("\0\1\0\0\0\1\0\0get key\r\n", 0, ""),
+		CASE_YES("\x9a\xbc\0\0\0\1\0\0set f 0 0 3 noreply\r\nhi\n\r\n", 0, ""),
+		CASE_YES("\0\0\0\0\0\1\0\0\x80\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 0, ""),
+		/* the second of two; of none; reserved bytes; no line's end; no frame; a frame alone */
+		CASE_NO("\0\1\0\1\0\2\0\0get key\r\n", 0),
+		CASE_NO("\0\1\0\0\0\0\0\0get key\r\n", 0),
+		CASE_NO("\0\1\0\0\0\1\0\1get key\r\n", 0),
+		CASE_NO("\0\1\0\0\0\1\0\0get key", 0),
+		CASE_NO("get key\r\n", 0),
+		CASE_NO("\0\1\0\0\0\1\0\0", 0),
+	};
+	DATAGRAMS_CHECK("memcached", cases);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -113,6 +130,7 @@ int main(void)
 		cmocka_unit_test(not_text),
 		cmocka_unit_test(binary),
 		cmocka_unit_test(a_line_has_a_bound),
+		cmocka_unit_test(datagrams),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

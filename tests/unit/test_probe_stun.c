@@ -52,6 +52,18 @@ static void datagrams(void **state)
 		/* some do not fill their last attribute up */
 		CASE_YES("\0\1\0\x06" COOKIE ID "\x80\x22\0\2ab", 0, ""),
 		CASE_YES("\0\1\0\x05" COOKIE ID "\0\6\0\1a", 0, ""),
+		/* data of a channel; of the most that there is; filled up */
+		CASE_YES("\x40\0\0\x0c" ID, 0, ""),
+		CASE_YES("\x7f\xfe\0\x14\0\1\0\0" COOKIE ID, 0, ""),
+		CASE_YES("\x76\xcb\0\x0d" ID "\x0d\0\0\0", 0, ""),
+		/* channels that are none; lengths that are not the datagram's; filled with something; few bytes: GTP is like that */
+		CASE_NO("\x3f\xff\0\x0c" ID, 0),
+		CASE_NO("\x7f\xff\0\x0c" ID, 0),
+		CASE_NO("\x40\0\0\x0d" ID, 0),
+		CASE_NO("\x40\0\0\x0c" ID "\0\0\0\0", 0),
+		CASE_NO("\x40\0\0\x0d" ID "\x0d\0\0", 0),
+		CASE_NO("\x40\0\0\x0d" ID "\x0d\0\0\1", 0),
+		CASE_NO("\x40\1\0\4\xde\xfe\xc8\0", 0),
 		/* the length is not the datagram's */
 		CASE_NO("\0\1\0\4" COOKIE ID, 0),
 		CASE_NO("\0\1\0\0" COOKIE "\1\2\3", 0),

@@ -98,6 +98,8 @@ static void lines_that_break_the_rules(void **state)
 		"PROXY TCP4 192.0.2.7 198.51.100.1 65536 2\r\n",
 		"PROXY TCP4 192.0.2.7 198.51.100.1 1 65536\r\n",
 		"PROXY TCP4 192.0.2.7 198.51.100.1 1 100000\r\n",
+		"PROXY TCP4 192.0.2.7 198.51.100.1 4294967297 2\r\n",
+		"PROXY TCP4 192.0.2.7 198.51.100.1 1 \r\n",
 		"PROXY TCP4 192.0.2.7 198.51.100.1 01 2\r\n",
 		"PROXY TCP4 192.0.2.7 198.51.100.1 00 2\r\n",
 		"PROXY TCP4 192.0.2.7 198.51.100.1 1 02\r\n",
@@ -271,6 +273,7 @@ static void unix_addresses_of_version_2(void **state)
 		"unix:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 		"unix:");
+	assert_int_equal(header.destination.len, offsetof(struct sockaddr_un, sun_path));
 
 	memcpy(b.at + 16, "\0abstract\0\0", 11);
 	memset(b.at + 16 + 11, 0, 108 - 11);
@@ -370,7 +373,10 @@ static void tlvs_are_kept(void **state)
 	struct proxy_tlv tlv = proxy_tlv_find(&header, PROXY_TLV_AUTHORITY);
 	assert_int_equal(tlv.len, 12);
 	assert_memory_equal(tlv.value, "shop.example", 12);
-	assert_null(proxy_tlv_find(&header, PROXY_TLV_ALPN).value);
+	tlv = proxy_tlv_find(&header, PROXY_TLV_ALPN);
+	assert_null(tlv.value);
+	assert_int_equal(tlv.len, 0);
+	assert_int_equal(tlv.type, 0);
 	assert_non_null(proxy_tlv_find(&header, PROXY_TLV_NOOP).value);
 }
 
@@ -496,6 +502,11 @@ static void version_1_is_written(void **state)
 	assert_written(&header, "PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 1 2\r\n");
 	header = header_of("[2001:db8::7]:1", "10.0.0.1:2");
 	assert_written(&header, "PROXY TCP6 2001:db8::7 ::ffff:10.0.0.1 1 2\r\n");
+	header = header_of(
+		"[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535", "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe]:65534");
+	assert_written(&header,
+		"PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe 65535 "
+		"65534\r\n");
 	header = header_of("unix:/a", "unix:/b");
 	assert_written(&header, "PROXY UNKNOWN\r\n");
 	header = (struct proxy_header){ 0 };
@@ -553,6 +564,23 @@ static void a_socket_without_a_name_is_zeros(void **state)
 }
 
 /* What came in knows better; its checksum and padding are its own. */
+/* A path up to its NUL, whatever the memory has behind it; an abstract name with the NUL that it begins with. */
+static void names_of_unix_sockets_are_written_as_they_are(void **state)
+{
+	static const uint8_t path[108] = "/", abstract[108] = "\0name";
+	static struct bytes b;
+	struct proxy_header header = header_of("unix:/a", "unix:/b");
+
+	memcpy(header.source.un.sun_path, "/\0secret", 9);
+	header.source.len = offsetof(struct sockaddr_un, sun_path) + 9;
+	memcpy(header.destination.un.sun_path, "\0name", 6);
+	header.destination.len = offsetof(struct sockaddr_un, sun_path) + 5;
+	b.len = proxy_header_write(b.at, 2, &header, &(struct proxy_additions){ 0 });
+	assert_int_equal(b.len, 16 + 216);
+	assert_memory_equal(b.at + 16, path, 108);
+	assert_memory_equal(b.at + 16 + 108, abstract, 108);
+}
+
 static void tlvs_that_came_in_go_out(void **state)
 {
 	static struct bytes in, out;
@@ -649,6 +677,7 @@ int main(void)
 		cmocka_unit_test(version_2_is_written_byte_for_byte),
 		cmocka_unit_test(every_family_is_read_as_it_was_written),
 		cmocka_unit_test(a_socket_without_a_name_is_zeros),
+		cmocka_unit_test(names_of_unix_sockets_are_written_as_they_are),
 		cmocka_unit_test(tlvs_that_came_in_go_out),
 		cmocka_unit_test(the_longest_header_fits),
 		cmocka_unit_test(mutations_keep_the_promises),

@@ -1,5 +1,6 @@
 /* Limits over processes: what they admit, that what is counted is given back, whole processes that die, and full tables. */
 #include "shared_limits.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -213,6 +215,8 @@ static void a_full_table_refuses_the_sources_that_it_does_not_know(void **state)
 	}
 	print_message("%u of %u places were filled\n", in, LIMITS_ENTRIES);
 	assert_true(in > LIMITS_ENTRIES / 10 * 9 && in <= LIMITS_ENTRIES);
+	struct address unknown = source(number);
+	assert_int_equal(limits_live(limits, ssh, &unknown), 0);
 	assert_null(enter(0, &access, ssh, 0, 0, &ticket));      /* one that is known */
 	assert_null(enter(1, &access, ssh, number, 0, &ticket)); /* another worker's table */
 	for (uint32_t i = 0; i < in; i++)
@@ -354,6 +358,107 @@ static void connections_of_one_listener(void **state)
 	assert_string_equal(limits_enter_listener(limits, 0, here, 2, &places[1]), "max_connections");
 }
 
+static void what_comes_from_another_worker_is_counted_whatever_the_limits(void **state)
+{
+	const struct access access = { .max_connections = 1, .per_source = 1 },
+			    program = { .max_connections = 1, .program = true };
+	struct limits_ticket first, again, none;
+	struct address client = source(1), local;
+
+	address_parse(&local, "unix:/x");
+	assert_null(enter(0, &access, ssh, 1, 0, &first));
+	limits_enter_again(limits, 0, &access, ssh, &client, &again);
+	assert_int_equal(limits_live(limits, ssh, NULL), 2);
+	assert_int_equal(limits_live(limits, ssh, &client), 2);
+	limits_leave(limits, 0, &first);
+	assert_string_equal(enter(0, &access, ssh, 1, 0, &first), "max_connections");
+	limits_leave(limits, 0, &again);
+	assert_int_equal(limits_live(limits, ssh, NULL), 0);
+	assert_int_equal(limits_live(limits, ssh, &client), 0);
+	limits_enter_again(limits, 0, NULL, ssh, &client, &none);
+	assert_true(none.service == LIMITS_NONE && none.source == LIMITS_NONE);
+	limits_enter_again(limits, 0, &program, ssh, &client, &none);
+	assert_true(none.service == LIMITS_NONE && none.source == LIMITS_NONE);
+	limits_enter_again(limits, 0, &access, ssh, &local, &none);
+	assert_int_equal(none.source, LIMITS_NONE);
+	assert_int_equal(limits_live(limits, ssh, NULL), 1);
+	limits_leave(limits, 0, &none);
+}
+
+/* What it writes there is what all see; the others' slots it cannot write. */
+static void a_worker_sees_all_and_writes_its_own(void **state)
+{
+	const struct access access = { .per_source = 2, .rate = { 10, SECOND } };
+	struct limits_ticket ticket;
+	struct limits *own, *view;
+	int fd = -1, status;
+
+	assert_int_equal(limits_new(&own, &fd), 0);
+	limits_begin(own, 1);
+	assert_int_equal(limits_view(fd, 1, &view), 0);
+	struct address client = source(1);
+	assert_null(limits_enter(view, 1, &access, ssh, &client, SECOND, &ticket));
+	assert_null(limits_enter(own, 0, &access, ssh, &client, SECOND, &ticket));
+	assert_int_equal(limits_live(own, ssh, &client), 2);
+	assert_int_equal(limits_live(view, ssh, &client), 2);
+	assert_string_equal(limits_enter(view, 1, &access, ssh, &client, SECOND, &ticket), "per_source");
+	pid_t pid = fork();
+	if (pid == 0) {
+		signal(SIGSEGV, SIG_DFL);
+		limits_enter_all(view, 0, 0);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+	assert_int_equal(limits_view(-1, 0, &view), -EBADF);
+	munmap(view, limits_size());
+	limits_free(own);
+	assert_int_equal(msync(own, 4096, MS_ASYNC), -1); /* it is not mapped any more */
+	assert_int_equal(errno, ENOMEM);
+	limits_free(NULL);
+	/* Another image of the master maps the same. */
+	assert_int_equal(limits_new(&own, &fd), 0);
+	assert_int_equal(limits_live(own, ssh, &client), 2);
+	limits_free(own);
+	close(fd);
+}
+
+static void a_slot_counts_for_no_more_than_a_process_can_have(void **state)
+{
+	struct limits *small;
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		const struct rlimit limit = { 100, 100 };
+		setrlimit(RLIMIT_NOFILE, &limit);
+		if (limits_new(&small, &(int){ -1 }) < 0)
+			_exit(1);
+		for (int i = 0; i < 100; i++)
+			limits_enter_all(small, 0, 0);
+		if (limits_live_all(small) != 0)
+			_exit(2); /* no slot was begun */
+		limits_begin(small, 0);
+		if (limits_live_all(small) != 100)
+			_exit(3);
+		limits_enter_all(small, 0, 0);
+		_exit(limits_live_all(small) == 100 ? 0 : 4);
+	}
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
+}
+
+static void slots_that_are_begun_again_stay(void **state)
+{
+	limits_begin(limits, 5);
+	limits_begin(limits, 2);
+	limits_enter_all(limits, 5, 0);
+	assert_int_equal(limits_live_all(limits), 1);
+	limits_begin(limits, LIMITS_SLOTS_MAX - 1);
+	limits_enter_all(limits, LIMITS_SLOTS_MAX - 1, 0);
+	assert_int_equal(limits_live_all(limits), 2);
+}
+
 static void what_it_costs(void **state)
 {
 	enum { ROUNDS = 200000 };
@@ -393,8 +498,12 @@ static void undecided_ones_count_in_all_and_of_their_source(void **state)
 	assert_int_equal(places[0], LIMITS_NONE);
 	assert_int_equal(limits_undecided(limits), 3);
 	assert_false(limits_over_undecided_here(limits, 1, places[1], 2));
+	assert_true(limits_over_undecided_here(limits, 1, places[1], 1));
+	limits_leave_undecided(limits, 0, &places[2]);
+	assert_false(limits_over_undecided_here(limits, 1, places[1], 1));
+	assert_int_equal(limits_undecided(limits), 2);
 	limits_forget(limits, 1);
-	assert_int_equal(limits_undecided(limits), 1);
+	assert_int_equal(limits_undecided(limits), 0);
 }
 
 int main(void)
@@ -414,6 +523,10 @@ int main(void)
 		LIMITS_TEST(a_full_table_of_rates_forgets_who_has_used_least_and_lets_new_sources_in),
 		LIMITS_TEST(many_processes_never_get_more_in_than_may_be),
 		LIMITS_TEST(many_processes_share_one_rate),
+		LIMITS_TEST(what_comes_from_another_worker_is_counted_whatever_the_limits),
+		LIMITS_TEST(a_worker_sees_all_and_writes_its_own),
+		LIMITS_TEST(a_slot_counts_for_no_more_than_a_process_can_have),
+		LIMITS_TEST(slots_that_are_begun_again_stay),
 		LIMITS_TEST(what_it_costs),
 		cmocka_unit_test_setup_teardown(undecided_ones_count_in_all_and_of_their_source, setup, teardown),
 	};

@@ -12,7 +12,8 @@
 static void names_that_mean_a_protocol_lead_to_it(void **state)
 {
 	static const char *const cases[][2] = { { "ssl", "`tls'" }, { "HTTPS", "`tls'" }, { "wss", "`tls'" },
-		{ "mariadb", "`mysql'" }, { "grpc", "`http'" }, { "turn", "`stun'" }, { "ws", "\"websocket\"" } };
+		{ "mariadb", "`mysql'" }, { "grpc", "`http'" }, { "turn", "`stun'" }, { "ipsec", "`ike'" },
+		{ "ws", "\"websocket\"" } };
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_non_null(strstr(synonym_hint(cases[i][0]), cases[i][1]));

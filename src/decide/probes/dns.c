@@ -5,25 +5,30 @@
  *     TCP             0xxxxxxx xxxx0000      one question       1..63 bytes each          ^ YES
  *     only            QR op AA TC RD, RA Z AD CD rcode          255 in all
  *
- * There is no magic number, so everything has to agree: a query, without error, with one question and the counts of records
- * that its kind has; a name of labels without pointers, a type, a class that exists; the length, which ends with the
- * question if no records follow and has room for them if some do. YES with the class.
+ * There is no magic number, so everything has to agree: a query, without error, with one question and the counts of
+ * records that its kind has; a name of labels without pointers, a type, a class that exists; the length, which ends with
+ * the question if no records follow and has room for them if some do. YES with the class.
+ *
+ * In a datagram all records must end with it, and a query may have up to QUESTIONS_MAX questions, each as the first; some
+ * stub resolvers have asked so, though few servers answer (RFC 9619).
  *
  * Multicast DNS, LLMNR and NetBIOS names have the same header and are refused where it shows: NetBIOS by its 32 letters A
- * to P (most of them: they are often broken), mDNS by a QU bit, several questions, or by id and flags of zero for a name
- * under "local" or "arpa", LLMNR by flags of zero and a single label, without EDNS. Others look like DNS and are taken for
- * it.
+ * to P (most of them: they are often broken), mDNS (mdns.c) by a QU bit, or by id and flags of zero for a name under
+ * "local" or "arpa" or for several questions, LLMNR by flags of zero and a single label, without EDNS. Others look like
+ * DNS and are taken for it. The name asked about is no `host`: that is a server's that a client wants.
  *
  * Over TCP a message of more than MESSAGE_LEN_MAX bytes is refused, as are the few lengths that are the beginning of a
- * SOCKS request: nobody waits for a twelfth byte that does not come. Microsoft's servers mark a request for a zone with the
- * bytes "MS" behind the question. Owns no memory. */
+ * SOCKS request: nobody waits for a twelfth byte that does not come. Microsoft's servers mark a request for a zone with
+ * the bytes "MS" behind the question. Owns no memory. */
+#include "dns_record.h"
 #include "finding.h"
 #include "look.h"
 #include "probe.h"
 
 enum {
 	LENGTH_LEN = 2,
-	HEADER_LEN = 12,
+	HEADER_LEN = DNS_HEADER_LEN,
+	QUESTIONS_MAX = 16,       /* of a datagram */
 	QUESTION_LEN_MIN = 1 + 4, /* the root's */
 	MESSAGE_LEN_MAX = 8191,
 	LABEL_MAX = 63,
@@ -47,10 +52,8 @@ enum {
 	TYPE_TKEY = 249,
 	TYPE_IXFR = 251,
 	TYPE_AXFR = 252,
-	CLASS_IN = 1,
 	CLASS_CHAOS = 3,
 	CLASS_HESIOD = 4,
-	CLASS_ANY = 255,
 	NETBIOS_NAME_LEN = 32,
 };
 
@@ -58,6 +61,7 @@ struct message {
 	const uint8_t *bytes;
 	size_t len;   /* of them there are so many, */
 	size_t total; /* and there will be so many */
+	uint8_t questions_max;
 	uint32_t opcode, questions, answers, authorities, additionals;
 };
 
@@ -104,7 +108,8 @@ static enum verdict header_read(struct message *message)
 		if (bytes[2] & FLAG_RESPONSE || !(OPCODES >> message->opcode & 1))
 			return VERDICT_NO;
 	}
-	if ((len > 3 && bytes[3] & CODE_MASK) || (len > 4 && bytes[4] != 0) || (len > 5 && bytes[5] > 1))
+	if ((len > 3 && bytes[3] & CODE_MASK) || (len > 4 && bytes[4] != 0) ||
+		(len > 5 && bytes[5] > message->questions_max))
 		return VERDICT_NO;
 	if (len > 5 && bytes[5] == 0 &&
 		(bytes[2] & (FLAG_AUTHORITATIVE | FLAG_TRUNCATED) || bytes[3] & FLAG_AVAILABLE))
@@ -148,15 +153,18 @@ static enum verdict question_read(const struct message *message, struct question
 	return VERDICT_YES;
 }
 
+static bool class_exists(uint32_t class)
+{
+	return class == DNS_CLASS_IN || class == CLASS_CHAOS || class == CLASS_HESIOD || class == DNS_CLASS_ANY;
+}
+
 static bool question_matches(const struct message *message, const struct question *question)
 {
 	uint32_t records = message->answers + message->authorities + message->additionals;
 
 	if (message->questions == 0 && message->opcode == OPCODE_QUERY)
 		return question->type == TYPE_OPT && question->labels == 0;
-	if (question->type == 0 ||
-		(question->class != CLASS_IN && question->class != CLASS_CHAOS && question->class != CLASS_HESIOD &&
-			question->class != CLASS_ANY))
+	if (question->type == 0 || !class_exists(question->class))
 		return false;
 	if (message->opcode == OPCODE_UPDATE && question->type != TYPE_SOA)
 		return false;
@@ -199,7 +207,7 @@ static bool is_multicast(const struct message *message, const struct question *q
 {
 	const uint8_t *bytes = message->bytes, *last = bytes + question->last;
 
-	if (bytes[2] != 0 || bytes[3] != 0 || question->labels == 0)
+	if (look_be16(bytes + 2) & ~DNS_FLAGS_MULTICAST || question->labels == 0)
 		return false;
 	if (question->labels == 1 && message->additionals == 0)
 		return true;
@@ -208,7 +216,7 @@ static bool is_multicast(const struct message *message, const struct question *q
 			look_word(last, last[0] + 1U, "\4arpa", 5) == VERDICT_YES);
 }
 
-static enum verdict message_match(struct message *message, bool is_datagram)
+static enum verdict message_match(struct message *message)
 {
 	struct question question;
 
@@ -221,9 +229,44 @@ static enum verdict message_match(struct message *message, bool is_datagram)
 		return verdict;
 	if (!question_matches(message, &question) || is_netbios(message, &question))
 		return VERDICT_NO;
-	if (is_datagram && is_multicast(message, &question))
-		return VERDICT_NO;
 	return mark_match(message, &question);
+}
+
+/* A query with several questions. */
+static bool many_match(const struct message *message)
+{
+	size_t at = HEADER_LEN;
+	struct dns_question question;
+
+	if (message->opcode != OPCODE_QUERY || message->answers + message->authorities > 0 ||
+		look_be32(message->bytes) == 0)
+		return false;
+	for (uint32_t i = 0; i < message->questions; i++)
+		if (!dns_question_read(message->bytes, message->len, &at, &question) || question.type == 0 ||
+			!class_exists(question.class))
+			return false;
+	return dns_records_skip(message->bytes, message->len, &at, message->additionals) && at == message->len;
+}
+
+static bool datagram_match(struct message *message)
+{
+	struct question question;
+	size_t at = HEADER_LEN;
+
+	if (header_read(message) != VERDICT_YES)
+		return false;
+	if (message->questions > 1)
+		return many_match(message);
+	if (message->len == HEADER_LEN)
+		return true;
+	if (question_read(message, &question) != VERDICT_YES || !question_matches(message, &question) ||
+		is_netbios(message, &question) || is_multicast(message, &question))
+		return false;
+	if (message->questions > 0)
+		at = question.end;
+	return dns_records_skip(message->bytes, message->len, &at,
+		       (size_t)message->answers + message->authorities + message->additionals) &&
+		at == message->len;
 }
 
 /* SOCKS 4 is 04 01 or 04 02, SOCKS 5 is 05 and how many methods follow; such a client then waits. */
@@ -242,18 +285,22 @@ enum verdict probe_dns(const struct evidence *evidence, struct findings *finding
 		return VERDICT_NO;
 	if (len < LENGTH_LEN)
 		return VERDICT_MORE;
-	struct message message = { .bytes = bytes + LENGTH_LEN, .len = len - LENGTH_LEN, .total = look_be16(bytes) };
+	struct message message = {
+		.bytes = bytes + LENGTH_LEN, .len = len - LENGTH_LEN, .total = look_be16(bytes), .questions_max = 1
+	};
 	if (message.total < HEADER_LEN || is_socks(bytes))
 		return VERDICT_NO;
 	if (message.len > message.total)
 		message.len = message.total;
-	return message_match(&message, false);
+	return message_match(&message);
 }
 
 enum verdict probe_dns_datagram(const struct evidence *evidence, struct findings *findings)
 {
-	size_t len = evidence_len(evidence);
-	struct message message = { .bytes = evidence->bytes, .len = len, .total = len };
+	size_t len = evidence->len;
+	struct message message = {
+		.bytes = evidence->bytes, .len = len, .total = len, .questions_max = QUESTIONS_MAX
+	};
 
-	return len < HEADER_LEN ? VERDICT_NO : message_match(&message, true);
+	return len >= HEADER_LEN && datagram_match(&message) ? VERDICT_YES : VERDICT_NO;
 }

@@ -27,6 +27,21 @@ static inline uint32_t look_le32(const uint8_t *at)
 	return look_le16(at + 2) << 16 | look_le16(at);
 }
 
+static inline bool look_is_zero(const uint8_t *at, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (at[i] != 0)
+			return false;
+	return true;
+}
+
+/* Are these 12 bytes the header of a request of DNS with one question, RFC 1035 4.1.1, whatever its id and flags? Its id is a
+ * random number, so one in some hundred begins like a message of each protocol that has its type there. */
+static inline bool look_is_dns_header(const uint8_t *bytes)
+{
+	return look_be16(bytes + 4) == 1 && look_be16(bytes + 6) <= 1 && bytes[8] == 0 && bytes[10] == 0;
+}
+
 static inline uint8_t look_lower(uint8_t c)
 {
 	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;

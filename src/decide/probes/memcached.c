@@ -6,9 +6,11 @@
  *     80 | op | KK KK | xl | 00 | vv vv | LL LL LL LL | opaque[4] | cas[8]      binary: lengths that agree with each
  *      request    key  extras data type   key, extras and value              ^ YES   other and with the operation,
  *                                                                                    which has a key, a value or neither
+ *     id[2] | 00 00 | 00 01 | 00 00 | either              in a datagram: its number, of how many, and two bytes that are reserved
  *
- * Refuses keys that begin with a slash, which are paths of HTTP, and `quit`. Redis' commands have the same form: it takes
- * `set` and `incr` with as many words as they have there, and `get` only in capitals. Owns no memory. */
+ * A request in a datagram is in one alone. Refuses keys that begin with a slash, which are paths of HTTP, and `quit`.
+ * Redis' commands have the same form: it takes `set` and `incr` with as many words as they have there, and `get` only in
+ * capitals. Owns no memory. */
 #include "finding.h"
 #include "look.h"
 #include "probe.h"
@@ -22,6 +24,7 @@ enum {
 	NUMBER_MAX = 20,
 	BINARY_LEN = 24,
 	BINARY_VALUE_MAX = 64 << 20,
+	FRAME_LEN = 8,
 };
 
 struct word {
@@ -215,4 +218,17 @@ enum verdict probe_memcached(const struct evidence *evidence, struct findings *f
 	if (len == 0)
 		return VERDICT_MORE;
 	return evidence->bytes[0] == 0x80 ? binary_match(evidence->bytes, len) : text_match(evidence->bytes, len);
+}
+
+enum verdict probe_memcached_datagram(const struct evidence *evidence, struct findings *findings)
+{
+	static const uint8_t want[FRAME_LEN] = { [5] = 1 };
+	static const uint8_t mask[FRAME_LEN] = { 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	struct evidence request = *evidence;
+
+	if (look_masked(evidence->bytes, evidence->len, want, mask, FRAME_LEN) != VERDICT_YES)
+		return VERDICT_NO;
+	request.bytes += FRAME_LEN;
+	request.len -= FRAME_LEN;
+	return probe_memcached(&request, findings) == VERDICT_YES ? VERDICT_YES : VERDICT_NO;
 }

@@ -8,25 +8,33 @@
  *     50 session[8]  id[4] time[4]  tag[32]  secret[5]  key   54 and a wrapped key of 290 to 1024: tls-crypt-v2
  *                                              ~~~~~~~~~~~ no acknowledgements, message 0
  *
+ *     48+ peer[3]  id[4]  tag[16]  data                       UDP: data of a session whose client has another address now
+ *     18+ as the first two                                    UDP: such a client that renews its keys
+ *
  * The first byte is an opcode of five bits (1, 7, 10: the client's hard reset, version 1, 2, 3) and a key id, 0. What
- * cannot be read behind a digest or a cipher is not looked at. Ids count packets from 1, with tls-crypt-v2 from
- * 0x0f000001; the first packet may have been lost, or its id been kept from an earlier run (--replay-persist).
+ * cannot be read behind a digest or a cipher is not looked at; a datagram with a wrapped key must end with that key's
+ * length. Ids count packets from 1, with tls-crypt-v2 from 0x0f000001; the first packet may have been lost, or its id
+ * been kept from an earlier run (--replay-persist).
  *
  * YES with the id where it stands in front of what is secret (tls-crypt), else with the whole packet: the length alone
- * says too little. Demands a length that such a packet can have, a session id, ids that are likely, and zeros where
- * there are zeros. One DNS query in 256 has an id that begins like such a packet: a session id that reads as the rest of
- * the header of a query (RFC 1035 4.1.1: one question, at most one answer) is refused; of random ones one in 2^39 is.
- * Does not claim: static keys (nothing in them can be told from noise), data packets of a session that
- * began elsewhere, obfuscated packets. Owns no memory. */
+ * says too little. Demands a length that such a packet can have, a session id, ids that are likely, and zeros where there
+ * are zeros. One DNS query in 256 has an id that begins like such a packet: a session id that reads as the rest of the
+ * header of a query (RFC 1035 4.1.1: one question, at most one answer) is refused; of random ones one in 2^39 is. A
+ * datagram with data must have a peer id below 65536 (a server counts from 0), a packet id below 2^24, and be neither the
+ * header of a DNS query nor data of a TURN channel; of random bytes one in 2^21 is taken. Does not claim: static keys
+ * (nothing in them can be told from noise), other packets of a session that began elsewhere, obfuscated packets. Owns no
+ * memory. */
 #include "look.h"
 #include "probe.h"
-
-#include <string.h>
 
 enum {
 	RESET_CLIENT_V1 = 1 << 3,
 	RESET_CLIENT_V2 = 7 << 3,
 	RESET_CLIENT_V3 = 10 << 3,
+	SOFT_RESET = 3 << 3, /* with the number of the key, from 1 */
+	DATA_V2 = 9 << 3,
+	KEY_MASK = 7,
+	DATA_LEN_MIN = 1 + 3 + 4 + 16 + 1,
 	SESSION_END = 1 + 8,
 	ID_LEN = 4 + 4,
 	TAG_LEN = 32,
@@ -54,14 +62,6 @@ static bool length_is_sound(uint8_t opcode, size_t packet_len)
 	return packet_len == PLAIN_LEN || hmac_len(packet_len) > 0;
 }
 
-static bool is_zero(const uint8_t *at, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (at[i] != 0)
-			return false;
-	return true;
-}
-
 /* A number that counts packets; `at` has all of it. */
 static bool id_is_likely(const uint8_t *at, bool is_wrapped)
 {
@@ -77,7 +77,7 @@ static bool session_is_likely(const uint8_t *session)
 {
 	bool is_query = look_be16(session + 3) == 1 && look_be16(session + 5) <= 1 && session[7] == 0;
 
-	return !is_query && !is_zero(session, SESSION_END - 1);
+	return !is_query && !look_is_zero(session, SESSION_END - 1);
 }
 
 /* Without a wrapping, or with tls-auth: an id, where there is one, and then zeros to the end. */
@@ -87,7 +87,7 @@ static enum verdict open_match(const uint8_t *bytes, size_t len, size_t packet_l
 
 	if (packet_len > PLAIN_LEN && len >= id + 4 && !id_is_likely(bytes + id, false))
 		return VERDICT_NO;
-	if (len > tail && !is_zero(bytes + tail, (len < packet_len ? len : packet_len) - tail))
+	if (len > tail && !look_is_zero(bytes + tail, (len < packet_len ? len : packet_len) - tail))
 		return VERDICT_NO;
 	return len < packet_len ? VERDICT_MORE : VERDICT_YES;
 }
@@ -128,7 +128,41 @@ enum verdict probe_openvpn(const struct evidence *evidence, struct findings *fin
 	return packet_match(bytes + 2, evidence->len - 2, packet_len);
 }
 
+/* A wrapped key ends with its length. */
+static bool reset_match(const uint8_t *bytes, size_t len)
+{
+	if (packet_match(bytes, len, len) != VERDICT_YES)
+		return false;
+	return bytes[0] != RESET_CLIENT_V3 || look_be16(bytes + len - 2) == len - CRYPT_LEN;
+}
+
+static bool data_match(const uint8_t *bytes, size_t len)
+{
+	if (len < DATA_LEN_MIN || (bytes[0] & ~KEY_MASK) != DATA_V2 || bytes[1] != 0 ||
+		!id_is_likely(bytes + 4, false))
+		return false;
+	return !look_is_dns_header(bytes) && look_be16(bytes + 2) + 4 != len;
+}
+
+/* As the packets that open a session, but with another first byte and a small number: it is early in the session. */
+static bool soft_reset_match(const uint8_t *bytes, size_t len)
+{
+	if ((bytes[0] & ~KEY_MASK) != SOFT_RESET || (bytes[0] & KEY_MASK) == 0 ||
+		!length_is_sound(RESET_CLIENT_V2, len) || !session_is_likely(bytes + 1))
+		return false;
+	if (len == CRYPT_LEN && look_be16(bytes + SESSION_END) == 0 && look_be16(bytes + SESSION_END + 2) != 0)
+		return true;
+	return open_match(bytes, len, len) == VERDICT_YES;
+}
+
 enum verdict probe_openvpn_datagram(const struct evidence *evidence, struct findings *findings)
 {
-	return packet_match(evidence->bytes, evidence->len, evidence->len) == VERDICT_YES ? VERDICT_YES : VERDICT_NO;
+	const uint8_t *bytes = evidence->bytes;
+	size_t len = evidence->len;
+
+	if (len < PLAIN_LEN)
+		return VERDICT_NO;
+	if (reset_match(bytes, len) || data_match(bytes, len) || soft_reset_match(bytes, len))
+		return VERDICT_YES;
+	return VERDICT_NO;
 }

@@ -6,10 +6,16 @@
  *     FF FF | 00 mm mm mm ...                              over TCP also in a frame of RFC 4571, as ICE has it (RFC 6544)
  *     20 + length
  *
- * Over TCP YES with the magic cookie; in a datagram the length must be the datagram's, and need not be a multiple of 4 where
- * the cookie is there: some applications do not fill the last attribute up. RFC 3489 has no cookie: there the
+ *     cc cc | LL LL | data          in a datagram: of a channel that the client has bound, RFC 8656 12.4; numbers from 4000 to 7ffe,
+ *     number  its length            as RFC 5766 11 has them and clients use them
+ *
+ * Over TCP YES with the magic cookie; in a datagram the length must be the datagram's, and need not be a multiple of 4
+ * where the cookie is there: some applications do not fill the last attribute up. RFC 3489 has no cookie: there the
  * attributes must fill the length, and one of them must be known that only it has or begins with (CHANGE-REQUEST, or the
  * cookie that the first TURN had in place of one). A request of RFC 3489 without attributes cannot be told from noise.
+ * Data of a channel are the first of a client whose address has changed; their length must be the datagram's, up to 3
+ * zeros that fill it up, which of random bytes one in 2^18 has. Fingerprints are not computed: cookie and length say
+ * enough.
  *
  * Refuses answers, methods that do not exist, and frames that hold more than the message or less. Owns no memory. */
 #include "finding.h"
@@ -22,6 +28,10 @@ enum {
 	FRAME_HEADER_LEN = 2,
 	FRAME_LEN_MAX = 1023, /* larger ones begin as SOCKS does; a check of ICE has a tenth of it */
 	METHOD_MAX = 0x00c,   /* ConnectionAttempt; all of RFC 8489, 8656 and 6062 lie below */
+	CHANNEL_MIN = 0x4000,
+	CHANNEL_MAX = 0x7ffe,
+	CHANNEL_HEADER_LEN = 4,
+	CHANNEL_DATA_MIN = 12, /* RTP is no shorter; what else begins so is */
 	ATTRIBUTE_CHANGE_REQUEST = 0x0003,
 	ATTRIBUTE_OLD_COOKIE = 0x000f,
 };
@@ -94,17 +104,29 @@ static bool old_attributes_prove(const uint8_t *at, const uint8_t *end)
 	return is_proven && at == end;
 }
 
-enum verdict probe_stun_datagram(const struct evidence *evidence, struct findings *findings)
+static bool channel_match(const uint8_t *bytes, size_t len)
 {
-	size_t len = evidence_len(evidence);
-	const uint8_t *bytes = evidence->bytes;
+	if (len < CHANNEL_HEADER_LEN + CHANNEL_DATA_MIN || look_be16(bytes) < CHANNEL_MIN ||
+		look_be16(bytes) > CHANNEL_MAX)
+		return false;
+	size_t end = CHANNEL_HEADER_LEN + look_be16(bytes + 2);
+	return end >= CHANNEL_HEADER_LEN + CHANNEL_DATA_MIN && end <= len && len - end < 4 &&
+		(end == len || (len % 4 == 0 && look_is_zero(bytes + end, len - end)));
+}
 
+static bool message_match(const uint8_t *bytes, size_t len)
+{
 	if (len < HEADER_LEN || header_match(bytes, len, 1) != VERDICT_YES ||
 		look_be16(bytes + 2) != len - HEADER_LEN)
-		return VERDICT_NO;
-	if (look_be32(bytes + 4) == COOKIE)
-		return VERDICT_YES;
-	return header_match(bytes, len, 4) == VERDICT_YES && old_attributes_prove(bytes + HEADER_LEN, bytes + len)
-		? VERDICT_YES
-		: VERDICT_NO;
+		return false;
+	return look_be32(bytes + 4) == COOKIE ||
+		(header_match(bytes, len, 4) == VERDICT_YES && old_attributes_prove(bytes + HEADER_LEN, bytes + len));
+}
+
+enum verdict probe_stun_datagram(const struct evidence *evidence, struct findings *findings)
+{
+	const uint8_t *bytes = evidence->bytes;
+	size_t len = evidence->len;
+
+	return message_match(bytes, len) || channel_match(bytes, len) ? VERDICT_YES : VERDICT_NO;
 }
