@@ -94,9 +94,9 @@ EXPORT int bind(int fd, const struct sockaddr *address, socklen_t len)
 
 EXPORT int listen(int fd, int backlog)
 {
-	int result = NEXT(listen)(fd, backlog);
+	int r = NEXT(listen)(fd, backlog);
 
-	return result < 0 && errno == EOPNOTSUPP && channel_of(fd) ? 0 : result;
+	return r < 0 && errno == EOPNOTSUPP && channel_of(fd) ? 0 : r;
 }
 
 EXPORT int accept(int fd, struct sockaddr *address, socklen_t *len)
@@ -116,11 +116,11 @@ EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *len)
 {
 	socklen_t size = len ? *len : 0;
-	int result = NEXT(getsockname)(fd, address, len);
+	int r = NEXT(getsockname)(fd, address, len);
 	struct accept_listener *listener;
 
-	if (result < 0 || size < sizeof(address->sa_family) || address->sa_family != AF_UNIX)
-		return result;
+	if (r < 0 || size < sizeof(address->sa_family) || address->sa_family != AF_UNIX)
+		return r;
 	listener = channel_of(fd);
 	if (listener) {
 		memcpy(address, &listener->address, size < listener->len ? size : listener->len);
@@ -153,41 +153,41 @@ static bool level_is_internet(int level)
 
 EXPORT int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
-	int result = NEXT(getsockopt)(fd, level, name, value, len);
+	int r = NEXT(getsockopt)(fd, level, name, value, len);
 	struct accept_listener *listener;
 	int number = 0;
 
 	if (accept_config.n == 0)
-		return result;
-	if (result == 0 && level == SOL_SOCKET && *len == sizeof(number)) {
+		return r;
+	if (r == 0 && level == SOL_SOCKET && *len == sizeof(number)) {
 		memcpy(&number, value, sizeof(number));
 		if (option_of_stream(name, number, AF_INET) < 0 || !(listener = channel_of(fd)))
-			return result;
+			return r;
 		number = option_of_stream(name, number, listener->address.sa.sa_family);
 		memcpy(value, &number, sizeof(number));
 	}
-	if (result < 0 && errno == EOPNOTSUPP && level_is_internet(level) && *len >= sizeof(number) &&
+	if (r < 0 && errno == EOPNOTSUPP && level_is_internet(level) && *len >= sizeof(number) &&
 		(listener = channel_of(fd))) {
 		number = channel_option(listener, level, name);
 		memcpy(value, &number, sizeof(number));
 		*len = sizeof(number);
 		return 0;
 	}
-	return result;
+	return r;
 }
 
 EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
-	int result = NEXT(setsockopt)(fd, level, name, value, len);
+	int r = NEXT(setsockopt)(fd, level, name, value, len);
 	struct accept_listener *listener;
 
-	if (result == 0 || errno != EOPNOTSUPP || !(listener = channel_of(fd)))
-		return result;
+	if (r == 0 || errno != EOPNOTSUPP || !(listener = channel_of(fd)))
+		return r;
 	channel_set_option(listener, level, name, value, len);
 	return 0;
 }
 
-/* ---- exec -------------------------------------------------------------------------------------------------------- */
+/* ---- exec ---- */
 
 static bool is_variable(const char *word, const char *name)
 {

@@ -82,7 +82,7 @@ bool channel_is_inherited(void)
 	return false;
 }
 
-/* ---- options ----------------------------------------------------------------------------------------------------- */
+/* ---- options ---- */
 
 static int option_get(int fd, int level, int name)
 {
@@ -136,7 +136,7 @@ static void options_hand_down(const struct accept_listener *listener, int client
 				sizeof(int));
 }
 
-/* ---- bind -------------------------------------------------------------------------------------------------------- */
+/* ---- bind ---- */
 
 /* One that this process has already, where the server asked to share the address with itself. */
 static int channel_again(struct accept_listener *listener, int fd)
@@ -177,7 +177,7 @@ int channel_bind(struct accept_listener *listener, int fd)
 	return error ? -1 : 0;
 }
 
-/* ---- accept ------------------------------------------------------------------------------------------------------ */
+/* ---- accept ---- */
 
 struct arrival {
 	int fds[DESCRIPTORS_MAX];

@@ -21,43 +21,6 @@
 #define SEGMENTS_MAX 128
 #define NOTES_MAX    4096
 
-static int path_try(const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return -errno;
-	return S_ISREG(st.st_mode) && access(path, X_OK) == 0 ? 0 : -EACCES;
-}
-
-int program_find(const char *name, char *ret_path, size_t size)
-{
-	const char *path = getenv("PATH");
-	int error = -ENOENT;
-
-	if (strchr(name, '/')) {
-		if (strlen(name) >= size)
-			return -ENAMETOOLONG;
-		snprintf(ret_path, size, "%s", name);
-		return path_try(ret_path);
-	}
-	for (const char *at = path ? path : "/usr/local/bin:/bin:/usr/bin"; *name; at++) {
-		size_t len = strcspn(at, ":");
-		int tried;
-
-		if (snprintf(ret_path, size, "%.*s/%s", len ? (int)len : 1, len ? at : ".", name) >= (int)size)
-			return -ENAMETOOLONG;
-		tried = path_try(ret_path);
-		if (tried == 0)
-			return 0;
-		error = tried == -EACCES ? tried : error;
-		at += len;
-		if (!*at)
-			break;
-	}
-	return error;
-}
-
 /* Is there a note of Go's? It pads the owner's name to four bytes and counts the padding. */
 static bool notes_are_of_go(const uint8_t *notes, size_t len)
 {

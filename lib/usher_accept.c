@@ -4,6 +4,7 @@
  * process of its own, no child of the server's, looks for some seconds whether the server listens, and warns where it does
  * not. Owns nothing that outlives it but the sockets of --listen-fds. */
 #include "accept_config.h"
+#include "executable.h"
 #include "preload.h"
 #include "socket.h"
 #include "usher_accept_library.h"
@@ -176,7 +177,7 @@ static int listen_fds_open(const struct accept_config *config)
 	return 0;
 }
 
-/* ---- the watch --------------------------------------------------------------------------------------------------- */
+/* ---- the watch ---- */
 
 static bool path_is_listened_at(const char *path)
 {
@@ -248,7 +249,7 @@ int main(int argc, char **argv)
 
 	if (status != 0)
 		return status;
-	error = program_find(a.server[0], path, sizeof(path));
+	error = executable_find(a.server[0], path, sizeof(path));
 	if (error < 0) {
 		refuse(a.server[0], strerror(-error));
 		return error == -ENOENT ? 127 : 126;

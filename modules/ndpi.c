@@ -56,7 +56,7 @@ static struct {
 	uint32_t packets;
 } module;
 
-/* --- Showing bytes to nDPI ------------------------------------------------------------- */
+/* ---- showing bytes to nDPI ---- */
 
 struct packet {
 	struct ndpi_iphdr ip;
@@ -97,7 +97,7 @@ static ndpi_protocol packet_identify(const uint8_t *bytes, size_t len)
 		module.ndpi, module.flow, (const unsigned char *)&packet, (unsigned short)size, module.packets);
 }
 
-/* --- Which beginnings ------------------------------------------------------------------ */
+/* ---- which beginnings ---- */
 
 static size_t be16(const uint8_t *at)
 {
@@ -164,7 +164,7 @@ static bool beginning_is_shown(const uint8_t *bytes, size_t len)
 	return length_is_written(bytes, len);
 }
 
-/* --- What is believed ------------------------------------------------------------------ */
+/* ---- what is believed ---- */
 
 /* Can a conversation begin with this? nDPI asks whether the bytes may be part of one. */
 static bool is_first_message(uint16_t protocol, const uint8_t *bytes, size_t len)
@@ -189,7 +189,7 @@ static bool is_first_message(uint16_t protocol, const uint8_t *bytes, size_t len
 	}
 }
 
-/* --- One connection -------------------------------------------------------------------- */
+/* ---- one connection ---- */
 
 static struct seen *seen_find(const struct usher_evidence *evidence, size_t len)
 {
@@ -251,7 +251,7 @@ static struct seen *evidence_look(const struct usher_evidence *evidence)
 	return module.current = seen;
 }
 
-/* --- What usher knows itself ----------------------------------------------------------- */
+/* ---- what usher knows itself ---- */
 
 /* As memcmp() of a prefix, three-valued. */
 static enum usher_verdict text_match(const uint8_t *bytes, size_t len, const char *text)
@@ -306,7 +306,7 @@ static enum usher_verdict identify(
 	return seen->protocol == protocol || seen->application == protocol ? USHER_YES : USHER_NO;
 }
 
-/* --- Names ----------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 /* Known to usher, inside of HTTP, or never over TCP: not asked of nDPI, which spares time and wrong answers.
  * */

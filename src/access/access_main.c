@@ -5,8 +5,10 @@
  * connection. It reads nothing that the client sent, unless to throw it away. */
 #include "access_policy.h"
 #include "access_rates.h"
+#include "executable.h"
 #include "paths.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,7 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATH_PRESET "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define THROWN_AWAY (256 * 1024)
 #define USAGE                                                                                                        \
 	"usage: usher-access [-e] [-c POLICY] PROTOCOL PROGRAM [ARGUMENT ...]\n"                                     \
@@ -59,7 +60,7 @@ static void say_complaints(const struct complaints *complaints)
 	}
 }
 
-/* ---- judging --------------------------------------------------------------------------------------------------------- */
+/* ---- judging ---- */
 
 static uint64_t now_us(void)
 {
@@ -85,7 +86,7 @@ static const char *judge(const struct options *options, const struct access_poli
 	return taken == 1 ? NULL : "rate";
 }
 
-/* ---- the end of a connection ------------------------------------------------------------------------------------------- */
+/* ---- the end of a connection ---- */
 
 /* Bytes that nobody has read would turn a close into a reset. */
 static void connection_close(bool reset)
@@ -103,35 +104,20 @@ static void connection_close(bool reset)
 		left -= left < (size_t)n ? left : (size_t)n;
 }
 
-/* ---- the server ---------------------------------------------------------------------------------------------------------- */
+/* ---- the server ---- */
 
-/* The path of a name without a slash: some servers start themselves again by argv[0], and need all of it. */
-static const char *program_find(const char *name, char *buffer, size_t size)
-{
-	const char *path = getenv("PATH");
-
-	if (strchr(name, '/'))
-		return name;
-	for (const char *at = path && *path ? path : PATH_PRESET; *at; at += strcspn(at, ":"), at += *at == ':') {
-		int len = (int)strcspn(at, ":");
-		if (*at == '/' && snprintf(buffer, size, "%.*s/%s", len, at, name) < (int)size &&
-			access(buffer, X_OK) == 0)
-			return buffer;
-	}
-	return NULL;
-}
-
+/* Some servers start themselves again by argv[0], and need all of its path. */
 static int program_become(const struct options *options)
 {
-	char buffer[4096];
-	const char *path = program_find(options->program[0], buffer, sizeof(buffer));
+	char path[PATH_MAX];
 
-	errno = ENOENT;
-	if (path) {
-		options->program[0] = (char *)path;
+	int r = executable_find(options->program[0], path, sizeof(path));
+	if (r == 0) {
+		options->program[0] = path;
 		execv(path, options->program);
+		r = -errno;
 	}
-	say(LOG_ERR, "%s: %s", options->program[0], strerror(errno));
+	say(LOG_ERR, "%s: %s", options->program[0], strerror(-r));
 	connection_close(false);
 	return 127;
 }
@@ -152,7 +138,7 @@ static void client_as_told(struct address *client)
 		*client = told;
 }
 
-/* ---- main ---------------------------------------------------------------------------------------------------------------- */
+/* ---- main ---- */
 
 static int serve(const struct options *options)
 {

@@ -5,6 +5,8 @@
  * restart of the machine, and free too. Waits for the lock, but not long; refuses links. Owns nothing past the call. */
 #include "access_rates.h"
 #include "fd.h"
+#include "hash.h"
+#include "token_bucket.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -66,36 +68,25 @@ static int rates_read_header(int fd, struct header *ret)
 	return pwrite(fd, ret, sizeof(*ret), 0) == sizeof(*ret) ? 0 : -EIO;
 }
 
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-	unsigned __int128 product = (unsigned __int128)(a ^ 0x9e3779b97f4a7c15ULL) * (b | 1);
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
 static uint64_t rates_key(
 	const struct header *header, const struct access_rate *rate, const char *protocol, uint64_t source)
 {
-	uint64_t key = mix(source ^ header->seed[0], header->seed[1]);
+	uint64_t key = hash_mix(source ^ header->seed[0], header->seed[1] | 1);
 
-	for (; *protocol; protocol++)
-		key = mix(key ^ (uint8_t)*protocol, header->seed[1]);
-	key = mix(key ^ rate->each_us, header->seed[0] ^ rate->burst);
+	key = hash_mix(key ^ hash_name(protocol), header->seed[1] | 1);
+	key = hash_mix(key ^ rate->each_us, (header->seed[0] ^ rate->burst) | 1);
 	return key ? key : 1;
 }
 
 /* The source's record, or a free one made its own, or NULL. */
-static struct record *bucket_find(
-	struct bucket *bucket, uint64_t key, const struct access_rate *rate, uint64_t now_us)
+static struct record *bucket_find(struct bucket *bucket, uint64_t key, uint64_t now_us)
 {
 	struct record *free_one = NULL;
 
 	for (int i = 0; i < BUCKET_RECORDS; i++) {
 		struct record *record = &bucket->records[i];
-		if (record->key == key) {
-			if (record->full_us > now_us + rate->burst * rate->each_us)
-				record->full_us = 0;
+		if (record->key == key)
 			return record;
-		}
 		/* No rate is slower than one an hour, with a burst that is its own number: an hour at most. */
 		if (!free_one && (record->full_us <= now_us || record->full_us > now_us + 3600000000ULL))
 			free_one = record;
@@ -117,13 +108,11 @@ static int rates_take(int fd, const struct access_rate *rate, const char *protoc
 	off_t at = (off_t)(sizeof(header) + key % BUCKETS * sizeof(bucket));
 	if (pread(fd, &bucket, sizeof(bucket), at) < 0)
 		return -errno;
-	struct record *record = bucket_find(&bucket, key, rate, now_us);
+	struct record *record = bucket_find(&bucket, key, now_us);
 	if (!record)
 		return 0;
-	uint64_t from_us = record->full_us > now_us ? record->full_us : now_us;
-	if (from_us + rate->each_us - now_us > rate->burst * rate->each_us)
+	if (!token_bucket_take(record->full_us, rate->burst, rate->each_us, now_us, &record->full_us))
 		return 0;
-	record->full_us = from_us + rate->each_us;
 	return pwrite(fd, &bucket, sizeof(bucket), at) == sizeof(bucket) ? 1 : -EIO;
 }
 
@@ -134,9 +123,9 @@ int access_rates_take(
 
 	if (fd < 0)
 		return -errno;
-	int result = rates_lock(fd);
-	if (result == 0)
-		result = rates_take(fd, rate, protocol, source, now_us);
+	int r = rates_lock(fd);
+	if (r == 0)
+		r = rates_take(fd, rate, protocol, source, now_us);
 	fd_close(fd); /* and the lock with it */
-	return result;
+	return r;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define UNIX_PREFIX     "unix:"
-#define UNIX_PREFIX_LEN (sizeof UNIX_PREFIX - 1)
+#define UNIX_PREFIX_LEN (sizeof(UNIX_PREFIX) - 1)
 #define UNIX_PATH_AT    offsetof(struct sockaddr_un, sun_path)
 
 /* One to five digits and nothing else: no sign, no space, nothing that strtoul would let pass. */
@@ -38,7 +38,7 @@ static int parse_unix(struct address *ret, const char *path)
 
 	if (path[0] != '/')
 		return -EINVAL;
-	if (len >= sizeof ret->un.sun_path)
+	if (len >= sizeof(ret->un.sun_path))
 		return -ENAMETOOLONG;
 	*ret = (struct address){ .len = (socklen_t)(UNIX_PATH_AT + len + 1) };
 	ret->un.sun_family = AF_UNIX;
@@ -46,7 +46,7 @@ static int parse_unix(struct address *ret, const char *path)
 	return 0;
 }
 
-/* ---- zones ------------------------------------------------------------------------------------------------------------ */
+/* ---- zones ---- */
 
 #define ZONES_MAX 256
 
@@ -107,7 +107,7 @@ bool address_is_link_local(const struct address *a)
 	return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr);
 }
 
-/* ---- text to address -------------------------------------------------------------------------------------------------- */
+/* ---- text to address ---- */
 
 /* "fe80::1" or "fe80::1%eth0", which is cut. */
 static int parse_in6(struct address *ret, char *host)
@@ -136,7 +136,7 @@ static int parse_ip(struct address *ret, const char *text)
 	bool bracketed = text[0] == '[';
 	const char *begin = text + bracketed;
 	const char *end = colon - bracketed;
-	if (end <= begin || (bracketed && *end != ']') || (size_t)(end - begin) >= sizeof host)
+	if (end <= begin || (bracketed && *end != ']') || (size_t)(end - begin) >= sizeof(host))
 		return -EINVAL;
 	memcpy(host, begin, (size_t)(end - begin));
 	host[end - begin] = '\0';
@@ -150,7 +150,7 @@ static int parse_ip(struct address *ret, const char *text)
 		if (inet_pton(AF_INET, host, &address.in.sin_addr) != 1)
 			return -EINVAL;
 		address.in.sin_family = AF_INET;
-		address.len = sizeof address.in;
+		address.len = sizeof(address.in);
 	}
 	address_set_port(&address, port);
 	*ret = address;
@@ -216,9 +216,9 @@ static sa_family_t family_of(const struct address *a)
 {
 	if (a->len < sizeof(sa_family_t))
 		return AF_UNSPEC;
-	if (a->sa.sa_family == AF_INET && a->len < sizeof a->in)
+	if (a->sa.sa_family == AF_INET && a->len < sizeof(a->in))
 		return AF_UNSPEC;
-	if (a->sa.sa_family == AF_INET6 && a->len < sizeof a->in6)
+	if (a->sa.sa_family == AF_INET6 && a->len < sizeof(a->in6))
 		return AF_UNSPEC;
 	return a->sa.sa_family;
 }
@@ -228,10 +228,10 @@ struct address address_unmapped(const struct address *a)
 {
 	if (family_of(a) != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
 		return *a;
-	struct address v4 = { .len = sizeof v4.in };
+	struct address v4 = { .len = sizeof(v4.in) };
 	v4.in.sin_family = AF_INET;
 	v4.in.sin_port = a->in6.sin6_port;
-	memcpy(&v4.in.sin_addr, &a->in6.sin6_addr.s6_addr[12], sizeof v4.in.sin_addr);
+	memcpy(&v4.in.sin_addr, &a->in6.sin6_addr.s6_addr[12], sizeof(v4.in.sin_addr));
 	return v4;
 }
 
@@ -240,8 +240,8 @@ static size_t unix_path_len(const struct address *a)
 {
 	size_t room = a->len > UNIX_PATH_AT ? a->len - UNIX_PATH_AT : 0;
 
-	if (room > sizeof a->un.sun_path)
-		room = sizeof a->un.sun_path;
+	if (room > sizeof(a->un.sun_path))
+		room = sizeof(a->un.sun_path);
 	if (room > 0 && a->un.sun_path[0] == '\0') /* abstract: a name of bytes, NUL among them */
 		return room > 1 ? room : 0;
 	return strnlen(a->un.sun_path, room);
@@ -269,10 +269,10 @@ static const char *format(const struct address *original, char *buf, bool with_p
 
 	switch (family_of(&a)) {
 	case AF_INET:
-		inet_ntop(AF_INET, &a.in.sin_addr, host, sizeof host);
+		inet_ntop(AF_INET, &a.in.sin_addr, host, sizeof(host));
 		break;
 	case AF_INET6:
-		inet_ntop(AF_INET6, &a.in6.sin6_addr, host, sizeof host);
+		inet_ntop(AF_INET6, &a.in6.sin6_addr, host, sizeof(host));
 		if (a.in6.sin6_scope_id && address_is_link_local(&a)) {
 			char *end = strchr(host, '\0');
 			*end++ = '%';

@@ -39,7 +39,7 @@ static struct block *block_new(struct region *region, size_t size)
 
 static struct arena *arena_begin(struct region *region, size_t block_size)
 {
-	struct arena *arena = calloc(1, sizeof *arena);
+	struct arena *arena = calloc(1, sizeof(*arena));
 	if (!arena)
 		abort();
 	*arena = (struct arena){ block_new(region, block_size), block_size, region };

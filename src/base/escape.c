@@ -1,10 +1,9 @@
 /* Escapes into the caller's buffer. Bytes, not characters: what is not ASCII is escaped byte by byte, so that
  * no terminal and no decoder can be led astray by bytes that only look like UTF-8. */
 #include "escape.h"
+#include "hex.h"
 #include <stdbool.h>
 #include <string.h>
-
-static const char hex[] = "0123456789abcdef";
 
 static bool is_plain(unsigned char c)
 {
@@ -29,9 +28,9 @@ size_t escape_text(char *dst, size_t size, const void *src, size_t len)
 	if (size == 0)
 		return 0;
 	for (size_t i = 0; i < len; i++) {
-		char unit[4] = { '\\', 'x', hex[in[i] >> 4], hex[in[i] & 15] };
+		char unit[4] = { '\\', 'x', hex_digit(in[i] >> 4), hex_digit(in[i]) };
 		bool fits = is_plain(in[i]) ? put(dst, size, &used, (const char *)in + i, 1)
-					    : put(dst, size, &used, unit, sizeof unit);
+					    : put(dst, size, &used, unit, sizeof(unit));
 		if (!fits)
 			break;
 	}
@@ -48,17 +47,39 @@ size_t escape_json(char *dst, size_t size, const void *src, size_t len)
 		return 0;
 	for (size_t i = 0; i < len; i++) {
 		char pair[2] = { '\\', (char)in[i] };
-		char unit[6] = { '\\', 'u', '0', '0', hex[in[i] >> 4], hex[in[i] & 15] };
+		char unit[6] = { '\\', 'u', '0', '0', hex_digit(in[i] >> 4), hex_digit(in[i]) };
 		bool fits;
 		if (is_plain(in[i]))
 			fits = put(dst, size, &used, (const char *)in + i, 1);
 		else if (in[i] == '"' || in[i] == '\\')
-			fits = put(dst, size, &used, pair, sizeof pair);
+			fits = put(dst, size, &used, pair, sizeof(pair));
 		else
-			fits = put(dst, size, &used, unit, sizeof unit);
+			fits = put(dst, size, &used, unit, sizeof(unit));
 		if (!fits)
 			break;
 	}
 	dst[used] = '\0';
 	return used;
+}
+
+void escape_json_write(FILE *to, const void *src, size_t len)
+{
+	const unsigned char *in = src;
+	char escaped[6 * 256 + 1];
+
+	putc('"', to);
+	for (size_t done = 0; done < len; done += 256) {
+		size_t n = escape_json(escaped, sizeof(escaped), in + done, len - done < 256 ? len - done : 256);
+		fwrite(escaped, 1, n, to);
+	}
+	putc('"', to);
+}
+
+void escape_json_member(FILE *to, const char *key, const char *text)
+{
+	fprintf(to, ", \"%s\": ", key);
+	if (text)
+		escape_json_write(to, text, strlen(text));
+	else
+		fputs("null", to);
 }

@@ -22,9 +22,9 @@ int fd_close(int fd)
 	/* Linux has freed the number even where close() says EINTR: trying again would close someone else's.
 	 * EBADF means that somebody closed it before us, which is a bug of ours and must not be passed over.
 	 */
-	int result = close(fd);
-	assert(result == 0 || errno != EBADF);
-	(void)result;
+	int r = close(fd);
+	assert(r == 0 || errno != EBADF);
+	(void)r;
 	errno = saved;
 	return -1;
 }
@@ -92,10 +92,10 @@ bool fd_is_unix(int fd)
 
 int fd_set_option(int fd, int level, int option, int value)
 {
-	return setsockopt(fd, level, option, &value, sizeof value) < 0 ? -errno : 0;
+	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-/* ---- many at once ------------------------------------------------------------------------------------------------------ */
+/* ---- many at once ---- */
 
 #define UNKNOWN_MOST (1u << 20) /* fs.nr_open, as kernels have it unless they are told otherwise */
 
@@ -183,7 +183,7 @@ int fd_open_null(void)
 	return fd < 0 ? failure_set(-errno, "cannot open /dev/null, which every process needs") : fd;
 }
 
-/* ---- their number ------------------------------------------------------------------------------------------------------ */
+/* ---- their number ---- */
 
 static struct rlimit limit_at_start;
 

@@ -39,7 +39,7 @@ int file_open(const char *path)
 	return error;
 }
 
-/* ---- appending --------------------------------------------------------------------------------------------------------- */
+/* ---- appending ---- */
 
 #define LINKS_MAX 8
 
@@ -134,10 +134,10 @@ int file_append(const char *path, mode_t mode)
 	return error;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* Up to `most` bytes and one more, which tells that there are more. */
-static int read_all(int fd, size_t most, char **ret_text, size_t *ret_len)
+int file_read_rest(int fd, size_t most, char **ret_text, size_t *ret_len)
 {
 	size_t room = ROOM_FIRST, len = 0;
 	char *text = malloc(room);
@@ -175,7 +175,7 @@ int file_read(const char *path, size_t most, char **ret_text, size_t *ret_len)
 
 	if (fd < 0)
 		return fd;
-	int error = read_all(fd, most, ret_text, ret_len);
+	int error = file_read_rest(fd, most, ret_text, ret_len);
 	fd_close(fd);
 	return error;
 }
@@ -186,7 +186,7 @@ const char *file_error(int error)
 	case EMEDIUMTYPE:
 		return "it is not a regular file";
 	case EAGAIN:
-		return "somebody holds a lease on it";
+		return "another process holds a lease on it";
 	default:
 		return strerrordesc_np(-error);
 	}

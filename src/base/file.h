@@ -12,6 +12,9 @@ int file_open(const char *path);
  * are more than `most` bytes. */
 int file_read(const char *path, size_t most, char **ret_text, size_t *ret_len);
 
+/* The same of what is left to be read of any descriptor, which waits as read() does. */
+int file_read_rest(int fd, size_t most, char **ret_text, size_t *ret_len);
+
 /* The descriptor of this process that a path stands for: that of "/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd/N" and
  * "/proc/self/fd/N", and of symbolic links to them. -1: none. */
 int file_descriptor(const char *path);

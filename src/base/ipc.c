@@ -93,7 +93,7 @@ static bool take_fds(struct msghdr *header, struct ipc_fds *ret)
 		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		for (size_t i = 0; i < count; i++) {
 			int fd;
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
 			if (ret->n < IPC_FDS_MAX) {
 				ret->fd[ret->n++] = fd;
 			} else {
@@ -121,7 +121,7 @@ static ssize_t receive(int fd, void *buffer, size_t size, int flags, struct ipc_
 		.msg_iov = &part,
 		.msg_iovlen = 1,
 		.msg_control = &control,
-		.msg_controllen = sizeof control,
+		.msg_controllen = sizeof(control),
 	};
 
 	*ret_fds = (struct ipc_fds){ .n = 0 };

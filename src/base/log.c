@@ -47,7 +47,7 @@ static size_t format_time(char *dst)
 		struct tm tm;
 		if (!gmtime_r(&now.tv_sec, &tm))
 			tm = (struct tm){ .tm_year = 70, .tm_mday = 1 };
-		snprintf(state.time_text, sizeof state.time_text, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900,
+		snprintf(state.time_text, sizeof(state.time_text), "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900,
 			tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
 		state.second = now.tv_sec;
 	}
@@ -64,7 +64,7 @@ static size_t format_time(char *dst)
 
 void log_setup(int fd, const struct log_settings *settings)
 {
-	char unused[sizeof state.time_text + 8];
+	char unused[sizeof(state.time_text) + 8];
 	int saved = errno;
 
 	state.fd = fd;
@@ -240,7 +240,7 @@ static char *format_number(char *end, uint64_t value, unsigned least)
 
 void record_number(struct record *record, const char *key, uint64_t value)
 {
-	char digits[24], *end = digits + sizeof digits;
+	char digits[24], *end = digits + sizeof(digits);
 	char *text = format_number(end, value, 1);
 	size_t before = record->len;
 
@@ -250,7 +250,7 @@ void record_number(struct record *record, const char *key, uint64_t value)
 
 void record_ms(struct record *record, const char *key, uint64_t value_us)
 {
-	char digits[32], *end = digits + sizeof digits;
+	char digits[32], *end = digits + sizeof(digits);
 	char *text = format_number(end, value_us % 1000, 3);
 	size_t before = record->len;
 
@@ -343,9 +343,9 @@ void log_message(enum log_level level, const char *format, ...)
 	if (!log_wants(level))
 		return;
 	va_start(args, format);
-	int len = vsnprintf(text, sizeof text, format, args);
+	int len = vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	size_t shown = len < 0 ? 0 : (size_t)len < sizeof text ? (size_t)len : sizeof text - 1;
+	size_t shown = len < 0 ? 0 : (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1;
 
 	/* The message stands where an event's name would; in JSON it is an event of its own, with a text. */
 	record_begin(&record, level, is_json() ? "message" : "");

@@ -14,7 +14,7 @@
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"                                                                                 \
 	"0123456789_-"
 
-/* ---- the line --------------------------------------------------------------------------------------------------------- */
+/* ---- the line ---- */
 
 static void services_read(const char *at, const char *end, struct nsswitch *ret)
 {
@@ -68,7 +68,7 @@ void nsswitch_read(struct nsswitch *ret)
 	free(text);
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------------ */
+/* ---- names ---- */
 
 static bool ends_in(const char *name, size_t len, const char *end)
 {
@@ -139,7 +139,7 @@ void nsswitch_lookups(const struct nsswitch *nsswitch, char ret[3])
 	ret[n] = '\0';
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------------- */
+/* ---- for people ---- */
 
 const char *nsswitch_describe(const struct nsswitch *nsswitch, const char *name, char ret[NSSWITCH_TEXT_MAX])
 {

@@ -49,28 +49,28 @@ static int read_pid(const char *path, long *ret_pid)
 {
 	char text[32];
 	struct stat status;
-	int result = 0;
+	int r = 0;
 
 	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENXIO ? -EINVAL : -errno; /* ENXIO: a socket */
 	if (fstat(fd, &status) < 0) {
-		result = -errno;
+		r = -errno;
 		goto out;
 	}
 	if (!S_ISREG(status.st_mode)) {
-		result = -EINVAL;
+		r = -EINVAL;
 		goto out;
 	}
-	ssize_t len = read(fd, text, sizeof text);
+	ssize_t len = read(fd, text, sizeof(text));
 	if (len < 0) {
-		result = -errno;
+		r = -errno;
 		goto out;
 	}
-	*ret_pid = (size_t)len < sizeof text ? parse_pid(text, (size_t)len) : 0;
+	*ret_pid = (size_t)len < sizeof(text) ? parse_pid(text, (size_t)len) : 0;
 out:
 	fd_close(fd);
-	return result;
+	return r;
 }
 
 /* The number may have gone to another program since: then its name, where it can be read, is not ours. */
@@ -78,9 +78,9 @@ static bool is_another_program(long pid)
 {
 	char path[64], name[32] = "", own[32] = "";
 
-	snprintf(path, sizeof path, "/proc/%ld/comm", pid);
+	snprintf(path, sizeof(path), "/proc/%ld/comm", pid);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t len = fd >= 0 ? read(fd, name, sizeof name - 1) : -1;
+	ssize_t len = fd >= 0 ? read(fd, name, sizeof(name) - 1) : -1;
 	fd_close(fd);
 	name[strcspn(name, "\n")] = '\0';
 	prctl(PR_GET_NAME, own);
@@ -97,21 +97,21 @@ static bool is_running(long pid)
 static int write_temporary(char *path)
 {
 	char text[32];
-	int result = 0;
+	int r = 0;
 
 	int fd = mkostemp(path, O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+	int len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 	ssize_t written = write(fd, text, (size_t)len);
 	if (written != len)
-		result = written < 0 ? -errno : -ENOSPC;
+		r = written < 0 ? -errno : -ENOSPC;
 	else if (fchmod(fd, 0644) < 0)
-		result = -errno;
+		r = -errno;
 	fd_close(fd);
-	if (result < 0)
+	if (r < 0)
 		unlink(path);
-	return result;
+	return r;
 }
 
 /* Gives the temporary file its name. Two that start at the same moment over the same stale file may both get
@@ -124,11 +124,11 @@ static int put_in_place(const char *temporary, const char *path, long *ret_pid)
 		if (errno != EEXIST)
 			return -errno;
 		long pid = 0;
-		int result = read_pid(path, &pid);
-		if (result == -ENOENT)
+		int r = read_pid(path, &pid);
+		if (r == -ENOENT)
 			continue;
-		if (result < 0)
-			return result;
+		if (r < 0)
+			return r;
 		if (is_running(pid)) {
 			*ret_pid = pid;
 			return -EEXIST;
@@ -142,16 +142,16 @@ int pidfile_write(const char *path, long *ret_pid)
 {
 	char temporary[PATH_MAX];
 
-	int len = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
-	if (len < 0 || (size_t)len >= sizeof temporary)
+	int len = snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path);
+	if (len < 0 || (size_t)len >= sizeof(temporary))
 		return -ENAMETOOLONG;
-	int result = write_temporary(temporary);
-	if (result < 0)
-		return result;
-	result = put_in_place(temporary, path, ret_pid);
-	if (result < 0)
+	int r = write_temporary(temporary);
+	if (r < 0)
+		return r;
+	r = put_in_place(temporary, path, ret_pid);
+	if (r < 0)
 		unlink(temporary);
-	return result;
+	return r;
 }
 
 void pidfile_remove(const char *path)

@@ -55,7 +55,7 @@ struct resolved {
 	char **names;
 };
 
-/* ---- the mapping ------------------------------------------------------------------------------------------------------ */
+/* ---- the mapping ---- */
 
 size_t resolved_size(size_t n_names)
 {
@@ -191,7 +191,7 @@ int resolved_keep(struct resolved *resolved, bool keep)
 	return 0;
 }
 
-/* ---- words ------------------------------------------------------------------------------------------------------------ */
+/* ---- words ---- */
 
 static void put_word(_Atomic uint32_t *word, uint32_t value)
 {
@@ -258,12 +258,12 @@ static bool get_address(const struct shared_address *from, uint16_t port, struct
 		return false;
 	*ret = (struct address){ 0 };
 	if (family == AF_INET6) {
-		ret->len = sizeof ret->in6;
+		ret->len = sizeof(ret->in6);
 		ret->in6.sin6_family = AF_INET6;
 		ret->in6.sin6_scope_id = scope;
 		memcpy(&ret->in6.sin6_addr, bytes, 16);
 	} else {
-		ret->len = sizeof ret->in;
+		ret->len = sizeof(ret->in);
 		ret->in.sin_family = AF_INET;
 		memcpy(&ret->in.sin_addr, bytes, 4);
 	}
@@ -305,7 +305,7 @@ void resolved_look(const struct resolved *resolved, size_t name, struct resolved
 	};
 }
 
-/* ---- from one table to the next ---------------------------------------------------------------------------------------- */
+/* ---- from one table to the next ---- */
 
 static int compare_names(const void *first, const void *second)
 {

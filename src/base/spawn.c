@@ -1,6 +1,7 @@
 /* Runs a program. Between vfork and exec the child lives in the caller's memory: it makes system calls only, straight to
  * the kernel where the C library would do more (its setuid() talks to threads), and tells what failed through one word. */
 #include "spawn.h"
+#include "executable.h"
 #include "fd.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -86,22 +87,11 @@ static void child_reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Some filters of system calls say EPERM where an older kernel says ENOSYS; the kernel itself never answers so here. Then the real
- * identity decides, which in a program's child is the effective one. */
-int spawn_may_execute(const char *path)
-{
-	if (syscall(SYS_faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS) == 0)
-		return 0;
-	if (errno != ENOSYS && errno != EPERM)
-		return -errno;
-	return access(path, X_OK) < 0 ? -errno : 0;
-}
-
 static int child_greet(const struct spawn *spawn)
 {
 	if (!spawn->greeting)
 		return 0;
-	if (spawn_may_execute(spawn->argv[0]) < 0)
+	if (executable_check(spawn->argv[0]) < 0)
 		return -1;
 	/* A client that does not take it any more will be noticed by the program. */
 	(void)send(1, spawn->greeting, strlen(spawn->greeting), MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -21,8 +21,5 @@ struct spawn {
 	bool *ret_greeted; /* beside a greeting: set where it was sent */
 };
 
-/* Whether the caller may execute the file: 0 or -errno. */
-int spawn_may_execute(const char *path);
-
 /* 0 and the pid, or -errno of what failed: nothing was started then. The caller reaps. */
 int spawn_program(const struct spawn *spawn, pid_t *ret_pid);

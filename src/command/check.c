@@ -15,7 +15,7 @@ static void warn_of_root(const struct policy *policy, struct complaints *complai
 		const struct service *service = &policy->services[i];
 		if (service->target.delivery == DELIVERY_EXEC && !service->target.exec.user)
 			complaint_add(complaints, COMPLAINT_WARNING, policy->file, service->line,
-				"service `%s' runs its program as root for whoever connects, expected `user' "
+				"service `%s' runs its program as root for every client, expected `user' "
 				"(\"root\" where "
 				"that is meant, as for sshd)",
 				service->name);

@@ -16,10 +16,10 @@ static const struct command commands[] = {
 		.summary = "serve (the default)",
 		.usage = "[run] [-c FILE] [-d | -i] [-p PORT] [-t]",
 		.has_config = true,
-		.options = "  -d, --daemon            in the background, once it serves\n"
-			   "  -i, --inetd             one connection, on descriptor 0 (inetd)\n"
-			   "  -p, --port PORT         instead of the port of every IP listener\n"
-			   "  -t, --test              as `usher check'\n" },
+		.options = "  -d, --daemon            go to the background when usher serves\n"
+			   "  -i, --inetd             serve one connection, descriptor 0 (inetd)\n"
+			   "  -p, --port PORT         the port of every IP listener, whatever the file says\n"
+			   "  -t, --test              check the configuration and exit, as `usher check'\n" },
 	{ .name = "check",
 		.run = command_check,
 		.summary = "compile the configuration and print its routing table",
@@ -27,84 +27,85 @@ static const struct command commands[] = {
 		.has_config = true },
 	{ .name = "explain",
 		.run = command_explain,
-		.summary = "say which service takes some bytes, and why",
+		.summary = "show which service matches some bytes, and why",
 		.usage = "explain [OPTION ...] FILE\n"
 			 "explain [OPTION ...] --hex DIGITS ...\n"
 			 "explain [OPTION ...] --batch FILE\n"
 			 "explain [OPTION ...] --id ID",
 		.options = "  -c, --config FILE       the configuration; without it the built-in protocols\n"
-			   "      --listener ADDRESS  as on this listener of it, not on the first of its kind\n" JSON
+			   "      --listener ADDRESS  the listener that takes the bytes; default: the first\n"
+			   "                          of its kind\n" JSON
 			   "      --udp               the bytes are a datagram\n"
-			   "      --hex DIGITS ...    these bytes, not those of a file (- is standard input)\n"
-			   "      --flow NUMBER       this flow of a capture alone\n"
-			   "      --batch FILE        lines of JSON with bytes in them, an answer each\n"
+			   "      --hex DIGITS ...    these bytes, not those of FILE (-: standard input)\n"
+			   "      --flow NUMBER       only this flow of a capture\n"
+			   "      --batch FILE        read lines of JSON, write an answer to each\n"
 			   "      --id ID             the first bytes of a connection of the running usher\n"
-			   "  -s, --socket SOCKET     its control socket\n" },
+			   "  -s, --socket SOCKET     the control socket of the running usher\n" },
 	{ .name = "status",
 		.run = command_status,
-		.summary = "what the running usher does",
+		.summary = "show the state and the counters of the running usher",
 		.usage = "status [-s SOCKET | -c FILE] [--json]",
 		.options = SOCKET JSON },
 	{ .name = "sessions",
 		.run = command_sessions,
-		.summary = "its connections",
+		.summary = "list the connections of the running usher",
 		.usage = "sessions [-s SOCKET | -c FILE] [--json]",
 		.options = SOCKET JSON },
 	{ .name = "close",
 		.run = command_close,
-		.summary = "end one of them",
+		.summary = "close one connection",
 		.usage = "close [-s SOCKET | -c FILE] [--json] ID",
 		.options = SOCKET JSON },
 	{ .name = "reload",
 		.run = command_reload,
-		.summary = "have it read its configuration again",
+		.summary = "reload the configuration",
 		.usage = "reload [-s SOCKET | -c FILE] [--json]",
 		.options = SOCKET JSON },
 	{ .name = "upgrade",
 		.run = command_upgrade,
-		.summary = "have the binary that is installed now take its place",
+		.summary = "replace the running usher by the installed binary, connections kept",
 		.usage = "upgrade [-s SOCKET | -c FILE] [--json]",
 		.options = SOCKET JSON },
 	{ .name = "drain",
 		.run = command_drain,
-		.summary = "have it end when its connections have",
+		.summary = "accept no more connections, and exit when the open ones end",
 		.usage = "drain [-s SOCKET | -c FILE] [--json]",
 		.options = SOCKET JSON },
 	{ .name = "log",
 		.run = command_log,
-		.summary = "have it log from this level on",
+		.summary = "set the log level of the running usher",
 		.usage = "log [-s SOCKET | -c FILE] [--json] LEVEL",
 		.options = SOCKET JSON },
 	{ .name = "reopen",
 		.run = command_reopen,
-		.summary = "have it open its log file again",
+		.summary = "reopen the log file",
 		.usage = "reopen [-s SOCKET | -c FILE] [--json]",
 		.options = SOCKET JSON },
 	{ .name = "demo",
 		.run = command_demo,
 		.summary = "serve a demonstration on 127.0.0.1:8080",
 		.usage = "demo [-p PORT] [--print]",
-		.options = "  -p, --port PORT         instead of 8080\n"
-			   "      --print             print its configuration instead\n" },
+		.options = "  -p, --port PORT         the port; default: 8080\n"
+			   "      --print             print the configuration and exit\n" },
 	{ .name = "tcpmux",
 		.run = command_tcpmux,
-		.summary = "serve as tcpmux, under its configuration",
+		.summary = "serve with the configuration and the options of tcpmux",
 		.usage = "tcpmux [ARGUMENT ...]",
 		.is_foreign = true },
 	{ .name = "portsplit",
 		.run = command_portsplit,
-		.summary = "serve as portsplit, under its configuration",
+		.summary = "serve with the configuration of portsplit",
 		.usage = "portsplit [ARGUMENT ...] FILE",
 		.is_foreign = true },
 	{ .name = "sslh",
 		.run = command_sslh,
-		.summary = "serve as sslh, under its configuration",
+		.summary = "serve with the configuration and the options of sslh",
 		.usage = "sslh [ARGUMENT ...]",
 		.is_foreign = true,
 		.aliases = "sslh-select sslh-ev sslh-fork " },
 	{ .name = "help",
 		.run = command_help,
-		.summary = "this text, or a command's options",
+		.summary = "show this text, or the options of a command",
 		.usage = "help [COMMAND]" },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

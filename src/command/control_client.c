@@ -5,6 +5,7 @@
 #include "command.h"
 #include "control_show.h"
 #include "fd.h"
+#include "file.h"
 #include "policy.h"
 #include <errno.h>
 #include <getopt.h>
@@ -39,36 +40,19 @@ static int connect_to(const char *path)
 	return -1;
 }
 
-/* NULL: it broke off, or no memory; errno says which. */
-static char *read_all(int fd)
-{
-	char *text = NULL, buffer[65536];
-	size_t len = 0;
-	ssize_t n = 0;
-	FILE *to = open_memstream(&text, &len);
-
-	while (to && (n = read(fd, buffer, sizeof(buffer))) > 0)
-		fwrite(buffer, 1, (size_t)n, to);
-	int error = errno;
-	if (!to || fclose(to) != 0 || n < 0) {
-		free(text);
-		errno = error;
-		return NULL;
-	}
-	return text;
-}
-
 char *control_ask(const char *path, const char *request)
 {
 	int fd = connect_to(path);
 	char *answer = NULL;
+	size_t len;
+	int error;
 
 	if (fd < 0)
 		return NULL;
 	if (dprintf(fd, "%s\n", request) < 0)
 		fprintf(stderr, "usher: %s: %s\n", path, strerror(errno));
-	else if (!(answer = read_all(fd)))
-		fprintf(stderr, "usher: %s: no answer: %s\n", path, strerror(errno));
+	else if ((error = file_read_rest(fd, SIZE_MAX - 1, &answer, &len)) < 0)
+		fprintf(stderr, "usher: %s: no answer: %s\n", path, strerror(-error));
 	fd_close(fd);
 	return answer;
 }
@@ -97,7 +81,7 @@ int control_path(const char *socket, const char *file, char *ret, size_t size)
 	return error;
 }
 
-/* ---- commands ------------------------------------------------------------------------------------------------------------ */
+/* ---- commands ---- */
 
 static int options_read(struct options *ret, int argc, char **argv, bool wants_argument)
 {

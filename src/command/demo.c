@@ -32,7 +32,7 @@ struct demo {
 
 static struct demo demo = { .port = 8080 };
 
-/* ---- the programs ------------------------------------------------------------------------------------------------- */
+/* ---- the programs ---- */
 
 /* Started as root they need none of it. */
 static void become_nobody(void)
@@ -120,7 +120,7 @@ static int program_hint(void)
 	return end_politely();
 }
 
-/* ---- ssh ---------------------------------------------------------------------------------------------------------- */
+/* ---- ssh ---- */
 
 static int run_quietly(const char *const argv[])
 {
@@ -195,7 +195,7 @@ static void clean_up(void)
 	rmdir(demo.directory);
 }
 
-/* ---- the configuration ---------------------------------------------------------------------------------------------- */
+/* ---- the configuration ---- */
 
 static int demo_write(FILE *to)
 {

@@ -5,6 +5,7 @@
 #include "explain_batch.h"
 #include "explain_capture.h"
 #include "failure.h"
+#include "hex.h"
 #include "module.h"
 #include "process.h"
 #include "sandbox.h"
@@ -113,7 +114,7 @@ static bool options_read(struct explain *ret, int argc, char **argv)
 	return true;
 }
 
-/* --- What it needs --------------------------------------------------------------------- */
+/* ---- what it needs ---- */
 
 static int input_open(struct explain *explain)
 {
@@ -224,11 +225,11 @@ static int explain_prepare(struct explain *explain)
 	json_object_seed(0); /* from a file */
 	error = sandbox_enter_explain();
 	if (error < 0) /* of a kernel that has none: no reason to leave bytes unexplained */
-		fprintf(stderr, "usher: there is no sandbox here: %s\n", strerror(-error));
+		fprintf(stderr, "usher: the sandbox cannot be entered: %s\n", strerror(-error));
 	return 0;
 }
 
-/* --- Bytes ----------------------------------------------------------------------------- */
+/* ---- bytes ---- */
 
 static void bytes_explain(const struct explain *explain, const uint8_t *bytes, size_t len)
 {
@@ -256,11 +257,11 @@ static int words_explain(const struct explain *explain)
 		for (const char *c = *word; *c; c++) {
 			if (*c == ':' || isspace((unsigned char)*c))
 				continue;
-			if (!isxdigit((unsigned char)*c)) {
+			int digit = hex_value(*c);
+			if (digit < 0) {
 				fprintf(stderr, "usher: --hex %s: expected pairs of hex digits\n", *word);
 				return 2;
 			}
-			unsigned digit = isdigit((unsigned char)*c) ? (unsigned)(*c - '0') : (*c & 0xfU) + 9;
 			if (n_digits < 2 * EVIDENCE_MAX)
 				bytes[n_digits / 2] = (uint8_t)(bytes[n_digits / 2] << 4 | digit);
 			n_digits++;
@@ -281,7 +282,8 @@ static int capture_explain(struct explain *explain)
 	struct page page;
 
 	if (explain->udp) {
-		fprintf(stderr, "usher: %s: is a capture, which says itself what is UDP\n", explain->input);
+		fprintf(stderr, "usher: %s: a capture tells UDP from TCP itself, expected no --udp\n",
+			explain->input);
 		return 2;
 	}
 	page_init(&page, stdout);
@@ -306,7 +308,7 @@ static int file_explain(struct explain *explain)
 		return 1;
 	}
 	if (explain->flow) {
-		fprintf(stderr, "usher: %s: is no capture, which --flow is for\n", explain->input);
+		fprintf(stderr, "usher: %s: not a capture, expected one with --flow\n", explain->input);
 		return 2;
 	}
 	bytes_explain(explain, bytes, len);

@@ -14,8 +14,8 @@ static int translate(const void *options, struct native *ret, const char *file, 
 static int usage(FILE *to)
 {
 	fputs("usage: usher portsplit [--print] [--control PATH] [-h] FILE\n"
-	      "  --print          usher's own configuration of it, and end\n"
-	      "  --control PATH   where `usher status -s PATH' and its like ask\n",
+	      "  --print          print the same configuration in usher's format, and exit\n"
+	      "  --control PATH   the control socket, for `usher status -s PATH' and the like\n",
 		to);
 	return to == stdout ? 0 : 2;
 }

@@ -73,7 +73,7 @@ static struct words words_from(const uint8_t *bytes, size_t n)
 	return (struct words){ word[0], word[1] };
 }
 
-/* ---- look-up ------------------------------------------------------------------------------------------------------- */
+/* ---- look-up ---- */
 
 static bool set_contains(const struct address_set *set, uint32_t root, struct words address, unsigned width)
 {
@@ -114,7 +114,7 @@ size_t address_set_count(const struct address_set *set)
 	return set->count;
 }
 
-/* ---- insertion ----------------------------------------------------------------------------------------------------- */
+/* ---- insertion ---- */
 
 static uint32_t set_node(struct address_set *set, struct words prefix, unsigned bits, bool here)
 {
@@ -177,7 +177,7 @@ static void set_insert(struct address_set *set, uint32_t at, struct words prefix
 	}
 }
 
-/* ---- text ---------------------------------------------------------------------------------------------------------- */
+/* ---- text ---- */
 
 #define EXPECTED "expected an address or a prefix such as 192.0.2.0/24 or 2001:db8::/32"
 
@@ -308,7 +308,7 @@ int address_set_insert(struct address_set *set, const char *text, char ret_why[A
 	return 0;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 struct address_set *address_set_new(void)
 {

@@ -67,7 +67,7 @@ void decider_free(struct decider *decider)
 		arena_free(decider->own);
 }
 
-/* --- Scratch ------------------------------------------------------------------------------ */
+/* ---- scratch ---- */
 
 struct decider_scratch *decider_scratch_new(void)
 {
@@ -102,7 +102,7 @@ int decider_scratch_fit(struct decider_scratch *scratch, const struct decider *d
 	return r < 0 ? r : memos_fit(&scratch->conditions, &scratch->n_conditions, decider->rules.n_conditions);
 }
 
-/* --- Verdicts of one thing ------------------------------------------------------------- */
+/* ---- verdicts of one thing ---- */
 
 static enum verdict literals_match(const struct protocol *protocol, const struct evidence *evidence)
 {
@@ -285,7 +285,7 @@ static enum verdict rest_judge(struct decision *decision, const struct attribute
 	return verdict;
 }
 
-/* --- Putting them together ------------------------------------------------------------- */
+/* ---- putting them together ---- */
 
 static void decision_take(struct decision *decision, enum verdict verdict, uint32_t service, uint32_t protocol)
 {

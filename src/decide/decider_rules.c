@@ -57,7 +57,7 @@ static int rules_check(const struct protocol *protocols, size_t n_protocols, con
 	return 0;
 }
 
-/* --- Rules of protocols only ----------------------------------------------------------- */
+/* ---- rules of protocols only ---- */
 
 static void protocol_services_find(struct decider_rules *ret, const struct rule *rules, size_t n_rules)
 {
@@ -200,7 +200,7 @@ static int literals_compile(struct decider_rules *rules)
 	return trie_index(rules->trie);
 }
 
-/* --- Rules with attributes ------------------------------------------------------------- */
+/* ---- rules with attributes ---- */
 
 /* A condition, while equal ones are brought together. */
 struct asked {
@@ -417,7 +417,7 @@ static int attribute_rules_compile(struct decider_rules *ret, const struct rule 
 	return r;
 }
 
-/* --- Both ------------------------------------------------------------------------------ */
+/* ---- both ---- */
 
 static int source_compare(const void *a, const void *b)
 {

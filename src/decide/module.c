@@ -23,7 +23,7 @@ _Static_assert(USHER_SETS_SNI == 1U << ATTRIBUTE_SNI && USHER_SETS_ALPN == 1U <<
 	"a module's attributes are ours");
 _Static_assert(USHER_EVIDENCE_MAX == EVIDENCE_MAX && USHER_VALUES_MAX == FINDING_VALUES_MAX, "as documented");
 
-/* --- Loading --------------------------------------------------------------------------- */
+/* ---- loading ---- */
 
 int module_load(const char *path, module_init_function **ret_init, char *error, size_t size)
 {
@@ -104,7 +104,7 @@ int module_bind(struct module_use *modules, size_t n, char *error, size_t size)
 	return r;
 }
 
-/* --- Asking ---------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 /* What a probe sets, until it says YES. The bytes are in the findings' scratch already. */
 struct usher_findings {

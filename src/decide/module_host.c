@@ -39,7 +39,7 @@ static void host_fail(struct module_host *host, const char *format, ...)
 	va_end(arguments);
 }
 
-/* --- Probes ---------------------------------------------------------------------------- */
+/* ---- probes ---- */
 
 bool module_name_is_valid(const char *name)
 {
@@ -89,7 +89,7 @@ static int host_probe_add(struct usher_host *api, const struct usher_probe *prob
 	return 0;
 }
 
-/* --- Settings -------------------------------------------------------------------------- */
+/* ---- settings ---- */
 
 static const char *const type_names[] = {
 	[MODULE_STRING] = "a string",
@@ -189,7 +189,7 @@ static int host_setting_bool(struct usher_host *api, const char *key, size_t pla
 	return r;
 }
 
-/* --- The log --------------------------------------------------------------------------- */
+/* ---- the log ---- */
 
 void module_set_hooks(const struct module_hooks *hooks)
 {
@@ -247,7 +247,7 @@ static void host_log(struct usher_host *api, enum usher_level level, const char 
 	errno = error;
 }
 
-/* --- From birth to the end of init ----------------------------------------------------- */
+/* ---- from birth to the end of init ---- */
 
 int module_host_new(struct module_host **ret, struct module_use *use)
 {

@@ -7,9 +7,9 @@
  * is in the caller's arena. */
 #include "failure.h"
 #include "fd.h"
+#include "helper_process.h"
 #include "module_host.h"
 #include "module_report.h"
-#include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,14 +19,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-/* --- The file -------------------------------------------------------------------------- */
+/* ---- the file ---- */
 
 /* Who but root could change what is here? NULL: nobody. With the sticky bit others may add to a folder, but
  * not touch what is root's in it. */
@@ -37,7 +36,7 @@ static const char *place_fault(const char *path)
 	if (stat(path, &st) < 0)
 		return strerrordesc_np(errno);
 	if (st.st_uid != 0)
-		return "belongs to somebody else than root";
+		return "does not belong to root";
 	if (S_ISDIR(st.st_mode) && st.st_mode & S_ISVTX)
 		return NULL;
 	return st.st_mode & (S_IWGRP | S_IWOTH) ? "can be written by others than root" : NULL;
@@ -91,11 +90,12 @@ static int file_check(const char *module, char *error, size_t size)
 	return r;
 }
 
-/* --- The child ------------------------------------------------------------------------- */
+/* ---- the child ---- */
 
 struct looker {
 	struct module_use *use;
 	const struct module_inspection *how;
+	pid_t parent;
 	int fd;
 	struct report_head head;
 	struct report_probe probes[USHER_PROBES_MAX];
@@ -129,20 +129,20 @@ static int probe_note(struct module_host *host, const struct usher_probe *probe)
 static int looker_confine(struct looker *looker)
 {
 	const struct rlimit no_core = { 0, 0 };
-	sigset_t none;
 
 	setpgid(0, 0);
-	for (int i = 1; i < NSIG; i++)
-		signal(i, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 	setrlimit(RLIMIT_CORE, &no_core);
-	process_silence();
-	process_keep_only(&looker->fd, 1);
-	int r = process_drop_privileges(looker->how->drop_identity, looker->how->uid, looker->how->gid);
-	if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-		r = -errno;
-	return r;
+	return helper_process_begin(&(struct helper_process){
+		.parent = looker->parent,
+		.ignored = (int[]){ 0 }, /* none of them: all have their default effect */
+		.n_null = 3,
+		.keep = &looker->fd,
+		.n_keep = 1,
+		.drop_privileges = true,
+		.drop_identity = looker->how->drop_identity,
+		.uid = looker->how->uid,
+		.gid = looker->how->gid,
+	});
 }
 
 static int looker_look(struct looker *looker)
@@ -185,7 +185,7 @@ static void __attribute__((noreturn)) looker_run(struct looker *looker)
 	_exit(0);
 }
 
-/* --- The parent ------------------------------------------------------------------------ */
+/* ---- the parent ---- */
 
 struct watcher {
 	pid_t child;
@@ -316,6 +316,7 @@ int module_inspect(
 	int r = file_check(use->path, error, size);
 	if (r < 0)
 		goto out;
+	pid_t parent = getpid();
 	if (!watcher.bytes || !looker || pipe2(fds, O_CLOEXEC) < 0 || (watcher.child = fork()) < 0) {
 		r = watcher.bytes && looker ? -errno : -ENOMEM;
 		snprintf(error, size, "module `%s' cannot be looked at: %s", use->path, strerrordesc_np(-r));
@@ -324,6 +325,7 @@ int module_inspect(
 	if (watcher.child == 0) {
 		if (arena_part(arena) < 0)
 			_exit(1);
+		looker->parent = parent;
 		looker->use = use;
 		looker->how = how;
 		looker->fd = fds[1];

@@ -8,6 +8,7 @@
 #include "names.h"
 
 #include "arena.h"
+#include "hash.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,14 +16,9 @@
 
 #define NAME_MAX_LEN 255
 #define SLOTS_MIN    16 /* a power of two */
-#define HASH_SEED    UINT32_C(0x811c9dc5)
 
 /* How a name is filed. */
 enum form { FORM_EXACT, FORM_SUFFIX, FORM_PREFIX, FORM_GLOB };
-
-static const uint32_t form_salts[] = {
-	[FORM_EXACT] = 0, [FORM_SUFFIX] = UINT32_C(0x9e3779b9), [FORM_PREFIX] = UINT32_C(0x7f4a7c15)
-};
 
 struct entry {
 	uint32_t hash;
@@ -52,18 +48,9 @@ static uint8_t to_lower(uint8_t c)
 	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
 }
 
-/* One more byte to the left. */
-static uint32_t hash_step(uint32_t hash, uint8_t c)
+static uint32_t hash_finish(uint64_t hash, enum form form)
 {
-	return (hash ^ c) * UINT32_C(0x01000193);
-}
-
-static uint32_t hash_finish(uint32_t hash, enum form form)
-{
-	hash ^= form_salts[form];
-	hash ^= hash >> 15;
-	hash *= UINT32_C(0x2c1b3c6d);
-	return hash ^ hash >> 13;
+	return (uint32_t)hash_mix(hash + form, HASH_GOLDEN);
 }
 
 /* The slot that holds the name or the free one where it belongs. */
@@ -179,7 +166,7 @@ static int entry_add(const struct names *names, struct entry *entry, uint32_t nu
 	return 0;
 }
 
-/* ---- Globs -------------------------------------------------------------------------------- */
+/* ---- globs ---- */
 
 bool name_is_glob(enum name_kind kind, const char *pattern)
 {
@@ -296,7 +283,7 @@ static enum form form_find(enum name_kind kind, const char *name, size_t len)
 	return len > 1 && strcspn(name, "*?[\\") == len - 1 && name[len - 1] == '*' ? FORM_PREFIX : FORM_GLOB;
 }
 
-/* ---- Insertion ---------------------------------------------------------------------------- */
+/* ---- insertion ---- */
 
 static int entry_name(const struct names *names, struct entry *entry, const uint8_t *name, size_t len)
 {
@@ -339,12 +326,12 @@ static int glob_insert(struct names *names, const char *name, size_t len, uint32
 	return entry_add(names, entry, number);
 }
 
-static uint32_t hash_forward(const uint8_t *name, size_t len)
+static uint64_t hash_forward(const uint8_t *name, size_t len)
 {
-	uint32_t hash = HASH_SEED;
+	uint64_t hash = HASH_START;
 
 	for (size_t i = 0; i < len; i++)
-		hash = hash_step(hash, name[i]);
+		hash = hash_byte(hash, name[i]);
 	return hash;
 }
 
@@ -361,7 +348,7 @@ int names_insert(struct names *names, const char *name, uint32_t number)
 	size_t len = strlen(name);
 	enum form form = form_find(names->kind, name, len);
 	uint8_t folded[NAME_MAX_LEN];
-	uint32_t hash = HASH_SEED;
+	uint64_t hash = HASH_START;
 
 	if (!name_is_valid(names->kind, name))
 		return -EINVAL;
@@ -372,15 +359,15 @@ int names_insert(struct names *names, const char *name, uint32_t number)
 	len -= form == FORM_SUFFIX ? 2 : form == FORM_PREFIX ? 1 : 0;
 	for (size_t i = len; i-- > 0;) {
 		folded[i] = name_fold(names->kind, (uint8_t)name[i]);
-		hash = hash_step(hash, folded[i]);
+		hash = hash_byte(hash, folded[i]);
 	}
-	hash = hash_finish(form == FORM_PREFIX ? hash_forward(folded, len) : hash, form);
+	uint32_t finished = hash_finish(form == FORM_PREFIX ? hash_forward(folded, len) : hash, form);
 	/* At most half full: a miss ends after a step or two. */
 	if ((names->n_used + 1) * 2 > names->n_slots && names_resize(names, names->n_slots * 2) != 0)
 		return -ENOMEM;
-	struct entry *entry = slot_find(names, hash, folded, len, form);
+	struct entry *entry = slot_find(names, finished, folded, len, form);
 	if (entry->len == 0) {
-		struct entry fresh = { .hash = hash, .form = (uint8_t)form };
+		struct entry fresh = { .hash = finished, .form = (uint8_t)form };
 		if (entry_name(names, &fresh, folded, len) != 0)
 			return -ENOMEM;
 		*entry = fresh;
@@ -392,7 +379,7 @@ int names_insert(struct names *names, const char *name, uint32_t number)
 	return entry_add(names, entry, number);
 }
 
-/* ---- Looking up --------------------------------------------------------------------------- */
+/* ---- looking up ---- */
 
 typedef void found_function(void *context, const uint32_t *numbers, size_t count);
 
@@ -401,18 +388,18 @@ static void exact_and_suffixes_lookup(const struct names *names, const uint8_t *
 	found_function *found, void *context)
 {
 	struct {
-		uint32_t hash;
+		uint64_t hash;
 		uint8_t at;
 	} suffix[NAME_MAX_LEN];
 	size_t n_suffixes = 0;
-	uint32_t hash = HASH_SEED;
+	uint64_t hash = HASH_START;
 
 	for (size_t i = len; i-- > 0;) {
 		if (folded[i] == '.' && i > 0 && i + 1 < len) {
 			suffix[n_suffixes].hash = hash;
 			suffix[n_suffixes++].at = (uint8_t)(i + 1);
 		}
-		hash = hash_step(hash, folded[i]);
+		hash = hash_byte(hash, folded[i]);
 	}
 	const struct entry *entry = slot_find(names, hash_finish(hash, FORM_EXACT), folded, len, FORM_EXACT);
 	if (is_whole && entry->count > 0)
@@ -429,10 +416,10 @@ static void exact_and_suffixes_lookup(const struct names *names, const uint8_t *
 static void prefixes_lookup(
 	const struct names *names, const uint8_t *folded, size_t len, found_function *found, void *context)
 {
-	uint32_t hash = HASH_SEED;
+	uint64_t hash = HASH_START;
 
 	for (size_t i = 1; i <= len; i++) {
-		hash = hash_step(hash, folded[i - 1]);
+		hash = hash_byte(hash, folded[i - 1]);
 		if (!(names->prefix_lens[i / 32] >> i % 32 & 1))
 			continue;
 		const struct entry *entry = slot_find(names, hash_finish(hash, FORM_PREFIX), folded, i, FORM_PREFIX);

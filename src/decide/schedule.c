@@ -46,7 +46,7 @@ struct schedule *schedule_new(struct arena *arena)
 	return schedule;
 }
 
-/* ---- look-up ------------------------------------------------------------------------------------------------------- */
+/* ---- look-up ---- */
 
 static long zone_offset(const struct zone *zone, time_t at)
 {
@@ -81,7 +81,7 @@ bool schedule_covers(const struct schedule *schedule, time_t at)
 	return false;
 }
 
-/* ---- zones --------------------------------------------------------------------------------------------------------- */
+/* ---- zones ---- */
 
 static bool zone_name_is_sound(const char *name)
 {
@@ -185,7 +185,7 @@ static struct zone *zone_find(struct schedule *schedule, const char *name)
 	return zone;
 }
 
-/* ---- text ---------------------------------------------------------------------------------------------------------- */
+/* ---- text ---- */
 
 static const char day_names[7][4] = { "mon", "tue", "wed", "thu", "fri", "sat", "sun" };
 

@@ -11,6 +11,7 @@
 #include "trie.h"
 
 #include "arena.h"
+#include "hash.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -221,7 +222,7 @@ int trie_insert(struct trie *trie, const void *literal, size_t len, uint32_t ran
 	return 0;
 }
 
-/* --- The index: one step for the first bytes ------------------------------------------- */
+/* ---- the index: one step for the first bytes ---- */
 
 /* What the first trie->index_len bytes of a literal lead to. */
 struct jump {
@@ -254,11 +255,7 @@ static void jump_key(uint64_t key[2], const uint8_t *bytes, size_t len)
 /* The slot that has the key, or the free one where it belongs. */
 static struct jump *jump_find(const struct trie *trie, const uint64_t key[2])
 {
-	uint64_t hash = (key[0] ^ key[1] * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xd6e8feb86659fd93);
-
-	/* Keys often differ in their last bytes only, which a product carries to its highest bits. */
-	hash = (hash ^ hash >> 32) * UINT64_C(0x9e3779b97f4a7c15);
-	for (size_t i = hash >> 32;; i++) {
+	for (size_t i = hash_mix(key[0] ^ HASH_GOLDEN, key[1] ^ UINT64_C(0xd6e8feb86659fd93));; i++) {
 		struct jump *jump = &trie->index[i & (trie->n_index - 1)];
 		if (!jump->node || (jump->key[0] == key[0] && jump->key[1] == key[1]))
 			return jump;
@@ -332,7 +329,7 @@ int trie_index(struct trie *trie)
 	return 0;
 }
 
-/* --- Looking up ------------------------------------------------------------------------ */
+/* ---- looking up ---- */
 
 uint32_t trie_walk(const struct trie *trie, const uint8_t *bytes, size_t len,
 	void (*found)(void *context, uint32_t rank), void *context)

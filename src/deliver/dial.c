@@ -132,7 +132,7 @@ static int dial_try(struct dial *dial, const struct address *to)
 	return fd < 0 ? fd : dial_use(dial, fd, to);
 }
 
-/* ---- which addresses there are ---------------------------------------------------------------------------------------- */
+/* ---- which addresses there are ---- */
 
 static bool is_named(const struct backend *backend)
 {
@@ -217,7 +217,7 @@ static bool dial_awaits_news(const struct dial *dial)
 	return false;
 }
 
-/* ---- one after the other ---------------------------------------------------------------------------------------------- */
+/* ---- one after the other ---- */
 
 /* Until the address has had its share; with the last one of a name, until it is time to ask or to look for another. */
 static int dial_arm(struct dial *dial, bool is_last)

@@ -10,7 +10,6 @@
 #include "fd.h"
 #include "handover_channel.h"
 #include "handover_kept.h"
-#include "handover_line.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -24,7 +23,7 @@
 /* How long a receiver is expected to announce itself before it is tried with one message, where the last one did. */
 #define ANNOUNCEMENT_US 500000
 
-/* ---- channels ---------------------------------------------------------------------------------------------------- */
+/* ---- channels ---- */
 
 static void handover_ready(struct watch *watch, uint32_t events);
 static void handover_receipts_ready(struct watch *watch, uint32_t events);
@@ -62,7 +61,7 @@ static int handover_open(struct handover *h)
 	return fd < 0 ? fd : handover_use(h, fd);
 }
 
-/* ---- sending ----------------------------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 static int handover_pause(struct handover *h)
 {
@@ -90,7 +89,7 @@ static void handover_look_later(struct handover *h)
 /* The first in line has gone out. */
 static void handover_sent(struct handover *h)
 {
-	struct handover_request *request = h->waiting.first;
+	struct handover_request *request = request_of(h->waiting.first);
 	struct handover_channel *channel = h->channel;
 
 	request->n_sent++;
@@ -99,9 +98,9 @@ static void handover_sent(struct handover *h)
 		request_end(request, 0);
 		return;
 	}
-	line_remove(&h->waiting, request);
+	list_remove(&h->waiting, &request->item);
 	h->n_waiting--;
-	line_append(&channel->kept, request);
+	list_append(&channel->kept, &request->item);
 	channel->n_kept++;
 	h->n_kept++;
 	request->channel = channel;
@@ -122,9 +121,10 @@ static int handover_step(struct handover *h)
 		h->state = HANDOVER_BLOCKED;
 		return 0;
 	}
-	if (h->waiting.first->going && !h->channel->sent)
-		h->waiting.first->going(h->waiting.first);
-	error = channel_send(h->channel, h->waiting.first);
+	struct handover_request *first = request_of(h->waiting.first);
+	if (first->going && !h->channel->sent)
+		first->going(first);
+	error = channel_send(h->channel, request_of(h->waiting.first));
 	switch (error) {
 	case 0:
 		handover_sent(h);
@@ -141,7 +141,7 @@ static int handover_step(struct handover *h)
 	default:
 		if (h->channel->sent)
 			(void)handover_retire(h); /* or the next message would be taken for the rest of this one */
-		request_end(h->waiting.first, error);
+		request_end(request_of(h->waiting.first), error);
 		return 0;
 	}
 }
@@ -150,7 +150,7 @@ static void handover_fail(struct handover *h, int error)
 {
 	/* Only those that wait now: what a `done` adds gets its own attempt, in the next turn. */
 	for (size_t n = h->n_waiting; n > 0 && h->waiting.first; n--)
-		request_end(h->waiting.first, error);
+		request_end(request_of(h->waiting.first), error);
 }
 
 static bool handover_goes(const struct handover *h)
@@ -246,7 +246,7 @@ static void handover_receipts_ready(struct watch *watch, uint32_t events)
 	handover_hear(channel->handover, channel);
 }
 
-/* ---- for the caller ---------------------------------------------------------------------------------------------- */
+/* ---- for the caller ---- */
 
 struct handover *handover_new(struct loop *loop, const struct address *receiver, enum handover_format format)
 {
@@ -298,7 +298,7 @@ void handover_send(struct handover *h, struct handover_request *request)
 {
 	request->handover = h;
 	request->channel = NULL;
-	line_append(&h->waiting, request);
+	list_append(&h->waiting, &request->item);
 	h->n_waiting++;
 	handover_run(h, 0);
 }
@@ -335,7 +335,7 @@ bool handover_cancel(struct handover_request *request)
 		mine = handover_withdraw(h, request);
 		handover_unblock(h);
 	} else {
-		bool begun = request == h->waiting.first && h->channel && h->channel->sent;
+		bool begun = &request->item == h->waiting.first && h->channel && h->channel->sent;
 		request_remove(request);
 		/* The receiver may have the socket, but not yet the message: cut off, it will drop both. */
 		if (begun)

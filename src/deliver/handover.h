@@ -13,6 +13,7 @@
  * that is in no queue (SIOCOUTQ) at two looks 50 ms apart is sent again. */
 #pragma once
 #include "facts.h"
+#include "list.h"
 #include "loop.h"
 #include "target.h"
 
@@ -49,8 +50,13 @@ struct handover_request {
 	struct handover_channel *channel; /* on which it was sent; NULL: not sent yet */
 	uint64_t number;                  /* on that channel */
 	bool taken;                       /* the receiver of a datagram said so */
-	struct handover_request *next, *previous;
+	struct list_item item;            /* of those that wait, or that the channel keeps */
 };
+
+static inline struct handover_request *request_of(struct list_item *item)
+{
+	return list_of(item, struct handover_request, item);
+}
 
 void handover_send(struct handover *handover, struct handover_request *request);
 

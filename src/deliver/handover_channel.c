@@ -218,12 +218,12 @@ static int channel_read_answers(struct handover_channel *channel)
 /* A receipt for what was not sent, or twice, is none. */
 static int channel_mark(struct handover_channel *channel, uint64_t number)
 {
-	struct handover_request *request = channel->kept.first;
+	struct handover_request *request = request_of(channel->kept.first);
 
 	if (channel->withdrawn && channel->withdrawn->number == number)
 		request = channel->withdrawn;
 	while (request && request->number != number)
-		request = request->next;
+		request = request_of(request->item.next);
 	if (!request || request->taken)
 		return -EPROTO;
 	request->taken = true;
@@ -272,20 +272,20 @@ static int channel_read_receipts(struct handover_channel *channel)
 
 struct handover_request *channel_settled(const struct handover_channel *channel)
 {
-	struct handover_request *request = channel->kept.first;
+	struct handover_request *request = request_of(channel->kept.first);
 
 	if (!channel->datagrams)
 		return request && (channel_is_silent(channel) || channel_is_taken(channel, request)) ? request : NULL;
 	if (channel->n_taken == 0)
 		return NULL;
 	while (!request->taken)
-		request = request->next;
+		request = request_of(request->item.next);
 	return request;
 }
 
 bool channel_is_overdue(struct handover_channel *channel)
 {
-	uint64_t oldest = channel->kept.first->number;
+	uint64_t oldest = request_of(channel->kept.first)->number;
 	bool seen = channel->oldest_seen == oldest;
 
 	channel->oldest_seen = oldest;

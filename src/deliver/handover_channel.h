@@ -2,7 +2,6 @@
  * datagrams to a socket that the receiver's processes share, with a stream beside for their receipts. */
 #pragma once
 #include "handover.h"
-#include "handover_line.h"
 #include "handover_message.h"
 #include "loop.h"
 
@@ -21,8 +20,8 @@ struct handover_channel {
 	struct task burial; /* frees it after the loop's turn */
 	enum handover_format format;
 	uint64_t opened_us;
-	struct handover_line kept; /* sent, in this order, and not acknowledged */
-	uint64_t n_sent;           /* whole messages */
+	struct list kept; /* sent, in this order, and not acknowledged */
+	uint64_t n_sent;  /* whole messages */
 	struct handover_answers answers;
 	bool known;  /* whether the receiver acknowledges: it announced it, or it began to read without */
 	bool ending; /* no new messages, only acknowledgements */

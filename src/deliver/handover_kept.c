@@ -14,12 +14,12 @@ void request_remove(struct handover_request *request)
 	struct handover *h = request->handover;
 
 	if (request->channel) {
-		line_remove(&request->channel->kept, request);
+		list_remove(&request->channel->kept, &request->item);
 		request->channel->n_taken -= request->taken;
 		request->channel->n_kept--;
 		h->n_kept--;
 	} else {
-		line_remove(&h->waiting, request);
+		list_remove(&h->waiting, &request->item);
 		h->n_waiting--;
 	}
 	request->handover = NULL;
@@ -62,13 +62,13 @@ static void handover_take_back(struct handover *h, struct handover_channel *chan
 {
 	struct handover_request *request;
 
-	while ((request = channel->kept.last)) {
-		line_remove(&channel->kept, request);
+	while ((request = request_of(channel->kept.last))) {
+		list_remove(&channel->kept, &request->item);
 		request->channel = NULL;
 		request->taken = false;
 		channel->n_kept--;
 		h->n_kept--;
-		line_prepend(&h->waiting, request);
+		list_prepend(&h->waiting, &request->item);
 		h->n_waiting++;
 	}
 }
@@ -98,7 +98,7 @@ static int handover_lost(struct handover *h, int error)
 static void handover_disown(struct handover *h, struct handover_channel *channel)
 {
 	while (channel->kept.first)
-		request_end(channel->kept.first, -EPROTO);
+		request_end(request_of(channel->kept.first), -EPROTO);
 	handover_drop(h, channel);
 }
 

@@ -1,7 +1,6 @@
 /* A handover's own state, and what is done with what its channels carried. For handover.c alone. */
 #pragma once
 #include "handover.h"
-#include "handover_line.h"
 
 enum handover_state {
 	HANDOVER_GOES,
@@ -20,7 +19,7 @@ struct handover {
 	struct timer retry; /* while it runs nothing goes out */
 	struct timer look;
 	struct task later;
-	struct handover_line waiting;
+	struct list waiting;
 	size_t n_waiting, n_kept;
 	enum handover_state state;
 	bool reopened; /* since a message last went through: the next break is final */

@@ -37,7 +37,7 @@ static void address_in6(const struct address *address, uint8_t ret[16])
 	memcpy(ret + 12, &address->in.sin_addr, 4);
 }
 
-/* ---- version 1 ------------------------------------------------------------------------------------------------- */
+/* ---- version 1 ---- */
 
 static void format_in6(const struct address *address, char ret[INET6_ADDRSTRLEN])
 {
@@ -69,7 +69,7 @@ static size_t line_write(uint8_t *to, const struct address *source, const struct
 	return (size_t)len;
 }
 
-/* ---- version 2 ------------------------------------------------------------------------------------------------- */
+/* ---- version 2 ---- */
 
 static size_t put_ports(uint8_t *to, const struct address *source, const struct address *destination)
 {

@@ -30,7 +30,7 @@ static bool begins(const uint8_t *bytes, size_t len, const void *with, size_t wi
 	return memcmp(bytes, with, smaller(len, with_len)) == 0;
 }
 
-/* ---- version 1 ------------------------------------------------------------------------------------------------- */
+/* ---- version 1 ---- */
 
 struct field {
 	const uint8_t *at;
@@ -133,7 +133,7 @@ static ssize_t line_read(const uint8_t *bytes, size_t len, struct proxy_header *
 	return end + 2;
 }
 
-/* ---- version 2 ------------------------------------------------------------------------------------------------- */
+/* ---- version 2 ---- */
 
 enum { COMMAND_LOCAL, COMMAND_PROXY };
 enum { FAMILY_UNSPEC, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX };
@@ -288,7 +288,7 @@ ssize_t proxy_header_read(const uint8_t *bytes, size_t len, struct proxy_header 
 	return -ENOMSG;
 }
 
-/* ---- TLVs ------------------------------------------------------------------------------------------------------ */
+/* ---- TLVs ---- */
 
 bool proxy_tlv_next(const uint8_t **at, size_t *left, struct proxy_tlv *ret)
 {

@@ -38,7 +38,7 @@ struct translation {
 #define warn(translation, at, ...)                                                                                   \
 	complaint_add((translation)->complaints, COMPLAINT_WARNING, (translation)->file, at, __VA_ARGS__)
 
-/* ---- names ----------------------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 static bool name_is_taken(const struct translation *translation, size_t before, const char *name)
 {
@@ -99,7 +99,7 @@ static bool section_counts(const struct translation *translation, size_t number)
 	return section->strings.count > 0;
 }
 
-/* ---- globals --------------------------------------------------------------------------------------------- */
+/* ---- globals ---- */
 
 /* Decimal digits only. */
 static bool number_read(const struct translation *translation, const struct portsplit_value *value, const char *key,
@@ -168,7 +168,7 @@ static void write_globals(const struct translation *translation)
 	writer_raw(writer, "\n");
 }
 
-/* ---- sections -------------------------------------------------------------------------------------------- */
+/* ---- sections ---- */
 
 static void write_literals(
 	struct writer *writer, const struct portsplit_list *strings, bool quotable, const char *key)

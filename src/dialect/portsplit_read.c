@@ -76,7 +76,7 @@ static size_t trimmed(const char *text, size_t len)
 	return len;
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------ */
+/* ---- keys ---- */
 
 static int hex_digit(char c)
 {
@@ -173,7 +173,7 @@ static void global_key(struct reading *reading, const char *key, const char *tex
 			"unknown key `%s' is left out, expected one of bind, maxconn, timeout, pid", key);
 }
 
-/* ---- lines ----------------------------------------------------------------------------------------------- */
+/* ---- lines ---- */
 
 static void section_begin(struct reading *reading, const char *text, size_t len)
 {

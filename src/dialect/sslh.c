@@ -51,7 +51,7 @@ unsigned sslh_port(const char *text)
 	return service ? ntohs((uint16_t)service->s_port) : 0;
 }
 
-/* ---- listeners ----------------------------------------------------------------------------------------------- */
+/* ---- listeners ---- */
 
 static bool listens_on_udp(const struct sslh_listen *listen)
 {
@@ -264,7 +264,7 @@ static void write_configured_listeners(
 				"`proxyprotocol' of a listener on UDP is left out: datagrams have no PROXY header");
 		else if (listen->proxyprotocol.value)
 			sslh_warn(translation, listen->proxyprotocol.line,
-				"PROXY headers are believed of anybody who can reach this listener; usher's own "
+				"PROXY headers are accepted from every client of this listener; usher's own "
 				"`accept_proxy' can name the proxies");
 	}
 }
@@ -324,7 +324,7 @@ static void write_listeners(const struct sslh_translation *translation, const st
 		sslh_refuse(translation, 0, "nowhere to listen, expected `listen' in the file or -p HOST:PORT");
 }
 
-/* ---- globals ------------------------------------------------------------------------------------------------- */
+/* ---- globals ---- */
 
 static void write_timeouts(const struct sslh_translation *translation)
 {
@@ -382,7 +382,7 @@ static void translate(struct sslh_translation *translation)
 	sslh_services_free(services);
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 static int config_read(struct sslh_config *config, const char *text, size_t len, const struct sslh_options *options,
 	struct complaints *complaints)

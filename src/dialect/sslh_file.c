@@ -95,7 +95,7 @@ static const struct known_key global_keys[] = {
 
 #define N(keys) (sizeof(keys) / sizeof((keys)[0]))
 
-/* ---- values -------------------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 bool sslh_number_parse(const char *text, long *ret)
 {
@@ -152,7 +152,7 @@ static void text_read(struct sslh_config *config, const char *name, const struct
 		reader_warn(config->reader, at, "`%s' is no string: left out", name);
 }
 
-/* ---- groups -------------------------------------------------------------------------------------------------- */
+/* ---- groups ---- */
 
 static char *underscored(const char *name)
 {
@@ -263,7 +263,7 @@ static void list_read(struct sslh_config *config, const struct setting *top, con
 	}
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------------ */
+/* ---- the file ---- */
 
 /* Where a comment that begins here ends, else where it begins. */
 static const char *comment_end(const char *at, const char *end)
@@ -343,7 +343,7 @@ void sslh_config_fini(struct sslh_config *config)
 	*config = (struct sslh_config){ 0 };
 }
 
-/* ---- keys by name -------------------------------------------------------------------------------------------- */
+/* ---- keys by name ---- */
 
 static void *global_find(struct sslh_config *config, const char *name, enum kind kind)
 {

@@ -70,15 +70,15 @@ void sslh_usage(FILE *to)
 	      "DIR]\n"
 	      "                  [--PROTOCOL HOST:PORT ...] [-V] [--print] [--control PATH]\n"
 	      "  -F FILE     sslh's configuration; without a name /etc/sslh/sslh.cfg or /etc/sslh.cfg\n"
-	      "  -p          listen there, also several times   -f   in the foreground\n"
+	      "  -p          an address to listen on; repeatable   -f   stay in the foreground\n"
 	      "  -i          one connection, on descriptor 0 (inetd)\n"
 	      "  -t          how long a client may be silent, then it goes to --on-timeout\n"
-	      "  --PROTOCOL  where that protocol goes; tried in the order in which they are given:",
+	      "  --PROTOCOL  the server of that protocol; probed in the order given:",
 		to);
 	for (size_t i = 0; i < sslh_n_protocol_options; i++)
 		fprintf(to, "%s --%s", i == 5 ? "\n             " : "", sslh_protocol_options[i]);
-	fputs("\n  --print     usher's own configuration of all this, and end\n"
-	      "  --control   where `usher status -s PATH' and its like ask\n",
+	fputs("\n  --print     print the same configuration in usher's format, and exit\n"
+	      "  --control   the control socket, for `usher status -s PATH' and the like\n",
 		to);
 }
 

@@ -75,7 +75,7 @@ struct sslh_services {
 	bool searches;                      /* some expression is one */
 };
 
-/* ---- entries ------------------------------------------------------------------------------------------------- */
+/* ---- entries ---- */
 
 static const struct probe_name *probe_find(const struct sslh_protocol *from)
 {
@@ -367,7 +367,7 @@ bool sslh_services_take_datagrams(const struct sslh_services *services)
 	return first_of(services, SSLH_UDP) != NONE;
 }
 
-/* ---- protocols of their own ---------------------------------------------------------------------------------- */
+/* ---- protocols of their own ---- */
 
 /* To sslh `.' is no newline. */
 static void write_expression(struct writer *writer, const char *text)
@@ -415,7 +415,7 @@ static void write_expressions(const struct sslh_services *services)
 		writer_raw(writer, "search_timeout = " SEARCH_TIMEOUT ";\n");
 }
 
-/* ---- services ------------------------------------------------------------------------------------------------ */
+/* ---- services ---- */
 
 static void write_names(
 	const struct sslh_translation *translation, const char *key, const struct setting *list, bool host)

@@ -43,7 +43,7 @@ struct translation {
 #define refuse(translation, at, ...)                                                                                 \
 	complaint_add((translation)->complaints, COMPLAINT_ERROR, (translation)->file, at, __VA_ARGS__)
 
-/* ---- the command line ------------------------------------------------------------------------------------ */
+/* ---- the command line ---- */
 
 static const char *const places[] = { "/etc/tcpmux.cfg", "./tcpmux.cfg", "/usr/local/etc/tcpmux.cfg" };
 const char tcpmux_places[] = "/etc/tcpmux.cfg, ./tcpmux.cfg, /usr/local/etc/tcpmux.cfg";
@@ -56,8 +56,9 @@ void tcpmux_usage(FILE *to)
 	      "  -c FILE     tcpmux's configuration; without it the first of\n"
 	      "              /etc/tcpmux.cfg, ./tcpmux.cfg, /usr/local/etc/tcpmux.cfg\n"
 	      "  -d          in the background         -i        one connection, on descriptor 0 (inetd)\n"
-	      "  -l LEVEL    1 info, 2 debug           --print   usher's own configuration of it, and end\n"
-	      "  --control PATH   where `usher status -s PATH' and its like ask\n",
+	      "  -l LEVEL    1 info, 2 debug           --print   print the same configuration in usher's format, and "
+	      "exit\n"
+	      "  --control PATH   the control socket, for `usher status -s PATH' and the like\n",
 		to);
 }
 
@@ -159,7 +160,7 @@ const char *tcpmux_file(const struct tcpmux_options *options)
 	return NULL;
 }
 
-/* ---- globals --------------------------------------------------------------------------------------------- */
+/* ---- globals ---- */
 
 static void write_listener(const struct translation *translation)
 {
@@ -212,7 +213,7 @@ static void write_globals(const struct translation *translation)
 		");\n");
 }
 
-/* ---- identifiers ----------------------------------------------------------------------------------------- */
+/* ---- identifiers ---- */
 
 static bool is_internal(const struct tcpmux_entry *identifier)
 {
@@ -284,7 +285,7 @@ static bool identifiers_look(struct translation *translation)
 	return before;
 }
 
-/* ---- services -------------------------------------------------------------------------------------------- */
+/* ---- services ---- */
 
 /* An argument behind each comma, but none behind the last where nothing follows. */
 static void write_exec(struct writer *writer, const struct tcpmux_entry *program)

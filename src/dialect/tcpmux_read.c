@@ -61,7 +61,7 @@ static bool whole_of(const config_setting_t *group, const char *key, int *ret)
 	return true;
 }
 
-/* ---- keys that nobody reads ------------------------------------------------------------------------------ */
+/* ---- keys that nobody reads ---- */
 
 static void keys_check(
 	struct reader *reader, const config_setting_t *group, const struct index *known, const char *where)
@@ -101,7 +101,7 @@ static void top_keys_check(struct reader *reader, const config_setting_t *top)
 	index_free(known);
 }
 
-/* ---- lists ----------------------------------------------------------------------------------------------- */
+/* ---- lists ---- */
 
 const struct tcpmux_entry *tcpmux_find(const struct tcpmux_list *list, const char *name)
 {
@@ -181,7 +181,7 @@ static void list_read(
 	index_free(known);
 }
 
-/* ---- the file -------------------------------------------------------------------------------------------- */
+/* ---- the file ---- */
 
 static void number_read(
 	struct reader *reader, struct tcpmux_number *ret, const config_setting_t *top, const char *key)

@@ -5,6 +5,8 @@
  * Refuses lines that are no such object, hex digits that are none, and lines past BATCH_LINE_MAX, each with an answer of its own; a
  * bad line never ends the others. Owns one buffer that grows with the longest line. */
 #include "explain_batch.h"
+#include "escape.h"
+#include "hex.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -17,7 +19,7 @@
 static void write_error(const char *label, const char *error, FILE *to)
 {
 	fprintf(to, "{%s\"error\": ", label);
-	json_write_string(error, strlen(error), to);
+	escape_json_write(to, error, strlen(error));
 	fputs("}\n", to);
 }
 
@@ -35,14 +37,6 @@ static char *label_new(const json_t *id)
 	return label;
 }
 
-static int nibble(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Decodes at most EVIDENCE_MAX bytes, but looks at every digit. */
 static bool hex_decode(const char *hex, size_t len, uint8_t *ret, size_t *ret_len)
 {
@@ -51,7 +45,7 @@ static bool hex_decode(const char *hex, size_t len, uint8_t *ret, size_t *ret_le
 	if (len % 2 != 0)
 		return false;
 	for (size_t i = 0; i < len; i += 2) {
-		int high = nibble(hex[i]), low = nibble(hex[i + 1]);
+		int high = hex_value(hex[i]), low = hex_value(hex[i + 1]);
 		if (high < 0 || low < 0)
 			return false;
 		if (n < EVIDENCE_MAX)
@@ -109,7 +103,7 @@ bool explain_line(struct explainer *explainer, const char *line, size_t len, FIL
 	return !wrong;
 }
 
-/* --- Lines ----------------------------------------------------------------------------- */
+/* ---- lines ---- */
 
 struct batch {
 	struct explainer *explainer;

@@ -64,7 +64,7 @@ static bool link_find(int type, enum packet_link *ret)
 	return false;
 }
 
-/* --- Reading --------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static int packet_take(struct capture *capture, const struct pcap_pkthdr *head, const uint8_t *bytes)
 {
@@ -115,7 +115,7 @@ static bool capture_read(struct capture *capture, const char *name)
 	return r == PCAP_ERROR_BREAK;
 }
 
-/* --- Explaining ------------------------------------------------------------------------ */
+/* ---- explaining ---- */
 
 static void notes_add(struct explainer *explainer, const struct explanation *explanation, const struct flow *flow)
 {
@@ -123,7 +123,8 @@ static void notes_add(struct explainer *explainer, const struct explanation *exp
 
 	if (flow->is_midstream)
 		explainer_note(explainer,
-			"; the capture begins in the middle of the flow, and who sent first is taken for the client");
+			"; the capture begins in the middle of the flow, and the side that sent first is taken for "
+			"the client");
 	else if (flow->was_answered && flow->answered == 0)
 		explainer_note(explainer, "; the server spoke first");
 	else if (flow->was_answered && flow->answered < needed)

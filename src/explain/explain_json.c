@@ -2,33 +2,10 @@
  * memory. */
 #include "escape.h"
 #include "explainer.h"
-
 #include <string.h>
 
 /* Attributes of which a client may name several: lists, also where there is one. All others are strings. */
 #define PLURAL (1U << ATTRIBUTE_ALPN)
-
-void json_write_string(const void *bytes, size_t len, FILE *to)
-{
-	const uint8_t *at = bytes;
-	char escaped[6 * 256 + 1];
-
-	putc('"', to);
-	for (size_t done = 0; done < len; done += 256) {
-		size_t n = escape_json(escaped, sizeof(escaped), at + done, len - done < 256 ? len - done : 256);
-		fwrite(escaped, 1, n, to);
-	}
-	putc('"', to);
-}
-
-static void write_text(const char *key, const char *text, FILE *to)
-{
-	fprintf(to, ", \"%s\": ", key);
-	if (text)
-		json_write_string(text, strlen(text), to);
-	else
-		fputs("null", to);
-}
 
 static void write_values(const struct finding *finding, bool is_list, FILE *to)
 {
@@ -37,7 +14,7 @@ static void write_values(const struct finding *finding, bool is_list, FILE *to)
 	for (size_t i = 0; i < finding->count && (is_list || i == 0); i++) {
 		if (i > 0)
 			fputs(", ", to);
-		json_write_string(finding->value[i].at, finding->value[i].len, to);
+		escape_json_write(to, finding->value[i].at, finding->value[i].len);
 	}
 	if (is_list)
 		putc(']', to);
@@ -63,15 +40,15 @@ void explanation_write_json(const struct explanation *explanation, const char *l
 	static const char *const verdicts[] = { [VERDICT_NO] = "no", [VERDICT_MORE] = "more", [VERDICT_YES] = "yes" };
 
 	fprintf(to, "{%s\"transport\": \"%s\"", label, explanation->is_datagram ? "udp" : "tcp");
-	write_text("service", explanation->service, to);
-	write_text("protocol", explanation->protocol, to);
+	escape_json_member(to, "service", explanation->service);
+	escape_json_member(to, "protocol", explanation->protocol);
 	write_attributes(explanation->findings, to);
 	if (explanation->decided_at == EXPLAIN_NEVER)
 		fputs(", \"decided_at\": null", to);
 	else
 		fprintf(to, ", \"decided_at\": %zu", explanation->decided_at);
 	fprintf(to, ", \"bytes\": %zu", explanation->len);
-	write_text("verdict", verdicts[explanation->verdict], to);
-	write_text("why", explanation->why, to);
+	escape_json_member(to, "verdict", verdicts[explanation->verdict]);
+	escape_json_member(to, "why", explanation->why);
 	putc('}', to);
 }

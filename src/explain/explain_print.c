@@ -51,7 +51,7 @@ void page_init(struct page *ret, FILE *to)
 		ret->width = size.ws_col;
 }
 
-/* --- The outcome ----------------------------------------------------------------------- */
+/* ---- the outcome ---- */
 
 static void label_print(const struct page *page, const char *label)
 {
@@ -98,7 +98,7 @@ static void service_print(const struct explanation *explanation, const struct pa
 	const char *way = explanation->verdict == VERDICT_NO ? ", by `on_unknown'"
 		: explanation->verdict == VERDICT_YES        ? ""
 		: explanation->len > 0                       ? ", by `on_silence'"
-							     : ", as of all who are silent";
+							     : ", as for all clients that send nothing";
 
 	label_print(page, "service");
 	styled(page, explanation->service ? STYLE_GOOD : STYLE_STRONG, "%s",
@@ -136,7 +136,7 @@ static void outcome_print(
 	page_field(page, "why", explanation->why);
 }
 
-/* --- The bytes ------------------------------------------------------------------------- */
+/* ---- the bytes ---- */
 
 /* One line; `mark` is the byte that settled it, counted from 0. */
 static void row_print(const struct explanation *explanation, size_t at, size_t mark, const struct page *page)
@@ -180,7 +180,7 @@ static void bytes_print(const struct explanation *explanation, const struct page
 		styled(page, STYLE_FAINT, "        %zu more bytes\n", explanation->len - rows * ROW);
 }
 
-/* --- Every matcher --------------------------------------------------------------------- */
+/* ---- every matcher ---- */
 
 /* What a matcher says, as words of a fixed width. */
 static void matched_print(

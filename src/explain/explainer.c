@@ -143,7 +143,7 @@ const struct protocol *explainer_protocols(const struct explainer *explainer, si
 	return explainer->protocols;
 }
 
-/* --- Deciding -------------------------------------------------------------------------- */
+/* ---- deciding ---- */
 
 /* Each look has a number of its own: modules hold a connection to what they said of it, and here it goes back, too. */
 static void decide(struct explainer *explainer, size_t len, bool may_be_named, struct outcome *ret)
@@ -232,7 +232,7 @@ void explainer_feed(struct explainer *explainer, const void *bytes, size_t len)
 		segment_take(explainer, bytes, len);
 }
 
-/* --- Words ----------------------------------------------------------------------------- */
+/* ---- words ---- */
 
 static const char *service_name(const struct explainer *explainer, uint32_t service)
 {
@@ -337,7 +337,7 @@ static void why_more(struct explainer *explainer, enum explain_end how)
 		explainer_note(explainer, "; `%s' shows its `banner', and keeps it unless an answer is another's",
 			service_name(explainer, explainer->banner_service));
 	else if (how != EXPLAIN_OPEN)
-		explainer_note(explainer, "; the client has %s, so nobody gets it",
+		explainer_note(explainer, "; the client has %s, so it goes to no service",
 			how == EXPLAIN_CLOSED ? "closed" : "reset it");
 	else if (explainer->policy && explainer->policy->decide_timeout_us == 0)
 		explainer_note(explainer, "; without a `decide_timeout' for ever");
@@ -360,7 +360,7 @@ static void why_identifiers(struct explainer *explainer)
 			service_name(explainer, outcome.more));
 }
 
-/* --- The end --------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void take_name(struct explainer *explainer, uint32_t service)
 {

@@ -54,5 +54,3 @@ bool explainer_asks_probe(const struct probe *probe);
 /* The explanation as an object of JSON, all ASCII, in one line without its end. `label` is what stands before the other members,
  * such as "\"id\": 7, ". */
 void explanation_write_json(const struct explanation *explanation, const char *label, FILE *to);
-/* A string of JSON with its quotes. */
-void json_write_string(const void *bytes, size_t len, FILE *to);

@@ -9,6 +9,7 @@
 #include "flows.h"
 
 #include "evidence.h"
+#include "hash.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -74,14 +75,7 @@ void flows_free(struct flows *flows)
 	free(flows);
 }
 
-/* --- Finding --------------------------------------------------------------------------- */
-
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-	unsigned __int128 product = (unsigned __int128)a * b;
-
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
+/* ---- finding ---- */
 
 static uint64_t end_hash(const struct flows *flows, const struct packet_end *end)
 {
@@ -89,7 +83,7 @@ static uint64_t end_hash(const struct flows *flows, const struct packet_end *end
 
 	memcpy(words, end->address, sizeof(end->address));
 	memcpy(&words[2], end->port, sizeof(end->port));
-	return mix(mix(words[0] ^ flows->seed[0], words[1] ^ flows->seed[1]) ^ flows->seed[0],
+	return hash_mix(hash_mix(words[0] ^ flows->seed[0], words[1] ^ flows->seed[1]) ^ flows->seed[0],
 		words[2] ^ flows->seed[1]);
 }
 
@@ -173,7 +167,7 @@ static int track_new(struct track **ret, struct flows *flows, const struct packe
 	return 0;
 }
 
-/* --- Bytes ----------------------------------------------------------------------------- */
+/* ---- bytes ---- */
 
 static size_t evidence_end(const struct track *track)
 {
@@ -255,7 +249,7 @@ static int bytes_put(struct flows *flows, struct track *track, size_t at, const 
 	return 0;
 }
 
-/* --- TCP ------------------------------------------------------------------------------- */
+/* ---- TCP ---- */
 
 static int client_take(struct flows *flows, struct track *track, const struct packet *packet)
 {
@@ -338,7 +332,7 @@ static int tcp_take(struct flows *flows, struct track *track, const struct packe
 	return 0;
 }
 
-/* --- UDP ------------------------------------------------------------------------------- */
+/* ---- UDP ---- */
 
 static int udp_take(struct flows *flows, struct track *track, const struct packet *packet, uint64_t time_us)
 {

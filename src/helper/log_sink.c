@@ -47,24 +47,24 @@ static size_t write_bytes(struct sink *sink, const char *bytes, size_t len)
 #ifdef HAVE_LIBSYSTEMD
 static bool send_to_journal(int priority, int facility, const char *text, size_t len)
 {
-	char message[sizeof "MESSAGE=" + LOG_LINE_MAX], level[] = "PRIORITY=6", kind[32];
+	char message[sizeof("MESSAGE=") + LOG_LINE_MAX], level[] = "PRIORITY=6", kind[32];
 
-	size_t used = sizeof "MESSAGE=" - 1;
+	size_t used = sizeof("MESSAGE=") - 1;
 	memcpy(message, "MESSAGE=", used);
 	memcpy(message + used, text, len);
-	level[sizeof level - 2] = (char)('0' + priority);
+	level[sizeof(level) - 2] = (char)('0' + priority);
 	int kind_len =
-		snprintf(kind, sizeof kind, "SYSLOG_FACILITY=%d", facility >> 3); /* as RFC 5424 6.2.1 counts */
+		snprintf(kind, sizeof(kind), "SYSLOG_FACILITY=%d", facility >> 3); /* as RFC 5424 6.2.1 counts */
 	struct iovec fields[] = {
 		{ .iov_base = message, .iov_len = used + len },
-		{ .iov_base = level, .iov_len = sizeof level - 1 },
+		{ .iov_base = level, .iov_len = sizeof(level) - 1 },
 		{ .iov_base = kind, .iov_len = (size_t)kind_len },
-		{ .iov_base = (char *)"SYSLOG_IDENTIFIER=usher", .iov_len = sizeof "SYSLOG_IDENTIFIER=usher" - 1 },
+		{ .iov_base = (char *)"SYSLOG_IDENTIFIER=usher", .iov_len = sizeof("SYSLOG_IDENTIFIER=usher") - 1 },
 	};
-	int result = sd_journal_sendv(fields, sizeof fields / sizeof fields[0]);
-	if (result < 0)
-		errno = -result;
-	return result >= 0;
+	int r = sd_journal_sendv(fields, sizeof(fields) / sizeof(fields[0]));
+	if (r < 0)
+		errno = -r;
+	return r >= 0;
 }
 #endif
 
@@ -145,7 +145,7 @@ static void take_line(struct sink *sink, char *line, size_t len)
 		}
 		return;
 	}
-	if (sizeof sink->out - sink->out_len < PREFIX_LEN + len + 1)
+	if (sizeof(sink->out) - sink->out_len < PREFIX_LEN + len + 1)
 		flush(sink);
 	if (sink->prefixed) {
 		sink->out[sink->out_len++] = '<';
@@ -182,7 +182,7 @@ bool log_sink_read(struct sink *sink, int pipe_fd)
 	ssize_t n;
 
 	do
-		n = read(pipe_fd, sink->in + sink->in_len, sizeof sink->in - sink->in_len);
+		n = read(pipe_fd, sink->in + sink->in_len, sizeof(sink->in) - sink->in_len);
 	while (n < 0 && errno == EINTR);
 	if (n > 0)
 		sink->in_len += (size_t)n;

@@ -6,6 +6,7 @@
 #include "failure.h"
 #include "fd.h"
 #include "file.h"
+#include "helper_process.h"
 #include "ipc.h"
 #include "kill_as.h"
 #include "log.h"
@@ -40,7 +41,7 @@ static int take_control(struct sink *sink, int control_fd)
 	struct ipc_fds fds;
 	char byte;
 
-	ssize_t n = ipc_receive(control_fd, &byte, sizeof byte, &fds);
+	ssize_t n = ipc_receive(control_fd, &byte, sizeof(byte), &fds);
 	if (n == 0)
 		return fd_close(control_fd);
 	if (fds.fd[0] >= 0)
@@ -84,27 +85,23 @@ static int log_stream(enum log_sink sink, const char *file)
 static int become_logger(const struct logger *logger, struct sink *sink, int control_fd)
 {
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ };
-	sigset_t none;
 
-	process_rename("logger");
 	log_setup(sink->fd, &logger->log); /* it only builds records, and writes them itself */
-	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
-		signal(ignored[i], SIG_IGN);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-
-	/* 0 and 1 may be a client (inetd) or a terminal; neither must stay open because of us. */
-	int null = fd_open_null();
-	if (null < 0)
-		return null;
-	for (int fd = 0; fd <= (sink->sink == SINK_STDERR ? 1 : 2); fd++)
-		if (dup2(null, fd) < 0)
-			return failure_set(-errno, "cannot let go of its terminal: dup2");
-	int keep[] = { logger->read_fd, control_fd, sink->fd };
-	process_keep_only(keep, sizeof(keep) / sizeof(keep[0]));
-	int result = process_drop_privileges(logger->drop, logger->uid, logger->gid);
-	if (result < 0)
-		return result;
+	/* Its standard input and output may be a client (inetd) or a terminal: neither may stay open because of it. */
+	int r = helper_process_begin(&(struct helper_process){
+		.role = "logger",
+		.ignored = ignored,
+		.n_ignored = sizeof(ignored) / sizeof(ignored[0]),
+		.n_null = sink->sink == SINK_STDERR ? 2 : 3,
+		.keep = (int[]){ logger->read_fd, control_fd, sink->fd },
+		.n_keep = 3,
+		.drop_privileges = true,
+		.drop_identity = logger->drop,
+		.uid = logger->uid,
+		.gid = logger->gid,
+	});
+	if (r < 0)
+		return r;
 	sink->prefixed = logger->to_journal;
 	if (sink->sink == SINK_SYSLOG)
 		openlog(process_program_name(), LOG_NDELAY, logger->log.facility);
@@ -133,12 +130,11 @@ static int open_log_file(const char *file)
 	int fd = file_append(file, 0640);
 	if (fd < 0)
 		return fd;
-	int result =
-		file_descriptor(file) < 0 ? fd_set_nonblocking(fd, false) : 0; /* others write to that one as well */
-	if (result == 0)
+	int r = file_descriptor(file) < 0 ? fd_set_nonblocking(fd, false) : 0; /* others write to that one as well */
+	if (r == 0)
 		return fd;
 	fd_close(fd);
-	return result;
+	return r;
 }
 
 int logger_started(struct logger *logger)
@@ -163,32 +159,22 @@ void logger_kill(const struct logger *logger)
 
 static int fork_logger(struct logger *logger, const char *file)
 {
-	int sink_fd = -1, control[2] = { -1, -1 };
-	int result = 0;
+	int sink_fd = -1, control_fd;
 
 	if (logger->sink == SINK_FILE) {
 		sink_fd = open_log_file(file);
 		if (sink_fd < 0)
 			return failure_set(sink_fd, "cannot log to %s", file);
 	}
-	result = ipc_pair(control);
-	if (result < 0)
-		goto out;
-	pid_t pid = fork();
-	if (pid < 0) {
-		result = failure_set(-errno, "cannot start the logger: fork");
-		goto out;
-	}
+	pid_t pid = helper_process_fork(&control_fd);
 	if (pid == 0)
-		logger_main(logger, sink_fd, control[1]);
-	logger->pid = pid;
-	logger->control_fd = control[0];
-	control[0] = -1;
-out:
+		logger_main(logger, sink_fd, control_fd);
 	fd_close(sink_fd);
-	fd_close(control[0]);
-	fd_close(control[1]);
-	return result;
+	if (pid < 0)
+		return pid;
+	logger->pid = pid;
+	logger->control_fd = control_fd;
+	return 0;
 }
 
 /* Whoever has the lines next writes the time in front of them. */
@@ -236,14 +222,14 @@ int logger_begin(struct logger *ret, enum log_sink sink, const char *file, const
 		.to_journal = is_journal(log_stream(sink, file)),
 	};
 	logger.log = logger_settings_of(&logger, log);
-	int result = fd_set_nonblocking(logger.pipe_fd, true);
-	if (result < 0)
-		failure_set(result, "cannot start the logger: ioctl(FIONBIO)");
-	if (result == 0)
-		result = fork_logger(&logger, file);
-	if (result < 0) {
+	int r = fd_set_nonblocking(logger.pipe_fd, true);
+	if (r < 0)
+		failure_set(r, "cannot start the logger: ioctl(FIONBIO)");
+	if (r == 0)
+		r = fork_logger(&logger, file);
+	if (r < 0) {
 		logger_close(&logger);
-		return result;
+		return r;
 	}
 	*ret = logger;
 	return 0;
@@ -259,22 +245,22 @@ int logger_begin_again(struct logger *logger, const char *file)
 int logger_start(struct logger *ret, enum log_sink sink, const char *file, const struct log_settings *log, uid_t uid,
 	gid_t gid, bool drop)
 {
-	int result = logger_begin(ret, sink, file, log, uid, gid, drop);
-	if (result < 0)
-		return result;
+	int r = logger_begin(ret, sink, file, log, uid, gid, drop);
+	if (r < 0)
+		return r;
 
 	struct pollfd pollfd = { .fd = ret->control_fd, .events = POLLIN };
 	int n;
 	do
 		n = poll(&pollfd, 1, READY_WAIT_MS);
 	while (n < 0 && errno == EINTR);
-	result = n > 0 ? logger_started(ret) : failure_set(-ETIMEDOUT, "the logger does not start");
-	if (result < 0) {
+	r = n > 0 ? logger_started(ret) : failure_set(-ETIMEDOUT, "the logger does not start");
+	if (r < 0) {
 		logger_kill(ret);
 		waitpid(ret->pid, NULL, 0);
 		logger_close(ret);
 	}
-	return result;
+	return r;
 }
 
 int logger_reopen(struct logger *logger, const char *file)
@@ -284,9 +270,9 @@ int logger_reopen(struct logger *logger, const char *file)
 	int fd = open_log_file(file);
 	if (fd < 0)
 		return fd;
-	int result = ipc_send(logger->control_fd, "f", 1, &fd, 1);
+	int r = ipc_send(logger->control_fd, "f", 1, &fd, 1);
 	fd_close(fd);
-	return result;
+	return r;
 }
 
 void logger_detach(struct logger *logger)

@@ -3,9 +3,9 @@
  * the channels. */
 #include "name_helper.h"
 #include "fd.h"
+#include "helper_process.h"
 #include "ipc.h"
 #include "log.h"
-#include "process.h"
 #include "sandbox.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,13 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define CALL_MOST_S 30
 
-/* ---- the helper ------------------------------------------------------------------------------------------------------- */
+/* ---- the helper ---- */
 
 /* They stay: the C library finds by their names what is loaded already. */
 static void modules_load(const struct nsswitch *nsswitch)
@@ -86,19 +85,23 @@ static void name_ask(const struct resolved *table, uint32_t name, int channel, s
 static void __attribute__((noreturn))
 helper_main(const struct nsswitch *nsswitch, const struct resolved *table, int log_fd, int channel, pid_t resolver)
 {
-	int keep[] = { channel, log_fd };
+	static const int ignored[] = { SIGINT, SIGHUP, SIGPIPE };
 	struct ipc_fds fds;
 	uint32_t name;
 
-	process_rename("names");
-	process_keep_only(keep, sizeof(keep) / sizeof(keep[0]));
-	signal(SIGALRM, SIG_DFL);
-	signal(SIGIO, SIG_DFL);
-	fcntl(channel, F_SETOWN, getpid());
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != resolver)
-		_exit(1);
-	modules_load(nsswitch);
-	int error = sandbox_enter_names();
+	int error = helper_process_begin(&(struct helper_process){
+		.role = "names",
+		.parent = resolver,
+		.ignored = ignored,
+		.n_ignored = sizeof(ignored) / sizeof(ignored[0]),
+		.keep = (int[]){ channel, log_fd },
+		.n_keep = 2,
+	});
+	if (error == 0) {
+		fcntl(channel, F_SETOWN, getpid());
+		modules_load(nsswitch);
+		error = sandbox_enter_names();
+	}
 	if (error < 0) {
 		log_error("a helper for names cannot start: %s", strerrordesc_np(-error));
 		_exit(1);
@@ -119,7 +122,7 @@ helper_main(const struct nsswitch *nsswitch, const struct resolved *table, int l
 	}
 }
 
-/* ---- the resolver's side ---------------------------------------------------------------------------------------------- */
+/* ---- the resolver's side ---- */
 
 int name_helpers_start(struct name_helpers *helpers, size_t n, const struct nsswitch *nsswitch,
 	const struct resolved *table, int log_fd)
@@ -127,21 +130,14 @@ int name_helpers_start(struct name_helpers *helpers, size_t n, const struct nssw
 	pid_t resolver = getpid();
 
 	while (helpers->n < n && helpers->n < NAME_HELPERS_MAX) {
-		int ends[2];
-		int error = ipc_pair(ends);
-		if (error < 0)
-			return error;
-		pid_t pid = fork();
+		int channel;
+		pid_t pid = helper_process_fork(&channel);
 		if (pid == 0)
-			helper_main(nsswitch, table, log_fd, ends[1], resolver);
-		error = -errno;
-		fd_close(ends[1]);
-		if (pid < 0) {
-			fd_close(ends[0]);
-			return error;
-		}
+			helper_main(nsswitch, table, log_fd, channel, resolver);
+		if (pid < 0)
+			return pid;
 		helpers->helpers[helpers->n].pid = pid;
-		helpers->helpers[helpers->n++].channel = ends[0];
+		helpers->helpers[helpers->n++].channel = channel;
 	}
 	return 0;
 }

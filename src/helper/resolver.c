@@ -2,11 +2,12 @@
  * forge and is therefore as unprivileged as a worker; all that it can change is the table. It refuses to give
  * a bad answer the place of a good one. Its memory is one array, which lives as long as the process. */
 #include "resolver.h"
+#include "back_off.h"
 #include "failure.h"
 #include "fd.h"
+#include "helper_process.h"
 #include "ipc.h"
 #include "name_helper.h"
-#include "process.h"
 #include "resolver_sockets.h"
 #include "sandbox.h"
 #include "shared.h"
@@ -19,23 +20,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SECOND_US     1000000ull
-#define REFRESH_MIN_S 5
-#define ASK_EACH_US   SECOND_US /* at most, where a worker wants the name anew */
-#define SLEEP_MAX_US  (300 * SECOND_US)
-#define WISHES_A_TURN 256
-#define RETRY_MIN_S   1
-#define RETRY_MAX_S   60
-#define QUERY_MS      2000 /* until a name server is asked again; c-ares doubles it each time */
-#define QUERY_TRIES   2
-#define NO_TTL_S      10 /* where the C library answers */
-#define AGAIN_US      (30 * SECOND_US)
-#define IN_FLIGHT_MAX 64 /* names asked for at a time: a name server need not suffer from a long list */
-#define SERVERS_FILE  "/etc/resolv.conf"
+#define SECOND_US      1000000ull
+#define REFRESH_MIN_S  5
+#define ASK_EACH_US    SECOND_US /* at most, where a worker wants the name anew */
+#define SLEEP_MAX_US   (300 * SECOND_US)
+#define WISHES_A_TURN  256
+#define RETRY_FIRST_US SECOND_US
+#define RETRY_MOST_US  (60 * SECOND_US)
+#define QUERY_MS       2000 /* until a name server is asked again; c-ares doubles it each time */
+#define QUERY_TRIES    2
+#define NO_TTL_S       10 /* where the C library answers */
+#define AGAIN_US       (30 * SECOND_US)
+#define IN_FLIGHT_MAX  64 /* names asked for at a time: a name server need not suffer from a long list */
+#define SERVERS_FILE   "/etc/resolv.conf"
 
 struct answer {
 	size_t n;
@@ -50,8 +50,7 @@ struct name {
 	enum nsswitch_way way;
 	bool unknown; /* to the hosts file and DNS: the C library is asked next */
 	bool asking;
-	bool failing;
-	unsigned retry_s; /* how long the next failure waits */
+	unsigned failures; /* in a row: the back-off */
 	uint64_t asked_us, due_us;
 	sa_family_t checked; /* the family of the second question, where the first answer had none of it any more */
 	struct answer fresh; /* the first answer meanwhile */
@@ -87,7 +86,7 @@ static bool contains(const struct address *addresses, size_t n, const struct add
 /* The same addresses in another order are no news: name servers rotate them. */
 static bool is_news(const struct name *name, const struct answer *answer)
 {
-	if (name->failing || name->n_addresses != answer->n)
+	if (name->failures || name->n_addresses != answer->n)
 		return true;
 	for (size_t i = 0; i < answer->n; i++)
 		if (!contains(name->addresses, name->n_addresses, &answer->addresses[i]))
@@ -122,10 +121,9 @@ static void name_answered(struct name *name, const struct answer *answer)
 	if (wait_s > name->resolver->max_age_s)
 		wait_s = name->resolver->max_age_s;
 	name->due_us = clock_monotonic_us() + wait_s * SECOND_US;
-	name->retry_s = RETRY_MIN_S;
-	name->failing = false;
+	name->failures = 0;
 	name->n_addresses = answer->n;
-	memcpy(name->addresses, answer->addresses, sizeof name->addresses);
+	memcpy(name->addresses, answer->addresses, sizeof(name->addresses));
 	/* Also when nothing but the order changed: it is the order in which backends are tried. */
 	resolved_write(name->resolver->table, name->number, answer->addresses, answer->n);
 	resolved_end(name->resolver->table, name->number, false);
@@ -135,12 +133,10 @@ static void name_answered(struct name *name, const struct answer *answer)
 
 static void name_failed(struct name *name, const char *why)
 {
-	name->due_us = clock_monotonic_us() + name->retry_s * SECOND_US;
-	name->retry_s = name->retry_s * 2 < RETRY_MAX_S ? name->retry_s * 2 : RETRY_MAX_S;
+	name->due_us = clock_monotonic_us() + back_off_us(RETRY_FIRST_US, RETRY_MOST_US, name->failures++);
 	resolved_end(name->resolver->table, name->number, true);
-	if (name->failing)
+	if (name->failures > 1)
 		return;
-	name->failing = true;
 
 	struct record record;
 	record_begin(&record, LEVEL_WARNING, "resolve-failed");
@@ -158,7 +154,7 @@ static void read_answer(const struct ares_addrinfo *info, struct answer *ret)
 	ret->n = 0;
 	for (const struct ares_addrinfo_node *node = info->nodes; node; node = node->ai_next) {
 		struct address address = { .len = node->ai_addrlen };
-		if (node->ai_addrlen > sizeof address.in6)
+		if (node->ai_addrlen > sizeof(address.in6))
 			continue;
 		memcpy(&address.sa, node->ai_addr, node->ai_addrlen);
 		address_set_port(&address, 0);
@@ -259,7 +255,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 		ares_freeaddrinfo(info);
 }
 
-/* ---- names that the C library is asked for ---------------------------------------------------------------------------- */
+/* ---- names that the C library is asked for ---- */
 
 static bool asks_helper(const struct name *name)
 {
@@ -477,42 +473,23 @@ void resolver_ask_anew(int channel, uint32_t name)
 	ipc_send(channel, &name, sizeof(name), NULL, 0); /* where it is lost, a worker asks again a second later */
 }
 
-static void reset_signals(void)
+static int resolver_begin(const struct resolver_start *start, pid_t master, int channel)
 {
 	static const int ignored[] = { SIGINT, SIGHUP, SIGPIPE };
-	sigset_t none;
 
-	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
-		signal(ignored[i], SIG_IGN);
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGCHLD, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* 0 or -errno. */
-static int become_resolver(const struct resolver_start *start, pid_t master, int channel)
-{
-	process_rename("resolver");
-	reset_signals();
-	int keep[] = { start->log_fd, channel };
-	int null = fd_open_null();
-	if (null < 0)
-		return null;
-	for (int fd = 0; fd <= (start->log_fd == STDERR_FILENO ? 1 : 2); fd++)
-		if (dup2(null, fd) < 0)
-			return failure_set(-errno, "cannot let go of its terminal: dup2");
-	process_keep_only(keep, sizeof(keep) / sizeof(keep[0]));
-	int result = process_drop_privileges(start->drop, start->uid, start->gid);
-	if (result < 0)
-		return result;
-	/* A change of identity would have cleared this; a master that died before it was set is seen by its
-	 * absence. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-		return failure_set(-errno, "cannot end with the master: prctl(PR_SET_PDEATHSIG)");
-	if (getppid() != master)
-		_exit(0);
-	return 0;
+	return helper_process_begin(&(struct helper_process){
+		.role = "resolver",
+		.parent = master,
+		.ignored = ignored,
+		.n_ignored = sizeof(ignored) / sizeof(ignored[0]),
+		.n_null = start->log_fd == STDERR_FILENO ? 2 : 3,
+		.keep = (int[]){ start->log_fd, channel },
+		.n_keep = 2,
+		.drop_privileges = true,
+		.drop_identity = start->drop,
+		.uid = start->uid,
+		.gid = start->gid,
+	});
 }
 
 static struct resolver *resolver_new(const struct resolver_start *start, int channel)
@@ -532,7 +509,6 @@ static struct resolver *resolver_new(const struct resolver_start *start, int cha
 			.resolver = resolver,
 			.text = resolved_name(start->table, i),
 			.number = i,
-			.retry_s = RETRY_MIN_S,
 		};
 		/* Of a resolver before this one. */
 		name->n_addresses = resolved_read(start->table, i, 0, name->addresses);
@@ -548,7 +524,7 @@ static void __attribute__((noreturn)) resolver_main(struct resolver_start *start
 	log_setup(start->log_fd, start->log);
 	int error = start->shared ? shared_view(start->shared, SHARED_RESOLVER, &own) : 0;
 	if (error == 0)
-		error = become_resolver(start, master, channel);
+		error = resolver_begin(start, master, channel);
 	struct resolver *resolver = error < 0 ? NULL : resolver_new(start, channel);
 	if (!resolver) {
 		log_error("the resolver cannot start: %s", failure_text(error < 0 ? error : -ENOMEM));
@@ -578,27 +554,19 @@ int resolver_start(const struct resolver_start *start, pid_t *ret_pid, int *ret_
 {
 	pid_t master = getpid();
 	struct resolver_start own = *start;
-	int ends[2];
-	int error = ipc_pair(ends);
+	int channel = -1;
+	int error = resolved_keep(own.table, false);
+	pid_t pid = error < 0 ? error : helper_process_fork(&channel);
 
-	if (error < 0)
-		return error;
-	error = resolved_keep(own.table, false);
-	pid_t pid = error < 0 ? -1 : fork();
 	if (pid == 0)
-		resolver_main(&own, master, ends[1]);
-	if (error == 0 && pid < 0)
-		error = -errno;
+		resolver_main(&own, master, channel);
 	int kept = resolved_keep(own.table, true); /* from all others */
 	if (error == 0 && kept < 0)
 		log_warning("the table of names cannot be kept from workers of other policies: %s",
 			strerrordesc_np(-kept));
-	fd_close(ends[1]);
-	if (error < 0) {
-		fd_close(ends[0]);
-		return error;
-	}
+	if (pid < 0)
+		return pid;
 	*ret_pid = pid;
-	*ret_channel = ends[0];
+	*ret_channel = channel;
 	return 0;
 }

@@ -47,7 +47,7 @@
 /* A list of sessions is the largest file that a worker writes: some 400 bytes for each. More than CONTROL_PART_MAX is not sent. */
 #define WORKER_FILE_MAX (64ul << 20)
 
-/* ---- violations ------------------------------------------------------------------------------------------------------- */
+/* ---- violations ---- */
 
 static _Atomic uint32_t *told;
 
@@ -92,7 +92,7 @@ void sandbox_describe_end(char *buf, size_t size, int status, _Atomic uint32_t *
 	free(call);
 }
 
-/* ---- the lists -------------------------------------------------------------------------------------------------------- */
+/* ---- the lists ---- */
 
 /* By name, so that a call that this architecture or this libseccomp does not know is passed over. Which of several calls a
  * function of the C library makes is its own business and changes with its versions: all of them are listed. */
@@ -160,7 +160,7 @@ static const int descriptor_commands[] = { F_SETFD, F_GETFL, F_DUPFD_CLOEXEC };
 static const unsigned long worker_requests[] = { SIOCOUTQ, FIONREAD, TCGETS, TIOCGPTN };
 static const unsigned long resolver_requests[] = { FIONREAD, FIONBIO, TCGETS, SIOCGIFNAME, SIOCGIFINDEX };
 
-/* ---- building the filter ---------------------------------------------------------------------------------------------- */
+/* ---- building the filter ---- */
 
 struct filter {
 	scmp_filter_ctx context;
@@ -453,7 +453,7 @@ static int enter_names_calls(void)
 	return filter_enter(&filter, NULL);
 }
 
-/* ---- the rest --------------------------------------------------------------------------------------------------------- */
+/* ---- the rest ---- */
 
 static int limit(int resource, rlim_t most)
 {

@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "failure.h"
 #include "fd.h"
+#include "helper_process.h"
 #include "policy.h"
 #include "process.h"
 #include "region.h"
@@ -17,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -36,7 +36,7 @@ struct result {
 	size_t n_lines;
 };
 
-/* ---- in the process that compiles ---------------------------------------------------------------------------------------- */
+/* ---- in the process that compiles ---- */
 
 /* Where memory runs out for all, this is who can be done without. */
 static void offer_to_be_killed(void)
@@ -49,23 +49,6 @@ static void offer_to_be_killed(void)
 	ssize_t n = write(fd, most, sizeof(most) - 1);
 	(void)n; /* where it cannot be said the kernel finds out by itself */
 	close(fd);
-}
-
-static int child_begin(struct region *region, pid_t parent)
-{
-	int keep[] = { region_fd(region) };
-	sigset_t none;
-
-	/* Nobody else would take what it makes. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-		return -ESRCH;
-	process_rename("compiler");
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	offer_to_be_killed();
-	/* A connection that the master closes is closed then, and a worker whose master is gone sees it. */
-	process_keep_only(keep, 1);
-	return 0;
 }
 
 struct keeper {
@@ -86,8 +69,16 @@ child_run(struct region *region, const struct master_options *options, pid_t par
 {
 	struct complaints complaints = { 0 };
 
-	if (child_begin(region, parent) < 0)
+	/* Nobody else would take what it makes. A connection that the master closes is closed then, and a worker whose master is gone sees it. */
+	int error = helper_process_begin(&(struct helper_process){
+		.role = "compiler",
+		.parent = parent,
+		.keep = (int[]){ region_fd(region) },
+		.n_keep = 1,
+	});
+	if (error < 0)
 		_exit(1);
+	offer_to_be_killed();
 	struct result *result = region_grow(region, sizeof(*result));
 	if (!result)
 		_exit(1);
@@ -99,7 +90,7 @@ child_run(struct region *region, const struct master_options *options, pid_t par
 	_exit(region_finish(region) < 0);
 }
 
-/* ---- in who wants to know ------------------------------------------------------------------------------------------------ */
+/* ---- in who wants to know ---- */
 
 int compiling_start(struct compiling *compiling, const struct master_options *options)
 {

@@ -91,7 +91,7 @@ static void client_close(struct client *client)
 	client->state = CLIENT_FREE;
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 /* More of the answer in place of what was sent, so that no more than a piece is held here. False: that was all. */
 static bool client_refill(struct client *client)
@@ -174,12 +174,16 @@ static void client_status(struct client *client)
 		client_answer_error(client, "out of memory");
 		return;
 	}
-	control->hooks->status(control->context, to);
-	fclose(to);
+	int error = control->hooks->status(control->context, to);
+	if (fclose(to) != 0 || error < 0) {
+		free(text);
+		client_answer_error(client, "out of memory");
+		return;
+	}
 	client_answer(client, text, len);
 }
 
-/* ---- what workers report ------------------------------------------------------------------------------------------------ */
+/* ---- what workers report ---- */
 
 static const char *report_failure(const struct client *client)
 {
@@ -277,7 +281,7 @@ void control_reported(struct control *control, uint64_t number, int error)
 	}
 }
 
-/* ---- requests ------------------------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 static void client_begin(struct client *client, enum client_state state, int (*begin)(void *context))
 {
@@ -432,7 +436,7 @@ static void client_out_of_patience(struct timer *timer)
 		client_close(client);
 }
 
-/* ---- who comes -------------------------------------------------------------------------------------------------------------- */
+/* ---- who comes ---- */
 
 static void control_serve(struct control *control, int fd)
 {
@@ -513,7 +517,7 @@ static void control_ready(struct watch *watch, uint32_t events)
 		control->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/* ---- the socket ------------------------------------------------------------------------------------------------------------- */
+/* ---- the socket ---- */
 
 /* Whoever is in line has an answer yet. */
 static void control_close(struct control *control)

@@ -44,7 +44,7 @@ int control_parse(const char *line, size_t len, struct control_request *ret, con
 
 /* What the master does for it. */
 struct control_hooks {
-	void (*status)(void *context, FILE *to);
+	int (*status)(void *context, FILE *to); /* 0 or -errno */
 	/* Asks every worker, each with a file of its own; returns how many were asked, at most CONTROL_PARTS_MAX. `ret_missed` is set where some
 	 * could not be. */
 	unsigned (*report)(void *context, const struct message *request, int *files, bool *ret_missed);

@@ -20,7 +20,7 @@
 
 #define RESOLVER_RESTART_US 1000000
 
-/* ---- what its workers are told --------------------------------------------------------------------------------------- */
+/* ---- what its workers are told ---- */
 
 unsigned generation_report(
 	struct generation *generation, const struct message *request, int *files, unsigned room, bool *ret_missed)
@@ -83,7 +83,7 @@ void generation_kill_one(const struct generation *generation, pid_t pid)
 	kill_as(pid, generation->policy->drop_identity ? generation->policy->uid : geteuid());
 }
 
-/* ---- the resolver ----------------------------------------------------------------------------------------------------- */
+/* ---- the resolver ---- */
 
 static int generation_start_resolver(struct generation *generation)
 {
@@ -158,7 +158,7 @@ static void generation_resolver_died(struct generation *generation, int status)
 	loop_timer(generation->loop, &generation->resolver_restart, generation->loop->now_us + RESOLVER_RESTART_US);
 }
 
-/* ---- the generation --------------------------------------------------------------------------------------------------- */
+/* ---- the generation ---- */
 
 struct generation *generation_new(const struct generation *like)
 {
@@ -170,6 +170,7 @@ struct generation *generation_new(const struct generation *like)
 	}
 	*generation = *like;
 	generation->resolver_channel = -1;
+	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
 	return generation;
 }
 
@@ -180,7 +181,6 @@ int generation_start(struct generation *generation, const struct generation *bef
 
 	address_load_zones();
 	generation->state = GENERATION_STARTING;
-	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
 	generation->workers = calloc(n, sizeof(*generation->workers));
 	generation->n_workers = generation->workers ? n : 0;
 	int error = generation->workers ? 0 : -ENOMEM;
@@ -219,7 +219,6 @@ int generation_adopt(
 		n += takeover->workers[i].generation == number;
 	generation->state = number == 0 ? GENERATION_SERVING : GENERATION_RETIRING;
 	generation->kind = kind;
-	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
 	generation->workers = calloc(n + 1, sizeof(*generation->workers));
 	if (!generation->workers)
 		return -ENOMEM;

@@ -46,7 +46,7 @@ static void guard_again(struct timer *timer)
 
 static const char *guard_suspects(const struct socket_held *held)
 {
-	return held->handed ? "a worker, or whoever handed it over" : "a worker";
+	return held->handed ? "a worker, or the program that handed it over" : "a worker";
 }
 
 /* A port that the kernel chose (bind() to port 0) is lost when the socket is shut down; any other stays, and bind() says EINVAL. */
@@ -72,7 +72,7 @@ static void guard_bind_anew(struct guard_set *set, const struct socket_held *hel
 		return;
 	set->rebound_us = guard->loop->now_us;
 	if (held->handed) {
-		log_error("listener %s was shut down by %s: whoever handed it over must make another", text,
+		log_error("listener %s was shut down by %s: the program that handed it over must open it again", text,
 			guard_suspects(held));
 	} else {
 		log_error("listener %s was shut down by a worker, and is bound anew by a reload", text);
@@ -143,7 +143,7 @@ int listener_guard_begin(struct listener_guard *guard, const struct sockets *soc
 		/* Not EPOLLIN: who connects is none of the master's business. */
 		int error = loop_watch(guard->loop, &one->watch, one->held.fd, EPOLLRDHUP | EPOLLET);
 		if (error < 0)
-			log_warning("a listening socket cannot be watched over: %s", strerrordesc_np(-error));
+			log_warning("a listening socket cannot be watched: %s", strerrordesc_np(-error));
 	}
 	guard->set = set;
 	guard_look(guard); /* whatever happened before */

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- its children ----------------------------------------------------------------------------------------------------- */
+/* ---- its children ---- */
 
 static void master_program_ended(struct master *master, pid_t pid, int status)
 {
@@ -68,7 +68,7 @@ void master_reap(struct master *master)
 		loop_defer(&master->loop, &master->reload);
 }
 
-/* ---- its life ------------------------------------------------------------------------------------------------------------- */
+/* ---- its life ---- */
 
 static int master_write_pid_file(struct master *master, const struct policy *policy)
 {

@@ -137,7 +137,7 @@ void master_close_sockets(struct master *master, const struct generation *but)
 	listener_guard_end(&master->guard);
 	sockets_close_others(&master->sockets, but ? but->listening : NULL, but ? but->n_listening : 0);
 	if (but && listener_guard_begin(&master->guard, &master->sockets) < 0)
-		log_error("listening sockets are not watched over: out of memory");
+		log_error("listening sockets are not watched: out of memory");
 }
 
 static void master_generation_ready(struct generation *generation)

@@ -67,7 +67,7 @@ int master_start_first_logger(struct master *master, const struct policy *policy
 	return error;
 }
 
-/* ---- its successor ------------------------------------------------------------------------------------------------------ */
+/* ---- its successor ---- */
 
 static bool same_logger(const struct policy *policy, const struct policy *now)
 {
@@ -138,7 +138,7 @@ void master_take_next_logger(struct master *master)
 		master_logger_died(master);
 }
 
-/* ---- when it dies ------------------------------------------------------------------------------------------------------- */
+/* ---- when it dies ---- */
 
 void master_logger_over(struct logger_wait *wait, int error)
 {

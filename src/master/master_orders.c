@@ -18,7 +18,7 @@
 /* After workers were told that they are on their own: how long until they are. */
 #define LEAVE_US 50000
 
-/* ---- a reload ----------------------------------------------------------------------------------------------------------- */
+/* ---- a reload ---- */
 
 /* Also for whoever asked for the reload. */
 static void log_complaint(void *context, enum complaint_kind kind, const char *line)
@@ -101,7 +101,7 @@ void master_reload_task(struct task *task)
 	master_reload(container_of(task, struct master, reload));
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------------ */
+/* ---- the end ---- */
 
 /* What was under way and will not be any more. */
 static void master_give_up(struct master *master)
@@ -188,7 +188,7 @@ void master_deadline(struct timer *timer)
 		master_stop(master);
 }
 
-/* ---- signals ---------------------------------------------------------------------------------------------------------- */
+/* ---- signals ---- */
 
 static void master_signal(struct watch *watch, uint32_t events)
 {
@@ -246,13 +246,13 @@ int master_watch_signals(struct master *master)
 	return error < 0 ? failure_set(error, "no event loop: epoll_ctl") : 0;
 }
 
-/* ---- the control socket -------------------------------------------------------------------------------------------------- */
+/* ---- the control socket ---- */
 
-static void control_status(void *context, FILE *to)
+static int control_status(void *context, FILE *to)
 {
 	const struct master *master = context;
 
-	status_write(
+	return status_write(
 		&(struct status){
 			.all = master->all,
 			.serving = master->serving,

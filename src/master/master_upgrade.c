@@ -1,5 +1,6 @@
 /* One image of the master after the other: what the one that leaves says of itself, and what the next makes of it. */
 #include "fd.h"
+#include "hash.h"
 #include "identifier_processes.h"
 #include "master_parts.h"
 #include "message.h"
@@ -27,7 +28,7 @@ static uint64_t services_digest(const struct policy *policy)
 	uint64_t digest = policy->n_identifiers;
 
 	for (size_t i = 0; i < policy->n_services; i++)
-		digest = (digest ^ limits_service(policy->services[i].name)) * 0x100000001b3ULL +
+		digest = (digest ^ hash_name(policy->services[i].name)) * 0x100000001b3ULL +
 			(uint64_t)policy->services[i].target.delivery;
 	return digest >> 1; /* JSON's numbers have a sign */
 }

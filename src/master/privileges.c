@@ -34,7 +34,7 @@ struct reasons {
 static const uint64_t any_policy = BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_KILL) |
 	BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_FOWNER) | TRANSPARENT;
 
-/* ---- reasons ---------------------------------------------------------------------------------------------------------- */
+/* ---- reasons ---- */
 
 static void need(struct reasons *reasons, uint64_t capabilities, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -157,7 +157,7 @@ uint64_t privileges_needed(const struct policy *policy)
 	return needed;
 }
 
-/* ---- what is in force ------------------------------------------------------------------------------------------------- */
+/* ---- what is in force ---- */
 
 static int set_flags(cap_t to, cap_flag_t flag, uint64_t capabilities)
 {
@@ -186,7 +186,7 @@ int privileges_put_in_force(uint64_t needed)
 	return error;
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------------- */
+/* ---- for people ---- */
 
 /* "cap_setuid, cap_setgid" */
 static void name_capabilities(uint64_t capabilities, char *buf, size_t size)

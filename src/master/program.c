@@ -94,7 +94,7 @@ static void environment_build(struct environment *environment, const struct prog
 	environment->list[environment->count] = NULL;
 }
 
-/* ---- stdio --------------------------------------------------------------------------------------------------------- */
+/* ---- stdio ---- */
 
 struct stdio_ends {
 	int in, out; /* the program's */

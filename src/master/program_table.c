@@ -5,6 +5,8 @@
  * DEATHS_MOST of them in a row the service is refused for a second, then after each further one for twice as long, up to
  * 30 s. Any other status says nothing: a client can bring it about by what it sends or by leaving. Refuses nothing of a service but for its limits. The table owns all its memory. */
 #include "program_table.h"
+#include "back_off.h"
+#include "hash.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,7 +21,7 @@
 
 struct running {
 	pid_t pid;
-	uint32_t service_hash; /* to look at the name only where it is likely the same */
+	uint64_t service_hash; /* to look at the name only where it is likely the same */
 	uint64_t source, started_us, generation;
 	char service[64];
 };
@@ -56,14 +58,6 @@ size_t program_table_count(const struct program_table *table)
 	return table->n_running;
 }
 
-static uint32_t name_hash(const char *name)
-{
-	uint32_t hash = 2166136261U; /* FNV-1a */
-	for (; *name; name++)
-		hash = (hash ^ (uint8_t)*name) * 16777619U;
-	return hash;
-}
-
 static void name_copy(char to[64], const char *name)
 {
 	size_t len = strnlen(name, 63);
@@ -71,7 +65,7 @@ static void name_copy(char to[64], const char *name)
 	to[len] = '\0';
 }
 
-/* ---- deaths in a row ------------------------------------------------------------------------------------------------- */
+/* ---- deaths in a row ---- */
 
 static struct run *run_find(struct program_table *table, const char *service)
 {
@@ -121,10 +115,7 @@ static void run_count(struct program_table *table, uint64_t now_us, struct progr
 	/* Those that were started before it began to be refused do not lengthen it. */
 	if (run->deaths < DEATHS_MOST || run->until_us > now_us)
 		return;
-	unsigned doubled = run->deaths - DEATHS_MOST;
-	end->back_off_us = doubled < 5 ? BACK_OFF_FIRST_US << doubled : BACK_OFF_MOST_US;
-	if (end->back_off_us > BACK_OFF_MOST_US)
-		end->back_off_us = BACK_OFF_MOST_US;
+	end->back_off_us = back_off_us(BACK_OFF_FIRST_US, BACK_OFF_MOST_US, run->deaths - DEATHS_MOST);
 	end->back_off_first = run->until_us == 0;
 	run->until_us = now_us + end->back_off_us;
 }
@@ -153,7 +144,7 @@ static uint64_t running_age_us(const struct running *one, uint64_t now_us)
 	return now_us > one->started_us ? now_us - one->started_us : 0;
 }
 
-/* ---- may one more start? ----------------------------------------------------------------------------------------------- */
+/* ---- may one more start? ---- */
 
 struct counts {
 	uint32_t all, source, young, young_source;
@@ -162,7 +153,7 @@ struct counts {
 static struct counts table_count(
 	const struct program_table *table, const char *service, uint64_t source, uint64_t now_us)
 {
-	uint32_t hash = name_hash(service);
+	uint64_t hash = hash_name(service);
 	struct counts counts = { 0 };
 
 	for (size_t i = 0; i < table->n_running; i++) {
@@ -204,7 +195,7 @@ const char *program_table_admit(struct program_table *table, const char *service
 	return NULL;
 }
 
-/* ---- from start to end --------------------------------------------------------------------------------------------------- */
+/* ---- from start to end ---- */
 
 static int table_add(struct program_table *table, const struct running *made, const char *service)
 {
@@ -219,7 +210,7 @@ static int table_add(struct program_table *table, const struct running *made, co
 	struct running *one = &table->running[table->n_running++];
 	*one = *made;
 	name_copy(one->service, service);
-	one->service_hash = name_hash(service);
+	one->service_hash = hash_name(service);
 	return 0;
 }
 

@@ -12,4 +12,5 @@ struct status {
 	time_t ending_since;    /* it ends when its connections have; 0: it does not */
 };
 
-void status_write(const struct status *status, FILE *to);
+/* 0 or -ENOMEM: nothing was written. */
+int status_write(const struct status *status, FILE *to);

@@ -3,6 +3,7 @@
 #include "takeover.h"
 #include "counters.h"
 #include "fd.h"
+#include "hex.h"
 #include "message.h"
 #include "resolved.h"
 #include "shared_limits.h"
@@ -29,13 +30,7 @@ static void format_write(char *to, size_t size)
 		sizeof(struct shared_page), resolved_size(1));
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------------- */
-
-static void hex_write(char *to, const void *bytes, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		sprintf(to + 2 * i, "%02x", ((const uint8_t *)bytes)[i]);
-}
+/* ---- writing ---- */
 
 static json_t *sockets_write(const struct takeover *takeover)
 {
@@ -127,20 +122,7 @@ int takeover_write(const struct takeover *takeover)
 	return error < 0 ? error : -EIO;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------------- */
-
-static int hex_read(const char *text, void *to, size_t len)
-{
-	if (strlen(text) != 2 * len)
-		return -EINVAL;
-	for (size_t i = 0; i < len; i++) {
-		unsigned byte;
-		if (sscanf(text + 2 * i, "%2x", &byte) != 1)
-			return -EINVAL;
-		((uint8_t *)to)[i] = (uint8_t)byte;
-	}
-	return 0;
-}
+/* ---- reading ---- */
 
 /* One of a list, `at` its place in the array that was made for it. */
 typedef int element_read(struct takeover *takeover, size_t at, json_t *element);

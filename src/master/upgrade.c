@@ -1,6 +1,7 @@
 /* The steps of an upgrade in the image that leaves. Owns the trial's pipe. Refuses to leave before the trial has ended well. */
 #include "upgrade.h"
 #include "fd.h"
+#include "hex.h"
 #include "log.h"
 #include "process.h"
 #include "spawn.h"
@@ -69,7 +70,7 @@ static int upgrade_describe(struct upgrade *upgrade, struct takeover *takeover)
 	return error < 0 ? error : takeover_write(takeover);
 }
 
-/* ---- the trial ------------------------------------------------------------------------------------------------------------ */
+/* ---- the trial ---- */
 
 static char **trial_environment(void)
 {
@@ -110,8 +111,7 @@ static int proof_make(char proof[TAKEOVER_PROOF_MAX])
 
 	if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) != sizeof(bytes))
 		return -EAGAIN;
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		snprintf(proof + 2 * i, 3, "%02x", bytes[i]);
+	hex_write(proof, bytes, sizeof(bytes));
 	return 0;
 }
 
@@ -168,7 +168,7 @@ void upgrade_begin(struct upgrade *upgrade, uint64_t trial_us, uint64_t hold_us)
 {
 	if (upgrade->step != UPGRADE_NONE)
 		return;
-	log_notice("upgrade: %s is tried", process_argv()[0]);
+	log_notice("upgrade: %s is tested", process_argv()[0]);
 	upgrade->text_len = 0;
 	upgrade->trial_us = trial_us;
 	upgrade->hold_us = hold_us;
@@ -251,7 +251,7 @@ void upgrade_cancel(struct upgrade *upgrade)
 	upgrade_fail(upgrade, "usher is ending");
 }
 
-/* ---- leaving --------------------------------------------------------------------------------------------------------------- */
+/* ---- leaving ---- */
 
 static void upgrade_out_of_time(struct timer *timer)
 {

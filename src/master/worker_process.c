@@ -2,8 +2,10 @@
  * (requests.c). Owns the master's end of the channel, and the worker's slot. */
 #include "worker_process.h"
 #include "ask.h"
+#include "back_off.h"
 #include "fd.h"
 #include "generation.h"
+#include "helper_process.h"
 #include "identifier_processes.h"
 #include "ipc.h"
 #include "log.h"
@@ -29,7 +31,7 @@
 #define MESSAGES_AT_THE_END 4096    /* more than a channel has room for */
 #define GONE_US             5000000 /* for a worker that has closed its channel to end */
 
-/* ---- what it is told, and says --------------------------------------------------------------------------------------- */
+/* ---- what it is told, and says ---- */
 
 int worker_process_tell(struct worker_process *worker, const struct message *message, const int *fds, size_t n_fds)
 {
@@ -133,8 +135,7 @@ static void worker_process_accuse(struct worker_process *worker)
 	if (worker->accused)
 		return;
 	worker->accused = true;
-	log_error("worker %d says what no worker says, or asks for what its policy does not have, and is ended",
-		worker->pid);
+	log_error("worker %d sent an invalid message or request, and is killed", worker->pid);
 	generation_kill_one(worker->generation, worker->pid);
 }
 
@@ -151,7 +152,7 @@ static void worker_process_stays(struct timer *timer)
 {
 	struct worker_process *worker = container_of(timer, struct worker_process, gone);
 
-	log_error("worker %d has closed its line to the master and does not end: it is ended", worker->pid);
+	log_error("worker %d has closed its channel to the master and does not exit: it is killed", worker->pid);
 	worker->accused = true;
 	generation_kill_one(worker->generation, worker->pid);
 }
@@ -214,7 +215,7 @@ static void channel_empty(int fd)
 	}
 }
 
-/* ---- moving what it has ----------------------------------------------------------------------------------------------- */
+/* ---- moving what it has ---- */
 
 /* Big messages must fit in, whatever the system's default is. */
 static int migration_pair(int ends[2])
@@ -244,7 +245,7 @@ void worker_process_migrate(struct worker_process *from, struct worker_process *
 	fd_close(ends[1]);
 }
 
-/* ---- its life --------------------------------------------------------------------------------------------------------- */
+/* ---- its life ---- */
 
 /* All workers accept on one socket; datagrams of a socket are one worker's. In the worker, which can be taken over with what it has. */
 static size_t worker_process_share(const struct worker_process *worker, struct listening *ret)
@@ -307,38 +308,28 @@ static void slot_give(struct generation *generation, unsigned slot)
 int worker_process_fork(struct worker_process *worker)
 {
 	struct generation *generation = worker->generation;
-	int ends[2];
+	int channel;
 
-	int error = ipc_pair(ends);
+	int error = slot_take(generation, &worker->slot);
 	if (error < 0)
 		return error;
-	error = slot_take(generation, &worker->slot);
-	if (error < 0)
-		goto out;
-	pid_t pid = fork();
+	pid_t pid = helper_process_fork(&channel);
 	if (pid == 0)
-		worker_process_run(worker, ends[1]);
+		worker_process_run(worker, channel);
 	if (pid < 0) {
-		error = -errno;
 		slot_give(generation, worker->slot);
-		goto out;
+		return pid;
 	}
-	fd_close(ends[1]);
 	worker->pid = pid;
 	worker->ready = worker->accused = false;
 	worker->held = worker->asked = worker->reported = 0;
 	worker->started_us = clock_monotonic_us();
 	generation->n_running++;
-	error = loop_watch(generation->loop, &worker->channel, ends[0], EPOLLIN | EPOLLOUT | EPOLLET);
-	if (error < 0) {
-		fd_close(ends[0]); /* the worker takes it for the master's death and ends */
-		return error;
-	}
-	outbox_init(&worker->outbox, generation->loop, ends[0], worker_process_told);
-	return 0;
-out:
-	fd_close(ends[0]);
-	fd_close(ends[1]);
+	error = loop_watch(generation->loop, &worker->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET);
+	if (error == 0)
+		outbox_init(&worker->outbox, generation->loop, channel, worker_process_told);
+	else
+		fd_close(channel); /* the worker takes it for the master's death and ends */
 	return error;
 }
 
@@ -348,9 +339,7 @@ static void worker_process_back_off(struct worker_process *worker)
 	uint64_t wait_us = 0;
 
 	if (worker->quick_deaths > 1)
-		wait_us = (uint64_t)BACK_OFF_FIRST_US << (worker->quick_deaths < 8 ? worker->quick_deaths - 2 : 6);
-	if (wait_us > BACK_OFF_MOST_US)
-		wait_us = BACK_OFF_MOST_US;
+		wait_us = back_off_us(BACK_OFF_FIRST_US, BACK_OFF_MOST_US, worker->quick_deaths - 2);
 	loop_timer(loop, &worker->restart, loop->now_us + wait_us);
 }
 

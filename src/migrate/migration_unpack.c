@@ -5,6 +5,7 @@
 #include "account.h"
 #include "evidence_kept.h"
 #include "former.h"
+#include "hash.h"
 #include "log.h"
 #include "migrant.h"
 #include "shed.h"
@@ -31,9 +32,9 @@ static void session_count(struct session *session, const struct listener_policy 
 	limits_enter_all(limits, context->slot, 0);
 	if (listener && listener->max_connections)
 		limits_enter_listener(
-			limits, context->slot, limits_service(listener->text), UINT32_MAX, &session->listener_place);
+			limits, context->slot, hash_name(listener->text), UINT32_MAX, &session->listener_place);
 	if (name)
-		limits_enter_again(limits, context->slot, service ? service->access : NULL, limits_service(name),
+		limits_enter_again(limits, context->slot, service ? service->access : NULL, hash_name(name),
 			&session->client, &session->ticket);
 	account_arrived(session);
 	if (session_is_undecided(session))

@@ -16,7 +16,7 @@ struct access_reader {
 	struct arena *arena;
 };
 
-/* ---- hours and rates ------------------------------------------------------------------------------------------------ */
+/* ---- hours and rates ---- */
 
 static const struct schedule *hours_read(struct access_reader *access, const struct setting *at)
 {
@@ -56,7 +56,7 @@ static void rate_read(struct access_reader *access, const struct setting *at, st
 		text, RATE_MOST);
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 bool access_read(struct reader *reader, struct arena *arena, const struct values *values, size_t first, size_t n_keys,
 	struct access *ret)
@@ -73,8 +73,8 @@ bool access_read(struct reader *reader, struct arena *arena, const struct values
 		ret->allow = list.set;
 		ret->allow_text = list.text;
 		if (good && address_set_count(ret->allow) == 0)
-			reader_error(
-				reader, value[ACCESS_ALLOW], "`allow' lets nobody in, expected at least one entry");
+			reader_error(reader, value[ACCESS_ALLOW],
+				"`allow' is empty and refuses every client, expected at least one entry");
 	}
 	if (value[ACCESS_DENY]) {
 		address_list_read(reader, arena, value[ACCESS_DENY], false, &list);

@@ -87,7 +87,7 @@ void complaints_each(const struct complaints *complaints,
 		const struct complaint *complaint = sorted[i];
 		char place[32] = "", *line;
 		if (complaint->file && complaint->line)
-			snprintf(place, sizeof place, ":%u", complaint->line);
+			snprintf(place, sizeof(place), ":%u", complaint->line);
 		if (asprintf(&line, "%s%s%s%s%s", complaint->file ? complaint->file : "", place,
 			    complaint->file ? ": " : "", complaint->kind == COMPLAINT_WARNING ? "warning: " : "",
 			    complaint->text) < 0)

@@ -94,7 +94,7 @@ static void listeners_decide(struct compiler *compiler, struct rule *rules)
 	}
 }
 
-/* ---- After a banner ---------------------------------------------------------------------- */
+/* ---- after a banner ---- */
 
 /* The first service that shows its banner to who came in here. */
 static uint32_t banner_service(const struct compiler *compiler, uint32_t listener)

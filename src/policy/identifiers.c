@@ -17,7 +17,7 @@
 #define MODULE_KEY  "module"
 #define PROGRAM_KEY "program"
 
-/* --- A module's own keys --------------------------------------------------------------- */
+/* ---- A module's own keys ---- */
 
 static bool value_compile(struct compiler *compiler, const struct setting *at, struct module_value *ret)
 {
@@ -75,7 +75,7 @@ static void unasked_complain(struct compiler *compiler, const struct module_use 
 				use->settings[i].key, use->path);
 }
 
-/* --- One module ------------------------------------------------------------------------ */
+/* ---- one module ---- */
 
 /* The protocols' numbers are known when all modules' probes are; until then a list of names is kept beside.
  * */
@@ -143,7 +143,7 @@ static bool module_compile(struct naming *naming, struct module_use *use, const 
 	return true;
 }
 
-/* --- Probes as protocols --------------------------------------------------------------- */
+/* ---- probes as protocols ---- */
 
 struct place {
 	struct module_probe *probe;
@@ -184,7 +184,7 @@ static void probes_append(struct compiler *compiler)
 	}
 }
 
-/* --- Programs -------------------------------------------------------------------------- */
+/* ---- programs ---- */
 
 /* Of the user that workers are, unless the configuration says otherwise: it reads what strangers sent. */
 static void program_identifier_compile(struct compiler *compiler, const struct setting *group)
@@ -203,7 +203,7 @@ static void program_identifier_compile(struct compiler *compiler, const struct s
 		compiler, &identifier->program, values.value[IDENTIFIER_USER], values.value[IDENTIFIER_GROUP]);
 }
 
-/* --- The list -------------------------------------------------------------------------- */
+/* ---- the list ---- */
 
 void identifiers_compile(struct compiler *compiler, const struct setting *at)
 {

@@ -3,6 +3,7 @@
  * Refuses nothing; out of memory ends the process, as it does in the arena. Names are borrowed from their
  * owner: the operator, who has no reason to make them collide. */
 #include "index.h"
+#include "hash.h"
 #include "nearest.h"
 #include <stdlib.h>
 #include <string.h>
@@ -61,11 +62,8 @@ void index_free(struct index *index)
 
 static uint32_t name_hash(const char *name)
 {
-	uint32_t hash = UINT32_C(0x811c9dc5);
-
-	for (; *name; name++)
-		hash = (hash ^ (unsigned char)*name) * UINT32_C(0x01000193);
-	return hash ^ hash >> 15;
+	uint64_t hash = hash_name(name);
+	return (uint32_t)(hash ^ hash >> 32);
 }
 
 /* The slot of the name, or the free one where it belongs. */

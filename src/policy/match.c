@@ -257,7 +257,7 @@ static void names_compile(struct compiler *compiler, uint32_t service, const str
 	draft->rule.n_protocols = n;
 }
 
-/* Words for people. */
+/* ---- words for people ---- */
 
 #define WORDS_MAX 3 /* of one list that are shown */
 

@@ -74,7 +74,7 @@ void number_strip_zeros(const char *text, char *word, size_t len)
 	}
 }
 
-/* ---- The trial ---- */
+/* ---- the trial ---- */
 
 static const struct {
 	const char *text;

@@ -241,10 +241,10 @@ int policy_load(
 {
 	size_t len;
 	char *text = text_file_read(file, &len, complaints);
-	int result = text ? policy_read(ret, file, true, text, len, options, complaints) : -EINVAL;
+	int r = text ? policy_read(ret, file, true, text, len, options, complaints) : -EINVAL;
 
 	free(text);
-	return result;
+	return r;
 }
 
 /* In the process that compiled it. */

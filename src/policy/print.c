@@ -404,7 +404,7 @@ static void print_rest(const struct policy *policy, FILE *to)
 	fprintf(to, "connect %s, idle %s, drain %s\n", duration(policy->connect_timeout_us, a),
 		duration(policy->idle_timeout_us, b), duration(policy->drain_timeout_us, c));
 	fprintf(to, "Workers   %u, as %s%s", policy->workers, policy->user,
-		policy->drop_identity ? "" : " (who starts usher)");
+		policy->drop_identity ? "" : " (the user that starts usher)");
 	if (policy->max_connections)
 		fprintf(to, ", at most %u connections in all", policy->max_connections);
 	fprintf(to, "\nLog       %s and above, to %s, as %s\n", log_level_names[policy->log.level],

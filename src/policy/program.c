@@ -4,69 +4,38 @@
  * usher has no right to become. Both are looked up now, once: the master that starts the program later has no
  * user database to ask and no PATH to be led by. */
 #include "compile.h"
-#include "spawn.h"
+#include "executable.h"
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#define PATH_PRESET "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-/* 0, or -errno of why the file cannot be run. */
-static int program_check(const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return -errno;
-	if (S_ISDIR(st.st_mode))
-		return -EISDIR;
-	if (!S_ISREG(st.st_mode) || spawn_may_execute(path) < 0)
-		return -EACCES;
-	return 0;
-}
-
-static const char *program_in_path(struct compiler *compiler, const char *name)
-{
-	const char *path = getenv("PATH");
-	char candidate[4096];
-
-	for (const char *at = path && *path ? path : PATH_PRESET; *at; at += strcspn(at, ":"), at += *at == ':') {
-		int len = (int)strcspn(at, ":");
-		if (*at != '/') /* the current folder is no place to take programs from by accident */
-			continue;
-		if (snprintf(candidate, sizeof(candidate), "%.*s/%s", len, at, name) < (int)sizeof(candidate) &&
-			program_check(candidate) == 0)
-			return arena_strdup(compiler->arena, candidate);
-	}
-	return NULL;
-}
 
 /* The absolute path of a program, or NULL with a complaint. A link stays as it is: some programs look at
  * their name. */
 static const char *program_path(struct compiler *compiler, const struct setting *at, const char *key)
 {
 	const char *name = setting_text(at), *path = name;
+	char found[PATH_MAX];
 
 	if (!*name) {
 		compile_error(compiler, at, "`%s' begins with an empty string, expected a program", key);
 		return NULL;
 	}
 	if (!strchr(name, '/')) {
-		path = program_in_path(compiler, name);
-		if (!path)
-			compile_error(compiler, at, "program `%s' is not in PATH, expected an executable file", name);
-		return path;
+		if (executable_find(name, found, sizeof(found)) == 0)
+			return arena_strdup(compiler->arena, found);
+		compile_error(compiler, at, "program `%s' is not in PATH, expected an executable file", name);
+		return NULL;
 	}
 	if (name[0] != '/') {
 		char *folder = getcwd(NULL, 0);
 		path = arena_printf(compiler->arena, "%s/%s", folder ? folder : "", name);
 		free(folder);
 	}
-	int error = program_check(path);
+	int error = executable_check(path);
 	if (!error)
 		return path == name ? arena_strdup(compiler->arena, name) : path;
 	compile_error(compiler, at, "program `%s': %s, expected an executable file", path,
@@ -124,7 +93,7 @@ void program_unprivileged(const struct compiler *compiler, struct program *ret)
 	ret->shell = "/bin/sh";
 }
 
-/* Identities. */
+/* ---- identities ---- */
 
 /* "33" as well as "www-data". */
 static bool number_parse(const char *text, unsigned *ret)
@@ -280,6 +249,6 @@ void identity_compile(struct compiler *compiler, const struct values *top)
 	policy->gid = identity->gid;
 	if (policy->drop_identity && policy->uid == 0)
 		reader_warn(compiler->reader, user,
-			"workers run as root: whoever breaks into one has the machine; expected another "
+			"workers run as root: an attacker who takes one over is root; expected another "
 			"`user'");
 }

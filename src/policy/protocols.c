@@ -5,6 +5,7 @@
  */
 #include "compile.h"
 #include "evidence.h"
+#include "hex.h"
 #include "probe.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -21,14 +22,6 @@ static bool string_parse(struct compiler *compiler, const struct setting *at, st
 	ret->len = strlen(text);
 	ret->bytes = arena_memdup(compiler->arena, text, ret->len);
 	return true;
-}
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* `key` is for complaints. */
@@ -86,7 +79,7 @@ static void literals_compile(struct compiler *compiler, struct protocol *protoco
 	}
 }
 
-/* ---- Beyond literals at the first byte ---------------------------------------------------- */
+/* ---- beyond literals at the first byte ---- */
 
 /* Patterns of which one must match. */
 struct group {

@@ -84,7 +84,7 @@ const char *reader_place(struct reader *reader, const struct setting *at, const 
 	return reader->words;
 }
 
-/* Parsing. */
+/* ---- parsing ---- */
 
 /* The folder that the paths of @include are relative to; NULL: the current one. */
 static char *folder_of(const char *file)

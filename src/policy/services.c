@@ -74,7 +74,7 @@ static void banner_compile(struct compiler *compiler, struct service *service, c
 			compiler, at, "`banner' of service `%s' does not go with an `access' program", service->name);
 	if (policy->decide_timeout_us && policy->banner_timeout_us >= policy->decide_timeout_us)
 		compile_error(compiler, at,
-			"`banner' of service `%s' never comes, expected a `banner_timeout' shorter than "
+			"`banner' of service `%s' is never sent, expected a `banner_timeout' shorter than "
 			"`decide_timeout' (%g s)",
 			service->name, (double)policy->decide_timeout_us / 1e6);
 }

@@ -85,7 +85,7 @@ void transports_compile(struct compiler *compiler, uint32_t service, const struc
 		delivery_transports(values) & (has_match ? match : STREAMS | DATAGRAMS);
 }
 
-/* ---- what is written out and can never be ---------------------------------------------------------------------------- */
+/* ---- what is written out and can never be ---- */
 
 /* Why nothing that comes in so gets to the service; `match` is what its match or a rule of it can match. */
 static const char *hindrance(const struct values *values, unsigned match, enum transport_kind transport)
@@ -164,7 +164,7 @@ static void on_unknown_check(struct compiler *compiler, const struct values *all
 	}
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------------------ */
+/* ---- keys ---- */
 
 /* From which listener datagrams get to each service; NO_LISTENER: from none. */
 static void datagrams_trace(const struct compiler *compiler, uint32_t *from)

@@ -125,7 +125,7 @@ static const char *setting_type_name(const struct setting *at)
 	}
 }
 
-/* Checking one value against its key. */
+/* ---- one value against its key ---- */
 
 static const char *expected_choices(const char *choices, char *buf, size_t size)
 {
@@ -315,7 +315,7 @@ static bool value_fits(struct reader *reader, const struct key *key, const struc
 	return false;
 }
 
-/* A whole group. */
+/* ---- a whole group ---- */
 
 static void complain_of_key(struct reader *reader, const struct setting *at, const struct section *section)
 {

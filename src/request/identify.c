@@ -15,30 +15,6 @@ struct identifiers {
 	size_t n_names;
 };
 
-void questions_add(struct questions *questions, struct identification *identification)
-{
-	identification->next = NULL;
-	identification->previous = questions->last;
-	if (questions->last)
-		questions->last->next = identification;
-	else
-		questions->first = identification;
-	questions->last = identification;
-}
-
-void questions_remove(struct questions *questions, struct identification *identification)
-{
-	if (identification->previous)
-		identification->previous->next = identification->next;
-	else
-		questions->first = identification->next;
-	if (identification->next)
-		identification->next->previous = identification->previous;
-	else
-		questions->last = identification->previous;
-	identification->next = identification->previous = NULL;
-}
-
 static void identification_forget(struct identification *identification)
 {
 	struct identifiers *identifiers = identification->identifiers;

@@ -44,7 +44,7 @@ struct once_way {
 	size_t number;
 	struct once *runs;
 	unsigned n_runs;
-	struct questions line; /* that wait for a run to end */
+	struct list line; /* that wait for a run to end */
 	uint64_t complaint_due_us;
 };
 
@@ -84,8 +84,8 @@ static void once_bury(struct task *task)
 	way->n_runs--;
 	free(once);
 	while (way->line.first && way->n_runs < IDENTIFIER_RUNS_MAX) {
-		struct identification *next = way->line.first;
-		questions_remove(&way->line, next);
+		struct identification *next = question_of(way->line.first);
+		list_remove(&way->line, &next->item);
 		next->in_line = false;
 		if (once_start(way, next) < 0)
 			identification_answer(next, ANSWER_NO, NULL);
@@ -251,7 +251,7 @@ int once_ask(struct once_way *way, struct identification *identification)
 {
 	if (way->n_runs < IDENTIFIER_RUNS_MAX)
 		return once_start(way, identification);
-	questions_add(&way->line, identification);
+	list_append(&way->line, &identification->item);
 	identification->in_line = true;
 	return 0;
 }
@@ -261,7 +261,7 @@ void once_forget(struct once_way *way, struct identification *identification)
 	struct once *once = identification->once;
 
 	if (identification->in_line)
-		questions_remove(&way->line, identification);
+		list_remove(&way->line, &identification->item);
 	identification->in_line = false;
 	identification->once = NULL;
 	if (once)

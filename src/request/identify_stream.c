@@ -12,6 +12,7 @@
  *
  *     outgoing   0 .. sent -- gone, sent .. len -- to be written; filled from the line when it is empty
  *     incoming   0 .. len -- answers, the last of which may not have come whole */
+#include "back_off.h"
 #include "fd.h"
 #include "identify_ways.h"
 #include "log.h"
@@ -44,8 +45,8 @@ struct stream_way {
 	struct timer restart;
 	struct task flush; /* at the end of the turn: many questions are one write */
 
-	struct questions line;  /* not written */
-	struct questions asked; /* written */
+	struct list line;  /* not written */
+	struct list asked; /* written */
 	uint32_t next_id;
 	size_t owed; /* answers that may still come, to questions that were given up too */
 	uint8_t outgoing[OUTGOING_MAX];
@@ -79,15 +80,14 @@ static uint64_t stream_back_off(struct stream_way *way)
 	bool quick = way->loop->now_us - way->started_us < QUICK_DEATH_US;
 
 	way->quick_deaths = quick ? way->quick_deaths + 1 : 1;
-	uint64_t wait_us = (uint64_t)BACK_OFF_FIRST_US << (way->quick_deaths < 8 ? way->quick_deaths - 1 : 7);
-	return wait_us < BACK_OFF_MOST_US ? wait_us : BACK_OFF_MOST_US;
+	return back_off_us(BACK_OFF_FIRST_US, BACK_OFF_MOST_US, way->quick_deaths - 1);
 }
 
-static void questions_answer_no(struct questions *questions)
+static void questions_answer_no(struct list *questions)
 {
 	while (questions->first) {
-		struct identification *question = questions->first;
-		questions_remove(questions, question);
+		struct identification *question = question_of(questions->first);
+		list_remove(questions, &question->item);
 		question->in_line = false;
 		question->id = 0;
 		identification_answer(question, ANSWER_NO, NULL);
@@ -152,11 +152,12 @@ static bool stream_fill_outgoing(struct stream_way *way)
 	if (way->outgoing_sent < way->outgoing_len)
 		return true;
 	way->outgoing_sent = way->outgoing_len = 0;
-	while ((question = way->line.first) && OUTGOING_MAX - way->outgoing_len >= QUESTION_HEAD + question->len) {
-		questions_remove(&way->line, question);
+	while ((question = question_of(way->line.first)) &&
+		OUTGOING_MAX - way->outgoing_len >= QUESTION_HEAD + question->len) {
+		list_remove(&way->line, &question->item);
 		question->in_line = false;
 		stream_put(way, question);
-		questions_add(&way->asked, question);
+		list_append(&way->asked, &question->item);
 		way->owed++;
 		if (!way->silent_since_us)
 			way->silent_since_us = way->loop->now_us;
@@ -195,7 +196,7 @@ int stream_ask(struct stream_way *way, struct identification *identification)
 {
 	if (way->state == STREAM_DOWN)
 		return -EBUSY;
-	questions_add(&way->line, identification);
+	list_append(&way->line, &identification->item);
 	identification->in_line = true;
 	loop_defer(way->loop, &way->flush);
 	return 0;
@@ -204,9 +205,9 @@ int stream_ask(struct stream_way *way, struct identification *identification)
 void stream_forget(struct stream_way *way, struct identification *identification)
 {
 	if (identification->in_line)
-		questions_remove(&way->line, identification);
+		list_remove(&way->line, &identification->item);
 	else if (identification->id)
-		questions_remove(&way->asked, identification);
+		list_remove(&way->asked, &identification->item);
 	identification->in_line = false;
 	identification->id = 0;
 }
@@ -239,9 +240,9 @@ static ssize_t answer_size(const uint8_t *bytes, size_t len)
 
 static struct identification *stream_find(struct stream_way *way, uint32_t id)
 {
-	struct identification *question = way->asked.first;
+	struct identification *question = question_of(way->asked.first);
 	while (question && question->id != id)
-		question = question->next;
+		question = question_of(question->item.next);
 	return question;
 }
 
@@ -254,7 +255,7 @@ static void stream_take_answer(struct stream_way *way, const uint8_t *bytes, siz
 
 	if (!question)
 		return;
-	questions_remove(&way->asked, question);
+	list_remove(&way->asked, &question->item);
 	question->id = 0;
 	memcpy(name, bytes + ANSWER_HEAD, size - ANSWER_HEAD);
 	if (answer == ANSWER_MORE && question->len == IDENTIFY_STREAM_BYTES)
@@ -270,7 +271,7 @@ static const char *stream_take_answers(struct stream_way *way)
 
 	while ((size = answer_size(way->incoming + at, way->incoming_len - at)) > 0) {
 		if (way->owed == 0)
-			return "it answers what nobody asked";
+			return "it answers a question that was not asked";
 		way->owed--;
 		stream_take_answer(way, way->incoming + at, (size_t)size);
 		way->silent_since_us = way->asked.first ? way->loop->now_us : 0;

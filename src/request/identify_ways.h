@@ -2,6 +2,7 @@
  * never from within the call that took it, and not after it was told to forget it. */
 #pragma once
 #include "identify.h"
+#include "list.h"
 
 #define IDENTIFY_ONCE_BYTES   1000 /* that a program which runs once is shown at most */
 #define IDENTIFY_STREAM_BYTES 4096 /* and one that is kept */
@@ -10,7 +11,7 @@
 enum answer { ANSWER_NO, ANSWER_MORE, ANSWER_NAME };
 
 struct identification {
-	struct identification *next, *previous; /* in the line of whoever is being asked */
+	struct list_item item; /* in the line of whoever is being asked */
 	struct identifiers *identifiers;
 	size_t number; /* of the identifier that is being asked */
 	bool closed;
@@ -27,12 +28,10 @@ struct identification {
 
 void identification_answer(struct identification *identification, enum answer answer, const char *name);
 
-/* A line of questions. */
-struct questions {
-	struct identification *first, *last;
-};
-void questions_add(struct questions *questions, struct identification *identification);
-void questions_remove(struct questions *questions, struct identification *identification);
+static inline struct identification *question_of(struct list_item *item)
+{
+	return list_of(item, struct identification, item);
+}
 
 /* ---- a process for each question: identify_once.c ---- */
 

@@ -4,6 +4,7 @@
 #include "escape.h"
 #include "evidence_kept.h"
 #include "fd.h"
+#include "snapshot.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,55 +12,43 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TEXT_MAX 1024
-
-static void write_text(FILE *to, const char *key, const char *text)
+static const char *address_text(const struct address *address, char buf[ADDRESS_TEXT_MAX])
 {
-	char escaped[TEXT_MAX];
-
-	if (!text) {
-		fprintf(to, ", \"%s\": null", key);
-		return;
-	}
-	escape_json(escaped, sizeof(escaped), text, strlen(text));
-	fprintf(to, ", \"%s\": \"%s\"", key, escaped);
-}
-
-static void write_address(FILE *to, const char *key, const struct address *address)
-{
-	char text[ADDRESS_TEXT_MAX];
-
-	write_text(to, key, address->len ? address_format(address, text) : NULL);
+	return address && address->len ? address_format(address, buf) : NULL;
 }
 
 static void write_session(FILE *to, const struct session *session)
 {
 	uint64_t now_us = session->context->loop.now_us;
+	char client[ADDRESS_TEXT_MAX], via[ADDRESS_TEXT_MAX];
 	struct session_progress progress;
 
 	session->transport->progress(session, &progress);
-	fprintf(to, "{\"id\": %" PRIu64, session->id);
-	write_address(to, "client", &session->client);
-	if (session_via(session))
-		write_address(to, "via", session_via(session));
-	write_text(to, "listener", session->listener);
-	write_text(to, "service", session_service_name(session));
-	write_text(to, "protocol", session_protocol(session));
-	write_text(to, "phase", session_phase_names[session->phase]);
-	fprintf(to, ", \"age_s\": %.3f", (double)(now_us - session->accepted_us) / 1e6);
-	if (progress.moved_us)
-		fprintf(to, ", \"idle_s\": %.3f", (double)(now_us - progress.moved_us) / 1e6);
-	fprintf(to, ", \"bytes_up\": %" PRIu64 ", \"bytes_down\": %" PRIu64 ", \"worker\": %d}\n", progress.bytes_up,
-		progress.bytes_down, (int)getpid());
+	snapshot_session_json(
+		&(struct snapshot_session){
+			.id = session->id,
+			.client = address_text(&session->client, client),
+			.via = address_text(session_via(session), via),
+			.listener = session->listener,
+			.service = session_service_name(session),
+			.protocol = session_protocol(session),
+			.phase = session_phase_names[session->phase],
+			.age_s = (double)(now_us - session->accepted_us) / 1e6,
+			.idle_s = progress.moved_us ? (double)(now_us - progress.moved_us) / 1e6 : -1,
+			.bytes_up = progress.bytes_up,
+			.bytes_down = progress.bytes_down,
+			.worker = getpid(),
+		},
+		to);
 }
 
 static void write_evidence(FILE *to, const struct kept *kept, const char *phase)
 {
 	fprintf(to, "{\"id\": %" PRIu64 ", \"transport\": \"%s\"", kept->id, kept->transport);
-	write_text(to, "listener", kept->listener);
-	write_text(to, "service", kept->service);
-	write_text(to, "protocol", kept->protocol);
-	write_text(to, "phase", phase);
+	escape_json_member(to, "listener", kept->listener);
+	escape_json_member(to, "service", kept->service);
+	escape_json_member(to, "protocol", kept->protocol);
+	escape_json_member(to, "phase", phase);
 	fputs(", \"bytes\": \"", to);
 	for (size_t i = 0; i < kept->len; i++)
 		fprintf(to, "%02x", kept->bytes[i]);

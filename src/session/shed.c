@@ -34,8 +34,8 @@ static void shed_tell(struct log_limit *told, const struct session *newest, cons
 	unsigned n = log_limit_count(told, newest->context->loop.now_us);
 
 	if (n)
-		log_warning("%s reached (%u): %u undecided connections shed, now that %s has come", limit, most, n,
-			address_format(&newest->client, text));
+		log_warning("%s reached (%u): %u undecided connections shed, the last when %s connected", limit, most,
+			n, address_format(&newest->client, text));
 }
 
 /* One more has come. The newest itself stays, however few there may be. */

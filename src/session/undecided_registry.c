@@ -8,6 +8,7 @@
  * Refuses to fail: a source for which there is no memory counts with those that have none. Owns the sources; the places belong
  * to the sessions. */
 #include "undecided_registry.h"
+#include "hash.h"
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -16,23 +17,19 @@
 
 struct undecided_source {
 	uint64_t source;
-	struct undecided_source *next;            /* in its bucket, or among the spare ones */
-	struct undecided_source *before, *behind; /* in its rank */
-	struct undecided_place *oldest, *newest;
+	struct undecided_source *next; /* in its bucket, or among the spare ones */
+	struct list_item of_rank;
+	struct list places; /* the oldest first */
 	uint32_t n;
-};
-
-struct rank {
-	struct undecided_source *first, *last;
 };
 
 struct undecided_registry {
 	uint64_t seed;
-	struct undecided_place *oldest, *newest;
+	struct list places;             /* the oldest first */
 	struct undecided_source nobody; /* who has no source */
 	struct undecided_source *spare;
 	uint32_t highest; /* of the ranks that have somebody; 0: none has */
-	struct rank ranks[RANKS];
+	struct list ranks[RANKS];
 	struct undecided_source *buckets[BUCKETS];
 };
 
@@ -58,52 +55,32 @@ void undecided_registry_free(struct undecided_registry *registry)
 	free(registry);
 }
 
-/* ---- ranks ---------------------------------------------------------------------------------------------------------- */
+/* ---- ranks ---- */
 
 static uint32_t rank_of(uint32_t n)
 {
 	return n < RANKS ? n : RANKS - 1;
 }
 
-static void rank_leave(struct undecided_registry *registry, struct undecided_source *source)
-{
-	struct rank *rank = &registry->ranks[rank_of(source->n)];
-
-	*(source->before ? &source->before->behind : &rank->first) = source->behind;
-	*(source->behind ? &source->behind->before : &rank->last) = source->before;
-	source->before = source->behind = NULL;
-}
-
-/* Behind the others: who got there first is the first to lose one. */
-static void rank_join(struct undecided_registry *registry, struct undecided_source *source)
-{
-	struct rank *rank = &registry->ranks[rank_of(source->n)];
-
-	source->before = rank->last;
-	*(rank->last ? &rank->last->behind : &rank->first) = source;
-	rank->last = source;
-}
-
 static void source_recount(struct undecided_registry *registry, struct undecided_source *source, uint32_t n)
 {
 	if (source->n)
-		rank_leave(registry, source);
+		list_remove(&registry->ranks[rank_of(source->n)], &source->of_rank);
 	source->n = n;
-	if (n)
-		rank_join(registry, source);
+	if (n) /* behind the others: who got there first is the first to lose one */
+		list_append(&registry->ranks[rank_of(n)], &source->of_rank);
 	if (rank_of(n) > registry->highest)
 		registry->highest = rank_of(n);
 	while (registry->highest && !registry->ranks[registry->highest].first)
 		registry->highest--;
 }
 
-/* ---- sources --------------------------------------------------------------------------------------------------------- */
+/* ---- sources ---- */
 
 /* Clients choose their addresses, in part: the seed keeps them from choosing a bucket. */
 static struct undecided_source **source_bucket(struct undecided_registry *registry, uint64_t source)
 {
-	unsigned __int128 product = (unsigned __int128)(source ^ registry->seed) * (registry->seed | 1);
-	return &registry->buckets[((uint64_t)product ^ (uint64_t)(product >> 64)) % BUCKETS];
+	return &registry->buckets[hash_mix(source ^ registry->seed, registry->seed | 1) % BUCKETS];
 }
 
 static struct undecided_source *source_get(struct undecided_registry *registry, uint64_t source)
@@ -138,21 +115,15 @@ static void source_forget(struct undecided_registry *registry, struct undecided_
 	registry->spare = source;
 }
 
-/* ---- places ---------------------------------------------------------------------------------------------------------- */
+/* ---- places ---- */
 
 void undecided_registry_enter(struct undecided_registry *registry, struct undecided_place *place, uint64_t from)
 {
 	struct undecided_source *source = source_get(registry, from);
 
 	place->source = source;
-	place->older = registry->newest;
-	place->newer = NULL;
-	*(place->older ? &place->older->newer : &registry->oldest) = place;
-	registry->newest = place;
-	place->older_here = source->newest;
-	place->newer_here = NULL;
-	*(place->older_here ? &place->older_here->newer_here : &source->oldest) = place;
-	source->newest = place;
+	list_append(&registry->places, &place->of_all);
+	list_append(&source->places, &place->of_source);
 	source_recount(registry, source, source->n + 1);
 }
 
@@ -162,28 +133,32 @@ void undecided_registry_leave(struct undecided_registry *registry, struct undeci
 
 	if (!source)
 		return;
-	*(place->older ? &place->older->newer : &registry->oldest) = place->newer;
-	*(place->newer ? &place->newer->older : &registry->newest) = place->older;
-	*(place->older_here ? &place->older_here->newer_here : &source->oldest) = place->newer_here;
-	*(place->newer_here ? &place->newer_here->older_here : &source->newest) = place->older_here;
+	list_remove(&registry->places, &place->of_all);
+	list_remove(&source->places, &place->of_source);
 	place->source = NULL;
 	source_recount(registry, source, source->n - 1);
 	if (source->n == 0)
 		source_forget(registry, source);
 }
 
+static struct undecided_place *source_oldest(const struct undecided_source *source)
+{
+	return list_of(source->places.first, struct undecided_place, of_source);
+}
+
 struct undecided_place *undecided_registry_victim(
 	const struct undecided_registry *registry, const struct undecided_place *spared)
 {
-	struct undecided_place *victim = registry->oldest;
+	struct undecided_place *victim = list_of(registry->places.first, struct undecided_place, of_all);
 
 	if (registry->highest > UNDECIDED_FEW)
-		victim = registry->ranks[registry->highest].first->oldest;
+		victim = source_oldest(
+			list_of(registry->ranks[registry->highest].first, struct undecided_source, of_rank));
 	return victim == spared ? NULL : victim;
 }
 
 struct undecided_place *undecided_registry_victim_beside(const struct undecided_place *spared)
 {
-	struct undecided_place *victim = spared->source ? spared->source->oldest : NULL;
+	struct undecided_place *victim = spared->source ? source_oldest(spared->source) : NULL;
 	return victim == spared ? NULL : victim;
 }

@@ -5,6 +5,7 @@
  * open loses its own. Where no source has more than UNDECIDED_FEW, as when each of many has one, whoever has waited longest
  * of all: who is served says what it wants soon, and has gone on long before its turn comes. */
 #pragma once
+#include "list.h"
 #include "shared_limits.h"
 #include <stdint.h>
 
@@ -16,9 +17,8 @@ struct undecided_source;
 /* Of a session, which embeds it; zero: not among them. */
 struct undecided_place {
 	struct undecided_source *source;
-	struct undecided_place *older, *newer;           /* of all */
-	struct undecided_place *older_here, *newer_here; /* of its source */
-	uint32_t counted;                                /* in the shared limits */
+	struct list_item of_all, of_source; /* the oldest first */
+	uint32_t counted;                   /* in the shared limits */
 };
 
 struct undecided_registry *undecided_registry_new(void);           /* NULL: no memory */

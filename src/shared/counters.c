@@ -7,6 +7,7 @@
  * last one counts for all others. A worker that was taken over can write what it likes into its own slot, and nothing else: what
  * it says is added up and bounds nothing. */
 #include "counters.h"
+#include "hash.h"
 #include "shared_limits.h"
 #include "shared_memory.h"
 #include <errno.h>
@@ -55,7 +56,7 @@ int counters_view(int fd, unsigned slot, struct counters **ret)
 
 uint64_t counter_key(enum counter_kind kind, const char *name)
 {
-	uint64_t key = (limits_service(name) + (uint64_t)kind + 1) * 0x9e3779b97f4a7c15ULL;
+	uint64_t key = (hash_name(name) + (uint64_t)kind + 1) * HASH_GOLDEN;
 	return key ? key : 1;
 }
 

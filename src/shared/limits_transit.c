@@ -54,7 +54,7 @@ static bool record_has(const struct transit_record *record, uint64_t key)
 	return has;
 }
 
-/* ---- sums ------------------------------------------------------------------------------------------------------------------ */
+/* ---- sums ---- */
 
 /* What is seen of all transits before and behind a sum. */
 struct moves {
@@ -108,7 +108,7 @@ uint64_t limits_sum_up(
 	return sum + (after.sent > before.sent ? after.sent - before.sent : 0);
 }
 
-/* ---- on the way -------------------------------------------------------------------------------------------------------------- */
+/* ---- on the way ---- */
 
 void limits_transit_begin(struct limits *limits, unsigned slot, unsigned to)
 {

@@ -1,5 +1,6 @@
 /* The tables of names. Who adds an end, a rule or a limit adds its name here, and in usher(8). */
 #include "reasons.h"
+#include <string.h>
 
 const char *const session_end_names[SESSION_ENDS] = {
 	[END_FINISHED] = "finished",
@@ -30,3 +31,11 @@ const size_t n_limit_names = sizeof(limit_names) / sizeof(limit_names[0]);
 
 const char *const queue_names[] = { "log_queue" };
 const size_t n_queue_names = sizeof(queue_names) / sizeof(queue_names[0]);
+
+const char *rule_name(const char *text)
+{
+	for (size_t i = 0; i < n_rule_names; i++)
+		if (strcmp(rule_names[i], text) == 0)
+			return rule_names[i];
+	return NULL;
+}

@@ -27,3 +27,6 @@ extern const char *const session_end_names[SESSION_ENDS]; /* "finished" */
 /* Every rule of access that can refuse somebody, every limit that can shed somebody, and every queue that can lose something. */
 extern const char *const rule_names[], *const limit_names[], *const queue_names[];
 extern const size_t n_rule_names, n_limit_names, n_queue_names;
+
+/* The name of the rule that is spelled like this, for who keeps it longer than the text; NULL: there is none. */
+const char *rule_name(const char *text);

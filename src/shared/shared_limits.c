@@ -17,8 +17,10 @@
 #include "shared_limits.h"
 #include "failure.h"
 #include "fd.h"
+#include "hash.h"
 #include "limits_layout.h"
 #include "shared_memory.h"
+#include "token_bucket.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -87,29 +89,14 @@ void limits_free(struct limits *limits)
 		munmap(limits, sizeof(*limits));
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------------------ */
-
-uint64_t limits_service(const char *name)
-{
-	uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a: names are the operator's */
-
-	for (; *name; name++)
-		hash = (hash ^ (uint8_t)*name) * 0x100000001b3ULL;
-	return hash;
-}
-
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-	unsigned __int128 product = (unsigned __int128)a * b;
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
+/* ---- keys ---- */
 
 /* `source` 0: the service as a whole; `salt` tells uses apart. Never KEY_ALL or KEY_UNDECIDED. */
 static uint64_t limits_key(const struct limits *limits, uint64_t service, uint64_t source, uint64_t salt)
 {
-	uint64_t key = mix(service ^ limits->seed[0], limits->seed[1] | 1);
-	key = mix(key ^ source ^ limits->seed[1], limits->seed[0] | 1);
-	key = mix(key ^ salt, 0x9e3779b97f4a7c15ULL);
+	uint64_t key = hash_mix(service ^ limits->seed[0], limits->seed[1] | 1);
+	key = hash_mix(key ^ source ^ limits->seed[1], limits->seed[0] | 1);
+	key = hash_mix(key ^ salt, HASH_GOLDEN);
 	return key > KEY_UNDECIDED ? key : KEY_UNDECIDED + 1;
 }
 
@@ -119,7 +106,7 @@ static uint64_t place_of(uint64_t key, unsigned probe)
 	return key + probe / GROUP * (key >> 32 | 1) * GROUP + probe % GROUP;
 }
 
-/* ---- live connections ---------------------------------------------------------------------------------------------------- */
+/* ---- live connections ---- */
 
 static struct entry *slot_entry(struct slot *slot, uint64_t key, unsigned probe)
 {
@@ -180,7 +167,7 @@ static uint64_t believed(const struct limits *limits, uint32_t live)
 	return live < limits->most ? live : limits->most;
 }
 
-/* ---- sums ------------------------------------------------------------------------------------------------------------------ */
+/* ---- sums ---- */
 
 static uint32_t slot_count(const struct slot *slot, uint64_t key)
 {
@@ -239,22 +226,17 @@ void limits_begin(struct limits *limits, unsigned slot)
 		atomic_store(&limits->n_slots, slot + 1);
 }
 
-/* ---- rates ------------------------------------------------------------------------------------------------------------- */
+/* ---- rates ---- */
 
-/* A bucket of `burst` that one connection takes `each_us` out of: the moment at which it will be full again says all. */
 static bool bucket_take(struct rate *rate, const struct access_rate *allowed, uint64_t now_us)
 {
-	uint64_t full_us = atomic_load(&rate->full_us);
+	uint64_t full_us = atomic_load(&rate->full_us), taken_us;
 
-	for (;;) {
-		uint64_t from_us = full_us > now_us ? full_us : now_us;
-		if (from_us - now_us > allowed->burst * allowed->each_us)
-			from_us = now_us; /* more than can be owed: a worker that was taken over wrote it */
-		if (from_us + allowed->each_us - now_us > allowed->burst * allowed->each_us)
-			return false;
-		if (atomic_compare_exchange_weak(&rate->full_us, &full_us, from_us + allowed->each_us))
+	/* A moment that no bucket of this rate has was written by a worker that was taken over. */
+	while (token_bucket_take(full_us, allowed->burst, allowed->each_us, now_us, &taken_us))
+		if (atomic_compare_exchange_weak(&rate->full_us, &full_us, taken_us))
 			return true;
-	}
+	return false;
 }
 
 /* The source's bucket: one that is there, or one that nobody needs any more, or that of the source which owes least: a client that has
@@ -301,7 +283,7 @@ static const char *rate_enter(
 	return bucket_take(rate, allowed, now_us) ? NULL : "rate";
 }
 
-/* ---- a connection --------------------------------------------------------------------------------------------------------- */
+/* ---- a connection ---- */
 
 const char *limits_enter(struct limits *limits, unsigned number, const struct access *access, uint64_t service,
 	const struct address *client, uint64_t now_us, struct limits_ticket *ret)
@@ -385,7 +367,7 @@ void limits_leave_listener(struct limits *limits, unsigned slot, uint32_t *place
 	*place = LIMITS_NONE;
 }
 
-/* ---- undecided ------------------------------------------------------------------------------------------------------------ */
+/* ---- undecided ---- */
 
 void limits_enter_undecided(struct limits *limits, unsigned number, uint64_t source, uint32_t *ret_place)
 {

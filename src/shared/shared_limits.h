@@ -37,10 +37,9 @@ int limits_view(int fd, unsigned slot, struct limits **ret);
 /* The master's, before a worker gets the slot. */
 void limits_begin(struct limits *limits, unsigned slot);
 
-/* The number under which a service counts: of its name, because the next policy may number it otherwise. */
-uint64_t limits_service(const char *name);
-
-/* NULL: it may go on, and counts until limits_leave(). Else the name of the limit: "max_connections", "per_source", "rate" or
+/* A service counts under the hash of its name (hash_name()), because the next policy may number it otherwise.
+ *
+ * NULL: it may go on, and counts until limits_leave(). Else the name of the limit: "max_connections", "per_source", "rate" or
  * "sources", and nothing was counted. `access` NULL: nothing is counted. Services that run programs have their
  * connections counted by the master, and only their rate here.
  *
@@ -61,7 +60,7 @@ void limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ti
 const char *limits_enter_all(struct limits *limits, unsigned slot, uint32_t most);
 void limits_leave_all(struct limits *limits, unsigned slot);
 
-/* The same for connections that came in on one listener, named by limits_service() of its text. NULL and a place to give
+/* The same for connections that came in on one listener, named by hash_name() of its text. NULL and a place to give
  * back, or the name of the limit: "max_connections", or "sources". */
 const char *limits_enter_listener(
 	struct limits *limits, unsigned slot, uint64_t listener, uint32_t most, uint32_t *ret_place);

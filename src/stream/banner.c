@@ -8,10 +8,11 @@
  * answer is another's. Refuses to be slow: a backend that cannot be reached, or says nothing by the deadline, changes nothing.
  * Owns itself and the backend's socket, through the relay's watch, until it is left to the relay. */
 #include "banner.h"
+#include "delivery.h"
 #include "fd.h"
+#include "hash.h"
 #include "ipc.h"
 #include "proxied.h"
-#include "self_connection.h"
 #include "stream.h"
 #include "undecided.h"
 #include <errno.h>
@@ -117,7 +118,7 @@ static bool banner_enter(struct stream *stream, const struct service *service)
 	struct context *context = stream->session.context;
 
 	return !access_judge(service->access, &stream->session.client, time(NULL)) &&
-		!limits_enter(context->shared->limits, context->slot, service->access, limits_service(service->name),
+		!limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
 			&stream->session.client, context->loop.now_us, &stream->session.ticket);
 }
 
@@ -133,25 +134,12 @@ void banner_begin(struct stream *stream)
 		return;
 	}
 	stream->banner = banner;
-	stream->relay.server.kind = SIDE_SOCKET;
-	stream->relay.server.in.ready = banner_server_ready;
 	banner->stream = stream;
 	banner->service = number;
-	banner->dial = (struct dial){
-		.loop = &context->loop,
-		.lookup = context->lookup,
-		.backends = service->target.connect.backends,
-		.n_backends = service->target.connect.n_backends,
-		.keepalive_s = service->target.connect.keepalive_s,
-		.patience_ms = service->patience_ms,
-		.from = service->target.connect.transparent ? &stream->session.client : NULL,
-		.socket_pool = context->sockets,
-		.due_us = context->loop.now_us + context->policy->connect_timeout_us,
-		.socket = &stream->relay.server.in,
-		.is_ours = self_connection_reached,
-		.context = stream,
-		.done = banner_dialled,
-	};
+	delivery_dial_init(&banner->dial, stream, service);
+	stream->relay.server.in.ready = banner_server_ready;
+	banner->dial.due_us = context->loop.now_us + context->policy->connect_timeout_us;
+	banner->dial.done = banner_dialled;
 	dial_start(&banner->dial);
 }
 

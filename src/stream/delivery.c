@@ -11,7 +11,6 @@
 #include "stream.h"
 #include <errno.h>
 #include <stddef.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #define RECEIVER_RETRY_US 50000
@@ -21,7 +20,7 @@ uint64_t delivery_due_us(const struct session *session)
 	return session->context->loop.now_us + session->context->policy->connect_timeout_us;
 }
 
-/* ---- relayed to a backend ----------------------------------------------------------------------------------------- */
+/* ---- relayed to a backend ---- */
 
 /* The backend's own banner, in place of which the client has seen another's. */
 static void delivery_skip_banner(struct stream *stream, uint32_t events)
@@ -72,38 +71,44 @@ static void delivery_dialled(struct dial *dial, int error, uint32_t events)
 		stream_delivered(stream, events);
 }
 
-static void delivery_connect(struct stream *stream, const struct target *target)
+void delivery_dial_init(struct dial *ret, struct stream *stream, const struct service *service)
 {
 	struct context *context = stream->session.context;
+	const struct target *target = &service->target;
 
-	if (!stream_watch(stream))
-		return;
-	session_enter(&stream->session, PHASE_CONNECTING);
-	stream->dialled = false;
-	stream->server_events = 0;
 	stream->relay.server.kind = SIDE_SOCKET;
-	stream->relay.server.in.ready = delivery_server_ready;
-	stream->dial = (struct dial){
+	*ret = (struct dial){
 		.loop = &context->loop,
 		.lookup = context->lookup,
 		.backends = target->connect.backends,
 		.n_backends = target->connect.n_backends,
 		.fresh = target->connect.resolves,
 		.keepalive_s = target->connect.keepalive_s,
-		.patience_ms = session_service(&stream->session)->patience_ms,
+		.patience_ms = service->patience_ms,
 		.from = target->connect.transparent ? &stream->session.client : NULL,
-		.talks = proxied_announces(stream, target) || delivery_client_talks(stream),
 		.socket_pool = context->sockets,
-		.due_us = delivery_due_us(&stream->session),
 		.socket = &stream->relay.server.in,
 		.is_ours = self_connection_reached,
 		.context = stream,
-		.done = delivery_dialled,
 	};
+}
+
+static void delivery_connect(struct stream *stream, const struct target *target)
+{
+	if (!stream_watch(stream))
+		return;
+	session_enter(&stream->session, PHASE_CONNECTING);
+	stream->dialled = false;
+	stream->server_events = 0;
+	delivery_dial_init(&stream->dial, stream, session_service(&stream->session));
+	stream->relay.server.in.ready = delivery_server_ready;
+	stream->dial.talks = proxied_announces(stream, target) || delivery_client_talks(stream);
+	stream->dial.due_us = delivery_due_us(&stream->session);
+	stream->dial.done = delivery_dialled;
 	dial_start(&stream->dial);
 }
 
-/* ---- handed over -------------------------------------------------------------------------------------------------- */
+/* ---- handed over ---- */
 
 static void delivery_send_over(struct stream *stream)
 {
@@ -188,7 +193,7 @@ static void delivery_hand_over(struct stream *stream)
 	delivery_send_over(stream);
 }
 
-/* ---- a program ---------------------------------------------------------------------------------------------------- */
+/* ---- a program ---- */
 
 void delivery_describe(const struct stream *stream, enum message_program program, struct message *ret)
 {
@@ -210,17 +215,6 @@ void delivery_describe(const struct stream *stream, enum message_program program
 		strncpy(ret->spawn.sni, stream->session.sni, sizeof(ret->spawn.sni) - 1);
 }
 
-/* The limit's name is kept: the message is gone when the end is logged. */
-static const char *limit_name(const char *name)
-{
-	static const char *const names[] = { "max_connections", "per_source", "max_startups",
-		"max_startups_per_source", "back-off" };
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(names[i], name) == 0)
-			return names[i];
-	return "limit";
-}
-
 static void delivery_spawned(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
 	struct stream *stream = container_of(request, struct stream, spawning);
@@ -231,7 +225,8 @@ static void delivery_spawned(struct request *request, const struct message_answe
 	if (answer->greeted)
 		stream->owes_reply = false;
 	if (answer->error == -EACCES && answer->refused[0]) {
-		stream_refuse(stream, limit_name(answer->refused));
+		const char *rule = rule_name(answer->refused); /* the message is gone when the end is logged */
+		stream_refuse(stream, rule ? rule : "limit");
 		return;
 	}
 	if (answer->error == -ETIMEDOUT && stdio == STDIO_SOCKET) { /* the program may have the socket: no fallback */
@@ -281,7 +276,7 @@ static void delivery_spawn(struct stream *stream)
 		stream_undelivered(stream, error);
 }
 
-/* ---- whichever ---------------------------------------------------------------------------------------------------- */
+/* ---- whichever ---- */
 
 void delivery_begin(struct stream *stream)
 {

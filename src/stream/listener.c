@@ -2,6 +2,7 @@
 #include "listener.h"
 #include "counters.h"
 #include "fd.h"
+#include "hash.h"
 #include "log.h"
 #include "shed.h"
 #include "stream.h"
@@ -191,7 +192,7 @@ int listener_start(struct listener *listener)
 	listener->counter = counter_get(listener->context->shared->counters, listener->context->slot,
 		COUNTER_LISTENER, listener->policy->text);
 	listener->resume = (struct timer){ .fired = listener_try_again };
-	listener->limits_key = limits_service(listener->policy->text);
+	listener->limits_key = hash_name(listener->policy->text);
 	return listener_watch(listener);
 }
 

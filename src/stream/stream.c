@@ -9,6 +9,7 @@
 #include "banner.h"
 #include "delivery.h"
 #include "fd.h"
+#include "hash.h"
 #include "identify.h"
 #include "ipc.h"
 #include "listener.h"
@@ -30,7 +31,7 @@
 /* For an access program's verdict, behind the time that the master gives it. Only one that was lost with its master comes to that. */
 #define VERDICT_US 3000000
 
-/* ---- phases ------------------------------------------------------------------------------------------------------- */
+/* ---- phases ---- */
 
 static uint64_t asking_due_us(const struct session *session)
 {
@@ -55,7 +56,7 @@ static const struct session_deadline deadlines[SESSION_PHASES] = {
 	[PHASE_HANDING_OVER] = { delivery_due_us, delivery_hand_over_out_of_time },
 };
 
-/* ---- as a session ------------------------------------------------------------------------------------------------- */
+/* ---- as a session ---- */
 
 struct stream *stream_of(struct session *session)
 {
@@ -124,7 +125,7 @@ const struct transport stream_transport = {
 	.migration = &stream_migration,
 };
 
-/* ---- accepted ---------------------------------------------------------------------------------------------------- */
+/* ---- accepted ---- */
 
 int stream_socket(const struct stream *stream)
 {
@@ -249,7 +250,7 @@ void stream_adopt(struct context *context, int fd, const struct address *client)
 	stream_begin(stream, fd);
 }
 
-/* ---- decided ----------------------------------------------------------------------------------------------------- */
+/* ---- decided ---- */
 
 /* The answer that TCPMUX demands: what is wrong, or with NULL nothing. */
 void stream_reply(struct stream *stream, const char *why)
@@ -282,7 +283,7 @@ void stream_decided(struct stream *stream, uint32_t service, uint32_t protocol)
 		stream_admit(stream);
 }
 
-/* ---- admitted ----------------------------------------------------------------------------------------------------- */
+/* ---- admitted ---- */
 
 void stream_refuse(struct stream *stream, const char *rule)
 {
@@ -320,9 +321,8 @@ static void stream_admit(struct stream *stream)
 	const char *rule = access_judge(service->access, &stream->session.client, time(NULL));
 
 	if (!rule)
-		rule = limits_enter(context->shared->limits, context->slot, service->access,
-			limits_service(service->name), &stream->session.client, context->loop.now_us,
-			&stream->session.ticket);
+		rule = limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
+			&stream->session.client, context->loop.now_us, &stream->session.ticket);
 	if (rule)
 		stream_refuse(stream, rule);
 	else if (service->asks)
@@ -331,7 +331,7 @@ static void stream_admit(struct stream *stream)
 		delivery_begin(stream);
 }
 
-/* ---- delivered ---------------------------------------------------------------------------------------------------- */
+/* ---- delivered ---- */
 
 static void stream_relay_done(struct relay *relay, enum relay_end end)
 {
@@ -424,7 +424,7 @@ void stream_undelivered(struct stream *stream, int error)
 	stream_end(stream, END_DELIVERY_FAILED);
 }
 
-/* ---- moved between workers ------------------------------------------------------------------------------------------ */
+/* ---- moved between workers ---- */
 
 struct stream *stream_arrive(struct context *context, enum session_phase phase)
 {
@@ -469,7 +469,7 @@ void stream_leave(struct stream *stream)
 	loop_defer(&stream->session.context->loop, &stream->burial);
 }
 
-/* ---- ended -------------------------------------------------------------------------------------------------------- */
+/* ---- ended ---- */
 
 static void stream_close_client(struct stream *stream, bool reset)
 {

@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-/* ---- going ----------------------------------------------------------------------------------------------------------------- */
+/* ---- going ---- */
 
 static bool migration_is_movable(const struct session *session)
 {
@@ -86,7 +86,7 @@ static void migration_leave(struct session *session)
 	stream_leave(stream_of(session));
 }
 
-/* ---- checked ---------------------------------------------------------------------------------------------------------------- */
+/* ---- checked ---- */
 
 /* Not by fstat(): the call that the C library makes for it could ask about any path, and is none of a worker's (sandbox.c). */
 static bool fd_is(int fd, enum side_kind kind)
@@ -140,7 +140,7 @@ static bool migration_is_sound(enum session_phase phase, const struct migration_
 				fd_is(at[STREAM_FD_DOWN_IN], SIDE_PIPES)));
 }
 
-/* ---- coming ----------------------------------------------------------------------------------------------------------------- */
+/* ---- coming ---- */
 
 static struct session *migration_arrive(struct context *context, enum session_phase phase)
 {

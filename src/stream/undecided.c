@@ -20,7 +20,7 @@
 
 static void undecided_examine(struct stream *stream, bool last);
 
-/* ---- announced by a proxy ------------------------------------------------------------------------------------------- */
+/* ---- announced by a proxy ---- */
 
 static const struct listener_policy *undecided_listener(const struct stream *stream)
 {
@@ -79,7 +79,7 @@ static void undecided_take_header(struct stream *stream)
 	}
 }
 
-/* ---- examined ---------------------------------------------------------------------------------------------------- */
+/* ---- examined ---- */
 
 /* A name that no service has, where services are asked for by name: HELP, or no. */
 static bool undecided_answer_tcpmux(struct stream *stream)

@@ -12,7 +12,7 @@ static void check_address(const char *text)
 
 	if (address_parse(&a, text) < 0)
 		return;
-	require(a.len > 0 && a.len <= sizeof a.un);
+	require(a.len > 0 && a.len <= sizeof(a.un));
 	address_format(&a, printed);
 	address_format_host(&a, host);
 	require(strlen(printed) < ADDRESS_TEXT_MAX);
@@ -33,7 +33,7 @@ static void check_name(const char *text)
 
 	if (address_split_name(text, name, &port) < 0)
 		return;
-	require(port > 0 && name[0] && strlen(name) < sizeof name);
+	require(port > 0 && name[0] && strlen(name) < sizeof(name));
 	require(strncmp(text, name, strlen(name)) == 0 && text[strlen(name)] == ':');
 
 	/* No text is both an address and a name. */
@@ -48,7 +48,7 @@ static void check_bytes(const uint8_t *data, size_t size)
 	struct address a = { .len = size > 0 ? data[0] : 0 };
 
 	if (size > 1)
-		memcpy(&a.un, data + 1, size - 1 < sizeof a.un ? size - 1 : sizeof a.un);
+		memcpy(&a.un, data + 1, size - 1 < sizeof(a.un) ? size - 1 : sizeof(a.un));
 	require(strlen(address_format(&a, printed)) < ADDRESS_TEXT_MAX);
 	require(strlen(address_format_host(&a, printed)) < ADDRESS_TEXT_MAX);
 	address_equal(&a, &a);

@@ -26,9 +26,10 @@ static uint64_t last_number;
 
 /* ---- the master ------------------------------------------------------------------------------------------------------ */
 
-static void hook_status(void *context, FILE *to)
+static int hook_status(void *context, FILE *to)
 {
 	fputs("{\"state\": \"serving\"}\n", to);
+	return 0;
 }
 
 static unsigned hook_report(void *context, const struct message *request, int *files, bool *ret_missed)

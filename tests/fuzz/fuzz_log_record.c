@@ -13,8 +13,8 @@ static void put_piece(struct record *record, unsigned kind, const uint8_t *bytes
 	uint64_t number = 0;
 	struct address address = { .len = (socklen_t)len };
 
-	memcpy(&number, bytes, len < sizeof number ? len : sizeof number);
-	memcpy(&address.un, bytes, len < sizeof address.un ? len : sizeof address.un);
+	memcpy(&number, bytes, len < sizeof(number) ? len : sizeof(number));
+	memcpy(&address.un, bytes, len < sizeof(address.un) ? len : sizeof(address.un));
 	switch (kind % 4) {
 	case 0:
 		record_bytes(record, "bytes", bytes, len);

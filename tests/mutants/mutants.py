@@ -51,7 +51,6 @@ TESTS = {
     "src/deliver/handover.c": "handover_taken_back handover_kept handover_said handover_datagrams handover",
     "src/deliver/handover_channel.c": "handover_taken_back handover_kept handover_said handover_datagrams handover",
     "src/deliver/handover_kept.c": "handover_taken_back handover_kept handover_said handover_datagrams handover",
-    "src/deliver/handover_line.c": "handover handover_taken_back handover_kept",
     "src/deliver/handover_message.c": "handover_message handover_said handover handover_datagrams",
     "src/deliver/proxy_header.c": "proxy_header",
     "src/deliver/proxy_header_read.c": "proxy_header",

@@ -100,4 +100,4 @@ def test_a_program_that_runs_as_root_unasked_is_warned_of(place):
                             ('exec = "/bin/cat"; user = "nobody";', False)):
         result = check_program(place, service)
         assert result.returncode == 0
-        assert ("warning: service `a' runs its program as root for whoever connects" in result.stderr) == warned, service
+        assert ("warning: service `a' runs its program as root for every client" in result.stderr) == warned, service

@@ -397,7 +397,7 @@ def test_the_example_has_every_key_and_loads(place):
     native.write_text(printed.stdout)
     checked = run_usher("check", "-c", native, cwd=place)
     assert checked.returncode == 0
-    assert all(" runs its program as root for whoever connects" in line for line in checked.stderr.splitlines())
+    assert all(" runs its program as root for every client" in line for line in checked.stderr.splitlines())
 
 
 def test_by_a_symbolic_link(services):

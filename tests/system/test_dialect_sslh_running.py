@@ -321,7 +321,7 @@ def test_who_may_send_proxy_headers_is_told_of(place):
                                '{ host: "/tmp/x"; is_unix: true; port: ""; proxyprotocol: true; } );\n' + SSH)
     assert 'accept_proxy = [ "0.0.0.0/0", "::/0" ]; absent = "plain";' in text
     assert 'accept_proxy = [ "unix:" ]; absent = "plain";' in text
-    assert complaints == [f"FILE:{line}: warning: PROXY headers are believed of anybody who can reach this listener; usher's own "
+    assert complaints == [f"FILE:{line}: warning: PROXY headers are accepted from every client of this listener; usher's own "
                           "`accept_proxy' can name the proxies" for line in (2, 3)]
 
 

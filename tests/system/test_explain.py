@@ -492,7 +492,7 @@ def test_who_spoke_first_and_what_is_missing(place, config):
     assert cut["bytes"] == 20 and "; the capture lacks what the client sent behind byte 20" in cut["why"]
     closed = conversation(CLIENT, SERVER, [b"SSH"], end=True), conversation(CLIENT, SERVER, [b"[HELLO W"], end=True)
     gone, held = capture(place, pcap(closed[0] + [tcp(CLIENT, SERVER, SYN, 5000)] + closed[1]), "-c", config)[::2]
-    assert (gone["service"], gone["verdict"]) == (None, "more") and "closed, so nobody gets it" in gone["why"]
+    assert (gone["service"], gone["verdict"]) == (None, "more") and "closed, so it goes to no service" in gone["why"]
     assert held["service"] == "short" and "closed, so `short' gets it at once" in held["why"]
 
 
@@ -544,7 +544,7 @@ def test_files_that_end_in_the_middle_and_links_that_nobody_knows(place):
     assert capture(place, pcap([b"x"], WIFI), status=1, complaint="link type IEEE802_11 is not known here") == []
     assert capture(place, pcap([])[:10], status=1, complaint="truncated") == []
     assert capture(place, pcap([]), complaint="there is no flow in its 0 packets") == []
-    assert capture(place, whole, "--udp", status=2, complaint="is a capture") == []
+    assert capture(place, whole, "--udp", status=2, complaint="a capture tells UDP from TCP itself") == []
 
 
 def test_a_capture_from_standard_input():

@@ -171,7 +171,7 @@ def test_it_is_told_once_a_second_with_the_limit_and_who_came(flooded):
     shed_all(one, 395, max_undecided=395)
     lines = one.wait_log("max_undecided reached")
     assert len(lines) <= 3 and lines[0].level == "warning"
-    assert re.search(r"max_undecided reached \(5\): 1 undecided connections shed, now that 127\.0\.0\.7:\d+ has come",
+    assert re.search(r"max_undecided reached \(5\): 1 undecided connections shed, the last when 127\.0\.0\.7:\d+ connected",
                      lines[0].text)
     assert len(kept) == 400
 

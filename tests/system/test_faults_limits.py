@@ -316,7 +316,7 @@ def test_a_listening_socket_that_was_shut_down_listens_again_and_does_not_make_u
             client.sendall(b"go")
             assert read_exactly(client, 2) == b"go"
         handed.shutdown(socket.SHUT_RDWR)
-        one.wait_log("was shut down by a worker, or whoever handed it over, and listens again")
+        one.wait_log("was shut down by a worker, or the program that handed it over, and listens again")
         with connect(port) as client:
             client.sendall(b"go")
             assert read_exactly(client, 2) == b"go"

@@ -483,7 +483,7 @@ def test_a_fault_costs_only_who_waits(asked, mode, fault):
         ("die", "it ended"),
         ("status", "it ended"),
         ("babble", "what it says is no answer"),
-        ("flood", "it answers what nobody asked"),
+        ("flood", "it answers a question that was not asked"),
         ("close", "it ended"),
         ("deaf", None),
         ("fork", "it ended"),

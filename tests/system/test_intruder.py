@@ -41,7 +41,7 @@ class Prison:
 
     def outcome(self, name, count=1):
         """The number that the attack gave, or how the worker ended."""
-        said = re.compile(rf"\b{name} gives (-?\d+) ?(\w*)|was killed by signal (.*?) in probe attack|(says what no worker says)")
+        said = re.compile(rf"\b{name} gives (-?\d+) ?(\w*)|was killed by signal (.*?) in probe attack|(sent an invalid message or request)")
 
         def found():
             matches = [match for match in (said.search(line.text) for line in self.one.log) if match]
@@ -140,14 +140,14 @@ FROM_THE_MASTER = range(8, 19)
 def test_a_worker_that_says_what_none_says_is_ended(prison, attack, number):
     one = prison()
     one.attack(attack, number)
-    one.one.wait_log("says what no worker says", MINUTE)
+    one.one.wait_log("sent an invalid message or request", MINUTE)
     one.goes_on(upgrade=False)
 
 
 def test_a_message_of_no_bytes_is_as_if_the_worker_was_gone(prison):
     one = prison()
     one.attack("say_short", 0)
-    one.one.wait_log("has closed its line to the master and does not end", MINUTE)
+    one.one.wait_log("has closed its channel to the master and does not exit", MINUTE)
     one.goes_on(upgrade=False)
 
 
@@ -190,7 +190,7 @@ def test_a_worker_that_answers_for_others_takes_nothing_from_their_answers(priso
 def test_a_worker_that_goes_on_without_the_master_is_ended(prison):
     one = prison()
     one.attack("leave")
-    one.one.wait_log("has closed its line to the master and does not end", MINUTE)
+    one.one.wait_log("has closed its channel to the master and does not exit", MINUTE)
     wait_until(lambda: len(one.one.workers) == 2, MINUTE, "another worker")
     one.goes_on()
 

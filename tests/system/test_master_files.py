@@ -81,7 +81,7 @@ def test_a_lease_of_another_is_not_waited_for(usher, place):
             fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         except OSError as error:
             pytest.skip(f"no leases here: {error}")
-        refuses_and_serves(one, "somebody holds a lease on it")
+        refuses_and_serves(one, "another process holds a lease on it")
 
 
 @pytest.mark.parametrize("command", ["sslh", "tcpmux", "portsplit"])

@@ -103,7 +103,10 @@ def test_a_lost_answer_costs_its_client_alone_who_is_told_in_time(pressed):
         own = f"{client.getsockname()[1]}\n".encode()  # of its own program, if any
         assert (own + first).startswith(said), (first, said)
         client.close()
-    failed = [line for line in one.connections() if line["end"] == "delivery-failed"]
+    def failures():
+        return [line for line in one.connections() if line["end"] == "delivery-failed"]
+
+    failed = wait_until(lambda: len(failures()) == 2 and failures(), 60, "both lines")
     assert sorted(line["service"] for line in failed) == ["pipes", "stdio"], one.output()[-3000:]
     assert all("timed out" in line["error"].lower() for line in failed)
     assert sum("has not answered" in line.text for line in one.log) >= 1

@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from harness import BINARY, BUILD, process_stat, wait_until
+from harness import BINARY, BUILD, process_stat, process_title, wait_until
 from name_server import WHY_NOT, NameServer
 from peers import Backend
 
@@ -60,6 +60,7 @@ def test_a_name_that_a_module_knows(named, names, behind):
     one = named("known.test")
     is_served(one, behind)
     assert names.times_asked("known.test") == 0, "the module comes before DNS"
+    assert {process_title(pid) for pid in helpers(one)} == {"usher: names"}
 
 
 def test_a_name_that_dns_does_not_know_and_a_later_module_does(named, names, behind):

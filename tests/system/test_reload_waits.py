@@ -286,7 +286,7 @@ def test_a_reload_while_an_upgrade_is_tried_is_refused(held):
     binary.chmod(0o755)
     (one.dir / "wait").touch()
     one.send_signal(signal.SIGUSR2)
-    one.wait_log("is tried", timeout=60)
+    one.wait_log("is tested", timeout=60)
     assert "try again" in one.ask(b"reload", 60)[0]["error"]
     (one.dir / "wait").unlink()
     wait_until(lambda: served(one) == 2, 60, "the upgrade")

@@ -323,7 +323,8 @@ def test_reload_many_times_leaves_nothing(usher, echo):
     for _ in range(20):
         one.reload()
     wait_until(lambda: len(one.workers) == 1, 5, "one worker")
-    wait_until(lambda: count_fds(one.pid) == before, 5, "as many descriptors as before")
+    # Not more: of the worker that had just ended the master may still have held its end when they were counted.
+    wait_until(lambda: count_fds(one.pid) <= before, 5, "as many descriptors as before")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 
-from harness import BINARY, BUILD, connect, count_fds, read_all, read_exactly, slow, wait_until
+from harness import BINARY, BUILD, children, connect, count_fds, process_title, read_all, read_exactly, slow, wait_until
 from peers import exchange, fill, how_it_ends, pair
 from migrations import SERVICES, load_and_nobody_notices, replaces_workers
 
@@ -169,6 +169,14 @@ def test_a_backend_that_has_a_name(copied, backend):
     pair(one, backend)
 
 
+def test_its_processes_have_the_same_titles(copied, backend):
+    one = copied(SERVICES.replace("127.0.0.1:{backend}", "localhost:{backend}"))
+    pair(one, backend)
+    succeed(one)
+    titles = {process_title(pid) for pid in [one.pid, *children(one.pid)]}
+    assert titles == {"usher: master", "usher: worker", "usher: logger", "usher: resolver"}
+
+
 def test_in_the_background_with_a_pid_file(copied, backend):
     one = copied(SERVICES + 'pid_file = "{dir}/pid";')
     succeed(one)
@@ -306,7 +314,7 @@ def test_sigterm_during_the_trial_ends_it_all(copied, backend):
     one = copied()
     replace(one, f'#!/bin/sh\nsleep 0.7\nexec {BINARY} "$@"\n')
     one.send_signal(signal.SIGUSR2)
-    one.wait_log("is tried")
+    one.wait_log("is tested")
     client, server = pair(one, backend)
     one.send_signal(signal.SIGTERM)
     time.sleep(1)
@@ -335,7 +343,7 @@ def test_a_second_upgrade_at_once_is_refused(copied, backend):
     one = copied()
     replace(one, f'#!/bin/sh\nsleep 0.7\nexec {BINARY} "$@"\n')
     one.send_signal(signal.SIGUSR2)
-    one.wait_log("is tried")
+    one.wait_log("is tested")
     assert "under way" in upgrade(one)["error"]
     pair(one, backend)
 

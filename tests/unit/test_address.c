@@ -25,7 +25,7 @@ static void what_is_parsed_is_printed_the_same(void **state)
 		"[2001:db8::1]:443", "[::]:1", "[::1]:80", "unix:/run/usher/in.sock", "unix:/",
 		"unix:/with space:and:colons" };
 
-	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		struct address a = parsed(texts[i]);
 		char text[ADDRESS_TEXT_MAX];
 		assert_string_equal(address_format(&a, text), texts[i]);
@@ -69,7 +69,7 @@ static void malformed_text_is_refused(void **state)
 		"unix:", "unix:relative", "unix:@abstract", "UNIX:/x",
 		"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:1" };
 
-	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		struct address a;
 		if (address_parse(&a, texts[i]) != -EINVAL)
 			fail_msg("accepted: %s", texts[i]);
@@ -108,12 +108,12 @@ static void names_are_split_from_ports(void **state)
 	char name[254];
 	uint16_t port;
 
-	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		assert_int_equal(address_split_name(good[i].text, name, &port), 0);
 		assert_string_equal(name, good[i].name);
 		assert_int_equal(port, good[i].port);
 	}
-	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		if (address_split_name(bad[i], name, &port) != -EINVAL)
 			fail_msg("accepted: %s", bad[i]);
 }
@@ -158,15 +158,15 @@ static void odd_addresses_have_a_text(void **state)
 
 static void a_full_path_without_nul_stays_within_its_bounds(void **state)
 {
-	struct address a = { .len = sizeof a.un };
+	struct address a = { .len = sizeof(a.un) };
 	char text[ADDRESS_TEXT_MAX];
 
 	a.un.sun_family = AF_UNIX;
-	memset(a.un.sun_path, 'x', sizeof a.un.sun_path);
-	a.len = sizeof a.un;
-	assert_int_equal(strlen(address_format(&a, text)), 5 + sizeof a.un.sun_path);
+	memset(a.un.sun_path, 'x', sizeof(a.un.sun_path));
+	a.len = sizeof(a.un);
+	assert_int_equal(strlen(address_format(&a, text)), 5 + sizeof(a.un.sun_path));
 	a.len = UINT32_MAX;
-	assert_int_equal(strlen(address_format(&a, text)), 5 + sizeof a.un.sun_path);
+	assert_int_equal(strlen(address_format(&a, text)), 5 + sizeof(a.un.sun_path));
 }
 
 static void equality_looks_at_what_matters(void **state)
@@ -186,7 +186,7 @@ static void equality_looks_at_what_matters(void **state)
 		{ "unix:/a", "[::1]:1", false },
 	};
 
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct address a = parsed(cases[i].a), b = parsed(cases[i].b);
 		assert_int_equal(address_equal(&a, &b), cases[i].equal);
 		assert_int_equal(address_equal(&b, &a), cases[i].equal);
@@ -221,7 +221,7 @@ static void a_target_that_leads_back_is_seen(void **state)
 	};
 	struct address none = { 0 }, any = parsed("0.0.0.0:0");
 
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct address target = parsed(cases[i].target), listener = parsed(cases[i].listener);
 		if (address_reaches(&target, &listener) != cases[i].reaches)
 			fail_msg("%s to %s", cases[i].target, cases[i].listener);

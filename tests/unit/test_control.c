@@ -18,9 +18,10 @@ static struct loop loop;
 static struct control *control;
 static uint64_t number;
 
-static void hook_status(void *context, FILE *to)
+static int hook_status(void *context, FILE *to)
 {
 	fputs("{}\n", to);
+	return 0;
 }
 
 static unsigned hook_report(void *context, const struct message *request, int *files, bool *ret_missed)

@@ -51,9 +51,9 @@ static void check(escape_function *escape, const unsigned char *src, size_t len,
 	unsigned char back[256];
 	char dst[2048];
 
-	memset(dst, 0x5a, sizeof dst);
+	memset(dst, 0x5a, sizeof(dst));
 	size_t used = escape(dst, size, src, len);
-	for (size_t i = size; i < sizeof dst; i++)
+	for (size_t i = size; i < sizeof(dst); i++)
 		assert_int_equal(dst[i], 0x5a);
 	if (size == 0) {
 		assert_int_equal(used, 0);
@@ -90,7 +90,7 @@ static void random_strings(void **state)
 
 	srandom(443);
 	for (int i = 0; i < 20000; i++) {
-		size_t len = (size_t)random() % sizeof src;
+		size_t len = (size_t)random() % sizeof(src);
 		for (size_t k = 0; k < len; k++)
 			src[k] = (unsigned char)(i % 3 ? random() : "\"\\\n\t a\x7f\xc3"[random() % 8]);
 		check(i % 2 ? escape_text : escape_json, src, len, (size_t)random() % 1800);
@@ -104,18 +104,48 @@ static void json_strings_are_json(void **state)
 
 	for (unsigned c = 0; c < 256; c++)
 		src[c] = (unsigned char)c;
-	size_t used = escape_json(text + 1, sizeof text - 2, src, sizeof src);
+	size_t used = escape_json(text + 1, sizeof(text) - 2, src, sizeof(src));
 	strcpy(text + 1 + used, "\"");
 	assert_true(json_is_strict(text, used + 2));
+}
+
+static void strings_of_any_length_are_written_whole(void **state)
+{
+	unsigned char src[3000];
+	char *text = NULL;
+	size_t len = 0;
+
+	for (size_t n = 0; n < sizeof(src); n += 1 + n / 7) {
+		memset(src, n % 2 ? 'a' : '\n', n);
+		FILE *to = open_memstream(&text, &len);
+		escape_json_write(to, src, n);
+		fclose(to);
+		assert_int_equal(len, 2 + n * (n % 2 ? 1 : 6));
+		assert_true(json_is_strict(text, len));
+		free(text);
+	}
+	FILE *to = open_memstream(&text, &len);
+	putc('1', to);
+	escape_json_member(to, "a", "b\n");
+	escape_json_member(to, "c", NULL);
+	fclose(to);
+	assert_string_equal(text, "1, \"a\": \"b\\u000a\", \"c\": null");
+	free(text);
+}
+
+static void what_is_not_printable_is_replaced(void **state)
+{
+	for (int c = 0; c < 256; c++)
+		assert_int_equal(escape_printable((char)c), c >= ' ' && c < 0x7f ? c : '?');
 }
 
 static void the_forms_are_as_agreed(void **state)
 {
 	char dst[64];
 
-	escape_text(dst, sizeof dst, "a\"b\\c\n\x1f\x7f\xff~ ", 11);
+	escape_text(dst, sizeof(dst), "a\"b\\c\n\x1f\x7f\xff~ ", 11);
 	assert_string_equal(dst, "a\\x22b\\x5cc\\x0a\\x1f\\x7f\\xff~ ");
-	escape_json(dst, sizeof dst, "a\"b\\c\n\x1f\x7f\xff~ ", 11);
+	escape_json(dst, sizeof(dst), "a\"b\\c\n\x1f\x7f\xff~ ", 11);
 	assert_string_equal(dst, "a\\\"b\\\\c\\u000a\\u001f\\u007f\\u00ff~ ");
 }
 
@@ -125,6 +155,8 @@ int main(void)
 		cmocka_unit_test(every_byte_and_every_size),
 		cmocka_unit_test(random_strings),
 		cmocka_unit_test(json_strings_are_json),
+		cmocka_unit_test(strings_of_any_length_are_written_whole),
+		cmocka_unit_test(what_is_not_printable_is_replaced),
 		cmocka_unit_test(the_forms_are_as_agreed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

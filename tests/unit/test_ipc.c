@@ -67,7 +67,7 @@ static void messages_keep_their_bounds_and_descriptors(void **state)
 	for (size_t n = 0; n <= IPC_FDS_MAX; n++)
 		assert_int_equal(ipc_send(ends[0], "a message", n + 1, pipes, n), 0);
 	for (size_t n = 0; n <= IPC_FDS_MAX; n++) {
-		assert_int_equal(ipc_receive(ends[1], buffer, sizeof buffer, &fds), n + 1);
+		assert_int_equal(ipc_receive(ends[1], buffer, sizeof(buffer), &fds), n + 1);
 		assert_memory_equal(buffer, "a message", n + 1);
 		for (size_t i = 0; i < IPC_FDS_MAX; i++) {
 			if (i >= n) {
@@ -95,7 +95,7 @@ static void a_message_too_long_leaves_nothing_open(void **state)
 	assert_int_equal(ipc_pair(ends), 0);
 	size_t before = count_fds();
 	assert_int_equal(ipc_send(ends[0], "too long", 8, sent, 2), 0);
-	assert_int_equal(ipc_receive(ends[1], buffer, sizeof buffer, &fds), -EMSGSIZE);
+	assert_int_equal(ipc_receive(ends[1], buffer, sizeof(buffer), &fds), -EMSGSIZE);
 	assert_int_equal(fds.fd[0], -1);
 	assert_int_equal(count_fds(), before);
 	fd_close(ends[0]);
@@ -111,7 +111,7 @@ static void too_many_descriptors_leave_nothing_open(void **state)
 	char buffer[4], control[CMSG_SPACE(TOO_MANY * sizeof(int))] = { 0 };
 	struct iovec part = { .iov_base = buffer, .iov_len = 1 };
 	struct msghdr header = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
 	};
 	struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
 
@@ -123,7 +123,7 @@ static void too_many_descriptors_leave_nothing_open(void **state)
 	assert_int_equal(ipc_pair(ends), 0);
 	size_t before = count_fds();
 	assert_int_equal(sendmsg(ends[0], &header, 0), 1);
-	assert_int_equal(ipc_receive(ends[1], buffer, sizeof buffer, &fds), 1);
+	assert_int_equal(ipc_receive(ends[1], buffer, sizeof(buffer), &fds), 1);
 	assert_true(fds.lost);
 	for (int i = 0; i < IPC_FDS_MAX; i++)
 		assert_int_equal(fds.fd[i], -1);
@@ -230,16 +230,16 @@ static void a_full_queue_says_so_and_a_gone_peer_too(void **state)
 	char buffer[512] = { 0 };
 
 	assert_int_equal(ipc_pair(ends), 0);
-	while ((error = ipc_send(ends[0], buffer, sizeof buffer, NULL, 0)) == 0)
+	while ((error = ipc_send(ends[0], buffer, sizeof(buffer), NULL, 0)) == 0)
 		sent++;
 	assert_int_equal(error, -EAGAIN);
 	assert_true(sent > 0);
 	for (int i = 0; i < sent; i++)
-		assert_int_equal(ipc_receive(ends[1], buffer, sizeof buffer, &fds), sizeof buffer);
+		assert_int_equal(ipc_receive(ends[1], buffer, sizeof(buffer), &fds), sizeof(buffer));
 	assert_int_equal(ipc_send(ends[0], buffer, 1, NULL, 0), 0);
 	fd_close(ends[1]); /* with a message unread: the other end would see a reset */
 	assert_int_equal(ipc_send(ends[0], buffer, 1, NULL, 0), -EPIPE);
-	assert_int_equal(ipc_receive(ends[0], buffer, sizeof buffer, &fds), 0);
+	assert_int_equal(ipc_receive(ends[0], buffer, sizeof(buffer), &fds), 0);
 	fd_close(ends[0]);
 }
 

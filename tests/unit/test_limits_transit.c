@@ -1,6 +1,7 @@
 /* Connections that move between workers: each counts once, on its way as well, whoever dies meanwhile; and a sum that is taken while many move
  * is never too small. */
 #include "counters.h"
+#include "hash.h"
 #include "limits_transit.h"
 #include "shared.h"
 #include <setjmp.h>
@@ -32,8 +33,8 @@ struct held {
 
 static int setup(void **state)
 {
-	ssh = limits_service("ssh");
-	listener = limits_service("0.0.0.0:22");
+	ssh = hash_name("ssh");
+	listener = hash_name("0.0.0.0:22");
 	address_parse(&client, "192.0.2.1:1000");
 	int error = limits_new(&limits, &(int){ -1 });
 	for (unsigned i = 0; error == 0 && i < 3; i++)

@@ -45,7 +45,7 @@ static void use(enum log_format format, bool timestamps)
 static const char *written(void)
 {
 	static char text[65536];
-	ssize_t n = read(ends[0], text, sizeof text - 1);
+	ssize_t n = read(ends[0], text, sizeof(text) - 1);
 
 	text[n > 0 ? n : 0] = '\0';
 	return text;
@@ -174,7 +174,7 @@ static void a_line_is_whole_however_much_is_put_in(void **state)
 		use(i % 2 ? LOG_JSON : LOG_TEXT, i % 3 == 0);
 		record_begin(&record, LEVEL_INFO, "event");
 		for (int k = (int)(random() % 12); k >= 0; k--) {
-			size_t len = (size_t)random() % (i % 5 ? 300 : sizeof bytes);
+			size_t len = (size_t)random() % (i % 5 ? 300 : sizeof(bytes));
 			for (size_t b = 0; b < len; b++)
 				bytes[b] = (char)(i % 7 ? random() : 'a');
 			record_bytes(&record, "value", bytes, len);
@@ -199,7 +199,7 @@ static void a_value_that_does_not_fit_makes_room_for_the_next(void **state)
 	static char big[3000];
 	struct record record;
 
-	memset(big, 'a', sizeof big - 1);
+	memset(big, 'a', sizeof(big) - 1);
 	use(LOG_TEXT, false);
 	record_begin(&record, LEVEL_INFO, "e");
 	record_text(&record, "big", big);
@@ -212,10 +212,10 @@ static void a_message_is_cut(void **state)
 {
 	static char big[3000];
 
-	memset(big, '"', sizeof big - 1);
+	memset(big, '"', sizeof(big) - 1);
 	for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
 		use((enum log_format)format, true);
-		for (size_t len = LOG_LINE_MAX / 2 - 100; len < sizeof big; len += 7) {
+		for (size_t len = LOG_LINE_MAX / 2 - 100; len < sizeof(big); len += 7) {
 			log_info("%.*s", (int)len, big);
 			const char *line = written();
 			size_t n = strlen(line);
@@ -283,7 +283,7 @@ static void a_loss_is_told_before_anything_else_is_written(void **state)
 	static char all[65536];
 	size_t len = 0;
 
-	memset(filler, 'f', sizeof filler - 1);
+	memset(filler, 'f', sizeof(filler) - 1);
 	use(LOG_JSON, false);
 	while (log_dropped() == before)
 		log_info("%s", filler);
@@ -334,16 +334,16 @@ static void python_reads_every_line(void **state)
 	for (int i = 0; i < 256; i++) {
 		char bytes[600];
 		struct record record;
-		memset(bytes, i, sizeof bytes);
+		memset(bytes, i, sizeof(bytes));
 		record_begin(&record, LEVEL_INFO, "event");
 		for (int k = 0; k < 4; k++)
-			record_bytes(&record, k % 2 ? "a" : "b", bytes, sizeof bytes / 4 * (size_t)(k + 1));
+			record_bytes(&record, k % 2 ? "a" : "b", bytes, sizeof(bytes) / 4 * (size_t)(k + 1));
 		record_ms(&record, "ms", (uint64_t)i);
 		record_write(&record);
 		log_info("%.*s", i, bytes);
 	}
 	close(fd);
-	snprintf(command, sizeof command,
+	snprintf(command, sizeof(command),
 		"python3 -c 'import json,sys\nn=0\nfor l in open(sys.argv[1]): json.loads(l[3:]); n+=1\n"
 		"sys.exit(n < 512)' %s",
 		name);

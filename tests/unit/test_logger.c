@@ -33,8 +33,8 @@ static int setup(void **state)
 	strcpy(directory, "/tmp/usher-logger-XXXXXX");
 	if (!mkdtemp(directory))
 		return -1;
-	snprintf(path, sizeof path, "%s/log", directory);
-	snprintf(old_path, sizeof old_path, "%s/log.1", directory);
+	snprintf(path, sizeof(path), "%s/log", directory);
+	snprintf(old_path, sizeof(old_path), "%s/log.1", directory);
 	log_setup(STDERR_FILENO, &settings);
 	return 0;
 }
@@ -116,7 +116,7 @@ static void wait_until_idle(void)
 	char name[64], state = '?';
 	int unread = 1;
 
-	snprintf(name, sizeof name, "/proc/%ld/stat", (long)logger.pid);
+	snprintf(name, sizeof(name), "/proc/%ld/stat", (long)logger.pid);
 	for (int i = 0; i < 60000 && (unread > 0 || state != 'S'); i++) {
 		usleep(1000);
 		ioctl(logger.read_fd, FIONREAD, &unread);
@@ -142,13 +142,13 @@ static void write_numbered(int writer)
 {
 	char filler[300];
 
-	memset(filler, 'a' + writer, sizeof filler);
+	memset(filler, 'a' + writer, sizeof(filler));
 	for (unsigned i = 0; i < LINES_EACH; i++) {
 		struct record record;
 		record_begin(&record, LEVEL_INFO, "e");
 		record_number(&record, "writer", (uint64_t)writer);
 		record_number(&record, "i", i);
-		record_bytes(&record, "filler", filler, i % sizeof filler);
+		record_bytes(&record, "filler", filler, i % sizeof(filler));
 		record_end(&record);
 		put_all(logger.pipe_fd, record.line, record.len);
 	}
@@ -234,7 +234,7 @@ static void errors_of_the_file_are_told_at_the_start(void **state)
 {
 	char missing[128];
 
-	snprintf(missing, sizeof missing, "%s/missing/log", directory);
+	snprintf(missing, sizeof(missing), "%s/missing/log", directory);
 	assert_int_equal(logger_start(&logger, SINK_FILE, missing, &settings, 0, 0, false), -ENOENT);
 	assert_int_equal(logger_start(&logger, SINK_FILE, directory, &settings, 0, 0, false), -EISDIR);
 	assert_int_equal(symlink(old_path, path), 0);
@@ -377,19 +377,19 @@ static void the_prefix_stays_for_a_journal_only(void **state)
 	assert_int_equal(start_with_stderr(&reader), 0);
 	log_warning("a");
 	finish();
-	read_all(reader, text, sizeof text);
+	read_all(reader, text, sizeof(text));
 	assert_string_equal(text, "warning a\n");
 
 	setenv("JOURNAL_STREAM", "1:2", 1); /* somebody else's stream */
 	assert_int_equal(start_with_stderr(&reader), 0);
 	log_warning("b");
 	finish();
-	read_all(reader, text, sizeof text);
+	read_all(reader, text, sizeof(text));
 	assert_string_equal(text, "warning b\n");
 
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	assert_int_equal(fstat(ends[1], &status), 0);
-	snprintf(variable, sizeof variable, "%llu:%llu", (unsigned long long)status.st_dev,
+	snprintf(variable, sizeof(variable), "%llu:%llu", (unsigned long long)status.st_dev,
 		(unsigned long long)status.st_ino);
 	setenv("JOURNAL_STREAM", variable, 1);
 	saved = dup(STDERR_FILENO);
@@ -403,7 +403,7 @@ static void the_prefix_stays_for_a_journal_only(void **state)
 	log_setup(logger.pipe_fd, &settings);
 	log_warning("c");
 	finish();
-	read_all(ends[0], text, sizeof text);
+	read_all(ends[0], text, sizeof(text));
 	assert_string_equal(text, "<4>warning c\n");
 }
 
@@ -413,7 +413,7 @@ static void bytes_that_are_no_lines_cannot_forge_or_block(void **state)
 	static char endless[LOG_LINE_MAX * 3];
 	char expected[LOG_LINE_MAX * 4], *at = expected;
 
-	memset(endless, 'e', sizeof endless);
+	memset(endless, 'e', sizeof(endless));
 	start(SINK_FILE, path);
 	put_all(logger.pipe_fd, "no prefix\n<6>\x1b[31m\r\t\0\xff|\n<9>x\n<6>\n\n", 34);
 	put_all(logger.pipe_fd, endless, LOG_LINE_MAX);
@@ -431,7 +431,7 @@ static void signals_of_a_terminal_do_not_end_it(void **state)
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE };
 
 	start(SINK_FILE, path);
-	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		kill(logger.pid, signals[i]);
 	usleep(20000);
 	log_info("still here");
@@ -482,14 +482,14 @@ static void it_holds_no_descriptor_but_its_own(void **state)
 
 	assert_int_equal(pipe2(strays, O_CLOEXEC), 0);
 	start(SINK_FILE, path);
-	snprintf(name, sizeof name, "/proc/%ld/fd", (long)logger.pid);
+	snprintf(name, sizeof(name), "/proc/%ld/fd", (long)logger.pid);
 	DIR *dir = opendir(name);
 	if (dir) { /* it is not dumpable: without privileges nobody may look */
 		while ((entry = readdir(dir))) {
 			if (entry->d_name[0] == '.')
 				continue;
-			snprintf(file, sizeof file, "%s/%s", name, entry->d_name);
-			ssize_t len = readlink(file, target, sizeof target - 1);
+			snprintf(file, sizeof(file), "%s/%s", name, entry->d_name);
+			ssize_t len = readlink(file, target, sizeof(target) - 1);
 			if (len < 0)
 				continue;
 			target[len] = '\0';
@@ -513,9 +513,9 @@ static void it_is_nobody_when_told_to(void **state)
 	if (geteuid() != 0)
 		return;
 	assert_int_equal(logger_start(&logger, SINK_FILE, path, &settings, 65534, 65534, true), 0);
-	snprintf(name, sizeof name, "/proc/%ld/status", (long)logger.pid);
+	snprintf(name, sizeof(name), "/proc/%ld/status", (long)logger.pid);
 	FILE *file = fopen(name, "r");
-	while (fgets(line, sizeof line, file)) {
+	while (fgets(line, sizeof(line), file)) {
 		if (strncmp(line, "Uid:", 4) == 0)
 			assert_string_equal(line, "Uid:\t65534\t65534\t65534\t65534\n");
 		found = found || strcmp(line, "CapPrm:\t0000000000000000\n") == 0;

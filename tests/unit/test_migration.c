@@ -7,6 +7,7 @@
 #include "evidence_kept.h"
 #include "fd.h"
 #include "former.h"
+#include "hash.h"
 #include "ipc.h"
 #include "limits_transit.h"
 #include "migrant.h"
@@ -178,10 +179,9 @@ static void count_in(struct session *session)
 	const struct service *service = session_service_here(session);
 
 	limits_enter_all(shared.limits, context->slot, 0);
-	limits_enter_listener(
-		shared.limits, context->slot, limits_service(HERE), UINT32_MAX, &session->listener_place);
+	limits_enter_listener(shared.limits, context->slot, hash_name(HERE), UINT32_MAX, &session->listener_place);
 	if (service)
-		limits_enter_again(shared.limits, context->slot, service->access, limits_service(service->name),
+		limits_enter_again(shared.limits, context->slot, service->access, hash_name(service->name),
 			&session->client, &session->ticket);
 	account_arrived(session);
 	if (session_is_undecided(session))
@@ -252,8 +252,8 @@ static void assert_counted(unsigned n, unsigned undecided)
 	assert_int_equal(limits_undecided(shared.limits), undecided);
 	assert_int_equal(listener.open, n);
 	assert_int_equal(service.open, n - undecided);
-	assert_int_equal(limits_live(shared.limits, limits_service("go"), NULL), n - undecided);
-	assert_int_equal(limits_live(shared.limits, limits_service("go"), &client), n - undecided);
+	assert_int_equal(limits_live(shared.limits, hash_name("go"), NULL), n - undecided);
+	assert_int_equal(limits_live(shared.limits, hash_name("go"), &client), n - undecided);
 }
 
 static void channel_open(void)

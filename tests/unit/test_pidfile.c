@@ -29,8 +29,8 @@ static int setup(void **state)
 	strcpy(directory, "/tmp/usher-pidfile-XXXXXX");
 	if (!mkdtemp(directory))
 		return -1;
-	snprintf(path, sizeof path, "%s/pid", directory);
-	snprintf(other, sizeof other, "%s/other", directory);
+	snprintf(path, sizeof(path), "%s/pid", directory);
+	snprintf(other, sizeof(other), "%s/other", directory);
 	return 0;
 }
 
@@ -57,7 +57,7 @@ static const char *get_file(const char *name)
 	FILE *file = fopen(name, "r");
 
 	assert_non_null(file);
-	text[fread(text, 1, sizeof text - 1, file)] = '\0';
+	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
 	fclose(file);
 	return text;
 }
@@ -66,7 +66,7 @@ static const char *own_text(void)
 {
 	static char text[32];
 
-	snprintf(text, sizeof text, "%ld\n", (long)getpid());
+	snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 	return text;
 }
 
@@ -104,8 +104,8 @@ static void a_stale_one_is_replaced(void **state)
 		"1 1\n", "1111111111111111111111111111111111111111111111111111111111111111", own_text() };
 	long pid = -7;
 
-	snprintf(dead, sizeof dead, "%ld\n", dead_pid());
-	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+	snprintf(dead, sizeof(dead), "%ld\n", dead_pid());
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		put_file(path, texts[i]);
 		assert_int_equal(pidfile_write(path, &pid), 0);
 		assert_string_equal(get_file(path), own_text());
@@ -123,7 +123,7 @@ static void a_living_owner_is_respected(void **state)
 		pause();
 		_exit(0);
 	}
-	snprintf(text, sizeof text, "%ld\n", (long)owner);
+	snprintf(text, sizeof(text), "%ld\n", (long)owner);
 	put_file(path, text);
 	int result = pidfile_write(path, &pid);
 	pidfile_remove(path); /* not ours: stays */
@@ -178,7 +178,7 @@ static void what_is_no_file_is_refused(void **state)
 	unlink(path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(pidfile_write(path, &pid), -EINVAL);
 	close(fd);
 }
@@ -188,7 +188,7 @@ static void a_directory_that_is_not_there_is_an_error(void **state)
 	char missing[128], *too_long = malloc(6000);
 	long pid;
 
-	snprintf(missing, sizeof missing, "%s/missing/pid", directory);
+	snprintf(missing, sizeof(missing), "%s/missing/pid", directory);
 	assert_int_equal(pidfile_write(missing, &pid), -ENOENT);
 	memset(too_long, 'a', 5999);
 	too_long[5999] = '\0';

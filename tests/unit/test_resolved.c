@@ -91,7 +91,7 @@ static void write_numbered(struct resolved *table, uint32_t i)
 	size_t n = 1 + i % RESOLVED_ADDRESSES_MAX;
 
 	for (size_t k = 0; k < n; k++) {
-		addresses[k] = (struct address){ .len = sizeof addresses[k].in6 };
+		addresses[k] = (struct address){ .len = sizeof(addresses[k].in6) };
 		addresses[k].in6.sin6_family = AF_INET6;
 		for (int word = 0; word < 4; word++)
 			addresses[k].in6.sin6_addr.s6_addr32[word] = htonl(i);
@@ -212,7 +212,7 @@ static int try_to_write(struct resolved *table)
 	bool found = false;
 	FILE *maps = fopen("/proc/self/maps", "r");
 
-	while (fgets(line, sizeof line, maps)) {
+	while (fgets(line, sizeof(line), maps)) {
 		if (!strstr(line, "usher: resolved"))
 			continue;
 		found = true;
@@ -259,8 +259,8 @@ static void the_descriptor_itself_cannot_be_written(void **state)
 
 	assert_int_equal(resolved_new(&table, names, 1), 0);
 	for (struct dirent *entry; (entry = readdir(dir));) {
-		snprintf(name, sizeof name, "/proc/self/fd/%s", entry->d_name);
-		ssize_t len = readlink(name, target, sizeof target - 1);
+		snprintf(name, sizeof(name), "/proc/self/fd/%s", entry->d_name);
+		ssize_t len = readlink(name, target, sizeof(target) - 1);
 		target[len > 0 ? len : 0] = '\0';
 		if (strstr(target, "usher: resolved"))
 			fd = atoi(entry->d_name);

@@ -55,9 +55,9 @@ static size_t put_answer(uint8_t *at, uint16_t type, uint32_t ttl, const void *d
 	const uint8_t head[12] = { 0xc0, 12, (uint8_t)(type >> 8), (uint8_t)type, 0, 1, (uint8_t)(ttl >> 24),
 		(uint8_t)(ttl >> 16), (uint8_t)(ttl >> 8), (uint8_t)ttl, (uint8_t)(len >> 8), (uint8_t)len };
 
-	memcpy(at, head, sizeof head);
-	memcpy(at + sizeof head, data, len);
-	return sizeof head + len;
+	memcpy(at, head, sizeof(head));
+	memcpy(at + sizeof(head), data, len);
+	return sizeof(head) + len;
 }
 
 /* Turns the question in `packet` into its answer. 0: none. */
@@ -111,11 +111,11 @@ static void __attribute__((noreturn)) serve_names(void)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	inet_pton(AF_INET, "127.0.0.53", &address.sin_addr);
-	if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		_exit(1);
 	for (;;) {
 		struct sockaddr_in peer;
-		socklen_t size = sizeof peer;
+		socklen_t size = sizeof(peer);
 		uint8_t packet[1024];
 		ssize_t len = recvfrom(fd, packet, 512, 0, (struct sockaddr *)&peer, &size);
 		server->questions++;
@@ -151,7 +151,7 @@ static int set_stage(void **state)
 	}
 	put_file(servers_file, "nameserver 127.0.0.53\n");
 	put_file(hosts_file, "127.0.0.1 localhost\n::1 localhost\n192.0.2.77 from-hosts.test\n");
-	server = mmap(NULL, sizeof *server, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	server = mmap(NULL, sizeof(*server), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	isolated = isolate();
 	if (!isolated) {
 		print_message("no namespaces here: without a name server\n");
@@ -251,7 +251,7 @@ static unsigned times_logged(struct play *play, const char *text)
 	size_t len = strlen(play->lines);
 	unsigned times = 0;
 
-	ssize_t n = read(play->log, play->lines + len, sizeof play->lines - 1 - len);
+	ssize_t n = read(play->log, play->lines + len, sizeof(play->lines) - 1 - len);
 	if (n > 0)
 		play->lines[len + (size_t)n] = '\0';
 	for (const char *at = play->lines; (at = strstr(at, text)); at++)
@@ -350,12 +350,12 @@ static void a_long_list_is_resolved_whole(void **state)
 	if (!isolated)
 		return;
 	for (int i = 0; i < MANY; i++) {
-		snprintf(texts[i], sizeof texts[i], "many%d.test", i);
+		snprintf(texts[i], sizeof(texts[i]), "many%d.test", i);
 		names[i] = texts[i];
 	}
 	play_start(&play, names, MANY);
 	for (size_t i = 0; i < MANY; i++) {
-		snprintf(expected, sizeof expected, "192.0.9.%zu:80 ", i);
+		snprintf(expected, sizeof(expected), "192.0.9.%zu:80 ", i);
 		wait_for(&play, i, expected);
 	}
 	play_end(&play);
@@ -381,7 +381,7 @@ static unsigned long cpu_ticks(pid_t pid)
 	unsigned long user = 0, kernel = 0;
 	char name[64];
 
-	snprintf(name, sizeof name, "/proc/%ld/stat", (long)pid);
+	snprintf(name, sizeof(name), "/proc/%ld/stat", (long)pid);
 	FILE *file = fopen(name, "r");
 	assert_non_null(file);
 	assert_int_equal(
@@ -426,11 +426,11 @@ static void it_ends_with_its_master(void **state)
 			_exit(1);
 		while (resolved_read(table, 0, 1, addresses) == 0)
 			usleep(1000);
-		_exit(write(ends[1], &resolver, sizeof resolver) != sizeof resolver);
+		_exit(write(ends[1], &resolver, sizeof(resolver)) != sizeof(resolver));
 	}
 	assert_int_equal(waitpid(master, &status, 0), master);
 	assert_int_equal(status, 0);
-	assert_int_equal(read(ends[0], &resolver, sizeof resolver), sizeof resolver);
+	assert_int_equal(read(ends[0], &resolver, sizeof(resolver)), sizeof(resolver));
 	assert_int_equal(waitpid(resolver, &status, 0), resolver);
 	/* by the signal, or by its channel, whichever it sees first */
 	assert_true((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) || status == 0);

@@ -1,4 +1,5 @@
 /* Limits over processes: what they admit, that what is counted is given back, whole processes that die, and full tables. */
+#include "hash.h"
 #include "shared_limits.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -24,8 +25,8 @@ static uint64_t ssh, web;
 
 static int setup(void **state)
 {
-	ssh = limits_service("ssh");
-	web = limits_service("web");
+	ssh = hash_name("ssh");
+	web = hash_name("web");
 	return limits_new(&limits, &(int){ -1 });
 }
 
@@ -336,7 +337,7 @@ static void many_processes_share_one_rate(void **state)
 
 static void connections_of_one_listener(void **state)
 {
-	uint64_t here = limits_service("0.0.0.0:443"), there = limits_service("[::]:443");
+	uint64_t here = hash_name("0.0.0.0:443"), there = hash_name("[::]:443");
 	const struct access access = { .max_connections = 1 };
 	struct limits_ticket ticket;
 	uint32_t places[4];

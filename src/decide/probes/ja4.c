@@ -14,6 +14,7 @@
 #include "ja4.h"
 
 #include "digest.h"
+#include "hex.h"
 #include "look.h"
 
 #include <string.h>
@@ -76,7 +77,6 @@ static void list_sort(struct list *list)
 
 static size_t list_print(uint8_t *dst, const struct list *list)
 {
-	static const char digits[] = "0123456789abcdef";
 	uint8_t *to = dst;
 
 	for (size_t i = 0; i < list->n; i++) {
@@ -84,14 +84,13 @@ static size_t list_print(uint8_t *dst, const struct list *list)
 		if (i > 0)
 			*to++ = ',';
 		for (int shift = 12; shift >= 0; shift -= 4)
-			*to++ = (uint8_t)digits[value >> shift & 15];
+			*to++ = (uint8_t)hex_digit(value >> shift);
 	}
 	return (size_t)(to - dst);
 }
 
 static bool hash_write(uint8_t dst[HASH_LEN], const uint8_t *text, size_t len)
 {
-	static const char digits[] = "0123456789abcdef";
 	uint8_t hash[SHA256_LEN];
 
 	if (len == 0) {
@@ -101,7 +100,7 @@ static bool hash_write(uint8_t dst[HASH_LEN], const uint8_t *text, size_t len)
 	if (!digest_sha256(hash, text, len))
 		return false;
 	for (size_t i = 0; i < HASH_LEN; i++)
-		dst[i] = (uint8_t)digits[hash[i / 2] >> (i % 2 ? 0 : 4) & 15];
+		dst[i] = (uint8_t)hex_digit(hash[i / 2] >> (i % 2 ? 0 : 4));
 	return true;
 }
 
@@ -179,7 +178,6 @@ static bool is_alphanumeric(uint8_t byte)
 /* Where either end is no letter or digit, the first and last digit of the name in hex. */
 static void alpn_write(uint8_t dst[2], const uint8_t *data, size_t len)
 {
-	static const char digits[] = "0123456789abcdef";
 	size_t name_len = len > 3 ? data[2] : 0;
 
 	memcpy(dst, "00", 2);
@@ -189,8 +187,8 @@ static void alpn_write(uint8_t dst[2], const uint8_t *data, size_t len)
 	dst[1] = data[3 + name_len - 1];
 	if (is_alphanumeric(dst[0]) && is_alphanumeric(dst[1]))
 		return;
-	dst[0] = (uint8_t)digits[dst[0] >> 4];
-	dst[1] = (uint8_t)digits[dst[1] & 15];
+	dst[0] = (uint8_t)hex_digit(dst[0] >> 4);
+	dst[1] = (uint8_t)hex_digit(dst[1]);
 }
 
 bool ja4_write(uint8_t dst[JA4_LEN], const struct ja4_hello *hello)

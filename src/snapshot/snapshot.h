@@ -1,0 +1,114 @@
+/* The numbers of a running usher in plain structures: gathered in one place, shown by any number of renderers.
+ *
+ *	master                     policy, limits, counters ---- snapshot_gather() ---+
+ *	(state, generations) ------------------------------------------------------- struct snapshot
+ *	JSON of the control socket ----------------------------- snapshot_read() ----+      |
+ *	                                                                       +------------+------------+
+ *	                                                                 snapshot_json()          snapshot_table()
+ *
+ * snapshot_gather() reads shared memory alone, and any process that has it mapped may call it: the numbers that only the master knows are
+ * members of their own. Each number is right; they are read while workers count, so that their sums are of no one moment. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct json_t;
+struct policy;
+struct shared;
+
+enum snapshot_state { SNAPSHOT_UNKNOWN, SNAPSHOT_SERVING, SNAPSHOT_RELOADING, SNAPSHOT_ENDING, SNAPSHOT_STATES };
+
+extern const char *const snapshot_state_names[SNAPSHOT_STATES]; /* "serving" */
+
+struct snapshot_worker {
+	int64_t pid;
+	bool is_ready;
+};
+
+struct snapshot_generation {
+	const char *state, *file;
+	struct snapshot_worker *workers;
+	size_t n_workers;
+};
+
+struct snapshot_listener {
+	const char *address;
+	uint64_t open, accepted, shed;
+};
+
+struct snapshot_service {
+	const char *name;
+	uint64_t open, total, failed, bytes_up, bytes_down;
+};
+
+struct snapshot_total {
+	const char *name;
+	uint64_t count;
+};
+
+struct snapshot_totals {
+	struct snapshot_total *items;
+	size_t n;
+};
+
+/* How many connections there is room for: capacity.h. */
+struct snapshot_room {
+	uint64_t worker, in_all, undecided, undecided_per_source; /* of the last two, 0: no limit of their own */
+};
+
+/* Texts are borrowed from what it was made of; arrays are its own. */
+struct snapshot {
+	/* What the master knows. */
+	const char *version;
+	int64_t pid;
+	enum snapshot_state state;
+	int64_t since, reloading_since, ending_since; /* seconds of the wall clock; of the last two, 0: it is not */
+	uint64_t programs;                            /* that run for services */
+	uint64_t descriptors;                         /* that a process may have */
+	struct snapshot_generation *generations;
+	size_t n_generations;
+
+	/* Of limits and counters. */
+	uint64_t connections, undecided;
+	struct snapshot_totals ended, refused, lost, shed; /* connections, by the names of reasons.h */
+
+	/* Of the policy that serves; `file` NULL: none does yet, and there are none of these. */
+	const char *file;
+	uint64_t max_connections; /* as configured; 0: it is not */
+	struct snapshot_room room;
+	struct snapshot_listener *listeners;
+	struct snapshot_service *services;
+	size_t n_listeners, n_services;
+};
+
+/* One session, as its worker sees it. Texts are borrowed. */
+struct snapshot_session {
+	uint64_t id;
+	const char *client, *via;                          /* NULL: it has no address; it came through no proxy */
+	const char *listener, *service, *protocol, *phase; /* NULL: there is none yet */
+	double age_s, idle_s;                              /* idle_s below 0: nothing has been relayed */
+	uint64_t bytes_up, bytes_down;
+	int64_t worker;
+};
+
+/* Fills in what shared memory and the policy (NULL: none) say; `descriptors` is set already. 0 or -ENOMEM; snapshot_fini() in both
+ * cases. */
+int snapshot_gather(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy);
+void snapshot_fini(struct snapshot *snapshot);
+
+/* One line: usher(8) explains every key. */
+void snapshot_json(const struct snapshot *snapshot, FILE *to);
+void snapshot_session_json(const struct snapshot_session *session, FILE *to);
+
+/* What these have written, or another version of usher: a key that is missing or of another type is 0, NULL, or no element. `from` must
+ * outlive the result. 0 or -ENOMEM; snapshot_fini() in both cases. */
+int snapshot_read(struct snapshot *ret, const struct json_t *from);
+void snapshot_session_read(struct snapshot_session *ret, const struct json_t *from);
+
+/* For people. Texts have been in a worker's hands, and the reader may be root at a terminal: no byte is written that is not
+ * printable ASCII, or the end of a line. */
+void snapshot_table(const struct snapshot *snapshot, FILE *to);
+void snapshot_sessions_head(FILE *to);
+void snapshot_session_table(const struct snapshot_session *session, FILE *to);

@@ -1,0 +1,130 @@
+/* A snapshot as tables. Refuses to write a byte of a text that is not printable ASCII. Owns nothing. */
+#include "escape.h"
+#include "snapshot.h"
+#include <inttypes.h>
+#include <time.h>
+
+#define SESSION_FORMAT "%-8s %-24s %-14s %-10s %-12s %8s %10s %10s\n"
+
+struct shown {
+	char text[512];
+};
+
+static struct shown shown(const char *text)
+{
+	struct shown ret = { "-" };
+	size_t len = 0;
+
+	for (; text && text[len] && len < sizeof(ret.text) - 1; len++)
+		ret.text[len] = escape_printable(text[len]);
+	if (text)
+		ret.text[len] = '\0';
+	return ret;
+}
+
+static const char *size_text(uint64_t bytes, char buf[32])
+{
+	static const char units[] = " KMGTP";
+	double size = (double)bytes;
+	size_t unit = 0;
+
+	while (size >= 1024 && unit + 2 < sizeof(units)) {
+		size /= 1024;
+		unit++;
+	}
+	snprintf(buf, 32, unit ? "%.1f %ciB" : "%.0f B", size, units[unit]);
+	return buf;
+}
+
+static const char *duration_text(double seconds, char buf[32])
+{
+	if (seconds < 60)
+		snprintf(buf, 32, "%.1f s", seconds);
+	else if (seconds < 3600)
+		snprintf(buf, 32, "%.0f min", seconds / 60);
+	else if (seconds < 86400)
+		snprintf(buf, 32, "%.1f h", seconds / 3600);
+	else
+		snprintf(buf, 32, "%.1f d", seconds / 86400);
+	return buf;
+}
+
+static const char *since_text(int64_t since, char buf[32])
+{
+	return duration_text((double)time(NULL) - (double)since, buf);
+}
+
+static void show_process(const struct snapshot *snapshot, FILE *to)
+{
+	char age[32];
+
+	fprintf(to,
+		"usher %s, process %" PRId64 ", %s, up for %s, %" PRIu64 " connections, %" PRIu64
+		" of them undecided\n",
+		shown(snapshot->version).text, snapshot->pid, snapshot_state_names[snapshot->state],
+		since_text(snapshot->since, age), snapshot->connections, snapshot->undecided);
+	for (size_t i = 0; i < snapshot->n_generations; i++) {
+		const struct snapshot_generation *one = &snapshot->generations[i];
+		fprintf(to, "  %s: %zu workers, %s\n", shown(one->state).text, one->n_workers, shown(one->file).text);
+	}
+	if (snapshot->reloading_since)
+		fprintf(to, "  reloading: the configuration is being compiled, for %s\n",
+			since_text(snapshot->reloading_since, age));
+	if (snapshot->ending_since)
+		fprintf(to, "  ending: no new connections, for %s\n", since_text(snapshot->ending_since, age));
+}
+
+static void show_totals(const struct snapshot_totals *totals, const char *title, FILE *to)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < totals->n; i++) {
+		if (totals->items[i].count == 0)
+			continue;
+		fprintf(to, "%s%s %" PRIu64, any ? ", " : title, shown(totals->items[i].name).text,
+			totals->items[i].count);
+		any = true;
+	}
+	if (any)
+		putc('\n', to);
+}
+
+void snapshot_table(const struct snapshot *snapshot, FILE *to)
+{
+	char up[32], down[32];
+
+	show_process(snapshot, to);
+	fprintf(to, "\n%-32s %8s %10s %8s\n", "listener", "open", "accepted", "shed");
+	for (size_t i = 0; i < snapshot->n_listeners; i++) {
+		const struct snapshot_listener *one = &snapshot->listeners[i];
+		fprintf(to, "%-32s %8" PRIu64 " %10" PRIu64 " %8" PRIu64 "\n", shown(one->address).text, one->open,
+			one->accepted, one->shed);
+	}
+	fprintf(to, "\n%-20s %8s %10s %8s %12s %12s\n", "service", "open", "total", "failed", "up", "down");
+	for (size_t i = 0; i < snapshot->n_services; i++) {
+		const struct snapshot_service *one = &snapshot->services[i];
+		fprintf(to, "%-20s %8" PRIu64 " %10" PRIu64 " %8" PRIu64 " %12s %12s\n", shown(one->name).text,
+			one->open, one->total, one->failed, size_text(one->bytes_up, up),
+			size_text(one->bytes_down, down));
+	}
+	putc('\n', to);
+	show_totals(&snapshot->ended, "ended:   ", to);
+	show_totals(&snapshot->refused, "refused: ", to);
+	show_totals(&snapshot->shed, "shed:    ", to);
+	show_totals(&snapshot->lost, "lost:    ", to);
+}
+
+void snapshot_sessions_head(FILE *to)
+{
+	fprintf(to, SESSION_FORMAT, "id", "client", "service", "protocol", "phase", "age", "up", "down");
+}
+
+void snapshot_session_table(const struct snapshot_session *session, FILE *to)
+{
+	char id[32], age[32], up[32], down[32];
+
+	snprintf(id, sizeof(id), "%" PRIu64, session->id);
+	fprintf(to, SESSION_FORMAT, id, shown(session->client).text, shown(session->service).text,
+		shown(session->protocol).text, shown(session->phase).text, duration_text(session->age_s, age),
+		size_text(session->bytes_up, up), size_text(session->bytes_down, down));
+}
