@@ -1,5 +1,5 @@
 /* bare PORT SERVER_PORT: the least that a relay can do, to show what of a mux's cost is TCP's own. One loop passes bytes, ends and nothing
- * else on between whoever comes and 127.0.0.1:SERVER_PORT. No decision, no limits, no time-outs, no sandbox, no log; an error ends the
+ * else on between each client and 127.0.0.1:SERVER_PORT. No decision, no limits, no time-outs, no sandbox, no log; an error ends the
  * connection, and one that the machine has no room for ends the program. Copies what is small and splices what is large, as usher does. */
 #include <errno.h>
 #include <fcntl.h>

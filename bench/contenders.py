@@ -1,7 +1,7 @@
 """The contenders: the server behind all of them, and every way to reach it.
 
 A contender is a template in peers/ and a command line. Each measurement gets a fresh process, so that
-nobody inherits the memory or the queues of the one before.
+none inherits the memory or the queues of the previous one.
 """
 
 import contextlib
@@ -109,7 +109,7 @@ class Ground:
         return self.directory / "pattern"
 
     def fill(self, text, values=None):
-        """Fills in @NAME@, in values too; a name that nobody knows is our own mistake."""
+        """Fills in @NAME@, in values too; an unknown name is an error of the bench."""
         known = self.values | (values or {})
         while re.search("@[A-Z_]+@", text):
             text = re.sub("@([A-Z_]+)@", lambda match: known[match[1]], text)

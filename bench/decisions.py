@@ -1,4 +1,4 @@
-"""What a decision costs, measured by two programs of their own that see one room and nothing else."""
+"""What a decision costs, measured by three programs of their own that see one room and nothing else."""
 
 import json
 import subprocess
@@ -7,10 +7,11 @@ import report
 
 DECISION_LIMIT = 1.5  # a decision among 10,000 services may cost this many times one among 10
 PROBES_LIMIT = 2000   # ns that one over 1 KB with every built-in probe in use may cost, median
+QUIC_LIMIT = 15_000   # ns that one over the datagrams of a QUIC hello may cost
 
 
 def lines_of(tools, name):
-    """The lines of one of the two programs; none when it is not there or fails, so that the rest is still reported."""
+    """The lines of one of these programs; none when it is not there or fails, so that the rest is still reported."""
     program = tools / name
     if not program.exists():
         return []
@@ -84,6 +85,20 @@ def as_text(decided, probed):
     if probed:
         return text + "\n" + probes_table(probed) + "\n" + probes_verdict(probed)
     return text + "What a decision costs with every probe: NOT MEASURED, bench/probe_bench is not built or failed.\n"
+
+
+def quic_is_fast(lines):
+    return bool(lines) and max(line["ns"] for line in lines) <= QUIC_LIMIT
+
+
+def quic_text(lines):
+    if not lines:
+        return "What a decision costs over QUIC: NOT MEASURED, bench/quic_bench is not built or failed.\n"
+    rows = [[f"{line['datagrams']}{', JA4' if line['ja4'] else ''}", f"{line['ns']:,}", f"{line['cryptography']:,}"] for line in lines]
+    slowest = max(line["ns"] for line in lines)
+    held = "Held" if quic_is_fast(lines) else "*** TOO SLOW ***"
+    return (report.table("What a decision over a QUIC hello costs, by its server name:", ["datagrams", "ns", "of it cryptography"], rows) +
+            f"\n{held}: the slowest takes {slowest:,} ns, at most {QUIC_LIMIT:,} are wanted.\n")
 
 
 def are_fast(decided, probed):

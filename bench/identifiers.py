@@ -5,7 +5,7 @@ process each (once).
     bench/identifiers.py
 
 The programs are the samples in examples/. Every client sends a line that only the identifiers know; usher then
-closes in order who was named and resets who was not, so that every identification is checked, and its log must
+closes orderly the clients that were named and resets the others, so that every identification is checked, and its log must
 have no complaint.
 
 A connection costs something too, the more of it the faster the identifier: "none" is what connections alone

@@ -1,5 +1,5 @@
 /* Connections that an identifier must name, a second: a fixed number of clients, each connects, sends one line, waits for
- * the end and begins anew. usher closes in order whom it could name and resets whom it could not, so that every answer is
+ * the end and begins anew. usher closes orderly the clients that it could name and resets the others, so that every answer is
  * checked. Refuses to go on after an error: the figure is lost. Owns one array of clients. */
 #include "client.h"
 #include <err.h>

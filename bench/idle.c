@@ -100,7 +100,7 @@ static size_t idle_open_more(struct idle *idle, int *fds, size_t open, size_t co
 	return open;
 }
 
-/* How many neither ended nor got bytes that nobody asked for. */
+/* How many neither ended nor got unrequested bytes. */
 static size_t idle_count_quiet(const int *fds, size_t count)
 {
 	size_t quiet = 0;

@@ -140,7 +140,7 @@ def pss_bytes(pid):
 
 
 def machine_seconds():
-    """CPU seconds that all cores have worked, for whomever; what the host took away is left out."""
+    """CPU seconds that all cores have worked, for all processes; time stolen by the host is left out."""
     ticks = [int(field) for field in (PROC / "stat").read_text().splitlines()[0].split()[1:9]]
     return (sum(ticks) - ticks[3] - ticks[4] - ticks[7]) / os.sysconf("SC_CLK_TCK")
 
@@ -154,7 +154,7 @@ def kernel_bytes():
 
 
 def machine_busy(seconds):
-    """The part of all cores that is in use just now, by whomever."""
+    """The part of all cores that is in use now, by all processes."""
     before = machine_ticks()
     time.sleep(seconds)
     idle, total = (after - then for after, then in zip(machine_ticks(), before))

@@ -146,12 +146,13 @@ def title(arguments, cores):
 
 def measure_once(bench, arguments):
     """What does not change from round to round."""
-    found = {"calls": {}, "decisions": [], "probes": [], "compile": {}}
+    found = {"calls": {}, "decisions": [], "probes": [], "quic": [], "compile": {}}
     if "calls" in arguments.only:
         found["calls"] = calls.count_all(bench, arguments.contenders)
     if "decisions" in arguments.only:
         found["decisions"] = decisions.lines_of(bench.tools, "decide_bench")
         found["probes"] = decisions.lines_of(bench.tools, "probe_bench")
+        found["quic"] = decisions.lines_of(bench.tools, "quic_bench")
     if "compile" in arguments.only:
         found["compile"] = compiling.measure_all(bench)
     return found
@@ -165,6 +166,7 @@ def write_report(arguments, results, once, heading):
         print(calls.as_text(once["calls"]))
     if "decisions" in arguments.only:
         print(decisions.as_text(once["decisions"], once["probes"]))
+        print(decisions.quic_text(once["quic"]))
     if once["compile"]:
         print(compiling.as_text(once["compile"]))
     print(bars.as_text(results, once["decisions"]))
@@ -191,6 +193,7 @@ def main():
             once = measure_once(bench, arguments)
     write_report(arguments, results, once, title(arguments, cores))
     sound = decisions.are_fast(once["decisions"], once["probes"]) if "decisions" in arguments.only else True
+    sound = sound and (decisions.quic_is_fast(once["quic"]) or "decisions" not in arguments.only)
     sound = sound and not compiling.too_slow(once["compile"])
     return 0 if sound and not results.failures_of("usher") else 1
 

@@ -50,7 +50,7 @@ def slope(points):
 
 
 def steps_of(contender):
-    """Whoever can hold fewer is asked at the same parts of what it can."""
+    """For a contender that holds fewer connections, the same fractions of its most."""
     return [min(count, contender.idle_max * count // STEPS[-1]) for count in STEPS]
 
 

@@ -62,7 +62,7 @@
  * usher makes sure of the following, whatever a module does. A probe is asked only of evidence with at least
  * one byte, only where its answer can change the outcome, and at most once for each state of the evidence. An
  * answer that is none of the three counts as NO. So does MORE once USHER_EVIDENCE_MAX bytes are there or
- * `decide_timeout` is over. After a NO the probe is not asked about that connection again; after a YES,
+ * `decide_timeout` is over, and always of a datagram: over UDP, a probe is given the first one of a flow, whole. After a NO the probe is not asked about that connection again; after a YES,
  * anything else that it says about the same connection counts as YES without attributes, and is logged. A
  * worker remembers the last 1024 such answers, so that this holds for all but very many connections at a time
  * that send their first bytes in pieces. Once a service is chosen no probe is asked again. What usher cannot

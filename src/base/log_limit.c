@@ -1,15 +1,13 @@
-/* Counts what is not told. Owns nothing. */
+/* Counts what is not written. Owns nothing. */
 #include "log_limit.h"
 
-#define TELL_US 1000000
-
-unsigned log_limit_count(struct log_limit *limit, uint64_t now_us)
+unsigned log_limit_count(struct log_limit *limit, uint64_t each_us, uint64_t now_us)
 {
-	unsigned n = ++limit->untold;
+	unsigned n = ++limit->unwritten;
 
-	if (limit->last_us && now_us - limit->last_us < TELL_US)
+	if (limit->last_us && now_us - limit->last_us < each_us)
 		return 0;
 	limit->last_us = now_us;
-	limit->untold = 0;
+	limit->unwritten = 0;
 	return n;
 }

@@ -39,6 +39,7 @@ struct decision {
 	const struct decider_rules *rules;
 	struct decider_scratch *scratch;
 	const struct evidence *evidence;
+	size_t literals_len; /* bytes that literals are compared with: of a flow those of its first datagram */
 	struct findings *findings;
 	uint64_t number;
 	uint32_t yes, more, protocol; /* as in struct outcome; `more` not yet cut off at `yes` */
@@ -148,7 +149,7 @@ bool protocol_is_spoken(const struct protocol *protocol, enum transport_kind tra
 {
 	if (protocol->probe)
 		return transport == TRANSPORT_DATAGRAM ? protocol->probe->datagram : protocol->probe->stream;
-	return !protocol->module || transport == TRANSPORT_STREAM;
+	return true;
 }
 
 /* Patterns run only where a literal said YES. */
@@ -158,7 +159,7 @@ static enum verdict own_run(const struct protocol *protocol, const struct eviden
 
 	if (verdict == VERDICT_YES && (protocol->n_patterns > 0 || protocol->n_literals == 0))
 		verdict = patterns_match(protocol, evidence);
-	return verdict == VERDICT_MORE && evidence->is_datagram ? VERDICT_NO : verdict;
+	return verdict;
 }
 
 /* The evidence has bytes. */
@@ -167,9 +168,10 @@ static enum verdict protocol_run(
 {
 	if (protocol->probe)
 		return probe_run(protocol->probe, evidence, findings);
-	if (protocol->module)
-		return evidence->is_datagram ? VERDICT_NO : module_probe_run(protocol->module, evidence, findings);
-	return own_run(protocol, evidence);
+	struct evidence first = evidence_first(evidence);
+	enum verdict verdict =
+		protocol->module ? module_probe_run(protocol->module, &first, findings) : own_run(protocol, &first);
+	return verdict == VERDICT_MORE && first.n_datagrams > 0 ? VERDICT_NO : verdict;
 }
 
 enum verdict protocol_match(
@@ -182,7 +184,7 @@ enum verdict protocol_match(
 /* Can what begins so be anything but NO to whom the set belongs? */
 static bool first_byte_fits(const struct evidence *evidence, const struct byte_set *set)
 {
-	return !set || evidence->is_datagram || byte_set_has(set, evidence->bytes[0]);
+	return !set || evidence->n_datagrams > 0 || byte_set_has(set, evidence->bytes[0]);
 }
 
 static enum verdict protocol_judge(struct decision *decision, uint32_t number)
@@ -418,7 +420,7 @@ static void gated_next(const struct decision *decision, struct gated_search *sea
 	search->after = search->next;
 	search->next = (struct source){ .protocol = PROTOCOL_NONE, .service = SERVICE_NONE };
 	if (decision->rules->has_gated)
-		trie_walk(decision->rules->trie, decision->evidence->bytes, decision->evidence->len, gated_consider,
+		trie_walk(decision->rules->trie, decision->evidence->bytes, decision->literals_len, gated_consider,
 			search);
 	search->any = false;
 }
@@ -430,9 +432,9 @@ static void decision_run(struct decision *decision)
 	size_t at = 0;
 
 	if (rules->trie) {
-		uint32_t more = trie_walk(rules->trie, decision->evidence->bytes, decision->evidence->len,
-			plain_literal_take, decision);
-		if (more != TRIE_NONE)
+		uint32_t more = trie_walk(
+			rules->trie, decision->evidence->bytes, decision->literals_len, plain_literal_take, decision);
+		if (more != TRIE_NONE && decision->evidence->n_datagrams == 0)
 			decision_take(decision, VERDICT_MORE, rules->literals[more].service, PROTOCOL_NONE);
 	}
 	gated_next(decision, &gated);
@@ -457,6 +459,7 @@ static void outcome_find(const struct decider *decider, const struct evidence *e
 	struct decision decision = {
 		.rules = &decider->rules,
 		.evidence = evidence,
+		.literals_len = evidence_first(evidence).len,
 		.findings = findings,
 		.scratch = scratch,
 		.number = ++scratch->decision,
@@ -470,8 +473,6 @@ static void outcome_find(const struct decider *decider, const struct evidence *e
 	findings->wanted |= decider->rules.wanted;
 	decision_run(&decision);
 	findings->wanted = wanted;
-	if (evidence->is_datagram)
-		decision.more = SERVICE_NONE; /* no more will come */
 	*ret = (struct outcome){
 		.yes = decision.yes,
 		.more = decision.more < decision.yes ? decision.more : SERVICE_NONE,

@@ -1,27 +1,53 @@
-/* What is known of a connection so far, what probes find in it, and the three-valued answers that follow.
+/* What is known of a client so far, what probes find in it, and the three-valued answers that follow.
  *
  * Monotony is the contract of every matcher: once it said YES or NO of some bytes, it says the same of every
  * continuation of them. From it follows that the outcome does not depend on how the bytes were cut into
- * segments. */
+ * segments.
+ *
+ * The evidence of a stream is its first bytes. That of a flow of datagrams is its first datagrams, in the order in which they
+ * arrived, and everything is counted in datagrams: each is whole, and a continuation has more of them.
+ *
+ *     bytes   | first datagram | second  | third        |
+ *             0             ends[0]   ends[1]        ends[2] = len
+ *
+ * Probes of datagrams and all other matchers see the first datagram alone and answer YES or NO; only probes that are marked for it
+ * (struct probe, `spans_datagrams`) see all of them and may answer MORE. A datagram without bytes is no evidence and is not among
+ * these. The first one is cut at EVIDENCE_MAX bytes. A later one that does not fit is left out, with all that follow. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define EVIDENCE_MAX 32768 /* bytes that are peeked at most; at this size MORE counts as NO */
+/* Bytes and datagrams that are looked at most; with so many, or when the next datagram does not fit, the caller takes MORE for NO. */
+#define EVIDENCE_MAX           32768
+#define EVIDENCE_DATAGRAMS_MAX 8
 
 enum verdict { VERDICT_NO, VERDICT_MORE, VERDICT_YES };
 
 struct evidence {
 	const uint8_t *bytes;
 	size_t len;
-	uint8_t greeting;  /* 1 + enum server_banner: what the client has been told; 0: nothing */
-	bool is_datagram;  /* the bytes are one datagram and whole, not the beginning of a stream */
-	uint64_t serial;   /* of the connection: for a module that computes many names at once */
-	uint32_t named;    /* the protocol that an external identifier gave it, counted from 1; 0: none */
-	bool may_be_named; /* an identifier may yet do so */
+	const uint32_t *ends; /* where each datagram ends in `bytes`, ascending; NULL for a stream */
+	size_t n_datagrams;   /* 0: a stream */
+	uint8_t greeting;     /* 1 + enum server_banner: what the client has been told; 0: nothing */
+	uint64_t serial;      /* of the connection: for a module that computes many names at once */
+	uint32_t named;       /* the protocol that an external identifier gave it, counted from 1; 0: none */
+	bool may_be_named;    /* an identifier may yet do so */
 	bool search_over; /* what is searched for and not among these bytes, or may come only later, is not waited for */
 };
+
+/* What matchers see that do not span datagrams: of a flow its first datagram, behind which nothing will come. */
+static inline struct evidence evidence_first(const struct evidence *evidence)
+{
+	struct evidence first = *evidence;
+
+	if (first.n_datagrams > 0) {
+		first.len = first.ends[0];
+		first.n_datagrams = 1;
+		first.search_over = true;
+	}
+	return first;
+}
 
 /* What a probe can learn on the way; usher.conf(5) says which probe learns which and how each is written. */
 enum attribute {

@@ -55,9 +55,12 @@ const struct probe probes[] = {
 	{ "modbus", .stream = probe_modbus },
 	{ "teamspeak", .datagram = probe_teamspeak_datagram },
 	{ "wireguard", .datagram = probe_wireguard_datagram },
-	{ "quic", .datagram = probe_quic_datagram },
-	{ "dtls", .datagram = probe_dtls_datagram,
-		.attributes = 1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN | 1U << ATTRIBUTE_VERSION },
+	{ "quic", .datagram = probe_quic_datagram, .spans_datagrams = true,
+		.attributes =
+			1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN | 1U << ATTRIBUTE_VERSION | 1U << ATTRIBUTE_JA4 },
+	{ "dtls", .datagram = probe_dtls_datagram, .spans_datagrams = true,
+		.attributes =
+			1U << ATTRIBUTE_SNI | 1U << ATTRIBUTE_ALPN | 1U << ATTRIBUTE_VERSION | 1U << ATTRIBUTE_JA4 },
 	{ "ntp", .datagram = probe_ntp_datagram },
 	{ "snmp", .datagram = probe_snmp_datagram, .attributes = 1U << ATTRIBUTE_VERSION },
 	{ "radius", .datagram = probe_radius_datagram, .attributes = 1U << ATTRIBUTE_USER },
@@ -101,14 +104,15 @@ static void values_drop(struct findings *findings, uint32_t attributes)
 
 enum verdict probe_run(const struct probe *probe, const struct evidence *evidence, struct findings *findings)
 {
-	probe_function *run = evidence->is_datagram ? probe->datagram : probe->stream;
+	probe_function *run = evidence->n_datagrams > 0 ? probe->datagram : probe->stream;
+	struct evidence first = evidence_first(evidence);
 	uint32_t known = 0;
 
 	for (uint32_t left = probe->attributes; left; left &= left - 1)
 		if (findings->attribute[__builtin_ctz(left)].count > 0)
 			known |= left & -left; /* by another probe */
 	findings->settled &= ~probe->attributes;
-	enum verdict verdict = run ? run(evidence, findings) : VERDICT_NO;
+	enum verdict verdict = run ? run(probe->spans_datagrams ? evidence : &first, findings) : VERDICT_NO;
 	if (verdict == VERDICT_YES)
 		return verdict;
 	values_drop(findings, probe->attributes & ~known);

@@ -8,8 +8,9 @@ typedef enum verdict probe_function(const struct evidence *evidence, struct find
 struct probe {
 	const char *name;
 	probe_function *stream;   /* NULL: not spoken over TCP */
-	probe_function *datagram; /* NULL: not over UDP. The datagram is whole: it never says MORE */
-	uint32_t attributes;      /* bit set of 1 << enum attribute that it can learn */
+	probe_function *datagram; /* NULL: not over UDP */
+	bool spans_datagrams; /* it sees all datagrams of a flow and may say MORE; others see the first, and never do */
+	uint32_t attributes; /* bit set of 1 << enum attribute that it can learn */
 };
 
 extern const struct probe probes[];
@@ -17,7 +18,7 @@ extern const size_t n_probes;
 
 const struct probe *probe_find(const char *name); /* NULL: no such */
 
-/* Runs the one of its two functions that fits the evidence. Only a probe that says YES leaves values behind; one that
+/* Runs the one of its two functions that fits the evidence, on what it may see of it. Only a probe that says YES leaves values behind; one that
  * says NO has settled all that it can learn, one that says MORE nothing. Probes need not see to that themselves. */
 enum verdict probe_run(const struct probe *probe, const struct evidence *evidence, struct findings *findings);
 

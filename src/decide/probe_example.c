@@ -13,7 +13,8 @@
 #define NOISE "\xa7\x5d\xc3\x8e"
 
 static const uint8_t rtmp[1537] = { 3 };
-static const uint8_t quic[1200] = { 0xc0, 0, 0, 0, 1, 8, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 0, 0, 0x44, 0x9e };
+static const uint8_t quic[1200] = { 0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 0, 0,
+	0x44, 0x9e };
 static const uint8_t zerotier[112] = { [8] = 1, [13] = 2, [27] = 1, [28] = 12, [41] = 2 };
 
 const struct probe_example probe_examples[] = {

@@ -136,7 +136,10 @@ static void notes_add(struct explainer *explainer, const struct explanation *exp
 static const struct explanation *flow_explain(struct explainer *explainer, const struct flow *flow)
 {
 	explainer_begin(explainer, flow->is_udp);
-	explainer_feed(explainer, flow->bytes, flow->len);
+	if (!flow->is_udp)
+		explainer_feed(explainer, flow->bytes, flow->len);
+	for (size_t i = 0, at = 0; i < flow->n_datagrams; at = flow->ends[i++])
+		explainer_feed(explainer, flow->bytes + at, flow->ends[i] - at);
 	const struct explanation *explanation = explainer_end(explainer,
 		flow->was_reset            ? EXPLAIN_RESET
 			: flow->was_closed ? EXPLAIN_CLOSED

@@ -25,7 +25,8 @@ static enum verdict ask(const struct question *question, size_t len)
 	struct evidence evidence = {
 		.bytes = question->explanation->bytes,
 		.len = len,
-		.is_datagram = question->explanation->is_datagram,
+		.ends = question->explanation->ends,
+		.n_datagrams = explanation_datagrams(question->explanation, len),
 		.serial = serial,
 	};
 
@@ -38,6 +39,16 @@ static enum verdict ask(const struct question *question, size_t len)
 	return outcome.yes != SERVICE_NONE ? VERDICT_YES : VERDICT_NO;
 }
 
+/* Of datagrams few enough are there to be asked about one after the other. */
+static void datagrams_answer(const struct question *question, struct matched *ret)
+{
+	for (size_t i = 0; i < question->explanation->n_datagrams && ret->verdict == VERDICT_MORE; i++) {
+		ret->verdict = ask(question, question->explanation->ends[i]);
+		if (ret->verdict != VERDICT_MORE)
+			ret->at = question->explanation->ends[i];
+	}
+}
+
 static void question_answer(const struct question *question, struct matched *ret)
 {
 	size_t open = 0, settled = question->explanation->len;
@@ -45,10 +56,14 @@ static void question_answer(const struct question *question, struct matched *ret
 	*ret = (struct matched){ VERDICT_MORE, 0 };
 	if (settled == 0)
 		return;
+	if (question->explanation->is_datagram) {
+		datagrams_answer(question, ret);
+		return;
+	}
 	ret->verdict = ask(question, settled);
 	if (ret->verdict == VERDICT_MORE)
 		return;
-	while (!question->explanation->is_datagram && settled - open > 1) {
+	while (settled - open > 1) {
 		size_t middle = open + (settled - open) / 2;
 		if (ask(question, middle) == VERDICT_MORE)
 			open = middle;

@@ -2,7 +2,7 @@
 #pragma once
 #include "explainer.h"
 
-/* With how many bytes it came to say so; MORE has no such number. */
+/* With how many bytes it came to say so, of datagrams up to the end of one; MORE has no such number. */
 struct matched {
 	enum verdict verdict;
 	size_t at;

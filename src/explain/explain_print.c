@@ -95,10 +95,12 @@ void attributes_print(const struct findings *findings, const char *between, cons
 
 static void service_print(const struct explanation *explanation, const struct page *page)
 {
-	const char *way = explanation->verdict == VERDICT_NO ? ", by `on_unknown'"
-		: explanation->verdict == VERDICT_YES        ? ""
-		: explanation->len > 0                       ? ", by `on_silence'"
-							     : ", as for all clients that send nothing";
+	const char *way = explanation->verdict == VERDICT_NO ||
+			(explanation->verdict == VERDICT_MORE && explanation->is_datagram)
+		? ", by `on_unknown'"
+		: explanation->verdict == VERDICT_YES ? ""
+		: explanation->len > 0                ? ", by `on_silence'"
+						      : ", as for all clients that send nothing";
 
 	label_print(page, "service");
 	styled(page, explanation->service ? STYLE_GOOD : STYLE_STRONG, "%s",
@@ -111,8 +113,11 @@ static void settled_print(const struct explanation *explanation, const struct pa
 	label_print(page, "settled");
 	if (explanation->decided_at == EXPLAIN_NEVER)
 		fprintf(page->to, "not by %zu byte%s\n", explanation->len, explanation->len == 1 ? "" : "s");
-	else if (explanation->is_datagram)
+	else if (explanation->is_datagram && explanation->n_datagrams == 1)
 		fprintf(page->to, "with the datagram of %zu bytes\n", explanation->len);
+	else if (explanation->is_datagram)
+		fprintf(page->to, "with datagram %zu of %zu\n",
+			explanation_datagrams(explanation, explanation->decided_at), explanation->n_datagrams);
 	else
 		fprintf(page->to, "with byte %zu of %zu\n", explanation->decided_at, explanation->len);
 }
@@ -163,9 +168,9 @@ static void row_print(const struct explanation *explanation, size_t at, size_t m
 /* Up to where it was settled, and in the middle only as much as a person looks at. */
 static void bytes_print(const struct explanation *explanation, const struct page *page)
 {
-	bool is_marked = explanation->decided_at != EXPLAIN_NEVER && !explanation->is_datagram;
-	size_t shown = is_marked ? explanation->decided_at : explanation->len;
-	size_t mark = is_marked ? explanation->decided_at - 1 : SIZE_MAX - 1;
+	bool is_settled = explanation->decided_at != EXPLAIN_NEVER;
+	size_t shown = is_settled ? explanation->decided_at : explanation->len;
+	size_t mark = is_settled && !explanation->is_datagram ? explanation->decided_at - 1 : SIZE_MAX - 1;
 	size_t rows = (shown + ROW - 1) / ROW;
 
 	for (size_t row = 0; row < rows; row++) {
@@ -194,6 +199,8 @@ static void matched_print(
 
 	if (matched->verdict != VERDICT_MORE && !explanation->is_datagram)
 		snprintf(byte, sizeof(byte), "byte %zu", matched->at);
+	else if (matched->verdict != VERDICT_MORE && explanation->n_datagrams > 1)
+		snprintf(byte, sizeof(byte), "datagram %zu", explanation_datagrams(explanation, matched->at));
 	styled(page, styles[matched->verdict], "%-4s", words[matched->verdict]);
 	fprintf(page->to, " %-10s", byte);
 }

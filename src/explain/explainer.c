@@ -23,6 +23,7 @@ struct explainer {
 	uint64_t serial;
 
 	bool is_settled;
+	bool is_full;           /* no further datagram would be looked at */
 	bool search_over;       /* for the looks from here on */
 	bool client_waited;     /* and it is the client that ended the search */
 	struct outcome outcome; /* at `decided_at`, or of all bytes */
@@ -145,13 +146,23 @@ const struct protocol *explainer_protocols(const struct explainer *explainer, si
 
 /* ---- deciding ---- */
 
+size_t explanation_datagrams(const struct explanation *explanation, size_t len)
+{
+	size_t n = 0;
+
+	while (n < explanation->n_datagrams && explanation->ends[n] <= len)
+		n++;
+	return n;
+}
+
 /* Each look has a number of its own: modules hold a connection to what they said of it, and here it goes back, too. */
 static void decide(struct explainer *explainer, size_t len, bool may_be_named, struct outcome *ret)
 {
 	struct evidence evidence = {
 		.bytes = explainer->bytes,
 		.len = len,
-		.is_datagram = explainer->explanation.is_datagram,
+		.ends = explainer->explanation.ends,
+		.n_datagrams = explanation_datagrams(&explainer->explanation, len),
 		.serial = ++explainer->serial,
 		.may_be_named = may_be_named,
 		.search_over = explainer->search_over,
@@ -199,22 +210,38 @@ static void segment_take(struct explainer *explainer, const void *bytes, size_t 
 		explainer->explanation.decided_at = EVIDENCE_MAX;
 }
 
+/* As many as a worker would look at. */
 static void datagram_take(struct explainer *explainer, const void *bytes, size_t len)
 {
-	if (explainer->is_settled || len == 0)
+	struct explanation *explanation = &explainer->explanation;
+	bool is_first = explanation->n_datagrams == 0;
+
+	if (is_first && len > EVIDENCE_MAX)
+		len = EVIDENCE_MAX;
+	if (len == 0 || explainer->is_full)
 		return;
-	explainer->explanation.len = len < EVIDENCE_MAX ? len : EVIDENCE_MAX;
-	explainer->explanation.decided_at = explainer->explanation.len;
-	explainer->is_settled = true;
-	memcpy(explainer->bytes, bytes, explainer->explanation.len);
-	decide(explainer, explainer->explanation.len, false, &explainer->outcome);
+	if (len <= EVIDENCE_MAX - explanation->len) {
+		memcpy(explainer->bytes + explanation->len, bytes, len);
+		explanation->len += len;
+		explanation->ends[explanation->n_datagrams++] = (uint32_t)explanation->len;
+		explainer->is_full = explanation->n_datagrams == EVIDENCE_DATAGRAMS_MAX;
+	} else {
+		explainer->is_full = true;
+	}
+	if (explainer->is_settled)
+		return;
+	explainer->before = explainer->outcome;
+	decide(explainer, explanation->len, false, &explainer->outcome);
+	explainer->is_settled = explainer->outcome.more == SERVICE_NONE;
+	if (explainer->is_settled || explainer->is_full)
+		explanation->decided_at = explanation->len;
 }
 
 void explainer_begin(struct explainer *explainer, bool is_datagram)
 {
 	if (explainer->any_listener)
 		listener_choose(explainer, is_datagram ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM);
-	explainer->is_settled = explainer->search_over = explainer->client_waited = false;
+	explainer->is_settled = explainer->is_full = explainer->search_over = explainer->client_waited = false;
 	explainer->explanation = (struct explanation){
 		.is_datagram = is_datagram,
 		.decided_at = EXPLAIN_NEVER,
@@ -250,6 +277,32 @@ void explainer_note(struct explainer *explainer, const char *format, ...)
 	va_end(arguments);
 }
 
+/* The one that was reached. */
+static const char *limit_words(const struct explainer *explainer)
+{
+	static char words[40];
+
+	if (explainer->explanation.n_datagrams == EVIDENCE_DATAGRAMS_MAX)
+		snprintf(words, sizeof(words), "%d datagrams", EVIDENCE_DATAGRAMS_MAX);
+	else
+		snprintf(words, sizeof(words), "%d bytes", EVIDENCE_MAX);
+	return words;
+}
+
+/* With which byte or datagram it was settled. */
+static const char *place_words(const struct explainer *explainer)
+{
+	static char words[40];
+	const struct explanation *explanation = &explainer->explanation;
+
+	if (!explanation->is_datagram)
+		snprintf(words, sizeof(words), "byte %zu", explanation->decided_at);
+	else
+		snprintf(words, sizeof(words), "datagram %zu",
+			explanation_datagrams(explanation, explanation->decided_at));
+	return words;
+}
+
 /* It has said YES, and one before it has not said NO. */
 static void why_held(struct explainer *explainer, enum explain_end how)
 {
@@ -258,7 +311,7 @@ static void why_held(struct explainer *explainer, enum explain_end how)
 	explainer_note(explainer, "`%s' says YES, and `%s' in front of it waits for more: ", yes,
 		service_name(explainer, explainer->outcome.more));
 	if (explainer->explanation.decided_at != EXPLAIN_NEVER)
-		explainer_note(explainer, "that counts as NO with %d bytes", EVIDENCE_MAX);
+		explainer_note(explainer, "that counts as NO with %s", limit_words(explainer));
 	else if (how == EXPLAIN_CLOSED)
 		explainer_note(explainer, "the client has closed, so `%s' gets it at once", yes);
 	else if (explainer->policy && explainer->policy->decide_timeout_us == 0)
@@ -279,19 +332,18 @@ static const char *search_words(const struct explainer *explainer, bool is_in_fr
 static void why_yes(struct explainer *explainer, enum explain_end how)
 {
 	const char *yes = service_name(explainer, explainer->outcome.yes);
-	size_t at = explainer->explanation.decided_at;
 
-	if (explainer->explanation.is_datagram)
+	if (explainer->explanation.is_datagram && explainer->is_settled && explainer->explanation.n_datagrams == 1)
 		explainer_note(explainer, "`%s' says YES to the datagram", yes);
 	else if (explainer->search_over)
 		explainer_note(explainer, "`%s' says YES, and has it once %s", yes, search_words(explainer, true));
 	else if (!explainer->is_settled)
 		why_held(explainer, how);
 	else if (explainer->before.yes == explainer->outcome.yes)
-		explainer_note(explainer, "`%s' has said YES before, and `%s' in front of it says NO with byte %zu",
-			yes, service_name(explainer, explainer->before.more), at);
+		explainer_note(explainer, "`%s' has said YES before, and `%s' in front of it says NO with %s", yes,
+			service_name(explainer, explainer->before.more), place_words(explainer));
 	else
-		explainer_note(explainer, "`%s' says YES with byte %zu", yes, at);
+		explainer_note(explainer, "`%s' says YES with %s", yes, place_words(explainer));
 }
 
 static void why_otherwise(struct explainer *explainer, const char *key, uint32_t service)
@@ -299,7 +351,8 @@ static void why_otherwise(struct explainer *explainer, const char *key, uint32_t
 	if (!explainer->policy)
 		return;
 	if (service == SERVICE_NONE)
-		explainer_note(explainer, "; without `%s' it is closed", key);
+		explainer_note(explainer, "; without `%s' it is %s", key,
+			explainer->explanation.is_datagram ? "dropped" : "closed");
 	else
 		explainer_note(explainer, "; `%s' is `%s'", key, service_name(explainer, service));
 }
@@ -307,20 +360,19 @@ static void why_otherwise(struct explainer *explainer, const char *key, uint32_t
 static void why_no(struct explainer *explainer)
 {
 	const char *who = explainer->policy ? "service" : "protocol";
-	size_t at = explainer->explanation.decided_at;
 
-	if (explainer->explanation.is_datagram)
+	if (explainer->explanation.is_datagram && explainer->is_settled && explainer->explanation.n_datagrams == 1)
 		explainer_note(explainer, "every %s says NO to the datagram", who);
 	else if (explainer->search_over)
 		explainer_note(explainer, "every %s says NO, once %s", who, search_words(explainer, false));
 	else if (!explainer->is_settled)
-		explainer_note(explainer, "`%s' waits for more, which counts as NO with %d bytes",
-			service_name(explainer, explainer->outcome.more), EVIDENCE_MAX);
-	else if (at == 1 || explainer->before.more == SERVICE_NONE)
-		explainer_note(explainer, "every %s says NO with byte %zu", who, at);
+		explainer_note(explainer, "`%s' waits for more, which counts as NO with %s",
+			service_name(explainer, explainer->outcome.more), limit_words(explainer));
+	else if (explainer->explanation.decided_at == 1 || explainer->before.more == SERVICE_NONE)
+		explainer_note(explainer, "every %s says NO with %s", who, place_words(explainer));
 	else
-		explainer_note(explainer, "every %s says NO, `%s' as one of the last with byte %zu", who,
-			service_name(explainer, explainer->before.more), at);
+		explainer_note(explainer, "every %s says NO, `%s' as one of the last with %s", who,
+			service_name(explainer, explainer->before.more), place_words(explainer));
 	why_otherwise(explainer, "on_unknown", explainer->on_unknown);
 }
 
@@ -331,7 +383,8 @@ static void why_more(struct explainer *explainer, enum explain_end how)
 	if (is_silent)
 		explainer_note(explainer, "there are no bytes");
 	else
-		explainer_note(explainer, "the bytes end, and `%s' waits for more",
+		explainer_note(explainer, "the %s end, and `%s' waits for more",
+			explainer->explanation.is_datagram ? "datagrams" : "bytes",
 			service_name(explainer, explainer->outcome.more));
 	if (how == EXPLAIN_OPEN && is_silent && explainer->banner_service != SERVICE_NONE)
 		explainer_note(explainer, "; `%s' shows its `banner', and keeps it unless an answer is another's",
@@ -341,6 +394,8 @@ static void why_more(struct explainer *explainer, enum explain_end how)
 			how == EXPLAIN_CLOSED ? "closed" : "reset it");
 	else if (explainer->policy && explainer->policy->decide_timeout_us == 0)
 		explainer_note(explainer, "; without a `decide_timeout' for ever");
+	else if (explainer->explanation.is_datagram)
+		why_otherwise(explainer, "on_unknown", explainer->on_unknown);
 	else
 		why_otherwise(explainer, "on_silence", explainer->on_silence);
 }
@@ -389,11 +444,13 @@ static void search_end(struct explainer *explainer)
 		explainer->outcome = outcome;
 }
 
-/* Who gets a client that has said nothing, or not enough. */
+/* The service of a client that has sent nothing, or not enough. Of datagrams MORE counts as NO at the deadline. */
 static uint32_t silence_service(const struct explainer *explainer)
 {
 	bool is_silent = explainer->explanation.len == 0;
 
+	if (explainer->explanation.is_datagram)
+		return explainer->on_unknown;
 	return is_silent && explainer->banner_service != SERVICE_NONE ? explainer->banner_service
 								      : explainer->on_silence;
 }

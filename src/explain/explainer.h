@@ -13,12 +13,18 @@ struct explanation {
 	enum verdict verdict;
 	const char *service;  /* NULL: none, or there is no configuration */
 	const char *protocol; /* NULL: none */
-	const uint8_t *bytes; /* the evidence: what was fed, up to EVIDENCE_MAX; of datagrams the one that decided */
+	const uint8_t *bytes; /* the evidence: what was fed, up to EVIDENCE_MAX */
 	size_t len;
-	size_t decided_at; /* bytes with which it was settled; EXPLAIN_NEVER: only the deadline settles it */
+	uint32_t ends[EVIDENCE_DATAGRAMS_MAX]; /* of datagrams, as the evidence has them */
+	size_t n_datagrams;
+	/* Bytes with which it was settled, of datagrams up to the end of one; EXPLAIN_NEVER: only the deadline settles it. */
+	size_t decided_at;
 	const struct findings *findings; /* what was learned from all of the bytes */
 	char why[EXPLAIN_WHY_MAX];       /* a sentence for people; may have been cut */
 };
+
+/* How many datagrams the first `len` bytes hold; 0 of a stream. */
+size_t explanation_datagrams(const struct explanation *explanation, size_t len);
 
 struct explainer;
 
@@ -36,8 +42,7 @@ enum explain_end {
 	EXPLAIN_RESET,
 };
 
-/* One flow: begin, then each segment or datagram as it would arrive, then end. The first datagram with bytes in it decides.
- * The explanation is the explainer's, until it begins again. */
+/* One flow: begin, then each segment or datagram as it would arrive, then end. The explanation is the explainer's, until it begins again. */
 void explainer_begin(struct explainer *explainer, bool is_datagram);
 void explainer_feed(struct explainer *explainer, const void *bytes, size_t len);
 const struct explanation *explainer_end(struct explainer *explainer, enum explain_end how);

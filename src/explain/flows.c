@@ -8,7 +8,6 @@
  * given; and to take an empty packet for the beginning of anything. Owns flows and their bytes. */
 #include "flows.h"
 
-#include "evidence.h"
 #include "hash.h"
 
 #include <errno.h>
@@ -32,6 +31,7 @@ struct track {
 	uint32_t fin_at;           /* as a place */
 	uint8_t *bytes;
 	size_t room;
+	bool is_full;      /* UDP: no further datagram is kept */
 	size_t sent_until; /* the end of the last byte that the client is known to have sent, at most EVIDENCE_MAX */
 	uint8_t n_ranges;
 	struct range ranges[FLOW_RANGES];
@@ -341,12 +341,26 @@ static int udp_take(struct flows *flows, struct track *track, const struct packe
 		if (r < 0)
 			return r;
 	}
+	struct flow *flow = &track->flow;
+	size_t at = track->sent_until, len = packet->len;
 	track->seen_us = time_us;
-	if (!end_equal(&track->flow.client, &packet->from) || track->sent_until > 0 || packet->len == 0)
+	if (!end_equal(&flow->client, &packet->from) || len == 0 || track->is_full)
 		return 0;
-	track->sent_until = packet->len < EVIDENCE_MAX ? packet->len : EVIDENCE_MAX;
-	return bytes_put(flows, track, 0, packet->payload,
-		packet->captured < track->sent_until ? packet->captured : track->sent_until);
+	if (at == 0 && len > EVIDENCE_MAX)
+		len = EVIDENCE_MAX;
+	if (len > EVIDENCE_MAX - at) {
+		track->is_full = true;
+		return 0;
+	}
+	size_t captured = packet->captured < len ? packet->captured : len;
+	int r = bytes_put(flows, track, at, packet->payload, captured);
+	if (r < 0)
+		return r;
+	track->sent_until = at + len;
+	if (captured > 0)
+		flow->ends[flow->n_datagrams++] = (uint16_t)(at + captured);
+	track->is_full = captured < len || flow->n_datagrams == EVIDENCE_DATAGRAMS_MAX;
+	return 0;
 }
 
 int flows_take(struct flows *flows, const struct packet *packet, uint64_t time_us)

@@ -1,5 +1,6 @@
 /* Packets of a capture put together to flows: of each the bytes that its client sent first. */
 #pragma once
+#include "evidence.h"
 #include "packet.h"
 
 #include <stdbool.h>
@@ -12,8 +13,10 @@
 struct flow {
 	struct packet_end client, server;
 	bool is_udp;
-	const uint8_t *bytes; /* in order, without a gap; of UDP the first datagram with bytes in it */
+	const uint8_t *bytes; /* in order, without a gap; of UDP the first datagrams with bytes in them */
 	size_t len;           /* at most EVIDENCE_MAX */
+	uint16_t ends[EVIDENCE_DATAGRAMS_MAX]; /* UDP: where each datagram ends in `bytes` */
+	size_t n_datagrams;
 
 	bool is_midstream; /* TCP without its beginning: whoever sent bytes first is taken to be the client */
 	bool is_cut;       /* bytes behind these were sent, but are not in the capture */

@@ -26,7 +26,8 @@ static bool matches(
 	const struct ambiguity *ambiguity, uint32_t protocol, const uint8_t *bytes, size_t len, bool is_datagram)
 {
 	static struct findings findings; /* too large for a stack; a policy is compiled by one thread */
-	struct evidence evidence = { .bytes = bytes, .len = len, .is_datagram = is_datagram };
+	const uint32_t end = (uint32_t)len;
+	struct evidence evidence = { .bytes = bytes, .len = len, .ends = &end, .n_datagrams = is_datagram };
 
 	return protocol_match(&ambiguity->compiler->policy->protocols[protocol], &evidence, &findings) == VERDICT_YES;
 }

@@ -9,6 +9,7 @@
 #include "fd.h"
 #include "identify_ways.h"
 #include "log.h"
+#include "log_limit.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,16 +46,15 @@ struct once_way {
 	struct once *runs;
 	unsigned n_runs;
 	struct list line; /* that wait for a run to end */
-	uint64_t complaint_due_us;
+	struct log_limit told;
 };
 
 static int once_start(struct once_way *way, struct identification *question);
 
 static void once_complain(struct once_way *way, const char *what, const char *more)
 {
-	if (way->loop->now_us < way->complaint_due_us)
+	if (log_limit_count(&way->told, COMPLAINT_US, way->loop->now_us) == 0)
 		return;
-	way->complaint_due_us = way->loop->now_us + COMPLAINT_US;
 	log_warning("identifier %zu (%s): %s%s", way->number + 1, way->identifier->program.argv[0], what, more);
 }
 

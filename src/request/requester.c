@@ -38,7 +38,7 @@ static void requester_out_of_time(struct timer *timer)
 	struct requester *requester = container_of(timer, struct requester, deadline);
 
 	while (requester->first && requester->first->due_us <= requester->loop->now_us) {
-		unsigned n = log_limit_count(&requester->unanswered, requester->loop->now_us);
+		unsigned n = log_limit_count(&requester->unanswered, LOG_LIMIT_US, requester->loop->now_us);
 		if (n)
 			log_warning("the master has not answered %u requests within %u s", n, REQUESTER_US / 1000000);
 		struct request *request = requester_take(requester, &requester->first);

@@ -31,7 +31,7 @@ bool shed_one(struct context *context, const char *limit)
 static void shed_tell(struct log_limit *told, const struct session *newest, const char *limit, unsigned most)
 {
 	char text[ADDRESS_TEXT_MAX];
-	unsigned n = log_limit_count(told, newest->context->loop.now_us);
+	unsigned n = log_limit_count(told, LOG_LIMIT_US, newest->context->loop.now_us);
 
 	if (n)
 		log_warning("%s reached (%u): %u undecided connections shed, the last when %s connected", limit, most,

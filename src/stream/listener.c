@@ -17,7 +17,7 @@
 
 static void listener_tell(struct listener *listener, const char *what)
 {
-	unsigned n = log_limit_count(&listener->told, listener->context->loop.now_us);
+	unsigned n = log_limit_count(&listener->told, LOG_LIMIT_US, listener->context->loop.now_us);
 	if (n)
 		log_warning("%s: %s (%u times)", listener->policy->text, what, n);
 }

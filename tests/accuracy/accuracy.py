@@ -57,7 +57,7 @@ class Usher:
 
 
 class Sslh:
-    """Listeners that say their name to whoever comes, and sslh before them: what a client hears is who it was given to."""
+    """Listeners that send their name to each client, and sslh before them: the name tells to which one sslh gave the client."""
 
     AT_ONCE = 64
     WAIT = 20  # far longer than sslh waits for bytes before it gives a connection to `on-timeout'
@@ -119,7 +119,7 @@ class Sslh:
         return greet
 
     async def ask(self, room, port, flow):
-        """The segments, with time between them to be read one by one. LOST where nobody got them: that says nothing of what
+        """The segments, with time between them to be read one by one. LOST where no listener got them: that says nothing of what
         it was taken for, so it is asked again, alone."""
         async with room:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)

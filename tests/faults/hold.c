@@ -1,5 +1,5 @@
 /* Preloaded into usher (LD_PRELOAD): whoever opens the file $USHER_HOLD_PATH waits as long as there is a file $USHER_HOLD, as in front of a file system
- * that hangs; with the path "openlog" a logger that begins to log to syslog. $USHER_HOLD.held is there as soon as somebody waits. The trial of an upgrade is let through. */
+ * that hangs; with the path "openlog" a logger that begins to log to syslog. $USHER_HOLD.held exists as soon as a process waits. The trial of an upgrade is let through. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdarg.h>

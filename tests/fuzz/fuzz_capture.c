@@ -41,7 +41,7 @@ static void packets_take(struct flows *flows, enum packet_link link, const uint8
 		if (kind == PACKET_FRAGMENT)
 			kind = fragments_take(fragments, &packet, at);
 		if (kind == PACKET_TCP || kind == PACKET_UDP) {
-			int r = flows_take(flows, &packet, at * 10000000);
+			int r = flows_take(flows, &packet, at * 1000000);
 			require(r == 0 || r == -E2BIG);
 		}
 		free(copy);
@@ -56,6 +56,10 @@ static void flows_check(const struct flows *flows)
 		unsigned sum = 0;
 		flows_get(flows, i, &flow);
 		require(flow.len <= EVIDENCE_MAX);
+		require(flow.is_udp ? flow.n_datagrams <= EVIDENCE_DATAGRAMS_MAX : flow.n_datagrams == 0);
+		for (size_t k = 0; k < flow.n_datagrams; k++)
+			require(flow.ends[k] > (k > 0 ? flow.ends[k - 1] : 0));
+		require(!flow.is_udp || flow.len == (flow.n_datagrams > 0 ? flow.ends[flow.n_datagrams - 1] : 0));
 		require(!(flow.is_udp && (flow.was_answered || flow.was_closed || flow.was_reset)));
 		for (size_t k = 0; k < flow.len; k++)
 			sum += flow.bytes[k];

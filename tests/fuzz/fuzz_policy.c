@@ -90,16 +90,18 @@ static void policy_ask(const struct policy *policy, const uint8_t *data, size_t 
 {
 	static struct findings findings;
 	struct evidence evidence = { data, size < EVIDENCE_MAX ? size : EVIDENCE_MAX };
+	const uint32_t end = (uint32_t)evidence.len;
 	struct outcome outcome;
 
+	evidence.ends = &end;
 	for (size_t i = 0; i < policy->n_listeners; i++) {
-		evidence.is_datagram = policy->listeners[i].transport == TRANSPORT_DATAGRAM;
+		bool is_datagram = policy->listeners[i].transport == TRANSPORT_DATAGRAM;
+		evidence.n_datagrams = is_datagram && evidence.len > 0;
 		decider_ask(policy->deciders[i], &evidence, &findings, &outcome);
 		if (outcome.yes == SERVICE_NONE)
 			continue;
 		if (outcome.yes >= policy->n_services ||
-			(evidence.is_datagram &&
-				!(policy->services[outcome.yes].transports >> TRANSPORT_DATAGRAM & 1)))
+			(is_datagram && !(policy->services[outcome.yes].transports >> TRANSPORT_DATAGRAM & 1)))
 			abort();
 	}
 }

@@ -152,7 +152,7 @@ def backend(listener, pipe):
 
 
 class Client:
-    """Who is silent or slow comes from other addresses: at one's own, the oldest of all would be shed."""
+    """Clients that are silent or slow have other source addresses: from one address, the oldest of all would be shed."""
 
     def __init__(self, ports, seed):
         self.ports, self.random, self.counts, self.last = ports, random.Random(seed), {}, 0
@@ -459,7 +459,7 @@ class Soak:
         return server, clients
 
     def balance(self):
-        """Everybody pauses; what was counted must agree."""
+        """All clients pause; the counts must agree."""
         self.go.clear()
         _, clients = self.counts()
         for _ in range(400):

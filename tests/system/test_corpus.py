@@ -74,6 +74,25 @@ def test_every_flow_with_a_probe_gets_its_name(judged):
     assert not silent, "\n".join(silent)
 
 
+def test_quic_is_read_in_whatever_order_its_datagrams_come():
+    flows = [flow for flow in accuracy.read_corpus() if flow["protocol"] == "quic"]
+    shuffled = [dict(flow, segments=flow["segments"][::-1]) for flow in flows]
+    learned = []
+    for order in flows, shuffled:
+        lines = "".join(json.dumps(flow) + "\n" for flow in order)
+        result = subprocess.run([harness.BINARY, "explain", "--batch", "-"], input=lines, capture_output=True, text=True, check=True,
+                                timeout=harness.slow(30))
+        learned.append([json.loads(line)["attributes"] for line in result.stdout.splitlines()])
+    assert learned[0] == learned[1]
+    for flow, attributes in zip(flows, learned[0], strict=True):
+        if "reserved" in flow["id"]:
+            assert set(attributes) == {"version"}, flow["id"]
+            continue
+        assert {"version", "alpn", "ja4"} <= set(attributes), flow["id"]
+        if "example.com" in flow["command"] and "gtlsclient {host}" not in flow["command"]:
+            assert attributes["sni"] in flow["command"], flow["id"]
+
+
 def test_what_is_said_to_be_untold_is_so(judged):
     flows, _, answers = judged
     for start in UNTOLD:

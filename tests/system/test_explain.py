@@ -117,7 +117,7 @@ def test_a_datagram_is_decided_by_all_of_it():
     assert (answer["transport"], answer["verdict"], answer["decided_at"], answer["bytes"]) == ("udp", "no", 2, 2)
     answers = batch([flow(b"", b"\0\1", SSH, transport="udp"), flow(b"", transport="udp"), flow(transport="udp")])
     assert [(answer["verdict"], answer["decided_at"], answer["bytes"]) for answer in answers] == [
-        ("no", 2, 2), ("more", None, 0), ("more", None, 0)]
+        ("no", 2, 2 + len(SSH)), ("more", None, 0), ("more", None, 0)]
 
 
 def test_no_bytes_and_too_many():
@@ -472,12 +472,74 @@ def test_flows_of_a_capture(place):
                tcp(third, SERVER, ACK, 5, SSH)]
     answers = capture(place, pcap(packets))
     assert [(answer["id"], answer["transport"], answer["client"], answer["protocol"], answer["bytes"]) for answer in answers] == [
-        (1, "tcp", "[2001:db8::1]:40001", "ssh", len(SSH)), (2, "udp", "192.0.2.3:5000", None, 2),
+        (1, "tcp", "[2001:db8::1]:40001", "ssh", len(SSH)), (2, "udp", "192.0.2.3:5000", None, 7),
         (3, "tcp", "192.0.2.1:40000", "tls", len(hello)), (4, "tcp", "192.0.2.1:40000", None, 2),
         (5, "tcp", "192.0.2.3:5000", "ssh", len(SSH))]
     assert answers[2]["attributes"]["sni"] == "shop.example"
     assert "begins in the middle" in answers[4]["why"]
     assert sum("begins in the middle" in answer["why"] for answer in answers) == 1
+
+
+QUIC_CONFIG = """
+listen = ( "127.0.0.1:8443" );
+services = (
+  { name = "shop"; match = { protocol = "quic"; sni = "shop.example.com"; }; connect = "127.0.0.1:1"; },
+  { name = "rest"; match = "quic"; connect = "127.0.0.1:2"; },
+  { name = "unknown"; match = "ssh"; connect = "127.0.0.1:3"; } );
+on_unknown = "unknown";
+"""
+
+
+def chromium_datagrams():
+    """The first flight of a browser whose hello needs two datagrams, with the name in the second one's frames."""
+    lines = (SOURCE / "tests/corpus/quic.jsonl").read_text().splitlines()
+    flow = next(flow for flow in map(json.loads, lines) if flow["id"] == "quic-client-chromium-deb13")
+    return [bytes.fromhex(segment) for segment in flow["segments"]]
+
+
+def test_a_flow_of_several_datagrams(place):
+    (place / "usher.conf").write_text(QUIC_CONFIG)
+    first, second, third = chromium_datagrams()
+    seen = ("in order", [first, second, third]), ("the other way round", [second, first, third]), ("lost", [first, first, third, second])
+    for what, datagrams in seen:
+        packets = [udp(CLIENT, SERVER, datagram) for datagram in datagrams]
+        packets.insert(1, udp(SERVER, CLIENT, b"answer"))
+        (answer,) = capture(place, pcap(packets), "-c", place / "usher.conf")
+        needed = len(datagrams) if what == "lost" else 2
+        assert (answer["service"], answer["verdict"], answer["decided_at"]) == ("shop", "yes", needed * len(first)), what
+        assert answer["why"] == f"`shop' says YES with datagram {needed}", what
+        assert answer["attributes"]["sni"] == "shop.example.com" and answer["attributes"]["alpn"] == ["h3"]
+        assert answer == dict(batch([flow(*datagrams, transport="udp")], "-c", place / "usher.conf")[0], id=1,
+                              client="192.0.2.1:40000", server="198.51.100.2:443")
+
+
+def test_a_flow_whose_datagrams_end_before_the_decision(place):
+    (place / "usher.conf").write_text(QUIC_CONFIG)
+    first = chromium_datagrams()[0]
+    (answer,) = capture(place, pcap([udp(CLIENT, SERVER, first)]), "-c", place / "usher.conf")
+    assert (answer["service"], answer["verdict"], answer["decided_at"]) == ("rest", "yes", None)
+    assert answer["why"] == "`rest' says YES, and `shop' in front of it waits for more: `rest' gets it at the deadline"
+    (answer,) = capture(place, pcap([udp(CLIENT, SERVER, first)] * 9), "-c", place / "usher.conf")
+    assert (answer["service"], answer["decided_at"], answer["bytes"]) == ("rest", 8 * len(first), 8 * len(first))
+    assert answer["why"].endswith("that counts as NO with 8 datagrams")
+    (place / "usher.conf").write_text(QUIC_CONFIG.replace('match = "quic"', 'match = "dtls"'))
+    (answer,) = capture(place, pcap([udp(CLIENT, SERVER, first)]), "-c", place / "usher.conf")
+    assert (answer["service"], answer["verdict"], answer["decided_at"]) == ("unknown", "more", None)
+    assert answer["why"] == "the datagrams end, and `shop' waits for more; `on_unknown' is `unknown'"
+    result = run_usher("explain", "-c", place / "usher.conf", place / "seen")
+    assert "service    unknown, by `on_unknown'" in result.stdout
+
+
+def test_all_about_a_flow_of_several_datagrams(place):
+    (place / "usher.conf").write_text(QUIC_CONFIG)
+    (place / "seen").write_bytes(pcap([udp(CLIENT, SERVER, datagram) for datagram in chromium_datagrams()]))
+    result = run_usher("explain", "-c", place / "usher.conf", "--flow", "1", place / "seen")
+    assert result.returncode == 0
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert "settled with datagram 2 of 3".split() in lines
+    assert "YES datagram 2 shop quic sni=shop.example.com".split() in lines
+    assert "YES datagram 1 rest quic".split() in lines
+    assert "NO datagram 1 unknown ssh".split() in lines
 
 
 def test_who_spoke_first_and_what_is_missing(place, config):

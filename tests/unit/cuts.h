@@ -70,9 +70,9 @@ static bool answer_equal(const struct answer *a, const struct answer *b, int att
 static uint8_t cuts_greeting;
 
 /* Runs the probe over a copy that ends where the evidence does, so that a sanitizer sees every byte read
- * behind it. */
-static void answer_make(
-	struct answer *ret, const struct probe *probe, const uint8_t *bytes, size_t len, bool is_datagram)
+ * behind it. `n` datagrams, or none: a stream. */
+static void answer_make(struct answer *ret, const struct probe *probe, const uint8_t *bytes, size_t len,
+	const uint32_t *ends, size_t n)
 {
 	static struct findings findings;
 	uint8_t *copy = malloc(len > 0 ? len : 1);
@@ -84,7 +84,7 @@ static void answer_make(
 	findings_reset(&findings);
 	findings.wanted = UINT32_MAX;
 	struct evidence evidence = {
-		.bytes = copy, .len = len, .is_datagram = is_datagram, .greeting = cuts_greeting
+		.bytes = copy, .len = len, .ends = ends, .n_datagrams = n, .greeting = cuts_greeting
 	};
 	enum verdict verdict = probe_run(probe, &evidence, &findings);
 	if (findings.scratch_used > sizeof(findings.scratch))
@@ -95,7 +95,16 @@ static void answer_make(
 
 static inline void answer_get(struct answer *ret, const struct probe *probe, const uint8_t *bytes, size_t len)
 {
-	answer_make(ret, probe, bytes, len, false);
+	answer_make(ret, probe, bytes, len, NULL, 0);
+}
+
+/* The bytes as one datagram. */
+static inline void datagram_answer_get(
+	struct answer *ret, const struct probe *probe, const uint8_t *bytes, size_t len)
+{
+	uint32_t end = (uint32_t)len;
+
+	answer_make(ret, probe, bytes, len, &end, 1);
 }
 
 /* What is wrong with the newer answer, to `len` bytes; NULL: nothing. */
@@ -144,13 +153,35 @@ static inline const char *cuts_check(const struct probe *probe, const uint8_t *b
 	return NULL;
 }
 
-/* The bytes as one datagram: it is whole, so there is nothing to wait for, and what can be learned is settled. */
+/* What a flow's first `n` datagrams are answered, for each `n`: as the cuts of a stream. */
+static inline const char *flow_check(const struct probe *probe, const uint8_t *bytes, const uint32_t *ends, size_t n)
+{
+	static struct answer answers[2];
+
+	for (size_t i = 1; i <= n; i++) {
+		const struct answer *old = &answers[(i - 1) % 2];
+		struct answer *new = &answers[i % 2];
+		answer_make(new, probe, bytes, ends[i - 1], ends, i);
+		const char *error = i > 1 ? answer_check(probe, old, new) : NULL;
+		if (!error)
+			continue;
+		fprintf(stderr, "%s: at datagram %zu of %zu: %s\n", probe->name, i, n, error);
+		return error;
+	}
+	return NULL;
+}
+
+/* The bytes as one datagram. It is whole, so there is nothing to wait for, and what can be learned is settled; unless the probe
+ * spans datagrams. */
 static inline const char *datagram_check(const struct probe *probe, const uint8_t *bytes, size_t len)
 {
 	static struct answer answer;
 	const char *error = NULL;
+	uint32_t ends[] = { (uint32_t)(len / 2), (uint32_t)len };
 
-	answer_make(&answer, probe, bytes, len, true);
+	if (probe->spans_datagrams)
+		return flow_check(probe, bytes, len > 1 ? ends : ends + 1, len > 1 ? 2 : 1);
+	datagram_answer_get(&answer, probe, bytes, len);
 	if (answer.verdict == VERDICT_MORE)
 		error = "a datagram, and MORE";
 	for (int i = 0; i < ATTRIBUTE_COUNT; i++) {

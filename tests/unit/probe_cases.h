@@ -82,7 +82,7 @@ static inline int datagrams_check(const char *name, const struct probe_case *cas
 		for (size_t len = 1; len <= cases[i].len; len++)
 			if (datagram_check(probe, cases[i].bytes, len))
 				wrong++;
-		answer_make(&answer, probe, cases[i].bytes, cases[i].len, true);
+		datagram_answer_get(&answer, probe, cases[i].bytes, cases[i].len);
 		values_write(values, sizeof(values), probe, &answer);
 		if (answer.verdict == cases[i].verdict &&
 			(answer.verdict != VERDICT_YES || strcmp(values, cases[i].values) == 0))

@@ -225,7 +225,10 @@ static void test_datagrams(void **state)
 	packet.payload = (const uint8_t *)"third";
 	assert_int_equal(flows_take(test->flows, &packet, FLOWS_UDP_IDLE_US), 0);
 	assert_int_equal(flows_count(test->flows), 1);
-	expect(test, 0, "first");
+	expect(test, 0, "firstthird");
+	assert_int_equal(get(test, 0).n_datagrams, 2);
+	assert_int_equal(get(test, 0).ends[0], 5);
+	assert_int_equal(get(test, 0).ends[1], 10);
 	assert_int_equal(flows_take(test->flows, &back, 2 * FLOWS_UDP_IDLE_US + 1), 0);
 	assert_int_equal(flows_count(test->flows), 2);
 	expect(test, 1, "back");
@@ -233,8 +236,34 @@ static void test_datagrams(void **state)
 	say(test, TCP_SYN, 1, ""); /* TCP between the same ends is another flow */
 	assert_int_equal(flows_count(test->flows), 3);
 	assert_int_equal(flows_take(test->flows, &packet, 9 * FLOWS_UDP_IDLE_US), 0);
+	packet.captured = 5;
+	assert_int_equal(flows_take(test->flows, &packet, 9 * FLOWS_UDP_IDLE_US), 0); /* behind one that was cut */
 	expect(test, 3, "thi");
 	assert_true(get(test, 3).is_cut);
+}
+
+static void test_as_many_datagrams_as_decide(void **state)
+{
+	static const uint8_t bytes[EVIDENCE_MAX + 1];
+	struct flows_test *test = *state;
+	struct packet packet = { .from = client, .to = server, .is_udp = true, .payload = bytes };
+	const size_t lens[][3] = { { 10, EVIDENCE_MAX - 10, 1 }, { 10, EVIDENCE_MAX - 9, 1 },
+		{ EVIDENCE_MAX + 1, 1, 1 } };
+	const size_t kept[] = { EVIDENCE_MAX, 10, EVIDENCE_MAX };
+
+	for (size_t i = 0; i < 3; i++) {
+		for (size_t k = 0; k < 3; k++) {
+			packet.len = packet.captured = lens[i][k];
+			assert_int_equal(flows_take(test->flows, &packet, (i + 1) * 2 * FLOWS_UDP_IDLE_US), 0);
+		}
+		assert_int_equal(get(test, i).len, kept[i]);
+	}
+	packet.len = packet.captured = 1;
+	for (size_t i = 0; i < EVIDENCE_DATAGRAMS_MAX + 1; i++)
+		assert_int_equal(flows_take(test->flows, &packet, 9 * FLOWS_UDP_IDLE_US), 0);
+	assert_int_equal(get(test, 3).n_datagrams, EVIDENCE_DATAGRAMS_MAX);
+	assert_int_equal(get(test, 3).len, EVIDENCE_DATAGRAMS_MAX);
+	assert_false(get(test, 3).is_cut);
 }
 
 static void test_no_more_than_the_evidence(void **state)
@@ -373,6 +402,7 @@ int main(void)
 		flows_test(test_the_same_ends_again),
 		flows_test(test_a_flow_without_its_beginning),
 		flows_test(test_datagrams),
+		flows_test(test_as_many_datagrams_as_decide),
 		flows_test(test_no_more_than_the_evidence),
 		flows_test(test_many_pieces),
 		cmocka_unit_test(test_limits),

@@ -458,7 +458,8 @@ static const uint8_t wireguard[148] = { 1, [4 ... 131] = 0xa5 };
 static uint32_t decide_datagram(const struct policy *policy, size_t listener, const void *bytes, size_t len)
 {
 	static struct findings findings;
-	struct evidence evidence = { .bytes = bytes, .len = len, .is_datagram = true };
+	uint32_t end = (uint32_t)len;
+	struct evidence evidence = { .bytes = bytes, .len = len, .ends = &end, .n_datagrams = 1 };
 	struct outcome outcome;
 
 	decider_ask(policy->deciders[listener], &evidence, &findings, &outcome);

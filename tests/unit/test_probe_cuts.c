@@ -47,9 +47,11 @@ static void real_clients_are_told_apart(void **state)
 
 	for (size_t i = 0; i < N_SAMPLES; i++) {
 		for (size_t k = 0; k < n_probes; k++) {
+			uint32_t end = (uint32_t)samples[i].len;
 			struct evidence evidence = { .bytes = samples[i].bytes,
 				.len = samples[i].len,
-				.is_datagram = samples[i].is_datagram };
+				.ends = &end,
+				.n_datagrams = samples[i].is_datagram };
 			findings_reset(&findings);
 			findings.wanted = UINT32_MAX;
 			enum verdict verdict = probe_run(&probes[k], &evidence, &findings);
@@ -90,9 +92,11 @@ static void examples_are_their_own(void **state)
 		bool has_datagram = !probes[k].datagram || probes[k].datagram == probe_any;
 		for (size_t i = 0; i < n_probe_examples; i++) {
 			const struct probe_example *example = &probe_examples[i];
-			struct evidence evidence = {
-				.bytes = example->bytes, .len = example->len, .is_datagram = example->is_datagram
-			};
+			const uint32_t end = (uint32_t)example->len;
+			struct evidence evidence = { .bytes = example->bytes,
+				.len = example->len,
+				.ends = &end,
+				.n_datagrams = example->is_datagram };
 			findings_reset(&findings);
 			enum verdict verdict = probe_run(&probes[k], &evidence, &findings);
 			bool is_it = is_meant(example->protocol, &probes[k]);

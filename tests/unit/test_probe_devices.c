@@ -75,7 +75,7 @@ static void kerberos(void **state)
 	CASES_CHECK("kerberos", cases);
 	memcpy(request, cases[0].bytes + 4, cases[0].len - 4);
 	for (size_t len = 1; len <= sizeof(request); len++) {
-		answer_make(&answer, probe_find("kerberos"), request, len, true);
+		datagram_answer_get(&answer, probe_find("kerberos"), request, len);
 		assert_int_equal(answer.verdict, len == sizeof(request) ? VERDICT_YES : VERDICT_NO);
 	}
 }

@@ -23,7 +23,7 @@ static enum verdict run_datagram(const uint8_t *bytes, size_t len)
 	static struct answer answer;
 
 	assert_null(datagram_check(probe_find("openvpn"), bytes, len));
-	answer_make(&answer, probe_find("openvpn"), bytes, len, true);
+	datagram_answer_get(&answer, probe_find("openvpn"), bytes, len);
 	return answer.verdict;
 }
 

@@ -56,8 +56,11 @@ ssize_t __wrap_splice(int in, off_t *in_at, int out, off_t *out_at, size_t len, 
 {
 	ssize_t n;
 
-	if (script_answers(&splices, &n))
+	if (script_answers(&splices, &n)) {
+		if (n == 0)
+			errno = EINTR; /* whatever it was before: this is no error */
 		return n <= 0 ? n : __real_splice(in, in_at, out, out_at, (size_t)n, flags);
+	}
 	return __real_splice(in, in_at, out, out_at, len, flags);
 }
 
@@ -981,6 +984,15 @@ static void a_sink_that_fails_while_splicing_was_reset(void **state)
 	assert_over(RELAY_SERVER_RESET);
 }
 
+static void a_sink_that_takes_no_byte_of_a_pipe_was_reset(void **state)
+{
+	bulk_up();
+	SCRIPT(&splices, 10, 0);
+	say(client, "0123456789");
+	turn(&loop);
+	assert_over(RELAY_SERVER_RESET);
+}
+
 static void a_source_that_fails_while_splicing_was_reset(void **state)
 {
 	bulk_up();
@@ -1490,6 +1502,7 @@ int main(void)
 		UNIT(a_pipe_that_the_sink_does_not_empty_is_emptied_later),
 		UNIT(a_reset_is_seen_where_a_pipe_is_full),
 		UNIT(a_sink_that_fails_while_splicing_was_reset),
+		UNIT(a_sink_that_takes_no_byte_of_a_pipe_was_reset),
 		UNIT(a_source_that_fails_while_splicing_was_reset),
 		UNIT(what_cannot_be_spliced_is_copied),
 		UNIT(an_end_while_splicing_is_passed_on),

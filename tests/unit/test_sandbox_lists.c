@@ -57,6 +57,29 @@ int __wrap_seccomp_load(const scmp_filter_ctx context)
 	return loading;
 }
 
+static unsigned rule_fails; /* the nth from now on; 0: none */
+static bool remapping_fails;
+
+int __real_seccomp_rule_add_array(
+	scmp_filter_ctx filter, uint32_t action, int number, unsigned n, const struct scmp_arg_cmp *conditions);
+int __wrap_seccomp_rule_add_array(
+	scmp_filter_ctx filter, uint32_t action, int number, unsigned n, const struct scmp_arg_cmp *conditions);
+int __wrap_seccomp_rule_add_array(
+	scmp_filter_ctx filter, uint32_t action, int number, unsigned n, const struct scmp_arg_cmp *conditions)
+{
+	if (rule_fails && --rule_fails == 0)
+		return -ENOMEM;
+	return __real_seccomp_rule_add_array(filter, action, number, n, conditions);
+}
+
+int __real_seccomp_rule_add(scmp_filter_ctx filter, uint32_t action, int number, unsigned n, ...);
+int __wrap_seccomp_rule_add(scmp_filter_ctx filter, uint32_t action, int number, unsigned n, ...);
+int __wrap_seccomp_rule_add(scmp_filter_ctx filter, uint32_t action, int number, unsigned n, ...)
+{
+	assert_int_equal(n, 0);
+	return remapping_fails ? -EFAULT : __real_seccomp_rule_add(filter, action, number, 0);
+}
+
 int __wrap_landlock_abi(void);
 int __wrap_landlock_abi(void)
 {
@@ -188,6 +211,8 @@ static int setup(void **state)
 {
 	n_program = 0;
 	loading = landlocking = limit_fails = limits_known = 0;
+	rule_fails = 0;
+	remapping_fails = false;
 	n_limits = 0;
 	abi = 4;
 	otherwise = SECCOMP_RET_TRAP;
@@ -620,6 +645,27 @@ static void what_cannot_be_limited_is_not_entered(void **state)
 	}
 }
 
+/* The first error counts, and nothing is entered with a part of the list. */
+static void a_list_that_is_not_whole_is_not_entered(void **state)
+{
+	for (int which = 0; which < 5; which++) {
+		for (unsigned i = 1; i < 100; i += 7) {
+			rule_fails = i;
+			int error = enter(which);
+			assert_int_equal(error, rule_fails ? 0 : -ENOMEM);
+			assert_int_equal(n_program == 0, !rule_fails);
+			rule_fails = 0;
+		}
+		remapping_fails = true;
+		assert_int_equal(enter(which), which == 1 || which == 2 ? 0 : -EFAULT); /* those may */
+		rule_fails = 1;
+		assert_int_equal(enter(which), -ENOMEM);
+		remapping_fails = false;
+		rule_fails = 1;
+		assert_int_equal(enter(which), -ENOMEM);
+	}
+}
+
 /* ---- for people ------------------------------------------------------------------------------------------------------------ */
 
 static void what_is_missing_is_said(void **state)
@@ -680,6 +726,7 @@ int main(void)
 		UNIT(a_limit_that_is_lower_already_stays),
 		UNIT(the_loggers_files_may_grow),
 		UNIT(what_cannot_be_limited_is_not_entered),
+		UNIT(a_list_that_is_not_whole_is_not_entered),
 		UNIT(what_is_missing_is_said),
 		UNIT(a_refused_call_has_a_name),
 	};

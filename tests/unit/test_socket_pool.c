@@ -228,6 +228,25 @@ static void nobody_waits_for_an_answer_that_nobody_was_asked_for(void **state)
 	assert_int_equal(customer.got, 1);
 }
 
+static void both_families_are_asked_for_with_the_next_answer(void **state)
+{
+	static const sa_family_t families[] = { AF_INET, AF_INET6 };
+	struct socket_pool *socket_pool = *state;
+
+	for (int i = 0; i < 2; i++) {
+		struct customer customer;
+		assert_int_equal(customer_take(socket_pool, &customer, families[i]), -EINPROGRESS);
+		unsigned asked = maker.asked[i];
+		maker.refuse = -EAGAIN;
+		supply(socket_pool, families[i], 1);
+		supply(socket_pool, families[i], 0);
+		assert_int_equal(maker.asked[i], asked);
+		maker.refuse = 0;
+		supply(socket_pool, families[i], 0);
+		assert_true(maker.asked[i] > asked);
+	}
+}
+
 static void without_a_maker_what_is_there_is_all(void **state)
 {
 	struct customer customers[2];
@@ -261,6 +280,7 @@ int main(void)
 		TEST(who_comes_back_from_an_error_is_not_told_of_it_twice),
 		TEST(a_question_that_cannot_be_put_is_put_with_the_next_answer),
 		TEST(nobody_waits_for_an_answer_that_nobody_was_asked_for),
+		TEST(both_families_are_asked_for_with_the_next_answer),
 		TEST(without_a_maker_what_is_there_is_all),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -177,7 +177,8 @@ static void extension_take(
 		alpn_settle(findings, data, len);
 		break;
 	case EXTENSION_SUPPORTED_VERSIONS:
-		supported_versions_settle(findings, hello, data, len);
+		if (!finding_is_settled(findings, ATTRIBUTE_VERSION))
+			supported_versions_settle(findings, hello, data, len);
 		break;
 	default:
 		break;
@@ -216,12 +217,12 @@ static enum verdict extensions_read(struct findings *findings, const struct hell
 }
 
 /* At the end of the hello. `ja4` has its lists. */
-static void rest_settle(struct findings *findings, const struct ja4_hello *ja4)
+static void rest_settle(struct findings *findings, const struct hello *hello, const struct ja4_hello *ja4)
 {
 	uint8_t text[JA4_LEN];
 
 	if (!finding_is_settled(findings, ATTRIBUTE_VERSION))
-		version_settle(findings, ja4->version);
+		version_settle(findings, version_read(hello, hello->bytes));
 	if (!finding_is_settled(findings, ATTRIBUTE_JA4))
 		finding_settle(findings, ATTRIBUTE_JA4, text, ja4_write(text, ja4) ? JA4_LEN : 0);
 }
@@ -230,7 +231,7 @@ static void rest_settle(struct findings *findings, const struct ja4_hello *ja4)
 static enum verdict parts_read(struct findings *findings, const struct hello *hello)
 {
 	const uint8_t *bytes = hello->bytes;
-	struct ja4_hello ja4 = { .transport = hello->transport, .version = (uint16_t)version_read(hello, bytes) };
+	struct ja4_hello ja4 = { .transport = hello->transport, .version = (uint16_t)look_be16(bytes) };
 	size_t at = RANDOM_END;
 
 	if (hello->len <= at)
@@ -273,7 +274,7 @@ static enum verdict parts_read(struct findings *findings, const struct hello *he
 	}
 	enum verdict verdict = extensions_read(findings, hello, at);
 	if (verdict == VERDICT_YES && !all_is_settled(findings))
-		rest_settle(findings, &ja4);
+		rest_settle(findings, hello, &ja4);
 	return verdict;
 }
 

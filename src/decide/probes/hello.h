@@ -21,7 +21,7 @@ struct hello {
 enum verdict hello_match(const struct hello *hello);
 
 /* After YES: settles each attribute as soon as what it depends on has been passed, and all of them once nothing more
- * can be learned. */
+ * can be learned. A version that is settled before stays. */
 void hello_read(struct findings *findings, const struct hello *hello);
 
 /* The version as the attribute has it, "1.2"; NULL: none that exists. */

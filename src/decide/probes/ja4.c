@@ -138,7 +138,8 @@ static bool extensions_find(struct found *found, const uint8_t *bytes, size_t le
 	return true;
 }
 
-static void version_write(uint8_t dst[2], uint32_t version, const struct found *found)
+/* DTLS counts downwards. */
+static void version_write(uint8_t dst[2], uint32_t version, const struct found *found, bool is_dtls)
 {
 	static const struct {
 		uint16_t version;
@@ -149,7 +150,7 @@ static void version_write(uint8_t dst[2], uint32_t version, const struct found *
 
 	for (size_t at = 1; at + 2 <= found->versions_len; at += 2) {
 		uint32_t one = look_be16(found->versions + at);
-		if (!is_grease(one) && one > highest)
+		if (!is_grease(one) && (highest == 0 || (is_dtls ? one < highest : one > highest)))
 			highest = one;
 	}
 	if (found->versions)
@@ -201,7 +202,7 @@ bool ja4_write(uint8_t dst[JA4_LEN], const struct ja4_hello *hello)
 		!list_fill(&list, hello->ciphers, hello->ciphers_len))
 		return false;
 	dst[0] = (uint8_t)hello->transport;
-	version_write(dst + 1, hello->version, &found);
+	version_write(dst + 1, hello->version, &found, hello->transport == 'd');
 	dst[3] = found.has_name ? 'd' : 'i';
 	count_write(dst + 4, list.n);
 	count_write(dst + 6, found.n);

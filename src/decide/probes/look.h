@@ -42,6 +42,12 @@ static inline bool look_is_dns_header(const uint8_t *bytes)
 	return look_be16(bytes + 4) == 1 && look_be16(bytes + 6) <= 1 && bytes[8] == 0 && bytes[10] == 0;
 }
 
+/* Are these 8 bytes the frame in front of a request of memcached in a datagram? They begin with a random number, too. */
+static inline bool look_is_memcached_frame(const uint8_t *bytes)
+{
+	return look_be16(bytes + 2) == 0 && look_be16(bytes + 4) == 1 && look_be16(bytes + 6) == 0;
+}
+
 static inline uint8_t look_lower(uint8_t c)
 {
 	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;

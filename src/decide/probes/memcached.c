@@ -222,11 +222,9 @@ enum verdict probe_memcached(const struct evidence *evidence, struct findings *f
 
 enum verdict probe_memcached_datagram(const struct evidence *evidence, struct findings *findings)
 {
-	static const uint8_t want[FRAME_LEN] = { [5] = 1 };
-	static const uint8_t mask[FRAME_LEN] = { 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 	struct evidence request = *evidence;
 
-	if (look_masked(evidence->bytes, evidence->len, want, mask, FRAME_LEN) != VERDICT_YES)
+	if (evidence->len < FRAME_LEN || !look_is_memcached_frame(evidence->bytes))
 		return VERDICT_NO;
 	request.bytes += FRAME_LEN;
 	request.len -= FRAME_LEN;

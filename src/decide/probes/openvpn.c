@@ -21,9 +21,9 @@
  * are zeros. One DNS query in 256 has an id that begins like such a packet: a session id that reads as the rest of the
  * header of a query (RFC 1035 4.1.1: one question, at most one answer) is refused; of random ones one in 2^39 is. A
  * datagram with data must have a peer id below 65536 (a server counts from 0), a packet id below 2^24, and be neither the
- * header of a DNS query nor data of a TURN channel; of random bytes one in 2^21 is taken. Does not claim: static keys
- * (nothing in them can be told from noise), other packets of a session that began elsewhere, obfuscated packets. Owns no
- * memory. */
+ * header of a DNS query, nor memcached's frame, nor data of a TURN channel; of random bytes one in 2^21 is taken. Does
+ * not claim: static keys (nothing in them can be told from noise), other packets of a session that began elsewhere,
+ * obfuscated packets. Owns no memory. */
 #include "look.h"
 #include "probe.h"
 
@@ -141,7 +141,7 @@ static bool data_match(const uint8_t *bytes, size_t len)
 	if (len < DATA_LEN_MIN || (bytes[0] & ~KEY_MASK) != DATA_V2 || bytes[1] != 0 ||
 		!id_is_likely(bytes + 4, false))
 		return false;
-	return !look_is_dns_header(bytes) && look_be16(bytes + 2) + 4 != len;
+	return !look_is_dns_header(bytes) && !look_is_memcached_frame(bytes) && look_be16(bytes + 2) + 4 != len;
 }
 
 /* As the packets that open a session, but with another first byte and a small number: it is early in the session. */

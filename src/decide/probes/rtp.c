@@ -7,9 +7,9 @@
  *
  * RTCP must be reports that fill the datagram. RTP has two fixed bits: demanded are no sources that contribute (a client
  * is no mixer), a payload type that is assigned or dynamic, a payload of a length that this type has where it has one, a
- * source with more than its last two bytes, and a header that is no DNS query's. Of random bytes still one datagram in
- * some hundred is taken, so the service belongs behind all others. Encrypted RTCP is refused, media over DTLS begin with
- * stun or dtls. Owns no memory. */
+ * source with more than its last two bytes, and a header that is neither a DNS query's nor memcached's. Of random bytes
+ * one datagram in 500 is taken, so the service belongs behind all others. Encrypted RTCP is refused, media over DTLS
+ * begin with stun or dtls. Owns no memory. */
 #include "look.h"
 #include "probe.h"
 
@@ -25,7 +25,7 @@ enum {
 	REPORT_COUNT_MASK = 0x1f,
 	SENDER_REPORT = 200,
 	RECEIVER_REPORT = 201,
-	PACKET_TYPE_MAX = 211,
+	PACKET_TYPE_MAX = 213,
 	REPORT_WORDS = 6,
 };
 
@@ -46,8 +46,8 @@ static size_t payload_unit(unsigned type)
 		[13] = 1,
 		[14] = 1,
 		[15] = 5,
-		[16] = 4,
-		[17] = 4,
+		[16] = 1,
+		[17] = 1,
 		[18] = 2,
 		[25] = 1,
 		[26] = 1,
@@ -66,7 +66,8 @@ static bool media_match(const uint8_t *bytes, size_t len)
 {
 	size_t at = HEADER_LEN;
 
-	if (len <= HEADER_LEN || bytes[0] & COUNT_MASK || look_be16(bytes + 8) == 0 || look_is_dns_header(bytes))
+	if (len <= HEADER_LEN || bytes[0] & COUNT_MASK || look_be16(bytes + 8) == 0 || look_is_dns_header(bytes) ||
+		look_is_memcached_frame(bytes))
 		return false;
 	if (bytes[0] & EXTENDED) {
 		if (len < at + 4)
