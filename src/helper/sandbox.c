@@ -16,6 +16,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -152,6 +153,11 @@ static const struct option worker_options[] = { { SOL_SOCKET, SO_KEEPALIVE }, { 
 	{ SOL_SOCKET, SO_PEEK_OFF }, { SOL_SOCKET, SO_REUSEADDR }, { IPPROTO_TCP, TCP_NODELAY },
 	{ IPPROTO_TCP, TCP_KEEPIDLE }, { IPPROTO_TCP, TCP_KEEPINTVL }, { IPPROTO_TCP, TCP_KEEPCNT },
 	{ IPPROTO_TCP, TCP_QUICKACK }, { IPPROTO_TCP, TCP_USER_TIMEOUT }, { IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT } };
+
+/* What datagrams need besides. */
+static const struct option datagram_options[] = { { IPPROTO_UDP, UDP_GRO }, { IPPROTO_IP, IP_RECVTOS },
+	{ IPPROTO_IP, IP_PKTINFO }, { IPPROTO_IP, IP_MTU_DISCOVER }, { IPPROTO_IPV6, IPV6_RECVTCLASS },
+	{ IPPROTO_IPV6, IPV6_RECVPKTINFO }, { IPPROTO_IPV6, IPV6_MTU_DISCOVER }, { SOL_SOCKET, SO_RXQ_OVFL } };
 
 static const int descriptor_commands[] = { F_SETFD, F_GETFL, F_DUPFD_CLOEXEC };
 
@@ -349,6 +355,25 @@ static int filter_enter(struct filter *filter, _Atomic uint32_t *ret_refused)
 	return error;
 }
 
+static bool policy_has_datagrams(const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_listeners; i++)
+		if (policy->listeners[i].transport == TRANSPORT_DATAGRAM)
+			return true;
+	return false;
+}
+
+/* Landlock knows no ports of UDP: a worker that was taken over could send to any. */
+static void allow_datagrams(struct filter *filter)
+{
+	allow_socket(filter, AF_INET, SOCK_DGRAM);
+	allow_socket(filter, AF_INET6, SOCK_DGRAM);
+	allow(filter, "recvmmsg", 0, NULL);
+	allow(filter, "recvmmsg_time64", 0, NULL);
+	allow_masked(filter, "sendmmsg", 3, MSG_FASTOPEN, 0);
+	allow_options(filter, datagram_options, sizeof(datagram_options) / sizeof(datagram_options[0]));
+}
+
 static int enter_worker_calls(const struct policy *policy, _Atomic uint32_t *ret_refused)
 {
 	struct filter filter;
@@ -373,6 +398,8 @@ static int enter_worker_calls(const struct policy *policy, _Atomic uint32_t *ret
 	}
 	allow_options(&filter, worker_options, sizeof(worker_options) / sizeof(worker_options[0]));
 	allow_requests(&filter, worker_requests, sizeof(worker_requests) / sizeof(worker_requests[0]));
+	if (policy_has_datagrams(policy))
+		allow_datagrams(&filter);
 	if (policy->transparent)
 		allow(&filter, "bind", 0, NULL);
 	return filter_enter(&filter, ret_refused);

@@ -76,7 +76,6 @@ int asks_begin(struct asks *asks, const struct program *program, const char *ser
 	const struct message_spawn *request, uint64_t timeout_us, void *asker, uint64_t number)
 {
 	int fds[2] = { -1, -1 };
-
 	uint64_t source = access_source(&request->client);
 
 	if (!asks_have_room(asks, service, source))

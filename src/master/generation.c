@@ -181,6 +181,7 @@ int generation_start(struct generation *generation, const struct generation *bef
 
 	address_load_zones();
 	generation->state = GENERATION_STARTING;
+	generation->follows = before;
 	generation->workers = calloc(n, sizeof(*generation->workers));
 	generation->n_workers = generation->workers ? n : 0;
 	int error = generation->workers ? 0 : -ENOMEM;
@@ -260,6 +261,13 @@ void generation_migrate(struct generation *generation, struct generation *next)
 		if (generation->workers[i].pid)
 			worker_process_migrate(&generation->workers[i], &next->workers[i % next->n_workers]);
 	generation_end_resolver(generation);
+}
+
+void generation_receive(struct generation *generation)
+{
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		if (generation->workers[i].pid)
+			worker_process_order(&generation->workers[i], &(struct message){ .kind = MESSAGE_RECEIVE });
 }
 
 void generation_drain(struct generation *generation)

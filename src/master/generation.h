@@ -44,6 +44,7 @@ struct generation {
 	int connection;          /* inetd: taken over; -1: listen */
 	bool leaves_workers;
 	enum generation_kind kind;
+	bool follows;    /* another one, whose workers have the sockets of datagrams until generation_migrate() */
 	bool is_holding; /* its workers are to decide nothing */
 	uint64_t hold,
 		hold_most_us; /* the number of that order, or of the last one; after which time they go on by themselves */
@@ -105,6 +106,9 @@ bool generation_ask_anew(struct generation *generation, uint32_t name);
 
 /* Accept no more, give every live connection to the workers of `next`, end. */
 void generation_migrate(struct generation *generation, struct generation *next);
+
+/* Its workers read the sockets of datagrams, those that wait for the flows of others when these have come. */
+void generation_receive(struct generation *generation);
 
 /* Accept no more, finish what there is, end; or end now. */
 void generation_drain(struct generation *generation);

@@ -154,6 +154,7 @@ static void master_generation_ready(struct generation *generation)
 	for (struct generation *old = master->all; old; old = old->next)
 		if (old != generation)
 			generation_migrate(old, generation);
+	generation_receive(generation);
 	master_sweep(master);
 	if (!master->options->inetd)
 		master_close_sockets(master, generation);

@@ -325,10 +325,14 @@ static int sockets_list(
 		for (size_t k = 0; k < sockets->count; k++)
 			if (socket_is_of(&sockets->list[k], &policy->listeners[i]) &&
 				socket_stands(&sockets->list[k]))
-				list[n++] = (struct listening){ .fd = sockets->list[k].fd, .listener = i };
+				list[n++] = (struct listening){
+					.fd = sockets->list[k].fd, .listener = i, .owner = sockets->list[k].owner
+				};
 		for (size_t k = first; k < n; k++) {
 			list[k].place = (unsigned)(k - first);
 			list[k].group_size = (unsigned)(n - first);
+			/* Flows go from a worker to the one of its number, and the sockets with them. */
+			list[k].owner = (list[k].owner ? list[k].owner - 1 : list[k].place) % policy->workers;
 		}
 	}
 	*ret_list = list;
@@ -395,12 +399,13 @@ static void socket_shut_down(const struct socket_held *held)
 		shutdown(held->fd, SHUT_RD);
 }
 
-static bool is_listed(const struct listening *list, size_t count, int fd)
+/* NULL: it is not in the list. */
+static const struct listening *listed(const struct listening *list, size_t count, int fd)
 {
 	for (size_t i = 0; i < count; i++)
 		if (list[i].fd == fd)
-			return true;
-	return false;
+			return &list[i];
+	return NULL;
 }
 
 void sockets_close_others(struct sockets *sockets, const struct listening *list, size_t count)
@@ -409,8 +414,10 @@ void sockets_close_others(struct sockets *sockets, const struct listening *list,
 
 	for (size_t i = 0; i < sockets->count; i++) {
 		struct socket_held *held = &sockets->list[i];
-		if (is_listed(list, count, held->fd)) {
+		const struct listening *one = listed(list, count, held->fd);
+		if (one) {
 			sockets->list[kept] = *held;
+			sockets->list[kept].owner = 1 + one->owner;
 			sockets->list[kept++].fresh = false;
 			continue;
 		}

@@ -257,7 +257,7 @@ static size_t worker_process_share(const struct worker_process *worker, struct l
 	for (size_t i = 0; i < generation->n_listening; i++) {
 		const struct listening *one = &generation->listening[i];
 		if (generation->policy->listeners[one->listener].transport == TRANSPORT_STREAM ||
-			one->place % generation->n_workers == number)
+			one->owner == number)
 			ret[n++] = *one;
 	}
 	return n;
@@ -281,6 +281,7 @@ static void __attribute__((noreturn)) worker_process_run(const struct worker_pro
 		.shared = generation->shared,
 		.slot = worker->slot,
 		.connection = generation->connection,
+		.awaits_receive = generation->state == GENERATION_STARTING && generation->follows,
 		.may_be_left = generation->leaves_workers,
 	}));
 }

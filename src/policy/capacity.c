@@ -1,5 +1,6 @@
 /* Sizes a worker from its descriptors. Refuses nothing and owns nothing: who accepts holds connections to it. */
 #include "capacity.h"
+#include "compile.h"
 #include "fd.h"
 #include "relay_pool.h"
 #include "socket_pool.h"
@@ -11,12 +12,17 @@
 /* A worker's share of a UDP listener's sockets. */
 #define FDS_OF_A_GROUP 16
 
+/* Spare sockets to backends of both families (upstream.h). */
+#define FDS_SPARE_UPSTREAM 128
+
 /* To a receiver that takes datagrams: the socket, and both ends of the stream for receipts. */
 #define FDS_OF_A_CHANNEL 3
 
-/* The client's socket and the backend's, or a program's two pipes. */
+/* The client's socket and the backend's, or a program's two pipes. A flow has the backend's alone. */
 static unsigned fds_per_connection(const struct policy *policy)
 {
+	if (policy_has_transport(policy, TRANSPORT_DATAGRAM) && !policy_has_transport(policy, TRANSPORT_STREAM))
+		return 1;
 	for (size_t i = 0; i < policy->n_services; i++) {
 		const struct target *target = &policy->services[i].target;
 		if (target->delivery == DELIVERY_EXEC && target->exec.stdio == STDIO_PIPE)
@@ -31,7 +37,8 @@ static uint64_t fds_reserved(const struct policy *policy)
 
 	for (size_t i = 0; i < policy->n_listeners; i++)
 		n += policy->listeners[i].transport == TRANSPORT_DATAGRAM ? FDS_OF_A_GROUP : 1;
-
+	if (policy_has_transport(policy, TRANSPORT_DATAGRAM))
+		n += FDS_SPARE_UPSTREAM;
 	if (policy->transparent)
 		n += SOCKET_POOL_MAX;
 	for (size_t i = 0; i < policy->n_services; i++)

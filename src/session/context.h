@@ -9,6 +9,7 @@
 #include "string_pool.h"
 
 struct counter;
+struct datagrams;
 struct decider_scratch;
 struct evidence_kept;
 struct findings;
@@ -47,6 +48,8 @@ struct context {
 	struct session *sessions; /* all that live */
 	unsigned n_sessions;
 	struct undecided_registry *undecided;
+	struct undecided_registry
+		*unproven; /* decided, and their clients not proven (shed.h); NULL: there are no datagrams */
 	struct log_limit told_undecided, told_of_one_source; /* that some were shed */
 	struct evidence_kept *evidence;                      /* of sessions that have ended; NULL: nothing is kept */
 	struct counter **service_counters;                   /* one a service; NULL: not looked up yet */
@@ -64,6 +67,7 @@ struct context {
 	struct relay_pool *relay_pool;
 
 	struct stream *spare_streams; /* memory for new ones */
+	struct datagrams *datagrams;  /* NULL: the policy has no UDP listener */
 
 	struct migration_sender *sender;     /* sessions go to the next generation; NULL */
 	struct migration_receiver *receiver; /* and come from the one before */
@@ -72,6 +76,9 @@ struct context {
 	void (*starved)(struct context *context);
 	/* A session has ended: in a worker that drains, the last one ends it. */
 	void (*session_gone)(struct context *context);
+	/* Of those from whom sessions come one has no flows any more, or is gone; flows stay here for good, and other workers have the sockets. */
+	void (*flows_moved)(struct context *context);
+	void (*flows_stay)(struct context *context);
 	/* A session can be moved that could not before. */
 	void (*session_movable)(struct context *context);
 };

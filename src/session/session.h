@@ -34,9 +34,10 @@ enum session_phase {
 /* What only the transport knows. */
 struct session_progress {
 	uint64_t bytes_up, bytes_down; /* relayed so far */
-	uint64_t moved_us;             /* when something moved last; 0: nothing is relayed */
-	size_t backend;                /* that is connected to, or was tried last; SESSION_NO_BACKEND: none */
-	unsigned n_sent;               /* to receivers of handovers */
+	uint64_t datagrams_up, datagrams_down;
+	uint64_t moved_us; /* when something moved last; 0: nothing is relayed */
+	size_t backend;    /* that is connected to, or was tried last; SESSION_NO_BACKEND: none */
+	unsigned n_sent;   /* to receivers of handovers */
 };
 #define SESSION_NO_BACKEND SIZE_MAX
 
@@ -95,7 +96,8 @@ struct session {
 
 	struct limits_ticket ticket;
 	uint32_t listener_place;           /* among the limits, or LIMITS_NONE */
-	struct undecided_place place;      /* among the undecided, while it is */
+	struct undecided_place place;      /* among the undecided, while it is, */
+	bool is_unproven;                  /* or among those whose clients are not proven (shed.h) */
 	struct counter *came_in, *counted; /* of the listener, of the service; NULL: none */
 	struct kept *kept;                 /* its first bytes, where the policy wants them kept; NULL */
 };

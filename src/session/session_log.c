@@ -68,6 +68,10 @@ void session_log(const struct session *session, enum log_level level, enum sessi
 		record_number(&record, "bytes_up", progress.bytes_up);
 		record_number(&record, "bytes_down", progress.bytes_down);
 	}
+	if (progress.datagrams_up) {
+		record_number(&record, "datagrams_up", progress.datagrams_up);
+		record_number(&record, "datagrams_down", progress.datagrams_down);
+	}
 	record_ms(&record, "total_ms", clock_monotonic_us() - session->accepted_us);
 	record_text(&record, "end", session_end_names[end]);
 	if (session->refused)

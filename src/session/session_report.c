@@ -35,6 +35,8 @@ static void write_session(FILE *to, const struct session *session)
 			.phase = session_phase_names[session->phase],
 			.age_s = (double)(now_us - session->accepted_us) / 1e6,
 			.idle_s = progress.moved_us ? (double)(now_us - progress.moved_us) / 1e6 : -1,
+			.datagrams_up = progress.datagrams_up,
+			.datagrams_down = progress.datagrams_down,
 			.bytes_up = progress.bytes_up,
 			.bytes_down = progress.bytes_down,
 			.worker = getpid(),

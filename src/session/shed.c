@@ -23,6 +23,17 @@ bool shed_one(struct context *context, const char *limit)
 {
 	struct undecided_place *victim = undecided_registry_victim(context->undecided, NULL);
 
+	if (!victim)
+		return shed_one_unproven(context, limit);
+	shed_place(victim, limit);
+	return true;
+}
+
+bool shed_one_unproven(struct context *context, const char *limit)
+{
+	struct undecided_place *victim =
+		context->unproven ? undecided_registry_victim(context->unproven, NULL) : NULL;
+
 	if (victim)
 		shed_place(victim, limit);
 	return victim;
@@ -65,6 +76,11 @@ void shed_leave(struct session *session)
 
 	if (!session->place.source)
 		return;
+	if (session->is_unproven) {
+		undecided_registry_leave(context->unproven, &session->place);
+		session->is_unproven = false;
+		return;
+	}
 	undecided_registry_leave(context->undecided, &session->place);
 	limits_leave_undecided(context->shared->limits, context->slot, &session->place.counted);
 }
@@ -88,4 +104,13 @@ void shed_enter(struct session *session)
 {
 	shed_count(session);
 	shed_excess(session);
+}
+
+void shed_enter_unproven(struct session *session)
+{
+	struct context *context = session->context;
+
+	shed_leave(session);
+	undecided_registry_enter(context->unproven, &session->place, access_source(&session->client));
+	session->is_unproven = true;
 }

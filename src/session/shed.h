@@ -13,5 +13,13 @@ void shed_enter(struct session *session);
 void shed_count(struct session *session);
 void shed_leave(struct session *session); /* harmless where it does not wait */
 
-/* One makes room, under the name of this limit: it is decided at last, or shed. False: there is none. */
+/* It is decided, by a transport in which addresses can be forged, and nothing shows yet that its client has the address that it came from:
+ * it stays as long as there is room. Until shed_leave(). */
+void shed_enter_unproven(struct session *session);
+
+/* One makes room, under the name of this limit: it is decided at last, or shed; where nobody is undecided, one whose client is not proven.
+ * False: there is none. */
 bool shed_one(struct context *context, const char *limit);
+
+/* The same among those whose clients are not proven; of the source with most of them the one that came first. */
+bool shed_one_unproven(struct context *context, const char *limit);

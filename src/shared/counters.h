@@ -17,6 +17,7 @@ enum counter_kind {
 	COUNTER_END,      /* that ended so, as the log says it */
 	COUNTER_RULE,     /* that were refused by this rule of access, as the log says it */
 	COUNTER_LIMIT,    /* that were shed, as they came in or undecided */
+	COUNTER_DATAGRAM, /* datagrams, by what became of them */
 };
 
 struct counter {

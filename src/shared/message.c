@@ -30,6 +30,7 @@ static const struct shape {
 	[MESSAGE_REPORT] = { false, true, 1, sizeof(struct message_report) },
 	[MESSAGE_HOLD] = { false, true, 0, sizeof(struct message_hold) },
 	[MESSAGE_RESUME] = { false, false, 0, 0 },
+	[MESSAGE_RECEIVE] = { false, false, 0, 0 },
 	[MESSAGE_ADOPT] = { false, false, 1, sizeof(struct message_peer) },
 	[MESSAGE_MIGRATE] = { false, false, 1, sizeof(struct message_peer) },
 	[MESSAGE_DRAIN] = { false, false, 0, 0 },

@@ -40,6 +40,7 @@ enum message_kind {
 	MESSAGE_REPORT,  /* write into the file that comes with it, or do something */
 	MESSAGE_HOLD,    /* decide nothing more until MESSAGE_RESUME */
 	MESSAGE_RESUME,
+	MESSAGE_RECEIVE, /* read datagrams, as soon as those who pass sessions on to it do not any more */
 	MESSAGE_ADOPT,   /* the channel that comes with it: sessions come there from another worker */
 	MESSAGE_MIGRATE, /* accept no more; over the channel that comes with it sessions go to another worker; end */
 	MESSAGE_DRAIN,   /* accept no more, finish what there is, end */

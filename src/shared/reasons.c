@@ -39,3 +39,14 @@ const char *rule_name(const char *text)
 			return rule_names[i];
 	return NULL;
 }
+
+const char *const datagram_event_names[DATAGRAM_EVENTS] = {
+	[DATAGRAM_UNWANTED] = "unwanted",
+	[DATAGRAM_NO_ROOM] = "no_room",
+	[DATAGRAM_FULL] = "full",
+	[DATAGRAM_KERNEL] = "kernel",
+	[DATAGRAM_TOO_BIG] = "too_big",
+	[DATAGRAM_FRAGMENTED] = "fragmented",
+	[DATAGRAM_UNSENT] = "unsent",
+	[DATAGRAM_UNUSABLE] = "unusable",
+};

@@ -30,3 +30,18 @@ extern const size_t n_rule_names, n_limit_names, n_queue_names;
 
 /* The name of the rule that is spelled like this, for who keeps it longer than the text; NULL: there is none. */
 const char *rule_name(const char *text);
+
+/* What becomes of datagrams that do not simply go on. */
+enum datagram_event {
+	DATAGRAM_UNWANTED, /* no service takes them */
+	DATAGRAM_NO_ROOM,  /* for a new flow, under a limit */
+	DATAGRAM_FULL,     /* a buffer was full: of the flow that waits, or of a socket that sends */
+	DATAGRAM_KERNEL, /* dropped by the kernel: the listener's socket was full. Counted as the kernel does, which may join several */
+	DATAGRAM_TOO_BIG,    /* for the way, and not to be fragmented */
+	DATAGRAM_FRAGMENTED, /* too big for the way, and sent in fragments */
+	DATAGRAM_UNSENT,     /* refused by the kernel for other reasons */
+	DATAGRAM_UNUSABLE,   /* cut, or without an address */
+	DATAGRAM_EVENTS
+};
+
+extern const char *const datagram_event_names[DATAGRAM_EVENTS];

@@ -92,6 +92,9 @@ int snapshot_gather(struct snapshot *snapshot, const struct shared *shared, cons
 		r = totals_gather(&snapshot->lost, counters, COUNTER_LIMIT, queue_names, n_queue_names);
 	if (r == 0)
 		r = totals_gather(&snapshot->shed, counters, COUNTER_LIMIT, limit_names, n_limit_names);
+	if (r == 0)
+		r = totals_gather(
+			&snapshot->datagrams, counters, COUNTER_DATAGRAM, datagram_event_names, DATAGRAM_EVENTS);
 	return r;
 }
 
@@ -106,4 +109,5 @@ void snapshot_fini(struct snapshot *snapshot)
 	free(snapshot->refused.items);
 	free(snapshot->lost.items);
 	free(snapshot->shed.items);
+	free(snapshot->datagrams.items);
 }

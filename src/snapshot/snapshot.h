@@ -73,6 +73,7 @@ struct snapshot {
 	/* Of limits and counters. */
 	uint64_t connections, undecided;
 	struct snapshot_totals ended, refused, lost, shed; /* connections, by the names of reasons.h */
+	struct snapshot_totals datagrams;                  /* what became of those that did not simply go on */
 
 	/* Of the policy that serves; `file` NULL: none does yet, and there are none of these. */
 	const char *file;
@@ -89,6 +90,7 @@ struct snapshot_session {
 	const char *client, *via;                          /* NULL: it has no address; it came through no proxy */
 	const char *listener, *service, *protocol, *phase; /* NULL: there is none yet */
 	double age_s, idle_s;                              /* idle_s below 0: nothing has been relayed */
+	uint64_t datagrams_up, datagrams_down;             /* of a flow; datagrams_up 0: none, or no flow */
 	uint64_t bytes_up, bytes_down;
 	int64_t worker;
 };

@@ -97,6 +97,7 @@ void snapshot_json(const struct snapshot *snapshot, FILE *to)
 	write_totals(&snapshot->refused, "refused", to);
 	write_totals(&snapshot->lost, "lost", to);
 	write_totals(&snapshot->shed, "shed", to);
+	write_totals(&snapshot->datagrams, "datagrams", to);
 	fputs("}\n", to);
 }
 
@@ -113,6 +114,9 @@ void snapshot_session_json(const struct snapshot_session *session, FILE *to)
 	fprintf(to, ", \"age_s\": %.3f", session->age_s);
 	if (session->idle_s >= 0)
 		fprintf(to, ", \"idle_s\": %.3f", session->idle_s);
+	if (session->datagrams_up)
+		fprintf(to, ", \"datagrams_up\": %" PRIu64 ", \"datagrams_down\": %" PRIu64, session->datagrams_up,
+			session->datagrams_down);
 	fprintf(to, ", \"bytes_up\": %" PRIu64 ", \"bytes_down\": %" PRIu64 ", \"worker\": %" PRId64 "}\n",
 		session->bytes_up, session->bytes_down, session->worker);
 }
@@ -247,6 +251,8 @@ int snapshot_read(struct snapshot *ret, const json_t *from)
 		r = totals_read(&ret->lost, json_object_get(from, "lost"));
 	if (r == 0)
 		r = totals_read(&ret->shed, json_object_get(from, "shed"));
+	if (r == 0)
+		r = totals_read(&ret->datagrams, json_object_get(from, "datagrams"));
 	return r;
 }
 
@@ -264,6 +270,8 @@ void snapshot_session_read(struct snapshot_session *ret, const json_t *from)
 		.phase = text_of(from, "phase"),
 		.age_s = json_number_value(json_object_get(from, "age_s")),
 		.idle_s = json_is_number(idle_s) ? json_number_value(idle_s) : -1,
+		.datagrams_up = count_of(from, "datagrams_up"),
+		.datagrams_down = count_of(from, "datagrams_down"),
 		.bytes_up = count_of(from, "bytes_up"),
 		.bytes_down = count_of(from, "bytes_down"),
 		.worker = whole_of(from, "worker"),

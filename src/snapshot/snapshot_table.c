@@ -112,6 +112,7 @@ void snapshot_table(const struct snapshot *snapshot, FILE *to)
 	show_totals(&snapshot->refused, "refused: ", to);
 	show_totals(&snapshot->shed, "shed:    ", to);
 	show_totals(&snapshot->lost, "lost:    ", to);
+	show_totals(&snapshot->datagrams, "datagrams: ", to);
 }
 
 void snapshot_sessions_head(FILE *to)

@@ -1,42 +1,14 @@
 /* One look at a stream's evidence. Consumes nothing: what is peeked stays in the socket, and the worker's one buffer is free again
- * after the look. Decides nothing about delivery. The names that it keeps are the session's to free. */
+ * after the look. Decides nothing about delivery. */
 #include "examine.h"
 #include "decider.h"
 #include "evidence_kept.h"
 #include "identify.h"
+#include "session_names.h"
 #include "stream.h"
 #include "undecided.h"
 #include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
-
-/* The findings point into bytes that the next stream overwrites. */
-static void keep_names(struct stream *stream, const struct findings *findings)
-{
-	const enum attribute kept[] = { ATTRIBUTE_SNI, ATTRIBUTE_ALPN, ATTRIBUTE_HOST };
-	const char **names[] = { &stream->session.sni, &stream->session.alpn, &stream->session.host };
-	size_t size = 0;
-
-	/* A name with bytes that had to be escaped is not the one that the client offers. */
-	stream->session.offers_one_alpn = findings->attribute[ATTRIBUTE_ALPN].count == 1 &&
-		!memchr(findings->attribute[ATTRIBUTE_ALPN].value[0].at, '%',
-			findings->attribute[ATTRIBUTE_ALPN].value[0].len);
-	for (int i = 0; i < 3; i++)
-		if (findings->attribute[kept[i]].count)
-			size += findings->attribute[kept[i]].value[0].len + 1;
-	if (size == 0 || !(stream->session.names = string_pool_take(&stream->session.context->strings, size)))
-		return;
-	char *to = stream->session.names;
-	for (int i = 0; i < 3; i++) {
-		const struct finding *finding = &findings->attribute[kept[i]];
-		if (!finding->count)
-			continue;
-		memcpy(to, finding->value[0].at, finding->value[0].len);
-		to[finding->value[0].len] = '\0';
-		*names[i] = to;
-		to += finding->value[0].len + 1;
-	}
-}
 
 /* Only with bytes that no identifier has seen yet, or with the news that there will be no more; one question at a time. */
 static void ask_identifiers(struct stream *stream, const struct evidence *evidence, bool final)
@@ -116,7 +88,7 @@ enum examined examine(struct stream *stream, bool last, uint32_t *ret_service, u
 		ask_identifiers(stream, &evidence, closed || full);
 	if (!settled && !last && (stream->identification || !(closed || full)))
 		return EXAMINED_WAIT;
-	keep_names(stream, context->findings);
+	session_keep_names(&stream->session, context->findings);
 	evidence_keep(&stream->session, evidence.bytes, evidence.len);
 	return conclude(&outcome, settled || full, closed, ret_service, ret_protocol);
 }

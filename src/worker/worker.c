@@ -2,6 +2,7 @@
  * after worker_run() has given up its privileges it opens nothing but sockets. */
 #include "worker.h"
 #include "counters.h"
+#include "datagrams.h"
 #include "evidence_kept.h"
 #include "failure.h"
 #include "fd.h"
@@ -40,12 +41,14 @@ struct worker {
 
 	struct listener *listeners;
 	size_t n_listeners;
-	uint64_t hold;           /* the number of a MESSAGE_HOLD that is not answered yet; 0: none */
+	bool receives; /* the sockets of datagrams are its own, but for those from which flows may yet come */
+	uint64_t hold; /* the number of a MESSAGE_HOLD that is not answered yet; 0: none */
 	struct timer hold_limit; /* while paused */
 };
 
 static const struct transport *const transports[TRANSPORT_COUNT] = {
 	[TRANSPORT_STREAM] = &stream_transport,
+	[TRANSPORT_DATAGRAM] = &flow_transport,
 };
 
 static struct worker *worker_of(struct context *context)
@@ -77,6 +80,26 @@ static void worker_starved(struct context *context)
 		listener_starved(&worker->listeners[i]);
 }
 
+static void worker_receive_datagrams(struct worker *worker)
+{
+	const struct context *context = &worker->context;
+
+	if (context->datagrams && worker->receives && !context->is_paused && !context->sender &&
+		!migration_receive_awaits_flows(context))
+		datagrams_resume(context->datagrams);
+}
+
+static void worker_flows_moved(struct context *context)
+{
+	worker_receive_datagrams(worker_of(context));
+}
+
+static void worker_flows_stay(struct context *context)
+{
+	if (context->datagrams)
+		datagrams_end_flows(context->datagrams);
+}
+
 static void worker_session_movable(struct context *context)
 {
 	migration_send_wake(context->sender);
@@ -102,6 +125,8 @@ static void worker_drain(struct worker *worker)
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
 	worker->n_listeners = 0;
+	if (worker->context.datagrams)
+		datagrams_drain(worker->context.datagrams);
 	worker_end_if_done(worker);
 }
 
@@ -133,9 +158,13 @@ static void worker_migrate(struct worker *worker, int *channel, unsigned to)
 	worker_unpause(worker);
 	bool moves = *channel >= 0 && migration_send_begin(&worker->context, *channel, to) == 0;
 	*channel = -1;
+	if (worker->context.datagrams)
+		datagrams_hold(worker->context.datagrams);
 	worker_drain(worker);
-	if (!moves)
+	if (!moves) {
 		session_look_again(&worker->context);
+		worker_flows_stay(&worker->context);
+	}
 }
 
 /* If the word to go on is lost, the worker goes on by itself; the timer is there before anything is held. */
@@ -149,6 +178,8 @@ static void worker_pause(struct worker *worker, uint64_t number, uint64_t most_u
 	worker->hold = number;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_hold(&worker->listeners[i]);
+	if (worker->context.datagrams)
+		datagrams_hold(worker->context.datagrams);
 }
 
 /* Once nothing here waits for an answer of the master's. */
@@ -169,6 +200,7 @@ static void worker_resume(struct worker *worker)
 	worker_unpause(worker);
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_resume(&worker->listeners[i]);
+	worker_receive_datagrams(worker);
 	session_look_again(&worker->context);
 }
 
@@ -176,6 +208,12 @@ static void worker_held_too_long(struct timer *timer)
 {
 	log_warning("a worker was told to pause and not to go on: it goes on");
 	worker_resume(container_of(timer, struct worker, hold_limit));
+}
+
+static void worker_begin_to_receive(struct worker *worker)
+{
+	worker->receives = true;
+	worker_receive_datagrams(worker);
 }
 
 static void worker_adopt_from(struct worker *worker, int *channel, unsigned from)
@@ -229,6 +267,9 @@ static void worker_hear(struct worker *worker, struct message *message, struct i
 		break;
 	case MESSAGE_RESUME:
 		worker_resume(worker);
+		break;
+	case MESSAGE_RECEIVE:
+		worker_begin_to_receive(worker);
 		break;
 	case MESSAGE_MIGRATE:
 		worker_migrate(worker, &fds->fd[0], message->peer.slot);
@@ -353,6 +394,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 			.starved = worker_starved,
 			.session_gone = worker_session_gone,
 			.session_movable = worker_session_movable,
+			.flows_moved = worker_flows_moved,
+			.flows_stay = worker_flows_stay,
 		},
 		.channel = { .fd = -1, .ready = worker_channel_ready },
 		.hold_limit = { .fired = worker_held_too_long },
@@ -414,17 +457,26 @@ static int worker_bind_modules(struct worker *worker)
 	return error;
 }
 
+static int worker_listen_for_datagrams(struct worker *worker, const struct listening *listening)
+{
+	struct context *context = &worker->context;
+	int error = context->datagrams ? 0 : datagrams_new(context, &context->datagrams);
+
+	return error < 0 ? error : datagrams_listen(context->datagrams, listening->fd, listening->listener);
+}
+
 static int worker_listen(struct worker *worker, const struct worker_start *start)
 {
 	for (size_t i = 0; i < start->n_listening; i++) {
 		const struct listening *listening = &start->listening[i];
 		const struct listener_policy *policy = &start->policy->listeners[listening->listener];
-		struct listener *listener = &worker->listeners[worker->n_listeners];
 		if (policy->transport == TRANSPORT_DATAGRAM) {
-			if (listening->place == 0)
-				log_warning("listener %s: datagrams are not served yet", policy->text);
+			int error = worker_listen_for_datagrams(worker, listening);
+			if (error < 0)
+				return error;
 			continue;
 		}
+		struct listener *listener = &worker->listeners[worker->n_listeners];
 		*listener = (struct listener){
 			.context = &worker->context,
 			.policy = policy,
@@ -436,6 +488,8 @@ static int worker_listen(struct worker *worker, const struct worker_start *start
 			return error;
 		worker->n_listeners++;
 	}
+	worker->receives = !start->awaits_receive;
+	worker_receive_datagrams(worker);
 	return 0;
 }
 
@@ -455,6 +509,7 @@ static void worker_fini(struct worker *worker)
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
 	stream_free_spare(&worker->context);
+	datagrams_free(worker->context.datagrams);
 	migration_send_free(worker->context.sender);
 	migration_receive_end_all(&worker->context);
 	identifiers_free(worker->context.identifiers);

@@ -20,7 +20,7 @@
 #define QUESTIONS  3
 #define OUTPUT_MAX 16384 /* a pipe takes it at once */
 
-/* ---- the master ------------------------------------------------------------------------------------------------------ */
+/* ---- the master ---- */
 
 static struct request *requests[QUESTIONS + 1];
 static size_t n_requests;
@@ -55,7 +55,7 @@ static int program_begin(uint64_t *ret_number, int *ret_input)
 	return out[1];
 }
 
-/* ---- the worker ------------------------------------------------------------------------------------------------------ */
+/* ---- the worker ---- */
 
 static struct loop loop;
 

@@ -11,6 +11,8 @@ from harness import SOURCE
 FORMATS = {
     "MIGRANT_FORMAT": ("src/migrate/migrant.h", {
         "src/migrate/migrant.h": ["enum migrant_phase", "struct migrant_hello", "struct migrant_taken", "struct migrant"],
+        "src/datagram/flow_key.h": ["struct flow_key"],
+        "src/datagram/flow_state.h": ["struct flow_state", "struct flow_state_kept"],
         "src/stream/stream_state.h": ["enum stream_fd", "struct stream_state_flow", "struct stream_state"],
         "src/session/former.h": ["enum session_text"],
         "src/base/address.h": ["enum transport_kind", "struct address"],
@@ -34,8 +36,8 @@ FORMATS = {
     }),
 }
 RECORDED = {
-    "MIGRANT_FORMAT": (4, "41091109d5428a4d"),
-    "TAKEOVER_FORMAT": (5, "07b1a835fe4f4677"),
+    "MIGRANT_FORMAT": (5, "6eadf6efb007e5af"),
+    "TAKEOVER_FORMAT": (7, "fab52eadfb0359de"),
 }
 
 

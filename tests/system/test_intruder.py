@@ -128,10 +128,10 @@ def test_a_worker_has_the_names_of_its_own_policy_alone_and_cannot_write_them(pr
 
 
 READY, HELD, REPORTED, ASK_ANEW, SPAWN, IDENTIFY, CONNECT, WANT_SOCKETS = range(8)  # message.h
-FROM_THE_MASTER = range(8, 19)
+FROM_THE_MASTER = range(8, 20)
 
 
-@pytest.mark.parametrize("attack,number", [("say_kind", kind) for kind in (ASK_ANEW, SPAWN, IDENTIFY, CONNECT, WANT_SOCKETS, *FROM_THE_MASTER, 19, 99, -1)] +
+@pytest.mark.parametrize("attack,number", [("say_kind", kind) for kind in (ASK_ANEW, SPAWN, IDENTIFY, CONNECT, WANT_SOCKETS, *FROM_THE_MASTER, 20, 99, -1)] +
                          [(attack, kind) for kind in range(8) for attack in ("say_cut", "say_stretched", "say_misnumbered")] +
                          [("spawn_wrong", which) for which in range(10)] +
                          [("say_short", 1), ("say_short", 100), ("say_long", 5000), ("say_long", 90000),

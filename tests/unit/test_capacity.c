@@ -36,6 +36,21 @@ static void an_ordinary_limit_leaves_what_is_not_reserved(void **state)
 	assert_int_equal(room(&policy, 20000).in_all, 1000);
 }
 
+static void a_flow_has_one_descriptor_where_there_are_no_connections(void **state)
+{
+	struct listener_policy listeners[2] = { { .transport = TRANSPORT_DATAGRAM },
+		{ .transport = TRANSPORT_STREAM } };
+	struct policy policy = policy_of(1);
+
+	policy.listeners = listeners;
+	policy.n_listeners = 1;
+	struct capacity flows = room(&policy, 20000);
+	assert_int_equal(flows.connections, 20000 - flows.reserved);
+	policy.n_listeners = 2;
+	struct capacity both = room(&policy, 20000);
+	assert_int_equal(both.connections, (20000 - both.reserved) / 2);
+}
+
 static void of_a_small_limit_half_is_for_connections(void **state)
 {
 	struct policy policy = policy_of(1);
@@ -70,6 +85,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_ordinary_limit_leaves_what_is_not_reserved),
+		cmocka_unit_test(a_flow_has_one_descriptor_where_there_are_no_connections),
 		cmocka_unit_test(of_a_small_limit_half_is_for_connections),
 		cmocka_unit_test(huge_limits_do_not_wrap_around),
 	};

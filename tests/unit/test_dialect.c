@@ -18,7 +18,7 @@
 // after the four above
 #include <cmocka.h>
 
-/* ---- the writer ------------------------------------------------------------------------------------------ */
+/* ---- the writer ---- */
 
 static void every_string_comes_back_as_it_was(void **state)
 {
@@ -125,7 +125,7 @@ static void endpoints_are_split_at_the_last_colon(void **state)
 	}
 }
 
-/* ---- whole configurations, compiled ---------------------------------------------------------------------- */
+/* ---- whole configurations, compiled ---- */
 
 static struct policy *compiled(const struct native *native)
 {
@@ -288,7 +288,7 @@ static void inetd_needs_no_port(void **state)
 	complaints_fini(&complaints);
 }
 
-/* ---- sslh ------------------------------------------------------------------------------------------------ */
+/* ---- sslh ---- */
 
 #define SSLH_LISTEN "listen: ( { host: \"127.0.0.1\"; port: \"443\"; } );\n"
 

@@ -21,7 +21,7 @@
 #define TIMEOUT_MS 200
 #define ASKED_MAX  4096
 
-/* ---- the master ------------------------------------------------------------------------------------------------------ */
+/* ---- the master ---- */
 
 static struct {
 	struct request *request;
@@ -94,7 +94,7 @@ static void program_end(struct program_ends *program)
 	program->answers = fd_close(program->answers);
 }
 
-/* ---- the worker ------------------------------------------------------------------------------------------------------ */
+/* ---- the worker ---- */
 
 static struct loop loop;
 static struct outbox outbox;
@@ -185,7 +185,7 @@ static void end(void)
 	loop_fini(&loop);
 }
 
-/* ---- on the wire ------------------------------------------------------------------------------------------------------ */
+/* ---- on the wire ---- */
 
 static void read_exactly(int fd, void *to, size_t len)
 {
@@ -255,7 +255,7 @@ static void assert_ended(const struct program_ends *program)
 	assert_int_equal(errno, EPIPE);
 }
 
-/* ---- mode stream ------------------------------------------------------------------------------------------------------ */
+/* ---- mode stream ---- */
 
 static void a_question_and_its_answer(void **state)
 {
@@ -556,7 +556,7 @@ static void a_process_that_cannot_be_asked_for_is_asked_for_again(void **state)
 	end();
 }
 
-/* ---- mode once ------------------------------------------------------------------------------------------------------- */
+/* ---- mode once ---- */
 
 static void a_run_that_cannot_be_asked_for_is_a_no(void **state)
 {

@@ -20,6 +20,7 @@ static uint64_t number_of(enum message_kind kind)
 	case MESSAGE_ASK_ANEW:
 	case MESSAGE_LOG:
 	case MESSAGE_RESUME:
+	case MESSAGE_RECEIVE:
 	case MESSAGE_ADOPT:
 	case MESSAGE_MIGRATE:
 	case MESSAGE_DRAIN:

@@ -73,6 +73,8 @@ static void worker_begin(struct context *context, unsigned slot)
 		.relay_pool = relay_pool_new(),
 		.starved = nothing,
 		.session_gone = nothing,
+		.flows_moved = nothing,
+		.flows_stay = nothing,
 		.session_movable = movable,
 	};
 	capacity_from(policy, 1024, &context->capacity);

@@ -113,7 +113,7 @@ static int bind_result(void)
 	return result;
 }
 
-/* ---- Landlock --------------------------------------------------------------------------------------------------------- */
+/* ---- Landlock ---- */
 
 static int inside_landlock(void *context)
 {
@@ -180,7 +180,7 @@ static int have_no_landlock(int error)
 	return result;
 }
 
-/* ---- inside ----------------------------------------------------------------------------------------------------------- */
+/* ---- inside ---- */
 
 static struct backend backends[1];
 static struct service services[1];
@@ -348,7 +348,7 @@ static void a_file_that_grows_without_end_is_an_error_and_no_more(void **state)
 	atomic_store(&told->refused, 0);
 }
 
-/* ---- logger and resolver ---------------------------------------------------------------------------------------------- */
+/* ---- logger and resolver ---- */
 
 static int log_there(void *context)
 {
@@ -403,7 +403,7 @@ static void the_resolver_reads_what_it_needs(void **state)
 	assert_ends_well(status_of(resolve, NULL));
 }
 
-/* ---- the world -------------------------------------------------------------------------------------------------------- */
+/* ---- the world ---- */
 
 static int listen_port(uint16_t *ret_port)
 {

@@ -1,0 +1,256 @@
+/* The sockets of the listeners and what passes through them: datagrams in, each to its flow; answers out. Datagrams are read and sent in
+ * batches, and those of one flow that follow each other in a batch go on together. Refuses to wait for anybody: what cannot go on is
+ * dropped, and counted by its reason. Owns the sockets and all scratch. */
+#include "datagrams.h"
+#include "datagrams_parts.h"
+#include "fd.h"
+#include "hash.h"
+#include "log.h"
+#include <errno.h>
+#include <linux/sock_diag.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define NO_DATAGRAM UINT32_MAX
+
+void datagrams_count(struct datagrams *datagrams, enum datagram_event event, uint64_t n)
+{
+	if (n)
+		counter_add(&datagrams->events[event]->total, n);
+}
+
+void datagrams_count_sent(struct datagrams *datagrams, const struct datagram_sent *sent)
+{
+	datagrams_count(datagrams, DATAGRAM_FULL, sent->full);
+	datagrams_count(datagrams, DATAGRAM_TOO_BIG, sent->too_big);
+	datagrams_count(datagrams, DATAGRAM_FRAGMENTED, sent->fragmented);
+	datagrams_count(datagrams, DATAGRAM_UNSENT, sent->lost);
+}
+
+/* ---- to clients ------------------------------------------------------------------------------------------------------- */
+
+void datagrams_flush(struct datagrams *datagrams)
+{
+	struct datagram_sent sent = { 0 };
+
+	for (size_t at = 0, end; at < datagrams->n_answers; at = end) {
+		const struct datagram_listener *listener = datagrams->answers_through[at];
+		for (end = at + 1; end < datagrams->n_answers && datagrams->answers_through[end] == listener;)
+			end++;
+		datagram_send(datagrams->sender, listener->fd, listener->family, datagrams->answers_out + at,
+			end - at, &sent);
+	}
+	datagrams->n_answers = 0;
+	datagrams_count_sent(datagrams, &sent);
+}
+
+static void datagrams_flush_task(struct task *task)
+{
+	datagrams_flush(container_of(task, struct datagrams, flush));
+}
+
+/* ---- from clients ----------------------------------------------------------------------------------------------------- */
+
+/* The kernel counts since the socket was made, and says so beside the next datagram. */
+static void listener_count_drops(struct datagram_listener *listener, uint32_t drops)
+{
+	struct datagrams *datagrams = listener->datagrams;
+	uint32_t more = drops - listener->drops;
+
+	listener->drops = drops;
+	if (more == 0)
+		return;
+	datagrams_count(datagrams, DATAGRAM_KERNEL, more);
+	unsigned n = log_limit_count(&listener->told_drops, LOG_LIMIT_US, datagrams->context->loop.now_us);
+	if (n)
+		log_warning("%s: the kernel has dropped datagrams, the socket's buffer was full (%u in all; "
+			    "receive_buffer makes it larger)",
+			listener->policy->text, drops);
+}
+
+/* All of a flow's datagrams of this batch, in their order. */
+static void flow_send_batch(struct datagrams *datagrams, struct flow *flow)
+{
+	size_t n = 0;
+
+	flow->touched = false;
+	for (uint32_t at = flow->first; at != NO_DATAGRAM; at = datagrams->next_of_flow[at])
+		datagrams->list[n++] = (struct datagram_out){ .datagram = datagram_at(datagrams->incoming, at),
+			.whole = flow->whole };
+	if (flow->session.phase == PHASE_RELAYING)
+		flow_send_up(flow, datagrams->list, n);
+}
+
+static void flow_touch(struct datagrams *datagrams, struct flow *flow, uint32_t at, struct flow ***last_touched)
+{
+	datagrams->next_of_flow[at] = NO_DATAGRAM;
+	if (flow->touched) {
+		datagrams->next_of_flow[flow->last] = at;
+		flow->last = at;
+		return;
+	}
+	flow->touched = true;
+	flow->first = flow->last = at;
+	flow->next_touched = NULL;
+	**last_touched = flow;
+	*last_touched = &flow->next_touched;
+}
+
+static void listener_ready(struct watch *watch, uint32_t events)
+{
+	struct datagram_listener *listener = container_of(watch, struct datagram_listener, watch);
+	struct datagrams *datagrams = listener->datagrams;
+	struct datagram_read read = { .drops = listener->drops };
+	struct flow *touched = NULL, **last_touched = &touched;
+
+	int n = datagram_receive(datagrams->incoming, listener->fd, true, 0, DATAGRAM_BATCH, &read);
+	if (n < 0)
+		return;
+	listener_count_drops(listener, read.drops);
+	datagrams_count(datagrams, DATAGRAM_UNUSABLE, read.unusable);
+	for (uint32_t i = 0; i < (uint32_t)n; i++) {
+		struct datagram *datagram = datagram_at(datagrams->incoming, i);
+		datagram->key.local_port = listener->port;
+		struct flow_place *place = flow_table_find(datagrams->table, &datagram->key);
+		struct flow *flow = place ? container_of(place, struct flow, place) : NULL;
+		if (flow)
+			flow->listener = listener;
+		else
+			flow = flow_new(listener, datagram);
+		if (flow && !flow_keep(flow, datagram))
+			flow_touch(datagrams, flow, i, &last_touched);
+	}
+	for (struct flow *flow = touched, *next; flow; flow = next) {
+		next = flow->next_touched;
+		flow_send_batch(datagrams, flow);
+	}
+}
+
+/* What was dropped before this worker had the socket is counted already. */
+static uint32_t drops_so_far(int fd)
+{
+	uint32_t memory[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(memory);
+
+	getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &len);
+	return memory[SK_MEMINFO_DROPS];
+}
+
+/* ---- the sockets ------------------------------------------------------------------------------------------------------- */
+
+static int listener_watch(struct datagram_listener *listener)
+{
+	return loop_watch(&listener->datagrams->context->loop, &listener->watch, listener->fd, EPOLLIN);
+}
+
+int datagrams_listen(struct datagrams *datagrams, int fd, size_t number)
+{
+	struct datagram_listener *listener = calloc(1, sizeof(*listener));
+	struct context *context = datagrams->context;
+	struct address address = { .len = sizeof(address.un) };
+
+	if (!listener)
+		return -ENOMEM;
+	*listener = (struct datagram_listener){
+		.watch = { .fd = -1, .ready = listener_ready },
+		.datagrams = datagrams,
+		.policy = &context->policy->listeners[number],
+		.number = number,
+		.fd = fd,
+	};
+	int error = getsockname(fd, &address.sa, &address.len) < 0 ? -errno : 0;
+	if (error == 0)
+		error = datagram_prepare(fd, address.sa.sa_family, true);
+	if (error < 0) {
+		free(listener);
+		return error;
+	}
+	listener->drops = drops_so_far(fd);
+	listener->family = address.sa.sa_family;
+	listener->port = htons(address_port(&address));
+	listener->limits_key = hash_name(listener->policy->text);
+	listener->counter =
+		counter_get(context->shared->counters, context->slot, COUNTER_LISTENER, listener->policy->text);
+	listener->next = datagrams->listeners;
+	datagrams->listeners = listener;
+	return 0;
+}
+
+void datagrams_hold(struct datagrams *datagrams)
+{
+	for (struct datagram_listener *one = datagrams->listeners; one; one = one->next)
+		loop_unwatch(&datagrams->context->loop, &one->watch);
+}
+
+/* One that cannot be watched again is not read any more; the kernel's memory for its set was there a moment ago. */
+void datagrams_resume(struct datagrams *datagrams)
+{
+	for (struct datagram_listener *one = datagrams->listeners; one; one = one->next)
+		if (one->watch.fd < 0 && listener_watch(one) < 0)
+			log_error("%s: cannot be read any more: no memory", one->policy->text);
+}
+
+void datagrams_end_flows(struct datagrams *datagrams)
+{
+	for (struct session *session = datagrams->context->sessions; session; session = session->next)
+		if (session->transport == &flow_transport)
+			session->transport->stop(session, END_SHUTDOWN);
+}
+
+void datagrams_drain(struct datagrams *datagrams)
+{
+	datagrams->is_draining = true;
+	upstream_free_spare(datagrams);
+}
+
+/* ---- birth and end ------------------------------------------------------------------------------------------------------- */
+
+int datagrams_new(struct context *context, struct datagrams **ret)
+{
+	struct datagrams *datagrams = calloc(1, sizeof(*datagrams));
+
+	if (!datagrams)
+		return -ENOMEM;
+	datagrams->context = context;
+	datagrams->flush = (struct task){ .run = datagrams_flush_task };
+	for (int i = 0; i < DATAGRAM_EVENTS; i++)
+		datagrams->events[i] = counter_get(
+			context->shared->counters, context->slot, COUNTER_DATAGRAM, datagram_event_names[i]);
+	datagrams->table = flow_table_new(context->capacity.connections);
+	datagrams->incoming = datagram_batch_new();
+	datagrams->answers = datagram_batch_new();
+	datagrams->sender = datagram_sender_new();
+	context->unproven = undecided_registry_new();
+	if (!datagrams->table || !datagrams->incoming || !datagrams->answers || !datagrams->sender ||
+		!context->unproven) {
+		datagrams_free(datagrams);
+		return -ENOMEM;
+	}
+	*ret = datagrams;
+	return 0;
+}
+
+void datagrams_free(struct datagrams *datagrams)
+{
+	if (!datagrams)
+		return;
+	struct context *context = datagrams->context;
+
+	loop_cancel(&context->loop, &datagrams->flush);
+	for (struct datagram_listener *one = datagrams->listeners, *next; one; one = next) {
+		next = one->next;
+		loop_unwatch(&context->loop, &one->watch);
+		fd_close(one->fd);
+		free(one);
+	}
+	upstream_free_spare(datagrams);
+	flow_free_spare(datagrams);
+	flow_table_free(datagrams->table);
+	datagram_batch_free(datagrams->incoming);
+	datagram_batch_free(datagrams->answers);
+	datagram_sender_free(datagrams->sender);
+	undecided_registry_free(context->unproven);
+	context->unproven = NULL;
+	free(datagrams);
+}

@@ -1,0 +1,58 @@
+/* Of datagrams.h, for this room's files. */
+#pragma once
+#include "counters.h"
+#include "datagram.h"
+#include "datagrams.h"
+#include "flow.h"
+#include "reasons.h"
+#include "upstream.h"
+
+#define UPSTREAM_FAMILIES  2
+#define UPSTREAM_SPARE_MAX 64 /* of a family; capacity.c counts them */
+
+/* A socket of a listener. */
+struct datagram_listener {
+	struct watch watch;
+	struct datagrams *datagrams;
+	struct datagram_listener *next;
+	const struct listener_policy *policy;
+	size_t number;
+	uint64_t limits_key; /* its name there */
+	struct counter *counter;
+	int fd; /* also while it is not watched */
+	sa_family_t family;
+	uint16_t port;  /* in network order */
+	uint32_t drops; /* of the kernel's, at this socket, that were counted */
+	struct log_limit told_unwanted, told_refused, told_full, told_drops;
+};
+
+struct datagrams {
+	struct context *context;
+	struct datagram_listener *listeners;
+	struct flow_table *table;
+	bool is_draining;
+
+	struct datagram_batch *incoming; /* what clients have sent; empty between two calls */
+	uint32_t next_of_flow[DATAGRAM_BATCH];
+	struct datagram_sender *sender;
+	struct datagram_out list[DATAGRAM_BATCH];
+
+	/* What backends have sent in this turn of the loop. */
+	struct datagram_batch *answers;
+	struct datagram_out answers_out[DATAGRAM_BATCH];
+	struct datagram_listener *answers_through[DATAGRAM_BATCH];
+	size_t n_answers;
+	struct task flush;
+
+	struct counter *events[DATAGRAM_EVENTS];
+	struct flow *spare_flows;
+	struct upstream *spare_upstreams[UPSTREAM_FAMILIES];
+	unsigned n_spare_upstreams[UPSTREAM_FAMILIES];
+	struct kept_pool kept_pool;
+};
+
+void datagrams_count(struct datagrams *datagrams, enum datagram_event event, uint64_t n);
+void datagrams_count_sent(struct datagrams *datagrams, const struct datagram_sent *sent);
+
+/* What was received for clients goes out. */
+void datagrams_flush(struct datagrams *datagrams);

@@ -1,0 +1,553 @@
+/* A flow from its first datagram to its end: decided, admitted, delivered, ended. A flow is made in flow_new(), only for a datagram that a
+ * service takes or may yet take, and ends in flow_end(), once, with a reason; its memory is used again after the loop's turn. It owns
+ * copies of its first datagrams and the socket to its backend; the client's side is the listener's socket. */
+#include "flow.h"
+#include "account.h"
+#include "datagrams_parts.h"
+#include "evidence_kept.h"
+#include "flow_examine.h"
+#include "hash.h"
+#include "log.h"
+#include "session_log.h"
+#include "session_names.h"
+#include "shed.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* A deadline that comes while nothing may be decided comes again. */
+#define PAUSED_US  20000
+#define VERDICT_US 3000000
+
+struct flow *flow_of(struct session *session)
+{
+	return container_of(session, struct flow, session);
+}
+
+/* ---- undecided -------------------------------------------------------------------------------------------------------- */
+
+static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol);
+static void flow_admitted(struct session *session, bool admitted);
+
+/* Looks at what has come. `last`: the deadline is here, or no more can be kept. */
+static void flow_decide(struct flow *flow, bool last)
+{
+	uint32_t service, protocol;
+
+	switch (flow_examine(flow, last, &service, &protocol)) {
+	case FLOW_WAITS:
+		break;
+	case FLOW_SERVICE:
+		flow_decided(flow, service, protocol);
+		break;
+	case FLOW_UNKNOWN:
+		flow_decided(flow, flow->listener->policy->on_unknown, PROTOCOL_NONE);
+		break;
+	}
+}
+
+void flow_identified(void *context, uint32_t protocol, bool more_could_help)
+{
+	struct flow *flow = context;
+
+	flow->identification = NULL;
+	flow->named = protocol;
+	if (!more_could_help)
+		flow->asked = UINT32_MAX;
+	if (!flow->session.context->is_paused)
+		flow_decide(flow, false);
+}
+
+/* Counts from the first datagram, and others do not renew it. */
+static uint64_t undecided_due_us(const struct session *session)
+{
+	uint64_t timeout_us = session->context->policy->decide_timeout_us; /* 0: wait for ever */
+
+	return timeout_us ? session->accepted_us + timeout_us : UINT64_MAX;
+}
+
+static void undecided_out_of_time(struct session *session)
+{
+	struct loop *loop = &session->context->loop;
+
+	if (session->context->is_paused)
+		loop_timer(loop, &session->deadline, loop->now_us + PAUSED_US);
+	else
+		flow_decide(flow_of(session), true);
+}
+
+/* For an access program's verdict, behind the time that the master gives it. Only one that was lost with its master comes to that. */
+static uint64_t asking_due_us(const struct session *session)
+{
+	return session->context->loop.now_us + session->context->policy->access_timeout_us + VERDICT_US;
+}
+
+static void asking_out_of_time(struct session *session);
+
+static const struct session_deadline deadlines[SESSION_PHASES] = {
+	[PHASE_DECIDING] = { undecided_due_us, undecided_out_of_time },
+	[PHASE_ASKING] = { asking_due_us, asking_out_of_time },
+	[PHASE_CONNECTING] = { flow_retry_us, flow_retry },
+	[PHASE_RELAYING] = { flow_due_us, flow_look_whether_idle },
+};
+
+static void flow_enter_undecided(struct flow *flow)
+{
+	if (session_enter(&flow->session, PHASE_DECIDING) < 0)
+		flow_end(flow, END_NO_MEMORY);
+	else
+		shed_enter(&flow->session);
+}
+
+/* What is left of a message, of which the first `n` bytes are kept. */
+static void datagram_advance(struct datagram *datagram, uint32_t n)
+{
+	datagram->bytes += n;
+	datagram->len -= n;
+	if (datagram->segment >= datagram->len)
+		datagram->segment = 0;
+}
+
+bool flow_keep(struct flow *flow, struct datagram *datagram)
+{
+	uint32_t size = datagram->segment ? datagram->segment : datagram->len, at = 0;
+
+	if (flow->session.phase == PHASE_RELAYING)
+		return false;
+	flow->spoken_us = flow->session.context->loop.now_us;
+	do {
+		uint32_t left = datagram->len - at, len = left < size ? left : size;
+		int error = flow_kept_add(&flow->kept, &flow->datagrams->kept_pool, datagram, at, len);
+		if (error < 0 && flow->session.phase == PHASE_DECIDING)
+			flow_decide(flow, true);
+		if (error < 0 && flow->session.phase == PHASE_RELAYING) {
+			datagram_advance(datagram, at);
+			return false;
+		}
+		if (error < 0)
+			datagrams_count(flow->datagrams, DATAGRAM_FULL, 1);
+		at += size;
+	} while (at < datagram->len && flow->session.phase != PHASE_ENDED);
+	if (flow->session.phase == PHASE_DECIDING && flow->n_looked < flow->kept.n)
+		flow_decide(flow, flow->kept.n == EVIDENCE_DATAGRAMS_MAX);
+	return true;
+}
+
+/* ---- as a session ------------------------------------------------------------------------------------------------------ */
+
+static void transport_end(struct session *session, enum session_end end)
+{
+	flow_end(flow_of(session), end);
+}
+
+static void transport_stop(struct session *session, enum session_end end)
+{
+	/* A program that was asked for may be on its way: its answer must find the flow, and ends it. */
+	if (session->phase != PHASE_ENDED && session->phase != PHASE_ASKING)
+		flow_end(flow_of(session), end);
+}
+
+static void transport_look(struct session *session)
+{
+	if (session->phase == PHASE_DECIDING && !session->context->is_paused)
+		flow_decide(flow_of(session), false);
+}
+
+static ssize_t transport_peek(struct session *session)
+{
+	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
+	size_t n;
+
+	return (ssize_t)flow_kept_gather(&flow_of(session)->kept, session->context->peeked, EVIDENCE_MAX, ends, &n);
+}
+
+static void transport_progress(const struct session *session, struct session_progress *ret)
+{
+	const struct flow *flow = container_of(session, struct flow, session);
+
+	*ret = (struct session_progress){
+		.bytes_up = flow->bytes_up,
+		.bytes_down = flow->bytes_down,
+		.datagrams_up = flow->datagrams_up,
+		.datagrams_down = flow->datagrams_down,
+		.backend = flow->upstream ? flow->backend : SESSION_NO_BACKEND,
+	};
+	if (flow->datagrams_up)
+		ret->moved_us = flow->answered_us > flow->spoken_us ? flow->answered_us : flow->spoken_us;
+}
+
+const struct transport flow_transport = {
+	.name = "udp",
+	.kind = TRANSPORT_DATAGRAM,
+	.deadlines = deadlines,
+	.end = transport_end,
+	.stop = transport_stop,
+	.look = transport_look,
+	.peek = transport_peek,
+	.progress = transport_progress,
+	.admitted = flow_admitted,
+	.migration = &flow_migration,
+};
+
+/* ---- begun ------------------------------------------------------------------------------------------------------------- */
+
+static void flow_give_memory(struct flow *flow)
+{
+	session_fini(&flow->session);
+	flow->session.next = flow->datagrams->spare_flows ? &flow->datagrams->spare_flows->session : NULL;
+	flow->datagrams->spare_flows = flow;
+}
+
+static void flow_bury(struct task *task)
+{
+	struct flow *flow = container_of(task, struct flow, burial);
+	struct context *context = flow->session.context;
+
+	flow_give_memory(flow);
+	context->session_gone(context);
+}
+
+struct flow *flow_alloc(struct datagrams *datagrams)
+{
+	struct flow *flow = datagrams->spare_flows;
+
+	if (flow)
+		datagrams->spare_flows = flow->session.next ? flow_of(flow->session.next) : NULL;
+	else
+		flow = malloc(sizeof(*flow));
+	if (!flow)
+		return NULL;
+	memset(flow, 0, sizeof(*flow));
+	session_init(&flow->session, &flow_transport, datagrams->context);
+	flow->datagrams = datagrams;
+	flow->named = PROTOCOL_NONE;
+	flow->burial = (struct task){ .run = flow_bury };
+	return flow;
+}
+
+void flow_free_spare(struct datagrams *datagrams)
+{
+	for (struct flow *flow = datagrams->spare_flows, *next; flow; flow = next) {
+		next = flow->session.next ? flow_of(flow->session.next) : NULL;
+		free(flow);
+	}
+	datagrams->spare_flows = NULL;
+}
+
+/* Whose clients are not proven make room first: they may be a flood with forged addresses. */
+static bool make_room(struct context *context, const char *limit)
+{
+	return shed_one_unproven(context, limit) || shed_one(context, limit);
+}
+
+/* NULL, or the limit under which there is no room for one more flow. */
+static const char *flow_enter_limits(struct flow *flow)
+{
+	struct context *context = flow->session.context;
+	const struct datagram_listener *listener = flow->listener;
+
+	/* Whose socket another one gives back. */
+	if (context->n_sessions > context->capacity.connections && !make_room(context, "descriptors"))
+		return "descriptors";
+	if (listener->policy->max_connections &&
+		limits_enter_listener(context->shared->limits, context->slot, listener->limits_key,
+			listener->policy->max_connections, &flow->session.listener_place))
+		return "listener_max_connections";
+	while (limits_enter_all(context->shared->limits, context->slot, context->policy->max_connections))
+		if (!make_room(context, "max_connections")) {
+			limits_leave_listener(context->shared->limits, context->slot, &flow->session.listener_place);
+			return "max_connections";
+		}
+	return NULL;
+}
+
+static void tell_no_room(struct datagram_listener *listener, const char *limit, const struct address *client)
+{
+	struct context *context = listener->datagrams->context;
+	char text[ADDRESS_TEXT_MAX];
+
+	counter_add(&counter_get(context->shared->counters, context->slot, COUNTER_LIMIT, limit)->total, 1);
+	counter_add(&listener->counter->failed, 1);
+	datagrams_count(listener->datagrams, DATAGRAM_NO_ROOM, 1);
+	unsigned n = log_limit_count(&listener->told_full, LOG_LIMIT_US, context->loop.now_us);
+	if (n)
+		log_warning("%s: %s reached, %u datagrams of new clients dropped, the last of %s",
+			listener->policy->text, limit, n, address_format(client, text));
+}
+
+static void tell_unwanted(struct datagram_listener *listener, const struct datagram *datagram)
+{
+	char text[ADDRESS_TEXT_MAX];
+	struct address client;
+
+	datagrams_count(listener->datagrams, DATAGRAM_UNWANTED, datagram_count(datagram));
+	unsigned n =
+		log_limit_count(&listener->told_unwanted, LOG_LIMIT_US, listener->datagrams->context->loop.now_us);
+	if (!n || !log_wants(LEVEL_INFO))
+		return;
+	flow_key_client(&datagram->key, &client);
+	log_info("%s: no service takes %u datagrams, the last of %s", listener->policy->text, n,
+		address_format(&client, text));
+}
+
+struct flow *flow_new(struct datagram_listener *listener, const struct datagram *datagram)
+{
+	struct datagrams *datagrams = listener->datagrams;
+	struct context *context = datagrams->context;
+	uint32_t len = datagram->segment ? datagram->segment : datagram->len;
+	uint32_t service = SERVICE_NONE, protocol = PROTOCOL_NONE;
+
+	if (datagrams->is_draining) {
+		datagrams_count(datagrams, DATAGRAM_NO_ROOM, datagram_count(datagram));
+		return NULL;
+	}
+	enum flow_look look =
+		flow_look_at_first(context, listener->number, datagram->bytes, len, &service, &protocol);
+	if (look == FLOW_UNKNOWN) {
+		service = listener->policy->on_unknown;
+		protocol = PROTOCOL_NONE;
+	}
+	if (look != FLOW_WAITS && service == SERVICE_NONE) {
+		tell_unwanted(listener, datagram);
+		return NULL;
+	}
+	struct flow *flow = flow_alloc(datagrams);
+	if (!flow) {
+		datagrams_count(datagrams, DATAGRAM_NO_ROOM, datagram_count(datagram));
+		return NULL;
+	}
+	flow->listener = listener;
+	flow->session.listener = listener->policy->text;
+	flow->session.decider = listener->number;
+	flow_key_client(&datagram->key, &flow->session.client);
+	if (look != FLOW_WAITS) { /* before others are looked at, who may make room */
+		session_keep_names(&flow->session, context->findings);
+		evidence_keep(&flow->session, datagram->bytes, len);
+	}
+	const char *limit = flow_enter_limits(flow);
+	if (limit) {
+		tell_no_room(listener, limit, &flow->session.client);
+		flow_give_memory(flow);
+		return NULL;
+	}
+	flow->session.id =
+		atomic_fetch_add_explicit(&context->shared->page->next_connection, 1, memory_order_relaxed);
+	flow->session.accepted_us = flow->spoken_us = context->loop.now_us;
+	flow->session.has_spoken = true;
+	flow->place.key = datagram->key;
+	flow_table_insert(datagrams->table, &flow->place);
+	flow->is_placed = true;
+	account_accepted(&flow->session, listener->counter);
+	flow->n_looked = !context->identifiers; /* who may ask them looks at it again */
+	if (look == FLOW_WAITS)
+		flow_enter_undecided(flow);
+	else
+		flow_decided(flow, service, protocol);
+	return flow->session.phase == PHASE_ENDED ? NULL : flow;
+}
+
+/* ---- decided and admitted ------------------------------------------------------------------------------------------------ */
+
+static void flow_refuse(struct flow *flow, const char *rule)
+{
+	flow->session.refused = rule;
+	flow_end(flow, END_REFUSED);
+}
+
+static void flow_asked(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
+{
+	struct flow *flow = container_of(request, struct flow, spawning);
+
+	if (answer->error < 0)
+		flow_refuse(flow, "access");
+	else
+		session_ask(&flow->session, request->number);
+}
+
+static void flow_ask_program(struct flow *flow)
+{
+	const char *protocol = session_protocol(&flow->session);
+	struct message message = {
+		.kind = MESSAGE_SPAWN,
+		.spawn = {
+			.program = PROGRAM_ACCESS,
+			.service = flow->session.service,
+			.connection = flow->session.id,
+			.client = flow->session.client,
+		},
+	};
+
+	flow_key_local(&flow->place.key, &message.spawn.local);
+	if (protocol)
+		strncpy(message.spawn.protocol, protocol, sizeof(message.spawn.protocol) - 1);
+	if (flow->session.sni)
+		strncpy(message.spawn.sni, flow->session.sni, sizeof(message.spawn.sni) - 1);
+	session_enter(&flow->session, PHASE_ASKING);
+	flow->spawning = (struct request){ .answered = flow_asked };
+	if (requester_ask(flow->session.context->requester, &flow->spawning, &message, -1) < 0)
+		flow_refuse(flow, "access");
+}
+
+static void flow_admit(struct flow *flow)
+{
+	struct context *context = flow->session.context;
+	const struct service *service = session_service(&flow->session);
+	const char *rule = access_judge(service->access, &flow->session.client, time(NULL));
+
+	if (!rule)
+		rule = limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
+			&flow->session.client, context->loop.now_us, &flow->session.ticket);
+	if (rule)
+		flow_refuse(flow, rule);
+	else if (service->asks)
+		flow_ask_program(flow);
+	else
+		flow_deliver(flow);
+}
+
+static void flow_admitted(struct session *session, bool admitted)
+{
+	if (admitted)
+		flow_deliver(flow_of(session));
+	else
+		flow_refuse(flow_of(session), "access");
+}
+
+/* One whose program has not even been begun is still in the line for it. */
+static void asking_out_of_time(struct session *session)
+{
+	session_enter(session, PHASE_ASKING);
+	session_admitted(session->context, session->asked, false);
+}
+
+/* Endpoints of these find out what the path carries by datagrams that are lost where they are too big. */
+static bool is_kept_whole(const struct policy *policy, uint32_t protocol)
+{
+	const struct probe *probe = protocol == PROTOCOL_NONE ? NULL : policy->protocols[protocol].probe;
+
+	return probe && (strcmp(probe->name, "quic") == 0 || strcmp(probe->name, "dtls") == 0);
+}
+
+static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol)
+{
+	struct context *context = flow->session.context;
+
+	shed_leave(&flow->session);
+	identification_cancel(flow->identification);
+	flow->identification = NULL;
+	loop_timer_stop(&context->loop, &flow->session.deadline);
+	flow->session.decided_us = clock_monotonic_us();
+	flow->session.service = service;
+	flow->session.protocol = protocol;
+	flow->whole = is_kept_whole(context->policy, protocol);
+	if (service == SERVICE_NONE) {
+		datagrams_count(flow->datagrams, DATAGRAM_UNWANTED, flow->kept.n);
+		flow_end(flow, END_NO_SERVICE);
+		return;
+	}
+	account_service(&flow->session, service);
+	flow_admit(flow);
+}
+
+void flow_undelivered(struct flow *flow, int error)
+{
+	struct context *context = flow->session.context;
+	uint32_t fallback = session_service(&flow->session)->fallback;
+
+	if (!flow->failed)
+		account_failed(&flow->session);
+	loop_timer_stop(&context->loop, &flow->session.deadline);
+	upstream_close(flow->upstream);
+	flow->upstream = NULL;
+	if (fallback == SERVICE_NONE) {
+		flow->session.error = error;
+		flow_end(flow, END_DELIVERY_FAILED);
+		return;
+	}
+	if (log_wants(LEVEL_NOTICE))
+		log_notice("connection %lu: service %s failed (%s), falling back to %s",
+			(unsigned long)flow->session.id, session_service(&flow->session)->name,
+			session_error_text(error), context->policy->services[fallback].name);
+	limits_leave(context->shared->limits, context->slot, &flow->session.ticket);
+	flow->session.service = fallback;
+	flow->failed = false;
+	flow->n_refused = 0;
+	account_service(&flow->session, fallback);
+	flow_admit(flow);
+}
+
+/* ---- ended ---------------------------------------------------------------------------------------------------------------- */
+
+/* A client that is turned away can send again and again: one line a second tells of it, and counters of all. */
+static bool flow_is_told(struct flow *flow, enum session_end end)
+{
+	bool repeats = end == END_REFUSED || end == END_REJECTED || end == END_NO_SERVICE || end == END_SHED ||
+		end == END_DELIVERY_FAILED;
+
+	return !repeats || !flow->listener ||
+		log_limit_count(&flow->listener->told_refused, LOG_LIMIT_US, flow->session.context->loop.now_us);
+}
+
+static void flow_give_back(struct flow *flow)
+{
+	struct context *context = flow->session.context;
+
+	limits_leave(context->shared->limits, context->slot, &flow->session.ticket);
+	limits_leave_listener(context->shared->limits, context->slot, &flow->session.listener_place);
+	limits_leave_all(context->shared->limits, context->slot);
+	loop_timer_stop(&context->loop, &flow->session.deadline);
+	shed_leave(&flow->session);
+	identification_cancel(flow->identification);
+	flow->identification = NULL;
+	if (flow->is_placed)
+		flow_table_remove(flow->datagrams->table, &flow->place);
+	flow->is_placed = false;
+	flow_kept_free(&flow->kept, &flow->datagrams->kept_pool);
+}
+
+void flow_end(struct flow *flow, enum session_end end)
+{
+	struct context *context = flow->session.context;
+
+	assert(flow->session.phase != PHASE_ENDED);
+	account_end(&flow->session, end);
+	flow_give_back(flow);
+	enum log_level level = session_log_level(&flow->session, end);
+	if (log_wants(level) && flow_is_told(flow, end))
+		session_log(&flow->session, level, end);
+	upstream_close(flow->upstream);
+	flow->upstream = NULL;
+	flow->session.phase = PHASE_ENDED;
+	loop_defer(&context->loop, &flow->burial);
+}
+
+/* ---- moved between workers -------------------------------------------------------------------------------------------- */
+
+void flow_leave(struct flow *flow)
+{
+	account_left(&flow->session);
+	flow_give_back(flow);
+	upstream_leave(flow->upstream);
+	flow->upstream = NULL;
+	free(flow->session.kept);
+	flow->session.kept = NULL;
+	flow->session.phase = PHASE_ENDED;
+	loop_defer(&flow->session.context->loop, &flow->burial);
+}
+
+void flow_arrived(struct flow *flow, int error)
+{
+	struct context *context = flow->session.context;
+
+	if (error == 0)
+		error = session_enter(&flow->session, flow->session.phase);
+	if (error < 0)
+		flow_end(flow, error == -ENOMEM ? END_NO_MEMORY : END_SHUTDOWN);
+	else if (context->state == WORKER_STOPPING)
+		flow_end(flow, END_SHUTDOWN);
+	else
+		transport_look(&flow->session);
+	context->session_movable(context); /* the next reload may have come before it */
+}

@@ -1,0 +1,89 @@
+/* A session over UDP: what one client's address and port say to one local address and port. Evidence, decision, delivery, end. */
+#pragma once
+#include "datagram.h"
+#include "flow_kept.h"
+#include "flow_table.h"
+#include "identify.h"
+#include "session.h"
+#include "requester.h"
+#include "transport_migration.h"
+#include "upstream.h"
+
+struct datagram_listener;
+
+struct flow {
+	struct session session; /* first: a session of this transport is the flow itself */
+	struct flow_place place;
+	struct datagrams *datagrams;
+	struct datagram_listener *listener; /* through whose socket answers go */
+	struct task burial;                 /* frees it after the loop's turn */
+
+	struct flow_kept
+		kept;      /* the first datagrams: until it is delivered, or while another backend may yet get them */
+	uint32_t n_looked; /* of these: that were looked at */
+	uint32_t named;    /* by an identifier; PROTOCOL_NONE */
+	uint32_t asked;    /* datagrams that the identifiers have seen; UINT32_MAX: more would not help */
+	struct identification *identification; /* NULL: no identifier is being asked */
+	struct request spawning;               /* of the access program */
+
+	struct upstream *upstream; /* to the backend; NULL: none yet */
+	size_t backend, address;   /* that it goes to: of the service's, and of a name with several */
+	size_t n_refused;          /* addresses that have refused it without an answer */
+	bool keeps;                /* another backend may yet get what is kept */
+	bool whole;                /* its datagrams are not to be fragmented */
+	bool failed;               /* its service was counted as failing */
+
+	uint64_t flow_timeout_us, answer_timeout_us; /* of the service, with */
+	uint32_t answers;
+	uint64_t spoken_us, answered_us; /* when the client, and the backend, were heard last; 0: never */
+	uint64_t datagrams_up, datagrams_down, bytes_up, bytes_down;
+
+	/* In the batch that is being read: its datagrams, of which each names the next. */
+	struct flow *next_touched;
+	uint32_t first, last;
+	bool touched;
+
+	bool is_placed; /* in the table */
+};
+
+/* Of somebody that no flow knows; NULL where nobody wants it: it was dropped, and counted. The datagram is not taken yet. */
+struct flow *flow_new(struct datagram_listener *listener, const struct datagram *datagram);
+
+/* More of its client. False: it is relayed, and the caller sends what is now in the datagram. */
+bool flow_keep(struct flow *flow, struct datagram *datagram);
+
+/* Sends these to the backend of one that is relayed; none has a `to`. */
+void flow_send_up(struct flow *flow, const struct datagram_out *list, size_t n);
+
+/* Something is there, or was reported. */
+void flow_upstream_ready(struct flow *flow);
+
+struct flow *flow_of(struct session *session);
+void flow_end(struct flow *flow, enum session_end end);
+
+/* ---- within the room ---- */
+
+/* flow_relay.c: to its service, which has admitted it. What comes of it: the phase is PHASE_RELAYING, or flow_undelivered() or flow_end()
+ * was called. */
+void flow_deliver(struct flow *flow);
+
+/* -errno: its service cannot have it; the fallback may. */
+void flow_undelivered(struct flow *flow, int error);
+
+/* One that is relayed: when it is over, and its end where it is. */
+uint64_t flow_due_us(const struct session *session);
+void flow_look_whether_idle(struct session *session);
+/* It waits for the answer of a name. */
+uint64_t flow_retry_us(const struct session *session);
+void flow_retry(struct session *session);
+
+/* flow_migration.c */
+extern const struct transport_migration flow_migration;
+struct flow *flow_alloc(struct datagrams *datagrams); /* NULL: no memory */
+void flow_leave(struct flow *flow);                   /* another worker has it: all is given back, nothing ends */
+void flow_arrived(struct flow *flow, int error);      /* it goes on here, or with an -errno ends */
+
+/* The identifiers have answered (identify.h). */
+void flow_identified(void *context, uint32_t protocol, bool more_could_help);
+
+void flow_free_spare(struct datagrams *datagrams);

@@ -1,0 +1,76 @@
+/* One look at the evidence of a flow: its first datagrams. Asks the decider, and identifiers where only their answer is missing. Decides
+ * nothing about delivery, and owns nothing. */
+#include "flow_examine.h"
+#include "decider.h"
+#include "evidence_kept.h"
+#include "flow.h"
+#include "session_names.h"
+
+enum flow_look flow_look_at_first(struct context *context, size_t decider, const uint8_t *bytes, size_t len,
+	uint32_t *ret_service, uint32_t *ret_protocol)
+{
+	static uint64_t serial = UINT64_C(1) << 63; /* of what has no number yet */
+	const uint32_t end = len < EVIDENCE_MAX ? (uint32_t)len : EVIDENCE_MAX;
+	struct evidence evidence = {
+		.bytes = bytes,
+		.len = end,
+		.ends = &end,
+		.n_datagrams = 1,
+		.serial = serial++,
+		.may_be_named = context->identifiers,
+	};
+	struct outcome outcome;
+
+	if (len == 0)
+		return FLOW_UNKNOWN;
+	decider_decide(context->policy->deciders[decider], &evidence, context->findings, context->scratch, &outcome);
+	*ret_service = outcome.yes;
+	*ret_protocol = outcome.protocol;
+	if (outcome.more != SERVICE_NONE)
+		return FLOW_WAITS;
+	return outcome.yes == SERVICE_NONE ? FLOW_UNKNOWN : FLOW_SERVICE;
+}
+
+/* Only with datagrams that no identifier has seen yet; one question at a time. */
+static void ask_identifiers(struct flow *flow, const struct evidence *evidence, uint32_t n)
+{
+	if (flow->identification || flow->asked == UINT32_MAX || n <= flow->asked)
+		return;
+	flow->asked = n;
+	flow->identification = identify(flow->session.context->identifiers, evidence, true, flow_identified, flow);
+	if (!flow->identification)
+		flow->asked = UINT32_MAX;
+}
+
+enum flow_look flow_examine(struct flow *flow, bool last, uint32_t *ret_service, uint32_t *ret_protocol)
+{
+	struct context *context = flow->session.context;
+	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
+	size_t n;
+	struct evidence evidence = {
+		.bytes = context->peeked,
+		.len = flow_kept_gather(&flow->kept, context->peeked, EVIDENCE_MAX, ends, &n),
+		.ends = ends,
+		.serial = flow->session.id,
+		.named = flow->named + 1, /* none is 0 */
+		.may_be_named = context->identifiers && flow->named == PROTOCOL_NONE &&
+			(flow->identification || flow->asked != UINT32_MAX),
+	};
+	struct outcome outcome;
+
+	evidence.n_datagrams = n;
+	flow->n_looked = flow->kept.n;
+	if (n == 0)
+		return last ? FLOW_UNKNOWN : FLOW_WAITS;
+	decider_decide(context->policy->deciders[flow->session.decider], &evidence, context->findings, context->scratch, &outcome);
+	bool settled = outcome.more == SERVICE_NONE;
+	if (!settled && !last && outcome.ask)
+		ask_identifiers(flow, &evidence, (uint32_t)n);
+	if (!settled && !last)
+		return FLOW_WAITS;
+	session_keep_names(&flow->session, context->findings);
+	evidence_keep(&flow->session, evidence.bytes, evidence.len);
+	*ret_service = outcome.yes;
+	*ret_protocol = outcome.protocol;
+	return outcome.yes == SERVICE_NONE ? FLOW_UNKNOWN : FLOW_SERVICE;
+}

@@ -1,0 +1,32 @@
+/* Copies of a flow's first datagrams, in their order. Bounded in number and in bytes. */
+#pragma once
+#include "datagram.h"
+#include "evidence.h"
+
+#define KEPT_BYTES_MAX 16384
+
+struct kept_datagram {
+	struct kept_datagram *next;
+	struct datagram datagram; /* one; its bytes are behind this */
+};
+
+struct flow_kept {
+	struct kept_datagram *first, *last;
+	uint32_t n, bytes;
+};
+
+/* Memory that was given back, for the next one: a worker's. */
+struct kept_pool {
+	struct kept_datagram *spare;
+	unsigned n_spare;
+};
+
+/* One datagram: `len` bytes of it from `at` on. 0, -ENOSPC or -ENOMEM. */
+int flow_kept_add(
+	struct flow_kept *kept, struct kept_pool *pool, const struct datagram *of, uint32_t at, uint32_t len);
+void flow_kept_free(struct flow_kept *kept, struct kept_pool *pool);
+void kept_pool_fini(struct kept_pool *pool);
+
+/* In a row, with where each ends: those that have bytes, as far as they fit, the first one cut where it alone is too long. */
+size_t flow_kept_gather(const struct flow_kept *kept, uint8_t *to, size_t size,
+	uint32_t ret_ends[EVIDENCE_DATAGRAMS_MAX], size_t *ret_n);

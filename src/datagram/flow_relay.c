@@ -1,0 +1,362 @@
+/* A flow and its backend: dialled, relayed both ways, over when nothing has moved for long. Refuses to wait, and to end a flow for one
+ * error that the network reports: such a report counts against the backend, and while nothing has been answered yet the next
+ * backend gets what was kept. Owns nothing: the socket is the flow's. */
+#include "account.h"
+#include "datagrams_parts.h"
+#include "flow.h"
+#include "lookup.h"
+#include "shed.h"
+#include <errno.h>
+#include <sys/socket.h>
+
+#define LOOK_US      20000 /* for the answer of a name */
+#define READ_AT_ONCE 16    /* messages of one flow that are read in one call, */
+#define READ_IN_TURN 64    /* and before others get their turn */
+
+/* ---- dialled ---------------------------------------------------------------------------------------------------------- */
+
+static const struct target *flow_target(const struct flow *flow)
+{
+	return &session_service(&flow->session)->target;
+}
+
+static size_t backend_addresses(
+	const struct flow *flow, const struct backend *backend, struct address ret[RESOLVED_ADDRESSES_MAX])
+{
+	if (backend->name != BACKEND_NO_NAME)
+		return lookup_read(flow->session.context->lookup, backend->name, backend->port, ret);
+	ret[0] = backend->address;
+	return 1;
+}
+
+static size_t count_addresses(const struct flow *flow)
+{
+	const struct target *target = flow_target(flow);
+	struct address unused[RESOLVED_ADDRESSES_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < target->connect.n_backends; i++)
+		n += backend_addresses(flow, &target->connect.backends[i], unused);
+	return n;
+}
+
+/* Would usher itself get what it sends there? */
+static bool leads_back(const struct context *context, const struct upstream *upstream, const struct address *to)
+{
+	const struct policy *policy = context->policy;
+	const uint8_t *ports = policy->ports[TRANSPORT_DATAGRAM];
+	struct address near = { .len = sizeof(near.un) }, loopback = { 0 };
+	uint16_t port = address_port(to);
+
+	if (!(ports[port / 8] >> port % 8 & 1))
+		return false;
+	if (getsockname(upstream->watch.fd, &near.sa, &near.len) < 0)
+		return false;
+	address_set_port(&near, port);
+	address_parse(&loopback, to->sa.sa_family == AF_INET ? "127.0.0.1:1" : "[::1]:1");
+	address_set_port(&loopback, port);
+	for (size_t i = 0; i < policy->n_listeners; i++) {
+		const struct listener_policy *listener = &policy->listeners[i];
+		if (listener->transport == TRANSPORT_DATAGRAM &&
+			(address_reaches(to, &listener->address) ||
+				(address_equal(&near, to) && !address_equal(&loopback, &listener->address) &&
+					address_reaches(&loopback, &listener->address))))
+			return true;
+	}
+	return false;
+}
+
+static int flow_connect_to(struct flow *flow, const struct address *to)
+{
+	struct upstream *upstream;
+	int error = upstream_open(flow->datagrams, to, flow, &upstream);
+
+	if (error < 0)
+		return error;
+	if (leads_back(flow->session.context, upstream, to)) {
+		upstream_close(upstream);
+		return -EDEADLK;
+	}
+	flow->upstream = upstream;
+	return 0;
+}
+
+/* From the address on that is its turn. -EINPROGRESS: a name's answer may yet come. */
+static int flow_dial(struct flow *flow)
+{
+	const struct target *target = flow_target(flow);
+	struct context *context = flow->session.context;
+	struct address known[RESOLVED_ADDRESSES_MAX];
+	int error = -EHOSTUNREACH;
+	bool awaited = false;
+
+	for (; flow->backend < target->connect.n_backends; flow->backend++, flow->address = 0) {
+		const struct backend *backend = &target->connect.backends[flow->backend];
+		size_t n = backend_addresses(flow, backend, known);
+		for (; flow->address < n; flow->address++) {
+			error = flow_connect_to(flow, &known[flow->address]);
+			if (error == 0)
+				return 0;
+		}
+		if (backend->name != BACKEND_NO_NAME) {
+			lookup_ask(context->lookup, backend->name, context->loop.now_us);
+			awaited |= n == 0 && lookup_is_awaited(context->lookup, backend->name, context->loop.now_us);
+		}
+	}
+	flow->backend = flow->address = 0;
+	return awaited ? -EINPROGRESS : error;
+}
+
+/* ---- begun ------------------------------------------------------------------------------------------------------------- */
+
+static void flow_transmit(struct flow *flow, const struct datagram_out *list, size_t n);
+
+static void flow_send_kept(struct flow *flow)
+{
+	struct datagram_out list[EVIDENCE_DATAGRAMS_MAX];
+	size_t n = 0;
+
+	for (struct kept_datagram *one = flow->kept.first; one; one = one->next)
+		list[n++] = (struct datagram_out){ .datagram = &one->datagram, .whole = flow->whole };
+	if (n > 0)
+		flow_transmit(flow, list, n);
+}
+
+static void flow_drop_kept(struct flow *flow)
+{
+	flow->keeps = false;
+	flow_kept_free(&flow->kept, &flow->datagrams->kept_pool);
+}
+
+/* What it was sent before is sent, and what follows may be, again and to another backend, as long as nothing was answered. */
+static void flow_begin_relay(struct flow *flow)
+{
+	struct context *context = flow->session.context;
+	const struct service *service = session_service(&flow->session);
+
+	flow->flow_timeout_us = service->flow_timeout_us;
+	flow->answer_timeout_us = service->answer_timeout_us;
+	flow->answers = service->answers;
+	flow->keeps = service->fallback != SERVICE_NONE || count_addresses(flow) > 1;
+	shed_enter_unproven(&flow->session);
+	if (session_enter(&flow->session, PHASE_RELAYING) < 0) {
+		flow_end(flow, END_NO_MEMORY);
+		return;
+	}
+	flow->datagrams_up = flow->kept.n;
+	flow->bytes_up = flow->kept.bytes;
+	flow_send_kept(flow);
+	if (flow->session.phase == PHASE_RELAYING && !flow->keeps)
+		flow_drop_kept(flow);
+	context->session_movable(context);
+}
+
+static void flow_try(struct flow *flow)
+{
+	int error = flow_dial(flow);
+
+	if (error == -EINPROGRESS)
+		error = session_enter(&flow->session, PHASE_CONNECTING);
+	else if (error == 0)
+		flow_begin_relay(flow);
+	if (error < 0)
+		flow_undelivered(flow, error);
+}
+
+void flow_deliver(struct flow *flow)
+{
+	const struct target *target = flow_target(flow);
+
+	flow->backend = flow->address = 0;
+	switch (target->delivery) {
+	case DELIVERY_CONNECT:
+		flow_try(flow);
+		break;
+	case DELIVERY_REJECT:
+		flow_end(flow, END_REJECTED);
+		break;
+	default:
+		flow_undelivered(flow, -EOPNOTSUPP);
+		break;
+	}
+}
+
+/* ---- relayed ------------------------------------------------------------------------------------------------------------ */
+
+/* The network says that the backend does not take it. */
+static void flow_refused(struct flow *flow, int error)
+{
+	if (!flow->failed)
+		account_failed(&flow->session);
+	flow->failed = true;
+	flow->session.error = error;
+	if (flow->answered_us || flow->session.former) /* what another worker has chosen stays chosen */
+		return;
+	size_t n = count_addresses(flow);
+	if (n < 2 && session_service(&flow->session)->fallback == SERVICE_NONE)
+		return;
+	if (++flow->n_refused >= n && flow->keeps && session_service(&flow->session)->fallback != SERVICE_NONE) {
+		flow_undelivered(flow, error);
+		return;
+	}
+	/* When all have refused once, nothing is sent again, and the next datagram goes to the next in turn. */
+	if (flow->n_refused >= n)
+		flow_drop_kept(flow);
+	upstream_close(flow->upstream);
+	flow->upstream = NULL;
+	flow->address++;
+	int failure = flow_dial(flow);
+	if (failure < 0)
+		failure = flow_dial(flow); /* from the first on */
+	if (failure < 0)
+		flow_undelivered(flow, failure);
+	else
+		flow_send_kept(flow);
+}
+
+static void flow_transmit(struct flow *flow, const struct datagram_out *list, size_t n)
+{
+	struct datagram_sent sent = { 0 };
+
+	datagram_send(flow->datagrams->sender, flow->upstream->watch.fd, flow->upstream->family, list, n, &sent);
+	datagrams_count_sent(flow->datagrams, &sent);
+	if (sent.error)
+		flow_refused(flow, sent.error);
+}
+
+static void flow_keep_sent(struct flow *flow, const struct datagram_out *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct datagram *datagram = list[i].datagram;
+		uint32_t size = datagram->segment ? datagram->segment : datagram->len, at = 0;
+		do {
+			uint32_t left = datagram->len - at;
+			if (flow_kept_add(&flow->kept, &flow->datagrams->kept_pool, datagram, at,
+				    left < size ? left : size) < 0) {
+				flow_drop_kept(flow);
+				return;
+			}
+			at += size;
+		} while (at < datagram->len);
+	}
+}
+
+void flow_send_up(struct flow *flow, const struct datagram_out *list, size_t n)
+{
+	if (flow->answered_us && flow->session.is_unproven)
+		shed_leave(&flow->session);
+	if (flow->keeps)
+		flow_keep_sent(flow, list, n);
+	for (size_t i = 0; i < n; i++) {
+		flow->datagrams_up += datagram_count(list[i].datagram);
+		flow->bytes_up += list[i].datagram->len;
+	}
+	flow->spoken_us = flow->session.context->loop.now_us;
+	flow_transmit(flow, list, n);
+}
+
+static void flow_answered(struct flow *flow)
+{
+	struct loop *loop = &flow->session.context->loop;
+
+	if (!flow->answered_us) {
+		flow_drop_kept(flow);
+		flow->session.error = 0;
+		if (flow->flow_timeout_us < flow->answer_timeout_us)
+			loop_timer(loop, &flow->session.deadline, loop->now_us + flow->flow_timeout_us);
+	}
+	flow->failed = false;
+	flow->answered_us = loop->now_us;
+}
+
+/* Adds what is there to the answers of this turn. False: no more is there. */
+static bool flow_read(struct flow *flow)
+{
+	struct datagrams *datagrams = flow->datagrams;
+	struct datagram_read read = { 0 };
+
+	if (datagrams->n_answers == DATAGRAM_BATCH)
+		datagrams_flush(datagrams);
+	size_t room = DATAGRAM_BATCH - datagrams->n_answers, most = room < READ_AT_ONCE ? room : READ_AT_ONCE;
+	int n = datagram_receive(
+		datagrams->answers, flow->upstream->watch.fd, false, datagrams->n_answers, most, &read);
+	if (n < 0) {
+		if (n != -EAGAIN)
+			flow_refused(flow, n);
+		return n != -EAGAIN;
+	}
+	for (int i = 0; i < n; i++) {
+		const struct datagram *datagram = datagram_at(datagrams->answers, datagrams->n_answers);
+		flow->datagrams_down += datagram_count(datagram);
+		flow->bytes_down += datagram->len;
+		datagrams->answers_through[datagrams->n_answers] = flow->listener;
+		datagrams->answers_out[datagrams->n_answers++] =
+			(struct datagram_out){ .datagram = datagram, .to = &flow->place.key, .whole = flow->whole };
+	}
+	datagrams_count(datagrams, DATAGRAM_UNUSABLE, read.unusable);
+	if (n > 0) {
+		flow_answered(flow);
+		loop_defer(&flow->session.context->loop, &datagrams->flush);
+	}
+	return read.n == most;
+}
+
+static bool flow_has_all_answers(const struct flow *flow)
+{
+	return flow->answers != ANSWERS_ANY && flow->answers > 0 &&
+		flow->datagrams_down >= flow->datagrams_up * flow->answers;
+}
+
+/* An edge is not repeated: who stops before all is read asks for another. */
+void flow_upstream_ready(struct flow *flow)
+{
+	const struct upstream *upstream = flow->upstream;
+	unsigned turns = READ_IN_TURN / READ_AT_ONCE;
+
+	while (flow_read(flow)) {
+		if (flow->session.phase != PHASE_RELAYING || flow->upstream != upstream)
+			return;
+		if (--turns == 0) {
+			loop_rewatch(&flow->session.context->loop, &flow->upstream->watch, EPOLLIN | EPOLLET);
+			break;
+		}
+	}
+	if (flow->session.phase == PHASE_RELAYING && flow_has_all_answers(flow))
+		flow_end(flow, END_FINISHED);
+}
+
+/* ---- over ---------------------------------------------------------------------------------------------------------------- */
+
+uint64_t flow_due_us(const struct session *session)
+{
+	const struct flow *flow = container_of(session, struct flow, session);
+	uint64_t moved_us = flow->answered_us > flow->spoken_us ? flow->answered_us : flow->spoken_us;
+
+	return flow->answered_us ? moved_us + flow->flow_timeout_us : flow->spoken_us + flow->answer_timeout_us;
+}
+
+/* Datagrams touch no timer: it looks when it fires whether it is late enough. */
+void flow_look_whether_idle(struct session *session)
+{
+	struct loop *loop = &session->context->loop;
+	uint64_t due_us = flow_due_us(session);
+
+	if (due_us > loop->now_us && loop_timer(loop, &session->deadline, due_us) == 0)
+		return;
+	flow_end(flow_of(session), session->error && !flow_of(session)->answered_us ? END_DELIVERY_FAILED : END_IDLE);
+}
+
+uint64_t flow_retry_us(const struct session *session)
+{
+	return session->context->loop.now_us + LOOK_US;
+}
+
+void flow_retry(struct session *session)
+{
+	const struct context *context = session->context;
+
+	if (context->loop.now_us >= session->decided_us + context->policy->connect_timeout_us)
+		flow_undelivered(flow_of(session), -ETIMEDOUT);
+	else
+		flow_try(flow_of(session));
+}

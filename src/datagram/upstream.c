@@ -1,0 +1,147 @@
+/* Sockets to backends. One that is given back is disconnected, which also takes its port away, and emptied: nothing that was sent to the
+ * flow before can reach the next one. Refuses to wait. Owns the spare ones. */
+#include "upstream.h"
+#include "datagrams_parts.h"
+#include "fd.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+static size_t place_of(sa_family_t family)
+{
+	return family == AF_INET ? 0 : 1;
+}
+
+static void upstream_ready(struct watch *watch, uint32_t events)
+{
+	struct upstream *upstream = container_of(watch, struct upstream, watch);
+
+	if (upstream->flow)
+		flow_upstream_ready(upstream->flow);
+}
+
+static void upstream_free(struct upstream *upstream)
+{
+	fd_close(loop_unwatch_to_close(&upstream->datagrams->context->loop, &upstream->watch));
+	free(upstream);
+}
+
+/* Takes over the socket where it is 0. */
+static int upstream_watch(struct datagrams *datagrams, sa_family_t family, int fd, struct upstream **ret)
+{
+	struct upstream *upstream = malloc(sizeof(*upstream));
+
+	if (!upstream)
+		return -ENOMEM;
+	*upstream = (struct upstream){
+		.watch = { .fd = -1, .ready = upstream_ready }, .datagrams = datagrams, .family = family
+	};
+	int error = loop_watch(&datagrams->context->loop, &upstream->watch, fd, EPOLLIN | EPOLLET);
+	if (error < 0) {
+		free(upstream);
+		return error;
+	}
+	*ret = upstream;
+	return 0;
+}
+
+static int upstream_new(struct datagrams *datagrams, sa_family_t family, struct upstream **ret)
+{
+	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	int error = datagram_prepare(fd, family, false);
+	if (error == 0)
+		error = upstream_watch(datagrams, family, fd, ret);
+	if (error < 0) {
+		fd_close(fd);
+		return error;
+	}
+	(*ret)->watch.sole = true;
+	return 0;
+}
+
+int upstream_adopt(struct datagrams *datagrams, int fd, struct flow *flow, struct upstream **ret)
+{
+	int family = AF_UNSPEC;
+	socklen_t len = sizeof(family);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) < 0)
+		return -errno;
+	int error = upstream_watch(datagrams, (sa_family_t)family, fd, ret);
+	if (error == 0)
+		(*ret)->flow = flow;
+	return error;
+}
+
+/* The socket itself stays connected. */
+void upstream_leave(struct upstream *upstream)
+{
+	if (!upstream)
+		return;
+	upstream->watch.sole = false;
+	upstream_free(upstream);
+}
+
+int upstream_open(struct datagrams *datagrams, const struct address *to, struct flow *flow, struct upstream **ret)
+{
+	size_t place = place_of(to->sa.sa_family);
+	struct upstream *upstream = datagrams->spare_upstreams[place];
+	int error = 0;
+
+	if (upstream) {
+		datagrams->spare_upstreams[place] = upstream->next;
+		datagrams->n_spare_upstreams[place]--;
+	} else if ((error = upstream_new(datagrams, to->sa.sa_family, &upstream)) < 0) {
+		return error;
+	}
+	if (connect(upstream->watch.fd, &to->sa, to->len) < 0) {
+		error = -errno;
+		upstream_close(upstream);
+		return error;
+	}
+	upstream->flow = flow;
+	*ret = upstream;
+	return 0;
+}
+
+/* False: it is not to be used again. */
+static bool upstream_empty(int fd)
+{
+	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	uint8_t byte;
+
+	if (connect(fd, &nobody, sizeof(nobody)) < 0)
+		return false;
+	while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) >= 0)
+		;
+	return errno == EAGAIN;
+}
+
+void upstream_close(struct upstream *upstream)
+{
+	if (!upstream)
+		return;
+	struct datagrams *datagrams = upstream->datagrams;
+	size_t place = place_of(upstream->family);
+
+	upstream->flow = NULL;
+	if (datagrams->n_spare_upstreams[place] >= UPSTREAM_SPARE_MAX || datagrams->is_draining ||
+		!upstream_empty(upstream->watch.fd)) {
+		upstream_free(upstream);
+		return;
+	}
+	upstream->next = datagrams->spare_upstreams[place];
+	datagrams->spare_upstreams[place] = upstream;
+	datagrams->n_spare_upstreams[place]++;
+}
+
+void upstream_free_spare(struct datagrams *datagrams)
+{
+	for (size_t i = 0; i < UPSTREAM_FAMILIES; i++)
+		for (struct upstream *next; datagrams->spare_upstreams[i]; datagrams->spare_upstreams[i] = next) {
+			next = datagrams->spare_upstreams[i]->next;
+			upstream_free(datagrams->spare_upstreams[i]);
+		}
+}
