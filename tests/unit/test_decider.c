@@ -695,6 +695,19 @@ static void what_any_probe_has_learned_decides(void **state)
 	assert_outcome(decide_by(two, 2, rules, 1, &evidence), 4, SERVICE_NONE, 1, false);
 }
 
+static void a_protocol_is_spoken_where_it_has_a_probe(void **state)
+{
+	static const struct probe over_tcp = { "tcp", count_yes, NULL, 0 }, over_udp = { "udp", NULL, count_yes, 0 };
+	const struct protocol tcp = { .probe = &over_tcp }, udp = { .probe = &over_udp }, own_one = { .name = "own" };
+
+	assert_true(protocol_is_spoken(&tcp, TRANSPORT_STREAM));
+	assert_false(protocol_is_spoken(&tcp, TRANSPORT_DATAGRAM));
+	assert_false(protocol_is_spoken(&udp, TRANSPORT_STREAM));
+	assert_true(protocol_is_spoken(&udp, TRANSPORT_DATAGRAM));
+	assert_true(protocol_is_spoken(&own_one, TRANSPORT_STREAM));
+	assert_true(protocol_is_spoken(&own_one, TRANSPORT_DATAGRAM));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -713,6 +726,7 @@ int main(void)
 		cmocka_unit_test(the_users_own_protocols_wait_for_no_second_datagram),
 		cmocka_unit_test(the_first_protocol_may_want_a_literal_and_an_expression),
 		cmocka_unit_test(what_any_probe_has_learned_decides),
+		cmocka_unit_test(a_protocol_is_spoken_where_it_has_a_probe),
 	};
 	return cmocka_run_group_tests(tests, protocols_begin, protocols_end);
 }
