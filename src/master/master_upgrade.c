@@ -28,8 +28,8 @@ static uint64_t services_digest(const struct policy *policy)
 	uint64_t digest = policy->n_identifiers;
 
 	for (size_t i = 0; i < policy->n_services; i++)
-		digest = (digest ^ hash_name(policy->services[i].name)) * 0x100000001b3ULL +
-			(uint64_t)policy->services[i].target.delivery;
+		digest = hash_byte(
+			digest ^ hash_name(policy->services[i].name), (uint8_t)policy->services[i].target.delivery);
 	return digest >> 1; /* JSON's numbers have a sign */
 }
 
