@@ -16,11 +16,12 @@ enum flow_look flow_look_at_first(struct context *context, size_t decider, const
 		.len = end,
 		.ends = &end,
 		.n_datagrams = 1,
-		.serial = serial++,
+		.serial = serial,
 		.may_be_named = context->identifiers,
 	};
 	struct outcome outcome;
 
+	serial++;
 	if (len == 0)
 		return FLOW_UNKNOWN;
 	decider_decide(context->policy->deciders[decider], &evidence, context->findings, context->scratch, &outcome);
