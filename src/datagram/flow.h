@@ -5,7 +5,7 @@
 #include "flow_table.h"
 #include "identify.h"
 #include "session.h"
-#include "spawner.h"
+#include "requester.h"
 #include "transport_migration.h"
 #include "upstream.h"
 
@@ -24,7 +24,7 @@ struct flow {
 	uint32_t named;    /* by an identifier; PROTOCOL_NONE */
 	bool was_asked;    /* the identifiers have been asked */
 	struct identification *identification; /* NULL: no identifier is being asked */
-	struct spawn_request spawning;         /* of the access program */
+	struct request spawning;               /* of the access program */
 
 	struct upstream *upstream; /* to the backend; NULL: none yet */
 	size_t backend, address;   /* that it goes to: of the service's, and of a name with several */

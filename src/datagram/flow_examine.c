@@ -24,7 +24,7 @@ enum flow_look flow_look_at_first(struct context *context, size_t decider, const
 	serial++;
 	if (len == 0)
 		return FLOW_UNKNOWN;
-	decider_decide(context->policy->deciders[decider], &evidence, context->findings, &outcome);
+	decider_decide(context->policy->deciders[decider], &evidence, context->findings, context->scratch, &outcome);
 	*ret_service = outcome.yes;
 	*ret_protocol = outcome.protocol;
 	if (outcome.more != SERVICE_NONE)
@@ -63,7 +63,7 @@ enum flow_look flow_examine(struct flow *flow, bool last, uint32_t *ret_service,
 	flow->n_looked = flow->kept.n;
 	if (n == 0)
 		return last ? FLOW_UNKNOWN : FLOW_WAITS;
-	decider_decide(context->policy->deciders[flow->session.decider], &evidence, context->findings, &outcome);
+	decider_decide(context->policy->deciders[flow->session.decider], &evidence, context->findings, context->scratch, &outcome);
 	bool settled = outcome.more == SERVICE_NONE;
 	if (!settled && !last && outcome.ask)
 		ask_identifiers(flow, &evidence);
