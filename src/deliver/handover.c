@@ -89,7 +89,7 @@ static void handover_look_later(struct handover *h)
 /* The first in line has gone out. */
 static void handover_sent(struct handover *h)
 {
-	struct handover_request *request = request_of(h->waiting.first);
+	struct handover_request *request = request_in(h->waiting.first);
 	struct handover_channel *channel = h->channel;
 
 	request->n_sent++;
@@ -121,10 +121,10 @@ static int handover_step(struct handover *h)
 		h->state = HANDOVER_BLOCKED;
 		return 0;
 	}
-	struct handover_request *first = request_of(h->waiting.first);
+	struct handover_request *first = request_in(h->waiting.first);
 	if (first->going && !h->channel->sent)
 		first->going(first);
-	error = channel_send(h->channel, request_of(h->waiting.first));
+	error = channel_send(h->channel, request_in(h->waiting.first));
 	switch (error) {
 	case 0:
 		handover_sent(h);
@@ -141,7 +141,7 @@ static int handover_step(struct handover *h)
 	default:
 		if (h->channel->sent)
 			(void)handover_retire(h); /* or the next message would be taken for the rest of this one */
-		request_end(request_of(h->waiting.first), error);
+		request_end(request_in(h->waiting.first), error);
 		return 0;
 	}
 }
@@ -150,7 +150,7 @@ static void handover_fail(struct handover *h, int error)
 {
 	/* Only those that wait now: what a `done` adds gets its own attempt, in the next turn. */
 	for (size_t n = h->n_waiting; n > 0 && h->waiting.first; n--)
-		request_end(request_of(h->waiting.first), error);
+		request_end(request_in(h->waiting.first), error);
 }
 
 static bool handover_goes(const struct handover *h)
