@@ -4,8 +4,8 @@
 #include "flow_kept.h"
 #include "flow_table.h"
 #include "identify.h"
-#include "session.h"
 #include "requester.h"
+#include "session.h"
 #include "transport_migration.h"
 #include "upstream.h"
 
