@@ -102,7 +102,7 @@ def test_more_workers_than_sockets_are_logged(usher, echo):
     one = usher(config(workers=2), echo=echo.tcp4)
     before = udp_inodes(one.port)
     one.reload(config(workers=18))
-    (line,) = one.wait_log(rf"udp:127\.0\.0\.1:{one.port} has 16 sockets: of the 18 workers 2 get no datagrams from it")
+    (line,) = one.wait_log(rf"udp:127\.0\.0\.1:{one.port} has 16 sockets: of the 18 workers 16 get no datagrams from it")
     assert line.level == "notice" and udp_inodes(one.port) == before
     assert speaks_http(one.port), "connections all workers accept"
 
