@@ -455,3 +455,29 @@ def test_flows_are_held_to_the_descriptors_that_there_are(relay):
         for c in proven:
             assert exchange(c, b"still here") == b"still here"
     assert one.ask(b"status")[0]["services"][1]["failed"] == 0
+
+
+# ---- identifiers
+
+
+@pytest.mark.parametrize("says, tag", [("smtp", b"named "), ("NOTFOUND", b"")])
+def test_an_identifier_is_asked_once_about_the_first_datagram(usher, server, place, says, tag):
+    """Whatever else has come before it answers."""
+    place.chmod(0o777)
+    named, other = server(answer=lambda datagram: [b"named " + datagram]), server()
+    script = f"cat >> {place}/seen; echo >> {place}/seen; while [ ! -e {place}/go ]; do sleep 0.05; done; printf {says}"
+    one = usher(f"""
+listen = "udp:127.0.0.1:{{port}}"; workers = 1; control = "{{dir}}/control"; decide_timeout = {NEVER}; drain_timeout = 0.1;
+identifiers = ( {{ mode = "once"; program = [ "/bin/sh", "-c", "{script}" ]; timeout = {NEVER}; }} );
+services = ( {{ name = "named"; match = {{ identified = "smtp"; }}; connect = "{named.text()}"; }},
+             {{ name = "other"; connect = "{other.text()}"; }} );
+on_unknown = "other";
+""")
+    with client(one.port) as c:
+        c.send(b"one")
+        wait_until(lambda: (place / "seen").exists() and (place / "seen").read_text() == "one\n", 10, "the identifier to read")
+        c.send(b"two")
+        wait_until(lambda: one.ask(b"status")[0]["undecided"] == 1, 10, "the flow")
+        (place / "go").touch()
+        assert [c.recv(100), c.recv(100)] == [tag + b"one", tag + b"two"]
+    assert (place / "seen").read_text() == "one\n"
