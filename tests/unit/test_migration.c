@@ -53,6 +53,13 @@ static void nothing(struct context *context)
 {
 }
 
+static unsigned n_flows_moved; /* calls */
+
+static void flows_moved(struct context *context)
+{
+	n_flows_moved++;
+}
+
 static void movable(struct context *context)
 {
 	migration_send_wake(context->sender);
@@ -73,7 +80,7 @@ static void worker_begin(struct context *context, unsigned slot)
 		.relay_pool = relay_pool_new(),
 		.starved = nothing,
 		.session_gone = nothing,
-		.flows_moved = nothing,
+		.flows_moved = flows_moved,
 		.flows_stay = nothing,
 		.session_movable = movable,
 	};
@@ -697,6 +704,24 @@ static void two_move_one_after_the_other_over_channels_of_their_own(void **state
 	}
 }
 
+static void flows_are_awaited_until_the_other_worker_has_none(void **state)
+{
+	const struct migrant_flows_moved moved = { MIGRANT_FORMAT };
+	int ends[2];
+
+	assert_int_equal(ipc_pair(ends), 0);
+	migration_receive_begin(&workers[NEW], ends[1], OLD);
+	assert_true(migration_receive_awaits_flows(&workers[NEW]));
+	n_flows_moved = 0;
+	assert_int_equal(ipc_send(ends[0], &moved, sizeof(moved), NULL, 0), 0);
+	worker_turn(&workers[NEW]);
+	assert_false(migration_receive_awaits_flows(&workers[NEW]));
+	assert_int_equal(n_flows_moved, 1);
+	close(ends[0]);
+	worker_turn(&workers[NEW]);
+	assert_null(workers[NEW].receiver);
+}
+
 static void a_channel_that_cannot_be_watched_is_closed(void **state)
 {
 	int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
@@ -778,6 +803,7 @@ int main(void)
 		MIGRATION_TEST(rubbish_on_the_channel_is_nothing),
 		MIGRATION_TEST(a_receiver_that_goes_loses_what_was_on_its_way_alone),
 		MIGRATION_TEST(two_move_one_after_the_other_over_channels_of_their_own),
+		MIGRATION_TEST(flows_are_awaited_until_the_other_worker_has_none),
 		MIGRATION_TEST(a_channel_that_cannot_be_watched_is_closed),
 		MIGRATION_TEST(only_the_latest_of_those_that_wait_is_sent_to),
 		MIGRATION_TEST(one_that_may_not_move_stays),
