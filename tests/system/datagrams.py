@@ -1,5 +1,6 @@
 """Servers and clients over UDP, for the tests of datagrams."""
 
+import pathlib
 import socket
 import struct
 import threading
@@ -90,3 +91,9 @@ def send_segments(one, segments):
 def dns_question(name="www.example", number=0x1234):
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     return struct.pack("!HHHHHH", number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
+
+
+def udp_inodes(port, table="udp"):
+    """Of the sockets on the port, in the order in which they were made."""
+    lines = [line.split() for line in pathlib.Path("/proc/net", table).read_text().splitlines()[1:]]
+    return sorted(int(fields[9]) for fields in lines if fields[1].endswith(f":{port:04X}"))
