@@ -54,8 +54,6 @@ void flow_identified(void *context, uint32_t protocol, bool more_could_help)
 
 	flow->identification = NULL;
 	flow->named = protocol;
-	if (!more_could_help)
-		flow->asked = UINT32_MAX;
 	if (!flow->session.context->is_paused)
 		flow_decide(flow, false);
 }
@@ -356,37 +354,38 @@ static void flow_refuse(struct flow *flow, const char *rule)
 	flow_end(flow, END_REFUSED);
 }
 
-static void flow_fill_ask(struct spawn_request *request, struct message *message, int *ret_fd)
-{
-	const struct flow *flow = container_of(request, struct flow, spawning);
-	const char *protocol = session_protocol(&flow->session);
-
-	message->program = PROGRAM_ACCESS;
-	message->index = flow->session.service;
-	message->connection = message->serial = flow->session.id;
-	message->client = flow->session.client;
-	flow_key_local(&flow->place.key, &message->local);
-	if (protocol)
-		strncpy(message->protocol, protocol, sizeof(message->protocol) - 1);
-	if (flow->session.sni)
-		strncpy(message->sni, flow->session.sni, sizeof(message->sni) - 1);
-}
-
-static void flow_asked(struct spawn_request *request, const struct message *answer, int fds[2])
+static void flow_asked(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
 	struct flow *flow = container_of(request, struct flow, spawning);
 
 	if (answer->error < 0)
 		flow_refuse(flow, "access");
 	else
-		session_ask(&flow->session);
+		session_ask(&flow->session, request->number);
 }
 
 static void flow_ask_program(struct flow *flow)
 {
+	const char *protocol = session_protocol(&flow->session);
+	struct message message = {
+		.kind = MESSAGE_SPAWN,
+		.spawn = {
+			.program = PROGRAM_ACCESS,
+			.service = flow->session.service,
+			.connection = flow->session.id,
+			.client = flow->session.client,
+		},
+	};
+
+	flow_key_local(&flow->place.key, &message.spawn.local);
+	if (protocol)
+		strncpy(message.spawn.protocol, protocol, sizeof(message.spawn.protocol) - 1);
+	if (flow->session.sni)
+		strncpy(message.spawn.sni, flow->session.sni, sizeof(message.spawn.sni) - 1);
 	session_enter(&flow->session, PHASE_ASKING);
-	flow->spawning = (struct spawn_request){ .fill = flow_fill_ask, .started = flow_asked };
-	spawner_ask(flow->session.context->spawner, &flow->spawning);
+	flow->spawning = (struct request){ .answered = flow_asked };
+	if (requester_ask(flow->session.context->requester, &flow->spawning, &message, -1) < 0)
+		flow_refuse(flow, "access");
 }
 
 static void flow_admit(struct flow *flow)
@@ -396,9 +395,8 @@ static void flow_admit(struct flow *flow)
 	const char *rule = access_judge(service->access, &flow->session.client, time(NULL));
 
 	if (!rule)
-		rule = limits_enter(context->shared->limits, context->slot, service->access,
-			hash_name(service->name), &flow->session.client, context->loop.now_us,
-			&flow->session.ticket);
+		rule = limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
+			&flow->session.client, context->loop.now_us, &flow->session.ticket);
 	if (rule)
 		flow_refuse(flow, rule);
 	else if (service->asks)
@@ -419,7 +417,7 @@ static void flow_admitted(struct session *session, bool admitted)
 static void asking_out_of_time(struct session *session)
 {
 	session_enter(session, PHASE_ASKING);
-	session_admitted(session->context, session->id, false);
+	session_admitted(session->context, session->asked, false);
 }
 
 /* Endpoints of these find out what the path carries by datagrams that are lost where they are too big. */
@@ -545,7 +543,7 @@ void flow_arrived(struct flow *flow, int error)
 		error = session_enter(&flow->session, flow->session.phase);
 	if (error < 0)
 		flow_end(flow, error == -ENOMEM ? END_NO_MEMORY : END_SHUTDOWN);
-	else if (context->is_stopping)
+	else if (context->state == WORKER_STOPPING)
 		flow_end(flow, END_SHUTDOWN);
 	else
 		transport_look(&flow->session);

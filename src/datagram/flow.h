@@ -5,7 +5,7 @@
 #include "flow_table.h"
 #include "identify.h"
 #include "session.h"
-#include "spawner.h"
+#include "requester.h"
 #include "transport_migration.h"
 #include "upstream.h"
 
@@ -22,9 +22,9 @@ struct flow {
 		kept;      /* the first datagrams: until it is delivered, or while another backend may yet get them */
 	uint32_t n_looked; /* of these: that were looked at */
 	uint32_t named;    /* by an identifier; PROTOCOL_NONE */
-	uint32_t asked;    /* datagrams that the identifiers have seen; UINT32_MAX: more would not help */
+	bool was_asked;    /* the identifiers have been asked */
 	struct identification *identification; /* NULL: no identifier is being asked */
-	struct spawn_request spawning;         /* of the access program */
+	struct request spawning;               /* of the access program */
 
 	struct upstream *upstream; /* to the backend; NULL: none yet */
 	size_t backend, address;   /* that it goes to: of the service's, and of a name with several */

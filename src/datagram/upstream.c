@@ -1,5 +1,6 @@
 /* Sockets to backends. One that is given back is disconnected, which also takes its port away, and emptied: nothing that was sent to the
- * flow before can reach the next one. Refuses to wait. Owns the spare ones. */
+ * flow before can reach the next one. One that came from another worker, which may have it still, is not used again.
+ * Refuses to wait. Owns the spare ones. */
 #include "upstream.h"
 #include "datagrams_parts.h"
 #include "fd.h"
@@ -37,7 +38,7 @@ static int upstream_watch(struct datagrams *datagrams, sa_family_t family, int f
 		.watch = { .fd = -1, .ready = upstream_ready }, .datagrams = datagrams, .family = family
 	};
 	int error = loop_watch(&datagrams->context->loop, &upstream->watch, fd, EPOLLIN | EPOLLET);
-	if (error < 0) {
+	if (error != 0) {
 		free(upstream);
 		return error;
 	}
@@ -45,21 +46,22 @@ static int upstream_watch(struct datagrams *datagrams, sa_family_t family, int f
 	return 0;
 }
 
-static int upstream_new(struct datagrams *datagrams, sa_family_t family, struct upstream **ret)
+/* NULL: *ret_error says why. */
+static struct upstream *upstream_new(struct datagrams *datagrams, sa_family_t family, int *ret_error)
 {
+	struct upstream *upstream = NULL;
 	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int error = fd < 0 ? -errno : datagram_prepare(fd, family, false);
 
-	if (fd < 0)
-		return -errno;
-	int error = datagram_prepare(fd, family, false);
 	if (error == 0)
-		error = upstream_watch(datagrams, family, fd, ret);
-	if (error < 0) {
+		error = upstream_watch(datagrams, family, fd, &upstream);
+	if (!upstream) {
 		fd_close(fd);
-		return error;
+		*ret_error = error;
+		return NULL;
 	}
-	(*ret)->watch.sole = true;
-	return 0;
+	upstream->watch.sole = true;
+	return upstream;
 }
 
 int upstream_adopt(struct datagrams *datagrams, int fd, struct flow *flow, struct upstream **ret)
@@ -93,7 +95,7 @@ int upstream_open(struct datagrams *datagrams, const struct address *to, struct 
 	if (upstream) {
 		datagrams->spare_upstreams[place] = upstream->next;
 		datagrams->n_spare_upstreams[place]--;
-	} else if ((error = upstream_new(datagrams, to->sa.sa_family, &upstream)) < 0) {
+	} else if (!(upstream = upstream_new(datagrams, to->sa.sa_family, &error))) {
 		return error;
 	}
 	if (connect(upstream->watch.fd, &to->sa, to->len) < 0) {
@@ -127,7 +129,7 @@ void upstream_close(struct upstream *upstream)
 	size_t place = place_of(upstream->family);
 
 	upstream->flow = NULL;
-	if (datagrams->n_spare_upstreams[place] >= UPSTREAM_SPARE_MAX || datagrams->is_draining ||
+	if (!upstream->watch.sole || datagrams->n_spare_upstreams[place] >= UPSTREAM_SPARE_MAX || datagrams->is_draining ||
 		!upstream_empty(upstream->watch.fd)) {
 		upstream_free(upstream);
 		return;

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 6
+#define TAKEOVER_FORMAT 7
 
 static void format_write(char *to, size_t size)
 {
@@ -70,7 +70,7 @@ static json_t *children_write(const struct takeover *takeover)
 		const struct takeover_child *one = &takeover->children[i];
 		json_array_append_new(list,
 			json_pack("{s:i, s:i, s:I, s:I}", "pid", one->pid, "worker", one->worker, "identifier",
-				(json_int_t)one->identifier, "serial", (json_int_t)one->serial));
+				(json_int_t)one->identifier, "number", (json_int_t)one->number));
 	}
 	return list;
 }
@@ -162,14 +162,14 @@ static int worker_read(struct takeover *takeover, size_t at, json_t *element)
 static int child_read(struct takeover *takeover, size_t at, json_t *element)
 {
 	struct takeover_child *one = &takeover->children[at];
-	json_int_t identifier, serial;
+	json_int_t identifier, number;
 
 	if (json_unpack(element, "{s:i, s:i, s:I, s:I}", "pid", &one->pid, "worker", &one->worker, "identifier",
-		    &identifier, "serial", &serial) < 0 ||
+		    &identifier, "number", &number) < 0 ||
 		one->pid <= 0 || one->worker < -1 || one->worker >= (int)takeover->n_workers)
 		return -EINVAL;
 	one->identifier = (uint32_t)identifier;
-	one->serial = (uint64_t)serial;
+	one->number = (uint64_t)number;
 	return 0;
 }
 

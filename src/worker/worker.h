@@ -26,7 +26,6 @@ struct worker_start {
 	const struct shared *shared; /* the master's */
 	unsigned slot;               /* its own, among all workers of all generations */
 	int connection;              /* inetd: serve this one connection and end; -1: listen */
-	bool is_trial;               /* serves nobody: only whether it would start is to be known */
 	bool awaits_receive;         /* other workers still have the sockets of datagrams: until MESSAGE_RECEIVE */
 	bool may_be_left;            /* by a master that ends before it does: SIGTERM ends it */
 };

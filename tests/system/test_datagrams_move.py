@@ -11,6 +11,7 @@ import threading
 import pytest
 from datagrams import Server, client, exchange
 from harness import NEVER, count_fds, slow, wait_until
+from test_explain import chromium_datagrams
 
 CONFIG = """
 listen = ( "udp:127.0.0.1:{port}", "udp:[::1]:{port}" ); workers = %d; control = "{dir}/control";
@@ -155,6 +156,24 @@ def test_what_comes_while_flows_move_waits_in_the_sockets(relay, server):
         for c in cs:
             assert c.recv(100) == b"meanwhile"
     assert len({peer for _, peer, _ in server.got}) == len(cs) + 1
+
+
+def test_an_undecided_flow_moves_with_its_datagrams(usher, server):
+    text = """listen = "udp:127.0.0.1:{port}"; decide_timeout = {never}; control = "{dir}/control"; drain_timeout = 0.1;
+              services = ({ name = "shop"; match = { protocol = "quic"; sni = "shop.example.com"; }; connect = "{echo}"; });"""
+    one = usher(text, echo=server.text(), never=NEVER)
+    datagrams = chromium_datagrams()
+    with client(one.port) as c:
+        c.send(datagrams[0])
+        wait_until(lambda: sessions(one), what="the flow")
+        one.reload()
+        one.reload()
+        assert [session["phase"] for session in wait_until(lambda: sessions(one), what="the flow")] == ["deciding"]
+        assert server.got == []
+        for datagram in datagrams[1:]:
+            c.send(datagram)
+        assert [c.recv(2000) for _ in datagrams] == datagrams
+    assert server.datagrams() == datagrams
 
 
 def test_a_worker_that_dies_with_its_flows_does_not_keep_the_sockets(usher, server):

@@ -21,7 +21,11 @@ FORMATS = {
         "src/deliver/relay.h": ["enum side_kind"],
     }),
     "TAKEOVER_FORMAT": ("src/master/takeover.c", {
-        "src/shared/message.h": ["enum message_kind", "enum message_program", "enum message_report", "struct message"],
+        "src/shared/message.h": ["enum message_kind", "enum message_program", "enum report_about", "struct message_spawn",
+                                 "struct message_identify", "struct message_connect", "struct message_want_sockets",
+                                 "struct message_answer", "struct message_ask_anew", "struct message_reported",
+                                 "struct message_verdict", "struct message_exited", "struct message_log", "struct message_report",
+                                 "struct message_peer", "struct message_hold", "struct message"],
         "src/shared/limits_layout.h": ["struct entry", "struct transit_record", "struct slot", "struct rate", "struct limits"],
         "src/shared/counters.h": ["enum counter_kind", "struct counter"],
         "src/shared/shared.h": ["struct shared_slot", "struct shared_page"],
@@ -33,7 +37,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (5, "6eadf6efb007e5af"),
-    "TAKEOVER_FORMAT": (6, "b570469ffbb2163b"),
+    "TAKEOVER_FORMAT": (7, "fab52eadfb0359de"),
 }
 
 

@@ -1,5 +1,6 @@
 /* The dialects: native text that says the same, whose strings come back as they were, and whose lines lead
  * back to the foreign file. What connections make of it is the system tests' business. */
+#include "../decide.h"
 #include "native.h"
 #include "policy.h"
 #include "portsplit.h"
@@ -159,7 +160,7 @@ static const char *taken_by(const struct policy *policy, const void *bytes, size
 	struct findings *findings = calloc(1, sizeof(*findings));
 	struct outcome outcome;
 
-	decider_decide(policy->deciders[0], &evidence, findings, &outcome);
+	decider_ask(policy->deciders[0], &evidence, findings, &outcome);
 	free(findings);
 	*ret_more = outcome.more != SERVICE_NONE;
 	return outcome.yes == SERVICE_NONE ? "" : policy->services[outcome.yes].name;
