@@ -37,7 +37,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (5, "6eadf6efb007e5af"),
-    "TAKEOVER_FORMAT": (7, "fab52eadfb0359de"),
+    "TAKEOVER_FORMAT": (8, "d2817ae8401f64f1"),
 }
 
 
