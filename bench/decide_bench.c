@@ -4,6 +4,7 @@
  *
  * Each case decides the same number of different connections, spread over all services, so that no size has
  * its evidence or its branches warmer than another. Every answer is checked. Exits 1 when one is wrong. */
+#include "../tests/decide.h"
 #include "address_set.h"
 #include "arena.h"
 #include "decider.h"
@@ -177,7 +178,7 @@ static size_t bench_decide(struct bench *bench)
 	for (size_t i = 0; i < CONNECTIONS; i++) {
 		struct outcome outcome;
 		struct evidence evidence = { bench->connection[i].bytes, bench->connection[i].len };
-		decider_decide(bench->decider, &evidence, &findings, &outcome);
+		decider_ask(bench->decider, &evidence, &findings, &outcome);
 		n_wrong += outcome.yes != bench->connection[i].service || outcome.more != SERVICE_NONE;
 	}
 	return n_wrong;

@@ -6,6 +6,7 @@
  * The evidence is what real clients send, filled up to size, and what no probe knows: noise, zeros, text without an
  * end. Each case has many of its kind that differ, so that no branch is learned by heart. Every answer is checked.
  * Exits 1 when one is wrong. */
+#include "../tests/decide.h"
 #include "decider.h"
 
 #include <stdio.h>
@@ -249,7 +250,7 @@ static bool bench_run(struct bench *bench, size_t round)
 		for (size_t i = 0; i < CONNECTIONS; i++) {
 			struct outcome outcome;
 			struct evidence evidence = { .bytes = bench->bytes[i], .len = SIZE };
-			decider_decide(bench->mux->decider, &evidence, &findings, &outcome);
+			decider_ask(bench->mux->decider, &evidence, &findings, &outcome);
 			n_wrong += !answer_is_right(bench, &outcome);
 		}
 	}

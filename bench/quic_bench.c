@@ -3,6 +3,7 @@
  * the last is what the keys and the opening of the packets take of it. Medians of rounds in which the cases take turns. Each case has
  * many flows with keys of their own. Every answer is checked; exits 1 when one is wrong. */
 #include "../src/decide/probes/quic_keys.h"
+#include "../tests/decide.h"
 #include "../tests/unit/quic_packets.h"
 #include "decider.h"
 
@@ -125,7 +126,7 @@ static bool decisions_run(struct bench *bench, size_t round)
 			.ends = flow->ends,
 			.n_datagrams = bench->n_datagrams };
 		struct outcome outcome;
-		decider_decide(bench->decider, &evidence, &findings, &outcome);
+		decider_ask(bench->decider, &evidence, &findings, &outcome);
 		n_wrong += outcome.yes != 1 || outcome.more != SERVICE_NONE;
 	}
 	bench->ns[round] = (now_ns() - begin) / (REPEATS * FLOWS);

@@ -355,6 +355,24 @@ bool address_reaches(const struct address *target, const struct address *listene
 		address_port(&to) == address_port(&at);
 }
 
+bool address_is_valid(const struct address *a)
+{
+	if (a->len == 0)
+		return true;
+	if (a->len > sizeof(a->un) || a->len < sizeof(sa_family_t))
+		return false;
+	switch (a->sa.sa_family) {
+	case AF_INET:
+		return a->len == sizeof(a->in);
+	case AF_INET6:
+		return a->len == sizeof(a->in6);
+	case AF_UNIX:
+		return true;
+	default:
+		return false;
+	}
+}
+
 bool address_is_ip(const struct address *a)
 {
 	return family_of(a) == AF_INET || family_of(a) == AF_INET6;

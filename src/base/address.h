@@ -58,6 +58,9 @@ struct address address_unmapped(const struct address *a);
  * target on the port of a wildcard listener of its family. */
 bool address_reaches(const struct address *target, const struct address *listener);
 
+/* No address, or one of a family that is known, with its length: for one that comes from another process. */
+bool address_is_valid(const struct address *a);
+
 bool address_is_ip(const struct address *a);
 bool address_is_loopback(const struct address *a); /* 127.0.0.0/8 or ::1; not where it is mapped into IPv6 */
 uint16_t address_port(const struct address *a);    /* 0 for UNIX */

@@ -37,7 +37,7 @@ int fd_reset(int fd)
 	/* Not by SO_LINGER, which a worker may not set: with a time in it close() waits, in whoever closes last. Breaking the
 	 * association off sends a reset wherever there is somebody to get one. On a socket that is no TCP socket this does
 	 * nothing, which is all that can be done. */
-	connect(fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr));
+	(void)connect(fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr));
 	errno = saved;
 	return fd_close(fd);
 }

@@ -67,18 +67,16 @@ static int follow(char path[PATH_MAX])
 {
 	char target[PATH_MAX];
 	struct stat status;
-	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), error = 0;
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	ssize_t len = -1;
-	if (fstat(fd, &status) < 0)
-		error = -errno;
-	else if (!S_ISLNK(status.st_mode))
-		error = -ENOLINK;
-	else if (status.st_uid != 0 && status.st_uid != geteuid())
-		error = -ELOOP;
-	else if ((len = readlinkat(fd, "", target, sizeof(target) - 1)) < 0)
+	int error = fstat(fd, &status) < 0                         ? -errno
+		: !S_ISLNK(status.st_mode)                         ? -ENOLINK
+		: status.st_uid != 0 && status.st_uid != geteuid() ? -ELOOP
+								   : 0;
+	ssize_t len = error == 0 ? readlinkat(fd, "", target, sizeof(target) - 1) : 0;
+	if (len < 0)
 		error = -errno;
 	fd_close(fd);
 	if (error < 0)
@@ -143,7 +141,9 @@ int file_read_rest(int fd, size_t most, char **ret_text, size_t *ret_len)
 	char *text = malloc(room);
 	ssize_t n = 1;
 
-	while (text && n > 0) {
+	if (!text)
+		return -ENOMEM;
+	while (n > 0) {
 		if (len + 1 == room) {
 			char *grown = realloc(text, room *= 2);
 			if (!grown)
@@ -158,7 +158,7 @@ int file_read_rest(int fd, size_t most, char **ret_text, size_t *ret_len)
 		if (len > most)
 			break;
 	}
-	int error = !text ? -ENOMEM : n < 0 ? -errno : len > most ? -EFBIG : n > 0 ? -ENOMEM : 0;
+	int error = n < 0 ? -errno : len > most ? -EFBIG : n > 0 ? -ENOMEM : 0;
 	if (error < 0) {
 		free(text);
 		return error;

@@ -14,6 +14,7 @@ static inline uint64_t hash_byte(uint64_t hash, uint8_t c)
 
 /* Of a whole name. Without a seed: for names that the operator or usher chose. The same in every version: it is in shared memory. */
 uint64_t hash_name(const char *name);
+uint64_t hash_bytes(const void *bytes, size_t len);
 
 /* The product of both, its halves folded: every bit of the result depends on every bit of both. 0 where one of them is 0, so that who
  * chooses one must not know the other. */

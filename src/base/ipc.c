@@ -1,15 +1,17 @@
-/* Sends and receives one message with descriptors beside it. It queues nothing and waits for nothing: what to
- * do when the peer's queue is full is the caller's business. A message of no bytes does not exist, because it
+/* Sends and receives one message with descriptors beside it. It queues nothing: what to do when the peer's queue is full is the
+ * caller's business, and only ipc_send_waiting() waits. A message of no bytes does not exist, because it
  * would read like the peer's end. */
 #include "ipc.h"
 #include "failure.h"
 #include "fd.h"
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #define FDS_OF_A_MESSAGE 253 /* SCM_MAX_FD of the kernel */
+#define RETRY_MS         20
 
 /* There is room for as many descriptors as a message can have: what has none the kernel closes, in our time, as it finds it. */
 union fds_space {
@@ -60,6 +62,20 @@ int ipc_send(int fd, const void *message, size_t len, const int *fds, size_t n_f
 	return 0;
 }
 
+bool ipc_error_passes(int error)
+{
+	return error == -EAGAIN || error == -ENOBUFS || error == -ENOMEM || error == -ETOOMANYREFS;
+}
+
+int ipc_send_waiting(int fd, const void *message, size_t len)
+{
+	int error;
+
+	while (ipc_error_passes(error = ipc_send(fd, message, len, NULL, 0)))
+		poll(NULL, 0, RETRY_MS);
+	return error;
+}
+
 /* A worker may not switch SO_LINGER off. */
 static int fd_let_go(int fd)
 {
@@ -96,7 +112,8 @@ void ipc_close_fds(struct ipc_fds *fds)
 	fds->n = 0;
 }
 
-ssize_t ipc_receive(int fd, void *buffer, size_t size, struct ipc_fds *ret_fds)
+/* As recvmsg(), with the descriptors that came. */
+static ssize_t receive(int fd, void *buffer, size_t size, int flags, struct ipc_fds *ret_fds, int *ret_flags)
 {
 	union fds_space control;
 	struct iovec part = { .iov_base = buffer, .iov_len = size };
@@ -106,45 +123,46 @@ ssize_t ipc_receive(int fd, void *buffer, size_t size, struct ipc_fds *ret_fds)
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
 	};
-	ssize_t len;
 
 	*ret_fds = (struct ipc_fds){ .n = 0 };
 	for (size_t i = 0; i < IPC_FDS_MAX; i++)
 		ret_fds->fd[i] = -1;
-	do
-		len = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	while (len < 0 && errno == EINTR);
+	ssize_t len = recvmsg(fd, &header, flags | MSG_CMSG_CLOEXEC);
 	if (len < 0)
-		return errno == ECONNRESET ? 0 : -errno;
-
+		return len;
 	/* MSG_CTRUNC also tells that this process may open no more descriptors: the kernel then kept the
 	 * rest. */
 	ret_fds->lost = !take_fds(&header, ret_fds) || (header.msg_flags & MSG_CTRUNC);
-	if (ret_fds->lost || (header.msg_flags & MSG_TRUNC))
+	*ret_flags = header.msg_flags;
+	return len;
+}
+
+ssize_t ipc_receive(int fd, void *buffer, size_t size, struct ipc_fds *ret_fds)
+{
+	ssize_t len;
+	int flags;
+
+	do
+		len = receive(fd, buffer, size, MSG_DONTWAIT, ret_fds, &flags);
+	while (len < 0 && errno == EINTR);
+	if (len < 0)
+		return errno == ECONNRESET ? 0 : -errno;
+	if (ret_fds->lost || (flags & MSG_TRUNC))
 		ipc_close_fds(ret_fds);
-	return header.msg_flags & MSG_TRUNC ? -EMSGSIZE : len;
+	return flags & MSG_TRUNC ? -EMSGSIZE : len;
 }
 
 ssize_t ipc_receive_bytes(int fd, void *buffer, size_t size, int flags, bool *ret_fds)
 {
-	union fds_space control;
-	struct iovec part = { .iov_base = buffer, .iov_len = size };
-	struct msghdr header = {
-		.msg_iov = &part,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	struct ipc_fds fds = { .n = 0 };
+	struct ipc_fds fds;
+	int unused;
 
 	*ret_fds = false;
-	ssize_t len = recvmsg(fd, &header, flags | MSG_CMSG_CLOEXEC);
-	if (len < 0 || (header.msg_controllen == 0 && !(header.msg_flags & MSG_CTRUNC)))
+	ssize_t len = receive(fd, buffer, size, flags, &fds, &unused);
+	if (len < 0)
 		return len;
-	*ret_fds = true;
-	for (size_t i = 0; i < IPC_FDS_MAX; i++)
-		fds.fd[i] = -1;
-	take_fds(&header, &fds);
-	ipc_close_fds(&fds);
+	*ret_fds = fds.n > 0 || fds.lost;
+	if (*ret_fds)
+		ipc_close_fds(&fds);
 	return len;
 }

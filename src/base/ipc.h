@@ -17,6 +17,13 @@ int ipc_pair(int ret_ends[2]);
 /* 0 or -errno (-EAGAIN: the peer's queue is full; -EPIPE: it is gone). The descriptors stay the caller's. */
 int ipc_send(int fd, const void *message, size_t len, const int *fds, size_t n_fds);
 
+/* An error of ipc_send() that passes: the peer's queue is full (-EAGAIN), the kernel has no memory (-ENOBUFS, -ENOMEM), or as many
+ * descriptors are under way as may be (-ETOOMANYREFS). Only the first one's end is an event of the channel. */
+bool ipc_error_passes(int error);
+
+/* For a process that may wait: until it is sent. 0, or -errno that does not pass. */
+int ipc_send_waiting(int fd, const void *message, size_t len);
+
 /* What came beside a message. */
 struct ipc_fds {
 	int fd[IPC_FDS_MAX]; /* -1 where none; the caller's now, close-on-exec */

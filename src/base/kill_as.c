@@ -18,8 +18,8 @@ void kill_as(pid_t pid, uid_t uid)
 	/* No copy of our memory is needed. NOLINTNEXTLINE(clang-analyzer-security.insecureAPI.vfork) */
 	pid_t helper = vfork();
 	if (helper == 0) {
-		if (syscall(SYS_setresuid, uid, uid, uid) == 0)
-			syscall(SYS_kill, pid, SIGKILL); /* NOLINT(clang-analyzer-unix.Vfork) */
+		if (syscall(SYS_setresuid, uid, uid, uid) == 0) /* NOLINT(clang-analyzer-unix.Vfork) */
+			syscall(SYS_kill, pid, SIGKILL);        /* NOLINT(clang-analyzer-unix.Vfork) */
 		_exit(0);
 	}
 	if (helper > 0)

@@ -20,6 +20,11 @@ struct timers {
 void timers_init(struct timers *timers);
 void timers_fini(struct timers *timers);
 
+static inline bool timer_is_running(const struct timer *timer)
+{
+	return timer->place != 0;
+}
+
 /* Starts the timer or moves it. 0 or -ENOMEM (the timer is then not running; moving never fails). */
 int timers_start(struct timers *timers, struct timer *timer, uint64_t due_us);
 void timers_stop(struct timers *timers, struct timer *timer); /* no-op when not running */

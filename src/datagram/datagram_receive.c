@@ -79,8 +79,8 @@ int datagram_prepare(int fd, sa_family_t family, bool listens)
 	int error = fd_set_option(fd, level, four ? IP_RECVTOS : IPV6_RECVTCLASS, 1);
 
 	if (error == 0)
-		error = fd_set_option(fd, level, four ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER,
-			four ? IP_PMTUDISC_DO : IPV6_PMTUDISC_DO);
+		error = fd_set_option(
+			fd, level, four ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, IP_PMTUDISC_DO /* of both families */);
 	if (error == 0 && listens)
 		error = fd_set_option(fd, level, four ? IP_PKTINFO : IPV6_RECVPKTINFO, 1);
 	if (error == 0 && listens)
@@ -111,9 +111,8 @@ static bool batch_parse(struct datagram_batch *batch, size_t i, bool listens, st
 	for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control; control = CMSG_NXTHDR(message, control)) {
 		if (control->cmsg_level == IPPROTO_UDP && control->cmsg_type == UDP_GRO) {
 			to->segment = (uint32_t)control_int(control);
-		} else if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_TOS) {
-			to->tos = (uint8_t)control_int(control);
-		} else if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_TCLASS) {
+		} else if ((control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_TOS) ||
+			(control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_TCLASS)) {
 			to->tos = (uint8_t)control_int(control);
 		} else if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_PKTINFO) {
 			struct in_pktinfo info;

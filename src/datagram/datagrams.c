@@ -162,8 +162,6 @@ int datagrams_listen(struct datagrams *datagrams, int fd, size_t number)
 	int error = getsockname(fd, &address.sa, &address.len) < 0 ? -errno : 0;
 	if (error == 0)
 		error = datagram_prepare(fd, address.sa.sa_family, true);
-	if (error == 0)
-		error = listener_watch(listener);
 	if (error < 0) {
 		free(listener);
 		return error;
@@ -193,11 +191,10 @@ void datagrams_resume(struct datagrams *datagrams)
 			log_error("%s: cannot be read any more: no memory", one->policy->text);
 }
 
-void datagrams_leave(struct datagrams *datagrams)
+void datagrams_end_flows(struct datagrams *datagrams)
 {
-	datagrams_hold(datagrams);
 	for (struct session *session = datagrams->context->sessions; session; session = session->next)
-		if (session_is_flow(session))
+		if (session->transport == &flow_transport)
 			session->transport->stop(session, END_SHUTDOWN);
 }
 

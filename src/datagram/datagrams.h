@@ -2,21 +2,24 @@
  * has a UDP listener. */
 #pragma once
 #include "context.h"
+#include "session.h"
 
 struct datagrams;
+
+extern const struct transport flow_transport;
 
 int datagrams_new(struct context *context, struct datagrams **ret); /* 0 or -errno */
 void datagrams_free(struct datagrams *datagrams);                   /* its flows have ended; accepts NULL */
 
-/* A socket of the policy's listener, which is taken over: read from now on. 0 or -errno. */
+/* A socket of the policy's listener, which is taken over: read from datagrams_resume() on. 0 or -errno. */
 int datagrams_listen(struct datagrams *datagrams, int fd, size_t listener);
 
 /* Reads nothing until datagrams_resume(): what clients send waits in the sockets. The answers to flows go on. */
 void datagrams_hold(struct datagrams *datagrams);
 void datagrams_resume(struct datagrams *datagrams);
 
-/* Other workers have the sockets from now on: reads nothing more, and ends all flows. */
-void datagrams_leave(struct datagrams *datagrams);
+/* Other workers have the sockets from now on, and no flows come there: these end. */
+void datagrams_end_flows(struct datagrams *datagrams);
 
 /* No new flows any more; those that there are go on. */
 void datagrams_drain(struct datagrams *datagrams);

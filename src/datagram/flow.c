@@ -18,9 +18,10 @@
 #include <time.h>
 
 /* A deadline that comes while nothing may be decided comes again. */
-#define PAUSED_US 20000
+#define PAUSED_US  20000
+#define VERDICT_US 3000000
 
-static struct flow *flow_of(struct session *session)
+struct flow *flow_of(struct session *session)
 {
 	return container_of(session, struct flow, session);
 }
@@ -28,6 +29,7 @@ static struct flow *flow_of(struct session *session)
 /* ---- undecided -------------------------------------------------------------------------------------------------------- */
 
 static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol);
+static void flow_admitted(struct session *session, bool admitted);
 
 /* Looks at what has come. `last`: the deadline is here, or no more can be kept. */
 static void flow_decide(struct flow *flow, bool last)
@@ -52,34 +54,46 @@ void flow_identified(void *context, uint32_t protocol, bool more_could_help)
 
 	flow->identification = NULL;
 	flow->named = protocol;
-	if (!more_could_help)
-		flow->asked = UINT32_MAX;
 	if (!flow->session.context->is_paused)
 		flow_decide(flow, false);
 }
 
-static void flow_timer(struct timer *timer)
+/* Counts from the first datagram, and others do not renew it. */
+static uint64_t undecided_due_us(const struct session *session)
 {
-	struct flow *flow = container_of(timer, struct flow, session.deadline);
-	struct loop *loop = &flow->session.context->loop;
+	uint64_t timeout_us = session->context->policy->decide_timeout_us; /* 0: wait for ever */
 
-	if (flow->session.phase != PHASE_DECIDING)
-		flow_relay_timer(flow);
-	else if (flow->session.context->is_paused)
-		loop_timer(loop, timer, loop->now_us + PAUSED_US);
-	else
-		flow_decide(flow, true);
+	return timeout_us ? session->accepted_us + timeout_us : UINT64_MAX;
 }
 
-/* The deadline counts from the first datagram, and others do not renew it. */
+static void undecided_out_of_time(struct session *session)
+{
+	struct loop *loop = &session->context->loop;
+
+	if (session->context->is_paused)
+		loop_timer(loop, &session->deadline, loop->now_us + PAUSED_US);
+	else
+		flow_decide(flow_of(session), true);
+}
+
+/* For an access program's verdict, behind the time that the master gives it. Only one that was lost with its master comes to that. */
+static uint64_t asking_due_us(const struct session *session)
+{
+	return session->context->loop.now_us + session->context->policy->access_timeout_us + VERDICT_US;
+}
+
+static void asking_out_of_time(struct session *session);
+
+static const struct session_deadline deadlines[SESSION_PHASES] = {
+	[PHASE_DECIDING] = { undecided_due_us, undecided_out_of_time },
+	[PHASE_ASKING] = { asking_due_us, asking_out_of_time },
+	[PHASE_CONNECTING] = { flow_retry_us, flow_retry },
+	[PHASE_RELAYING] = { flow_due_us, flow_look_whether_idle },
+};
+
 static void flow_enter_undecided(struct flow *flow)
 {
-	struct context *context = flow->session.context;
-	uint64_t timeout_us = context->policy->decide_timeout_us;
-
-	flow->session.phase = PHASE_DECIDING;
-	if (timeout_us &&
-		loop_timer(&context->loop, &flow->session.deadline, flow->session.accepted_us + timeout_us) < 0)
+	if (session_enter(&flow->session, PHASE_DECIDING) < 0)
 		flow_end(flow, END_NO_MEMORY);
 	else
 		shed_enter(&flow->session);
@@ -115,7 +129,7 @@ bool flow_keep(struct flow *flow, struct datagram *datagram)
 		at += size;
 	} while (at < datagram->len && flow->session.phase != PHASE_ENDED);
 	if (flow->session.phase == PHASE_DECIDING && flow->n_looked < flow->kept.n)
-		flow_decide(flow, false);
+		flow_decide(flow, flow->kept.n == EVIDENCE_DATAGRAMS_MAX);
 	return true;
 }
 
@@ -128,7 +142,8 @@ static void transport_end(struct session *session, enum session_end end)
 
 static void transport_stop(struct session *session, enum session_end end)
 {
-	if (session->phase != PHASE_ENDED)
+	/* A program that was asked for may be on its way: its answer must find the flow, and ends it. */
+	if (session->phase != PHASE_ENDED && session->phase != PHASE_ASKING)
 		flow_end(flow_of(session), end);
 }
 
@@ -161,19 +176,18 @@ static void transport_progress(const struct session *session, struct session_pro
 		ret->moved_us = flow->answered_us > flow->spoken_us ? flow->answered_us : flow->spoken_us;
 }
 
-static const struct transport transport = {
+const struct transport flow_transport = {
 	.name = "udp",
+	.kind = TRANSPORT_DATAGRAM,
+	.deadlines = deadlines,
 	.end = transport_end,
 	.stop = transport_stop,
 	.look = transport_look,
 	.peek = transport_peek,
 	.progress = transport_progress,
+	.admitted = flow_admitted,
+	.migration = &flow_migration,
 };
-
-bool session_is_flow(const struct session *session)
-{
-	return session->transport == &transport;
-}
 
 /* ---- begun ------------------------------------------------------------------------------------------------------------- */
 
@@ -193,7 +207,7 @@ static void flow_bury(struct task *task)
 	context->session_gone(context);
 }
 
-static struct flow *flow_alloc(struct datagrams *datagrams)
+struct flow *flow_alloc(struct datagrams *datagrams)
 {
 	struct flow *flow = datagrams->spare_flows;
 
@@ -204,8 +218,7 @@ static struct flow *flow_alloc(struct datagrams *datagrams)
 	if (!flow)
 		return NULL;
 	memset(flow, 0, sizeof(*flow));
-	session_init(&flow->session, &transport, datagrams->context);
-	flow->session.deadline = (struct timer){ .fired = flow_timer };
+	session_init(&flow->session, &flow_transport, datagrams->context);
 	flow->datagrams = datagrams;
 	flow->named = PROTOCOL_NONE;
 	flow->burial = (struct task){ .run = flow_bury };
@@ -268,7 +281,8 @@ static void tell_unwanted(struct datagram_listener *listener, const struct datag
 	struct address client;
 
 	datagrams_count(listener->datagrams, DATAGRAM_UNWANTED, datagram_count(datagram));
-	unsigned n = log_limit_count(&listener->told_unwanted, LOG_LIMIT_US, listener->datagrams->context->loop.now_us);
+	unsigned n =
+		log_limit_count(&listener->told_unwanted, LOG_LIMIT_US, listener->datagrams->context->loop.now_us);
 	if (!n || !log_wants(LEVEL_INFO))
 		return;
 	flow_key_client(&datagram->key, &client);
@@ -322,6 +336,7 @@ struct flow *flow_new(struct datagram_listener *listener, const struct datagram 
 	flow->session.has_spoken = true;
 	flow->place.key = datagram->key;
 	flow_table_insert(datagrams->table, &flow->place);
+	flow->is_placed = true;
 	account_accepted(&flow->session, listener->counter);
 	flow->n_looked = !context->identifiers; /* who may ask them looks at it again */
 	if (look == FLOW_WAITS)
@@ -339,6 +354,40 @@ static void flow_refuse(struct flow *flow, const char *rule)
 	flow_end(flow, END_REFUSED);
 }
 
+static void flow_asked(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
+{
+	struct flow *flow = container_of(request, struct flow, spawning);
+
+	if (answer->error < 0)
+		flow_refuse(flow, "access");
+	else
+		session_ask(&flow->session, request->number);
+}
+
+static void flow_ask_program(struct flow *flow)
+{
+	const char *protocol = session_protocol(&flow->session);
+	struct message message = {
+		.kind = MESSAGE_SPAWN,
+		.spawn = {
+			.program = PROGRAM_ACCESS,
+			.service = flow->session.service,
+			.connection = flow->session.id,
+			.client = flow->session.client,
+		},
+	};
+
+	flow_key_local(&flow->place.key, &message.spawn.local);
+	if (protocol)
+		strncpy(message.spawn.protocol, protocol, sizeof(message.spawn.protocol) - 1);
+	if (flow->session.sni)
+		strncpy(message.spawn.sni, flow->session.sni, sizeof(message.spawn.sni) - 1);
+	session_enter(&flow->session, PHASE_ASKING);
+	flow->spawning = (struct request){ .answered = flow_asked };
+	if (requester_ask(flow->session.context->requester, &flow->spawning, &message, -1) < 0)
+		flow_refuse(flow, "access");
+}
+
 static void flow_admit(struct flow *flow)
 {
 	struct context *context = flow->session.context;
@@ -346,15 +395,29 @@ static void flow_admit(struct flow *flow)
 	const char *rule = access_judge(service->access, &flow->session.client, time(NULL));
 
 	if (!rule)
-		rule = limits_enter(context->shared->limits, context->slot, service->access,
-			hash_name(service->name), &flow->session.client, context->loop.now_us,
-			&flow->session.ticket);
+		rule = limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
+			&flow->session.client, context->loop.now_us, &flow->session.ticket);
 	if (rule)
 		flow_refuse(flow, rule);
 	else if (service->asks)
-		flow_refuse(flow, "access");
+		flow_ask_program(flow);
 	else
 		flow_deliver(flow);
+}
+
+static void flow_admitted(struct session *session, bool admitted)
+{
+	if (admitted)
+		flow_deliver(flow_of(session));
+	else
+		flow_refuse(flow_of(session), "access");
+}
+
+/* One whose program has not even been begun is still in the line for it. */
+static void asking_out_of_time(struct session *session)
+{
+	session_enter(session, PHASE_ASKING);
+	session_admitted(session->context, session->asked, false);
 }
 
 /* Endpoints of these find out what the path carries by datagrams that are lost where they are too big. */
@@ -421,7 +484,25 @@ static bool flow_is_told(struct flow *flow, enum session_end end)
 	bool repeats = end == END_REFUSED || end == END_REJECTED || end == END_NO_SERVICE || end == END_SHED ||
 		end == END_DELIVERY_FAILED;
 
-	return !repeats || log_limit_count(&flow->listener->told_refused, LOG_LIMIT_US, flow->session.context->loop.now_us);
+	return !repeats || !flow->listener ||
+		log_limit_count(&flow->listener->told_refused, LOG_LIMIT_US, flow->session.context->loop.now_us);
+}
+
+static void flow_give_back(struct flow *flow)
+{
+	struct context *context = flow->session.context;
+
+	limits_leave(context->shared->limits, context->slot, &flow->session.ticket);
+	limits_leave_listener(context->shared->limits, context->slot, &flow->session.listener_place);
+	limits_leave_all(context->shared->limits, context->slot);
+	loop_timer_stop(&context->loop, &flow->session.deadline);
+	shed_leave(&flow->session);
+	identification_cancel(flow->identification);
+	flow->identification = NULL;
+	if (flow->is_placed)
+		flow_table_remove(flow->datagrams->table, &flow->place);
+	flow->is_placed = false;
+	flow_kept_free(&flow->kept, &flow->datagrams->kept_pool);
 }
 
 void flow_end(struct flow *flow, enum session_end end)
@@ -430,20 +511,41 @@ void flow_end(struct flow *flow, enum session_end end)
 
 	assert(flow->session.phase != PHASE_ENDED);
 	account_end(&flow->session, end);
-	limits_leave(context->shared->limits, context->slot, &flow->session.ticket);
-	limits_leave_listener(context->shared->limits, context->slot, &flow->session.listener_place);
-	limits_leave_all(context->shared->limits, context->slot);
-	loop_timer_stop(&context->loop, &flow->session.deadline);
-	shed_leave(&flow->session);
-	identification_cancel(flow->identification);
-	flow->identification = NULL;
+	flow_give_back(flow);
 	enum log_level level = session_log_level(&flow->session, end);
 	if (log_wants(level) && flow_is_told(flow, end))
 		session_log(&flow->session, level, end);
-	flow_table_remove(flow->datagrams->table, &flow->place);
-	flow_kept_free(&flow->kept, &flow->datagrams->kept_pool);
 	upstream_close(flow->upstream);
 	flow->upstream = NULL;
 	flow->session.phase = PHASE_ENDED;
 	loop_defer(&context->loop, &flow->burial);
+}
+
+/* ---- moved between workers -------------------------------------------------------------------------------------------- */
+
+void flow_leave(struct flow *flow)
+{
+	account_left(&flow->session);
+	flow_give_back(flow);
+	upstream_leave(flow->upstream);
+	flow->upstream = NULL;
+	free(flow->session.kept);
+	flow->session.kept = NULL;
+	flow->session.phase = PHASE_ENDED;
+	loop_defer(&flow->session.context->loop, &flow->burial);
+}
+
+void flow_arrived(struct flow *flow, int error)
+{
+	struct context *context = flow->session.context;
+
+	if (error == 0)
+		error = session_enter(&flow->session, flow->session.phase);
+	if (error < 0)
+		flow_end(flow, error == -ENOMEM ? END_NO_MEMORY : END_SHUTDOWN);
+	else if (context->state == WORKER_STOPPING)
+		flow_end(flow, END_SHUTDOWN);
+	else
+		transport_look(&flow->session);
+	context->session_movable(context); /* the next reload may have come before it */
 }

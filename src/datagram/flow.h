@@ -5,7 +5,8 @@
 #include "flow_table.h"
 #include "identify.h"
 #include "session.h"
-#include "spawner.h"
+#include "requester.h"
+#include "transport_migration.h"
 #include "upstream.h"
 
 struct datagram_listener;
@@ -21,9 +22,9 @@ struct flow {
 		kept;      /* the first datagrams: until it is delivered, or while another backend may yet get them */
 	uint32_t n_looked; /* of these: that were looked at */
 	uint32_t named;    /* by an identifier; PROTOCOL_NONE */
-	uint32_t asked;    /* datagrams that the identifiers have seen; UINT32_MAX: more would not help */
+	bool was_asked;    /* the identifiers have been asked */
 	struct identification *identification; /* NULL: no identifier is being asked */
-	struct spawn_request spawning;         /* of the access program */
+	struct request spawning;               /* of the access program */
 
 	struct upstream *upstream; /* to the backend; NULL: none yet */
 	size_t backend, address;   /* that it goes to: of the service's, and of a name with several */
@@ -41,6 +42,8 @@ struct flow {
 	struct flow *next_touched;
 	uint32_t first, last;
 	bool touched;
+
+	bool is_placed; /* in the table */
 };
 
 /* Of somebody that no flow knows; NULL where nobody wants it: it was dropped, and counted. The datagram is not taken yet. */
@@ -55,7 +58,7 @@ void flow_send_up(struct flow *flow, const struct datagram_out *list, size_t n);
 /* Something is there, or was reported. */
 void flow_upstream_ready(struct flow *flow);
 
-bool session_is_flow(const struct session *session);
+struct flow *flow_of(struct session *session);
 void flow_end(struct flow *flow, enum session_end end);
 
 /* ---- within the room ---- */
@@ -63,11 +66,22 @@ void flow_end(struct flow *flow, enum session_end end);
 /* flow_relay.c: to its service, which has admitted it. What comes of it: the phase is PHASE_RELAYING, or flow_undelivered() or flow_end()
  * was called. */
 void flow_deliver(struct flow *flow);
-/* The phase of one that waits for a backend's name, or is relayed, may be over. */
-void flow_relay_timer(struct flow *flow);
 
 /* -errno: its service cannot have it; the fallback may. */
 void flow_undelivered(struct flow *flow, int error);
+
+/* One that is relayed: when it is over, and its end where it is. */
+uint64_t flow_due_us(const struct session *session);
+void flow_look_whether_idle(struct session *session);
+/* It waits for the answer of a name. */
+uint64_t flow_retry_us(const struct session *session);
+void flow_retry(struct session *session);
+
+/* flow_migration.c */
+extern const struct transport_migration flow_migration;
+struct flow *flow_alloc(struct datagrams *datagrams); /* NULL: no memory */
+void flow_leave(struct flow *flow);                   /* another worker has it: all is given back, nothing ends */
+void flow_arrived(struct flow *flow, int error);      /* it goes on here, or with an -errno ends */
 
 /* The identifiers have answered (identify.h). */
 void flow_identified(void *context, uint32_t protocol, bool more_could_help);

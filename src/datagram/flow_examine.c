@@ -10,20 +10,21 @@ enum flow_look flow_look_at_first(struct context *context, size_t decider, const
 	uint32_t *ret_service, uint32_t *ret_protocol)
 {
 	static uint64_t serial = UINT64_C(1) << 63; /* of what has no number yet */
-	uint32_t end = (uint32_t)(len < EVIDENCE_MAX ? len : EVIDENCE_MAX);
+	const uint32_t end = len < EVIDENCE_MAX ? (uint32_t)len : EVIDENCE_MAX;
 	struct evidence evidence = {
 		.bytes = bytes,
 		.len = end,
 		.ends = &end,
 		.n_datagrams = 1,
-		.serial = serial++,
+		.serial = serial,
 		.may_be_named = context->identifiers,
 	};
 	struct outcome outcome;
 
+	serial++;
 	if (len == 0)
 		return FLOW_UNKNOWN;
-	decider_decide(context->policy->deciders[decider], &evidence, context->findings, &outcome);
+	decider_decide(context->policy->deciders[decider], &evidence, context->findings, context->scratch, &outcome);
 	*ret_service = outcome.yes;
 	*ret_protocol = outcome.protocol;
 	if (outcome.more != SERVICE_NONE)
@@ -31,15 +32,15 @@ enum flow_look flow_look_at_first(struct context *context, size_t decider, const
 	return outcome.yes == SERVICE_NONE ? FLOW_UNKNOWN : FLOW_SERVICE;
 }
 
-/* Only with datagrams that no identifier has seen yet; one question at a time. */
-static void ask_identifiers(struct flow *flow, const struct evidence *evidence, uint32_t n)
+/* Once, about the first datagram, as the user's own protocols are. */
+static void ask_identifiers(struct flow *flow, const struct evidence *evidence)
 {
-	if (flow->identification || flow->asked == UINT32_MAX || n <= flow->asked)
+	const struct evidence first = evidence_first(evidence);
+
+	if (flow->was_asked)
 		return;
-	flow->asked = n;
-	flow->identification = identify(flow->session.context->identifiers, evidence, true, flow_identified, flow);
-	if (!flow->identification)
-		flow->asked = UINT32_MAX;
+	flow->was_asked = true;
+	flow->identification = identify(flow->session.context->identifiers, &first, true, flow_identified, flow);
 }
 
 enum flow_look flow_examine(struct flow *flow, bool last, uint32_t *ret_service, uint32_t *ret_protocol)
@@ -47,26 +48,25 @@ enum flow_look flow_examine(struct flow *flow, bool last, uint32_t *ret_service,
 	struct context *context = flow->session.context;
 	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
 	size_t n;
-	size_t len = flow_kept_gather(&flow->kept, context->peeked, EVIDENCE_MAX, ends, &n);
 	struct evidence evidence = {
 		.bytes = context->peeked,
-		.len = len,
+		.len = flow_kept_gather(&flow->kept, context->peeked, EVIDENCE_MAX, ends, &n),
 		.ends = ends,
-		.n_datagrams = n,
 		.serial = flow->session.id,
 		.named = flow->named + 1, /* none is 0 */
 		.may_be_named = context->identifiers && flow->named == PROTOCOL_NONE &&
-			(flow->identification || flow->asked != UINT32_MAX),
+			(flow->identification || !flow->was_asked),
 	};
 	struct outcome outcome;
 
+	evidence.n_datagrams = n;
 	flow->n_looked = flow->kept.n;
 	if (n == 0)
 		return last ? FLOW_UNKNOWN : FLOW_WAITS;
-	decider_decide(context->policy->deciders[flow->session.decider], &evidence, context->findings, &outcome);
+	decider_decide(context->policy->deciders[flow->session.decider], &evidence, context->findings, context->scratch, &outcome);
 	bool settled = outcome.more == SERVICE_NONE;
 	if (!settled && !last && outcome.ask)
-		ask_identifiers(flow, &evidence, (uint32_t)n);
+		ask_identifiers(flow, &evidence);
 	if (!settled && !last)
 		return FLOW_WAITS;
 	session_keep_names(&flow->session, context->findings);

@@ -66,8 +66,8 @@ void kept_pool_fini(struct kept_pool *pool)
 	pool->n_spare = 0;
 }
 
-size_t flow_kept_gather(
-	const struct flow_kept *kept, uint8_t *to, size_t size, uint32_t ret_ends[EVIDENCE_DATAGRAMS_MAX], size_t *ret_n)
+size_t flow_kept_gather(const struct flow_kept *kept, uint8_t *to, size_t size,
+	uint32_t ret_ends[EVIDENCE_DATAGRAMS_MAX], size_t *ret_n)
 {
 	size_t len = 0, n = 0;
 

@@ -3,7 +3,7 @@
 #include "datagram.h"
 #include "evidence.h"
 
-#define KEPT_BYTES_MAX     16384
+#define KEPT_BYTES_MAX 16384
 
 struct kept_datagram {
 	struct kept_datagram *next;
@@ -28,5 +28,5 @@ void flow_kept_free(struct flow_kept *kept, struct kept_pool *pool);
 void kept_pool_fini(struct kept_pool *pool);
 
 /* In a row, with where each ends: those that have bytes, as far as they fit, the first one cut where it alone is too long. */
-size_t flow_kept_gather(
-	const struct flow_kept *kept, uint8_t *to, size_t size, uint32_t ret_ends[EVIDENCE_DATAGRAMS_MAX], size_t *ret_n);
+size_t flow_kept_gather(const struct flow_kept *kept, uint8_t *to, size_t size,
+	uint32_t ret_ends[EVIDENCE_DATAGRAMS_MAX], size_t *ret_n);

@@ -10,20 +10,31 @@ sa_family_t flow_key_family(const struct flow_key *key)
 	return memcmp(key->client, mapped, sizeof(mapped)) == 0 ? AF_INET : AF_INET6;
 }
 
-void flow_key_client(const struct flow_key *key, struct address *ret)
+static void get_address(
+	sa_family_t family, const uint8_t bytes[16], uint16_t port, uint32_t scope, struct address *ret)
 {
 	*ret = (struct address){ .len = sizeof(ret->in6) };
-	if (flow_key_family(key) == AF_INET) {
+	if (family == AF_INET) {
 		ret->len = sizeof(ret->in);
 		ret->in.sin_family = AF_INET;
-		ret->in.sin_port = key->client_port;
-		memcpy(&ret->in.sin_addr, key->client + sizeof(mapped), sizeof(ret->in.sin_addr));
+		ret->in.sin_port = port;
+		memcpy(&ret->in.sin_addr, bytes + sizeof(mapped), sizeof(ret->in.sin_addr));
 		return;
 	}
 	ret->in6.sin6_family = AF_INET6;
-	ret->in6.sin6_port = key->client_port;
-	ret->in6.sin6_scope_id = key->scope;
-	memcpy(&ret->in6.sin6_addr, key->client, sizeof(key->client));
+	ret->in6.sin6_port = port;
+	ret->in6.sin6_scope_id = scope;
+	memcpy(&ret->in6.sin6_addr, bytes, sizeof(ret->in6.sin6_addr));
+}
+
+void flow_key_client(const struct flow_key *key, struct address *ret)
+{
+	get_address(flow_key_family(key), key->client, key->client_port, key->scope, ret);
+}
+
+void flow_key_local(const struct flow_key *key, struct address *ret)
+{
+	get_address(flow_key_family(key), key->local, key->local_port, key->scope, ret);
 }
 
 static void set_bytes(uint8_t to[16], sa_family_t family, const void *address)

@@ -12,5 +12,6 @@ struct flow_key {
 
 sa_family_t flow_key_family(const struct flow_key *key);
 void flow_key_client(const struct flow_key *key, struct address *ret);
+void flow_key_local(const struct flow_key *key, struct address *ret);
 void flow_key_set_client(struct flow_key *key, const struct sockaddr *client);
 void flow_key_set_local(struct flow_key *key, sa_family_t family, const void *address);

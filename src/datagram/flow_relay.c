@@ -134,13 +134,12 @@ static void flow_begin_relay(struct flow *flow)
 	struct context *context = flow->session.context;
 	const struct service *service = session_service(&flow->session);
 
-	flow->session.phase = PHASE_RELAYING;
 	flow->flow_timeout_us = service->flow_timeout_us;
 	flow->answer_timeout_us = service->answer_timeout_us;
 	flow->answers = service->answers;
 	flow->keeps = service->fallback != SERVICE_NONE || count_addresses(flow) > 1;
 	shed_enter_unproven(&flow->session);
-	if (loop_timer(&context->loop, &flow->session.deadline, context->loop.now_us + flow->answer_timeout_us) < 0) {
+	if (session_enter(&flow->session, PHASE_RELAYING) < 0) {
 		flow_end(flow, END_NO_MEMORY);
 		return;
 	}
@@ -154,15 +153,14 @@ static void flow_begin_relay(struct flow *flow)
 
 static void flow_try(struct flow *flow)
 {
-	struct loop *loop = &flow->session.context->loop;
 	int error = flow_dial(flow);
 
-	if (error == -EINPROGRESS && loop_timer(loop, &flow->session.deadline, loop->now_us + LOOK_US) == 0)
-		flow->session.phase = PHASE_CONNECTING;
-	else if (error < 0)
-		flow_undelivered(flow, error);
-	else
+	if (error == -EINPROGRESS)
+		error = session_enter(&flow->session, PHASE_CONNECTING);
+	else if (error == 0)
 		flow_begin_relay(flow);
+	if (error < 0)
+		flow_undelivered(flow, error);
 }
 
 void flow_deliver(struct flow *flow)
@@ -192,7 +190,7 @@ static void flow_refused(struct flow *flow, int error)
 		account_failed(&flow->session);
 	flow->failed = true;
 	flow->session.error = error;
-	if (flow->answered_us)
+	if (flow->answered_us || flow->session.former) /* what another worker has chosen stays chosen */
 		return;
 	size_t n = count_addresses(flow);
 	if (n < 2 && session_service(&flow->session)->fallback == SERVICE_NONE)
@@ -329,32 +327,36 @@ void flow_upstream_ready(struct flow *flow)
 
 /* ---- over ---------------------------------------------------------------------------------------------------------------- */
 
-static uint64_t flow_due_us(const struct flow *flow)
+uint64_t flow_due_us(const struct session *session)
 {
+	const struct flow *flow = container_of(session, struct flow, session);
 	uint64_t moved_us = flow->answered_us > flow->spoken_us ? flow->answered_us : flow->spoken_us;
 
 	return flow->answered_us ? moved_us + flow->flow_timeout_us : flow->spoken_us + flow->answer_timeout_us;
 }
 
 /* Datagrams touch no timer: it looks when it fires whether it is late enough. */
-static void flow_look_whether_idle(struct flow *flow)
+void flow_look_whether_idle(struct session *session)
 {
-	struct loop *loop = &flow->session.context->loop;
-	uint64_t due_us = flow_due_us(flow);
+	struct loop *loop = &session->context->loop;
+	uint64_t due_us = flow_due_us(session);
 
-	if (due_us > loop->now_us && loop_timer(loop, &flow->session.deadline, due_us) == 0)
+	if (due_us > loop->now_us && loop_timer(loop, &session->deadline, due_us) == 0)
 		return;
-	flow_end(flow, flow->session.error && !flow->answered_us ? END_DELIVERY_FAILED : END_IDLE);
+	flow_end(flow_of(session), session->error && !flow_of(session)->answered_us ? END_DELIVERY_FAILED : END_IDLE);
 }
 
-void flow_relay_timer(struct flow *flow)
+uint64_t flow_retry_us(const struct session *session)
 {
-	const struct context *context = flow->session.context;
+	return session->context->loop.now_us + LOOK_US;
+}
 
-	if (flow->session.phase == PHASE_RELAYING)
-		flow_look_whether_idle(flow);
-	else if (context->loop.now_us >= flow->session.decided_us + context->policy->connect_timeout_us)
-		flow_undelivered(flow, -ETIMEDOUT);
+void flow_retry(struct session *session)
+{
+	const struct context *context = session->context;
+
+	if (context->loop.now_us >= session->decided_us + context->policy->connect_timeout_us)
+		flow_undelivered(flow_of(session), -ETIMEDOUT);
 	else
-		flow_try(flow);
+		flow_try(flow_of(session));
 }

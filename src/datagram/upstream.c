@@ -26,26 +26,63 @@ static void upstream_free(struct upstream *upstream)
 	free(upstream);
 }
 
-static int upstream_new(struct datagrams *datagrams, sa_family_t family, struct upstream **ret)
+/* Takes over the socket where it is 0. */
+static int upstream_watch(struct datagrams *datagrams, sa_family_t family, int fd, struct upstream **ret)
 {
 	struct upstream *upstream = malloc(sizeof(*upstream));
-	int fd = upstream ? socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) : -1;
-	int error = fd < 0 ? (upstream ? -errno : -ENOMEM) : datagram_prepare(fd, family, false);
 
-	if (error == 0) {
-		*upstream = (struct upstream){
-			.watch = { .fd = -1, .ready = upstream_ready }, .datagrams = datagrams, .family = family
-		};
-		error = loop_watch(&datagrams->context->loop, &upstream->watch, fd, EPOLLIN | EPOLLET);
-	}
-	if (error < 0) {
-		fd_close(fd);
+	if (!upstream)
+		return -ENOMEM;
+	*upstream = (struct upstream){
+		.watch = { .fd = -1, .ready = upstream_ready }, .datagrams = datagrams, .family = family
+	};
+	int error = loop_watch(&datagrams->context->loop, &upstream->watch, fd, EPOLLIN | EPOLLET);
+	if (error != 0) {
 		free(upstream);
 		return error;
 	}
-	upstream->watch.sole = true;
 	*ret = upstream;
 	return 0;
+}
+
+/* NULL: *ret_error says why. */
+static struct upstream *upstream_new(struct datagrams *datagrams, sa_family_t family, int *ret_error)
+{
+	struct upstream *upstream = NULL;
+	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int error = fd < 0 ? -errno : datagram_prepare(fd, family, false);
+
+	if (error == 0)
+		error = upstream_watch(datagrams, family, fd, &upstream);
+	if (!upstream) {
+		fd_close(fd);
+		*ret_error = error;
+		return NULL;
+	}
+	upstream->watch.sole = true;
+	return upstream;
+}
+
+int upstream_adopt(struct datagrams *datagrams, int fd, struct flow *flow, struct upstream **ret)
+{
+	int family = AF_UNSPEC;
+	socklen_t len = sizeof(family);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) < 0)
+		return -errno;
+	int error = upstream_watch(datagrams, (sa_family_t)family, fd, ret);
+	if (error == 0)
+		(*ret)->flow = flow;
+	return error;
+}
+
+/* The socket itself stays connected. */
+void upstream_leave(struct upstream *upstream)
+{
+	if (!upstream)
+		return;
+	upstream->watch.sole = false;
+	upstream_free(upstream);
 }
 
 int upstream_open(struct datagrams *datagrams, const struct address *to, struct flow *flow, struct upstream **ret)
@@ -57,7 +94,7 @@ int upstream_open(struct datagrams *datagrams, const struct address *to, struct 
 	if (upstream) {
 		datagrams->spare_upstreams[place] = upstream->next;
 		datagrams->n_spare_upstreams[place]--;
-	} else if ((error = upstream_new(datagrams, to->sa.sa_family, &upstream)) < 0) {
+	} else if (!(upstream = upstream_new(datagrams, to->sa.sa_family, &error))) {
 		return error;
 	}
 	if (connect(upstream->watch.fd, &to->sa, to->len) < 0) {

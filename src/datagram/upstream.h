@@ -17,5 +17,8 @@ struct upstream {
 
 /* Connected, for this flow; or -errno. */
 int upstream_open(struct datagrams *datagrams, const struct address *to, struct flow *flow, struct upstream **ret);
+/* The same of a socket that another worker has connected: taken over where it is 0. */
+int upstream_adopt(struct datagrams *datagrams, int fd, struct flow *flow, struct upstream **ret);
+void upstream_leave(struct upstream *upstream); /* another worker has it */
 void upstream_close(struct upstream *upstream); /* accepts NULL */
 void upstream_free_spare(struct datagrams *datagrams);

@@ -3,15 +3,15 @@
  * up the rules filed under them; one that may still learn some brings up all that wait for it, one for each
  * different rest.
  *
- * Refuses to allocate and to run anything twice in one decision: verdicts of protocols and conditions are
- * kept in the decider's own scratch, so one decider serves one thread. Everything is in one arena; protocols are
- * the caller's. */
+ * Refuses to allocate and to run anything twice in one decision: verdicts of protocols and conditions are kept in the
+ * scratch. A decider never changes; everything of it is in one arena. Protocols and the scratch are the caller's. */
 #include "decider.h"
 
 #include "arena.h"
 #include "decider_rules.h"
 #include "module.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +21,23 @@ struct decider {
 	struct decider_rules rules;
 };
 
+/* What was found of a protocol or a condition in the decision with this number. */
+struct memo {
+	uint64_t decision; /* 0: none */
+	enum verdict verdict;
+	uint32_t settled; /* of a protocol: the attributes of which it finds no further value */
+};
+
+struct decider_scratch {
+	uint64_t decision; /* the last one's number */
+	struct memo *protocols, *conditions;
+	size_t n_protocols, n_conditions; /* for which there is room */
+};
+
 /* One decision while it is taken. */
 struct decision {
 	const struct decider_rules *rules;
+	struct decider_scratch *scratch;
 	const struct evidence *evidence;
 	size_t literals_len; /* bytes that literals are compared with: of a flow those of its first datagram */
 	struct findings *findings;
@@ -52,6 +66,41 @@ void decider_free(struct decider *decider)
 {
 	if (decider)
 		arena_free(decider->own);
+}
+
+/* ---- scratch ---- */
+
+struct decider_scratch *decider_scratch_new(void)
+{
+	return calloc(1, sizeof(struct decider_scratch));
+}
+
+void decider_scratch_free(struct decider_scratch *scratch)
+{
+	if (!scratch)
+		return;
+	free(scratch->protocols);
+	free(scratch->conditions);
+	free(scratch);
+}
+
+static int memos_fit(struct memo **memos, size_t *n, size_t wanted)
+{
+	if (wanted <= *n)
+		return 0;
+	struct memo *grown = reallocarray(*memos, wanted, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	memset(grown + *n, 0, (wanted - *n) * sizeof(*grown));
+	*memos = grown;
+	*n = wanted;
+	return 0;
+}
+
+int decider_scratch_fit(struct decider_scratch *scratch, const struct decider *decider)
+{
+	int r = memos_fit(&scratch->protocols, &scratch->n_protocols, decider->rules.n_protocols);
+	return r < 0 ? r : memos_fit(&scratch->conditions, &scratch->n_conditions, decider->rules.n_conditions);
 }
 
 /* ---- verdicts of one thing ---- */
@@ -141,7 +190,7 @@ static bool first_byte_fits(const struct evidence *evidence, const struct byte_s
 static enum verdict protocol_judge(struct decision *decision, uint32_t number)
 {
 	const struct protocol *protocol = &decision->rules->protocols[number];
-	struct memo *memo = &decision->rules->protocol_memo[number];
+	struct memo *memo = &decision->scratch->protocols[number];
 
 	if (memo->decision != decision->number &&
 		!first_byte_fits(decision->evidence, decision->rules->first[number])) {
@@ -181,7 +230,7 @@ static const struct finding *finding_get(struct decision *decision, int attribut
 	*ret_settled = true;
 	for (size_t i = 0; i < providers->n; i++) {
 		protocol_judge(decision, providers->protocols[i]);
-		if (!(decision->rules->protocol_memo[providers->protocols[i]].settled >> attribute & 1))
+		if (!(decision->scratch->protocols[providers->protocols[i]].settled >> attribute & 1))
 			*ret_settled = false;
 	}
 	return &decision->findings->attribute[attribute];
@@ -211,7 +260,7 @@ static enum verdict names_judge(struct decision *decision, const struct conditio
 static enum verdict condition_judge(struct decision *decision, uint32_t index)
 {
 	const struct condition *condition = &decision->rules->conditions[index];
-	struct memo *memo = &decision->rules->condition_memo[index];
+	struct memo *memo = &decision->scratch->conditions[index];
 
 	if (memo->decision != decision->number) {
 		memo->verdict = condition->attribute == PROTOCOL_CONDITION ? protocols_judge(decision, condition)
@@ -405,14 +454,15 @@ static void decision_run(struct decision *decision)
 }
 
 static void outcome_find(const struct decider *decider, const struct evidence *evidence, struct findings *findings,
-	struct outcome *ret)
+	struct decider_scratch *scratch, struct outcome *ret)
 {
 	struct decision decision = {
 		.rules = &decider->rules,
 		.evidence = evidence,
 		.literals_len = evidence_first(evidence).len,
 		.findings = findings,
-		.number = ++*decider->rules.decision,
+		.scratch = scratch,
+		.number = ++scratch->decision,
 		.yes = SERVICE_NONE,
 		.more = SERVICE_NONE,
 		.protocol = PROTOCOL_NONE,
@@ -433,20 +483,22 @@ static void outcome_find(const struct decider *decider, const struct evidence *e
 /* Where an identifier could still name the connection, the decision is taken as if it will not: the service that then
  * waits, if it waits for bytes, and stands before all that wait for a name, is waited for first. */
 void decider_decide(const struct decider *decider, const struct evidence *evidence, struct findings *findings,
-	struct outcome *ret)
+	struct decider_scratch *scratch, struct outcome *ret)
 {
+	assert(scratch->n_protocols >= decider->rules.n_protocols &&
+		scratch->n_conditions >= decider->rules.n_conditions);
 	if (evidence->len == 0) {
 		*ret = (struct outcome){
 			.yes = SERVICE_NONE, .more = decider->rules.first_service, .protocol = PROTOCOL_NONE
 		};
 		return;
 	}
-	outcome_find(decider, evidence, findings, ret);
+	outcome_find(decider, evidence, findings, scratch, ret);
 	if (ret->more == SERVICE_NONE || !evidence->may_be_named || !decider->rules.has_external)
 		return;
 	struct evidence unnamed = *evidence;
 	struct outcome without;
 	unnamed.may_be_named = false;
-	outcome_find(decider, &unnamed, findings, &without);
+	outcome_find(decider, &unnamed, findings, scratch, &without);
 	ret->ask = without.more > ret->more;
 }

@@ -12,7 +12,8 @@
  *     YES back;
  *   - verdicts never change once settled, however the bytes are cut;
  *   - a probe or regex runs only where its answer can change the outcome;
- *   - a decision allocates nothing. It uses scratch in the decider: one decision at a time. */
+ *   - a decision allocates nothing and changes nothing in the decider. What it notes while it is taken is in its caller's
+ *     scratch: one decision at a time for each. */
 #pragma once
 #include "address.h"
 #include "evidence.h"
@@ -70,6 +71,13 @@ int decider_new(struct decider **ret, struct arena *arena, const struct protocol
 	const struct rule *rules, size_t n_rules);
 void decider_free(struct decider *decider); /* accepts NULL */
 
+/* The scratch of decisions, for deciders that it was made to fit. */
+struct decider_scratch;
+
+struct decider_scratch *decider_scratch_new(void);                                       /* NULL: no memory */
+int decider_scratch_fit(struct decider_scratch *scratch, const struct decider *decider); /* 0 or -ENOMEM */
+void decider_scratch_free(struct decider_scratch *scratch);                              /* accepts NULL */
+
 struct outcome {
 	/* The first service that says YES; SERVICE_NONE. */
 	uint32_t yes;
@@ -85,7 +93,7 @@ struct outcome {
 /* Settled when outcome->more is SERVICE_NONE: `yes` is taken, or with no `yes` every service said NO.
  * With no bytes at all every service says MORE. Fills the findings as a side effect. */
 void decider_decide(const struct decider *decider, const struct evidence *evidence, struct findings *findings,
-	struct outcome *ret);
+	struct decider_scratch *scratch, struct outcome *ret);
 
 /* One protocol's own verdict, for explaining. Resets the findings first. */
 enum verdict protocol_match(

@@ -536,8 +536,5 @@ int decider_rules_init(struct decider_rules *ret, struct arena *arena, const str
 	ret->scratch = NULL;
 	if (r != 0)
 		return r;
-	ret->decision = arena_alloc(arena, sizeof(*ret->decision));
-	ret->protocol_memo = arena_alloc(arena, (n_protocols + 1) * sizeof(*ret->protocol_memo));
-	ret->condition_memo = arena_alloc(arena, (ret->n_conditions + 1) * sizeof(*ret->condition_memo));
 	return 0;
 }

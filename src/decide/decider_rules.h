@@ -49,13 +49,6 @@ struct source {
 	const struct byte_set *first;
 };
 
-/* What was found of a protocol or a condition in the decision with this number. */
-struct memo {
-	uint64_t decision;
-	enum verdict verdict;
-	uint32_t settled; /* of a protocol: the attributes of which it finds no further value */
-};
-
 /* The protocols whose probes can learn an attribute. */
 struct attribute_providers {
 	uint32_t *protocols; /* the built-in ones first; PROTOCOL_NONE ends them */
@@ -93,11 +86,6 @@ struct decider_rules {
 		uint32_t *open_rules;
 		size_t n_open_rules; /* the first rule for each different rest, in order */
 	} attribute[ATTRIBUTE_COUNT];
-
-	/* Scratch of the decision that is going on, so that none allocates. */
-	uint64_t *decision;
-	struct memo *protocol_memo;
-	struct memo *condition_memo;
 };
 
 /* The same value and error as decider_new(). */

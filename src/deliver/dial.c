@@ -2,6 +2,7 @@
  * until `done` says 0. */
 #include "dial.h"
 #include "fd.h"
+#include "hash.h"
 #include "relay.h"
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -176,14 +177,9 @@ static size_t dial_current(struct dial *dial, struct address *ret)
 	return n - dial->address;
 }
 
-static uint32_t address_digest(const struct address *address)
+static uint64_t address_digest(const struct address *address)
 {
-	const uint8_t *bytes = (const uint8_t *)&address->sa;
-	uint32_t digest = 0x811c9dc5;
-
-	for (socklen_t i = 0; i < address->len; i++)
-		digest = (digest ^ bytes[i]) * 0x01000193;
-	return digest;
+	return hash_bytes(&address->sa, address->len);
 }
 
 static bool dial_is_still_known(const struct dial *dial)
@@ -270,9 +266,8 @@ static void dial_all_failed(struct dial *dial)
 {
 	dial->pause_us = dial->try_again ? RETRY_US : LOOK_US;
 	dial->step = dial->try_again || dial_edition(dial) != dial->edition ? DIAL_PAUSES : DIAL_AWAITS_NEWS;
-	if (dial->step == DIAL_AWAITS_NEWS && !dial_awaits_news(dial))
-		dial_finish(dial, dial->error, 0);
-	else if (dial_pause(dial) < 0)
+	bool goes_on = dial->step == DIAL_PAUSES || dial_awaits_news(dial);
+	if (!goes_on || dial_pause(dial) < 0)
 		dial_finish(dial, dial->error, 0);
 }
 

@@ -47,7 +47,7 @@ struct dial {
 	bool any_port;    /* the one of `from` is taken */
 	bool freshened;   /* the backend's name was asked for */
 	uint32_t edition; /* of all names' answers, when the list was begun */
-	uint32_t trying;  /* a digest of the address */
+	uint64_t trying;  /* a digest of the address */
 	unsigned pause_us;
 	uint64_t share_due_us; /* of the address that is tried */
 	struct socket_pool_waiter waiter;

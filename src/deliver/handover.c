@@ -50,12 +50,12 @@ static int handover_use(struct handover *h, int fd)
 
 static int handover_open(struct handover *h)
 {
-	int fd = h->opening ? -EACCES : channel_connect(&h->receiver);
-	int error;
+	int fd = channel_connect(&h->receiver);
 
 	if (fd == -EACCES && h->opener) {
-		error = h->opening ? 0 : h->opener(h->opener_context);
-		h->opening = h->blocked = error == 0;
+		int error = h->opener(h->opener_context);
+		if (error == 0)
+			h->state = HANDOVER_OPENING;
 		return error;
 	}
 	return fd < 0 ? fd : handover_use(h, fd);
@@ -65,10 +65,7 @@ static int handover_open(struct handover *h)
 
 static int handover_pause(struct handover *h)
 {
-	int error = loop_timer(h->loop, &h->retry, clock_monotonic_us() + RETRY_US);
-
-	h->paused = error == 0;
-	return error;
+	return loop_timer(h->loop, &h->retry, clock_monotonic_us() + RETRY_US);
 }
 
 static bool handover_may_send(const struct handover *h)
@@ -86,13 +83,13 @@ static bool handover_may_send(const struct handover *h)
 
 static void handover_look_later(struct handover *h)
 {
-	h->looking = loop_timer(h->loop, &h->look, clock_monotonic_us() + LOOK_US) == 0;
+	loop_timer(h->loop, &h->look, clock_monotonic_us() + LOOK_US);
 }
 
 /* The first in line has gone out. */
 static void handover_sent(struct handover *h)
 {
-	struct handover_request *request = request_of(h->waiting.first);
+	struct handover_request *request = request_in(h->waiting.first);
 	struct handover_channel *channel = h->channel;
 
 	request->n_sent++;
@@ -108,7 +105,7 @@ static void handover_sent(struct handover *h)
 	h->n_kept++;
 	request->channel = channel;
 	request->number = channel->n_sent;
-	if (channel->datagrams && !h->looking)
+	if (channel->datagrams && !timer_is_running(&h->look))
 		handover_look_later(h);
 }
 
@@ -121,19 +118,19 @@ static int handover_step(struct handover *h)
 		return error == -EAGAIN ? handover_pause(h) : error;
 	}
 	if (!handover_may_send(h)) {
-		h->blocked = true;
+		h->state = HANDOVER_BLOCKED;
 		return 0;
 	}
-	struct handover_request *first = request_of(h->waiting.first);
+	struct handover_request *first = request_in(h->waiting.first);
 	if (first->going && !h->channel->sent)
 		first->going(first);
-	error = channel_send(h->channel, request_of(h->waiting.first));
+	error = channel_send(h->channel, request_in(h->waiting.first));
 	switch (error) {
 	case 0:
 		handover_sent(h);
 		return 0;
 	case -EAGAIN:
-		h->blocked = true;
+		h->state = HANDOVER_BLOCKED;
 		return 0;
 	case -ETOOMANYREFS: /* too many descriptors under way, on whatever channels: no event of ours would tell */
 		return handover_pause(h);
@@ -144,7 +141,7 @@ static int handover_step(struct handover *h)
 	default:
 		if (h->channel->sent)
 			(void)handover_retire(h); /* or the next message would be taken for the rest of this one */
-		request_end(request_of(h->waiting.first), error);
+		request_end(request_in(h->waiting.first), error);
 		return 0;
 	}
 }
@@ -153,7 +150,12 @@ static void handover_fail(struct handover *h, int error)
 {
 	/* Only those that wait now: what a `done` adds gets its own attempt, in the next turn. */
 	for (size_t n = h->n_waiting; n > 0 && h->waiting.first; n--)
-		request_end(request_of(h->waiting.first), error);
+		request_end(request_in(h->waiting.first), error);
+}
+
+static bool handover_goes(const struct handover *h)
+{
+	return h->waiting.first && h->state == HANDOVER_GOES && !timer_is_running(&h->retry);
 }
 
 static void handover_run(struct handover *h, int error)
@@ -161,12 +163,12 @@ static void handover_run(struct handover *h, int error)
 	if (h->busy)
 		return;
 	h->busy = true;
-	while (error == 0 && h->waiting.first && !h->blocked && !h->paused)
+	while (error == 0 && handover_goes(h))
 		error = handover_step(h);
 	if (error < 0)
 		handover_fail(h, error);
 	h->busy = false;
-	if (h->waiting.first && !h->blocked && !h->paused)
+	if (handover_goes(h))
 		loop_defer(h->loop, &h->later);
 }
 
@@ -179,7 +181,6 @@ static void handover_retry(struct timer *timer)
 {
 	struct handover *h = container_of(timer, struct handover, retry);
 
-	h->paused = false;
 	handover_run(h, 0);
 }
 
@@ -191,7 +192,7 @@ static void handover_hear(struct handover *h, struct handover_channel *channel)
 	h->busy = true;
 	error = handover_attend(h, channel, channel_receive(channel));
 	h->busy = false;
-	h->blocked = false;
+	handover_unblock(h);
 	handover_run(h, error);
 }
 
@@ -206,7 +207,8 @@ static void handover_look_for_receipts(struct handover *h, struct handover_chann
 	}
 	h->busy = true;
 	(void)handover_cut_off(h, channel);
-	h->busy = h->blocked = false;
+	h->busy = false;
+	handover_unblock(h);
 	handover_run(h, 0);
 }
 
@@ -215,7 +217,6 @@ static void handover_look(struct timer *timer)
 	struct handover *h = container_of(timer, struct handover, look);
 	struct handover_channel *channel = h->channel;
 
-	h->looking = false;
 	if (channel && channel->datagrams)
 		handover_look_for_receipts(h, channel);
 	if (!channel || channel->known)
@@ -231,7 +232,7 @@ static void handover_ready(struct watch *watch, uint32_t events)
 	struct handover *h = channel->handover;
 
 	if (channel->known && events == EPOLLOUT) {
-		h->blocked = false;
+		handover_unblock(h);
 		handover_run(h, 0);
 	} else {
 		handover_hear(h, channel);
@@ -272,7 +273,7 @@ void handover_opened(struct handover *h, int fd)
 {
 	int error = fd < 0 ? fd : handover_use(h, fd);
 
-	h->opening = h->blocked = false;
+	h->state = HANDOVER_GOES;
 	if (error == -EAGAIN)
 		error = handover_pause(h);
 	handover_run(h, error);
@@ -332,7 +333,7 @@ bool handover_cancel(struct handover_request *request)
 		return true;
 	if (request->channel) {
 		mine = handover_withdraw(h, request);
-		h->blocked = false;
+		handover_unblock(h);
 	} else {
 		bool begun = &request->item == h->waiting.first && h->channel && h->channel->sent;
 		request_remove(request);
@@ -340,7 +341,7 @@ bool handover_cancel(struct handover_request *request)
 		if (begun)
 			(void)handover_retire(h);
 	}
-	if (h->waiting.first && !h->blocked && !h->paused)
+	if (handover_goes(h))
 		loop_defer(h->loop, &h->later);
 	return mine;
 }

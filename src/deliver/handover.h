@@ -53,9 +53,15 @@ struct handover_request {
 	struct list_item item;            /* of those that wait, or that the channel keeps */
 };
 
+/* NULL: there is none. Of a list that is not empty, request_in(). */
 static inline struct handover_request *request_of(struct list_item *item)
 {
 	return list_of(item, struct handover_request, item);
+}
+
+static inline struct handover_request *request_in(struct list_item *item)
+{
+	return container_of(item, struct handover_request, item);
 }
 
 void handover_send(struct handover *handover, struct handover_request *request);

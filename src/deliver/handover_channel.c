@@ -274,18 +274,20 @@ struct handover_request *channel_settled(const struct handover_channel *channel)
 {
 	struct handover_request *request = request_of(channel->kept.first);
 
+	if (!request)
+		return NULL;
 	if (!channel->datagrams)
-		return request && (channel_is_silent(channel) || channel_is_taken(channel, request)) ? request : NULL;
+		return channel_is_silent(channel) || channel_is_taken(channel, request) ? request : NULL;
 	if (channel->n_taken == 0)
 		return NULL;
 	while (!request->taken)
-		request = request_of(request->item.next);
+		request = request_in(request->item.next);
 	return request;
 }
 
 bool channel_is_overdue(struct handover_channel *channel)
 {
-	uint64_t oldest = request_of(channel->kept.first)->number;
+	uint64_t oldest = request_in(channel->kept.first)->number;
 	bool seen = channel->oldest_seen == oldest;
 
 	channel->oldest_seen = oldest;

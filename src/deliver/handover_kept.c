@@ -26,7 +26,6 @@ void request_remove(struct handover_request *request)
 	request->channel = NULL;
 	if (!h->waiting.first) {
 		loop_timer_stop(h->loop, &h->retry);
-		h->paused = false;
 		h->reopened = h->reopened && h->n_kept > 0;
 	}
 }
@@ -55,7 +54,7 @@ static void handover_drop(struct handover *h, struct handover_channel *channel)
 	if (channel != h->channel)
 		return;
 	h->channel = NULL;
-	h->blocked = false;
+	handover_unblock(h);
 }
 
 /* Back to the head of the line, in their order. */
@@ -134,7 +133,7 @@ int handover_retire(struct handover *h)
 	channel->known = channel->ending = true;
 	(void)shutdown(channel->watch.fd, SHUT_WR);
 	h->channel = NULL;
-	h->blocked = false;
+	handover_unblock(h);
 	(void)handover_attend(h, channel, 0);
 	return 0;
 }

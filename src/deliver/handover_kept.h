@@ -2,6 +2,12 @@
 #pragma once
 #include "handover.h"
 
+enum handover_state {
+	HANDOVER_GOES,
+	HANDOVER_BLOCKED, /* the channel is full, or enough is kept: an event will tell */
+	HANDOVER_OPENING, /* the opener was asked, and has not answered */
+};
+
 struct handover {
 	struct loop *loop;
 	struct address receiver;
@@ -10,18 +16,23 @@ struct handover {
 	struct handover_channel *channels; /* all, also those that are ending or closed */
 	int (*opener)(void *context);      /* NULL: none */
 	void *opener_context;
-	struct timer retry, look;
+	struct timer retry; /* while it runs nothing goes out */
+	struct timer look;
 	struct task later;
 	struct list waiting;
 	size_t n_waiting, n_kept;
-	bool blocked;  /* the channel is full, or enough is kept: an event will tell */
-	bool paused;   /* until the timer */
+	enum handover_state state;
 	bool reopened; /* since a message last went through: the next break is final */
 	bool wary;     /* the last receiver acknowledged: the next one is told little until it does */
-	bool opening;  /* the opener was asked */
-	bool looking;  /* the timer runs, for datagrams */
 	bool busy;     /* in handover_run(): what is added or cancelled by a `done` only changes the line */
 };
+
+/* Something has changed: it is tried again. */
+static inline void handover_unblock(struct handover *handover)
+{
+	if (handover->state == HANDOVER_BLOCKED)
+		handover->state = HANDOVER_GOES;
+}
 
 /* Neither waits nor is kept any more; `done` is called, or not. */
 void request_remove(struct handover_request *request);

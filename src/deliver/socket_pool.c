@@ -1,6 +1,5 @@
-/* Keeps a few sockets of each family, and asks for more before they run out. Asks for nothing until a first one is
- * taken, and for no more than are kept and waited for. Owns the sockets in stock; waiters are embedded in what
- * waits. */
+/* Keeps a few sockets of each family, and asks for more before they run out: when one is taken, and when an answer has come. Asks for
+ * no more than are kept and waited for. Owns the sockets in stock; waiters are embedded in what waits. */
 #include "socket_pool.h"
 #include "fd.h"
 #include <assert.h>
@@ -14,7 +13,6 @@ struct shelf {
 	size_t n_asked; /* questions without an answer */
 	struct socket_pool_waiter *first, **last;
 	size_t n_waiting;
-	bool wanted; /* somebody has taken one, and there has been no error since */
 };
 
 struct socket_pool {
@@ -53,21 +51,17 @@ static struct shelf *socket_pool_shelf(struct socket_pool *socket_pool, sa_famil
 	return &socket_pool->shelves[family == AF_INET6];
 }
 
-static void shelf_fill(struct socket_pool *socket_pool, struct shelf *shelf)
+/* 0, or why not more is asked for. */
+static int shelf_fill(struct socket_pool *socket_pool, struct shelf *shelf)
 {
 	while (!socket_pool->ended &&
 		shelf->n_kept + shelf->n_asked * SOCKET_POOL_SUPPLY < SOCKET_POOL_OF_A_FAMILY + shelf->n_waiting) {
-		if (socket_pool->ask(socket_pool->context, shelf->family) < 0)
-			return;
+		int error = socket_pool->ask(socket_pool->context, shelf->family);
+		if (error < 0)
+			return error;
 		shelf->n_asked++;
 	}
-}
-
-void socket_pool_fill(struct socket_pool *socket_pool)
-{
-	for (int i = 0; i < 2; i++)
-		if (socket_pool->shelves[i].wanted)
-			shelf_fill(socket_pool, &socket_pool->shelves[i]);
+	return 0;
 }
 
 static void shelf_leave(struct shelf *shelf, struct socket_pool_waiter *waiter)
@@ -92,7 +86,6 @@ static void shelf_serve(struct shelf *shelf, int fd)
 /* Who waits now; who comes in again from within asks anew. */
 static void shelf_fail(struct shelf *shelf, int error)
 {
-	shelf->wanted = false;
 	for (size_t n = shelf->n_waiting; n > 0 && shelf->first; n--)
 		shelf_serve(shelf, error);
 }
@@ -104,7 +97,6 @@ int socket_pool_take(struct socket_pool *socket_pool, sa_family_t family, struct
 
 	if (socket_pool->ended && shelf->n_kept == 0)
 		return -EPIPE;
-	shelf->wanted = true;
 	if (shelf->n_kept) {
 		fd = shelf->kept[--shelf->n_kept];
 	} else {
@@ -115,7 +107,11 @@ int socket_pool_take(struct socket_pool *socket_pool, sa_family_t family, struct
 		shelf->last = &waiter->next;
 		shelf->n_waiting++;
 	}
-	shelf_fill(socket_pool, shelf);
+	int error = shelf_fill(socket_pool, shelf);
+	if (fd < 0 && shelf->n_asked == 0) { /* no answer would come */
+		shelf_leave(shelf, waiter);
+		return error;
+	}
 	return fd;
 }
 

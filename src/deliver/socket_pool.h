@@ -22,18 +22,17 @@ struct socket_pool_waiter {
 	struct shelf *shelf; /* NULL: not waiting */
 };
 
-/* `ask` has sockets of the family made, which come to socket_pool_supply(). 0, or -EAGAIN where it cannot be asked now:
- * socket_pool_fill() tries again. NULL: no memory. */
+/* `ask` has sockets of the family made, which come to socket_pool_supply(). 0, or -errno: it cannot be asked now, and is asked again after
+ * the next answer. NULL: no memory. */
 struct socket_pool *socket_pool_new(int (*ask)(void *context, sa_family_t family), void *context);
 void socket_pool_free(struct socket_pool *socket_pool); /* nobody waits; accepts NULL */
 
-/* A socket of AF_INET or AF_INET6; or -EINPROGRESS, and the waiter will hear; or -EPIPE: nobody makes them any
- * more. */
+/* A socket of AF_INET or AF_INET6; or -EINPROGRESS, and the waiter will hear; or another -errno: nobody can be asked (-EPIPE: for
+ * ever). */
 int socket_pool_take(struct socket_pool *socket_pool, sa_family_t family, struct socket_pool_waiter *waiter);
 void socket_pool_cancel(struct socket_pool_waiter *waiter); /* harmless where it does not wait */
 
 /* The answer to one question: `n` sockets, which are taken over, or `error` for who waits. */
 void socket_pool_supply(struct socket_pool *socket_pool, sa_family_t family, const int *fds, size_t n, int error);
 
-void socket_pool_fill(struct socket_pool *socket_pool);
 void socket_pool_end(struct socket_pool *socket_pool); /* nobody makes them any more; accepts NULL */

@@ -15,6 +15,7 @@ struct question {
 	const struct explanation *explanation;
 	const struct protocol *protocol; /* or */
 	const struct decider *decider;
+	struct decider_scratch *scratch;
 };
 
 static enum verdict ask(const struct question *question, size_t len)
@@ -32,7 +33,7 @@ static enum verdict ask(const struct question *question, size_t len)
 	serial--;
 	if (question->protocol)
 		return protocol_match(question->protocol, &evidence, &findings);
-	decider_decide(question->decider, &evidence, &findings, &outcome);
+	decider_decide(question->decider, &evidence, &findings, question->scratch, &outcome);
 	if (outcome.more != SERVICE_NONE)
 		return VERDICT_MORE;
 	return outcome.yes != SERVICE_NONE ? VERDICT_YES : VERDICT_NO;
@@ -83,23 +84,27 @@ int explain_match_service(const struct explainer *explainer, const struct explan
 {
 	const struct policy *policy = explainer_policy(explainer);
 	const struct rule_list *list = &policy->rule_lists[explainer_listener(explainer)];
-	struct question question = { .explanation = explanation };
-	struct decider *decider;
+	struct question question = { .explanation = explanation, .scratch = decider_scratch_new() };
+	struct decider *decider = NULL;
 	size_t first = 0, end;
 
 	while (first < list->n_rules && list->rules[first].service != service)
 		first++;
 	for (end = first; end < list->n_rules && list->rules[end].service == service;)
 		end++;
-	if (first == end)
-		return -ENOENT;
-	int r = decider_new(&decider, NULL, policy->protocols, policy->n_protocols, list->rules + first, end - first);
-	if (r < 0)
-		return r;
-	question.decider = decider;
-	question_answer(&question, ret);
+	int r = first == end ? -ENOENT : question.scratch ? 0 : -ENOMEM;
+	if (r == 0)
+		r = decider_new(
+			&decider, NULL, policy->protocols, policy->n_protocols, list->rules + first, end - first);
+	if (r == 0)
+		r = decider_scratch_fit(question.scratch, decider);
+	if (r == 0) {
+		question.decider = decider;
+		question_answer(&question, ret);
+	}
 	decider_free(decider);
-	return 0;
+	decider_scratch_free(question.scratch);
+	return r;
 }
 
 static bool protocol_learns(const struct protocol *protocol, uint32_t attributes)

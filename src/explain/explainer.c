@@ -19,6 +19,7 @@ struct explainer {
 	struct protocol *own_protocols; /* without a policy, and so the decider */
 	bool any_listener;              /* whichever takes what comes */
 	struct decider *own_decider;
+	struct decider_scratch *scratch;
 	uint64_t serial;
 
 	bool is_settled;
@@ -107,6 +108,9 @@ int explainer_new(struct explainer **ret, const struct policy *policy, size_t li
 	} else {
 		r = built_in_compile(explainer);
 	}
+	explainer->scratch = decider_scratch_new();
+	if (r == 0)
+		r = explainer->scratch ? decider_scratch_fit(explainer->scratch, explainer->decider) : -ENOMEM;
 	if (r == 0)
 		*ret = explainer;
 	else
@@ -119,6 +123,7 @@ void explainer_free(struct explainer *explainer)
 	if (!explainer)
 		return;
 	decider_free(explainer->own_decider);
+	decider_scratch_free(explainer->scratch);
 	free(explainer->own_protocols);
 	free(explainer);
 }
@@ -163,7 +168,7 @@ static void decide(struct explainer *explainer, size_t len, bool may_be_named, s
 		.search_over = explainer->search_over,
 	};
 
-	decider_decide(explainer->decider, &evidence, &explainer->findings, ret);
+	decider_decide(explainer->decider, &evidence, &explainer->findings, explainer->scratch, ret);
 }
 
 /* Open with `open` bytes, settled with `settled`: where is it in between? */

@@ -118,7 +118,7 @@ static void __attribute__((noreturn)) logger_main(const struct logger *logger, i
 	struct start start = { .error = become_logger(logger, &sink, control_fd) };
 	if (start.error < 0)
 		snprintf(start.why, sizeof(start.why), "the logger cannot start: %s", failure_text(start.error));
-	int error = ipc_send(control_fd, &start, sizeof(start), NULL, 0);
+	int error = ipc_send_waiting(control_fd, &start, sizeof(start));
 	if (start.error == 0 && error == 0)
 		logger_run(&sink, logger->read_fd, control_fd);
 	_exit(start.error == 0 && error == 0 ? 0 : 1);

@@ -117,7 +117,8 @@ helper_main(const struct nsswitch *nsswitch, const struct resolved *table, int l
 		if (n != sizeof(name) || name >= resolved_count(table))
 			continue;
 		name_ask(table, name, channel, &answer);
-		ipc_send(channel, &answer, sizeof(answer), NULL, 0);
+		ipc_send_waiting(
+			channel, &answer, sizeof(answer)); /* without an answer it would be asked for nothing more */
 	}
 }
 

@@ -470,7 +470,7 @@ static void __attribute__((noreturn)) resolver_run(struct resolver *resolver)
 
 void resolver_ask_anew(int channel, uint32_t name)
 {
-	ipc_send(channel, &name, sizeof(name), NULL, 0);
+	ipc_send(channel, &name, sizeof(name), NULL, 0); /* where it is lost, a worker asks again a second later */
 }
 
 static int resolver_begin(const struct resolver_start *start, pid_t master, int channel)

@@ -98,29 +98,34 @@ void sandbox_describe_end(char *buf, size_t size, int status, _Atomic uint32_t *
 /* By name, so that a call that this architecture or this libseccomp does not know is passed over. Which of several calls a
  * function of the C library makes is its own business and changes with its versions: all of them are listed. */
 
-/* What every process of ours needs of its memory, its time and its end. */
+/* What every process of ours needs of its memory, its time and its end. tests/system/test_sandbox_linked.py compares what a worker and
+ * `usher explain' may call with what they are linked with. */
 static const char *const common_calls[] = { "brk", "munmap", "madvise",
 	/* descriptors that are open */
-	"read", "pread64", "write", "writev", "pwrite64", "close", "lseek", "_llseek", "recv", "recvfrom", "recvmsg",
-	"getsockopt", "getsockname", "getpeername", "shutdown",
+	"read", "write", "writev", "close", "lseek", "_llseek", "recv", "recvfrom", "recvmsg", "getsockopt",
+	"getsockname", "getpeername", "shutdown",
 	/* waiting */
-	"poll", "ppoll", "ppoll_time64", "restart_syscall", "futex", "futex_time64", "nanosleep", "clock_nanosleep",
-	"clock_nanosleep_time64", "sched_yield",
+	"poll", "ppoll", "ppoll_time64", "restart_syscall", "futex", "futex_time64",
 	/* time, chance, who one is */
-	"clock_gettime", "clock_gettime64", "clock_getres", "clock_getres_time64", "gettimeofday", "time",
-	"getrandom", "getpid", "gettid", "getppid", "getuid", "getuid32", "geteuid", "geteuid32", "getgid",
-	"getgid32", "getegid", "getegid32", "uname", "sysinfo", "getrusage", "getcpu", "rseq", "membarrier",
-	/* signals and the end */
-	"rt_sigprocmask", "rt_sigreturn", "sigreturn", "sigaltstack", "exit", "exit_group" };
+	"clock_gettime", "clock_gettime64", "time", "getrandom", "getpid", "gettid",
+	/* the end */
+	"rt_sigprocmask", "exit", "exit_group" };
 
-static const char *const worker_calls[] = { "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2",
-	"accept4", "connect", "splice" };
+/* What libraries may want that talk to the journal and to name servers: they are others' and change. */
+static const char *const library_calls[] = { "pread64", "pwrite64", "nanosleep", "clock_nanosleep",
+	"clock_nanosleep_time64", "sched_yield", "clock_getres", "clock_getres_time64", "gettimeofday", "getppid",
+	"getuid", "getuid32", "geteuid", "geteuid32", "getgid", "getgid32", "getegid", "getegid32", "uname",
+	"sysinfo", "getrusage", "getcpu", "rseq", "membarrier", "rt_sigreturn", "sigreturn", "sigaltstack" };
+
+/* sysinfo: qsort() of some C libraries asks how much memory there is. */
+static const char *const worker_calls[] = { "epoll_ctl", "epoll_wait", "epoll_pwait", "accept4", "connect", "splice",
+	"sysinfo" };
 
 static const char *const logger_calls[] = { "connect", "mremap" };
 
 /* The C library asks what kind of file it reads and writes. */
-static const char *const explain_calls[] = { "fstat", "fstat64", "newfstatat", "fstatat64", "statx", "readv",
-	"mremap" };
+static const char *const explain_calls[] = { "fstat", "fstat64", "newfstatat", "fstatat64", "statx", "mremap",
+	"sysinfo" };
 
 static const char *const resolver_calls[] = { "connect", "openat", "open", "fstat", "fstat64", "stat", "stat64",
 	"newfstatat", "fstatat64", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "send",
@@ -154,11 +159,11 @@ static const struct option datagram_options[] = { { IPPROTO_UDP, UDP_GRO }, { IP
 	{ IPPROTO_IP, IP_PKTINFO }, { IPPROTO_IP, IP_MTU_DISCOVER }, { IPPROTO_IPV6, IPV6_RECVTCLASS },
 	{ IPPROTO_IPV6, IPV6_RECVPKTINFO }, { IPPROTO_IPV6, IPV6_MTU_DISCOVER }, { SOL_SOCKET, SO_RXQ_OVFL } };
 
-static const int descriptor_commands[] = { F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ };
+static const int descriptor_commands[] = { F_SETFD, F_GETFL, F_DUPFD_CLOEXEC };
 
-/* TCGETS is how the C library asks whether a stream is a terminal. Not FIONBIO: whether it makes a descriptor wait stands in memory,
+/* TCGETS: tcgetattr(). Not FIONBIO: whether it makes a descriptor wait stands in memory,
  * where a filter does not look. */
-static const unsigned long worker_requests[] = { SIOCOUTQ, FIONREAD, TCGETS, TIOCGWINSZ, TIOCGPTN };
+static const unsigned long worker_requests[] = { SIOCOUTQ, FIONREAD, TCGETS, TIOCGPTN };
 static const unsigned long resolver_requests[] = { FIONREAD, FIONBIO, TCGETS, SIOCGIFNAME, SIOCGIFINDEX };
 
 /* ---- building the filter ---- */
@@ -214,28 +219,29 @@ static void refuse_remapping(struct filter *filter)
 		filter->error = error;
 }
 
+/* With a third argument whose bits of `mask` are as in `value`. */
+static void allow_fcntl(struct filter *filter, int command, uint64_t mask, uint64_t value)
+{
+	const struct scmp_arg_cmp conditions[] = {
+		SCMP_CMP(1, SCMP_CMP_MASKED_EQ, 0xffffffff, (uint64_t)command),
+		SCMP_CMP(2, SCMP_CMP_MASKED_EQ, mask, value),
+	};
+	allow(filter, "fcntl", mask ? 2 : 1, conditions);
+	allow(filter, "fcntl64", mask ? 2 : 1, conditions);
+}
+
 /* Flags of a description are everybody's who has it. A worker may see to it that one does not wait; that it does, only where it hands
  * sockets over, whose receivers expect it. */
 static void allow_flags(struct filter *filter, bool may_wait)
 {
 	const uint32_t free_ones = O_ACCMODE | KERNEL_O_LARGEFILE | (may_wait ? O_NONBLOCK : 0);
-	const struct scmp_arg_cmp conditions[] = {
-		SCMP_CMP(1, SCMP_CMP_MASKED_EQ, 0xffffffff, F_SETFL),
-		SCMP_CMP(2, SCMP_CMP_MASKED_EQ, ~free_ones & 0xffffffff, may_wait ? 0 : O_NONBLOCK),
-	};
-	allow(filter, "fcntl", 2, conditions);
-	allow(filter, "fcntl64", 2, conditions);
+	allow_fcntl(filter, F_SETFL, ~free_ones & 0xffffffff, may_wait ? 0 : O_NONBLOCK);
 }
 
 /* To the size that the log's pipe has as well: that one is everybody's. */
 static void allow_pipes(struct filter *filter)
 {
-	const struct scmp_arg_cmp conditions[] = {
-		SCMP_CMP(1, SCMP_CMP_MASKED_EQ, 0xffffffff, F_SETPIPE_SZ),
-		SCMP_CMP(2, SCMP_CMP_MASKED_EQ, 0xffffffff, RELAY_PIPE_SIZE),
-	};
-	allow(filter, "fcntl", 2, conditions);
-	allow(filter, "fcntl64", 2, conditions);
+	allow_fcntl(filter, F_SETPIPE_SZ, 0xffffffff, RELAY_PIPE_SIZE);
 	allow_masked(filter, "pipe2", 1, ~(uint64_t)(O_CLOEXEC | O_NONBLOCK) & 0xffffffff, 0);
 }
 
@@ -296,18 +302,24 @@ static void allow_options(struct filter *filter, const struct option *options, s
 	}
 }
 
+static void allow_libraries(struct filter *filter)
+{
+	allow_all(filter, library_calls, sizeof(library_calls) / sizeof(library_calls[0]));
+	allow_fcntl(filter, F_GETFD, 0, 0);
+}
+
 static void allow_common(struct filter *filter)
 {
 	allow_all(filter, common_calls, sizeof(common_calls) / sizeof(common_calls[0]));
 	allow_memory(filter);
-	for (size_t i = 0; i < sizeof(descriptor_commands) / sizeof(descriptor_commands[0]); i++) {
-		allow_value(filter, "fcntl", 1, (uint64_t)descriptor_commands[i]);
-		allow_value(filter, "fcntl64", 1, (uint64_t)descriptor_commands[i]);
-	}
+	for (size_t i = 0; i < sizeof(descriptor_commands) / sizeof(descriptor_commands[0]); i++)
+		allow_fcntl(filter, descriptor_commands[i], 0, 0);
 	/* abort(), of itself alone */
 	allow_value(filter, "tgkill", 0, (uint64_t)getpid());
-	if (SANITIZED)
+	if (SANITIZED) {
 		allow_all(filter, sanitizer_calls, sizeof(sanitizer_calls) / sizeof(sanitizer_calls[0]));
+		allow_libraries(filter);
+	}
 }
 
 static void allow_requests(struct filter *filter, const unsigned long *requests, size_t n)
@@ -316,7 +328,7 @@ static void allow_requests(struct filter *filter, const unsigned long *requests,
 		allow_value(filter, "ioctl", 1, requests[i]);
 }
 
-static int filter_init_with(struct filter *filter, uint32_t otherwise)
+static int filter_init(struct filter *filter, uint32_t otherwise)
 {
 	*filter = (struct filter){ .context = seccomp_init(otherwise) };
 	if (!filter->context)
@@ -327,11 +339,6 @@ static int filter_init_with(struct filter *filter, uint32_t otherwise)
 	seccomp_attr_set(filter->context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	allow_common(filter);
 	return 0;
-}
-
-static int filter_init(struct filter *filter)
-{
-	return filter_init_with(filter, SCMP_ACT_TRAP);
 }
 
 static int filter_enter(struct filter *filter, _Atomic uint32_t *ret_refused)
@@ -370,20 +377,25 @@ static void allow_datagrams(struct filter *filter)
 static int enter_worker_calls(const struct policy *policy, _Atomic uint32_t *ret_refused)
 {
 	struct filter filter;
-	int error = filter_init(&filter);
+	int error = filter_init(&filter, SCMP_ACT_TRAP);
 
 	if (error < 0)
 		return error;
+	bool hands_over = policy_hands_over(policy);
+
 	allow_all(&filter, worker_calls, sizeof(worker_calls) / sizeof(worker_calls[0]));
+	allow_fcntl(&filter, F_GETPIPE_SZ, 0, 0);
 	allow_sending(&filter);
-	allow_flags(&filter, policy_hands_over(policy));
+	allow_flags(&filter, hands_over);
 	allow_pipes(&filter);
-	allow_pairs(&filter);
 	refuse_remapping(&filter);
 	allow_socket(&filter, AF_INET, SOCK_STREAM);
 	allow_socket(&filter, AF_INET6, SOCK_STREAM);
 	allow_socket(&filter, AF_UNIX, SOCK_STREAM);
-	allow_socket(&filter, AF_UNIX, SOCK_DGRAM); /* receivers of handovers may have one */
+	if (hands_over) { /* receivers may have a socket of datagrams, whose receipts come by a pair */
+		allow_socket(&filter, AF_UNIX, SOCK_DGRAM);
+		allow_pairs(&filter);
+	}
 	allow_options(&filter, worker_options, sizeof(worker_options) / sizeof(worker_options[0]));
 	allow_requests(&filter, worker_requests, sizeof(worker_requests) / sizeof(worker_requests[0]));
 	if (policy_has_datagrams(policy))
@@ -396,11 +408,12 @@ static int enter_worker_calls(const struct policy *policy, _Atomic uint32_t *ret
 static int enter_logger_calls(void)
 {
 	struct filter filter;
-	int error = filter_init(&filter);
+	int error = filter_init(&filter, SCMP_ACT_TRAP);
 
 	if (error < 0)
 		return error;
 	allow_all(&filter, logger_calls, sizeof(logger_calls) / sizeof(logger_calls[0]));
+	allow_libraries(&filter);
 	allow_sending(&filter);
 	allow_socket(&filter, AF_UNIX, SOCK_STREAM);
 	allow_socket(&filter, AF_UNIX, SOCK_DGRAM);
@@ -415,7 +428,7 @@ static int enter_explain_calls(void)
 {
 	static const unsigned long requests[] = { TCGETS, TIOCGWINSZ };
 	struct filter filter;
-	int error = filter_init(&filter);
+	int error = filter_init(&filter, SCMP_ACT_TRAP);
 
 	if (error < 0)
 		return error;
@@ -424,45 +437,46 @@ static int enter_explain_calls(void)
 	return filter_enter(&filter, NULL);
 }
 
-static int enter_resolver_calls(_Atomic uint32_t *ret_refused)
+/* Who asks others for names. */
+static void allow_asking(struct filter *filter)
 {
 	static const int families[] = { AF_INET, AF_INET6, AF_UNIX };
+
+	allow_all(filter, resolver_calls, sizeof(resolver_calls) / sizeof(resolver_calls[0]));
+	allow_libraries(filter);
+	refuse_remapping(filter);
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		allow_socket(filter, families[i], SOCK_STREAM);
+		allow_socket(filter, families[i], SOCK_DGRAM);
+	}
+	allow(filter, "setsockopt", 0, NULL);
+}
+
+static int enter_resolver_calls(_Atomic uint32_t *ret_refused)
+{
 	struct filter filter;
-	int error = filter_init(&filter);
+	int error = filter_init(&filter, SCMP_ACT_TRAP);
 
 	if (error < 0)
 		return error;
-	allow_all(&filter, resolver_calls, sizeof(resolver_calls) / sizeof(resolver_calls[0]));
+	allow_asking(&filter);
 	allow_flags(&filter, true);
-	refuse_remapping(&filter);
-	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
-		allow_socket(&filter, families[i], SOCK_STREAM);
-		allow_socket(&filter, families[i], SOCK_DGRAM);
-	}
-	allow(&filter, "setsockopt", 0, NULL);
 	allow_requests(&filter, resolver_requests, sizeof(resolver_requests) / sizeof(resolver_requests[0]));
 	return filter_enter(&filter, ret_refused);
 }
 
 static int enter_names_calls(void)
 {
-	static const int families[] = { AF_INET, AF_INET6, AF_UNIX };
 	struct filter filter;
-	int error = filter_init_with(&filter, SCMP_ACT_ERRNO(EPERM));
+	int error = filter_init(&filter, SCMP_ACT_ERRNO(EPERM));
 
 	if (error < 0)
 		return error;
-	allow_all(&filter, resolver_calls, sizeof(resolver_calls) / sizeof(resolver_calls[0]));
+	allow_asking(&filter);
 	allow_all(&filter, names_calls, sizeof(names_calls) / sizeof(names_calls[0]));
-	refuse_remapping(&filter);
-	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
-		allow_socket(&filter, families[i], SOCK_STREAM);
-		allow_socket(&filter, families[i], SOCK_DGRAM);
-	}
 	allow_socket_of(&filter, AF_UNIX, SOCK_SEQPACKET, 0);
 	allow_socket_of(&filter, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 	allow_socket_of(&filter, AF_NETLINK, SOCK_DGRAM, NETLINK_ROUTE);
-	allow(&filter, "setsockopt", 0, NULL);
 	return filter_enter(&filter, NULL);
 }
 
@@ -482,27 +496,24 @@ static int limit(int resource, rlim_t most)
 		: 0;
 }
 
-/* The filter refuses all of this already; these hold where it has a hole. */
+/* The filter refuses all of this already; these hold where it has a hole. A sanitizer needs what all but the first take away. */
 static int set_limits(rlim_t largest_file)
 {
-	int error = limit(RLIMIT_CORE, 0);
+	const struct {
+		int resource;
+		rlim_t most;
+	} limits[] = { { RLIMIT_CORE, 0 }, { RLIMIT_NPROC, 0 }, { RLIMIT_MSGQUEUE, 0 }, { RLIMIT_MEMLOCK, 0 },
+		{ RLIMIT_FSIZE, largest_file } };
+	int error = 0;
 
-	if (SANITIZED)
-		return error;
-	if (error == 0)
-		error = limit(RLIMIT_NPROC, 0);
-	if (error == 0)
-		error = limit(RLIMIT_MSGQUEUE, 0);
-	if (error == 0)
-		error = limit(RLIMIT_MEMLOCK, 0);
-	if (error == 0)
-		error = limit(RLIMIT_FSIZE, largest_file);
+	for (size_t i = 0; error == 0 && i < (SANITIZED ? 1 : sizeof(limits) / sizeof(limits[0])); i++)
+		error = limit(limits[i].resource, limits[i].most);
 	return error;
 }
 
-static void mark_port(uint8_t *ports, uint16_t port)
+static int confine(const struct landlock *landlock)
 {
-	ports[port / 8] |= (uint8_t)(1u << port % 8);
+	return SANITIZED ? 0 : landlock_enter(landlock, landlock_abi());
 }
 
 static void mark_ports(uint8_t *ports, const struct policy *policy)
@@ -511,10 +522,10 @@ static void mark_ports(uint8_t *ports, const struct policy *policy)
 		const struct target *target = &policy->services[i].target;
 		for (size_t k = 0; target->delivery == DELIVERY_CONNECT && k < target->connect.n_backends; k++) {
 			const struct backend *backend = &target->connect.backends[k];
-			if (backend->name != BACKEND_NO_NAME)
-				mark_port(ports, backend->port);
-			else if (address_is_ip(&backend->address))
-				mark_port(ports, address_port(&backend->address));
+			uint16_t port =
+				backend->name == BACKEND_NO_NAME ? address_port(&backend->address) : backend->port;
+			if (port > 0)
+				ports[port / 8] |= (uint8_t)(1u << port % 8);
 		}
 	}
 }
@@ -538,31 +549,29 @@ int sandbox_enter_worker(const struct policy *policy, _Atomic uint32_t *ret_refu
 	/* A list of sessions that is too long fails, and no more than that. */
 	signal(SIGXFSZ, SIG_IGN);
 	int error = set_limits(WORKER_FILE_MAX);
-	if (error == 0 && !SANITIZED)
-		error = landlock_enter(
-			&(struct landlock){
-				.limits_connect = true, .limits_bind = !policy->transparent, .ports = ports },
-			landlock_abi());
+	if (error == 0)
+		error = confine(&(struct landlock){
+			.limits_connect = true, .limits_bind = !policy->transparent, .ports = ports });
 	return error < 0 ? error : enter_worker_calls(policy, ret_refused);
 }
 
-/* The file that it writes to is the master's to open. */
+/* Who opens nothing: what it reads and writes is open. */
+static int limit_to_what_is_open(void)
+{
+	int error = set_limits(RLIM_INFINITY);
+	return error < 0 ? error : confine(&(struct landlock){ .limits_connect = true, .limits_bind = true });
+}
+
 int sandbox_enter_logger(void)
 {
 	load_time_zone();
-	int error = set_limits(RLIM_INFINITY);
-	if (error == 0 && !SANITIZED)
-		error = landlock_enter(
-			&(struct landlock){ .limits_connect = true, .limits_bind = true }, landlock_abi());
+	int error = limit_to_what_is_open();
 	return error < 0 ? error : enter_logger_calls();
 }
 
 int sandbox_enter_explain(void)
 {
-	int error = set_limits(RLIM_INFINITY);
-	if (error == 0 && !SANITIZED)
-		error = landlock_enter(
-			&(struct landlock){ .limits_connect = true, .limits_bind = true }, landlock_abi());
+	int error = limit_to_what_is_open();
 	return error < 0 ? error : enter_explain_calls();
 }
 
@@ -571,10 +580,8 @@ static int limit_reader(const char *const *readable, size_t n)
 {
 	load_time_zone();
 	int error = set_limits(0);
-	if (error < 0 || SANITIZED)
-		return error;
-	return landlock_enter(
-		&(struct landlock){ .readable = readable, .n_readable = n, .limits_bind = true }, landlock_abi());
+	return error < 0 ? error
+			 : confine(&(struct landlock){ .readable = readable, .n_readable = n, .limits_bind = true });
 }
 
 /* /etc/resolv.conf is a link into /run on many machines, to a file that comes and goes with its folder. */

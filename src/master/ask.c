@@ -23,7 +23,7 @@ struct ask {
 	char service[64];
 	uint64_t source; /* 0: none */
 	void *asker;     /* NULL: answered, or nobody wants to know any more */
-	uint64_t serial;
+	uint64_t number;
 	struct timer deadline;
 };
 
@@ -34,7 +34,7 @@ static void ask_answer(struct ask *ask, bool admitted)
 	loop_timer_stop(ask->asks->loop, &ask->deadline);
 	ask->asker = NULL;
 	if (asker)
-		ask->asks->answered(ask->asks, asker, ask->serial, admitted);
+		ask->asks->answered(ask->asks, asker, ask->number, admitted);
 }
 
 /* It leads a session of its own: what it started goes with it. */
@@ -72,11 +72,10 @@ static bool asks_have_room(const struct asks *asks, const char *service, uint64_
 		(asks->count < ASKS_MAX || of_service < ASKS_KEPT);
 }
 
-int asks_begin(struct asks *asks, const struct program *program, const char *service, const struct message *request,
-	uint64_t timeout_us, void *asker, uint64_t serial)
+int asks_begin(struct asks *asks, const struct program *program, const char *service,
+	const struct message_spawn *request, uint64_t timeout_us, void *asker, uint64_t number)
 {
 	int fds[2] = { -1, -1 };
-
 	uint64_t source = access_source(&request->client);
 
 	if (!asks_have_room(asks, service, source))
@@ -89,7 +88,7 @@ int asks_begin(struct asks *asks, const struct program *program, const char *ser
 			.uid = program->own_identity ? program->uid : geteuid(),
 			.source = source,
 			.asker = asker,
-			.serial = serial };
+			.number = number };
 		snprintf(ask->service, sizeof(ask->service), "%s", service);
 		ask->deadline.fired = ask_out_of_time;
 		error = program_start(program, service, request, null, fds, &ask->pid, NULL);

@@ -19,16 +19,16 @@ struct ask;
 
 struct asks {
 	struct loop *loop;
-	/* Once for each that was begun: may the connection go on? `asker` and `serial` are the caller's. */
-	void (*answered)(struct asks *asks, void *asker, uint64_t serial, bool admitted);
+	/* Once for each that was begun: may the connection go on? `asker` and `number` are the caller's. */
+	void (*answered)(struct asks *asks, void *asker, uint64_t number, bool admitted);
 	struct ask *first;
 	unsigned count;
 };
 
 /* 0: `answered` will be called, later. -errno: the program could not be started, or there are too many; the caller
  * refuses. The caller has set loop and answered. */
-int asks_begin(struct asks *asks, const struct program *program, const char *service, const struct message *request,
-	uint64_t timeout_us, void *asker, uint64_t serial);
+int asks_begin(struct asks *asks, const struct program *program, const char *service,
+	const struct message_spawn *request, uint64_t timeout_us, void *asker, uint64_t number);
 
 /* A child has ended: true if it was one of these; `answered` has been called unless that had happened already. */
 bool asks_reap(struct asks *asks, pid_t pid, int status);

@@ -206,7 +206,7 @@ static int child_wait(pid_t pid, int *ret_status)
 int compiling_wait(
 	const struct master_options *options, struct policy **ret, compiling_complaint_function *found, void *context)
 {
-	struct compiling compiling;
+	struct compiling compiling = { 0 };
 
 	int error = compiling_start(&compiling, options);
 	if (error < 0)

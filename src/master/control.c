@@ -41,14 +41,14 @@ struct client {
 	size_t line_len;
 	struct control_request request;
 
-	uint64_t serial; /* of the report that it waits for */
+	uint64_t number; /* of the report that it waits for */
 	struct control_parts parts;
 	unsigned n_answered;
 	int part_error; /* the best that a worker said */
 
 	char *answer;
 	size_t answer_len, answer_at;
-	bool is_short; /* some workers have not answered: said at the end */
+	const char *missing; /* why not all is told, said at the end; NULL: it is */
 };
 
 struct control {
@@ -61,7 +61,7 @@ struct control {
 	bool has_group;
 	gid_t gid;
 	int reserve;
-	uint64_t next_serial;
+	uint64_t last_number; /* of a report */
 	struct client clients[CONTROL_CLIENTS];
 };
 
@@ -96,17 +96,17 @@ static void client_close(struct client *client)
 /* More of the answer in place of what was sent, so that no more than a piece is held here. False: that was all. */
 static bool client_refill(struct client *client)
 {
-	static const char is_short[] = "{\"error\": \"a worker did not answer within ten seconds\"}\n";
-
 	free(client->answer);
 	client->answer = NULL;
 	client->answer_at = 0;
 	client->answer_len = control_parts_next(&client->parts, &client->answer);
-	if (client->answer_len > 0 || !client->is_short)
+	if (client->answer_len > 0 || !client->missing)
 		return client->answer_len > 0;
-	client->is_short = false;
-	client->answer = strdup(is_short);
-	client->answer_len = client->answer ? sizeof(is_short) - 1 : 0;
+	int len = asprintf(&client->answer, "{\"error\": \"%s\"}\n", client->missing);
+	client->missing = NULL;
+	if (len < 0)
+		client->answer = NULL;
+	client->answer_len = client->answer ? (size_t)len : 0;
 	return client->answer_len > 0;
 }
 
@@ -187,8 +187,8 @@ static void client_status(struct client *client)
 
 static const char *report_failure(const struct client *client)
 {
-	if (client->n_answered < client->parts.n)
-		return "a worker did not answer within ten seconds";
+	if (client->missing)
+		return client->missing;
 	switch (client->part_error) {
 	case -ENOENT:
 		return "there is no such connection";
@@ -206,6 +206,8 @@ static void client_reports_over(struct client *client)
 {
 	bool is_about_one = client->request.word != CONTROL_SESSIONS;
 
+	if (client->n_answered < client->parts.n)
+		client->missing = "a worker did not answer within ten seconds";
 	if (is_about_one && client->part_error != 0) {
 		const char *why = report_failure(client);
 		control_parts_close(&client->parts);
@@ -217,7 +219,6 @@ static void client_reports_over(struct client *client)
 		client_answer_done(client, "closed");
 		return;
 	}
-	client->is_short = client->n_answered < client->parts.n;
 	client_answer(client, NULL, 0);
 }
 
@@ -232,17 +233,17 @@ static unsigned clients_asking(const struct control *control)
 
 static void client_ask_workers(struct client *client)
 {
-	static const enum message_report reports[] = {
+	static const enum report_about reports[] = {
 		[CONTROL_SESSIONS] = REPORT_SESSIONS,
 		[CONTROL_EVIDENCE] = REPORT_EVIDENCE,
 		[CONTROL_CLOSE] = REPORT_CLOSE,
 	};
 	struct control *control = client->control;
+	bool is_missed = false;
 	struct message message = {
 		.kind = MESSAGE_REPORT,
-		.report = reports[client->request.word],
-		.serial = client->serial = ++control->next_serial,
-		.connection = client->request.id,
+		.number = client->number = ++control->last_number,
+		.report = { .about = reports[client->request.word], .connection = client->request.id },
 	};
 
 	if (clients_asking(control) >= CONTROL_ASKING_MAX) {
@@ -251,19 +252,22 @@ static void client_ask_workers(struct client *client)
 	}
 	client->state = CLIENT_REPORTS;
 	client->n_answered = 0;
+	client->missing = NULL;
 	client->part_error = -ENOENT;
-	client->parts.n = control->hooks->report(control->context, &message, client->parts.fd);
+	client->parts.n = control->hooks->report(control->context, &message, client->parts.fd, &is_missed);
+	if (is_missed)
+		client->missing = "a worker cannot be asked: try again";
 	if (client->parts.n == 0)
 		client_reports_over(client);
 	else
 		loop_timer(control->loop, &client->patience, control->loop->now_us + CONTROL_REPORT_US);
 }
 
-void control_reported(struct control *control, uint64_t serial, int error)
+void control_reported(struct control *control, uint64_t number, int error)
 {
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
 		struct client *client = &control->clients[i];
-		if (client->state != CLIENT_REPORTS || client->serial != serial)
+		if (client->state != CLIENT_REPORTS || client->number != number)
 			continue;
 		client->n_answered++;
 		if (error == 0 || (client->part_error == -ENOENT && error != -ENOENT))

@@ -45,8 +45,9 @@ int control_parse(const char *line, size_t len, struct control_request *ret, con
 /* What the master does for it. */
 struct control_hooks {
 	int (*status)(void *context, FILE *to); /* 0 or -errno */
-	/* Asks every worker, each with a file of its own; returns how many were asked, at most CONTROL_PARTS_MAX. */
-	unsigned (*report)(void *context, const struct message *request, int *files);
+	/* Asks every worker, each with a file of its own; returns how many were asked, at most CONTROL_PARTS_MAX. `ret_missed` is set where some
+	 * could not be. */
+	unsigned (*report)(void *context, const struct message *request, int *files, bool *ret_missed);
 	void (*drain)(void *context);
 	int (*reload)(void *context); /* 0: it has begun, control_reloaded() says how it went; or -errno */
 	void (*log_level)(void *context, unsigned level);
@@ -63,8 +64,8 @@ void control_free(struct control *control); /* accepts NULL */
  * -EADDRINUSE, another process answers there; what was listened on before stays then. */
 int control_listen(struct control *control, const struct policy *policy);
 
-/* A worker has answered the report with this serial. */
-void control_reported(struct control *control, uint64_t serial, int error);
+/* A worker has answered the report of this number. */
+void control_reported(struct control *control, uint64_t number, int error);
 
 /* For the image that follows this one: the socket's path (NULL: none), descriptor and file, and a client that waits to hear of it
  * (-1: none). They stay the control's. */

@@ -27,8 +27,9 @@ size_t control_parts_next(struct control_parts *parts, char **ret)
 void control_parts_close(struct control_parts *parts)
 {
 	for (unsigned i = 0; i < parts->n; i++) {
-		if (ftruncate(parts->fd[i], 0) == 0)
-			fcntl(parts->fd[i], F_ADD_SEALS, F_SEAL_GROW); /* nothing can be put there again */
+		/* In this order: between the two nothing can be put there again. */
+		if (fcntl(parts->fd[i], F_ADD_SEALS, F_SEAL_GROW) == 0)
+			(void)!ftruncate(parts->fd[i], 0);
 		parts->fd[i] = fd_close(parts->fd[i]);
 	}
 	parts->n = parts->next = 0;

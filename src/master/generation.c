@@ -3,7 +3,6 @@
 #include "generation.h"
 #include "fd.h"
 #include "identifier_processes.h"
-#include "ipc.h"
 #include "kill_as.h"
 #include "log.h"
 #include "message.h"
@@ -23,58 +22,60 @@
 
 /* ---- what its workers are told ---- */
 
-unsigned generation_report(struct generation *generation, const struct message *request, int *files, unsigned room)
+unsigned generation_report(
+	struct generation *generation, const struct message *request, int *files, unsigned room, bool *ret_missed)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < generation->n_workers && n < room; i++) {
+	for (unsigned i = 0; i < generation->n_workers; i++) {
 		struct worker_process *worker = &generation->workers[i];
 		if (!worker->ready || worker->channel.fd < 0)
 			continue;
-		files[n] = memfd_create("usher-report", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		if (files[n] < 0)
-			break;
-		if (ipc_send(worker->channel.fd, request, sizeof(*request), &files[n], 1) < 0) {
-			fd_close(files[n]);
+		int file = n < room ? memfd_create("usher-report", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
+		if (file < 0 || worker_process_tell(worker, request, &file, 1) < 0) {
+			fd_close(file);
+			*ret_missed = true;
 			continue;
 		}
-		worker->asked = request->serial;
-		n++;
+		worker->asked = request->number;
+		files[n++] = file;
 	}
 	return n;
 }
 
-static void generation_tell_all(struct generation *generation, const struct message *message)
+void generation_hold(struct generation *generation, uint64_t most_us)
 {
-	for (unsigned i = 0; i < generation->n_workers; i++)
-		worker_process_tell(&generation->workers[i], message);
-}
-
-void generation_hold(struct generation *generation)
-{
-	for (unsigned i = 0; i < generation->n_workers; i++)
-		generation->workers[i].held = false;
 	generation->is_holding = true;
-	generation_tell_all(generation, &(struct message){ .kind = MESSAGE_HOLD });
+	generation->hold++;
+	generation->hold_most_us = most_us;
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		worker_process_hold(&generation->workers[i]);
 }
 
+/* One that it does not reach goes on by itself. */
 void generation_resume(struct generation *generation)
 {
 	generation->is_holding = false;
-	generation_tell_all(generation, &(struct message){ .kind = MESSAGE_RESUME });
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		worker_process_tell(&generation->workers[i], &(struct message){ .kind = MESSAGE_RESUME }, NULL, 0);
 }
 
 bool generation_is_held(const struct generation *generation)
 {
 	for (unsigned i = 0; i < generation->n_workers; i++)
-		if (generation->workers[i].pid && !generation->workers[i].held)
+		if (generation->workers[i].pid && generation->workers[i].held != generation->hold)
 			return false;
 	return true;
 }
 
 void generation_log_level(struct generation *generation, unsigned level)
 {
-	generation_tell_all(generation, &(struct message){ .kind = MESSAGE_LOG, .status = (int32_t)level });
+	const struct message log = { .kind = MESSAGE_LOG, .log = { .level = level } };
+
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		if (worker_process_tell(&generation->workers[i], &log, NULL, 0) == -ENOMEM)
+			log_error("worker %d cannot be told of the new level of the log: no memory",
+				generation->workers[i].pid);
 }
 
 void generation_kill_one(const struct generation *generation, pid_t pid)
@@ -106,7 +107,7 @@ static int generation_start_resolver(struct generation *generation)
 static void generation_restart_resolver(struct timer *timer)
 {
 	struct generation *generation = container_of(timer, struct generation, resolver_restart);
-	if (generation->is_adopted) /* the table can only be read */
+	if (generation_is_adopted(generation)) /* the table can only be read */
 		return;
 	if (generation_start_resolver(generation) < 0)
 		loop_timer(generation->loop, timer, generation->loop->now_us + RESOLVER_RESTART_US);
@@ -115,7 +116,7 @@ static void generation_restart_resolver(struct timer *timer)
 bool generation_ask_anew(struct generation *generation, uint32_t name)
 {
 	if (!generation->resolved || name >= resolved_count(generation->resolved))
-		return generation->is_stale;
+		return generation->kind == GENERATION_STALE;
 	if (generation->resolver_channel >= 0)
 		resolver_ask_anew(generation->resolver_channel, name);
 	return true;
@@ -135,7 +136,7 @@ static int generation_make_names(struct generation *generation, const struct gen
  * was taken over. */
 static void generation_end_resolver(struct generation *generation)
 {
-	if (generation->state != GENERATION_RETIRING || generation->n_running > 0)
+	if (!generation_retires(generation) || generation->n_running > 0)
 		return;
 	generation->resolver_channel = fd_close(generation->resolver_channel);
 	if (generation->resolver)
@@ -147,7 +148,7 @@ static void generation_resolver_died(struct generation *generation, int status)
 	char how[128];
 
 	generation->resolver = 0;
-	if (generation->state == GENERATION_RETIRING)
+	if (generation_retires(generation))
 		return;
 	sandbox_describe_end(how, sizeof(how), status, &generation->shared->page->slots[SHARED_RESOLVER].refused);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == RESOLVER_AGAIN)
@@ -180,6 +181,7 @@ int generation_start(struct generation *generation, const struct generation *bef
 
 	address_load_zones();
 	generation->state = GENERATION_STARTING;
+	generation->follows = before;
 	generation->workers = calloc(n, sizeof(*generation->workers));
 	generation->n_workers = generation->workers ? n : 0;
 	int error = generation->workers ? 0 : -ENOMEM;
@@ -208,7 +210,8 @@ static int generation_adopt_names(struct generation *generation, const struct ta
 		&generation->resolved, takeover->names_fd, (const char *const *)takeover->names, takeover->n_names);
 }
 
-int generation_adopt(struct generation *generation, const struct takeover *takeover, unsigned number)
+int generation_adopt(
+	struct generation *generation, const struct takeover *takeover, unsigned number, enum generation_kind kind)
 {
 	int error = 0;
 	unsigned n = 0;
@@ -216,7 +219,7 @@ int generation_adopt(struct generation *generation, const struct takeover *takeo
 	for (size_t i = 0; i < takeover->n_workers; i++)
 		n += takeover->workers[i].generation == number;
 	generation->state = number == 0 ? GENERATION_SERVING : GENERATION_RETIRING;
-	generation->is_adopted = true;
+	generation->kind = kind;
 	generation->workers = calloc(n + 1, sizeof(*generation->workers));
 	if (!generation->workers)
 		return -ENOMEM;
@@ -235,23 +238,19 @@ int generation_adopt(struct generation *generation, const struct takeover *takeo
 
 static void generation_retire(struct generation *generation)
 {
-	generation->state = GENERATION_RETIRING;
+	if (!generation_retires(generation))
+		generation->state = GENERATION_RETIRING;
 	loop_timer_stop(generation->loop, &generation->resolver_restart);
 	for (unsigned i = 0; i < generation->n_workers; i++)
 		loop_timer_stop(generation->loop, &generation->workers[i].restart);
 }
 
-static void generation_tell(struct generation *generation, enum message_kind kind)
+static void generation_order(struct generation *generation, enum message_kind kind)
 {
-	const struct message message = { .kind = kind };
-
 	generation_retire(generation);
-	for (unsigned i = 0; i < generation->n_workers; i++) {
-		struct worker_process *worker = &generation->workers[i];
-		/* One that does not read is of no use any more; one whose end is closed is ending already. */
-		if (worker->pid && ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0) == -EAGAIN)
-			generation_kill_one(generation, worker->pid);
-	}
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		if (generation->workers[i].pid)
+			worker_process_order(&generation->workers[i], &(struct message){ .kind = kind });
 	generation_end_resolver(generation);
 }
 
@@ -264,20 +263,27 @@ void generation_migrate(struct generation *generation, struct generation *next)
 	generation_end_resolver(generation);
 }
 
+void generation_receive(struct generation *generation)
+{
+	for (unsigned i = 0; i < generation->n_workers; i++)
+		if (generation->workers[i].pid)
+			worker_process_order(&generation->workers[i], &(struct message){ .kind = MESSAGE_RECEIVE });
+}
+
 void generation_drain(struct generation *generation)
 {
-	generation_tell(generation, MESSAGE_DRAIN);
+	generation_order(generation, MESSAGE_DRAIN);
 }
 
 void generation_stop(struct generation *generation)
 {
-	generation_tell(generation, MESSAGE_STOP);
+	generation_order(generation, MESSAGE_STOP);
 }
 
 void generation_kill(struct generation *generation)
 {
-	generation->is_killed = true;
 	generation_retire(generation);
+	generation->state = GENERATION_KILLED;
 	for (unsigned i = 0; i < generation->n_workers; i++) {
 		if (generation->workers[i].pid)
 			generation_kill_one(generation, generation->workers[i].pid);
@@ -286,7 +292,7 @@ void generation_kill(struct generation *generation)
 
 bool generation_over(const struct generation *generation)
 {
-	return generation->state == GENERATION_RETIRING && generation->n_running == 0 && generation->resolver == 0;
+	return generation_retires(generation) && generation->n_running == 0 && generation->resolver == 0;
 }
 
 bool generation_reap(struct generation *generation, pid_t pid, int status)

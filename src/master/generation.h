@@ -16,7 +16,18 @@ struct program_table;
 struct shared;
 struct worker_process;
 
-enum generation_state { GENERATION_STARTING, GENERATION_SERVING, GENERATION_RETIRING };
+enum generation_state {
+	GENERATION_STARTING,
+	GENERATION_SERVING,
+	GENERATION_RETIRING,
+	GENERATION_KILLED, /* retires, and it is no news how its workers end */
+};
+
+enum generation_kind {
+	GENERATION_OWN,
+	GENERATION_ADOPTED, /* of the image before this one: not restarted */
+	GENERATION_STALE,   /* likewise, and of another policy than ours: it gets no programs */
+};
 
 struct generation {
 	struct generation *next; /* in the master's list */
@@ -32,11 +43,11 @@ struct generation {
 	struct log_settings log; /* the policy's, for who reads it there */
 	int connection;          /* inetd: taken over; -1: listen */
 	bool leaves_workers;
-	bool is_trial;   /* its workers serve nobody */
-	bool is_adopted; /* of the image before this one: not restarted */
+	enum generation_kind kind;
+	bool follows;    /* another one, whose workers have the sockets of datagrams until generation_migrate() */
 	bool is_holding; /* its workers are to decide nothing */
-	bool is_killed;  /* by us: no news */
-	bool is_stale;   /* of another policy than ours: it gets no programs */
+	uint64_t hold,
+		hold_most_us; /* the number of that order, or of the last one; after which time they go on by themselves */
 
 	struct resolved *resolved; /* NULL: the policy has no names */
 	pid_t resolver;
@@ -58,8 +69,18 @@ struct generation {
 	void (*ready)(struct generation *generation);
 	void (*failed)(struct generation *generation);
 	void (*held)(struct generation *generation);                                 /* a worker is */
-	void (*reported)(struct generation *generation, uint64_t serial, int error); /* a worker answers a report */
+	void (*reported)(struct generation *generation, uint64_t number, int error); /* a worker answers a report */
 };
+
+static inline bool generation_is_adopted(const struct generation *generation)
+{
+	return generation->kind >= GENERATION_ADOPTED;
+}
+
+static inline bool generation_retires(const struct generation *generation)
+{
+	return generation->state >= GENERATION_RETIRING;
+}
 
 /* One that is like this, where loop, shared, policy, log_fd, connection, context, ready and failed must be set; it takes the
  * policy over. NULL: no memory, and the policy is freed. */
@@ -72,10 +93,11 @@ int generation_start(struct generation *generation, const struct generation *bef
 /* In place of generation_start(), in an image that took over: the workers and programs of its `number` (0 is the one that
  * serves), which run already. 0 or -errno; free it either way. */
 struct takeover;
-int generation_adopt(struct generation *generation, const struct takeover *takeover, unsigned number);
+int generation_adopt(
+	struct generation *generation, const struct takeover *takeover, unsigned number, enum generation_kind kind);
 
-/* Its workers are to decide nothing for a while; true once all of them have stopped to, from `held` on. */
-void generation_hold(struct generation *generation);
+/* Its workers are to decide nothing for a while, at most for that long; true once all of them have stopped to, from `held` on. */
+void generation_hold(struct generation *generation, uint64_t most_us);
 void generation_resume(struct generation *generation);
 bool generation_is_held(const struct generation *generation);
 
@@ -85,13 +107,18 @@ bool generation_ask_anew(struct generation *generation, uint32_t name);
 /* Accept no more, give every live connection to the workers of `next`, end. */
 void generation_migrate(struct generation *generation, struct generation *next);
 
+/* Its workers read the sockets of datagrams, those that wait for the flows of others when these have come. */
+void generation_receive(struct generation *generation);
+
 /* Accept no more, finish what there is, end; or end now. */
 void generation_drain(struct generation *generation);
 void generation_stop(struct generation *generation);
 void generation_kill(struct generation *generation);
 
-/* Asks each worker that serves, with a file of its own, until `room` files are made. Returns how many were. */
-unsigned generation_report(struct generation *generation, const struct message *request, int *files, unsigned room);
+/* Asks each worker that serves, with a file of its own, until `room` files are made. Returns how many were; `ret_missed` is set where a
+ * worker cannot be asked. */
+unsigned generation_report(
+	struct generation *generation, const struct message *request, int *files, unsigned room, bool *ret_missed);
 
 void generation_log_level(struct generation *generation, unsigned level);
 

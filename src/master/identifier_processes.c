@@ -47,26 +47,26 @@ unsigned children_of(const struct worker_process *worker, uint32_t identifier)
 	return n;
 }
 
-int child_add(struct worker_process *worker, pid_t pid, const struct message *request)
+int child_add(struct worker_process *worker, pid_t pid, uint32_t place, uint64_t number)
 {
 	struct generation *generation = worker->generation;
-	const struct identifier *identifier = &generation->policy->identifiers[request->index];
+	const struct identifier *identifier = &generation->policy->identifiers[place];
 	struct child *child = calloc(1, sizeof(*child));
 
 	if (!child) {
-		kill_as(-pid, identifier_uid(generation, request->index));
+		kill_as(-pid, identifier_uid(generation, place));
 		return -ENOMEM;
 	}
 	if (identifier->mode == IDENTIFIER_STREAM)
-		children_kill_kept(worker, request->index);
+		children_kill_kept(worker, place);
 	*child = (struct child){
 		.next = generation->children,
 		.generation = generation,
 		.pid = pid,
-		.uid = identifier_uid(generation, request->index),
+		.uid = identifier_uid(generation, place),
 		.worker = worker,
-		.identifier = request->index,
-		.serial = request->serial,
+		.identifier = place,
+		.number = number,
 		.patience = { .fired = child_out_of_time },
 	};
 	generation->children = child;
@@ -91,9 +91,11 @@ bool child_reap(struct generation *generation, pid_t pid, int status)
 	if (!child)
 		return false;
 	*link = child->next;
-	struct message exited = { .kind = MESSAGE_EXITED, .serial = child->serial, .status = status };
-	if (child->worker)
-		worker_process_tell(child->worker, &exited);
+	const struct message exited = {
+		.kind = MESSAGE_EXITED, .number = child->number, .exited = { .status = status }
+	};
+	if (child->worker) /* where it is lost, the worker's own time for the identifier ends */
+		worker_process_tell(child->worker, &exited, NULL, 0);
 	child_kill(child); /* whatever it left behind */
 	child_free(child);
 	return true;
@@ -126,7 +128,7 @@ int children_adopt(struct worker_process *worker, const struct takeover *takeove
 			.uid = identifier_uid(worker->generation, from->identifier),
 			.worker = worker,
 			.identifier = from->identifier,
-			.serial = from->serial,
+			.number = from->number,
 			.patience = { .fired = child_out_of_time },
 		};
 		worker->generation->children = child;

@@ -6,7 +6,6 @@
 #include <sys/types.h>
 
 struct generation;
-struct message;
 struct worker_process;
 
 struct child {
@@ -16,15 +15,15 @@ struct child {
 	uid_t uid;                     /* as whom it runs */
 	struct worker_process *worker; /* NULL: it has died, and its successor is not to hear of this one */
 	uint32_t identifier;
-	uint64_t serial;
+	uint64_t number;       /* of the request that it was started for */
 	struct timer patience; /* of one that runs once */
 };
 
 /* How many of this identifier run for the worker, those included that were killed and are not gone yet. */
 unsigned children_of(const struct worker_process *worker, uint32_t identifier);
 
-/* It was started at the worker's request. 0 or -errno: it is killed then. */
-int child_add(struct worker_process *worker, pid_t pid, const struct message *request);
+/* It was started for the worker's request of this number. 0 or -errno: it is killed then. */
+int child_add(struct worker_process *worker, pid_t pid, uint32_t identifier, uint64_t number);
 
 /* In an image that took over: those of this worker, which is the `number`th there. 0 or -errno. */
 struct takeover;

@@ -63,7 +63,7 @@ void master_reap(struct master *master)
 	}
 	master_sweep(master);
 	/* The image before this one left them, and only a reload brings others. */
-	if (master->serving && master->serving->is_adopted && master->serving->n_running == 0 &&
+	if (master->serving && generation_is_adopted(master->serving) && master->serving->n_running == 0 &&
 		!master_is_reloading(master))
 		loop_defer(&master->loop, &master->reload);
 }

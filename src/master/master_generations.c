@@ -15,7 +15,7 @@
 
 static void master_end_if_over(struct master *master)
 {
-	if (!master->all && (master->ending || !master->coming))
+	if (!master->all && (master_is_ending(master) || !master->coming))
 		loop_stop(&master->loop);
 }
 
@@ -24,7 +24,7 @@ void master_fit_privileges(struct master *master, const struct policy *coming)
 {
 	uint64_t needed = coming ? privileges_needed(coming) : 0;
 
-	if (master->ending || !master->serving) /* from start to end whatever it was given */
+	if (master_is_ending(master) || !master->serving) /* from start to end whatever it was given */
 		return;
 	for (const struct generation *generation = master->all; generation; generation = generation->next)
 		needed |= generation->privileges;
@@ -109,14 +109,14 @@ void master_control_again(struct timer *timer)
 {
 	struct master *master = container_of(timer, struct master, control_again);
 
-	if (master->serving && !master->ending)
+	if (master->serving && !master_is_ending(master))
 		master_control_listen(master, master->serving->policy);
 }
 
-static void master_reported(struct generation *generation, uint64_t serial, int error)
+static void master_reported(struct generation *generation, uint64_t number, int error)
 {
 	const struct master *master = generation->context;
-	control_reported(master->control, serial, error);
+	control_reported(master->control, number, error);
 }
 
 static void master_tell_capacity(const struct policy *policy)
@@ -154,6 +154,7 @@ static void master_generation_ready(struct generation *generation)
 	for (struct generation *old = master->all; old; old = old->next)
 		if (old != generation)
 			generation_migrate(old, generation);
+	generation_receive(generation);
 	master_sweep(master);
 	if (!master->options->inetd)
 		master_close_sockets(master, generation);
@@ -198,7 +199,7 @@ static void master_generation_failed(struct generation *generation)
 		master_reload_again(master);
 	} else {
 		master->status = 1;
-		master->ending = true;
+		master->state = MASTER_STOPPING;
 	}
 }
 

@@ -156,7 +156,7 @@ void master_restart_logger(struct timer *timer)
 	struct master *master = container_of(timer, struct master, logger_restart);
 	const struct policy *policy = master->serving ? master->serving->policy : NULL;
 
-	if (!policy || master->ending || master->logger_wait.logger)
+	if (!policy || master_is_ending(master) || master->logger_wait.logger)
 		return;
 	if (logger_begin_again(&master->logger, policy->log_file) < 0 ||
 		logger_wait_begin(&master->logger_wait, &master->logger) < 0)
@@ -186,7 +186,7 @@ void master_end_logger(struct master *master)
 	uid_t uid = master->logger.drop ? master->logger.uid : geteuid();
 
 	logger_close(&master->logger);
-	if (pid <= 0 || master->left) /* it writes what the workers will say */
+	if (pid <= 0 || master->state == MASTER_LEAVING) /* it writes what the workers will say */
 		return;
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd end = { .fd = fd, .events = POLLIN };

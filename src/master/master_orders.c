@@ -49,7 +49,7 @@ static void master_reload(struct master *master)
 {
 	char why[FAILURE_MAX];
 
-	if (master->ending || master->options->inetd)
+	if (master_is_ending(master) || master->options->inetd)
 		return;
 	/* An upgrade reads the file as well. It may have changed since it was read: once more, after this one. */
 	if (master->upgrade.step != UPGRADE_NONE || master_is_reloading(master)) {
@@ -113,36 +113,32 @@ static void master_give_up(struct master *master)
 	control_ending(master->control);
 }
 
-static void master_stop(struct master *master)
+static void master_end(struct master *master, enum master_state state)
 {
-	master->ending = true;
+	master->state = state;
 	master->ending_since = time(NULL);
 	master_give_up(master);
+}
+
+/* Told for the second time, it does not wait for workers to end by themselves. */
+static void master_stop(struct master *master)
+{
+	bool again = master->state == MASTER_STOPPING;
+
+	master_end(master, MASTER_STOPPING);
 	master_close_sockets(master, NULL);
 	for (struct generation *generation = master->all; generation; generation = generation->next) {
-		if (master->stopped)
+		if (again)
 			generation_kill(generation);
 		else
 			generation_stop(generation);
 	}
-	master->stopped = true;
 	master_sweep(master);
 	loop_timer(&master->loop, &master->deadline, master->loop.now_us + KILL_US);
 }
 
-static void master_drain(struct master *master)
+static void master_let_drain(struct master *master, uint64_t most_us)
 {
-	if (master->ending || !master->serving) {
-		master_stop(master);
-		return;
-	}
-	uint64_t most_us = master->serving->policy->drain_timeout_us;
-	master->ending = true;
-	master->ending_since = time(NULL);
-	master_give_up(master);
-	notify_send(&master->notify, "STOPPING=1");
-	log_notice("ending: no new connections, at most %lu s for those that are open",
-		(unsigned long)(most_us / 1000000));
 	master_close_sockets(master, NULL);
 	for (struct generation *generation = master->all; generation; generation = generation->next)
 		generation_drain(generation);
@@ -150,27 +146,34 @@ static void master_drain(struct master *master)
 	loop_timer(&master->loop, &master->deadline, master->loop.now_us + most_us);
 }
 
+static void master_drain(struct master *master)
+{
+	if (master_is_ending(master) || !master->serving) {
+		master_stop(master);
+		return;
+	}
+	uint64_t most_us = master->serving->policy->drain_timeout_us;
+	master_end(master, MASTER_DRAINING);
+	notify_send(&master->notify, "STOPPING=1");
+	log_notice("ending: no new connections, at most %lu s for those that are open",
+		(unsigned long)(most_us / 1000000));
+	master_let_drain(master, most_us);
+}
+
 /* They serve what there is without a master. It is gone a moment later: whoever starts it again at once finds the ports free. */
 static void master_leave(struct master *master)
 {
-	master->ending = true;
-	master->ending_since = time(NULL);
-	master_give_up(master);
-	master->left = true;
+	master_end(master, MASTER_LEAVING);
 	notify_send(&master->notify, "STOPPING=1");
 	log_notice("ending: open connections go on without a master");
-	master_close_sockets(master, NULL);
-	for (struct generation *generation = master->all; generation; generation = generation->next)
-		generation_drain(generation);
-	master_sweep(master);
-	loop_timer(&master->loop, &master->deadline, master->loop.now_us + LEAVE_US);
+	master_let_drain(master, LEAVE_US);
 }
 
 static void master_terminate(struct master *master)
 {
-	if (master->left)
+	if (master->state == MASTER_LEAVING)
 		return;
-	if (master->options->leaves_workers && master->serving && !master->ending)
+	if (master->options->leaves_workers && master->serving && !master_is_ending(master))
 		master_leave(master);
 	else
 		master_drain(master);
@@ -179,7 +182,7 @@ static void master_terminate(struct master *master)
 void master_deadline(struct timer *timer)
 {
 	struct master *master = container_of(timer, struct master, deadline);
-	if (master->left)
+	if (master->state == MASTER_LEAVING)
 		loop_stop(&master->loop);
 	else
 		master_stop(master);
@@ -265,13 +268,13 @@ static int control_status(void *context, FILE *to)
 		to);
 }
 
-static unsigned control_report(void *context, const struct message *request, int *files)
+static unsigned control_report(void *context, const struct message *request, int *files, bool *ret_missed)
 {
 	struct master *master = context;
 	unsigned n = 0;
 
 	for (struct generation *generation = master->all; generation; generation = generation->next)
-		n += generation_report(generation, request, files + n, CONTROL_PARTS_MAX - n);
+		n += generation_report(generation, request, files + n, CONTROL_PARTS_MAX - n, ret_missed);
 	return n;
 }
 
@@ -284,7 +287,7 @@ static int control_reload(void *context)
 {
 	struct master *master = context;
 
-	if (master->ending)
+	if (master_is_ending(master))
 		return -ESHUTDOWN;
 	if (master->upgrade.step != UPGRADE_NONE) /* the next image would not know who asked */
 		return -EBUSY;

@@ -19,6 +19,13 @@
 #include <stdint.h>
 #include <time.h>
 
+enum master_state {
+	MASTER_RUNNING,
+	MASTER_DRAINING, /* its workers accept no more, and it ends with them */
+	MASTER_STOPPING, /* its workers end now */
+	MASTER_LEAVING,  /* it ends, and its workers serve what they have */
+};
+
 struct master {
 	const struct master_options *options;
 	struct loop loop;
@@ -53,16 +60,19 @@ struct master {
 	int ready_fd; /* of the process that started a daemon */
 	char *pid_file;
 	bool control_missing; /* and told so */
-	bool ending;          /* drains or stops */
-	time_t ending_since;  /* by the wall clock, for people; 0: it does not */
-	bool stopped;         /* told to end now */
-	bool left;            /* without its workers */
+	enum master_state state;
+	time_t ending_since; /* by the wall clock, for people; 0: it does not end, or has not begun */
 	struct timer deadline, logger_restart, control_again;
 	int status; /* to exit with */
 };
 
 /* None, or one that was closed. */
 #define NO_LOGGER ((struct logger){ .pipe_fd = -1, .control_fd = -1, .read_fd = -1 })
+
+static inline bool master_is_ending(const struct master *master)
+{
+	return master->state != MASTER_RUNNING;
+}
 
 /* ---- master.c ---- */
 

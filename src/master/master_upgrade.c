@@ -2,8 +2,8 @@
 #include "fd.h"
 #include "hash.h"
 #include "identifier_processes.h"
-#include "ipc.h"
 #include "master_parts.h"
+#include "message.h"
 #include "pidfile.h"
 #include "process.h"
 #include "program_table.h"
@@ -14,7 +14,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define HOLD_US 500000 /* that the answer about an access program may take, behind the time that the program has */
+#define HOLD_US      500000 /* that the answer about an access program may take, behind the time that the program has */
+#define HOLD_MOST_US 5000000 /* behind that, after which workers that were not told to go on do so */
+
+static uint64_t hold_us(const struct policy *policy)
+{
+	return policy->access_timeout_us + HOLD_US;
+}
 
 /* Requests name services and identifiers by their places. */
 static uint64_t services_digest(const struct policy *policy)
@@ -22,8 +28,8 @@ static uint64_t services_digest(const struct policy *policy)
 	uint64_t digest = policy->n_identifiers;
 
 	for (size_t i = 0; i < policy->n_services; i++)
-		digest = (digest ^ hash_name(policy->services[i].name)) * 0x100000001b3ULL +
-			(uint64_t)policy->services[i].target.delivery;
+		digest = hash_byte(
+			digest ^ hash_name(policy->services[i].name), (uint8_t)policy->services[i].target.delivery);
 	return digest >> 1; /* JSON's numbers have a sign */
 }
 
@@ -47,7 +53,7 @@ static void describe_generation(const struct generation *generation, unsigned nu
 		for (const struct child *child = generation->children; child; child = child->next)
 			if (child->worker == worker)
 				takeover->children[takeover->n_children++] = (struct takeover_child){ child->pid,
-					(int)takeover->n_workers, child->identifier, child->serial };
+					(int)takeover->n_workers, child->identifier, child->number };
 		takeover->workers[takeover->n_workers++] =
 			(struct takeover_worker){ worker->pid, worker->channel.fd, worker->slot, number };
 	}
@@ -123,7 +129,7 @@ static void master_hold(void *context)
 	struct master *master = context;
 
 	for (struct generation *generation = master->all; generation; generation = generation->next) {
-		generation_hold(generation);
+		generation_hold(generation, hold_us(master->serving->policy) + HOLD_MOST_US);
 		/* The next image hears of one resolver alone; workers that retire have the last answers. */
 		if (generation != master->serving && generation->resolver > 0)
 			generation_kill_one(generation, generation->resolver);
@@ -174,13 +180,13 @@ void master_all_held(struct task *task)
 
 int master_upgrade(struct master *master)
 {
-	if (master->ending || master->options->inetd || !master->serving)
+	if (master_is_ending(master) || master->options->inetd || !master->serving)
 		return -ESHUTDOWN;
 	if (master_is_reloading(master) || master->upgrade.step != UPGRADE_NONE)
 		return -EBUSY;
 	const struct policy *policy = master->serving->policy;
 	notify_send(&master->notify, "RELOADING=1");
-	upgrade_begin(&master->upgrade, policy->upgrade_timeout_us, policy->access_timeout_us + HOLD_US);
+	upgrade_begin(&master->upgrade, policy->upgrade_timeout_us, hold_us(policy));
 	return 0;
 }
 
@@ -191,12 +197,12 @@ static int master_adopt_generation(struct master *master, const struct policy *r
 
 	if (!policy)
 		return -ENOMEM;
-	bool is_stale = number > 0 || services_digest(policy) != master->takeover->services;
+	bool is_stale = number > 0 || services_digest(read) != master->takeover->services;
 	struct generation *generation = master_new_generation(master, policy);
 	if (!generation)
 		return -ENOMEM;
-	generation->is_stale = is_stale;
-	int error = generation_adopt(generation, master->takeover, number);
+	int error = generation_adopt(
+		generation, master->takeover, number, is_stale ? GENERATION_STALE : GENERATION_ADOPTED);
 	if (error < 0) {
 		generation_free(generation);
 		return error;
@@ -238,8 +244,9 @@ void master_resume_taken(const struct master *master)
 {
 	const struct message resume = { .kind = MESSAGE_RESUME };
 
-	for (size_t i = 0; i < master->takeover->n_workers; i++)
-		ipc_send(master->takeover->workers[i].channel, &resume, sizeof(resume), NULL, 0);
+	for (size_t i = 0; i < master->takeover->n_workers;
+		i++) /* one that it does not reach goes on in HOLD_MOST_US */
+		message_send(master->takeover->workers[i].channel, &resume, NULL, 0);
 }
 
 /* In the place of a usher that runs, there is no way back: a configuration that does not compile, for that is what can have

@@ -68,7 +68,7 @@ static void environment_inherit(struct environment *environment, const char *nam
 }
 
 static void environment_build(struct environment *environment, const struct program *program, const char *service,
-	const struct message *request)
+	const struct message_spawn *request)
 {
 	environment_inherit(environment, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	environment_inherit(environment, "LANG", NULL);
@@ -164,7 +164,7 @@ static int stdio_open(struct stdio_ends *ends, const struct program *program, in
 	}
 }
 
-int program_start(const struct program *program, const char *service, const struct message *request, int client,
+int program_start(const struct program *program, const char *service, const struct message_spawn *request, int client,
 	int ret_fds[2], pid_t *ret_pid, bool *ret_greeted)
 {
 	struct environment environment = { 0 };
@@ -187,7 +187,7 @@ int program_start(const struct program *program, const char *service, const stru
 			.gid = program->gid,
 			.groups = program->groups,
 			.n_groups = program->n_groups,
-			.greeting = ret_greeted && ends.same && request->greeted ? MESSAGE_TCPMUX_ACCEPT : NULL,
+			.greeting = ret_greeted && ends.same && request->greets ? MESSAGE_TCPMUX_ACCEPT : NULL,
 			.ret_greeted = ret_greeted,
 		},
 		ret_pid);

@@ -9,5 +9,5 @@
  *
  * TCPMUX's +, where the request asks for it, is sent on the socket right before the program runs; `ret_greeted` is set
  * then, also where it fails after that. NULL: it is not sent. */
-int program_start(const struct program *program, const char *service, const struct message *request, int client,
+int program_start(const struct program *program, const char *service, const struct message_spawn *request, int client,
 	int ret_fds[2], pid_t *ret_pid, bool *ret_greeted);

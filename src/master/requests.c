@@ -6,7 +6,6 @@
 #include "fd.h"
 #include "generation.h"
 #include "identifier_processes.h"
-#include "ipc.h"
 #include "log.h"
 #include "message.h"
 #include "program.h"
@@ -18,26 +17,14 @@
 #include <errno.h>
 #include <string.h>
 
-/* The program that is asked for, and the service whose it is (NULL: none); NULL: the policy has none there. */
-static const struct program *request_program(
-	const struct policy *policy, const struct message *request, const struct service **ret_service)
+static const struct service *policy_service(const struct policy *policy, uint32_t place)
 {
-	*ret_service = NULL;
-	if (request->program == PROGRAM_IDENTIFIER)
-		return request->index < policy->n_identifiers ? &policy->identifiers[request->index].program : NULL;
-	if (request->index >= policy->n_services)
-		return NULL;
-	const struct service *service = *ret_service = &policy->services[request->index];
-	if (request->program == PROGRAM_ACCESS)
-		return service->asks;
-	return request->program == PROGRAM_SERVICE && service->target.delivery == DELIVERY_EXEC
-		? &service->target.exec
-		: NULL;
+	return place < policy->n_services ? &policy->services[place] : NULL;
 }
 
 /* A service's program, within its limits. */
-static int service_start(struct generation *generation, const struct service *service, const struct message *request,
-	int client, struct message *answer, int fds[2])
+static int service_start(struct generation *generation, const struct service *service,
+	const struct message_spawn *request, int client, struct message_answer *answer, int fds[2])
 {
 	uint64_t now_us = clock_monotonic_us();
 	bool greeted = false;
@@ -59,94 +46,112 @@ static int service_start(struct generation *generation, const struct service *se
 	return 0;
 }
 
-static int identifier_start(
-	struct worker_process *worker, const struct program *program, const struct message *request, int fds[2])
+/* Whatever is made was made for nothing where the worker cannot be told: descriptors are closed, and the worker's request ends at
+ * its deadline. */
+static bool request_answer(struct worker_process *worker, const struct message *request, struct message_answer answer,
+	int *fds, size_t n)
 {
-	pid_t pid = 0;
+	int error = worker_process_tell(worker,
+		&(struct message){ .kind = MESSAGE_ANSWER, .number = request->number, .answer = answer }, fds, n);
 
-	/* Ours asks for no more than half as many; what was killed may take a moment to be gone. */
-	if (children_of(worker, request->index) >= 2 * IDENTIFIER_RUNS_MAX)
-		return -EAGAIN;
-	int error = program_start(program, NULL, request, -1, fds, &pid, NULL);
-	return error < 0 ? error : child_add(worker, pid, request);
-}
-
-static int receiver_open(const struct policy *policy, const struct message *request, int fds[2])
-{
-	fds[0] = receiver_connect(&policy->services[request->index].target.handover.address);
-	return fds[0] < 0 ? fds[0] : 0;
-}
-
-/* Of a worker's own policy, or it is not to be believed. */
-static bool request_is_sound(const struct policy *policy, const struct message *request)
-{
-	const struct service *service;
-
-	if (request->program == PROGRAM_RECEIVER)
-		return request->index < policy->n_services &&
-			policy->services[request->index].target.delivery == DELIVERY_HANDOVER;
-	return request_program(policy, request, &service) != NULL;
-}
-
-/* Every request has its answer: they are told apart by their order. */
-bool request_spawn(struct worker_process *worker, const struct message *request, int client, int error)
-{
-	struct generation *generation = worker->generation;
-	struct message answer = { .kind = MESSAGE_SPAWNED, .connection = request->connection, .error = error };
-	const struct service *service;
-	const struct program *program = request_program(generation->policy, request, &service);
-	int fds[2] = { -1, -1 };
-
-	if (generation->is_stale) {
-		error = answer.error = -ESTALE;
-	} else if (!request_is_sound(generation->policy, request)) {
-		return false;
-	}
-	if (error == 0 && request->program == PROGRAM_RECEIVER)
-		answer.error = receiver_open(generation->policy, request, fds);
-	else if (error == 0 && request->program == PROGRAM_IDENTIFIER)
-		answer.error = identifier_start(worker, program, request, fds);
-	else if (error == 0 && service && request->program == PROGRAM_ACCESS)
-		answer.error = asks_begin(generation->asks, program, service->name, request,
-			generation->policy->access_timeout_us, worker, request->serial);
-	else if (error == 0 && service)
-		answer.error = service_start(generation, service, request, client, &answer, fds);
-	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, answer.error ? 0 : (fds[0] >= 0) + (fds[1] >= 0));
-	fd_close(fds[0]);
-	fd_close(fds[1]);
-	return true;
-}
-
-void request_decided(struct asks *asks, void *asker, uint64_t serial, bool admitted)
-{
-	const struct message answer = { .kind = MESSAGE_ANSWER, .serial = serial, .error = admitted ? 0 : -EACCES };
-	worker_process_tell(asker, &answer);
-}
-
-/* As many as a worker counts on (socket_pool.c). */
-bool request_supply(struct worker_process *worker, const struct message *request)
-{
-	struct message answer = { .kind = MESSAGE_SOCKETS, .index = request->index };
-	int fds[SOCKET_POOL_SUPPLY];
-	size_t n = 0;
-
-	if (worker->generation->is_stale) {
-		answer.error = -ESTALE;
-	} else if (!worker->generation->policy->transparent ||
-		(request->index != AF_INET && request->index != AF_INET6)) {
-		return false;
-	}
-	for (int fd; n < SOCKET_POOL_SUPPLY && answer.error == 0;) {
-		fd = transparent_open(worker->generation->policy, (sa_family_t)request->index);
-		if (fd >= 0)
-			fds[n++] = fd;
-		else if (n == 0)
-			answer.error = fd;
-		else
-			break;
-	}
-	ipc_send(worker->channel.fd, &answer, sizeof(answer), fds, n);
+	if (error < 0 && error != -EPIPE)
+		log_warning("worker %d cannot be told what came of its request: %s", worker->pid,
+			strerrordesc_np(-error));
 	while (n > 0)
 		fd_close(fds[--n]);
 	return true;
+}
+
+static bool request_fail(struct worker_process *worker, const struct message *request, int error)
+{
+	return request_answer(worker, request, (struct message_answer){ .error = error }, NULL, 0);
+}
+
+bool request_spawn(struct worker_process *worker, const struct message *request, const struct ipc_fds *beside)
+{
+	struct generation *generation = worker->generation;
+	const struct message_spawn *spawn = &request->spawn;
+	const struct service *service = policy_service(generation->policy, spawn->service);
+	bool is_access = spawn->program == PROGRAM_ACCESS;
+	struct message_answer answer = { 0 };
+	int fds[2] = { -1, -1 };
+
+	if (generation->kind == GENERATION_STALE)
+		return request_fail(worker, request, -ESTALE);
+	if (!service || (is_access ? !service->asks : service->target.delivery != DELIVERY_EXEC))
+		return false;
+	if (beside->lost)
+		answer.error = -EMFILE;
+	else if (is_access)
+		answer.error = asks_begin(generation->asks, service->asks, service->name, spawn,
+			generation->policy->access_timeout_us, worker, request->number);
+	else
+		answer.error = service_start(generation, service, spawn, beside->fd[0], &answer, fds);
+	return request_answer(worker, request, answer, fds, answer.error ? 0 : (fds[0] >= 0) + (fds[1] >= 0));
+}
+
+bool request_identify(struct worker_process *worker, const struct message *request)
+{
+	struct generation *generation = worker->generation;
+	uint32_t place = request->identify.identifier;
+	int fds[2] = { -1, -1 };
+	pid_t pid = 0;
+
+	if (generation->kind == GENERATION_STALE)
+		return request_fail(worker, request, -ESTALE);
+	if (place >= generation->policy->n_identifiers)
+		return false;
+	/* Ours asks for no more than half as many; what was killed may take a moment to be gone. */
+	if (children_of(worker, place) >= 2 * IDENTIFIER_RUNS_MAX)
+		return request_fail(worker, request, -EAGAIN);
+	int error = program_start(&generation->policy->identifiers[place].program, NULL, &(struct message_spawn){ 0 },
+		-1, fds, &pid, NULL);
+	if (error < 0)
+		return request_fail(worker, request, error);
+	error = child_add(worker, pid, place, request->number);
+	if (error == 0)
+		return request_answer(worker, request, (struct message_answer){ 0 }, fds, 2);
+	fd_close(fds[0]);
+	fd_close(fds[1]);
+	return request_fail(worker, request, error);
+}
+
+bool request_connect(struct worker_process *worker, const struct message *request)
+{
+	const struct generation *generation = worker->generation;
+	const struct service *service = policy_service(generation->policy, request->connect.service);
+
+	if (generation->kind == GENERATION_STALE)
+		return request_fail(worker, request, -ESTALE);
+	if (!service || service->target.delivery != DELIVERY_HANDOVER)
+		return false;
+	int fd = receiver_connect(&service->target.handover.address);
+	return fd < 0 ? request_fail(worker, request, fd)
+		      : request_answer(worker, request, (struct message_answer){ 0 }, &fd, 1);
+}
+
+/* As many as a worker counts on (socket_pool.c). */
+bool request_sockets(struct worker_process *worker, const struct message *request)
+{
+	const struct generation *generation = worker->generation;
+	int fds[SOCKET_POOL_SUPPLY], fd = 0;
+	size_t n = 0;
+
+	if (generation->kind == GENERATION_STALE)
+		return request_fail(worker, request, -ESTALE);
+	if (!generation->policy->transparent)
+		return false;
+	while (n < SOCKET_POOL_SUPPLY &&
+		(fd = transparent_open(generation->policy, (sa_family_t)request->want_sockets.family)) >= 0)
+		fds[n++] = fd;
+	return n == 0 ? request_fail(worker, request, fd)
+		      : request_answer(worker, request, (struct message_answer){ 0 }, fds, n);
+}
+
+void request_decided(struct asks *asks, void *asker, uint64_t number, bool admitted)
+{
+	const struct message verdict = {
+		.kind = MESSAGE_VERDICT, .number = number, .verdict = { .admits = admitted }
+	};
+	worker_process_tell(asker, &verdict, NULL, 0); /* where it is lost, the worker refuses at its deadline */
 }

@@ -4,16 +4,18 @@
 #include <stdint.h>
 
 struct asks;
+struct ipc_fds;
 struct message;
 struct worker_process;
 
-/* False for both: the policy has nothing of the kind, and nothing was done.
+/* False: the worker's policy has nothing of the kind, nothing was done, and there is no answer.
  *
- * MESSAGE_SPAWN, with the client's socket (-1: none). `error`: the request came without its descriptor. */
-bool request_spawn(struct worker_process *worker, const struct message *request, int client, int error);
+ * MESSAGE_SPAWN, with the client's socket, which stays the caller's. */
+bool request_spawn(struct worker_process *worker, const struct message *request, const struct ipc_fds *beside);
 
-/* MESSAGE_WANT_SOCKETS. */
-bool request_supply(struct worker_process *worker, const struct message *request);
+bool request_identify(struct worker_process *worker, const struct message *request); /* MESSAGE_IDENTIFY */
+bool request_connect(struct worker_process *worker, const struct message *request);  /* MESSAGE_CONNECT */
+bool request_sockets(struct worker_process *worker, const struct message *request);  /* MESSAGE_WANT_SOCKETS */
 
 /* An access program has decided; `asker` is the worker that it was begun for. */
-void request_decided(struct asks *asks, void *asker, uint64_t serial, bool admitted);
+void request_decided(struct asks *asks, void *asker, uint64_t number, bool admitted);

@@ -325,10 +325,14 @@ static int sockets_list(
 		for (size_t k = 0; k < sockets->count; k++)
 			if (socket_is_of(&sockets->list[k], &policy->listeners[i]) &&
 				socket_stands(&sockets->list[k]))
-				list[n++] = (struct listening){ .fd = sockets->list[k].fd, .listener = i };
+				list[n++] = (struct listening){
+					.fd = sockets->list[k].fd, .listener = i, .owner = sockets->list[k].owner
+				};
 		for (size_t k = first; k < n; k++) {
 			list[k].place = (unsigned)(k - first);
 			list[k].group_size = (unsigned)(n - first);
+			/* Flows go from a worker to the one of its number, and the sockets with them. */
+			list[k].owner = (list[k].owner ? list[k].owner - 1 : list[k].place) % policy->workers;
 		}
 	}
 	*ret_list = list;
@@ -364,6 +368,20 @@ void sockets_set_options(const struct sockets *sockets, const struct policy *pol
 	}
 }
 
+/* How many workers have a socket of this group. */
+static unsigned count_owners(const struct listening *group, unsigned size)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < size; i++) {
+		bool is_first = true;
+		for (unsigned k = 0; k < i && is_first; k++)
+			is_first = group[k].owner != group[i].owner;
+		n += is_first;
+	}
+	return n;
+}
+
 void sockets_log_groups(const struct policy *policy, const struct listening *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -372,10 +390,11 @@ void sockets_log_groups(const struct policy *policy, const struct listening *lis
 		socklen_t len = sizeof(bytes);
 		if (listener->transport != TRANSPORT_DATAGRAM || list[i].place != 0)
 			continue;
-		if (list[i].group_size < policy->workers)
+		unsigned n = count_owners(list + i, list[i].group_size);
+		if (n < policy->workers)
 			log_notice("listener %s has %u socket%s: of the %u workers %u get no datagrams from it",
 				listener->text, list[i].group_size, list[i].group_size == 1 ? "" : "s",
-				policy->workers, policy->workers - list[i].group_size);
+				policy->workers, policy->workers - n);
 		if (getsockopt(list[i].fd, SOL_SOCKET, SO_RCVBUF, &bytes, &len) == 0 &&
 			(unsigned)bytes / 2 < listener->receive_buffer)
 			log_warning("listener %s: a receive_buffer of %d bytes instead of %u, for more needs "
@@ -395,12 +414,13 @@ static void socket_shut_down(const struct socket_held *held)
 		shutdown(held->fd, SHUT_RD);
 }
 
-static bool is_listed(const struct listening *list, size_t count, int fd)
+/* NULL: it is not in the list. */
+static const struct listening *listed(const struct listening *list, size_t count, int fd)
 {
 	for (size_t i = 0; i < count; i++)
 		if (list[i].fd == fd)
-			return true;
-	return false;
+			return &list[i];
+	return NULL;
 }
 
 void sockets_close_others(struct sockets *sockets, const struct listening *list, size_t count)
@@ -409,8 +429,10 @@ void sockets_close_others(struct sockets *sockets, const struct listening *list,
 
 	for (size_t i = 0; i < sockets->count; i++) {
 		struct socket_held *held = &sockets->list[i];
-		if (is_listed(list, count, held->fd)) {
+		const struct listening *one = listed(list, count, held->fd);
+		if (one) {
 			sockets->list[kept] = *held;
+			sockets->list[kept].owner = 1 + one->owner;
 			sockets->list[kept++].fresh = false;
 			continue;
 		}

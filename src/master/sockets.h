@@ -17,6 +17,7 @@ struct socket_held {
 	enum transport_kind transport; /* those of a group stand in the list in its order */
 	int fd;
 	bool handed;             /* by systemd: its file is not ours, and systemd has it open as well */
+	unsigned owner;          /* of UDP: 1 and the number of the worker that reads it; 0: none has so far */
 	bool fresh;              /* bound for a policy that is not in force yet */
 	struct socket_file file; /* of a UNIX socket that we bound */
 };

@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const state_names[] = {
-	[GENERATION_STARTING] = "starting", [GENERATION_SERVING] = "serving", [GENERATION_RETIRING] = "retiring"
-};
+static const char *const state_names[] = { [GENERATION_STARTING] = "starting",
+	[GENERATION_SERVING] = "serving",
+	[GENERATION_RETIRING] = "retiring",
+	[GENERATION_KILLED] = "retiring" };
 
 static int generation_gather(struct snapshot_generation *ret, const struct generation *generation)
 {

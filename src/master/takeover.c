@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 5
+#define TAKEOVER_FORMAT 7
 
 static void format_write(char *to, size_t size)
 {
@@ -41,9 +41,10 @@ static json_t *sockets_write(const struct takeover *takeover)
 		const struct socket_held *one = &takeover->sockets[i];
 		hex_write(address, &one->address, sizeof(one->address));
 		json_array_append_new(list,
-			json_pack("{s:s, s:b, s:i, s:b, s:I, s:I}", "address", address, "datagrams",
-				one->transport == TRANSPORT_DATAGRAM, "fd", one->fd, "handed", (int)one->handed,
-				"device", (json_int_t)one->file.device, "inode", (json_int_t)one->file.inode));
+			json_pack("{s:s, s:b, s:i, s:i, s:b, s:I, s:I}", "address", address, "datagrams",
+				one->transport == TRANSPORT_DATAGRAM, "owner", (int)one->owner, "fd", one->fd,
+				"handed", (int)one->handed, "device", (json_int_t)one->file.device, "inode",
+				(json_int_t)one->file.inode));
 	}
 	return list;
 }
@@ -69,7 +70,7 @@ static json_t *children_write(const struct takeover *takeover)
 		const struct takeover_child *one = &takeover->children[i];
 		json_array_append_new(list,
 			json_pack("{s:i, s:i, s:I, s:I}", "pid", one->pid, "worker", one->worker, "identifier",
-				(json_int_t)one->identifier, "serial", (json_int_t)one->serial));
+				(json_int_t)one->identifier, "number", (json_int_t)one->number));
 	}
 	return list;
 }
@@ -132,12 +133,13 @@ static int socket_read(struct takeover *takeover, size_t at, json_t *element)
 	struct socket_held *one = &takeover->sockets[at];
 	const char *address;
 	json_int_t device, inode;
-	int datagrams, handed;
+	int datagrams, owner, handed;
 
-	if (json_unpack(element, "{s:s, s:b, s:i, s:b, s:I, s:I}", "address", &address, "datagrams", &datagrams, "fd",
-		    &one->fd, "handed", &handed, "device", &device, "inode", &inode) < 0)
+	if (json_unpack(element, "{s:s, s:b, s:i, s:i, s:b, s:I, s:I}", "address", &address, "datagrams", &datagrams,
+		    "owner", &owner, "fd", &one->fd, "handed", &handed, "device", &device, "inode", &inode) < 0)
 		return -EINVAL;
 	one->transport = datagrams ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM;
+	one->owner = (unsigned)owner;
 	one->handed = handed;
 	one->file = (struct socket_file){ (uint64_t)device, (uint64_t)inode };
 	return hex_read(address, &one->address, sizeof(one->address));
@@ -160,14 +162,14 @@ static int worker_read(struct takeover *takeover, size_t at, json_t *element)
 static int child_read(struct takeover *takeover, size_t at, json_t *element)
 {
 	struct takeover_child *one = &takeover->children[at];
-	json_int_t identifier, serial;
+	json_int_t identifier, number;
 
 	if (json_unpack(element, "{s:i, s:i, s:I, s:I}", "pid", &one->pid, "worker", &one->worker, "identifier",
-		    &identifier, "serial", &serial) < 0 ||
+		    &identifier, "number", &number) < 0 ||
 		one->pid <= 0 || one->worker < -1 || one->worker >= (int)takeover->n_workers)
 		return -EINVAL;
 	one->identifier = (uint32_t)identifier;
-	one->serial = (uint64_t)serial;
+	one->number = (uint64_t)number;
 	return 0;
 }
 

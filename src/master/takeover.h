@@ -20,7 +20,7 @@ struct takeover_child {
 	int pid;
 	int worker; /* whose, by its place among the workers; -1: nobody's any more */
 	uint32_t identifier;
-	uint64_t serial;
+	uint64_t number;
 };
 
 struct takeover_worker {

@@ -44,7 +44,7 @@ static void trial_failed(struct generation *generation)
 	loop_stop(&trial->loop);
 }
 
-static void trial_reported(struct generation *generation, uint64_t serial, int error)
+static void trial_reported(struct generation *generation, uint64_t number, int error)
 {
 }
 
@@ -94,7 +94,6 @@ static int trial_serve(struct trial *trial, struct policy *policy)
 		.log_fd = 2,
 		.log = policy->log,
 		.connection = -1,
-		.is_trial = true,
 		.asks = &trial->asks,
 		.slots = trial->slots,
 		.context = trial,

@@ -1,5 +1,5 @@
 /* One worker as the master has it: forked, told, heard, replaced when it crashes. Trusts no field of what it hears
- * (requests.c). Owns the master's end of the channel, the messages that wait for room there, and the worker's slot. */
+ * (requests.c). Owns the master's end of the channel, and the worker's slot. */
 #include "worker_process.h"
 #include "ask.h"
 #include "back_off.h"
@@ -33,33 +33,35 @@
 
 /* ---- what it is told, and says ---- */
 
-/* As far as there is room. */
-static void worker_process_tell_late(struct worker_process *worker)
+int worker_process_tell(struct worker_process *worker, const struct message *message, const int *fds, size_t n_fds)
 {
-	size_t sent = 0;
-
-	while (sent < worker->n_late &&
-		ipc_send(worker->channel.fd, &worker->late[sent], sizeof(*worker->late), NULL, 0) == 0)
-		sent++;
-	if (sent == 0)
-		return;
-	worker->n_late -= sent;
-	memmove(worker->late, worker->late + sent, worker->n_late * sizeof(*worker->late));
+	return outbox_send(&worker->outbox, message, fds, n_fds);
 }
 
-/* Answers that somebody waits for must not be lost while the worker does not read. There are no more of them than programs
- * that were asked for. */
-void worker_process_tell(struct worker_process *worker, const struct message *message)
+static bool channel_has_room(int fd)
 {
-	if (worker->channel.fd < 0)
-		return;
-	if (worker->n_late == 0 && ipc_send(worker->channel.fd, message, sizeof(*message), NULL, 0) == 0)
-		return;
-	struct message *late = reallocarray(worker->late, worker->n_late + 1, sizeof(*late));
-	if (!late)
-		return;
-	worker->late = late;
-	late[worker->n_late++] = *message;
+	struct pollfd room = { .fd = fd, .events = POLLOUT };
+	return poll(&room, 1, 0) == 1 && (room.revents & POLLOUT);
+}
+
+/* One whose end is closed is ending already. */
+void worker_process_order(struct worker_process *worker, const struct message *message)
+{
+	int error = worker_process_tell(worker, message, NULL, 0);
+	bool reads = !outbox_waits(&worker->outbox) || channel_has_room(worker->channel.fd);
+
+	if ((error < 0 && error != -EPIPE) || !reads)
+		generation_kill_one(worker->generation, worker->pid);
+}
+
+/* Where it is lost, the upgrade that waits for the answer gives up. */
+void worker_process_hold(struct worker_process *worker)
+{
+	const struct generation *generation = worker->generation;
+	const struct message hold = {
+		.kind = MESSAGE_HOLD, .number = generation->hold, .hold = { .most_us = generation->hold_most_us }
+	};
+	worker_process_tell(worker, &hold, NULL, 0);
 }
 
 static void worker_process_is_ready(struct worker_process *worker)
@@ -70,7 +72,7 @@ static void worker_process_is_ready(struct worker_process *worker)
 		return;
 	worker->ready = true;
 	if (generation->is_holding)
-		worker_process_tell(worker, &(struct message){ .kind = MESSAGE_HOLD });
+		worker_process_hold(worker);
 	generation->n_ready++;
 	if (generation->state == GENERATION_STARTING && generation->n_ready == generation->n_workers) {
 		generation->state = GENERATION_SERVING;
@@ -78,55 +80,51 @@ static void worker_process_is_ready(struct worker_process *worker)
 	}
 }
 
-static void worker_process_is_held(struct worker_process *worker)
+/* The answer to a hold that is over is none to the next one. */
+static void worker_process_is_held(struct worker_process *worker, uint64_t number)
 {
-	worker->held = true;
+	if (!worker->generation->is_holding || number != worker->generation->hold)
+		return;
+	worker->held = number;
 	worker->generation->held(worker->generation);
 }
 
-/* A request is taken only while there is room for its answer. */
-static bool channel_has_room(int fd)
-{
-	struct pollfd room = { .fd = fd, .events = POLLOUT };
-	return poll(&room, 1, 0) == 1 && (room.revents & POLLOUT);
-}
-
 /* A second answer, or one to a question that was not asked yet, would count as another worker's. */
-static void worker_process_has_reported(struct worker_process *worker, const struct message *message)
+static void worker_process_has_reported(struct worker_process *worker, uint64_t number, int error)
 {
-	if (message->serial <= worker->reported || message->serial > worker->asked)
+	if (number <= worker->reported || number > worker->asked)
 		return;
-	worker->reported = message->serial;
-	worker->generation->reported(worker->generation, message->serial, message->error);
+	worker->reported = number;
+	worker->generation->reported(worker->generation, number, error);
 }
 
 /* False for what no worker of ours says. */
 static bool worker_process_hear(struct worker_process *worker, const struct message *message, struct ipc_fds *fds)
 {
-	size_t most_fds = message->kind == MESSAGE_SPAWN && message->program == PROGRAM_SERVICE;
-
-	if (fds->n > most_fds || (fds->lost && most_fds == 0))
-		return false;
 	switch (message->kind) {
 	case MESSAGE_READY:
 		worker_process_is_ready(worker);
 		return true;
 	case MESSAGE_HELD:
-		worker_process_is_held(worker);
+		worker_process_is_held(worker, message->number);
 		return true;
-	case MESSAGE_WANT_SOCKETS:
-		return request_supply(worker, message);
 	case MESSAGE_ASK_ANEW:
-		return generation_ask_anew(worker->generation, message->index);
+		return generation_ask_anew(worker->generation, message->ask_anew.name);
 	case MESSAGE_REPORTED:
-		worker_process_has_reported(worker, message);
+		worker_process_has_reported(worker, message->number, message->reported.error);
 		return true;
 	case MESSAGE_SPAWN:
 		if (fds->n > 0 && fd_lingers(fds->fd[0]))
 			return false;
-		bool is_sound = request_spawn(worker, message, fds->fd[0], fds->lost ? -EMFILE : 0);
+		bool is_sound = request_spawn(worker, message, fds);
 		fds->fd[0] = fd_close_foreign(fds->fd[0]);
 		return is_sound;
+	case MESSAGE_IDENTIFY:
+		return request_identify(worker, message);
+	case MESSAGE_CONNECT:
+		return request_connect(worker, message);
+	case MESSAGE_WANT_SOCKETS:
+		return request_sockets(worker, message);
 	default:
 		return false;
 	}
@@ -162,27 +160,26 @@ static void worker_process_stays(struct timer *timer)
 /* True where there may be more. */
 static bool worker_process_receive_one(struct worker_process *worker)
 {
-	struct message message = { 0 };
+	struct message message;
 	struct ipc_fds fds;
 
-	ssize_t n = ipc_receive(worker->channel.fd, &message, sizeof(message), &fds);
-	if (n < 0 && n != -EMSGSIZE)
+	int n = message_receive(worker->channel.fd, true, &message, &fds);
+	if (n < 0 && n != -EBADMSG)
 		return false;
-	bool is_sound = n == 0 || (n == sizeof(message) && worker_process_hear(worker, &message, &fds));
-	ipc_close_fds(&fds);
 	if (n == 0)
 		worker_process_is_gone(worker); /* its end will be reaped */
-	else if (!is_sound)
+	else if (n < 0 || !worker_process_hear(worker, &message, &fds))
 		worker_process_accuse(worker);
+	ipc_close_fds(&fds);
 	return n != 0;
 }
 
-/* A worker that never stops asking does not keep us from others. */
+/* A worker that never stops asking does not keep us from others; and a request is taken only while there is room for its answer. */
 static void worker_process_receive_some(struct worker_process *worker)
 {
-	worker_process_tell_late(worker);
+	outbox_flush(&worker->outbox);
 	for (unsigned i = 0; i < MESSAGES_A_TURN; i++)
-		if (worker->accused || worker->channel.fd < 0 || worker->n_late > 0 ||
+		if (worker->accused || worker->channel.fd < 0 || outbox_waits(&worker->outbox) ||
 			!channel_has_room(worker->channel.fd) || !worker_process_receive_one(worker))
 			return;
 	loop_defer(worker->generation->loop, &worker->again);
@@ -196,6 +193,12 @@ static void worker_process_receive(struct watch *watch, uint32_t events)
 static void worker_process_receive_again(struct task *task)
 {
 	worker_process_receive_some(container_of(task, struct worker_process, again));
+}
+
+static void worker_process_told(struct outbox *outbox)
+{
+	struct worker_process *worker = container_of(outbox, struct worker_process, outbox);
+	loop_defer(worker->generation->loop, &worker->again);
 }
 
 /* What waits there when nobody reads it any more: what is in it may come from anywhere, and is not left to the kernel to close. */
@@ -227,17 +230,17 @@ static int migration_pair(int ends[2])
 /* Where the channel does not reach both, the old one finishes what it has. */
 void worker_process_migrate(struct worker_process *from, struct worker_process *to)
 {
-	const struct message migrate = { .kind = MESSAGE_MIGRATE, .index = to->slot };
-	const struct message adopt = { .kind = MESSAGE_ADOPT, .index = from->slot };
+	const struct message migrate = { .kind = MESSAGE_MIGRATE, .peer = { .slot = to->slot } };
+	const struct message adopt = { .kind = MESSAGE_ADOPT, .peer = { .slot = from->slot } };
 	int ends[2] = { -1, -1 };
 
 	int error = to->pid ? migration_pair(ends) : -ESRCH;
 	if (error == 0)
-		error = ipc_send(to->channel.fd, &adopt, sizeof(adopt), &ends[0], 1);
+		error = worker_process_tell(to, &adopt, &ends[0], 1);
+	if (error == 0)
+		error = worker_process_tell(from, &migrate, &ends[1], 1);
 	if (error < 0)
-		ends[1] = fd_close(ends[1]);
-	if (ipc_send(from->channel.fd, &migrate, sizeof(migrate), &ends[1], ends[1] >= 0) < 0)
-		worker_process_tell(from, &migrate); /* later, and without a channel: it finishes what it has */
+		worker_process_order(from, &migrate);
 	fd_close(ends[0]);
 	fd_close(ends[1]);
 }
@@ -254,7 +257,7 @@ static size_t worker_process_share(const struct worker_process *worker, struct l
 	for (size_t i = 0; i < generation->n_listening; i++) {
 		const struct listening *one = &generation->listening[i];
 		if (generation->policy->listeners[one->listener].transport == TRANSPORT_STREAM ||
-			one->place % generation->n_workers == number)
+			one->owner == number)
 			ret[n++] = *one;
 	}
 	return n;
@@ -278,7 +281,7 @@ static void __attribute__((noreturn)) worker_process_run(const struct worker_pro
 		.shared = generation->shared,
 		.slot = worker->slot,
 		.connection = generation->connection,
-		.is_trial = generation->is_trial,
+		.awaits_receive = generation->state == GENERATION_STARTING && generation->follows,
 		.may_be_left = generation->leaves_workers,
 	}));
 }
@@ -319,12 +322,14 @@ int worker_process_fork(struct worker_process *worker)
 		return pid;
 	}
 	worker->pid = pid;
-	worker->ready = worker->held = worker->accused = false;
-	worker->asked = worker->reported = 0;
+	worker->ready = worker->accused = false;
+	worker->held = worker->asked = worker->reported = 0;
 	worker->started_us = clock_monotonic_us();
 	generation->n_running++;
 	error = loop_watch(generation->loop, &worker->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET);
-	if (error < 0)
+	if (error == 0)
+		outbox_init(&worker->outbox, generation->loop, channel, worker_process_told);
+	else
 		fd_close(channel); /* the worker takes it for the master's death and ends */
 	return error;
 }
@@ -363,6 +368,7 @@ void worker_process_init(struct worker_process *worker, struct generation *gener
 		.again = { .run = worker_process_receive_again },
 		.gone = { .fired = worker_process_stays },
 	};
+	outbox_init(&worker->outbox, generation->loop, -1, worker_process_told);
 }
 
 int worker_process_adopt(struct worker_process *worker, const struct takeover *takeover, size_t number)
@@ -376,6 +382,8 @@ int worker_process_adopt(struct worker_process *worker, const struct takeover *t
 	worker->started_us = clock_monotonic_us();
 	generation->slots[from->slot] = true;
 	int error = loop_watch(generation->loop, &worker->channel, from->channel, EPOLLIN | EPOLLOUT | EPOLLET);
+	if (error == 0)
+		outbox_init(&worker->outbox, generation->loop, from->channel, worker_process_told);
 	return error < 0 ? error : children_adopt(worker, takeover, (int)number);
 }
 
@@ -386,9 +394,10 @@ void worker_process_fini(struct worker_process *worker)
 	loop_timer_stop(loop, &worker->restart);
 	loop_timer_stop(loop, &worker->gone);
 	loop_cancel(loop, &worker->again);
+	outbox_close(&worker->outbox);
 	fd_close(loop_unwatch(loop, &worker->channel));
-	free(worker->late);
 }
+
 static void worker_process_log_end(const struct worker_process *worker, int status)
 {
 	const struct generation *generation = worker->generation;
@@ -400,7 +409,8 @@ static void worker_process_log_end(const struct worker_process *worker, int stat
 	if (status == 0)
 		return;
 	sandbox_describe_end(how, sizeof(how), status, &generation->shared->page->slots[worker->slot].refused);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && (generation->is_killed || worker->accused))
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
+		(generation->state == GENERATION_KILLED || worker->accused))
 		log_debug("worker %d was ended", worker->pid);
 	else
 		log_error("worker %d %s%s%s", worker->pid, how, in, place);
@@ -416,14 +426,12 @@ void worker_process_died(struct worker_process *worker, int status)
 	loop_timer_stop(generation->loop, &worker->gone);
 	loop_cancel(generation->loop, &worker->again);
 	worker_process_log_end(worker, status);
+	outbox_close(&worker->outbox);
 	if (worker->channel.fd >= 0)
 		channel_empty(worker->channel.fd);
 	fd_close(loop_unwatch(generation->loop, &worker->channel));
 	children_kill(worker);
 	asks_forget(generation->asks, worker);
-	free(worker->late);
-	worker->late = NULL;
-	worker->n_late = 0;
 	slot_give(generation, worker->slot);
 	worker->pid = 0;
 	generation->n_running--;
@@ -433,7 +441,7 @@ void worker_process_died(struct worker_process *worker, int status)
 		generation->failed(generation);
 	} else if (generation->connection >= 0) {
 		generation->state = GENERATION_RETIRING; /* its one connection is over */
-	} else if (generation->state == GENERATION_SERVING && !generation->is_adopted) {
+	} else if (generation->state == GENERATION_SERVING && !generation_is_adopted(generation)) {
 		worker->quick_deaths = lived_us < QUICK_DEATH_US ? worker->quick_deaths + 1 : 1;
 		worker_process_back_off(worker);
 	}

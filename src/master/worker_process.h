@@ -1,26 +1,24 @@
 /* One worker of a generation, as the master has it. */
 #pragma once
-#include "loop.h"
+#include "outbox.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct generation;
-struct message;
 struct takeover;
 
 struct worker_process {
 	struct generation *generation;
 	pid_t pid; /* 0: not running */
 	struct watch channel;
-	struct message *late; /* for which there was no room in the channel yet, in order */
-	size_t n_late;
+	struct outbox outbox;
 	bool ready;
-	bool held;
 	bool accused;             /* and is to end */
 	struct task again;        /* it has said more than is heard in one turn */
-	uint64_t asked, reported; /* the last question that it was asked, and that it has answered */
+	uint64_t held;            /* the last hold that it has answered; 0: none */
+	uint64_t asked, reported; /* the last report that it was asked for, and that it has answered */
 	unsigned slot;
 	uint64_t started_us;
 	unsigned quick_deaths; /* in a row: the back-off */
@@ -37,8 +35,14 @@ int worker_process_fork(struct worker_process *worker);
 /* In an image that took over: it runs already, as the `number`th there. 0 or -errno. */
 int worker_process_adopt(struct worker_process *worker, const struct takeover *takeover, size_t number);
 
-/* Late where there is no room in its channel now. */
-void worker_process_tell(struct worker_process *worker, const struct message *message);
+/* As outbox_send(). */
+int worker_process_tell(struct worker_process *worker, const struct message *message, const int *fds, size_t n_fds);
+
+/* The same for an order that it must not miss: one that cannot be told, or that does not read, is ended. */
+void worker_process_order(struct worker_process *worker, const struct message *message);
+
+/* Is to decide nothing, as its generation is. */
+void worker_process_hold(struct worker_process *worker);
 
 /* Its live connections are to go to `to`, which may be of another generation. */
 void worker_process_migrate(struct worker_process *from, struct worker_process *to);

@@ -8,30 +8,12 @@
 #include <errno.h>
 #include <string.h>
 
-static bool address_is_sound(const struct address *address)
-{
-	if (address->len == 0)
-		return true;
-	if (address->len > sizeof(address->un) || address->len < sizeof(sa_family_t))
-		return false;
-	switch (address->sa.sa_family) {
-	case AF_INET:
-		return address->len == sizeof(address->in);
-	case AF_INET6:
-		return address->len == sizeof(address->in6);
-	case AF_UNIX:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static bool head_is_sound(const struct migrant *head)
 {
 	return head->format == MIGRANT_FORMAT && head->transport < TRANSPORT_COUNT && head->phase < MIGRANT_PHASES &&
 		head->delivery <= DELIVERY_REJECT && head->log_level <= LEVEL_DEBUG &&
-		address_is_sound(&head->client) && address_is_sound(&head->peer) &&
-		address_is_sound(&head->destination) && head->kept_len <= EVIDENCE_MAX &&
+		address_is_valid(&head->client) && address_is_valid(&head->peer) &&
+		address_is_valid(&head->destination) && head->kept_len <= EVIDENCE_MAX &&
 		head->header_len <= PROXY_HEADER_MAX && head->text_len[TEXT_LISTENER] > 0;
 }
 

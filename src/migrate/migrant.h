@@ -2,6 +2,7 @@
  *
  *	hello     from the new worker, first: struct migrant_hello, then the texts of its listeners, NUL after each
  *	taken     from the new worker, after some migrants: struct migrant_taken. How many, limits_transit.h tells
+ *	moved     from the old one: struct migrant_flows_moved. No flow is left there, and it reads no datagrams any more
  *	migrant   from the old one, one a session: struct migrant, then in this order
  *	          what its transport has packed | the texts, NUL after each that is there | PROXY header that came in
  *	          | first bytes kept for people
@@ -18,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MIGRANT_FORMAT   4
+#define MIGRANT_FORMAT   5
 #define MIGRANT_MAX      MESSAGE_MIGRANT_MAX
 #define MIGRANT_TEXT_MAX 1024
 
@@ -30,6 +31,10 @@ struct migrant_hello {
 };
 
 struct migrant_taken {
+	uint32_t format;
+};
+
+struct migrant_flows_moved {
 	uint32_t format;
 };
 

@@ -28,6 +28,7 @@ struct migration_receiver {
 	unsigned from; /* the other worker's slot */
 	unsigned taken;
 	bool owes_word;   /* that some were taken, to the other worker */
+	bool flows_moved; /* no more come from there */
 	uint8_t *message; /* MIGRANT_MAX bytes */
 };
 
@@ -54,6 +55,7 @@ static void receiver_end(struct migration_receiver *receiver)
 	loop_cancel(&context->loop, &receiver->turn);
 	receiver->turn.run = receiver_bury;
 	loop_defer(&context->loop, &receiver->turn);
+	context->flows_moved(context);
 	context->session_gone(context);
 }
 
@@ -101,8 +103,12 @@ static void receiver_receive_some(struct migration_receiver *receiver)
 		ssize_t n = ipc_receive(receiver->channel.fd, receiver->message, MIGRANT_MAX, &fds);
 		if (n == -EAGAIN)
 			return;
-		if (n > 0)
+		if (n == sizeof(struct migrant_flows_moved)) {
+			receiver->flows_moved = true;
+			context->flows_moved(context);
+		} else if (n > 0) {
 			receiver_take(receiver, (size_t)n, &fds);
+		}
 		ipc_close_fds(&fds);
 		if (n <= 0) {
 			receiver_end(receiver);
@@ -184,6 +190,15 @@ void migration_receive_begin(struct context *context, int channel, unsigned from
 	} else if (receiver_greet(receiver) < 0) {
 		receiver_end(receiver);
 	}
+}
+
+bool migration_receive_awaits_flows(const struct context *context)
+{
+	const struct migration_receiver *receiver = context->receiver;
+
+	while (receiver && receiver->flows_moved)
+		receiver = receiver->next;
+	return receiver;
 }
 
 void migration_receive_end_all(struct context *context)

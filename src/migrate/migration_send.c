@@ -32,6 +32,7 @@ struct migration_sender {
 	struct task turn;
 	struct timer retry;
 	bool looked_again; /* at who cannot go */
+	bool told_moved;   /* that no flow is left here */
 	size_t hello_len;  /* 0: none yet */
 	uint8_t *hello;    /* MIGRANT_MAX bytes */
 	_Alignas(8) uint8_t message[MIGRANT_MAX];
@@ -127,7 +128,7 @@ static void sender_record(const struct session *session)
 		&(struct limits_transit){
 			.ticket = session->ticket,
 			.listener_place = session->listener_place,
-			.is_undecided = session->place.source,
+			.is_undecided = session->place.source && !session->is_unproven,
 			.undecided_place = session->place.counted,
 			.counters = { counter_own_key(session->came_in), counter_own_key(session->counted) },
 		});
@@ -173,6 +174,19 @@ static void sender_look_again(struct migration_sender *sender)
 
 static void sender_give_up(struct migration_sender *sender);
 
+/* From then on the other worker reads what clients send. A flow that cannot go yet is waited for. 0 or -errno. */
+static int sender_tell_moved(struct migration_sender *sender)
+{
+	const struct migrant_flows_moved moved = { MIGRANT_FORMAT };
+
+	for (const struct session *session = sender->context->sessions; session; session = session->next)
+		if (session->transport->kind == TRANSPORT_DATAGRAM && session->phase != PHASE_ENDED)
+			return 0;
+	int error = sender->told_moved ? 0 : ipc_send(sender->channel.fd, &moved, sizeof(moved), NULL, 0);
+	sender->told_moved |= error == 0;
+	return error;
+}
+
 static void sender_go_on(struct migration_sender *sender)
 {
 	struct loop *loop = &sender->context->loop;
@@ -181,6 +195,8 @@ static void sender_go_on(struct migration_sender *sender)
 	for (struct session *session = sender->context->sessions; session && error == 0; session = session->next)
 		if (sender_may_take(sender, session))
 			error = sender_send(sender, session);
+	if (error == 0)
+		error = sender_tell_moved(sender);
 	if (error == 0)
 		sender_look_again(sender);
 	if (error == -ETOOMANYREFS || error == -ENOBUFS || error == -ENOMEM) {
@@ -215,7 +231,7 @@ static int sender_open(struct migration_sender *sender, int channel, unsigned to
 {
 	struct context *context = sender->context;
 
-	sender->looked_again = false;
+	sender->looked_again = sender->told_moved = false;
 	limits_transit_begin(context->shared->limits, context->slot, to);
 	int error = loop_watch(&context->loop, &sender->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error < 0)
@@ -240,8 +256,10 @@ static int sender_open_next(struct migration_sender *sender)
 static void sender_give_up(struct migration_sender *sender)
 {
 	sender_close(sender);
-	if (sender->next_channel < 0 || sender_open_next(sender) < 0)
+	if (sender->next_channel < 0 || sender_open_next(sender) < 0) {
 		sender_look_again(sender);
+		sender->context->flows_stay(sender->context);
+	}
 	sender->context->session_gone(sender->context);
 }
 

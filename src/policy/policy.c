@@ -211,8 +211,9 @@ static int policy_read(struct policy **ret, const char *file, bool is_file, cons
 	const struct policy_options *options, struct complaints *complaints)
 {
 	size_t errors = complaints->errors;
-	struct arena *own = options && options->arena ? NULL : arena_new();
-	struct arena *arena = own ? own : options->arena;
+	struct arena *given = options ? options->arena : NULL;
+	struct arena *own = given ? NULL : arena_new();
+	struct arena *arena = given ? given : own;
 	struct policy *policy = arena_alloc(arena, sizeof(*policy));
 
 	*policy = (struct policy){ .arena = own, .file = arena_strdup(arena, file) };

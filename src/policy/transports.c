@@ -195,8 +195,7 @@ static void datagrams_trace(const struct compiler *compiler, uint32_t *from)
 static void missing_check(struct compiler *compiler, const struct service *service, const struct values *values,
 	const struct listener_policy *listener)
 {
-	static const size_t missing[] = { SERVICE_HANDOVER, SERVICE_TRANSPARENT, SERVICE_SEND_PROXY,
-		SERVICE_ACCESS + ACCESS_PROGRAM };
+	static const enum service_key missing[] = { SERVICE_HANDOVER, SERVICE_TRANSPARENT, SERVICE_SEND_PROXY };
 
 	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
 		const struct setting *at = values->value[missing[i]];

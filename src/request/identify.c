@@ -138,13 +138,13 @@ void identification_cancel(struct identification *identification)
 	free(identification);
 }
 
-void identifiers_exited(struct identifiers *identifiers, uint64_t serial, int status)
+void identifiers_exited(struct identifiers *identifiers, uint64_t number, int status)
 {
 	for (size_t i = 0; identifiers && i < identifiers->policy->n_identifiers; i++)
 		if (identifiers->once[i])
-			once_exited(identifiers->once[i], serial, status);
+			once_exited(identifiers->once[i], number, status);
 		else
-			stream_exited(identifiers->stream[i], serial);
+			stream_exited(identifiers->stream[i], number);
 }
 
 /* ---- all of a worker's ----------------------------------------------------------------------------------------------- */
@@ -170,7 +170,7 @@ static int identifiers_index_names(struct identifiers *identifiers)
 	return 0;
 }
 
-static int identifiers_make_ways(struct identifiers *identifiers, struct spawner *spawner)
+static int identifiers_make_ways(struct identifiers *identifiers, struct requester *requester)
 {
 	const struct policy *policy = identifiers->policy;
 
@@ -180,14 +180,15 @@ static int identifiers_make_ways(struct identifiers *identifiers, struct spawner
 	for (size_t i = 0; made && i < policy->n_identifiers; i++) {
 		const struct identifier *identifier = &policy->identifiers[i];
 		if (identifier->mode == IDENTIFIER_ONCE)
-			made = (identifiers->once[i] = once_way_new(identifiers->loop, spawner, identifier, i));
+			made = (identifiers->once[i] = once_way_new(identifiers->loop, requester, identifier, i));
 		else
-			made = (identifiers->stream[i] = stream_way_new(identifiers->loop, spawner, identifier, i));
+			made = (identifiers->stream[i] = stream_way_new(identifiers->loop, requester, identifier, i));
 	}
 	return made ? 0 : -ENOMEM;
 }
 
-int identifiers_new(struct identifiers **ret, struct loop *loop, struct spawner *spawner, const struct policy *policy)
+int identifiers_new(
+	struct identifiers **ret, struct loop *loop, struct requester *requester, const struct policy *policy)
 {
 	struct identifiers *identifiers = calloc(1, sizeof(*identifiers));
 
@@ -196,7 +197,7 @@ int identifiers_new(struct identifiers **ret, struct loop *loop, struct spawner 
 	*identifiers = (struct identifiers){ .loop = loop, .policy = policy };
 	int error = identifiers_index_names(identifiers);
 	if (error == 0)
-		error = identifiers_make_ways(identifiers, spawner);
+		error = identifiers_make_ways(identifiers, requester);
 	if (error < 0) {
 		identifiers_free(identifiers);
 		return error;

@@ -7,13 +7,13 @@
 #include "evidence.h"
 #include "loop.h"
 #include "policy.h"
-#include "spawner.h"
+#include "requester.h"
 
 struct identifiers;    /* one a worker */
 struct identification; /* one question, through all identifiers */
 
 int identifiers_new(
-	struct identifiers **ret, struct loop *loop, struct spawner *spawner, const struct policy *policy);
+	struct identifiers **ret, struct loop *loop, struct requester *requester, const struct policy *policy);
 void identifiers_free(struct identifiers *identifiers); /* accepts NULL */
 
 /* `closed`: no more bytes will come. `done` is called once, later: the protocol, or PROTOCOL_NONE and whether more bytes
@@ -22,5 +22,5 @@ struct identification *identify(struct identifiers *identifiers, const struct ev
 	void (*done)(void *context, uint32_t protocol, bool more_could_help), void *context);
 void identification_cancel(struct identification *identification); /* accepts NULL */
 
-/* The master says that a program that ran once has ended. */
-void identifiers_exited(struct identifiers *identifiers, uint64_t serial, int status);
+/* The program that was started for the request of this number has ended. Accepts NULL. */
+void identifiers_exited(struct identifiers *identifiers, uint64_t number, int status);

@@ -26,8 +26,7 @@ struct once {
 	struct once *next;
 	struct once_way *way;
 	struct identification *question; /* NULL: answered or given up */
-	struct spawn_request request;
-	uint64_t serial;
+	struct request request;
 	struct watch output;
 	char answer[OUTPUT_MAX + 1];
 	size_t answer_len;
@@ -41,7 +40,7 @@ struct once {
 
 struct once_way {
 	struct loop *loop;
-	struct spawner *spawner;
+	struct requester *requester;
 	const struct identifier *identifier;
 	size_t number;
 	struct once *runs;
@@ -176,11 +175,11 @@ static void once_output_ready(struct watch *watch, uint32_t events)
 	once_check(once);
 }
 
-void once_exited(struct once_way *way, uint64_t serial, int status)
+void once_exited(struct once_way *way, uint64_t number, int status)
 {
 	struct once *once = way->runs;
 
-	while (once && once->serial != serial)
+	while (once && once->request.number != number)
 		once = once->next;
 	if (!once || once->asked || once->exited)
 		return;
@@ -195,7 +194,7 @@ void once_exited(struct once_way *way, uint64_t serial, int status)
 /* ---- the beginning --------------------------------------------------------------------------------------------------- */
 
 /* The pipe is empty and larger than what goes in: a program that does not read does not stop us. */
-static void once_started(struct spawn_request *request, const struct message *answer, int fds[2])
+static void once_started(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
 	struct once *once = container_of(request, struct once, request);
 
@@ -220,36 +219,31 @@ static void once_started(struct spawn_request *request, const struct message *an
 		fds[0] = -1;
 }
 
-static void once_fill(struct spawn_request *request, struct message *message, int *ret_fd)
-{
-	struct once *once = container_of(request, struct once, request);
-	message->program = PROGRAM_IDENTIFIER;
-	message->index = (uint32_t)once->way->number;
-	message->serial = once->serial;
-}
-
 static int once_start(struct once_way *way, struct identification *question)
 {
-	if (spawner_is_orphaned(way->spawner))
-		return -EPIPE;
+	struct message message = { .kind = MESSAGE_IDENTIFY, .identify = { .identifier = (uint32_t)way->number } };
 	struct once *once = calloc(1, sizeof(*once));
+
 	if (!once)
 		return -ENOMEM;
 	*once = (struct once){
 		.next = way->runs,
 		.way = way,
 		.question = question,
-		.request = { .fill = once_fill, .started = once_started },
-		.serial = way->spawner->next_serial++,
+		.request = { .answered = once_started },
 		.output = { .fd = -1, .ready = once_output_ready },
 		.asked = true,
 		.left_behind = { .fired = once_left_behind },
 		.burial = { .run = once_bury },
 	};
+	int error = requester_ask(way->requester, &once->request, &message, -1);
+	if (error < 0) {
+		free(once);
+		return error;
+	}
 	way->runs = once;
 	way->n_runs++;
 	question->once = once;
-	spawner_ask(way->spawner, &once->request);
 	return 0;
 }
 
@@ -275,13 +269,13 @@ void once_forget(struct once_way *way, struct identification *identification)
 }
 
 struct once_way *once_way_new(
-	struct loop *loop, struct spawner *spawner, const struct identifier *identifier, size_t number)
+	struct loop *loop, struct requester *requester, const struct identifier *identifier, size_t number)
 {
 	struct once_way *way = calloc(1, sizeof(*way));
 	if (way)
 		*way = (struct once_way){
 			.loop = loop,
-			.spawner = spawner,
+			.requester = requester,
 			.identifier = identifier,
 			.number = number,
 		};

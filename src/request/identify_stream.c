@@ -33,11 +33,10 @@
 
 struct stream_way {
 	struct loop *loop;
-	struct spawner *spawner;
+	struct requester *requester;
 	const struct identifier *identifier;
 	size_t number;
-	struct spawn_request request;
-	uint64_t serial;            /* of the request for the process */
+	struct request request;
 	struct watch input, output; /* the process's */
 	enum { STREAM_DOWN, STREAM_STARTING, STREAM_UP } state;
 	uint64_t started_us;
@@ -58,10 +57,17 @@ struct stream_way {
 
 /* ---- its life -------------------------------------------------------------------------------------------------------- */
 
+static void stream_fail(struct stream_way *way, const char *why);
+
 static void stream_start(struct stream_way *way)
 {
+	struct message message = { .kind = MESSAGE_IDENTIFY, .identify = { .identifier = (uint32_t)way->number } };
+
+	way->started_us = way->loop->now_us;
 	way->state = STREAM_STARTING;
-	spawner_ask(way->spawner, &way->request);
+	int error = requester_ask(way->requester, &way->request, &message, -1);
+	if (error < 0)
+		stream_fail(way, strerrordesc_np(-error));
 }
 
 static void stream_restart(struct timer *timer)
@@ -99,7 +105,7 @@ static void stream_fail(struct stream_way *way, const char *why)
 	way->outgoing_len = way->outgoing_sent = way->incoming_len = 0;
 	way->owed = 0;
 	way->silent_since_us = 0;
-	if (!spawner_is_orphaned(way->spawner)) {
+	if (!requester_is_orphaned(way->requester)) {
 		log_warning("identifier %zu (%s): %s; it is started again in %lu ms", way->number + 1,
 			way->identifier->program.argv[0], why, (unsigned long)(wait_us / 1000));
 		loop_timer(way->loop, &way->restart, way->loop->now_us + wait_us);
@@ -300,7 +306,7 @@ static void stream_output_ready(struct watch *watch, uint32_t events)
 
 /* ---- its beginning and its end ----------------------------------------------------------------------------------------- */
 
-static void stream_started(struct spawn_request *request, const struct message *answer, int fds[2])
+static void stream_started(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
 	struct stream_way *way = container_of(request, struct stream_way, request);
 
@@ -321,32 +327,24 @@ static void stream_started(struct spawn_request *request, const struct message *
 	stream_write(way);
 }
 
-static void stream_fill(struct spawn_request *request, struct message *message, int *ret_fd)
-{
-	struct stream_way *way = container_of(request, struct stream_way, request);
-	message->program = PROGRAM_IDENTIFIER;
-	message->index = (uint32_t)way->number;
-	message->serial = way->serial = way->spawner->next_serial++;
-}
-
 /* What it forked may still hold its end of the pipes: its own end counts. */
-void stream_exited(struct stream_way *way, uint64_t serial)
+void stream_exited(struct stream_way *way, uint64_t number)
 {
-	if (way->serial == serial && way->state == STREAM_UP)
+	if (way->request.number == number && way->state == STREAM_UP)
 		stream_fail(way, "it ended");
 }
 
 struct stream_way *stream_way_new(
-	struct loop *loop, struct spawner *spawner, const struct identifier *identifier, size_t number)
+	struct loop *loop, struct requester *requester, const struct identifier *identifier, size_t number)
 {
 	struct stream_way *way = calloc(1, sizeof(*way));
 	if (!way)
 		return NULL;
 	way->loop = loop;
-	way->spawner = spawner;
+	way->requester = requester;
 	way->identifier = identifier;
 	way->number = number;
-	way->request = (struct spawn_request){ .fill = stream_fill, .started = stream_started };
+	way->request = (struct request){ .answered = stream_started };
 	way->input = (struct watch){ .fd = -1, .ready = stream_input_ready };
 	way->output = (struct watch){ .fd = -1, .ready = stream_output_ready };
 	way->restart = (struct timer){ .fired = stream_restart };

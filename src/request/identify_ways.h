@@ -36,20 +36,20 @@ static inline struct identification *question_of(struct list_item *item)
 /* ---- a process for each question: identify_once.c ---- */
 
 struct once_way;
-struct once_way *once_way_new(struct loop *loop, struct spawner *spawner, const struct identifier *identifier,
+struct once_way *once_way_new(struct loop *loop, struct requester *requester, const struct identifier *identifier,
 	size_t number); /* NULL: no memory */
 void once_way_free(struct once_way *way);
 int once_ask(struct once_way *way, struct identification *identification);     /* 0 or -errno: not asked */
 void once_forget(struct once_way *way, struct identification *identification); /* also one that was not taken */
-void once_exited(struct once_way *way, uint64_t serial, int status);
+void once_exited(struct once_way *way, uint64_t number, int status);
 
 /* ---- a kept process: identify_stream.c ---- */
 
 struct stream_way;
 struct stream_way *stream_way_new(
-	struct loop *loop, struct spawner *spawner, const struct identifier *identifier, size_t number);
+	struct loop *loop, struct requester *requester, const struct identifier *identifier, size_t number);
 void stream_way_free(struct stream_way *way);
-void stream_exited(struct stream_way *way, uint64_t serial);
+void stream_exited(struct stream_way *way, uint64_t number);
 int stream_ask(struct stream_way *way, struct identification *identification);
 void stream_forget(struct stream_way *way, struct identification *identification);
 void stream_timed_out(struct stream_way *way); /* behind stream_forget(), where that was for want of an answer */

@@ -7,9 +7,9 @@
 
 struct receiver {
 	struct handover *handover; /* NULL: the service does not hand over */
-	struct spawner *spawner;
+	struct requester *requester;
 	uint32_t service;
-	struct spawn_request opening;
+	struct request opening;
 };
 
 struct receivers {
@@ -17,13 +17,7 @@ struct receivers {
 	struct receiver receiver[]; /* one a service */
 };
 
-static void receiver_fill(struct spawn_request *request, struct message *message, int *ret_fd)
-{
-	message->program = PROGRAM_RECEIVER;
-	message->index = container_of(request, struct receiver, opening)->service;
-}
-
-static void receiver_opened(struct spawn_request *request, const struct message *answer, int fds[2])
+static void receiver_opened(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
 	struct receiver *receiver = container_of(request, struct receiver, opening);
 	int fd = answer->error < 0 ? answer->error : fds[0];
@@ -37,14 +31,14 @@ static int receiver_open(void *context)
 {
 	struct receiver *receiver = context;
 
-	if (spawner_is_orphaned(receiver->spawner))
+	if (requester_is_orphaned(receiver->requester))
 		return -EACCES;
-	receiver->opening = (struct spawn_request){ .fill = receiver_fill, .started = receiver_opened };
-	spawner_ask(receiver->spawner, &receiver->opening);
-	return 0;
+	receiver->opening = (struct request){ .answered = receiver_opened };
+	return requester_ask(receiver->requester, &receiver->opening,
+		&(struct message){ .kind = MESSAGE_CONNECT, .connect = { .service = receiver->service } }, -1);
 }
 
-int receivers_new(struct receivers **ret, struct loop *loop, struct spawner *spawner, const struct policy *policy)
+int receivers_new(struct receivers **ret, struct loop *loop, struct requester *requester, const struct policy *policy)
 {
 	struct receivers *receivers =
 		calloc(1, sizeof(*receivers) + policy->n_services * sizeof(receivers->receiver[0]));
@@ -58,7 +52,7 @@ int receivers_new(struct receivers **ret, struct loop *loop, struct spawner *spa
 		struct receiver *receiver = &receivers->receiver[i];
 		if (target->delivery != DELIVERY_HANDOVER)
 			continue;
-		receiver->spawner = spawner;
+		receiver->requester = requester;
 		receiver->service = i;
 		receiver->handover = handover_new(loop, &target->handover.address, target->handover.format);
 		if (!receiver->handover)

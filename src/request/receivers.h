@@ -3,12 +3,13 @@
 #include "address.h"
 #include "handover.h"
 #include "policy.h"
-#include "spawner.h"
+#include "requester.h"
 
 struct receivers; /* a worker's */
 
 /* 0 or -errno. */
-int receivers_new(struct receivers **ret, struct loop *loop, struct spawner *spawner, const struct policy *policy);
+int receivers_new(
+	struct receivers **ret, struct loop *loop, struct requester *requester, const struct policy *policy);
 void receivers_free(struct receivers *receivers); /* as handover_free(); accepts NULL */
 
 /* Of a service that hands over. */

@@ -9,6 +9,8 @@
 #include "string_pool.h"
 
 struct counter;
+struct datagrams;
+struct decider_scratch;
 struct evidence_kept;
 struct findings;
 struct identifiers;
@@ -16,13 +18,19 @@ struct lookup;
 struct migration_receiver;
 struct migration_sender;
 struct receivers;
+struct requester;
 struct relay_pool;
 struct session;
 struct socket_pool;
-struct spawner;
 struct stream;
 struct transport;
 struct undecided_registry;
+
+enum worker_state {
+	WORKER_SERVING,
+	WORKER_DRAINING, /* accepts no more */
+	WORKER_STOPPING, /* and ends what there is */
+};
 
 struct context {
 	struct loop loop;
@@ -34,8 +42,8 @@ struct context {
 	const struct transport *const
 		*transports; /* by their kinds: TRANSPORT_COUNT; NULL: this worker has none of that kind */
 
-	bool is_paused;   /* decides nothing for now: the master is to be another */
-	bool is_stopping; /* and ends what there is */
+	enum worker_state state;
+	bool is_paused; /* decides nothing for now: the master is to be another. In each state */
 
 	struct session *sessions; /* all that live */
 	unsigned n_sessions;
@@ -47,9 +55,10 @@ struct context {
 	struct counter **service_counters;                   /* one a service; NULL: not looked up yet */
 	struct string_pool strings;                          /* for sessions' names */
 	struct findings *findings;
-	uint8_t *peeked; /* EVIDENCE_MAX bytes; holds nothing between two calls */
+	struct decider_scratch *scratch; /* for the policy's deciders */
+	uint8_t *peeked;                 /* EVIDENCE_MAX bytes; holds nothing between two calls */
 
-	struct spawner *spawner;
+	struct requester *requester;
 	struct session *asking;          /* whose access programs have not answered yet */
 	struct identifiers *identifiers; /* NULL: the policy has none */
 	struct receivers *receivers;     /* of handovers */
@@ -58,6 +67,7 @@ struct context {
 	struct relay_pool *relay_pool;
 
 	struct stream *spare_streams; /* memory for new ones */
+	struct datagrams *datagrams;  /* NULL: the policy has no UDP listener */
 
 	struct migration_sender *sender;     /* sessions go to the next generation; NULL */
 	struct migration_receiver *receiver; /* and come from the one before */
@@ -66,6 +76,9 @@ struct context {
 	void (*starved)(struct context *context);
 	/* A session has ended: in a worker that drains, the last one ends it. */
 	void (*session_gone)(struct context *context);
+	/* Of those from whom sessions come one has no flows any more, or is gone; flows stay here for good, and other workers have the sockets. */
+	void (*flows_moved)(struct context *context);
+	void (*flows_stay)(struct context *context);
 	/* A session can be moved that could not before. */
 	void (*session_movable)(struct context *context);
 };

@@ -53,24 +53,25 @@ int session_enter(struct session *session, enum session_phase phase)
 	return 0;
 }
 
-void session_ask(struct session *session)
+void session_ask(struct session *session, uint64_t number)
 {
+	session->asked = number;
 	session->next_asking = session->context->asking;
 	session->context->asking = session;
 }
 
-void session_admitted(struct context *context, uint64_t id, bool admitted)
+void session_admitted(struct context *context, uint64_t number, bool admitted)
 {
 	struct session **link = &context->asking;
 
-	while (*link && (*link)->id != id)
+	while (*link && (*link)->asked != number)
 		link = &(*link)->next_asking;
 	struct session *session = *link;
 	if (!session)
 		return;
 	*link = session->next_asking;
 	loop_timer_stop(&context->loop, &session->deadline);
-	if (context->is_stopping)
+	if (context->state == WORKER_STOPPING)
 		session->transport->end(session, END_SHUTDOWN);
 	else
 		session->transport->admitted(session, admitted);

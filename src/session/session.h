@@ -70,6 +70,7 @@ struct session {
 	struct context *context;
 	struct session *next, *previous; /* among those that live */
 	struct session *next_asking;     /* among those whose access programs have not answered */
+	uint64_t asked;                  /* the number of the request for it */
 	uint64_t id;
 	struct address client;
 	struct proxied *proxied; /* the header that came in; NULL: none did */
@@ -111,9 +112,9 @@ void session_fini(struct session *session);
 /* It comes to a phase, whose deadline counts from now on. 0, or -ENOMEM: it has none, and the caller ends it. */
 int session_enter(struct session *session, enum session_phase phase);
 
-/* Its access program runs: until session_admitted() has its number, or the phase ends. */
-void session_ask(struct session *session);
-void session_admitted(struct context *context, uint64_t id, bool admitted); /* harmless where nobody asks */
+/* Its access program runs, for the request of this number: until session_admitted() has that, or the phase ends. */
+void session_ask(struct session *session, uint64_t number);
+void session_admitted(struct context *context, uint64_t number, bool admitted); /* harmless where nobody asks */
 
 /* At everybody who is undecided: what they sent meanwhile was not looked at. */
 void session_look_again(struct context *context);

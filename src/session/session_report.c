@@ -88,20 +88,21 @@ static int report_close(const struct context *context, uint64_t id)
 	return session->phase == PHASE_ENDED ? 0 : -EBUSY;
 }
 
-static int report_write(struct context *context, const struct message *request, FILE *to)
+static int report_write(struct context *context, const struct message_report *request, FILE *to)
 {
-	switch (request->report) {
+	switch (request->about) {
 	case REPORT_SESSIONS:
 		return report_sessions(context, to);
 	case REPORT_EVIDENCE:
 		return report_evidence(context, request->connection, to);
 	case REPORT_CLOSE:
 		return report_close(context, request->connection);
+	default:
+		return -EINVAL;
 	}
-	return -EINVAL;
 }
 
-int session_report(struct context *context, const struct message *request, int fd)
+int session_report(struct context *context, const struct message_report *request, int fd)
 {
 	/* Given one, the C library does not ask for the file's status, which a worker may not. */
 	static char buffer[64 * 1024];

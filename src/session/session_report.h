@@ -3,5 +3,5 @@
 #include "message.h"
 #include "session.h"
 
-/* Does what the message asks and writes to `fd`, which stays the caller's. 0 or -errno, for the master. */
-int session_report(struct context *context, const struct message *request, int fd);
+/* Does what is asked and writes to `fd`, which stays the caller's. 0 or -errno, for the master. */
+int session_report(struct context *context, const struct message_report *request, int fd);

@@ -195,42 +195,27 @@ static void delivery_hand_over(struct stream *stream)
 
 /* ---- a program ---- */
 
-static void delivery_spawned(struct spawn_request *request, const struct message *answer, int fds[2]);
-
-void delivery_describe(const struct stream *stream, struct message *message)
+void delivery_describe(const struct stream *stream, enum message_program program, struct message *ret)
 {
 	const char *protocol = session_protocol(&stream->session);
 
-	message->index = stream->session.service;
-	message->connection = message->serial = stream->session.id;
-	message->client = stream->session.client;
-	message->local = proxied_local(stream);
+	*ret = (struct message){
+		.kind = MESSAGE_SPAWN,
+		.spawn = {
+			.program = program,
+			.service = stream->session.service,
+			.connection = stream->session.id,
+			.client = stream->session.client,
+			.local = proxied_local(stream),
+		},
+	};
 	if (protocol)
-		strncpy(message->protocol, protocol, sizeof(message->protocol) - 1);
+		strncpy(ret->spawn.protocol, protocol, sizeof(ret->spawn.protocol) - 1);
 	if (stream->session.sni)
-		strncpy(message->sni, stream->session.sni, sizeof(message->sni) - 1);
+		strncpy(ret->spawn.sni, stream->session.sni, sizeof(ret->spawn.sni) - 1);
 }
 
-static void delivery_fill_spawn(struct spawn_request *request, struct message *message, int *ret_fd)
-{
-	const struct stream *stream = container_of(request, struct stream, spawning);
-	delivery_describe(stream, message);
-	message->program = PROGRAM_SERVICE;
-	if (session_service(&stream->session)->target.exec.stdio == STDIO_SOCKET) {
-		*ret_fd = stream_socket(stream);
-		message->greeted = stream->owes_reply;
-	}
-}
-
-static void delivery_spawn(struct stream *stream)
-{
-	session_enter(&stream->session, PHASE_SPAWNING);
-	stream->relay.client.in.sole = false;
-	stream->spawning = (struct spawn_request){ .fill = delivery_fill_spawn, .started = delivery_spawned };
-	spawner_ask(stream->session.context->spawner, &stream->spawning);
-}
-
-static void delivery_spawned(struct spawn_request *request, const struct message *answer, int fds[2])
+static void delivery_spawned(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
 	struct stream *stream = container_of(request, struct stream, spawning);
 	struct context *context = stream->session.context;
@@ -244,11 +229,17 @@ static void delivery_spawned(struct spawn_request *request, const struct message
 		stream_refuse(stream, rule ? rule : "limit");
 		return;
 	}
+	if (answer->error == -ETIMEDOUT && stdio == STDIO_SOCKET) { /* the program may have the socket: no fallback */
+		shutdown(stream_socket(stream), SHUT_RDWR);
+		stream->session.error = answer->error;
+		stream_end(stream, END_DELIVERY_FAILED);
+		return;
+	}
 	if (answer->error < 0) {
 		stream_undelivered(stream, answer->error);
 		return;
 	}
-	if (stdio == STDIO_SOCKET || context->is_stopping) {
+	if (stdio == STDIO_SOCKET || context->state == WORKER_STOPPING) {
 		stream_end(stream, stdio == STDIO_SOCKET ? END_PROGRAM : END_SHUTDOWN);
 		return;
 	}
@@ -267,6 +258,22 @@ static void delivery_spawned(struct spawn_request *request, const struct message
 		stream_end(stream, END_NO_MEMORY);
 	else
 		stream_delivered(stream, 0);
+}
+
+static void delivery_spawn(struct stream *stream)
+{
+	bool has_socket = session_service(&stream->session)->target.exec.stdio == STDIO_SOCKET;
+	struct message message;
+
+	session_enter(&stream->session, PHASE_SPAWNING);
+	stream->relay.client.in.sole = false;
+	delivery_describe(stream, PROGRAM_SERVICE, &message);
+	message.spawn.greets = has_socket && stream->owes_reply;
+	stream->spawning = (struct request){ .answered = delivery_spawned };
+	int error = requester_ask(stream->session.context->requester, &stream->spawning, &message,
+		has_socket ? stream_socket(stream) : -1);
+	if (error < 0)
+		stream_undelivered(stream, error);
 }
 
 /* ---- whichever ---- */

@@ -1,7 +1,7 @@
 /* The delivery of a stream by its service: connect, handover, exec, reject. How it went comes back by stream_delivered(),
  * stream_undelivered(), stream_refuse() or stream_end(), perhaps before delivery_begin() returns. */
 #pragma once
-#include <stdint.h>
+#include "message.h"
 
 struct dial;
 struct message;
@@ -24,4 +24,4 @@ void delivery_hand_over_out_of_time(struct session *session);
 void delivery_cancel(struct stream *stream);
 
 /* What the master is told of a stream that it is to run a program for. */
-void delivery_describe(const struct stream *stream, struct message *message);
+void delivery_describe(const struct stream *stream, enum message_program program, struct message *ret);

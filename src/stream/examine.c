@@ -78,7 +78,7 @@ enum examined examine(struct stream *stream, bool last, uint32_t *ret_service, u
 	if (stream->search == SEARCH_NONE)
 		stream->search = SEARCH_DUE;
 	struct outcome outcome;
-	decider_decide(examine_decider(stream), &evidence, context->findings, &outcome);
+	decider_decide(examine_decider(stream), &evidence, context->findings, context->scratch, &outcome);
 
 	stream->client_waits = context->findings->client_waits;
 	bool settled = outcome.more == SERVICE_NONE;

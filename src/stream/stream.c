@@ -44,7 +44,7 @@ static uint64_t asking_due_us(const struct session *session)
 static void asking_out_of_time(struct session *session)
 {
 	session_enter(session, PHASE_ASKING);
-	session_admitted(session->context, session->id, false);
+	session_admitted(session->context, session->asked, false);
 }
 
 /* A program is started by the master, which answers; a relay has a clock of its own. */
@@ -292,27 +292,25 @@ void stream_refuse(struct stream *stream, const char *rule)
 	stream_end(stream, END_REFUSED);
 }
 
-static void stream_fill_ask(struct spawn_request *request, struct message *message, int *ret_fd)
-{
-	delivery_describe(container_of(request, struct stream, spawning), message);
-	message->program = PROGRAM_ACCESS;
-}
-
-static void stream_asked(struct spawn_request *request, const struct message *answer, int fds[2])
+static void stream_asked(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
 	struct stream *stream = container_of(request, struct stream, spawning);
 
 	if (answer->error < 0)
 		stream_refuse(stream, "access");
 	else
-		session_ask(&stream->session);
+		session_ask(&stream->session, request->number);
 }
 
 static void stream_ask_program(struct stream *stream)
 {
+	struct message message;
+
 	session_enter(&stream->session, PHASE_ASKING);
-	stream->spawning = (struct spawn_request){ .fill = stream_fill_ask, .started = stream_asked };
-	spawner_ask(stream->session.context->spawner, &stream->spawning);
+	delivery_describe(stream, PROGRAM_ACCESS, &message);
+	stream->spawning = (struct request){ .answered = stream_asked };
+	if (requester_ask(stream->session.context->requester, &stream->spawning, &message, -1) < 0)
+		stream_refuse(stream, "access");
 }
 
 /* Addresses and hours, then what is counted, then whoever must be asked. */
@@ -446,7 +444,7 @@ void stream_arrived(struct stream *stream, int error)
 
 	if (error < 0) {
 		stream_end(stream, END_NO_MEMORY);
-	} else if (context->is_stopping) {
+	} else if (context->state == WORKER_STOPPING) {
 		stream_end(stream, END_SHUTDOWN);
 	} else if (stream->session.phase == PHASE_RELAYING) {
 		stream->relay.idle_us = session_idle_us(&stream->session);

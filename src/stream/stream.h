@@ -6,8 +6,8 @@
 #include "handover.h"
 #include "proxied.h"
 #include "relay.h"
+#include "requester.h"
 #include "session.h"
-#include "spawner.h"
 #include <stdbool.h>
 
 struct identification;
@@ -41,7 +41,7 @@ struct stream {
 			struct facts facts;
 			struct address local;
 		} handing;
-		struct spawn_request spawning;         /* of its program, or of the access program */
+		struct request spawning;               /* of its program, or of the access program */
 		struct identification *identification; /* while deciding; NULL: no identifier is being asked */
 	};
 };

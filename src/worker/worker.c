@@ -7,7 +7,6 @@
 #include "failure.h"
 #include "fd.h"
 #include "identify.h"
-#include "ipc.h"
 #include "listener.h"
 #include "log.h"
 #include "lookup.h"
@@ -19,10 +18,11 @@
 #include "process.h"
 #include "receivers.h"
 #include "relay_pool.h"
+#include "requester.h"
 #include "sandbox.h"
 #include "session_report.h"
-#include "socket_pool.h"
 #include "stream.h"
+#include "supplier.h"
 #include "transport_migration.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -35,17 +35,20 @@
 struct worker {
 	struct context context;
 	struct watch channel; /* to the master */
-	struct spawner spawner;
+	struct outbox outbox;
+	struct requester requester;
+	struct supplier *supplier; /* NULL: the policy has no transparent service */
 
 	struct listener *listeners;
 	size_t n_listeners;
-	struct datagrams *datagrams; /* NULL: the policy has no UDP listener */
-	bool told_paused;            /* the master knows that nothing is decided any more */
-	bool is_draining;            /* accepts no more */
+	bool receives; /* the sockets of datagrams are its own, but for those from which flows may yet come */
+	uint64_t hold; /* the number of a MESSAGE_HOLD that is not answered yet; 0: none */
+	struct timer hold_limit; /* while paused */
 };
 
 static const struct transport *const transports[TRANSPORT_COUNT] = {
 	[TRANSPORT_STREAM] = &stream_transport,
+	[TRANSPORT_DATAGRAM] = &flow_transport,
 };
 
 static struct worker *worker_of(struct context *context)
@@ -57,8 +60,8 @@ static void worker_end_if_done(struct worker *worker)
 {
 	const struct context *context = &worker->context;
 
-	if (worker->is_draining && context->n_sessions == 0 && !context->receiver &&
-		(context->is_stopping || !migration_send_is_under_way(context->sender)))
+	if (context->state != WORKER_SERVING && context->n_sessions == 0 && !context->receiver &&
+		(context->state == WORKER_STOPPING || !migration_send_is_under_way(context->sender)))
 		loop_stop(&worker->context.loop);
 }
 
@@ -77,6 +80,26 @@ static void worker_starved(struct context *context)
 		listener_starved(&worker->listeners[i]);
 }
 
+static void worker_receive_datagrams(struct worker *worker)
+{
+	const struct context *context = &worker->context;
+
+	if (context->datagrams && worker->receives && !context->is_paused && !context->sender &&
+		!migration_receive_awaits_flows(context))
+		datagrams_resume(context->datagrams);
+}
+
+static void worker_flows_moved(struct context *context)
+{
+	worker_receive_datagrams(worker_of(context));
+}
+
+static void worker_flows_stay(struct context *context)
+{
+	if (context->datagrams)
+		datagrams_end_flows(context->datagrams);
+}
+
 static void worker_session_movable(struct context *context)
 {
 	migration_send_wake(context->sender);
@@ -84,24 +107,32 @@ static void worker_session_movable(struct context *context)
 
 /* ---- its states ------------------------------------------------------------------------------------------------------ */
 
+static void worker_unpause(struct worker *worker)
+{
+	worker->context.is_paused = false;
+	worker->hold = 0;
+	loop_timer_stop(&worker->context.loop, &worker->hold_limit);
+}
+
 static void worker_drain(struct worker *worker)
 {
-	if (worker->context.is_paused) { /* nobody is coming any more who would have it go on */
-		worker->context.is_paused = false;
+	if (worker->context.is_paused) { /* no MESSAGE_RESUME will come */
+		worker_unpause(worker);
 		session_look_again(&worker->context);
 	}
-	worker->is_draining = true;
+	if (worker->context.state == WORKER_SERVING)
+		worker->context.state = WORKER_DRAINING;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
 	worker->n_listeners = 0;
-	if (worker->datagrams)
-		datagrams_drain(worker->datagrams);
+	if (worker->context.datagrams)
+		datagrams_drain(worker->context.datagrams);
 	worker_end_if_done(worker);
 }
 
 static void worker_stop(struct worker *worker)
 {
-	worker->context.is_stopping = true;
+	worker->context.state = WORKER_STOPPING;
 	worker_drain(worker);
 	for (struct session *session = worker->context.sessions; session; session = session->next)
 		session->transport->stop(session, END_SHUTDOWN);
@@ -112,57 +143,77 @@ static void worker_stop(struct worker *worker)
 /* The master is gone: nobody replaces us, nobody runs programs. Let others have the port; serve what there is. */
 static void worker_orphaned(struct worker *worker)
 {
+	outbox_close(&worker->outbox);
 	fd_close(loop_unwatch(&worker->context.loop, &worker->channel));
-	spawner_orphaned(&worker->spawner);
+	requester_orphaned(&worker->requester);
 	socket_pool_end(worker->context.sockets);
 	while (worker->context.asking)
-		session_admitted(&worker->context, worker->context.asking->id, false);
+		session_admitted(&worker->context, worker->context.asking->asked, false);
 	worker_drain(worker);
 }
 
 /* The next generation serves: all goes there. Who is undecided is looked at again once it is known who cannot. */
 static void worker_migrate(struct worker *worker, int *channel, unsigned to)
 {
-	worker->context.is_paused = false;
+	worker_unpause(worker);
 	bool moves = *channel >= 0 && migration_send_begin(&worker->context, *channel, to) == 0;
 	*channel = -1;
-	if (worker->datagrams)
-		datagrams_leave(worker->datagrams);
+	if (worker->context.datagrams)
+		datagrams_hold(worker->context.datagrams);
 	worker_drain(worker);
-	if (!moves)
+	if (!moves) {
 		session_look_again(&worker->context);
+		worker_flows_stay(&worker->context);
+	}
 }
 
-static void worker_pause(struct worker *worker)
+/* If the word to go on is lost, the worker goes on by itself; the timer is there before anything is held. */
+static void worker_pause(struct worker *worker, uint64_t number, uint64_t most_us)
 {
+	struct loop *loop = &worker->context.loop;
+
+	if (loop_timer(loop, &worker->hold_limit, loop->now_us + most_us) < 0)
+		return; /* without an answer the master gives up */
 	worker->context.is_paused = true;
-	worker->told_paused = false;
+	worker->hold = number;
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_hold(&worker->listeners[i]);
-	if (worker->datagrams)
-		datagrams_hold(worker->datagrams);
+	if (worker->context.datagrams)
+		datagrams_hold(worker->context.datagrams);
 }
 
-/* Once nobody here waits for an answer of the master's. */
+/* Once nothing here waits for an answer of the master's. */
 static void worker_tell_paused(struct worker *worker)
 {
-	const struct message held = { .kind = MESSAGE_HELD };
+	const struct message held = { .kind = MESSAGE_HELD, .number = worker->hold };
 
-	if (!worker->context.is_paused || worker->told_paused || worker->context.asking || worker->spawner.first)
+	if (worker->hold == 0 || worker->context.asking || requester_waits(&worker->requester))
 		return;
-	worker->told_paused = ipc_send(worker->channel.fd, &held, sizeof(held), NULL, 0) == 0;
+	if (outbox_send(&worker->outbox, &held, NULL, 0) == 0)
+		worker->hold = 0;
 }
 
 static void worker_resume(struct worker *worker)
 {
 	if (!worker->context.is_paused)
 		return;
-	worker->context.is_paused = false;
+	worker_unpause(worker);
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_resume(&worker->listeners[i]);
-	if (worker->datagrams)
-		datagrams_resume(worker->datagrams);
+	worker_receive_datagrams(worker);
 	session_look_again(&worker->context);
+}
+
+static void worker_held_too_long(struct timer *timer)
+{
+	log_warning("a worker was told to pause and not to go on: it goes on");
+	worker_resume(container_of(timer, struct worker, hold_limit));
+}
+
+static void worker_begin_to_receive(struct worker *worker)
+{
+	worker->receives = true;
+	worker_receive_datagrams(worker);
 }
 
 static void worker_adopt_from(struct worker *worker, int *channel, unsigned from)
@@ -172,79 +223,87 @@ static void worker_adopt_from(struct worker *worker, int *channel, unsigned from
 	*channel = -1;
 }
 
-static int worker_ask_for_sockets(void *context, sa_family_t family)
-{
-	const struct worker *worker = context;
-	const struct message message = { .kind = MESSAGE_WANT_SOCKETS, .index = family };
-	return ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0);
-}
-
+/* Where it is lost, its client does not wait for an answer; the next one asks again. */
 static int worker_ask_anew(void *context, uint32_t name)
 {
-	const struct worker *worker = context;
-	const struct message message = { .kind = MESSAGE_ASK_ANEW, .index = name };
-	return ipc_send(worker->channel.fd, &message, sizeof(message), NULL, 0);
+	struct worker *worker = context;
+	const struct message message = { .kind = MESSAGE_ASK_ANEW, .ask_anew = { .name = name } };
+	return outbox_send(&worker->outbox, &message, NULL, 0);
 }
 
-static void worker_take_sockets(struct worker *worker, const struct message *message, struct ipc_fds *fds)
-{
-	if (!worker->context.sockets || (message->index != AF_INET && message->index != AF_INET6))
-		return;
-	socket_pool_supply(worker->context.sockets, (sa_family_t)message->index, fds->fd, fds->n, message->error);
-	for (size_t i = 0; i < fds->n; i++)
-		fds->fd[i] = -1;
-}
-
+/* A report that cannot be answered is missed by the master, which says so. */
 static void worker_report(struct worker *worker, const struct message *request, int fd)
 {
 	const struct message answer = {
 		.kind = MESSAGE_REPORTED,
-		.serial = request->serial,
-		.error = session_report(&worker->context, request, fd),
+		.number = request->number,
+		.reported = { .error = session_report(&worker->context, &request->report, fd) },
 	};
-	ipc_send(worker->channel.fd, &answer, sizeof(answer), NULL, 0);
+	outbox_send(&worker->outbox, &answer, NULL, 0);
+}
+
+static void worker_hear(struct worker *worker, struct message *message, struct ipc_fds *fds)
+{
+	switch (message->kind) {
+	case MESSAGE_ANSWER:
+		if (fds->lost)
+			message->answer.error = -EMFILE; /* what was asked for was done, but did not fit in here */
+		requester_answer(&worker->requester, message->number, &message->answer, fds->fd);
+		break;
+	case MESSAGE_VERDICT:
+		session_admitted(&worker->context, message->number, message->verdict.admits);
+		break;
+	case MESSAGE_EXITED:
+		identifiers_exited(worker->context.identifiers, message->number, message->exited.status);
+		break;
+	case MESSAGE_LOG:
+		log_set_level((enum log_level)message->log.level);
+		break;
+	case MESSAGE_REPORT:
+		worker_report(worker, message, fds->fd[0]);
+		break;
+	case MESSAGE_HOLD:
+		worker_pause(worker, message->number, message->hold.most_us);
+		break;
+	case MESSAGE_RESUME:
+		worker_resume(worker);
+		break;
+	case MESSAGE_RECEIVE:
+		worker_begin_to_receive(worker);
+		break;
+	case MESSAGE_MIGRATE:
+		worker_migrate(worker, &fds->fd[0], message->peer.slot);
+		break;
+	case MESSAGE_ADOPT:
+		worker_adopt_from(worker, &fds->fd[0], message->peer.slot);
+		break;
+	case MESSAGE_DRAIN:
+		worker_drain(worker);
+		break;
+	case MESSAGE_STOP:
+		worker_stop(worker);
+		break;
+	default:
+		break;
+	}
 }
 
 static void worker_receive(struct worker *worker)
 {
 	while (worker->channel.fd >= 0) {
 		worker_tell_paused(worker);
-		struct message message = { 0 };
+		struct message message;
 		struct ipc_fds fds;
-		ssize_t n = ipc_receive(worker->channel.fd, &message, sizeof(message), &fds);
+		int n = message_receive(worker->channel.fd, false, &message, &fds);
 		if (n == -EAGAIN)
 			return;
-		if (n != sizeof(message)) {
-			ipc_close_fds(&fds);
+		if (n == -EBADMSG)
+			log_error("the master says what no master says: the worker leaves it");
+		if (n <= 0) {
 			worker_orphaned(worker);
 			return;
 		}
-		if (fds.lost)
-			message.error = -EMFILE; /* the program runs, but its descriptors did not fit in here */
-		if (message.kind == MESSAGE_SPAWNED)
-			spawner_answer(&worker->spawner, &message, fds.fd);
-		else if (message.kind == MESSAGE_ANSWER)
-			session_admitted(&worker->context, message.serial, message.error == 0);
-		else if (message.kind == MESSAGE_EXITED)
-			identifiers_exited(worker->context.identifiers, message.serial, message.status);
-		else if (message.kind == MESSAGE_SOCKETS)
-			worker_take_sockets(worker, &message, &fds);
-		else if (message.kind == MESSAGE_LOG)
-			log_set_level((enum log_level)message.status);
-		else if (message.kind == MESSAGE_REPORT)
-			worker_report(worker, &message, fds.fd[0]);
-		else if (message.kind == MESSAGE_HOLD)
-			worker_pause(worker);
-		else if (message.kind == MESSAGE_RESUME)
-			worker_resume(worker);
-		else if (message.kind == MESSAGE_MIGRATE)
-			worker_migrate(worker, &fds.fd[0], message.index);
-		else if (message.kind == MESSAGE_ADOPT)
-			worker_adopt_from(worker, &fds.fd[0], message.index);
-		else if (message.kind == MESSAGE_DRAIN)
-			worker_drain(worker);
-		else if (message.kind == MESSAGE_STOP)
-			worker_stop(worker);
+		worker_hear(worker, &message, &fds);
 		ipc_close_fds(&fds);
 	}
 }
@@ -253,9 +312,7 @@ static void worker_channel_ready(struct watch *watch, uint32_t events)
 {
 	struct worker *worker = container_of(watch, struct worker, channel);
 	if (events & EPOLLOUT)
-		spawner_send(&worker->spawner);
-	if (events & EPOLLOUT && worker->context.sockets)
-		socket_pool_fill(worker->context.sockets);
+		outbox_flush(&worker->outbox);
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		worker_receive(worker);
 }
@@ -304,6 +361,19 @@ static int worker_close_others(const struct worker_start *start)
 	return 0;
 }
 
+static int scratch_fit(struct decider_scratch *scratch, const struct policy *policy)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < policy->n_listeners && error == 0; i++) {
+		error = decider_scratch_fit(scratch, policy->deciders[i]);
+		for (int kind = 0; kind < SERVER_BANNER_KINDS && error == 0; kind++)
+			if (policy->listeners[i].banner_deciders[kind])
+				error = decider_scratch_fit(scratch, policy->listeners[i].banner_deciders[kind]);
+	}
+	return error;
+}
+
 static int worker_init(struct worker *worker, const struct worker_start *start, struct shared *shared)
 {
 	*worker = (struct worker){
@@ -318,38 +388,46 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 			.service_counters =
 				calloc(start->policy->n_services + 1, sizeof(*worker->context.service_counters)),
 			.findings = calloc(1, sizeof(*worker->context.findings)),
+			.scratch = decider_scratch_new(),
 			.peeked = malloc(EVIDENCE_MAX),
 			.relay_pool = relay_pool_new(),
 			.starved = worker_starved,
 			.session_gone = worker_session_gone,
 			.session_movable = worker_session_movable,
+			.flows_moved = worker_flows_moved,
+			.flows_stay = worker_flows_stay,
 		},
 		.channel = { .fd = -1, .ready = worker_channel_ready },
+		.hold_limit = { .fired = worker_held_too_long },
 		.listeners = calloc(start->n_listening + 1, sizeof(*worker->listeners)),
 	};
 	struct context *context = &worker->context;
-	context->spawner = &worker->spawner;
+	context->requester = &worker->requester;
 	capacity_of(start->policy, &context->capacity);
 	log_count_dropped(&counter_get(context->shared->counters, context->slot, COUNTER_LIMIT, "log_queue")->total);
-	spawner_init(&worker->spawner, start->channel);
-	if (!context->relay_pool || !context->findings || !context->peeked || !worker->listeners ||
-		!context->service_counters || !context->undecided ||
+	outbox_init(&worker->outbox, &context->loop, start->channel, NULL);
+	requester_init(&worker->requester, &context->loop, &worker->outbox);
+	if (!context->relay_pool || !context->findings || !context->scratch || !context->peeked ||
+		!worker->listeners || !context->service_counters || !context->undecided ||
 		(start->policy->keep_evidence && !context->evidence))
 		return -ENOMEM;
-	int error = loop_init(&context->loop);
+	int error = scratch_fit(context->scratch, start->policy);
+	if (error == 0)
+		error = loop_init(&context->loop);
 	if (error == 0)
 		error = loop_watch(&context->loop, &worker->channel, start->channel, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error == 0)
-		error = receivers_new(&context->receivers, &context->loop, &worker->spawner, start->policy);
+		error = receivers_new(&context->receivers, &context->loop, &worker->requester, start->policy);
 	context->lookup = lookup_new(start->resolved, worker_ask_anew, worker);
 	if (!context->lookup)
 		error = -ENOMEM;
 	if (error == 0 && start->policy->transparent) {
-		context->sockets = socket_pool_new(worker_ask_for_sockets, worker);
-		error = context->sockets ? 0 : -ENOMEM;
+		worker->supplier = supplier_new(&worker->requester);
+		context->sockets = supplier_pool(worker->supplier);
+		error = worker->supplier ? 0 : -ENOMEM;
 	}
 	if (error == 0 && start->policy->n_identifiers)
-		error = identifiers_new(&context->identifiers, &context->loop, &worker->spawner, start->policy);
+		error = identifiers_new(&context->identifiers, &context->loop, &worker->requester, start->policy);
 	return error;
 }
 
@@ -381,9 +459,10 @@ static int worker_bind_modules(struct worker *worker)
 
 static int worker_listen_for_datagrams(struct worker *worker, const struct listening *listening)
 {
-	int error = worker->datagrams ? 0 : datagrams_new(&worker->context, &worker->datagrams);
+	struct context *context = &worker->context;
+	int error = context->datagrams ? 0 : datagrams_new(context, &context->datagrams);
 
-	return error < 0 ? error : datagrams_listen(worker->datagrams, listening->fd, listening->listener);
+	return error < 0 ? error : datagrams_listen(context->datagrams, listening->fd, listening->listener);
 }
 
 static int worker_listen(struct worker *worker, const struct worker_start *start)
@@ -409,6 +488,8 @@ static int worker_listen(struct worker *worker, const struct worker_start *start
 			return error;
 		worker->n_listeners++;
 	}
+	worker->receives = !start->awaits_receive;
+	worker_receive_datagrams(worker);
 	return 0;
 }
 
@@ -428,7 +509,7 @@ static void worker_fini(struct worker *worker)
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
 	stream_free_spare(&worker->context);
-	datagrams_free(worker->datagrams);
+	datagrams_free(worker->context.datagrams);
 	migration_send_free(worker->context.sender);
 	migration_receive_end_all(&worker->context);
 	identifiers_free(worker->context.identifiers);
@@ -439,8 +520,10 @@ static void worker_fini(struct worker *worker)
 	evidence_kept_free(worker->context.evidence);
 	free(worker->context.peeked);
 	free(worker->context.findings);
+	decider_scratch_free(worker->context.scratch);
 	lookup_free(worker->context.lookup);
-	socket_pool_free(worker->context.sockets);
+	supplier_free(worker->supplier);
+	outbox_close(&worker->outbox);
 	relay_pool_free(worker->context.relay_pool);
 	string_pool_fini(&worker->context.strings);
 	fd_close(loop_unwatch(&worker->context.loop, &worker->channel));
@@ -488,8 +571,12 @@ int worker_run(const struct worker_start *start)
 		return 1;
 	}
 
-	struct message ready = { .kind = MESSAGE_READY };
-	ipc_send(worker.channel.fd, &ready, sizeof(ready), NULL, 0);
+	/* One that cannot say so even later would be waited for in vain. */
+	error = outbox_send(&worker.outbox, &(struct message){ .kind = MESSAGE_READY }, NULL, 0);
+	if (error < 0 && error != -EPIPE) {
+		log_error("a worker cannot start: %s", strerrordesc_np(-error));
+		return 1;
+	}
 	if (start->connection >= 0)
 		worker_adopt(&worker, start->connection);
 	error = loop_run(&worker.context.loop);

@@ -7,12 +7,13 @@
 struct resolved;
 
 /* One that a policy listens on. Several may be of one listener: as many as were handed over with its address, and the group of a UDP
- * listener. A worker has its own of these, which are those whose place divided by the number of workers leaves the worker's number. */
+ * listener. Of these a worker has its own. */
 struct listening {
 	int fd;
 	uint32_t listener;
 	unsigned place;      /* among those of the listener, which is the same over reloads and upgrades for UDP */
 	unsigned group_size; /* how many those are */
+	unsigned owner;      /* of UDP: the number of the worker that reads it */
 };
 
 struct worker_start {
@@ -25,7 +26,7 @@ struct worker_start {
 	const struct shared *shared; /* the master's */
 	unsigned slot;               /* its own, among all workers of all generations */
 	int connection;              /* inetd: serve this one connection and end; -1: listen */
-	bool is_trial;               /* serves nobody: only whether it would start is to be known */
+	bool awaits_receive;         /* other workers still have the sockets of datagrams: until MESSAGE_RECEIVE */
 	bool may_be_left;            /* by a master that ends before it does: SIGTERM ends it */
 };
 

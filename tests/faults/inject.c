@@ -112,7 +112,7 @@ int prctl(int option, ...)
 	return NEXT(prctl)(option, words[0], words[1], words[2], words[3]);
 }
 
-/* ---- watching ------------------------------------------------------------------------------------------------------- */
+/* ---- watching ---- */
 
 int epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms)
 {
@@ -151,7 +151,7 @@ int close(int fd)
 	return NEXT(close)(fd);
 }
 
-/* ---- making descriptors --------------------------------------------------------------------------------------------- */
+/* ---- making descriptors ---- */
 
 int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 {
@@ -181,7 +181,7 @@ int connect(int fd, const struct sockaddr *address, socklen_t len)
 	return NEXT(connect)(fd, address, len);
 }
 
-/* ---- moving bytes --------------------------------------------------------------------------------------------------- */
+/* ---- moving bytes ---- */
 
 /* Of relayed bytes: sockets and pipes that are watched for edges. False: go on, with so many bytes. */
 static bool fails(int fd, int other, size_t *len)
@@ -246,7 +246,7 @@ ssize_t splice(int from, off64_t *from_at, int to, off64_t *to_at, size_t len, u
 	return NEXT(splice)(from, from_at, to, to_at, len, flags);
 }
 
-/* ---- the wall clock ------------------------------------------------------------------------------------------------- */
+/* ---- the wall clock ---- */
 
 static time_t jump(void)
 {

@@ -22,7 +22,7 @@ static struct loop loop;
 static struct control *control;
 static const uint8_t *part; /* what a worker writes */
 static size_t part_len;
-static uint64_t last_serial;
+static uint64_t last_number;
 
 /* ---- the master ------------------------------------------------------------------------------------------------------ */
 
@@ -32,11 +32,12 @@ static int hook_status(void *context, FILE *to)
 	return 0;
 }
 
-static unsigned hook_report(void *context, const struct message *request, int *files)
+static unsigned hook_report(void *context, const struct message *request, int *files, bool *ret_missed)
 {
 	unsigned n = (unsigned)(part_len % 4);
 
-	last_serial = request->serial;
+	last_number = request->number;
+	*ret_missed = part_len % 5 == 0;
 	for (unsigned i = 0; i < n; i++) {
 		files[i] = memfd_create("part", MFD_CLOEXEC);
 		require(files[i] >= 0 && write(files[i], part, part_len) == (ssize_t)part_len);
@@ -67,12 +68,18 @@ static int hook_upgrade(void *context)
 	return part_len % 3 == 2 ? -EBUSY : 0;
 }
 
+static int hook_reopen(void *context)
+{
+	return part_len % 2 ? -EACCES : 0;
+}
+
 static const struct control_hooks hooks = {
 	.status = hook_status,
 	.report = hook_report,
 	.drain = hook_drain,
 	.reload = hook_reload,
 	.log_level = hook_log_level,
+	.reopen = hook_reopen,
 	.upgrade = hook_upgrade,
 };
 
@@ -138,7 +145,7 @@ static void step(int clients[CLIENTS], uint8_t what, const uint8_t *bytes, size_
 		break;
 	case 3:
 		memcpy(&error, bytes, len < sizeof(error) ? len : sizeof(error));
-		control_reported(control, what & 64 ? last_serial : len, what & 128 ? 0 : error);
+		control_reported(control, what & 64 ? last_number : len, what & 128 ? 0 : error);
 		break;
 	case 4:
 		(what & 128 ? control_upgraded : control_reloaded)(control, what & 64 ? "wrong" : NULL);

@@ -2,6 +2,7 @@
  * outcome stays; and what the decider says is what its protocols say.
  *
  * Input: the bytes of a connection. */
+#include "../decide.h"
 #include "decider.h"
 #include "fuzz.h"
 
@@ -71,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (len > 0)
 			memcpy(copy, data, len);
 		struct evidence evidence = { copy, len };
-		decider_decide(decider, &evidence, &findings, &outcome);
+		decider_ask(decider, &evidence, &findings, &outcome);
 		if (old.more == SERVICE_NONE && (outcome.more != SERVICE_NONE || outcome.yes != old.yes))
 			abort();
 		if ((outcome.yes == SERVICE_NONE) != (outcome.protocol == PROTOCOL_NONE))

@@ -30,7 +30,7 @@ static void listener_open(void)
 		listen(listener, 2) == 0);
 }
 
-/* ---- the receiver ------------------------------------------------------------------------------------------------ */
+/* ---- the receiver ---- */
 
 static void channel_close(struct channel *channel)
 {
@@ -102,7 +102,7 @@ static void channel_announce(struct channel *channel)
 	channel->tainted = !first;
 }
 
-/* ---- a step ------------------------------------------------------------------------------------------------------ */
+/* ---- a step ---- */
 
 static void step(unsigned what, unsigned with, const uint8_t *more, size_t n_more)
 {

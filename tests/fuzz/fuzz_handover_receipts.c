@@ -29,7 +29,7 @@ static void receiver_bind(void)
 	require(receiver_fd >= 0 && bind(receiver_fd, (struct sockaddr *)&address, sizeof(address)) == 0);
 }
 
-/* ---- the receiver ------------------------------------------------------------------------------------------------ */
+/* ---- the receiver ---- */
 
 static uint64_t number_at(const uint8_t *bytes)
 {
@@ -85,7 +85,7 @@ static void taken_receipt(struct taken *t)
 	taken_close(t);
 }
 
-/* ---- a step ------------------------------------------------------------------------------------------------------ */
+/* ---- a step ---- */
 
 static void step(unsigned what, unsigned with, const uint8_t *more, size_t n_more)
 {

@@ -10,7 +10,7 @@
 #include "identify.h"
 #include "loop.h"
 #include "policy.h"
-#include "spawner.h"
+#include "requester.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,41 +20,42 @@
 #define QUESTIONS  3
 #define OUTPUT_MAX 16384 /* a pipe takes it at once */
 
-/* ---- the master ------------------------------------------------------------------------------------------------------ */
+/* ---- the master ---- */
 
-static struct spawn_request *requests[QUESTIONS + 1];
+static struct request *requests[QUESTIONS + 1];
 static size_t n_requests;
+static uint64_t last_number;
 
-bool spawner_is_orphaned(const struct spawner *spawner)
+bool requester_is_orphaned(const struct requester *requester)
 {
 	return false;
 }
 
-void spawner_ask(struct spawner *spawner, struct spawn_request *request)
+int requester_ask(struct requester *requester, struct request *request, struct message *message, int fd)
 {
+	message->number = request->number = ++last_number;
 	requests[n_requests++] = request;
+	return 0;
 }
 
 /* Returns its output. */
-static int program_begin(uint64_t *ret_serial, int *ret_input)
+static int program_begin(uint64_t *ret_number, int *ret_input)
 {
-	struct message message = { 0 };
-	int fd = -1, in[2], out[2];
+	int in[2], out[2];
 
-	struct spawn_request *request = requests[0];
-	memmove(requests, requests + 1, --n_requests * sizeof(struct spawn_request *));
-	request->fill(request, &message, &fd);
+	struct request *request = requests[0];
+	memmove(requests, requests + 1, --n_requests * sizeof(struct request *));
 	require(pipe2(in, O_CLOEXEC | O_NONBLOCK) == 0 && pipe2(out, O_CLOEXEC | O_NONBLOCK) == 0);
-	int fds[2] = { out[0], in[1] };
-	request->started(request, &(struct message){ .kind = MESSAGE_SPAWNED }, fds);
+	int fds[IPC_FDS_MAX] = { out[0], in[1], -1, -1, -1, -1, -1, -1 };
+	request->answered(request, &(struct message_answer){ 0 }, fds);
 	fd_close(fds[0]);
 	fd_close(fds[1]);
 	*ret_input = in[0];
-	*ret_serial = message.serial;
+	*ret_number = request->number;
 	return out[1];
 }
 
-/* ---- the worker ------------------------------------------------------------------------------------------------------ */
+/* ---- the worker ---- */
 
 static struct loop loop;
 
@@ -102,10 +103,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct policy policy = {
 		.protocols = protocols, .n_protocols = 3, .identifiers = &identifier, .n_identifiers = 1
 	};
-	struct spawner spawner = { .next_serial = 1 };
+	struct requester requester = { 0 };
 	struct identification *open[QUESTIONS];
 	struct identifiers *identifiers;
-	uint64_t serial = 0;
+	uint64_t number = 0;
 
 	if (size < 2 || size > OUTPUT_MAX)
 		return 0;
@@ -114,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	identifier.mode = data[0] & 1 ? IDENTIFIER_ONCE : IDENTIFIER_STREAM;
 	n_requests = 0;
 	require(loop_init(&loop) == 0);
-	require(identifiers_new(&identifiers, &loop, &spawner, &policy) == 0);
+	require(identifiers_new(&identifiers, &loop, &requester, &policy) == 0);
 	for (size_t i = 0; i < QUESTIONS; i++) {
 		const struct evidence evidence = { .bytes = (const uint8_t *)"hello", .len = 5 };
 		open[i] = identify(identifiers, &evidence, i == 1, done, &open[i]);
@@ -122,12 +123,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	while (n_requests) {
 		int input;
-		int fd = program_begin(&serial, &input);
+		int fd = program_begin(&number, &input);
 		turn();
 		say(fd, data + 2, size - 2, data[0] >> 1);
 		fd_close(fd);
 		fd_close(input);
-		identifiers_exited(identifiers, serial, data[1] << 8);
+		identifiers_exited(identifiers, number, data[1] << 8);
 		turn();
 	}
 	for (size_t i = 0; i < QUESTIONS; i++)

@@ -4,6 +4,7 @@
  *
  * Text that includes files is left out, and this machine's users, groups and interfaces are replaced by a few
  * that never change: a finding is the same everywhere, and the databases are slow. */
+#include "../decide.h"
 #include "libconfig_text.h"
 #include "policy.h"
 #include <grp.h>
@@ -96,7 +97,7 @@ static void policy_ask(const struct policy *policy, const uint8_t *data, size_t 
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		bool is_datagram = policy->listeners[i].transport == TRANSPORT_DATAGRAM;
 		evidence.n_datagrams = is_datagram && evidence.len > 0;
-		decider_decide(policy->deciders[i], &evidence, &findings, &outcome);
+		decider_ask(policy->deciders[i], &evidence, &findings, &outcome);
 		if (outcome.yes == SERVICE_NONE)
 			continue;
 		if (outcome.yes >= policy->n_services ||

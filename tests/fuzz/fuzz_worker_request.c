@@ -1,8 +1,8 @@
-/* A request for a program, of a worker that may have been taken over, as far as the master lets it come: the program's environment
- * has known names and printable values, the limits count it, and nothing is left.
+/* A message of a worker that may have been taken over, as far as the master lets it come: what is no message is refused; of a request
+ * for a program, the environment has known names and printable values, the limits count it, and nothing is left.
  *
- *     byte 0      the program's stdio
- *     the rest    a message, as far as it goes */
+ *     byte 0      the program's stdio; how many descriptors came; whether some were lost
+ *     the rest    a message */
 #include "fd.h"
 #include "fuzz.h"
 #include "program.h"
@@ -35,7 +35,7 @@ int spawn_program(const struct spawn *spawn, pid_t *ret_pid)
 	return spawn->in >= 0 && spawn->greeting ? 0 : spawn->in < 0 ? -EBADF : 0;
 }
 
-static void program_take(enum stdio stdio, const struct message *request)
+static void program_take(enum stdio stdio, const struct message_spawn *request)
 {
 	static char *argv[] = { (char *)"/program", NULL };
 	const struct program program = { .argv = argv, .stdio = stdio };
@@ -51,7 +51,7 @@ static void program_take(enum stdio stdio, const struct message *request)
 	fd_close(client);
 }
 
-static void limits_take(const struct message *request)
+static void limits_take(const struct message_spawn *request)
 {
 	const struct access access = {
 		.max_connections = 8, .per_source = 2, .max_startups = 3, .max_startups_per_source = 1
@@ -70,16 +70,33 @@ static void limits_take(const struct message *request)
 	program_table_free(table);
 }
 
+static void requires_sound(const struct message *message, size_t size, const struct ipc_fds *fds)
+{
+	require(message->kind < MESSAGE_KINDS && size == message_size(message->kind));
+	if (message->kind != MESSAGE_SPAWN)
+		return;
+	require(message->number != 0 && fds->n <= 1 && (fds->n == 0 || message->spawn.program == PROGRAM_SERVICE));
+	require(strlen(message->spawn.protocol) < sizeof(message->spawn.protocol));
+	require(strlen(message->spawn.sni) < sizeof(message->spawn.sni));
+	require(message->spawn.client.len <= sizeof(struct sockaddr_un));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct message request = { .kind = MESSAGE_SPAWN };
+	struct message message = { 0 };
 	int fd_before = lowest_free_fd();
 
-	if (size < 1)
+	if (size < 1 || size - 1 > sizeof(message))
 		return 0;
-	memcpy(&request, data + 1, size - 1 < sizeof(request) ? size - 1 : sizeof(request));
-	program_take(data[0] % 2 ? STDIO_PIPE : STDIO_SOCKET, &request);
-	limits_take(&request);
+	memcpy(&message, data + 1, size - 1);
+	const struct ipc_fds fds = { .n = data[0] / 2 % 4, .lost = data[0] & 128 };
+	if (!message_is_sound(&message, size - 1, &fds))
+		return 0;
+	requires_sound(&message, size - 1, &fds);
+	if (message.kind != MESSAGE_SPAWN)
+		return 0;
+	program_take(data[0] % 2 ? STDIO_PIPE : STDIO_SOCKET, &message.spawn);
+	limits_take(&message.spawn);
 	require(lowest_free_fd() == fd_before);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,24 +104,71 @@ static long say(const void *bytes, size_t len, int fd, size_t n_fds)
 	return say_on(find_channel(), bytes, len, fd, n_fds);
 }
 
-static struct message message_of(long kind)
+/* As message.c has them. */
+static size_t size_of(long kind)
+{
+	static const size_t payloads[MESSAGE_KINDS] = {
+		[MESSAGE_REPORTED] = sizeof(struct message_reported),
+		[MESSAGE_ASK_ANEW] = sizeof(struct message_ask_anew),
+		[MESSAGE_SPAWN] = sizeof(struct message_spawn),
+		[MESSAGE_IDENTIFY] = sizeof(struct message_identify),
+		[MESSAGE_CONNECT] = sizeof(struct message_connect),
+		[MESSAGE_WANT_SOCKETS] = sizeof(struct message_want_sockets),
+		[MESSAGE_ANSWER] = sizeof(struct message_answer),
+		[MESSAGE_VERDICT] = sizeof(struct message_verdict),
+		[MESSAGE_EXITED] = sizeof(struct message_exited),
+		[MESSAGE_LOG] = sizeof(struct message_log),
+		[MESSAGE_REPORT] = sizeof(struct message_report),
+		[MESSAGE_HOLD] = sizeof(struct message_hold),
+	};
+	return offsetof(struct message, spawn) +
+		(kind >= 0 && kind < MESSAGE_KINDS ? payloads[kind] : sizeof(struct message_spawn));
+}
+
+static uint64_t number_of(long kind)
+{
+	return kind != MESSAGE_READY && kind != MESSAGE_ASK_ANEW;
+}
+
+static long say_message(const struct message *message)
+{
+	return say(message, size_of(message->kind), -1, 0);
+}
+
+/* Of its kind's length, with nothing but ones in it. */
+static long attack_say_kind(long kind)
 {
 	struct message message;
 
 	memset(&message, 0xff, sizeof(message));
 	message.kind = (enum message_kind)kind;
-	return message;
+	message.number = number_of(kind);
+	return say_message(&message);
 }
 
-static long attack_say_kind(long kind)
+/* Of another length than its kind's. */
+static long attack_say_cut(long kind)
 {
-	const struct message message = message_of(kind);
-	return say(&message, sizeof(message), -1, 0);
+	const struct message message = { .kind = (enum message_kind)kind, .number = number_of(kind) };
+	return say(&message, size_of(kind) - 1, -1, 0);
+}
+
+static long attack_say_stretched(long kind)
+{
+	const struct message message = { .kind = (enum message_kind)kind, .number = number_of(kind) };
+	return say(&message, size_of(kind) + 1, -1, 0);
+}
+
+/* A request without a number, and what is none with one. */
+static long attack_say_misnumbered(long kind)
+{
+	const struct message message = { .kind = (enum message_kind)kind, .number = !number_of(kind) };
+	return say_message(&message);
 }
 
 static long attack_say_short(long len)
 {
-	const struct message message = message_of(MESSAGE_SPAWN);
+	const struct message message = { .number = 1, .kind = MESSAGE_SPAWN };
 	return say(&message, (size_t)len, -1, 0);
 }
 
@@ -132,37 +180,88 @@ static long attack_say_long(long len)
 	return say(bytes, (size_t)len, -1, 0);
 }
 
+/* A request for a program of its policy, but for one thing. */
+static long attack_spawn_wrong(long which)
+{
+	struct message message = { .number = 1, .kind = MESSAGE_SPAWN, .spawn = { .program = PROGRAM_SERVICE } };
+
+	switch (which) {
+	case 0: /* a client of no length that there is */
+		message.spawn.client.len = sizeof(struct address) + 1;
+		break;
+	case 1:
+		message.spawn.client.len = 1;
+		break;
+	case 2: /* of another length than its family's */
+		message.spawn.client =
+			(struct address){ .len = sizeof(struct sockaddr_in6), .sa.sa_family = AF_INET };
+		break;
+	case 3:
+		message.spawn.local =
+			(struct address){ .len = sizeof(struct sockaddr_in), .sa.sa_family = AF_NETLINK };
+		break;
+	case 4: /* names that do not end */
+		memset(message.spawn.protocol, 'x', sizeof(message.spawn.protocol));
+		break;
+	case 5:
+		memset(message.spawn.sni, 'x', sizeof(message.spawn.sni));
+		break;
+	case 6:
+		message.spawn.greets = 2;
+		break;
+	case 7:
+		message.spawn.program = (enum message_program)2;
+		break;
+	case 8:
+		message.spawn.service = 1000;
+		break;
+	case 9: /* which has no access program */
+		message.spawn.program = PROGRAM_ACCESS;
+		break;
+	}
+	return say_message(&message);
+}
+
 /* Beside a message that has none, or more than any has. */
 static long attack_say_with_fds(long n)
 {
-	const struct message message = { .kind = MESSAGE_HELD };
-	return say(&message, sizeof(message), find_channel(), (size_t)n);
+	const struct message message = { .number = 1, .kind = MESSAGE_HELD };
+	return say(&message, size_of(MESSAGE_HELD), find_channel(), (size_t)n);
 }
 
 static long attack_spawn_with_fds(long n)
 {
-	const struct message message = { .kind = MESSAGE_SPAWN, .program = PROGRAM_SERVICE };
-	return say(&message, sizeof(message), find_channel(), (size_t)n);
+	const struct message message = {
+		.number = 1, .kind = MESSAGE_SPAWN, .spawn = { .program = PROGRAM_SERVICE }
+	};
+	return say(&message, size_of(MESSAGE_SPAWN), find_channel(), (size_t)n);
+}
+
+static long attack_ask_with_fds(long n)
+{
+	const struct message message = { .number = 1, .kind = MESSAGE_SPAWN, .spawn = { .program = PROGRAM_ACCESS } };
+	return say(&message, size_of(MESSAGE_SPAWN), find_channel(), (size_t)n);
 }
 
 /* For ever. */
 static long attack_flood(long kind)
 {
-	const struct message message = { .kind = (enum message_kind)kind };
+	const struct message message = { .kind = (enum message_kind)kind, .number = number_of(kind) };
 
 	for (;;)
-		say(&message, sizeof(message), -1, 0);
+		say_message(&message);
 	return 0;
 }
 
 /* Identifiers, one after the other, as many as the channel takes. */
 static long attack_start_identifiers(long n)
 {
-	const struct message message = { .kind = MESSAGE_SPAWN, .program = PROGRAM_IDENTIFIER, .index = 0 };
+	struct message message = { .kind = MESSAGE_IDENTIFY };
 	char answer[2048];
 
 	for (long i = 0; i < n; i++) {
-		while (say(&message, sizeof(message), -1, 0) < 0)
+		message.number = 1000 + (uint64_t)i;
+		while (say_message(&message) < 0)
 			poll(NULL, 0, 1);
 		while (recv(find_channel(), answer, sizeof(answer), MSG_DONTWAIT) > 0)
 			;
@@ -179,8 +278,21 @@ static long attack_answer_for_others(long n)
 	struct message message = { .kind = MESSAGE_REPORTED };
 
 	for (long i = 0; i < n; i++) {
-		message.serial = (uint64_t)(i / 8 + 1);
-		if (say(&message, sizeof(message), -1, 0) < 0)
+		message.number = (uint64_t)(i / 8 + 1);
+		if (say_message(&message) < 0)
+			poll(NULL, 0, 1);
+	}
+	return n;
+}
+
+/* Answers to holds that were not ordered yet. */
+static long attack_hold_before(long n)
+{
+	struct message message = { .kind = MESSAGE_HELD };
+
+	for (long i = 0; i < n; i++) {
+		message.number = (uint64_t)i + 1;
+		if (say_message(&message) < 0)
 			poll(NULL, 0, 1);
 	}
 	return n;
@@ -219,7 +331,7 @@ static long attack_fill_report(long number)
 		struct msghdr header = {
 			.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
 		};
-		if (recvmsg(find_channel(), &header, 0) != sizeof(message)) {
+		if (recvmsg(find_channel(), &header, 0) < (ssize_t)offsetof(struct message, spawn)) {
 			poll(NULL, 0, 1);
 			continue;
 		}
@@ -230,11 +342,12 @@ static long attack_fill_report(long number)
 	while (write(fd, much, sizeof(much)) > 0)
 		;
 	message.kind = MESSAGE_REPORTED;
-	message.error = 0;
-	say(&message, sizeof(message), -1, 0);
+	message.reported.error = 0;
+	say_message(&message);
 	for (;;) { /* and keeps it */
 		poll(NULL, 0, 100);
-		host->log(host, USHER_NOTICE, "the report takes %ld bytes more", (long)pwrite(fd, much, 1, 0));
+		host->log(host, USHER_NOTICE, "the report takes %ld bytes more",
+			lseek(fd, 0, SEEK_SET) < 0 ? -2 : (long)write(fd, much, 1));
 	}
 	return number;
 }
@@ -258,7 +371,7 @@ static long attack_lie_of_evidence(long number)
 		struct msghdr header = {
 			.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
 		};
-		if (recvmsg(find_channel(), &header, 0) != sizeof(message)) {
+		if (recvmsg(find_channel(), &header, 0) < (ssize_t)offsetof(struct message, spawn)) {
 			poll(NULL, 0, 1);
 			continue;
 		}
@@ -268,8 +381,8 @@ static long attack_lie_of_evidence(long number)
 		memcpy(&fd, CMSG_DATA(rights), sizeof(fd));
 		(void)!write(fd, lie, sizeof(lie) - 1);
 		message.kind = MESSAGE_REPORTED;
-		message.error = 0;
-		say(&message, sizeof(message), -1, 0);
+		message.reported.error = 0;
+		say_message(&message);
 		close(fd);
 	}
 	return number;
@@ -289,7 +402,7 @@ static int next_migration(void)
 		struct msghdr header = {
 			.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
 		};
-		if (recvmsg(find_channel(), &header, 0) != sizeof(message)) {
+		if (recvmsg(find_channel(), &header, 0) < (ssize_t)offsetof(struct message, spawn)) {
 			poll(NULL, 0, 1);
 			continue;
 		}
@@ -466,11 +579,13 @@ static long attack_punch(long number)
 static const struct {
 	const char *name;
 	long (*run)(long number);
-} attacks[] = { ATTACK(say_kind), ATTACK(say_short), ATTACK(say_long), ATTACK(say_with_fds), ATTACK(spawn_with_fds),
-	ATTACK(flood), ATTACK(answer_for_others), ATTACK(leave), ATTACK(hang), ATTACK(fill_report),
-	ATTACK(lie_of_evidence), ATTACK(migrate), ATTACK(start_identifiers), ATTACK(shut_listeners), ATTACK(write_to),
-	ATTACK(flood_log), ATTACK(wait_on_log), ATTACK(shrink_log), ATTACK(linger), ATTACK(socketpair),
-	ATTACK(notifications), ATTACK(overwrite), ATTACK(grow), ATTACK(names), ATTACK(punch) };
+} attacks[] = { ATTACK(say_kind), ATTACK(say_cut), ATTACK(say_stretched), ATTACK(say_misnumbered), ATTACK(say_short),
+	ATTACK(say_long), ATTACK(spawn_wrong), ATTACK(say_with_fds), ATTACK(spawn_with_fds), ATTACK(ask_with_fds),
+	ATTACK(hold_before), ATTACK(flood), ATTACK(answer_for_others), ATTACK(leave), ATTACK(hang),
+	ATTACK(fill_report), ATTACK(lie_of_evidence), ATTACK(migrate), ATTACK(start_identifiers),
+	ATTACK(shut_listeners), ATTACK(write_to), ATTACK(flood_log), ATTACK(wait_on_log), ATTACK(shrink_log),
+	ATTACK(linger), ATTACK(socketpair), ATTACK(notifications), ATTACK(overwrite), ATTACK(grow), ATTACK(names),
+	ATTACK(punch) };
 
 static enum usher_verdict attack(
 	void *context, const struct usher_evidence *evidence, struct usher_findings *findings)

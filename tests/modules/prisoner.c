@@ -27,6 +27,7 @@
 USHER_MODULE;
 
 static struct usher_host *host;
+static pid_t master; /* once it is a worker's, it may not ask */
 
 static long connect_to(long port)
 {
@@ -105,10 +106,10 @@ CALL(clone3, SYS_clone3, NULL, 0)
 CALL(unshare, SYS_unshare, CLONE_NEWUSER)
 CALL(setns, SYS_setns, 0, 0)
 CALL(ptrace, SYS_ptrace, PTRACE_TRACEME, 0, NULL, NULL)
-CALL(read_other, SYS_process_vm_readv, getppid(), NULL, 0, NULL, 0, 0)
-CALL(kill, SYS_kill, getppid(), 0)
-CALL(tgkill, SYS_tgkill, getppid(), getppid(), 0)
-CALL(pidfd, SYS_pidfd_open, getppid(), 0)
+CALL(read_other, SYS_process_vm_readv, master, NULL, 0, NULL, 0, 0)
+CALL(kill, SYS_kill, master, 0)
+CALL(tgkill, SYS_tgkill, master, master, 0)
+CALL(pidfd, SYS_pidfd_open, master, 0)
 CALL(setuid, SYS_setuid, 0)
 CALL(capset, SYS_capset, NULL, NULL)
 CALL(prctl, SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0)
@@ -129,7 +130,7 @@ CALL(io_uring, SYS_io_uring_setup, 1, NULL)
 CALL(userfaultfd, SYS_userfaultfd, 0)
 CALL(keyctl, SYS_keyctl, 0, 0, 0, 0, 0)
 CALL(ioctl, SYS_ioctl, 0, TIOCSTI, "x")
-CALL(fcntl, SYS_fcntl, 0, F_SETOWN, getppid())
+CALL(fcntl, SYS_fcntl, 0, F_SETOWN, master)
 CALL(personality, SYS_personality, 0xffffffff)
 CALL(landlock, SYS_landlock_create_ruleset, NULL, 0, 1)
 CALL(nothing, 100000)
@@ -180,5 +181,6 @@ static enum usher_verdict try(void *context, const struct usher_evidence *eviden
 int usher_module_init(struct usher_host *given)
 {
 	host = given;
+	master = getppid();
 	return host->probe_add(host, &(struct usher_probe){ .name = "try", .run = try });
 }

@@ -11,6 +11,8 @@ from harness import SOURCE
 FORMATS = {
     "MIGRANT_FORMAT": ("src/migrate/migrant.h", {
         "src/migrate/migrant.h": ["enum migrant_phase", "struct migrant_hello", "struct migrant_taken", "struct migrant"],
+        "src/datagram/flow_key.h": ["struct flow_key"],
+        "src/datagram/flow_state.h": ["struct flow_state", "struct flow_state_kept"],
         "src/stream/stream_state.h": ["enum stream_fd", "struct stream_state_flow", "struct stream_state"],
         "src/session/former.h": ["enum session_text"],
         "src/base/address.h": ["enum transport_kind", "struct address"],
@@ -19,7 +21,11 @@ FORMATS = {
         "src/deliver/relay.h": ["enum side_kind"],
     }),
     "TAKEOVER_FORMAT": ("src/master/takeover.c", {
-        "src/shared/message.h": ["enum message_kind", "enum message_program", "enum message_report", "struct message"],
+        "src/shared/message.h": ["enum message_kind", "enum message_program", "enum report_about", "struct message_spawn",
+                                 "struct message_identify", "struct message_connect", "struct message_want_sockets",
+                                 "struct message_answer", "struct message_ask_anew", "struct message_reported",
+                                 "struct message_verdict", "struct message_exited", "struct message_log", "struct message_report",
+                                 "struct message_peer", "struct message_hold", "struct message"],
         "src/shared/limits_layout.h": ["struct entry", "struct transit_record", "struct slot", "struct rate", "struct limits"],
         "src/shared/counters.h": ["enum counter_kind", "struct counter"],
         "src/shared/shared.h": ["struct shared_slot", "struct shared_page"],
@@ -30,8 +36,8 @@ FORMATS = {
     }),
 }
 RECORDED = {
-    "MIGRANT_FORMAT": (4, "41091109d5428a4d"),
-    "TAKEOVER_FORMAT": (5, "fe7abe09ce89e29a"),
+    "MIGRANT_FORMAT": (5, "6eadf6efb007e5af"),
+    "TAKEOVER_FORMAT": (7, "fab52eadfb0359de"),
 }
 
 

@@ -60,7 +60,7 @@ def test_a_name_that_a_module_knows(named, names, behind):
     one = named("known.test")
     is_served(one, behind)
     assert names.times_asked("known.test") == 0, "the module comes before DNS"
-    assert {process_title(pid) for pid in helpers(one)} == {"usher: names"}
+    wait_until(lambda: {process_title(pid) for pid in helpers(one)} == {"usher: names"}, 5, "the titles")
 
 
 def test_a_name_that_dns_does_not_know_and_a_later_module_does(named, names, behind):

@@ -173,8 +173,9 @@ def test_its_processes_have_the_same_titles(copied, backend):
     one = copied(SERVICES.replace("127.0.0.1:{backend}", "localhost:{backend}"))
     pair(one, backend)
     succeed(one)
-    titles = {process_title(pid) for pid in [one.pid, *children(one.pid)]}
-    assert titles == {"usher: master", "usher: worker", "usher: logger", "usher: resolver"}
+    expected = {"usher: master", "usher: worker", "usher: logger", "usher: resolver"}
+    wait_until(lambda: {process_title(pid) for pid in [one.pid, *children(one.pid)]} == expected, 10,
+               "these titles, and none of a process that has just ended")
 
 
 def test_in_the_background_with_a_pid_file(copied, backend):

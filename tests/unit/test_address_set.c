@@ -194,7 +194,7 @@ static void what_is_refused_is_told_with_what_was_probably_meant(void **state)
 	address_set_free(set);
 }
 
-/* ---- beside a plain list ----------------------------------------------------------------------------------------------- */
+/* ---- beside a plain list ---- */
 
 struct plain {
 	uint8_t bytes[16];

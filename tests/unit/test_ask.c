@@ -19,15 +19,15 @@ static struct loop loop;
 static struct asks asks;
 static int asker, n_answers;
 static bool last_admitted;
-static uint64_t last_serial;
+static uint64_t last_number;
 static struct timer tick;
 
-static void answered(struct asks *of, void *who, uint64_t serial, bool admitted)
+static void answered(struct asks *of, void *who, uint64_t number, bool admitted)
 {
 	assert_ptr_equal(of, &asks);
 	assert_ptr_equal(who, &asker);
 	n_answers++;
-	last_serial = serial;
+	last_number = number;
 	last_admitted = admitted;
 	if (asks.count <= 1)
 		loop_stop(&loop);
@@ -62,21 +62,21 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int begin_for(const char *script, uint64_t serial, const char *service, const char *client)
+static int begin_for(const char *script, uint64_t number, const char *service, const char *client)
 {
 	char shell[] = "/bin/sh", option[] = "-c", *argv[] = { shell, option, (char *)script, NULL };
 	const struct program program = { .argv = argv, .stdio = STDIO_SOCKET };
-	struct message request = { .kind = MESSAGE_SPAWN };
+	struct message_spawn request = { .program = PROGRAM_ACCESS };
 
 	address_parse(&request.client, client);
 	address_parse(&request.local, "198.51.100.1:443");
 	strcpy(request.protocol, "ssh");
-	return asks_begin(&asks, &program, service, &request, TIMEOUT_US, &asker, serial);
+	return asks_begin(&asks, &program, service, &request, TIMEOUT_US, &asker, number);
 }
 
-static int begin(const char *script, uint64_t serial)
+static int begin(const char *script, uint64_t number)
 {
-	return begin_for(script, serial, "shell", "192.0.2.7:1234");
+	return begin_for(script, number, "shell", "192.0.2.7:1234");
 }
 
 static bool verdict(const char *script)
@@ -87,7 +87,7 @@ static bool verdict(const char *script)
 	assert_int_equal(begin(script, 42), 0);
 	loop_run(&loop);
 	assert_int_equal(n_answers, before + 1);
-	assert_int_equal(last_serial, 42);
+	assert_int_equal(last_number, 42);
 	return last_admitted;
 }
 
@@ -133,7 +133,7 @@ static void a_program_that_is_not_there_is_an_error_and_no_answer(void **state)
 {
 	char path[] = "/nonexistent/program", *argv[] = { path, NULL };
 	const struct program program = { .argv = argv, .stdio = STDIO_SOCKET };
-	const struct message request = { .kind = MESSAGE_SPAWN };
+	const struct message_spawn request = { .program = PROGRAM_ACCESS };
 
 	assert_int_equal(asks_begin(&asks, &program, "shell", &request, TIMEOUT_US, &asker, 1), -ENOENT);
 	assert_int_equal(asks.count, 0);

@@ -16,7 +16,7 @@
 static char folder[64], path[80];
 static struct loop loop;
 static struct control *control;
-static uint64_t serial;
+static uint64_t number;
 
 static int hook_status(void *context, FILE *to)
 {
@@ -24,9 +24,9 @@ static int hook_status(void *context, FILE *to)
 	return 0;
 }
 
-static unsigned hook_report(void *context, const struct message *request, int *files)
+static unsigned hook_report(void *context, const struct message *request, int *files, bool *ret_missed)
 {
-	serial = request->serial;
+	number = request->number;
 	files[0] = memfd_create("part", MFD_CLOEXEC);
 	assert_true(files[0] >= 0);
 	return 1;
@@ -94,7 +94,7 @@ static void ask(const char *request, int error, char *ret, size_t size)
 	assert_int_equal(send(client, request, strlen(request), 0), strlen(request));
 	turn();
 	turn();
-	control_reported(control, serial, error);
+	control_reported(control, number, error);
 	ssize_t n = recv(client, ret, size - 1, 0);
 	assert_true(n > 0);
 	ret[n] = '\0';

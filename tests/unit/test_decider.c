@@ -1,5 +1,6 @@
 /* The decision against a plain reading of the rules, one after the other; which probes it runs; and that it
  * allocates nothing. */
+#include "../decide.h"
 #include "decider.h"
 #include "finding.h"
 #include "names.h"
@@ -275,7 +276,7 @@ static void same_as_a_plain_reading(void **state)
 		for (int k = 0; k < 16; k++) {
 			struct evidence evidence = { bytes, evidence_draw(bytes, sizeof(bytes)) };
 			struct outcome outcome, plain;
-			decider_decide(decider, &evidence, &findings, &outcome);
+			decider_ask(decider, &evidence, &findings, &outcome);
 			plain_decide(set.rules, set.n, &evidence, &plain);
 			assert_int_equal(outcome.yes, plain.yes);
 			assert_int_equal(outcome.more, plain.more);
@@ -302,7 +303,7 @@ static void an_outcome_once_settled_stays(void **state)
 			struct outcome old = { SERVICE_NONE, 0, 0 };
 			for (size_t len = 0; len <= samples[i].len; len++) {
 				struct outcome outcome;
-				decider_decide(
+				decider_ask(
 					decider, &(struct evidence){ samples[i].bytes, len }, &findings, &outcome);
 				if (old.more == SERVICE_NONE) {
 					assert_int_equal(outcome.more, SERVICE_NONE);
@@ -356,7 +357,7 @@ static struct outcome count(const struct rule *rules, size_t n, unsigned no, uns
 
 	memset(n_runs, 0, sizeof(n_runs));
 	assert_int_equal(decider_new(&decider, NULL, some, LEN(some), rules, n), 0);
-	decider_decide(decider, &(struct evidence){ (const uint8_t *)"AB", 2 }, &findings, &outcome);
+	decider_ask(decider, &(struct evidence){ (const uint8_t *)"AB", 2 }, &findings, &outcome);
 	decider_free(decider);
 	assert_int_equal(n_runs[0], no);
 	assert_int_equal(n_runs[1], yes);
@@ -434,15 +435,15 @@ static void no_bytes_no_answer(void **state)
 	struct outcome outcome;
 
 	assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, rules, LEN(rules)), 0);
-	decider_decide(decider, &(struct evidence){ NULL, 0 }, &findings, &outcome);
+	decider_ask(decider, &(struct evidence){ NULL, 0 }, &findings, &outcome);
 	assert_int_equal(outcome.yes, SERVICE_NONE);
 	assert_int_equal(outcome.more, 3);
 	decider_free(decider);
 	/* without services everything is settled */
 	assert_int_equal(decider_new(&decider, NULL, protocols, n_protocols, NULL, 0), 0);
-	decider_decide(decider, &(struct evidence){ NULL, 0 }, &findings, &outcome);
+	decider_ask(decider, &(struct evidence){ NULL, 0 }, &findings, &outcome);
 	assert_int_equal(outcome.more, SERVICE_NONE);
-	decider_decide(decider, &(struct evidence){ (const uint8_t *)"x", 1 }, &findings, &outcome);
+	decider_ask(decider, &(struct evidence){ (const uint8_t *)"x", 1 }, &findings, &outcome);
 	assert_int_equal(outcome.yes, SERVICE_NONE);
 	assert_int_equal(outcome.more, SERVICE_NONE);
 	decider_free(decider);
@@ -535,7 +536,7 @@ static void datagram_decide(struct decider *decider, const struct sample *sample
 {
 	uint32_t end = (uint32_t)sample->len;
 
-	decider_decide(
+	decider_ask(
 		decider, &(struct evidence){ sample->bytes, end, .ends = &end, .n_datagrams = 1 }, &findings, ret);
 }
 
@@ -553,7 +554,7 @@ static void a_decision_allocates_nothing(void **state)
 		unsigned before = ALLOCATIONS;
 		for (size_t i = 0; i < N_SAMPLES; i++) {
 			for (size_t len = 1; len <= samples[i].len; len += 7)
-				decider_decide(
+				decider_ask(
 					decider, &(struct evidence){ samples[i].bytes, len }, &findings, &outcome);
 			datagram_decide(decider, &samples[i], &outcome);
 		}
@@ -601,7 +602,7 @@ static struct outcome decide_by(const struct protocol *some, size_t n_some, cons
 	struct outcome outcome;
 
 	assert_int_equal(decider_new(&decider, NULL, some, n_some, rules, n), 0);
-	decider_decide(decider, evidence, &findings, &outcome);
+	decider_ask(decider, evidence, &findings, &outcome);
 	decider_free(decider);
 	return outcome;
 }
@@ -694,6 +695,19 @@ static void what_any_probe_has_learned_decides(void **state)
 	assert_outcome(decide_by(two, 2, rules, 1, &evidence), 4, SERVICE_NONE, 1, false);
 }
 
+static void a_protocol_is_spoken_where_it_has_a_probe(void **state)
+{
+	static const struct probe over_tcp = { "tcp", count_yes, NULL, 0 }, over_udp = { "udp", NULL, count_yes, 0 };
+	const struct protocol tcp = { .probe = &over_tcp }, udp = { .probe = &over_udp }, own_one = { .name = "own" };
+
+	assert_true(protocol_is_spoken(&tcp, TRANSPORT_STREAM));
+	assert_false(protocol_is_spoken(&tcp, TRANSPORT_DATAGRAM));
+	assert_false(protocol_is_spoken(&udp, TRANSPORT_STREAM));
+	assert_true(protocol_is_spoken(&udp, TRANSPORT_DATAGRAM));
+	assert_true(protocol_is_spoken(&own_one, TRANSPORT_STREAM));
+	assert_true(protocol_is_spoken(&own_one, TRANSPORT_DATAGRAM));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -712,6 +726,7 @@ int main(void)
 		cmocka_unit_test(the_users_own_protocols_wait_for_no_second_datagram),
 		cmocka_unit_test(the_first_protocol_may_want_a_literal_and_an_expression),
 		cmocka_unit_test(what_any_probe_has_learned_decides),
+		cmocka_unit_test(a_protocol_is_spoken_where_it_has_a_probe),
 	};
 	return cmocka_run_group_tests(tests, protocols_begin, protocols_end);
 }

@@ -1,4 +1,5 @@
 /* The decision over flows: who sees which datagrams, and what waits for them. */
+#include "../decide.h"
 #include "decider.h"
 #include "module.h"
 
@@ -90,7 +91,7 @@ static void only_marked_probes_see_further_datagrams(void **state)
 			};
 			struct outcome outcome;
 			assert_int_equal(protocol_match(&cases[i].protocol, &evidence, &findings), want);
-			decider_decide(decider, &evidence, &findings, &outcome);
+			decider_ask(decider, &evidence, &findings, &outcome);
 			assert_int_equal(outcome.yes, want == VERDICT_YES ? 0 : SERVICE_NONE);
 			assert_int_equal(outcome.more, want == VERDICT_MORE ? 0 : SERVICE_NONE);
 		}
@@ -117,17 +118,17 @@ static void a_probe_that_waits_for_a_datagram_holds_later_services_back(void **s
 	};
 
 	assert_int_equal(decider_new(&decider, NULL, some, 2, rules, 2), 0);
-	decider_decide(decider, &evidence, &findings, &outcome);
+	decider_ask(decider, &evidence, &findings, &outcome);
 	assert_int_equal(outcome.more, 0);
 	assert_int_equal(outcome.yes, 1);
 	assert_false(outcome.ask);
 	evidence.len = ends[1];
 	evidence.n_datagrams = 2;
-	decider_decide(decider, &evidence, &findings, &outcome);
+	decider_ask(decider, &evidence, &findings, &outcome);
 	assert_int_equal(outcome.more, SERVICE_NONE);
 	assert_int_equal(outcome.yes, 0);
 	evidence.bytes = (const uint8_t *)"ABCy.example";
-	decider_decide(decider, &evidence, &findings, &outcome);
+	decider_ask(decider, &evidence, &findings, &outcome);
 	assert_int_equal(outcome.more, SERVICE_NONE);
 	assert_int_equal(outcome.yes, 1);
 	decider_free(decider);
@@ -149,15 +150,15 @@ static void an_identifier_is_asked_about_a_datagram(void **state)
 	};
 
 	assert_int_equal(decider_new(&decider, NULL, some, 2, rules, 2), 0);
-	decider_decide(decider, &evidence, &findings, &outcome);
+	decider_ask(decider, &evidence, &findings, &outcome);
 	assert_int_equal(outcome.more, 0);
 	assert_true(outcome.ask);
 	evidence.may_be_named = false;
-	decider_decide(decider, &evidence, &findings, &outcome);
+	decider_ask(decider, &evidence, &findings, &outcome);
 	assert_int_equal(outcome.more, 1);
 	assert_false(outcome.ask);
 	evidence.named = 1;
-	decider_decide(decider, &evidence, &findings, &outcome);
+	decider_ask(decider, &evidence, &findings, &outcome);
 	assert_int_equal(outcome.yes, 0);
 	assert_int_equal(outcome.more, SERVICE_NONE);
 	decider_free(decider);

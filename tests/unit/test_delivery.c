@@ -42,7 +42,9 @@ static struct backend backends[2];
 static struct stream stream;
 static struct socket_pool *const sockets = (struct socket_pool *)&backends; /* any address */
 static int theirs;                                                          /* the client's end */
-static int answer[2];                                                       /* descriptors that came with it */
+static int answer[IPC_FDS_MAX];                                             /* descriptors that came with it */
+static struct message asked;
+static int asked_fd, refusal;
 static bool is_watched, announces, is_unix, is_mine;
 static unsigned fails_to_watch; /* the nth */
 static enum banner_skipped skipped;
@@ -176,10 +178,13 @@ bool handover_cancel(struct handover_request *request)
 	return is_mine;
 }
 
-void spawner_ask(struct spawner *spawner, struct spawn_request *request)
+int requester_ask(struct requester *requester, struct request *request, struct message *message, int fd)
 {
 	assert_ptr_equal(request, &stream.spawning);
 	note("spawn ");
+	asked = *message;
+	asked_fd = fd;
+	return refusal;
 }
 
 int __real_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event);
@@ -203,7 +208,9 @@ static int setup(void **state)
 	fds_before = fds_open();
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
 	theirs = ends[0];
-	answer[0] = answer[1] = -1;
+	for (size_t i = 0; i < IPC_FDS_MAX; i++)
+		answer[i] = -1;
+	refusal = 0;
 	did[0] = '\0';
 	is_watched = is_mine = true;
 	announces = is_unix = false;
@@ -517,34 +524,30 @@ static void run(enum stdio stdio)
 
 static void started(int error, const char *refused, bool greeted)
 {
-	struct message message = { .error = error, .greeted = greeted };
+	struct message_answer message = { .error = error, .greeted = greeted };
 
 	strcpy(message.refused, refused);
-	stream.spawning.started(&stream.spawning, &message, answer);
+	stream.spawning.answered(&stream.spawning, &message, answer);
 }
 
 static void a_program_on_the_socket_gets_it(void **state)
 {
-	struct message message = { 0 };
-	int fd = -1;
-
 	stream.session.sni = "sni.test";
 	run(STDIO_SOCKET);
 	assert_false(stream.relay.client.in.sole);
-	stream.spawning.fill(&stream.spawning, &message, &fd);
-	assert_int_equal(fd, stream.relay.client.in.fd);
-	assert_int_equal(message.program, PROGRAM_SERVICE);
-	assert_int_equal(message.index, 1);
-	assert_int_equal(message.connection, 42);
-	assert_int_equal(message.serial, 42);
-	assert_memory_equal(&message.client, &stream.session.client, sizeof(message.client));
-	assert_memory_equal(&message.local, &local, sizeof(local));
-	assert_string_equal(message.protocol, "tls");
-	assert_string_equal(message.sni, "sni.test");
-	assert_false(message.greeted);
+	assert_int_equal(asked_fd, stream.relay.client.in.fd);
+	assert_int_equal(asked.kind, MESSAGE_SPAWN);
+	assert_int_equal(asked.spawn.program, PROGRAM_SERVICE);
+	assert_int_equal(asked.spawn.service, 1);
+	assert_int_equal(asked.spawn.connection, 42);
+	assert_memory_equal(&asked.spawn.client, &stream.session.client, sizeof(asked.spawn.client));
+	assert_memory_equal(&asked.spawn.local, &local, sizeof(local));
+	assert_string_equal(asked.spawn.protocol, "tls");
+	assert_string_equal(asked.spawn.sni, "sni.test");
+	assert_false(asked.spawn.greets);
 	stream.owes_reply = true;
-	stream.spawning.fill(&stream.spawning, &message, &fd);
-	assert_true(message.greeted);
+	run(STDIO_SOCKET);
+	assert_true(asked.spawn.greets);
 	started(0, "", true);
 	assert_did("end:program-started ");
 	assert_false(stream.owes_reply);
@@ -553,32 +556,51 @@ static void a_program_on_the_socket_gets_it(void **state)
 static void names_that_are_too_long_are_cut(void **state)
 {
 	static char name[300];
-	struct message message = { 0 };
+	struct message message;
 
 	memset(name, 'a', sizeof(name) - 1);
 	protocols[1].name = name;
 	stream.session.sni = name;
-	delivery_describe(&stream, &message);
-	assert_int_equal(strlen(message.protocol), sizeof(message.protocol) - 1);
-	assert_int_equal(strlen(message.sni), sizeof(message.sni) - 1);
-	message = (struct message){ 0 };
+	delivery_describe(&stream, PROGRAM_ACCESS, &message);
+	assert_int_equal(message.spawn.program, PROGRAM_ACCESS);
+	assert_int_equal(strlen(message.spawn.protocol), sizeof(message.spawn.protocol) - 1);
+	assert_int_equal(strlen(message.spawn.sni), sizeof(message.spawn.sni) - 1);
 	stream.session.protocol = PROTOCOL_NONE;
 	stream.session.sni = NULL;
-	delivery_describe(&stream, &message);
-	assert_string_equal(message.protocol, "");
-	assert_string_equal(message.sni, "");
+	delivery_describe(&stream, PROGRAM_ACCESS, &message);
+	assert_string_equal(message.spawn.protocol, "");
+	assert_string_equal(message.spawn.sni, "");
 }
 
 static void a_program_with_pipes_does_not_get_the_socket(void **state)
 {
-	struct message message = { 0 };
-	int fd = -1;
-
-	run(STDIO_PIPE);
 	stream.owes_reply = true;
-	stream.spawning.fill(&stream.spawning, &message, &fd);
-	assert_int_equal(fd, -1);
-	assert_false(message.greeted);
+	run(STDIO_PIPE);
+	assert_int_equal(asked_fd, -1);
+	assert_false(asked.spawn.greets);
+}
+
+static void a_program_that_cannot_be_asked_for_is_told(void **state)
+{
+	service->target = (struct target){ .delivery = DELIVERY_EXEC, .exec.stdio = STDIO_SOCKET };
+	refusal = -ENOMEM;
+	delivery_begin(&stream);
+	assert_did("enter:spawning spawn undelivered:ENOMEM ");
+}
+
+/* Its program may run on the socket, whose end it is told of; one with pipes has nothing of the client. */
+static void without_an_answer_nobody_else_serves_a_socket_that_a_program_may_have(void **state)
+{
+	char byte;
+
+	run(STDIO_SOCKET);
+	started(-ETIMEDOUT, "", false);
+	assert_did("end:delivery-failed ");
+	assert_int_equal(stream.session.error, -ETIMEDOUT);
+	assert_int_equal(recv(theirs, &byte, 1, 0), 0);
+	run(STDIO_PIPE);
+	started(-ETIMEDOUT, "", false);
+	assert_did("undelivered:ETIMEDOUT ");
 }
 
 static void pipes_come_with_the_answer(void)
@@ -652,7 +674,7 @@ static void a_client_that_cannot_be_watched_has_no_program(void **state)
 static void a_program_that_comes_too_late_is_not_needed(void **state)
 {
 	run(STDIO_PIPE);
-	context.is_stopping = true;
+	context.state = WORKER_STOPPING;
 	started(0, "", false);
 	assert_did("end:shutdown ");
 	run(STDIO_SOCKET);
@@ -738,6 +760,8 @@ int main(void)
 		UNIT(a_program_on_the_socket_gets_it),
 		UNIT(names_that_are_too_long_are_cut),
 		UNIT(a_program_with_pipes_does_not_get_the_socket),
+		UNIT(a_program_that_cannot_be_asked_for_is_told),
+		UNIT(without_an_answer_nobody_else_serves_a_socket_that_a_program_may_have),
 		UNIT(the_pipes_of_a_program_are_relayed),
 		UNIT(the_terminal_of_a_program_is_relayed),
 		UNIT(pipes_that_cannot_be_watched_end_it),

@@ -1,5 +1,6 @@
 /* The dialects: native text that says the same, whose strings come back as they were, and whose lines lead
  * back to the foreign file. What connections make of it is the system tests' business. */
+#include "../decide.h"
 #include "native.h"
 #include "policy.h"
 #include "portsplit.h"
@@ -17,7 +18,7 @@
 // after the four above
 #include <cmocka.h>
 
-/* ---- the writer ------------------------------------------------------------------------------------------ */
+/* ---- the writer ---- */
 
 static void every_string_comes_back_as_it_was(void **state)
 {
@@ -124,7 +125,7 @@ static void endpoints_are_split_at_the_last_colon(void **state)
 	}
 }
 
-/* ---- whole configurations, compiled ---------------------------------------------------------------------- */
+/* ---- whole configurations, compiled ---- */
 
 static struct policy *compiled(const struct native *native)
 {
@@ -159,7 +160,7 @@ static const char *taken_by(const struct policy *policy, const void *bytes, size
 	struct findings *findings = calloc(1, sizeof(*findings));
 	struct outcome outcome;
 
-	decider_decide(policy->deciders[0], &evidence, findings, &outcome);
+	decider_ask(policy->deciders[0], &evidence, findings, &outcome);
 	free(findings);
 	*ret_more = outcome.more != SERVICE_NONE;
 	return outcome.yes == SERVICE_NONE ? "" : policy->services[outcome.yes].name;
@@ -287,7 +288,7 @@ static void inetd_needs_no_port(void **state)
 	complaints_fini(&complaints);
 }
 
-/* ---- sslh ------------------------------------------------------------------------------------------------ */
+/* ---- sslh ---- */
 
 #define SSLH_LISTEN "listen: ( { host: \"127.0.0.1\"; port: \"443\"; } );\n"
 

@@ -504,12 +504,12 @@ static void where_nothing_waits_any_more_there_is_no_pause(void **state)
 
 	set_script(-ETOOMANYREFS, 0, 0);
 	jobs_send(w, jobs, 2, 1);
-	assert_true(w->handover->paused);
+	assert_true(timer_is_running(&w->handover->retry));
 	assert_true(handover_cancel(&jobs[0].request));
-	assert_true(w->handover->paused);
+	assert_true(timer_is_running(&w->handover->retry));
 	assert_int_not_equal(w->handover->retry.place, 0);
 	assert_true(handover_cancel(&jobs[1].request));
-	assert_false(w->handover->paused);
+	assert_false(timer_is_running(&w->handover->retry));
 	assert_int_equal(w->handover->retry.place, 0);
 	job_send(w, &jobs[0], 3);
 	assert_int_equal(jobs[0].request.n_sent, 1); /* at once */
@@ -524,12 +524,12 @@ static void a_pause_takes_ten_milliseconds(void **state)
 	set_script(-ETOOMANYREFS, -ETOOMANYREFS, 0);
 	job_send(w, &job, 1);
 	turn_after(&w->loop, 9999);
-	assert_true(w->handover->paused);
+	assert_true(timer_is_running(&w->handover->retry));
 	assert_null(w->loop.first_task);
 	assert_int_equal(script_at, 1);
 	turn_after(&w->loop, 1);
 	assert_int_equal(script_at, 2);
-	assert_true(w->handover->paused);
+	assert_true(timer_is_running(&w->handover->retry));
 	turn_after(&w->loop, 9999);
 	assert_int_equal(job.request.n_sent, 0);
 	turn_after(&w->loop, 1);

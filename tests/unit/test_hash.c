@@ -12,6 +12,8 @@ static void names_have_the_hash_of_fnv_1a(void **state)
 	assert_true(hash_name("") == UINT64_C(0xcbf29ce484222325));
 	assert_true(hash_name("a") == UINT64_C(0xaf63dc4c8601ec8c));
 	assert_true(hash_name("foobar") == UINT64_C(0x85944171f73967e8));
+	assert_true(hash_bytes("foobar", 6) == hash_name("foobar"));
+	assert_true(hash_bytes("\0", 1) == hash_byte(HASH_START, 0));
 	assert_true(hash_byte(hash_byte(HASH_START, 'h'), 0xc3) == hash_name("h\xc3"));
 }
 

@@ -91,6 +91,8 @@ static int setup(void **state)
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	signal(SIGHUP, SIG_DFL); /* where the tests run by nohup(1) it is ignored */
+	signal(SIGUSR2, SIG_DFL);
 	signal(SIGUSR1, SIG_IGN);
 	dup2(2, 10);
 	dup2(2, 11);

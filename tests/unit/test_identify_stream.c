@@ -3,7 +3,7 @@
 #include "identify.h"
 #include "loop.h"
 #include "policy.h"
-#include "spawner.h"
+#include "requester.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,63 +21,71 @@
 #define TIMEOUT_MS 200
 #define ASKED_MAX  4096
 
-/* ---- the master ------------------------------------------------------------------------------------------------------ */
+/* ---- the master ---- */
 
-static struct spawn_request *requests[64];
+static struct {
+	struct request *request;
+	struct message message;
+} requests[64];
 static unsigned n_requests;
+static uint64_t last_number;
+static int refusal; /* -errno: requests cannot be sent */
 
-bool spawner_is_orphaned(const struct spawner *spawner)
+bool requester_is_orphaned(const struct requester *requester)
 {
-	return spawner->channel < 0;
+	return requester->outbox->channel < 0;
 }
 
-void spawner_ask(struct spawner *spawner, struct spawn_request *request)
+int requester_ask(struct requester *requester, struct request *request, struct message *message, int fd)
 {
+	if (requester_is_orphaned(requester) || refusal < 0)
+		return refusal < 0 ? refusal : -EPIPE;
 	assert_true(n_requests < 64);
-	requests[n_requests++] = request;
+	assert_int_equal(message->kind, MESSAGE_IDENTIFY);
+	assert_int_equal(fd, -1);
+	message->number = request->number = ++last_number;
+	requests[n_requests].request = request;
+	requests[n_requests++].message = *message;
+	return 0;
 }
 
 struct program_ends {
 	int questions, answers; /* ours: what it reads, what it says */
-	uint64_t serial;
+	uint64_t number;
 	uint32_t index;
 };
 
-static struct spawn_request *request_take(struct message *message)
+static struct request *request_take(struct message *message)
 {
-	int fd = -1;
-
 	assert_true(n_requests > 0);
-	struct spawn_request *request = requests[0];
+	struct request *request = requests[0].request;
+	*message = requests[0].message;
 	memmove(requests, requests + 1, --n_requests * sizeof(*requests));
-	request->fill(request, message, &fd);
-	assert_int_equal(message->program, PROGRAM_IDENTIFIER);
-	assert_int_equal(fd, -1);
 	return request;
 }
 
 static struct program_ends program_begin(void)
 {
-	struct message message = { 0 };
-	struct spawn_request *request = request_take(&message);
+	struct message message;
+	struct request *request = request_take(&message);
 	int in[2], out[2];
 
 	assert_int_equal(pipe2(in, O_CLOEXEC | O_NONBLOCK), 0);
 	assert_int_equal(pipe2(out, O_CLOEXEC | O_NONBLOCK), 0);
-	int fds[2] = { out[0], in[1] };
-	request->started(request, &(struct message){ .kind = MESSAGE_SPAWNED }, fds);
+	int fds[IPC_FDS_MAX] = { out[0], in[1], -1, -1, -1, -1, -1, -1 };
+	request->answered(request, &(struct message_answer){ 0 }, fds);
 	fd_close(fds[0]);
 	fd_close(fds[1]);
-	return (struct program_ends){ in[0], out[1], message.serial, message.index };
+	return (struct program_ends){ in[0], out[1], message.number, message.identify.identifier };
 }
 
 static void program_begin_failing(int error)
 {
-	struct message message = { 0 };
-	struct spawn_request *request = request_take(&message);
-	int fds[2] = { -1, -1 };
+	struct message message;
+	struct request *request = request_take(&message);
+	int fds[IPC_FDS_MAX] = { -1, -1, -1, -1, -1, -1, -1, -1 };
 
-	request->started(request, &(struct message){ .kind = MESSAGE_SPAWNED, .error = error }, fds);
+	request->answered(request, &(struct message_answer){ .error = error }, fds);
 }
 
 static void program_end(struct program_ends *program)
@@ -86,10 +94,11 @@ static void program_end(struct program_ends *program)
 	program->answers = fd_close(program->answers);
 }
 
-/* ---- the worker ------------------------------------------------------------------------------------------------------ */
+/* ---- the worker ---- */
 
 static struct loop loop;
-static struct spawner spawner;
+static struct outbox outbox;
+static struct requester requester = { .outbox = &outbox };
 static struct identifiers *identifiers;
 static struct protocol protocols[] = { { .name = "ssh" }, { .name = "smtp", .is_external = true },
 	{ .name = "irc", .is_external = true } };
@@ -156,8 +165,10 @@ static void begin(size_t n, enum identifier_mode first, enum identifier_mode sec
 {
 	signal(SIGPIPE, SIG_IGN);
 	assert_int_equal(loop_init(&loop), 0);
-	spawner = (struct spawner){ .channel = 0, .next_serial = 1 };
+	outbox.channel = 0;
 	n_requests = 0;
+	last_number = 0;
+	refusal = 0;
 	for (size_t i = 0; i < 2; i++)
 		programs[i] = (struct identifier){
 			.mode = i ? second : first,
@@ -165,7 +176,7 @@ static void begin(size_t n, enum identifier_mode first, enum identifier_mode sec
 			.program = { .argv = arguments },
 		};
 	policy.n_identifiers = n;
-	assert_int_equal(identifiers_new(&identifiers, &loop, &spawner, &policy), 0);
+	assert_int_equal(identifiers_new(&identifiers, &loop, &requester, &policy), 0);
 }
 
 static void end(void)
@@ -174,7 +185,7 @@ static void end(void)
 	loop_fini(&loop);
 }
 
-/* ---- on the wire ------------------------------------------------------------------------------------------------------ */
+/* ---- on the wire ---- */
 
 static void read_exactly(int fd, void *to, size_t len)
 {
@@ -244,7 +255,7 @@ static void assert_ended(const struct program_ends *program)
 	assert_int_equal(errno, EPIPE);
 }
 
-/* ---- mode stream ------------------------------------------------------------------------------------------------------ */
+/* ---- mode stream ---- */
 
 static void a_question_and_its_answer(void **state)
 {
@@ -517,7 +528,7 @@ static void a_burst_is_not_lost(void **state)
 static void without_a_master_the_answer_is_no(void **state)
 {
 	begin(2, IDENTIFIER_STREAM, IDENTIFIER_ONCE);
-	spawner.channel = -1;
+	outbox.channel = -1;
 	program_begin_failing(-EPIPE);
 	struct asked *one = ask(0, "EHLO", 4, false);
 	run_ms(5);
@@ -527,7 +538,40 @@ static void without_a_master_the_answer_is_no(void **state)
 	end();
 }
 
-/* ---- mode once ------------------------------------------------------------------------------------------------------- */
+static void a_process_that_cannot_be_asked_for_is_asked_for_again(void **state)
+{
+	begin(1, IDENTIFIER_STREAM, 0);
+	program_begin_failing(-EAGAIN);
+	refusal = -ENOMEM;
+	run_ms(250); /* the first time after 100 ms */
+	assert_int_equal(n_requests, 0);
+	refusal = 0;
+	for (int i = 0; i < 100 && n_requests == 0; i++)
+		run_ms(100);
+	struct program_ends program = program_begin();
+	struct asked *one = ask(0, "EHLO", 4, false);
+	answer(&program, question_read(&program).id, 1, "smtp");
+	assert_named(one, 1);
+	program_end(&program);
+	end();
+}
+
+/* ---- mode once ---- */
+
+static void a_run_that_cannot_be_asked_for_is_a_no(void **state)
+{
+	begin(1, IDENTIFIER_ONCE, 0);
+	refusal = -ENOMEM;
+	struct asked *one = ask(0, "EHLO", 4, false);
+	run_ms(5);
+	assert_no(one);
+	refusal = 0;
+	one = ask(1, "EHLO", 4, false);
+	program_begin_failing(-ENOENT);
+	run_ms(5);
+	assert_no(one);
+	end();
+}
 
 static struct asked *answer_once(const char *text, size_t len, int status, bool end_first)
 {
@@ -538,7 +582,7 @@ static struct asked *answer_once(const char *text, size_t len, int status, bool 
 	assert_int_equal(read(program.questions, bytes, sizeof(bytes)), 4);
 	assert_int_equal(read(program.questions, bytes, sizeof(bytes)), 0);
 	if (end_first)
-		identifiers_exited(identifiers, program.serial, status);
+		identifiers_exited(identifiers, program.number, status);
 	for (size_t i = 0; i < len; i++) {
 		if (write(program.answers, text + i, 1) < 0)
 			break; /* it is not listened to any more */
@@ -547,7 +591,7 @@ static struct asked *answer_once(const char *text, size_t len, int status, bool 
 	program_end(&program);
 	run_ms(2);
 	if (!end_first)
-		identifiers_exited(identifiers, program.serial, status);
+		identifiers_exited(identifiers, program.number, status);
 	run_ms(2);
 	end();
 	return one;
@@ -586,12 +630,12 @@ static void clients_that_come_and_go_do_not_make_more_processes(void **state)
 	struct asked *one = ask(0, "EHLO", 4, false), *other = ask(1, "EHLO", 4, false);
 	run_ms(2);
 	assert_int_equal(n_requests, 0);
-	identifiers_exited(identifiers, running[7].serial, 0);
+	identifiers_exited(identifiers, running[7].number, 0);
 	run_ms(2);
 	assert_int_equal(n_requests, 1);
 	struct program_ends program = program_begin();
 	say(&program, "irc", 3);
-	identifiers_exited(identifiers, program.serial, 0);
+	identifiers_exited(identifiers, program.number, 0);
 	program_end(&program);
 	run_ms(2);
 	assert_named(one, 2);
@@ -630,6 +674,9 @@ int main(void)
 		cmocka_unit_test(who_does_not_read_costs_the_time_limit),
 		cmocka_unit_test(a_burst_is_not_lost),
 		cmocka_unit_test(without_a_master_the_answer_is_no),
+		cmocka_unit_test(a_process_that_cannot_be_asked_for_is_asked_for_again),
+		cmocka_unit_test(a_run_that_cannot_be_asked_for_is_a_no),
+		cmocka_unit_test(a_run_that_cannot_be_asked_for_is_a_no),
 		cmocka_unit_test(a_process_that_runs_once_is_heard_when_it_has_ended),
 		cmocka_unit_test(clients_that_come_and_go_do_not_make_more_processes),
 		cmocka_unit_test(questions_in_line_run_out_of_time),

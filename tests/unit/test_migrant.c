@@ -162,10 +162,14 @@ static void what_no_session_can_be_is_refused(void **state)
 	head.phase = MIGRANT_PHASES;
 	assert_int_equal(judge(head), -EBADMSG);
 	head = relayed();
-	head.delivery = DELIVERY_REJECT + 1;
+	head.delivery = DELIVERY_REJECT;
+	assert_int_equal(judge(head), 0);
+	head.delivery++;
 	assert_int_equal(judge(head), -EBADMSG);
 	head = relayed();
-	head.log_level = LEVEL_DEBUG + 1;
+	head.log_level = LEVEL_DEBUG;
+	assert_int_equal(judge(head), 0);
+	head.log_level++;
 	assert_int_equal(judge(head), -EBADMSG);
 	for (int i = 0; i < 3; i++) {
 		head = relayed();

@@ -221,7 +221,7 @@ static void errors_say_where_and_what(void **state)
 	pattern_free(NULL);
 }
 
-/* --- The other kinds ------------------------------------------------------------------- */
+/* ---- the other kinds ---- */
 
 static enum verdict of(const struct pattern *pattern, const char *bytes, size_t len)
 {

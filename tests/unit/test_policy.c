@@ -1,4 +1,5 @@
 /* A configuration that is right: what becomes of it. (What is wrong with one is in test_policy_files.c.) */
+#include "../decide.h"
 #include "keys.h"
 #include "policy.h"
 #include <errno.h>
@@ -59,7 +60,7 @@ static uint32_t decide_on(const struct policy *policy, size_t listener, const vo
 	struct evidence evidence = { bytes, len };
 	struct outcome outcome;
 
-	decider_decide(policy->deciders[listener], &evidence, &findings, &outcome);
+	decider_ask(policy->deciders[listener], &evidence, &findings, &outcome);
 	assert_int_equal(outcome.more, SERVICE_NONE);
 	return outcome.yes;
 }
@@ -461,7 +462,7 @@ static uint32_t decide_datagram(const struct policy *policy, size_t listener, co
 	struct evidence evidence = { .bytes = bytes, .len = len, .ends = &end, .n_datagrams = 1 };
 	struct outcome outcome;
 
-	decider_decide(policy->deciders[listener], &evidence, &findings, &outcome);
+	decider_ask(policy->deciders[listener], &evidence, &findings, &outcome);
 	assert_int_equal(outcome.more, SERVICE_NONE);
 	return outcome.yes;
 }

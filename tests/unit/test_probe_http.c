@@ -352,7 +352,7 @@ static void fields_without_an_end_leave_what_they_have_said(void **state)
 	}
 }
 
-/* --- HTTP/2 ---------------------------------------------------------------------------- */
+/* ---- HTTP/2 ---- */
 
 static uint8_t h2[40000];
 static size_t h2_len;

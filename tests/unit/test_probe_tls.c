@@ -22,7 +22,7 @@ static const char *value(enum attribute attribute)
 	return answer_text(&answer, attribute);
 }
 
-/* --- A hello built piece by piece ------------------------------------------------------ */
+/* ---- A hello built piece by piece ---- */
 
 static uint8_t message[70000], wire[80000];
 static size_t message_len;
@@ -87,7 +87,7 @@ static enum verdict hello_run(void)
 	return run(wire, records_cut(wire, sizeof(wire), message, message_len, 16384));
 }
 
-/* --- Tests ----------------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 static void yes_with_the_version_of_the_hello(void **state)
 {
@@ -406,7 +406,7 @@ static void hellos_as_large_as_the_evidence(void **state)
 	assert_null(value(ATTRIBUTE_SNI));
 }
 
-/* --- Versions -------------------------------------------------------------------------- */
+/* ---- versions ---- */
 
 static void versions(void **state)
 {
@@ -526,7 +526,7 @@ static void of_long_alpn_names_that_need_escapes_some_are_left_out(void **state)
 	assert_string_equal(got + 8 * (240 + 1), "h2");
 }
 
-/* --- JA4 ------------------------------------------------------------------------------- */
+/* ---- JA4 ---- */
 
 static void ciphers_put(const uint16_t *ciphers, size_t n)
 {

@@ -220,7 +220,7 @@ static void what_is_refused_says_what_was_expected(void **state)
 	assert_false(schedule_covers(schedule, NOW));
 }
 
-/* ---- judging ----------------------------------------------------------------------------------------------------------- */
+/* ---- judging ---- */
 
 static struct address client_of(const char *text)
 {

@@ -89,7 +89,7 @@ static void a_worker_counts_in_its_own_slot(void **state)
 	assert_int_equal(atomic_load(&shared.page->slots[1].running), 0);
 }
 
-/* ---- what it cannot write --------------------------------------------------------------------------------------------- */
+/* ---- what it cannot write ---- */
 
 static void count_for_another(void *argument)
 {
@@ -165,7 +165,7 @@ static void nobody_can_change_its_size(void **state)
 	assert_int_equal(errno, EPERM);
 }
 
-/* ---- what it writes ---------------------------------------------------------------------------------------------------- */
+/* ---- what it writes ---- */
 
 static void who_claims_to_have_all_connections_is_believed_as_many_as_a_process_can_have(void **state)
 {

@@ -1,0 +1,155 @@
+/* How a flow moves to another worker (transport_migration.h): undecided with its datagrams, or relayed with the socket to its backend. What its
+ * client sends meanwhile waits in the listener's socket, which the other worker reads when all flows have come; what its backend sends waits
+ * in the socket that moves. So nothing is lost, doubled or put in another order. Refuses descriptors that are no UDP sockets. */
+#include "account.h"
+#include "datagrams_parts.h"
+#include "fd.h"
+#include "flow.h"
+#include "flow_state.h"
+#include "shed.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* ---- going --------------------------------------------------------------------------------------------------------------- */
+
+static bool migration_is_movable(const struct session *session)
+{
+	const struct flow *flow = container_of(session, struct flow, session);
+
+	return !flow->identification;
+}
+
+/* What another backend might have got of a relayed one stays: the new worker does not choose anew. */
+static int migration_pack(struct session *session, struct migration_state *state)
+{
+	static const struct flow_kept none;
+	struct flow *flow = flow_of(session);
+	struct flow_state head = {
+		.key = flow->place.key,
+		.spoken_us = flow->spoken_us,
+		.answered_us = flow->answered_us,
+		.datagrams_up = flow->datagrams_up,
+		.datagrams_down = flow->datagrams_down,
+		.bytes_up = flow->bytes_up,
+		.bytes_down = flow->bytes_down,
+		.flow_timeout_us = flow->flow_timeout_us,
+		.answer_timeout_us = flow->answer_timeout_us,
+		.answers = flow->answers,
+		.error = session->error,
+		.whole = flow->whole,
+		.failed = flow->failed,
+		.is_unproven = session->is_unproven,
+	};
+
+	state->n_fds = flow->upstream ? 1 : 0;
+	if (flow->upstream)
+		state->fds[0] = flow->upstream->watch.fd;
+	ssize_t len = flow_state_write(state->bytes, state->len, &head, flow->upstream ? &none : &flow->kept);
+	if (len < 0)
+		return (int)len;
+	state->len = (size_t)len;
+	return 0;
+}
+
+static void migration_leave(struct session *session)
+{
+	flow_leave(flow_of(session));
+}
+
+/* ---- coming -------------------------------------------------------------------------------------------------------------- */
+
+static bool fd_is_udp(int fd)
+{
+	int type = 0, family = 0;
+	socklen_t len = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_DGRAM &&
+		getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) == 0 &&
+		(family == AF_INET || family == AF_INET6);
+}
+
+static bool migration_is_sound(enum session_phase phase, const struct migration_state *state)
+{
+	struct flow_state head;
+
+	return flow_state_read(&head, phase, state->bytes, state->len, state->n_fds) == 0 &&
+		(state->n_fds == 0 || fd_is_udp(state->fds[0]));
+}
+
+static struct session *migration_arrive(struct context *context, enum session_phase phase)
+{
+	struct flow *flow = context->datagrams ? flow_alloc(context->datagrams) : NULL;
+
+	if (!flow)
+		return NULL;
+	flow->session.phase = phase;
+	return &flow->session;
+}
+
+static struct datagram_listener *listener_of(const struct datagrams *datagrams, const char *text)
+{
+	struct datagram_listener *listener = datagrams->listeners;
+
+	while (listener && strcmp(listener->policy->text, text) != 0)
+		listener = listener->next;
+	return listener;
+}
+
+static int migration_unpack(struct session *session, struct migration_state *state)
+{
+	struct flow *flow = flow_of(session);
+	struct datagrams *datagrams = flow->datagrams;
+	const struct service *service = session_service_here(session);
+	struct flow_state head;
+
+	int error = flow_state_read(&head, session->phase, state->bytes, state->len, state->n_fds);
+	if (error < 0)
+		return error;
+	flow->listener = listener_of(datagrams, session->listener);
+	if (!flow->listener)
+		return -ENOENT;
+	if (flow_table_find(datagrams->table, &head.key))
+		return -EEXIST;
+	flow->place.key = head.key;
+	flow_table_insert(datagrams->table, &flow->place);
+	flow->is_placed = true;
+	flow->spoken_us = head.spoken_us;
+	flow->answered_us = head.answered_us;
+	flow->datagrams_up = head.datagrams_up;
+	flow->datagrams_down = head.datagrams_down;
+	flow->bytes_up = head.bytes_up;
+	flow->bytes_down = head.bytes_down;
+	flow->flow_timeout_us = service ? service->flow_timeout_us : head.flow_timeout_us;
+	flow->answer_timeout_us = service ? service->answer_timeout_us : head.answer_timeout_us;
+	flow->answers = service ? service->answers : head.answers;
+	flow->whole = head.whole;
+	flow->failed = head.failed;
+	session->error = head.error;
+	session->has_spoken = true;
+	if (session->phase == PHASE_DECIDING)
+		return flow_state_keep(&flow->kept, &datagrams->kept_pool, state->bytes, state->len);
+	error = upstream_adopt(datagrams, state->fds[0], flow, &flow->upstream);
+	if (error < 0)
+		return error;
+	state->fds[0] = -1;
+	if (head.is_unproven)
+		shed_enter_unproven(session);
+	return 0;
+}
+
+static void migration_go_on(struct session *session, int error)
+{
+	flow_arrived(flow_of(session), error);
+}
+
+const struct transport_migration flow_migration = {
+	.head_size = sizeof(struct flow_state),
+	.is_movable = migration_is_movable,
+	.pack = migration_pack,
+	.leave = migration_leave,
+	.is_sound = migration_is_sound,
+	.arrive = migration_arrive,
+	.unpack = migration_unpack,
+	.go_on = migration_go_on,
+};

@@ -1,0 +1,76 @@
+/* The bytes of a flow that moves. Refuses sizes that do not add up, numbers that a flow cannot have, and what would not be kept here. Owns
+ * nothing. */
+#include "flow_state.h"
+#include <errno.h>
+#include <string.h>
+
+ssize_t flow_state_write(uint8_t *to, size_t size, struct flow_state *head, const struct flow_kept *kept)
+{
+	size_t len = sizeof(*head);
+
+	if (size < len + kept->n * sizeof(struct flow_state_kept) + kept->bytes)
+		return -EMSGSIZE;
+	head->n_kept = kept->n;
+	memcpy(to, head, sizeof(*head));
+	for (const struct kept_datagram *one = kept->first; one; one = one->next) {
+		const struct flow_state_kept mark = { one->datagram.len, one->datagram.tos };
+		memcpy(to + len, &mark, sizeof(mark));
+		len += sizeof(mark);
+		memcpy(to + len, one->datagram.bytes, mark.len);
+		len += mark.len;
+	}
+	return (ssize_t)len;
+}
+
+/* The next one behind `*at`. False: there is none, or it is cut. */
+static bool kept_next(const uint8_t *bytes, size_t len, size_t *at, struct datagram *ret)
+{
+	struct flow_state_kept mark;
+
+	if (len - *at < sizeof(mark))
+		return false;
+	memcpy(&mark, bytes + *at, sizeof(mark));
+	*at += sizeof(mark);
+	if (mark.len > len - *at || mark.tos > UINT8_MAX)
+		return false;
+	*ret = (struct datagram){ .bytes = bytes + *at, .len = mark.len, .tos = (uint8_t)mark.tos };
+	*at += mark.len;
+	return true;
+}
+
+int flow_state_read(struct flow_state *ret, enum session_phase phase, const uint8_t *bytes, size_t len, size_t n_fds)
+{
+	struct flow_state head;
+	size_t at = sizeof(head), kept_bytes = 0;
+
+	if (len < sizeof(head) || n_fds != (phase == PHASE_RELAYING) ||
+		(phase != PHASE_RELAYING && phase != PHASE_DECIDING))
+		return -EBADMSG;
+	memcpy(&head, bytes, sizeof(head));
+	if (head.n_kept > EVIDENCE_DATAGRAMS_MAX || head.error > 0 || head.error < -4095 || head.whole > 1 ||
+		head.failed > 1 || head.is_unproven > 1)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < head.n_kept; i++) {
+		struct datagram datagram;
+		if (!kept_next(bytes, len, &at, &datagram))
+			return -EBADMSG;
+		kept_bytes += datagram.len;
+	}
+	if (at != len || kept_bytes > KEPT_BYTES_MAX)
+		return -EBADMSG;
+	*ret = head;
+	return 0;
+}
+
+int flow_state_keep(struct flow_kept *kept, struct kept_pool *pool, const uint8_t *bytes, size_t len)
+{
+	size_t at = sizeof(struct flow_state);
+	struct datagram datagram;
+
+	while (kept_next(bytes, len, &at, &datagram)) {
+		int error = flow_kept_add(kept, pool, &datagram, 0, datagram.len);
+		if (error < 0)
+			return error;
+	}
+	return 0;
+}

@@ -1,0 +1,128 @@
+/* What a flow is as it moves to another worker: what is written is read again, and what no flow can be is refused. */
+#include "flow_state.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static uint8_t bytes[sizeof(struct flow_state) + 32768];
+static struct kept_pool pool;
+
+static struct flow_kept kept_of(const char *const *texts, size_t n)
+{
+	struct flow_kept kept = { 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		const struct datagram one = {
+			.bytes = (const uint8_t *)texts[i], .len = (uint32_t)strlen(texts[i]), .tos = (uint8_t)i
+		};
+		assert_int_equal(flow_kept_add(&kept, &pool, &one, 0, one.len), 0);
+	}
+	return kept;
+}
+
+static struct flow_state some(void)
+{
+	return (struct flow_state){ .spoken_us = 5, .datagrams_up = 3, .error = -ECONNREFUSED, .is_unproven = 1 };
+}
+
+static void an_undecided_flow_is_read_as_it_was_written(void **state)
+{
+	static const char *const texts[] = { "one", "", "three" };
+	struct flow_kept kept = kept_of(texts, 3), again = { 0 };
+	struct flow_state head = some(), read;
+
+	ssize_t len = flow_state_write(bytes, sizeof(bytes), &head, &kept);
+	assert_true(len > 0);
+	assert_int_equal(flow_state_read(&read, PHASE_DECIDING, bytes, (size_t)len, 0), 0);
+	assert_int_equal(read.datagrams_up, 3);
+	assert_int_equal(read.error, -ECONNREFUSED);
+	assert_int_equal(read.n_kept, 3);
+	assert_int_equal(flow_state_keep(&again, &pool, bytes, (size_t)len), 0);
+	assert_int_equal(again.n, 3);
+	const struct kept_datagram *one = again.first;
+	for (size_t i = 0; i < 3; i++, one = one->next) {
+		assert_int_equal(one->datagram.len, strlen(texts[i]));
+		assert_memory_equal(one->datagram.bytes, texts[i], one->datagram.len);
+		assert_int_equal(one->datagram.tos, i);
+	}
+	flow_kept_free(&kept, &pool);
+	flow_kept_free(&again, &pool);
+}
+
+static void what_is_cut_longer_or_in_another_phase_is_refused(void **state)
+{
+	static const char *const texts[] = { "one", "two" };
+	struct flow_kept kept = kept_of(texts, 2);
+	struct flow_state head = some(), read;
+
+	size_t len = (size_t)flow_state_write(bytes, sizeof(bytes), &head, &kept);
+	for (size_t cut = 0; cut < len; cut++)
+		assert_int_equal(flow_state_read(&read, PHASE_DECIDING, bytes, cut, 0), -EBADMSG);
+	assert_int_equal(flow_state_read(&read, PHASE_DECIDING, bytes, len + 1, 0), -EBADMSG);
+	assert_int_equal(flow_state_read(&read, PHASE_DECIDING, bytes, len, 1), -EBADMSG);
+	assert_int_equal(flow_state_read(&read, PHASE_RELAYING, bytes, len, 0), -EBADMSG);
+	assert_int_equal(flow_state_read(&read, PHASE_RELAYING, bytes, len, 1), 0);
+	assert_int_equal(flow_state_read(&read, PHASE_PROXIED, bytes, len, 0), -EBADMSG);
+	assert_int_equal(flow_state_write(bytes, len - 1, &head, &kept), -EMSGSIZE);
+	flow_kept_free(&kept, &pool);
+	kept_pool_fini(&pool);
+}
+
+static void refused(void (*change)(struct flow_state *head))
+{
+	const struct flow_kept none = { 0 };
+	struct flow_state head = some(), read;
+
+	size_t len = (size_t)flow_state_write(bytes, sizeof(bytes), &head, &none);
+	assert_int_equal(flow_state_read(&read, PHASE_RELAYING, bytes, len, 1), 0);
+	change(&head);
+	memcpy(bytes, &head, sizeof(head));
+	assert_int_equal(flow_state_read(&read, PHASE_RELAYING, bytes, len, 1), -EBADMSG);
+}
+
+static void make_error_positive(struct flow_state *head)
+{
+	head->error = 1;
+}
+
+static void make_error_no_number(struct flow_state *head)
+{
+	head->error = -4096;
+}
+
+static void make_flag_two(struct flow_state *head)
+{
+	head->is_unproven = 2;
+}
+
+static void make_one_more(struct flow_state *head)
+{
+	head->n_kept = 1;
+}
+
+static void make_very_many(struct flow_state *head)
+{
+	head->n_kept = UINT32_MAX;
+}
+
+static void numbers_that_no_flow_has_are_refused(void **state)
+{
+	refused(make_error_positive);
+	refused(make_error_no_number);
+	refused(make_flag_two);
+	refused(make_one_more);
+	refused(make_very_many);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_undecided_flow_is_read_as_it_was_written),
+		cmocka_unit_test(what_is_cut_longer_or_in_another_phase_is_refused),
+		cmocka_unit_test(numbers_that_no_flow_has_are_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
