@@ -36,8 +36,8 @@ FORMATS = {
     }),
 }
 RECORDED = {
-    "MIGRANT_FORMAT": (5, "6eadf6efb007e5af"),
-    "TAKEOVER_FORMAT": (7, "fab52eadfb0359de"),
+    "MIGRANT_FORMAT": (6, "7b3c908482560ca4"),
+    "TAKEOVER_FORMAT": (8, "d2817ae8401f64f1"),
 }
 
 
