@@ -237,9 +237,10 @@ int datagrams_new(struct context *context, struct datagrams **ret)
 	datagrams->incoming = datagram_batch_new();
 	datagrams->answers = datagram_batch_new();
 	datagrams->sender = datagram_sender_new();
+	context->undecided_flows = undecided_registry_new();
 	context->unproven = undecided_registry_new();
 	if (!datagrams->table || !datagrams->incoming || !datagrams->answers || !datagrams->sender ||
-		!context->unproven) {
+		!context->undecided_flows || !context->unproven) {
 		datagrams_free(datagrams);
 		return -ENOMEM;
 	}
@@ -266,7 +267,8 @@ void datagrams_free(struct datagrams *datagrams)
 	datagram_batch_free(datagrams->incoming);
 	datagram_batch_free(datagrams->answers);
 	datagram_sender_free(datagrams->sender);
+	undecided_registry_free(context->undecided_flows);
 	undecided_registry_free(context->unproven);
-	context->unproven = NULL;
+	context->undecided_flows = context->unproven = NULL;
 	free(datagrams);
 }

@@ -225,12 +225,6 @@ void flow_free_spare(struct datagrams *datagrams)
 	datagrams->spare_flows = NULL;
 }
 
-/* Whose clients are not proven make room first: they may be a flood with forged addresses. */
-static bool make_room(struct context *context, const char *limit)
-{
-	return shed_one_unproven(context, limit) || shed_one(context, limit);
-}
-
 /* NULL, or the limit under which there is no room for one more flow. */
 static const char *flow_enter_limits(struct flow *flow)
 {
@@ -238,14 +232,14 @@ static const char *flow_enter_limits(struct flow *flow)
 	const struct datagram_listener *listener = flow->listener;
 
 	/* Whose socket another one gives back. */
-	if (context->n_sessions > context->capacity.connections && !make_room(context, "descriptors"))
+	if (context->n_sessions > context->capacity.connections && !shed_one_flow(context, "descriptors"))
 		return "descriptors";
 	if (listener->policy->max_connections &&
 		limits_enter_listener(context->shared->limits, context->slot, listener->limits_key,
 			listener->policy->max_connections, &flow->session.listener_place))
 		return "listener_max_connections";
 	while (limits_enter_all(context->shared->limits, context->slot, context->policy->max_connections))
-		if (!make_room(context, "max_connections")) {
+		if (!shed_one_flow(context, "max_connections")) {
 			limits_leave_listener(context->shared->limits, context->slot, &flow->session.listener_place);
 			return "max_connections";
 		}

@@ -48,8 +48,8 @@ struct context {
 	struct session *sessions; /* all that live */
 	unsigned n_sessions;
 	struct undecided_registry *undecided;
-	struct undecided_registry
-		*unproven; /* decided, and their clients not proven (shed.h); NULL: there are no datagrams */
+	/* Of flows, whose clients' addresses may be forged (shed.h): undecided, and decided but not proven. NULL: there are no datagrams. */
+	struct undecided_registry *undecided_flows, *unproven;
 	struct log_limit told_undecided, told_of_one_source; /* that some were shed */
 	struct evidence_kept *evidence;                      /* of sessions that have ended; NULL: nothing is kept */
 	struct counter **service_counters;                   /* one a service; NULL: not looked up yet */

@@ -19,21 +19,42 @@ static void shed_place(struct undecided_place *place, const char *limit)
 	shed_session(container_of(place, struct session, place), limit);
 }
 
-bool shed_one(struct context *context, const char *limit)
+static bool is_flow(const struct session *session)
 {
-	struct undecided_place *victim = undecided_registry_victim(context->undecided, NULL);
-
-	if (!victim)
-		return shed_one_unproven(context, limit);
-	shed_place(victim, limit);
-	return true;
+	return session->transport->kind == TRANSPORT_DATAGRAM;
 }
 
-bool shed_one_unproven(struct context *context, const char *limit)
+static struct undecided_registry *registry_of(const struct session *session)
 {
-	struct undecided_place *victim =
-		context->unproven ? undecided_registry_victim(context->unproven, NULL) : NULL;
+	struct context *context = session->context;
 
+	if (session->is_unproven)
+		return context->unproven;
+	return is_flow(session) ? context->undecided_flows : context->undecided;
+}
+
+static struct undecided_place *victim_in(
+	const struct undecided_registry *registry, const struct undecided_place *spared)
+{
+	return registry ? undecided_registry_victim(registry, spared) : NULL;
+}
+
+bool shed_one_flow(struct context *context, const char *limit)
+{
+	struct undecided_place *victim = victim_in(context->unproven, NULL);
+
+	if (!victim)
+		victim = victim_in(context->undecided_flows, NULL);
+	if (victim)
+		shed_place(victim, limit);
+	return victim;
+}
+
+bool shed_one(struct context *context, const char *limit)
+{
+	if (shed_one_flow(context, limit))
+		return true;
+	struct undecided_place *victim = victim_in(context->undecided, NULL);
 	if (victim)
 		shed_place(victim, limit);
 	return victim;
@@ -47,6 +68,15 @@ static void shed_tell(struct log_limit *told, const struct session *newest, cons
 	if (n)
 		log_warning("%s reached (%u): %u undecided connections shed, the last when %s connected", limit, most,
 			n, address_format(&newest->client, text));
+}
+
+/* Flows go first, and for a flow nothing else. */
+static struct undecided_place *undecided_victim(const struct session *newest)
+{
+	struct context *context = newest->context;
+	struct undecided_place *victim = victim_in(context->undecided_flows, &newest->place);
+
+	return victim || is_flow(newest) ? victim : victim_in(context->undecided, &newest->place);
 }
 
 /* One more has come. The newest itself stays, however few there may be. */
@@ -63,8 +93,7 @@ static void shed_excess(struct session *newest)
 		shed_place(victim, of_one);
 		shed_tell(&context->told_of_one_source, newest, of_one, most->of_one_source);
 	}
-	while (limits_over_undecided(limits, context->slot, most->undecided) &&
-		(victim = undecided_registry_victim(context->undecided, place))) {
+	while (limits_over_undecided(limits, context->slot, most->undecided) && (victim = undecided_victim(newest))) {
 		shed_place(victim, in_all);
 		shed_tell(&context->told_undecided, newest, in_all, most->undecided);
 	}
@@ -76,13 +105,10 @@ void shed_leave(struct session *session)
 
 	if (!session->place.source)
 		return;
-	if (session->is_unproven) {
-		undecided_registry_leave(context->unproven, &session->place);
-		session->is_unproven = false;
-		return;
-	}
-	undecided_registry_leave(context->undecided, &session->place);
-	limits_leave_undecided(context->shared->limits, context->slot, &session->place.counted);
+	undecided_registry_leave(registry_of(session), &session->place);
+	if (!session->is_unproven)
+		limits_leave_undecided(context->shared->limits, context->slot, &session->place.counted);
+	session->is_unproven = false;
 }
 
 /* One that is there already counts under its new source before it leaves the old one: at no moment it counts nowhere. */
@@ -93,8 +119,8 @@ void shed_count(struct session *session)
 	bool was_there = session->place.source;
 	uint32_t before = session->place.counted;
 
-	undecided_registry_leave(context->undecided, &session->place);
-	undecided_registry_enter(context->undecided, &session->place, source);
+	undecided_registry_leave(registry_of(session), &session->place);
+	undecided_registry_enter(registry_of(session), &session->place, source);
 	limits_enter_undecided(context->shared->limits, context->slot, source, &session->place.counted);
 	if (was_there)
 		limits_leave_undecided(context->shared->limits, context->slot, &before);

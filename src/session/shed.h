@@ -17,9 +17,10 @@ void shed_leave(struct session *session); /* harmless where it does not wait */
  * it stays as long as there is room. Until shed_leave(). */
 void shed_enter_unproven(struct session *session);
 
-/* One makes room, under the name of this limit: it is decided at last, or shed; where nobody is undecided, one whose client is not proven.
- * False: there is none. */
-bool shed_one(struct context *context, const char *limit);
+/* One makes room for a flow, under the name of this limit: an unproven one, else an undecided one, which is decided at last or shed; of
+ * the source with most of them the one that came first. False: there is none. No flow displaces what is no flow, because a flood of
+ * forged addresses costs its sender nothing. */
+bool shed_one_flow(struct context *context, const char *limit);
 
-/* The same among those whose clients are not proven; of the source with most of them the one that came first. */
-bool shed_one_unproven(struct context *context, const char *limit);
+/* One makes room for any other session: a flow, else one that is undecided. False: there is none. */
+bool shed_one(struct context *context, const char *limit);

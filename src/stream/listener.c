@@ -129,7 +129,7 @@ static bool listener_accept_one(struct listener *listener)
 	if (client.len > sizeof(client.un))
 		client.len = sizeof(client.un); /* a path that fills its place has one byte more than there is */
 	struct context *context = listener->context;
-	if (context->n_sessions >= context->capacity.connections) {
+	if (context->n_sessions >= context->capacity.connections && !shed_one_flow(context, "descriptors")) {
 		listener_shed(listener, "descriptors",
 			"as many connections as there are descriptors for, one more refused");
 		fd_reset(fd);

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 from datagrams import Server, client, dns_question, exchange, send_segments
-from harness import NEVER, count_fds, free_port, slow, wait_until
+from harness import NEVER, connect, count_fds, free_port, slow, wait_until
 from test_explain import chromium_datagrams
 
 CONFIG = """
@@ -458,6 +458,56 @@ def test_flows_are_held_to_the_descriptors_that_there_are(relay):
         for c in proven:
             assert exchange(c, b"still here") == b"still here"
     assert one.ask(b"status")[0]["services"][1]["failed"] == 0
+
+
+# ---- beside connections
+
+
+BESIDE = """
+listen = [ "127.0.0.1:{{port}}", "udp:127.0.0.1:{{port}}" ]; workers = 1; control = "{{dir}}/control"; drain_timeout = 0.1;
+decide_timeout = {never}; {more}
+services = ( {{ name = "quic"; match = {{ sni = "elsewhere.example"; }}; connect = "{echo}"; }}, {{ name = "dns"; match = "dns"; connect = "{dns}"; }},
+             {{ name = "ssh"; match = "ssh"; connect = "{echo}"; }} );
+"""
+
+
+def forged(i):
+    """The i-th of many addresses."""
+    return f"127.1.{i // 250}.{1 + i % 250}"
+
+
+def test_a_flood_of_undecided_flows_displaces_no_connection(usher, echo):
+    one = usher(BESIDE.format(never=NEVER, echo=echo.tcp4, dns=echo.tcp4, more="max_undecided = 10;"))
+    hello = chromium_datagrams()[0]
+    with connect(one.port) as waiting:
+        waiting.sendall(b"SSH")
+        wait_until(lambda: one.ask(b"status")[0]["undecided"] == 1, what="the connection")
+        for i in range(40):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as c:
+                c.bind((forged(i), 0))
+                c.sendto(hello, ("127.0.0.1", one.port))
+        wait_until(lambda: one.ask(b"status")[0]["ended"]["shed"] >= 30, what="flows to be shed")
+        waiting.sendall(b"-2.0-still here\r\n")
+        assert waiting.recv(3) == b"SSH"
+    with connect(one.port) as late:
+        late.sendall(b"SSH-2.0-late\r\n")
+        assert late.recv(3) == b"SSH"
+
+
+@pytest.mark.parametrize("limit", ["max_connections", "descriptors"])
+def test_a_flood_of_flows_shuts_out_no_connection(usher, server, echo, limit):
+    more = "max_connections = 20;" if limit == "max_connections" else ""
+    one = usher(BESIDE.format(never=NEVER, echo=echo.tcp4, dns=server().text(), more=more),
+                wrapper=lambda command: ["prlimit", "--nofile=256:256", *command])
+    for i in range(400):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as c:
+            c.bind((forged(i), 0))
+            c.connect(("127.0.0.1", one.port))
+            exchange(c, dns_question())
+    for _ in range(3):
+        with connect(one.port) as c:
+            c.sendall(b"SSH-2.0-there\r\n")
+            assert c.recv(3) == b"SSH"
 
 
 # ---- identifiers
