@@ -108,6 +108,7 @@ static int trial_serve(struct trial *trial, struct policy *policy)
 	if (error == 0)
 		error = loop_run(&trial->loop);
 	trial_end(trial);
+	loop_fini(&trial->loop);
 	return error;
 }
 
