@@ -368,6 +368,20 @@ void sockets_set_options(const struct sockets *sockets, const struct policy *pol
 	}
 }
 
+/* How many workers have a socket of this group. */
+static unsigned count_owners(const struct listening *group, unsigned size)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < size; i++) {
+		bool is_first = true;
+		for (unsigned k = 0; k < i && is_first; k++)
+			is_first = group[k].owner != group[i].owner;
+		n += is_first;
+	}
+	return n;
+}
+
 void sockets_log_groups(const struct policy *policy, const struct listening *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -376,10 +390,11 @@ void sockets_log_groups(const struct policy *policy, const struct listening *lis
 		socklen_t len = sizeof(bytes);
 		if (listener->transport != TRANSPORT_DATAGRAM || list[i].place != 0)
 			continue;
-		if (list[i].group_size < policy->workers)
+		unsigned n = count_owners(list + i, list[i].group_size);
+		if (n < policy->workers)
 			log_notice("listener %s has %u socket%s: of the %u workers %u get no datagrams from it",
 				listener->text, list[i].group_size, list[i].group_size == 1 ? "" : "s",
-				policy->workers, policy->workers - list[i].group_size);
+				policy->workers, policy->workers - n);
 		if (getsockopt(list[i].fd, SOL_SOCKET, SO_RCVBUF, &bytes, &len) == 0 &&
 			(unsigned)bytes / 2 < listener->receive_buffer)
 			log_warning("listener %s: a receive_buffer of %d bytes instead of %u, for more needs "

@@ -53,6 +53,13 @@ static void nothing(struct context *context)
 {
 }
 
+static unsigned n_flows_moved; /* calls */
+
+static void flows_moved(struct context *context)
+{
+	n_flows_moved++;
+}
+
 static void movable(struct context *context)
 {
 	migration_send_wake(context->sender);
@@ -73,7 +80,7 @@ static void worker_begin(struct context *context, unsigned slot)
 		.relay_pool = relay_pool_new(),
 		.starved = nothing,
 		.session_gone = nothing,
-		.flows_moved = nothing,
+		.flows_moved = flows_moved,
 		.flows_stay = nothing,
 		.session_movable = movable,
 	};
@@ -659,6 +666,7 @@ static void rubbish_on_the_channel_is_nothing(void **state)
 	close(ends[0]);
 	worker_turn(&workers[NEW]);
 	assert_null(workers[NEW].receiver);
+	assert_int_equal(limits_transit_count(shared.limits, OLD), 0); /* the end is none that came */
 }
 
 /* ---- not moved ------------------------------------------------------------------------------------------------------------------ */
@@ -677,6 +685,79 @@ static void a_receiver_that_goes_loses_what_was_on_its_way_alone(void **state)
 	assert_counted(0, 0);
 	assert_false(migration_send_is_under_way(workers[OLD].sender));
 	assert_int_equal(recv(ends.client, (char[1]){ 0 }, 1, 0), 0);
+	close(ends.client);
+	close(ends.server);
+}
+
+static void two_move_one_after_the_other_over_channels_of_their_own(void **state)
+{
+	struct ends ends;
+
+	for (int i = 0; i < 2; i++) {
+		stream_begin(PHASE_RELAYING, &ends);
+		move(0);
+		stream_transport.stop(workers[NEW].sessions, END_SHUTDOWN);
+		worker_turn(&workers[NEW]);
+		assert_counted(0, 0);
+		close(ends.client);
+		close(ends.server);
+	}
+}
+
+static void flows_are_awaited_until_the_other_worker_has_none(void **state)
+{
+	const struct migrant_flows_moved moved = { MIGRANT_FORMAT };
+	int ends[2];
+
+	assert_int_equal(ipc_pair(ends), 0);
+	migration_receive_begin(&workers[NEW], ends[1], OLD);
+	assert_true(migration_receive_awaits_flows(&workers[NEW]));
+	n_flows_moved = 0;
+	assert_int_equal(ipc_send(ends[0], &moved, sizeof(moved), NULL, 0), 0);
+	worker_turn(&workers[NEW]);
+	assert_false(migration_receive_awaits_flows(&workers[NEW]));
+	assert_int_equal(n_flows_moved, 1);
+	close(ends[0]);
+	worker_turn(&workers[NEW]);
+	assert_null(workers[NEW].receiver);
+}
+
+static void a_channel_that_cannot_be_watched_is_closed(void **state)
+{
+	int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+
+	assert_true(file >= 0);
+	assert_int_equal(migration_send_begin(&workers[OLD], file, NEW), -EPERM);
+	assert_int_equal(fcntl(file, F_GETFD), -1);
+	file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	migration_receive_begin(&workers[NEW], file, OLD);
+	assert_int_equal(fcntl(file, F_GETFD), -1);
+	assert_null(workers[NEW].receiver);
+	worker_turn(&workers[NEW]);
+}
+
+/* While something is on its way to one generation the next one waits, unless that retires as well. */
+static void only_the_latest_of_those_that_wait_is_sent_to(void **state)
+{
+	struct ends ends;
+	int next[2], last[2];
+	char byte;
+
+	stream_begin(PHASE_RELAYING, &ends);
+	channel_open();
+	worker_turn(&workers[OLD]);
+	worker_turn(&workers[OLD]);
+	assert_true(migration_send_is_under_way(workers[OLD].sender));
+	assert_int_equal(ipc_pair(next), 0);
+	assert_int_equal(ipc_pair(last), 0);
+	assert_int_equal(migration_send_begin(&workers[OLD], next[0], NEW), 0);
+	assert_int_equal(recv(next[1], &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(migration_send_begin(&workers[OLD], last[0], NEW), 0);
+	assert_int_equal(recv(next[1], &byte, 1, MSG_DONTWAIT), 0);
+	assert_int_equal(recv(last[1], &byte, 1, MSG_DONTWAIT), -1);
+	worker_turn(&workers[NEW]);
+	close(next[1]);
+	close(last[1]);
 	close(ends.client);
 	close(ends.server);
 }
@@ -721,6 +802,10 @@ int main(void)
 		MIGRATION_TEST(an_undecided_one_of_another_listener_ends),
 		MIGRATION_TEST(rubbish_on_the_channel_is_nothing),
 		MIGRATION_TEST(a_receiver_that_goes_loses_what_was_on_its_way_alone),
+		MIGRATION_TEST(two_move_one_after_the_other_over_channels_of_their_own),
+		MIGRATION_TEST(flows_are_awaited_until_the_other_worker_has_none),
+		MIGRATION_TEST(a_channel_that_cannot_be_watched_is_closed),
+		MIGRATION_TEST(only_the_latest_of_those_that_wait_is_sent_to),
 		MIGRATION_TEST(one_that_may_not_move_stays),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
