@@ -319,17 +319,18 @@ class Client:
     # -- over UDP
 
     def datagrams(self, word, count, window, source="127.0.0.1", port="port"):
-        """Sends `count` datagrams, of which at most `window` have no answer yet. Answers come in order, each once; that one is missing
-        is for the books to explain. Each kind has a source address of its own: a flow is there for some time after its client, and a
+        """Sends `count` datagrams, of which at most `window` have no answer yet. Each answer comes once; that one is missing, or comes
+        before an earlier one, is for the books to explain. Each kind has a source address of its own: a flow is there for some time after its client, and a
         port that is used again continues it."""
         with room_for_datagrams(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
             sock.bind((source, 0))
             sock.connect(("127.0.0.1", self.ports[port]))
             self.last = sock.getsockname()[1]
-            tag, sent, answered, given_up = self.random.randrange(1 << 40), [], 0, set()
-            while answered < count:
-                while len(sent) < count and len(sent) < answered + window:
+            tag, sent, awaited, late = self.random.randrange(1 << 40), [], set(), set()
+            while len(sent) < count or awaited:
+                while len(sent) < count and len(awaited) < window:
                     seed, size = self.random.randrange(1 << 20), int(4000 ** self.random.random())
+                    awaited.add(len(sent))
                     sent.append(b"%s %d %d " % (word, tag, len(sent)) + piece_of(seed, size))
                     sock.send(sent[-1])
                     self.count(sent=1, **{f"{word.decode()}_up": len(sent[-1])})
@@ -337,22 +338,20 @@ class Client:
                 try:
                     answer = sock.recv(65536)
                 except TimeoutError:
-                    given_up |= set(range(answered, len(sent)))
-                    answered = len(sent)
+                    late |= awaited
+                    awaited.clear()
                     continue
                 except ConnectionRefusedError:
                     raise Wrong("nobody has the port") from None
                 self.count(got=1)
-                try:
-                    number = int(answer.split(b" ", 3)[2])
-                except (IndexError, ValueError):
-                    raise Wrong(f"this was not sent: {answer[:60]!r}") from None
-                if not (answered <= number < len(sent) or number in given_up) or answer != sent[number]:
-                    raise Wrong(f"answer {answer[:60]!r} of {len(answer)} bytes, expected that to {answered} of {len(sent)}")
-                if number in given_up:
-                    given_up.remove(number)
-                else:
-                    answered = number + 1
+                fields = answer.split(b" ", 3)
+                number = int(fields[2]) if len(fields) == 4 and fields[2].isdigit() else -1
+                if number not in awaited | late or answer != sent[number]:
+                    raise Wrong(f"answer {answer[:60]!r} of {len(answer)} bytes, expected one to {sorted(awaited)}")
+                if number in awaited and number != min(awaited):
+                    self.count(out_of_order=1)
+                awaited.discard(number)
+                late.discard(number)
 
     def flow(self):
         self.datagrams(b"flow", self.random.randrange(1, 300), self.random.randrange(1, 17))
@@ -574,7 +573,7 @@ class Soak:
         return {pid: name for pid, name in self.one.programs().items() if not is_identifier(pid)}
 
     def check_books(self, status, server, clients):
-        sums = {key: sum(kind.get(key, 0) for kind in clients.values()) for key in ("up", "down", "cut", "bulk", "sent", "got", "flooded", "flow_up", "query_up")}
+        sums = {key: sum(kind.get(key, 0) for kind in clients.values()) for key in ("up", "down", "cut", "bulk", "sent", "got", "flooded", "flow_up", "query_up", "out_of_order")}
         services = {service["name"]: service for service in status["services"]}
         bulk = services["bulk"]
         self.books = [("bytes up", sums["up"], server.get("server_up", 0), bulk["bytes_up"]),
@@ -601,6 +600,8 @@ class Soak:
             self.problems.append(f"datagrams from nowhere: {self.datagrams}")
         if not self.kills and sums["sent"] + sums["flooded"] - sums["got"] != sum(dropped.values()):
             self.problems.append(f"datagrams that are not accounted for: {self.datagrams}")
+        if not self.kills and not sum(dropped.values()) - dropped["unwanted"] and sums["out_of_order"]:
+            self.problems.append(f"{sums['out_of_order']} answers came before an earlier one, after {self.reloads} reloads, {self.upgrades} upgrades")
         if not self.kills and sums["got"] == sums["sent"]:
             self.books += [(f"{word} bytes", sums[f"{word}_up"], server.get(f"{word}_up", 0), services[word]["bytes_up"])
                            for word in ("flow", "query")]

@@ -69,9 +69,11 @@ def test_ssh_the_web_and_openvpn_share_443_of_tcp_and_udp(usher, start, place, c
 def test_a_client_of_quic_whose_port_changes_stays_with_the_site_that_gets_what_is_unknown(usher, start, place, certificate):
     wiki, web = (Site(start, place, certificate, name, 10 << 20) for name in ("wiki", "web"))
     one = usher(elsewhere(MOVING), wiki=wiki.port, web=web.port)
-    assert get(place, "www.example", one.port, "--change-local-addr=1ms", "--nat-rebinding") == web.file
+    assert get(place, "www.example", one.port, "--change-local-addr=1ms") == web.file
     one.stop()
-    assert [(line["service"], line.get("protocol")) for line in one.connections()] == [("web", "quic"), ("web", None)]
+    first, *later = [(line["service"], line.get("protocol")) for line in one.connections()]
+    assert first == ("web", "quic")
+    assert later and set(later) == {("web", None)}
 
 
 @needs("chromium", "gtlsserver")
