@@ -33,6 +33,15 @@ static inline uint32_t datagram_count(const struct datagram *datagram)
 	return datagram->segment ? (datagram->len + datagram->segment - 1) / datagram->segment : 1;
 }
 
+/* What is left of it without its first `n` bytes, which are datagrams as they were. */
+static inline void datagram_advance(struct datagram *datagram, uint32_t n)
+{
+	datagram->bytes += n;
+	datagram->len -= n;
+	if (datagram->segment >= datagram->len)
+		datagram->segment = 0;
+}
+
 /* ---- receiving ---- */
 
 struct datagram_batch;
@@ -61,6 +70,9 @@ struct datagram_out {
 	const struct flow_key
 		*to; /* its client, from its local address; NULL: the peer that the socket is connected to */
 	bool whole; /* is not to be fragmented: a protocol that looks for the largest datagram that the path carries */
+	/* Goes before its bytes, in the same datagram, of which there is one then. */
+	const uint8_t *header;
+	uint32_t header_len;
 };
 
 /* How many of the `n` are one send; ret_segment is then the size of each datagram in it, 0 for one datagram. */

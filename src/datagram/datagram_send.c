@@ -20,7 +20,7 @@
 
 struct datagram_sender {
 	struct mmsghdr messages[DATAGRAM_BATCH];
-	struct iovec vectors[DATAGRAM_BATCH];
+	struct iovec vectors[2 * DATAGRAM_BATCH];
 	struct sockaddr_in6 names[DATAGRAM_BATCH]; /* or sockaddr_in */
 	_Alignas(struct cmsghdr) uint8_t control[DATAGRAM_BATCH][CONTROL_MAX];
 	size_t begins[DATAGRAM_BATCH + 1]; /* with which of the list each begins */
@@ -38,23 +38,33 @@ void datagram_sender_free(struct datagram_sender *sender)
 
 /* ---- joining ---------------------------------------------------------------------------------------------------------- */
 
+static uint32_t out_len(const struct datagram_out *out)
+{
+	return out->header_len + out->datagram->len;
+}
+
+/* Of each datagram in it. */
+static uint32_t out_size(const struct datagram_out *out)
+{
+	return out->datagram->segment ? out->datagram->segment : out_len(out);
+}
+
 size_t datagram_join(const struct datagram_out *list, size_t n, uint32_t *ret_segment)
 {
 	const struct datagram *first = list[0].datagram;
-	uint32_t size = first->segment ? first->segment : first->len;
-	uint32_t parts = datagram_count(first), len = first->len;
+	uint32_t size = out_size(&list[0]), parts = datagram_count(first), len = out_len(&list[0]);
 	size_t taken = 1;
 
 	/* Only the last datagram of a send may be shorter, and none can be empty. */
 	for (; taken < n && size && len % size == 0; taken++) {
 		const struct datagram *next = list[taken].datagram;
-		uint32_t next_size = next->segment ? next->segment : next->len;
-		bool fits = next_size == size || (!next->segment && next->len && next->len < size);
+		uint32_t next_len = out_len(&list[taken]);
+		bool fits = out_size(&list[taken]) == size || (!next->segment && next_len && next_len < size);
 		if (!fits || list[taken].to != list[0].to || next->tos != first->tos ||
-			parts + datagram_count(next) > DATAGRAM_PARTS_MAX || len + next->len > DATAGRAM_SEND_MAX)
+			parts + datagram_count(next) > DATAGRAM_PARTS_MAX || len + next_len > DATAGRAM_SEND_MAX)
 			break;
 		parts += datagram_count(next);
-		len += next->len;
+		len += next_len;
 	}
 	*ret_segment = parts > 1 ? size : 0;
 	return taken;
@@ -88,6 +98,17 @@ static void message_address(struct msghdr *message, struct sockaddr_in6 *name, c
 		memcpy(&info.ipi6_addr, to->local, sizeof(info.ipi6_addr));
 		memcpy(control_add(message, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(info)), &info, sizeof(info));
 	}
+}
+
+/* `len` bytes of it from `at` on, behind its header. How many vectors that is: at most 2. */
+static size_t vectors_make(struct iovec *vectors, const struct datagram_out *out, uint32_t at, uint32_t len)
+{
+	size_t n = 0;
+
+	if (out->header_len)
+		vectors[n++] = (struct iovec){ (uint8_t *)out->header, out->header_len };
+	vectors[n++] = (struct iovec){ (uint8_t *)out->datagram->bytes + at, len };
+	return n;
 }
 
 /* Message `i`, of so many vectors, which are there. */
@@ -175,8 +196,9 @@ static void send_apart(struct datagram_sender *sender, size_t i, int fd, sa_fami
 		uint32_t size = datagram->segment ? datagram->segment : datagram->len, at = 0;
 		do {
 			uint32_t left = datagram->len - at;
-			struct iovec vector = { (uint8_t *)datagram->bytes + at, left < size ? left : size };
-			message_make(sender, i, family, &list[k], &vector, 1, 0);
+			struct iovec vectors[2];
+			size_t n_vectors = vectors_make(vectors, &list[k], at, left < size ? left : size);
+			message_make(sender, i, family, &list[k], vectors, n_vectors, 0);
 			send_single(fd, family, &sender->messages[i].msg_hdr, list[k].whole, sent);
 			at += size;
 		} while (at < datagram->len);
@@ -188,15 +210,15 @@ static void send_apart(struct datagram_sender *sender, size_t i, int fd, sa_fami
 static size_t messages_make(
 	struct datagram_sender *sender, sa_family_t family, const struct datagram_out *list, size_t n)
 {
-	size_t made = 0;
+	size_t made = 0, n_vectors = 0;
 
 	for (size_t at = 0, taken; at < n; at += taken) {
 		uint32_t segment;
+		size_t first = n_vectors;
 		taken = datagram_join(list + at, n - at, &segment);
 		for (size_t k = at; k < at + taken; k++)
-			sender->vectors[k] =
-				(struct iovec){ (uint8_t *)list[k].datagram->bytes, list[k].datagram->len };
-		message_make(sender, made, family, &list[at], &sender->vectors[at], taken, segment);
+			n_vectors += vectors_make(&sender->vectors[n_vectors], &list[k], 0, list[k].datagram->len);
+		message_make(sender, made, family, &list[at], &sender->vectors[first], n_vectors - first, segment);
 		sender->begins[made++] = at;
 	}
 	sender->begins[made] = n;

@@ -99,15 +99,6 @@ static void flow_enter_undecided(struct flow *flow)
 		shed_enter(&flow->session);
 }
 
-/* What is left of a message, of which the first `n` bytes are kept. */
-static void datagram_advance(struct datagram *datagram, uint32_t n)
-{
-	datagram->bytes += n;
-	datagram->len -= n;
-	if (datagram->segment >= datagram->len)
-		datagram->segment = 0;
-}
-
 bool flow_keep(struct flow *flow, struct datagram *datagram)
 {
 	uint32_t size = datagram->segment ? datagram->segment : datagram->len, at = 0;
@@ -503,6 +494,8 @@ static void flow_give_back(struct flow *flow)
 		flow_table_remove(flow->datagrams->table, &flow->place);
 	flow->is_placed = false;
 	flow_kept_free(&flow->kept, &flow->datagrams->kept_pool);
+	free(flow->header);
+	flow->header = NULL;
 }
 
 void flow_end(struct flow *flow, enum session_end end)

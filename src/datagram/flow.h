@@ -1,11 +1,12 @@
 /* A session over UDP: what one client's address and port say to one local address and port. Evidence, decision, delivery, end. */
 #pragma once
 #include "datagram.h"
+#include "flow_header.h"
 #include "flow_kept.h"
 #include "flow_table.h"
 #include "identify.h"
-#include "session.h"
 #include "requester.h"
+#include "session.h"
 #include "transport_migration.h"
 #include "upstream.h"
 
@@ -26,12 +27,13 @@ struct flow {
 	struct identification *identification; /* NULL: no identifier is being asked */
 	struct request spawning;               /* of the access program */
 
-	struct upstream *upstream; /* to the backend; NULL: none yet */
-	size_t backend, address;   /* that it goes to: of the service's, and of a name with several */
-	size_t n_refused;          /* addresses that have refused it without an answer */
-	bool keeps;                /* another backend may yet get what is kept */
-	bool whole;                /* its datagrams are not to be fragmented */
-	bool failed;               /* its service was counted as failing */
+	struct upstream *upstream;  /* to the backend; NULL: none yet */
+	struct flow_header *header; /* in front of what goes there; NULL: none, or none any more */
+	size_t backend, address;    /* that it goes to: of the service's, and of a name with several */
+	size_t n_refused;           /* addresses that have refused it without an answer */
+	bool keeps;                 /* another backend may yet get what is kept */
+	bool whole;                 /* its datagrams are not to be fragmented */
+	bool failed;                /* its service was counted as failing */
 
 	uint64_t flow_timeout_us, answer_timeout_us; /* of the service, with */
 	uint32_t answers;

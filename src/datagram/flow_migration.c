@@ -45,7 +45,8 @@ static int migration_pack(struct session *session, struct migration_state *state
 	state->n_fds = flow->upstream ? 1 : 0;
 	if (flow->upstream)
 		state->fds[0] = flow->upstream->watch.fd;
-	ssize_t len = flow_state_write(state->bytes, state->len, &head, flow->upstream ? &none : &flow->kept);
+	ssize_t len = flow_state_write(state->bytes, state->len, &head, flow->upstream ? &none : &flow->kept,
+		flow->upstream ? flow->header : NULL);
 	if (len < 0)
 		return (int)len;
 	state->len = (size_t)len;
@@ -129,6 +130,9 @@ static int migration_unpack(struct session *session, struct migration_state *sta
 	session->has_spoken = true;
 	if (session->phase == PHASE_DECIDING)
 		return flow_state_keep(&flow->kept, &datagrams->kept_pool, state->bytes, state->len);
+	error = flow_state_header(&flow->header, state->bytes, state->len);
+	if (error < 0)
+		return error;
 	error = upstream_adopt(datagrams, state->fds[0], flow, &flow->upstream);
 	if (error < 0)
 		return error;

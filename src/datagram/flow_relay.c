@@ -7,6 +7,7 @@
 #include "lookup.h"
 #include "shed.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #define LOOK_US      20000 /* for the answer of a name */
@@ -66,6 +67,12 @@ static bool leads_back(const struct context *context, const struct upstream *ups
 	return false;
 }
 
+static void flow_header_drop(struct flow *flow)
+{
+	free(flow->header);
+	flow->header = NULL;
+}
+
 static int flow_connect_to(struct flow *flow, const struct address *to)
 {
 	struct upstream *upstream;
@@ -73,9 +80,13 @@ static int flow_connect_to(struct flow *flow, const struct address *to)
 
 	if (error < 0)
 		return error;
-	if (leads_back(flow->session.context, upstream, to)) {
+	flow_header_drop(flow);
+	error = leads_back(flow->session.context, upstream, to)
+		? -EDEADLK
+		: flow_header_make(&flow->header, &flow->session, &flow->place.key, flow_target(flow), to);
+	if (error < 0) {
 		upstream_close(upstream);
-		return -EDEADLK;
+		return error;
 	}
 	flow->upstream = upstream;
 	return 0;
@@ -214,11 +225,81 @@ static void flow_refused(struct flow *flow, int error)
 		flow_send_kept(flow);
 }
 
+static void upstream_send(
+	const struct upstream *upstream, const struct datagram_out *list, size_t n, struct datagram_sent *sent)
+{
+	datagram_send(upstream->datagrams->sender, upstream->watch.fd, upstream->family, list, n, sent);
+}
+
+/* The first datagram of it by itself, which is taken off, with the header in front. */
+static struct datagram_out take_headed(const struct flow_header *header, const struct datagram_out *of,
+	struct datagram *rest, struct datagram *ret_one)
+{
+	struct datagram_out out = *of;
+
+	*ret_one = *rest;
+	ret_one->len = rest->segment ? rest->segment : rest->len;
+	ret_one->segment = 0;
+	datagram_advance(rest, ret_one->len);
+	out.datagram = ret_one;
+	out.header = header->bytes;
+	out.header_len = header->len;
+	return out;
+}
+
+/* The header counts as sent when the kernel has taken it; all that follows goes as it is. */
+static void flow_send_first(
+	const struct flow *flow, const struct datagram_out *list, size_t n, struct datagram_sent *sent)
+{
+	struct flow_header *header = flow->header;
+
+	for (; n > 0 && !header->is_sent; list++, n--) {
+		struct datagram rest = *list->datagram, one;
+		do {
+			struct datagram_out out = take_headed(header, list, &rest, &one);
+			uint32_t unsent = sent->full + sent->too_big + sent->lost;
+			upstream_send(flow->upstream, &out, 1, sent);
+			header->is_sent = unsent == sent->full + sent->too_big + sent->lost;
+		} while (rest.len > 0 && !header->is_sent);
+		struct datagram_out out = *list;
+		out.datagram = &rest;
+		if (rest.len > 0)
+			upstream_send(flow->upstream, &out, 1, sent);
+	}
+	upstream_send(flow->upstream, list, n, sent);
+}
+
+static void flow_send_each(
+	const struct flow *flow, const struct datagram_out *list, size_t n, struct datagram_sent *sent)
+{
+	struct datagram parts[DATAGRAM_BATCH];
+	struct datagram_out outs[DATAGRAM_BATCH];
+	size_t made = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct datagram rest = *list[i].datagram;
+		do {
+			if (made == DATAGRAM_BATCH) {
+				upstream_send(flow->upstream, outs, made, sent);
+				made = 0;
+			}
+			outs[made] = take_headed(flow->header, &list[i], &rest, &parts[made]);
+			made++;
+		} while (rest.len > 0);
+	}
+	upstream_send(flow->upstream, outs, made, sent);
+}
+
 static void flow_transmit(struct flow *flow, const struct datagram_out *list, size_t n)
 {
 	struct datagram_sent sent = { 0 };
 
-	datagram_send(flow->datagrams->sender, flow->upstream->watch.fd, flow->upstream->family, list, n, &sent);
+	if (!flow_header_is_due(flow->header))
+		upstream_send(flow->upstream, list, n, &sent);
+	else if (flow->header->each)
+		flow_send_each(flow, list, n, &sent);
+	else
+		flow_send_first(flow, list, n, &sent);
 	datagrams_count_sent(flow->datagrams, &sent);
 	if (sent.error)
 		flow_refused(flow, sent.error);
@@ -261,6 +342,8 @@ static void flow_answered(struct flow *flow)
 
 	if (!flow->answered_us) {
 		flow_drop_kept(flow);
+		if (!flow_header_is_due(flow->header))
+			flow_header_drop(flow);
 		flow->session.error = 0;
 		if (flow->flow_timeout_us < flow->answer_timeout_us)
 			loop_timer(loop, &flow->session.deadline, loop->now_us + flow->flow_timeout_us);

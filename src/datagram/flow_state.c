@@ -4,13 +4,16 @@
 #include <errno.h>
 #include <string.h>
 
-ssize_t flow_state_write(uint8_t *to, size_t size, struct flow_state *head, const struct flow_kept *kept)
+ssize_t flow_state_write(uint8_t *to, size_t size, struct flow_state *head, const struct flow_kept *kept,
+	const struct flow_header *header)
 {
-	size_t len = sizeof(*head);
+	size_t len = sizeof(*head), header_len = flow_header_is_due(header) ? header->len : 0;
 
-	if (size < len + kept->n * sizeof(struct flow_state_kept) + kept->bytes)
+	if (size < len + kept->n * sizeof(struct flow_state_kept) + kept->bytes + header_len)
 		return -EMSGSIZE;
 	head->n_kept = kept->n;
+	head->header_len = (uint32_t)header_len;
+	head->header_each = header_len && header->each;
 	memcpy(to, head, sizeof(*head));
 	for (const struct kept_datagram *one = kept->first; one; one = one->next) {
 		const struct flow_state_kept mark = { one->datagram.len, one->datagram.tos };
@@ -19,7 +22,9 @@ ssize_t flow_state_write(uint8_t *to, size_t size, struct flow_state *head, cons
 		memcpy(to + len, one->datagram.bytes, mark.len);
 		len += mark.len;
 	}
-	return (ssize_t)len;
+	if (header_len)
+		memcpy(to + len, header->bytes, header_len);
+	return (ssize_t)(len + header_len);
 }
 
 /* The next one behind `*at`. False: there is none, or it is cut. */
@@ -48,7 +53,8 @@ int flow_state_read(struct flow_state *ret, enum session_phase phase, const uint
 		return -EBADMSG;
 	memcpy(&head, bytes, sizeof(head));
 	if (head.n_kept > EVIDENCE_DATAGRAMS_MAX || head.error > 0 || head.error < -4095 || head.whole > 1 ||
-		head.failed > 1 || head.is_unproven > 1)
+		head.failed > 1 || head.is_unproven > 1 || head.header_each > (head.header_len > 0) ||
+		head.header_len > (phase == PHASE_RELAYING ? PROXY_HEADER_OWN_MAX : 0))
 		return -EBADMSG;
 	for (uint32_t i = 0; i < head.n_kept; i++) {
 		struct datagram datagram;
@@ -56,7 +62,7 @@ int flow_state_read(struct flow_state *ret, enum session_phase phase, const uint
 			return -EBADMSG;
 		kept_bytes += datagram.len;
 	}
-	if (at != len || kept_bytes > KEPT_BYTES_MAX)
+	if (len - at != head.header_len || kept_bytes > KEPT_BYTES_MAX)
 		return -EBADMSG;
 	*ret = head;
 	return 0;
@@ -65,12 +71,24 @@ int flow_state_read(struct flow_state *ret, enum session_phase phase, const uint
 int flow_state_keep(struct flow_kept *kept, struct kept_pool *pool, const uint8_t *bytes, size_t len)
 {
 	size_t at = sizeof(struct flow_state);
+	struct flow_state head;
 	struct datagram datagram;
 
-	while (kept_next(bytes, len, &at, &datagram)) {
+	memcpy(&head, bytes, sizeof(head));
+	for (uint32_t i = 0; i < head.n_kept && kept_next(bytes, len, &at, &datagram); i++) {
 		int error = flow_kept_add(kept, pool, &datagram, 0, datagram.len);
 		if (error < 0)
 			return error;
 	}
 	return 0;
+}
+
+int flow_state_header(struct flow_header **ret, const uint8_t *bytes, size_t len)
+{
+	struct flow_state head;
+
+	memcpy(&head, bytes, sizeof(head));
+	*ret = head.header_len ? flow_header_new(head.header_each, bytes + len - head.header_len, head.header_len)
+			       : NULL;
+	return *ret || !head.header_len ? 0 : -ENOMEM;
 }

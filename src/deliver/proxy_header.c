@@ -92,22 +92,24 @@ static void put_unix(uint8_t *to, const struct address *address)
 }
 
 /* The addresses, behind the byte that says what they are. */
-static size_t put_addresses(
-	uint8_t *to, uint8_t *ret_family, const struct address *source, const struct address *destination, bool in6)
+static size_t put_addresses(uint8_t *to, uint8_t *ret_family, const struct address *source,
+	const struct address *destination, const struct proxy_additions *additions)
 {
-	switch (common_family(source, destination, in6)) {
+	uint8_t transport = additions->datagrams ? 2 : 1;
+
+	switch (common_family(source, destination, additions->in6)) {
 	case AF_INET:
-		*ret_family = 0x11;
+		*ret_family = 0x10 | transport;
 		memcpy(to, &source->in.sin_addr, 4);
 		memcpy(to + 4, &destination->in.sin_addr, 4);
 		return 8 + put_ports(to + 8, source, destination);
 	case AF_INET6:
-		*ret_family = 0x21;
+		*ret_family = 0x20 | transport;
 		address_in6(source, to);
 		address_in6(destination, to + 16);
 		return 32 + put_ports(to + 32, source, destination);
 	case AF_UNIX:
-		*ret_family = 0x31;
+		*ret_family = 0x30 | transport;
 		put_unix(to, source);
 		put_unix(to + 108, destination);
 		return 216;
@@ -162,7 +164,7 @@ size_t proxy_header_write(
 	if (version == 1)
 		return line_write(to, &source, &destination, additions->in6);
 	memcpy(to, "\r\n\r\n\0\r\nQUIT\n\x21", 13);
-	size_t len = put_addresses(to + 16, &to[13], &source, &destination, additions->in6);
+	size_t len = put_addresses(to + 16, &to[13], &source, &destination, additions);
 	len += put_tlvs(to + 16 + len, header, additions);
 	put16(to + 14, len);
 	return 16 + len;

@@ -56,11 +56,13 @@ struct proxy_tlv proxy_tlv_find(const struct proxy_header *header, enum proxy_tl
 /* What usher adds to version 2 where the header that came in does not say it already; NULL, 0: nothing. */
 struct proxy_additions {
 	const char *alpn, *authority;
-	uint64_t id; /* of the connection: its decimal digits become the unique id */
-	bool in6;    /* IP addresses are written as IPv6 ones, whatever they are */
+	uint64_t id;    /* of the connection: its decimal digits become the unique id */
+	bool in6;       /* IP addresses are written as IPv6 ones, whatever they are */
+	bool datagrams; /* the client sends datagrams, not a stream; not said in version 1 */
 };
 
-#define PROXY_HEADER_WRITE_MAX (16 + 216 + PROXY_HEADER_MAX + 3 * (3 + 255))
+#define PROXY_HEADER_OWN_MAX   (16 + 216 + 3 * (3 + 255)) /* of one without TLVs that came in */
+#define PROXY_HEADER_WRITE_MAX (PROXY_HEADER_OWN_MAX + PROXY_HEADER_MAX)
 
 /* Writes a header for `version` 1 or 2 and returns its length, at most PROXY_HEADER_WRITE_MAX. Version 1 says
  * UNKNOWN of all but IP addresses, version 2 UNSPEC of none; one IPv4 and one IPv6 address become two IPv6 ones

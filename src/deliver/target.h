@@ -44,12 +44,13 @@ struct target {
 		struct {
 			const struct backend *backends; /* tried in order */
 			size_t n_backends;
-			int keepalive_s;     /* of the connections to them */
-			bool resolves;       /* each connection asks for their names anew */
-			bool transparent;    /* they see the client's address in place of this machine's */
-			unsigned send_proxy; /* the version of the PROXY header that they get first; 0: none */
-			bool backend_family; /* in it IPv4 addresses are IPv6 ones for a backend of IPv6 */
-			bool pass_proxy;     /* they get the header that came in, where one did */
+			int keepalive_s;      /* of the connections to them */
+			bool resolves;        /* each connection asks for their names anew */
+			bool transparent;     /* they see the client's address in place of this machine's */
+			unsigned send_proxy;  /* the version of the PROXY header that they get first; 0: none */
+			bool send_proxy_each; /* in front of each datagram, not of a flow's first one alone */
+			bool backend_family;  /* in it IPv4 addresses are IPv6 ones for a backend of IPv6 */
+			bool pass_proxy;      /* they get the header that came in, where one did */
 		} connect;
 		struct {
 			const char *text;

@@ -568,9 +568,7 @@ static void write_options(const struct sslh_translation *translation, const stru
 	if (entry->ways == UDP) {
 		if (from->transparent.value || from->proxyprotocol.value)
 			sslh_warn(translation, from->line,
-				"`transparent' and `proxyprotocol' of `%s' are left out: usher does not have them "
-				"for "
-				"datagrams",
+				"`transparent' and `proxyprotocol' of `%s' are left out for datagrams",
 				from->name.text);
 		return;
 	}

@@ -237,7 +237,9 @@ static void transparent_check(struct compiler *compiler, uint32_t service, const
 
 static void send_proxy_compile(struct compiler *compiler, struct target *target, const struct values *values)
 {
-	target->connect.send_proxy = (unsigned)values_number(values, SERVICE_SEND_PROXY);
+	target->connect.send_proxy_each = values_text(values, SERVICE_SEND_PROXY) != NULL;
+	target->connect.send_proxy =
+		target->connect.send_proxy_each ? 2 : (unsigned)values_number(values, SERVICE_SEND_PROXY);
 	target->connect.backend_family = values_choice(values, SERVICE_SEND_PROXY_FAMILY) == 1;
 	target->connect.pass_proxy = values_switch(values, SERVICE_PASS_PROXY, 0, 1) != 0;
 	if (values->value[SERVICE_SEND_PROXY_FAMILY] && !values->given[SERVICE_SEND_PROXY])

@@ -95,7 +95,7 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_MATCH] = { "match", KEY_MIXED },
 	[SERVICE_CONNECT] = { "connect", KEY_STRINGS },
 	[SERVICE_RESOLVE] = { "resolve", KEY_CHOICE, .choices = "background connect" },
-	[SERVICE_SEND_PROXY] = { "send_proxy", KEY_WHOLE, 1, 2, 0 },
+	[SERVICE_SEND_PROXY] = { "send_proxy", KEY_NUMBER_OR_CHOICE, 1, 2, 0, "each" },
 	[SERVICE_SEND_PROXY_FAMILY] = { "send_proxy_family", KEY_CHOICE, .choices = "client backend" },
 	[SERVICE_PASS_PROXY] = { "pass_proxy", KEY_BOOL },
 	[SERVICE_TRANSPARENT] = { "transparent", KEY_BOOL },

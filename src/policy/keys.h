@@ -5,13 +5,14 @@
 
 enum key_type {
 	KEY_STRING,
-	KEY_CHOICE,  /* one of a few strings */
-	KEY_WHOLE,   /* a whole number */
-	KEY_SECONDS, /* a number of seconds, whole or not */
-	KEY_BOOL,    /* true or false: see values_switch() */
-	KEY_SWITCH,  /* true, false or a whole number: see values_switch() */
-	KEY_MODE,    /* permission bits: see values_mode() */
-	KEY_STRINGS, /* a string or a list of them */
+	KEY_CHOICE,           /* one of a few strings */
+	KEY_WHOLE,            /* a whole number */
+	KEY_SECONDS,          /* a number of seconds, whole or not */
+	KEY_BOOL,             /* true or false: see values_switch() */
+	KEY_SWITCH,           /* true, false or a whole number: see values_switch() */
+	KEY_NUMBER_OR_CHOICE, /* a whole number, or one of a few strings */
+	KEY_MODE,             /* permission bits: see values_mode() */
+	KEY_STRINGS,          /* a string or a list of them */
 	KEY_GROUP,
 	KEY_GROUPS, /* a list of groups */
 	KEY_MIXED,  /* a string, a group, or a list of either */

@@ -43,7 +43,8 @@ static char *target_backends(struct arena *arena, const struct target *target)
 	if (target->connect.resolves)
 		text = arena_printf(arena, "%s (names asked for by each connection)", text);
 	if (target->connect.send_proxy)
-		text = arena_printf(arena, "%s (PROXY v%u)", text, target->connect.send_proxy);
+		text = arena_printf(arena, "%s (PROXY v%u%s)", text, target->connect.send_proxy,
+			target->connect.send_proxy_each ? ", each datagram" : "");
 	if (target->connect.pass_proxy)
 		text = arena_printf(arena, "%s (PROXY header passed)", text);
 	return text;

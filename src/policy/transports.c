@@ -195,7 +195,7 @@ static void datagrams_trace(const struct compiler *compiler, uint32_t *from)
 static void missing_check(struct compiler *compiler, const struct service *service, const struct values *values,
 	const struct listener_policy *listener)
 {
-	static const enum service_key missing[] = { SERVICE_HANDOVER, SERVICE_TRANSPARENT, SERVICE_SEND_PROXY };
+	static const enum service_key missing[] = { SERVICE_HANDOVER, SERVICE_TRANSPARENT };
 
 	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
 		const struct setting *at = values->value[missing[i]];
@@ -206,6 +206,11 @@ static void missing_check(struct compiler *compiler, const struct service *servi
 			"datagrams, expected a `match' that is for connections alone, by `protocol' or `listener'",
 			values->section->keys[missing[i]].name, service->name, listener->text);
 	}
+	if (service->target.delivery == DELIVERY_CONNECT && service->target.connect.send_proxy == 1)
+		compile_error(compiler, values->value[SERVICE_SEND_PROXY],
+			"`send_proxy' of service `%s', which takes datagrams of listener `%s', is 1, expected 2 or "
+			"\"each\": version 1 of the header has no datagrams",
+			service->name, listener->text);
 }
 
 static void unused_check(struct compiler *compiler, const struct service *service, const struct values *values)
@@ -217,6 +222,12 @@ static void unused_check(struct compiler *compiler, const struct service *servic
 			reader_warn(compiler->reader, values->value[of_datagrams[i]],
 				"`%s' of service `%s' is never used: no datagrams get there",
 				values->section->keys[of_datagrams[i]].name, service->name);
+	if (service->target.delivery == DELIVERY_CONNECT && service->target.connect.send_proxy_each)
+		reader_warn(compiler->reader, values->value[SERVICE_SEND_PROXY],
+			"`send_proxy' of service `%s' is \"each\", and no datagrams get there: its connections begin "
+			"with a "
+			"header, as with 2",
+			service->name);
 }
 
 void transports_check(struct compiler *compiler, const struct values *all)

@@ -127,9 +127,10 @@ static const char *setting_type_name(const struct setting *at)
 
 /* ---- one value against its key ---- */
 
-static const char *expected_choices(const char *choices, char *buf, size_t size)
+/* Behind the bytes that are there. */
+static const char *expected_choices(const char *choices, char *buf, size_t size, int len_there)
 {
-	size_t len = (size_t)snprintf(buf, size, "one of");
+	size_t len = (size_t)len_there;
 	for (const char *at = choices; *at && len < size;
 		at += at[strcspn(at, " ")] ? strcspn(at, " ") + 1 : strcspn(at, " "))
 		len += (size_t)snprintf(
@@ -143,7 +144,7 @@ static const char *expectation(const struct key *key, char *buf, size_t size)
 	case KEY_STRING:
 		return "a string in double quotes";
 	case KEY_CHOICE:
-		return expected_choices(key->choices, buf, size);
+		return expected_choices(key->choices, buf, size, snprintf(buf, size, "one of"));
 	case KEY_WHOLE:
 		snprintf(buf, size, "a whole number from %.0f to %.0f", key->least, key->most);
 		return buf;
@@ -155,6 +156,9 @@ static const char *expectation(const struct key *key, char *buf, size_t size)
 	case KEY_SWITCH:
 		snprintf(buf, size, "true, false or a whole number from %.0f to %.0f", key->least, key->most);
 		return buf;
+	case KEY_NUMBER_OR_CHOICE:
+		return expected_choices(key->choices, buf, size,
+			snprintf(buf, size, "a whole number from %.0f to %.0f or", key->least, key->most));
 	case KEY_MODE:
 		return "permission bits such as 0660";
 	case KEY_STRINGS:
@@ -234,6 +238,12 @@ static bool scalar_fits(const struct key *key, const struct setting *at, bool *r
 	case KEY_CHOICE:
 		if (text)
 			return choice_find(key->choices, text) >= 0;
+		break;
+	case KEY_NUMBER_OR_CHOICE:
+		if (text)
+			return choice_find(key->choices, text) >= 0;
+		if (setting_is_whole(at))
+			return number_in_range(key, at);
 		break;
 	case KEY_WHOLE:
 		if (setting_is_whole(at))

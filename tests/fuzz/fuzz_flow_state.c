@@ -1,4 +1,4 @@
-/* The state of a flow that comes from a worker which may have been taken over: it is refused, or its datagrams lie within it, there is nothing
+/* The state of a flow that comes from a worker which may have been taken over: it is refused, or its datagrams and its header lie within it, there is nothing
  * else, and written again it is the same.
  *
  *     byte 0      how many descriptors came with it
@@ -13,6 +13,7 @@ static void state_check(enum session_phase phase, const uint8_t *bytes, size_t l
 {
 	static struct kept_pool pool;
 	struct flow_kept kept = { 0 };
+	struct flow_header *header;
 	struct flow_state head;
 
 	if (flow_state_read(&head, phase, bytes, len, n_fds) < 0)
@@ -21,11 +22,15 @@ static void state_check(enum session_phase phase, const uint8_t *bytes, size_t l
 	require(flow_state_keep(&kept, &pool, bytes, len) == 0);
 	require(kept.n == head.n_kept && kept.bytes <= KEPT_BYTES_MAX);
 
+	require(flow_state_header(&header, bytes, len) == 0);
+	require(!header || header->len <= PROXY_HEADER_OWN_MAX);
+
 	uint8_t *again = malloc(len);
 	require(again != NULL);
-	require(flow_state_write(again, len, &head, &kept) == (ssize_t)len);
+	require(flow_state_write(again, len, &head, &kept, header) == (ssize_t)len);
 	require(memcmp(again, bytes, len) == 0);
 	free(again);
+	free(header);
 	flow_kept_free(&kept, &pool);
 }
 

@@ -3,11 +3,13 @@
 #include "../unit/proxy_cuts.h"
 #include "fuzz.h"
 
-static void check_again(const struct proxy_header *header, unsigned version, bool in6)
+static void check_again(const struct proxy_header *header, unsigned version, bool in6, bool datagrams)
 {
 	static uint8_t to[PROXY_HEADER_WRITE_MAX];
 	struct proxy_header again;
-	const struct proxy_additions additions = { .alpn = "h2", .authority = "a.example", .id = 1, .in6 = in6 };
+	const struct proxy_additions additions = {
+		.alpn = "h2", .authority = "a.example", .id = 1, .in6 = in6, .datagrams = datagrams
+	};
 	size_t len = proxy_header_write(to, version, header, &additions);
 
 	cuts_require(len <= sizeof(to));
@@ -34,8 +36,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (proxy_header_read(data, size, &header) <= 0)
 		return 0;
 	for (int in6 = 0; in6 < 2; in6++) {
-		check_again(&header, 1, in6);
-		check_again(&header, 2, in6);
+		check_again(&header, 1, in6, false);
+		check_again(&header, 2, in6, false);
+		check_again(&header, 2, in6, true);
 	}
 	return 0;
 }

@@ -189,7 +189,7 @@ def test_what_of_udp_is_left_out_is_said(place):
     _, complaints = printed(place, BESIDE % ("proxyprotocol: true;", "transparent: true;"))
     assert complaints == [
         "FILE:2: warning: `proxyprotocol' of a listener on UDP is left out: datagrams have no PROXY header",
-        "FILE:7: warning: `transparent' and `proxyprotocol' of `openvpn' are left out: usher does not have them for datagrams"]
+        "FILE:7: warning: `transparent' and `proxyprotocol' of `openvpn' are left out for datagrams"]
     _, complaints = printed(place, HERE + BESIDE[BESIDE.index("protocols"):] % "")
     assert complaints == [f"FILE:{line}: warning: `{name}' is left out: no listener is on UDP"
                           for line, name in ((3, "wireguard"), (6, "openvpn"), (7, "regex"))]

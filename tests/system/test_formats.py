@@ -36,7 +36,7 @@ FORMATS = {
     }),
 }
 RECORDED = {
-    "MIGRANT_FORMAT": (5, "6eadf6efb007e5af"),
+    "MIGRANT_FORMAT": (6, "7b3c908482560ca4"),
     "TAKEOVER_FORMAT": (7, "fab52eadfb0359de"),
 }
 

@@ -4,6 +4,7 @@
 #include "fd.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -95,6 +96,29 @@ static void what_came_joined_is_joined_further(void **state)
 	joined(2, 2, 150);
 	datagrams[0].segment = 60;
 	joined(2, 1, 60);
+}
+
+static void headers_count_among_the_bytes(void **state)
+{
+	static const uint8_t header[20];
+
+	make((uint32_t[]){ 100, 100, 100 }, 3);
+	for (size_t i = 0; i < 3; i++) {
+		list[i].header = header;
+		list[i].header_len = sizeof(header);
+	}
+	joined(3, 3, 120);
+	list[0].header_len = 0;
+	joined(3, 1, 0);
+	list[1].header_len = list[2].header_len = 0;
+	list[0].header_len = sizeof(header);
+	joined(3, 2, 120);
+	make((uint32_t[]){ 0, 0 }, 2);
+	list[0].header_len = list[1].header_len = sizeof(header);
+	joined(2, 2, 20);
+	make((uint32_t[]){ DATAGRAM_SEND_MAX / 2 - 19, DATAGRAM_SEND_MAX / 2 - 19 }, 2);
+	list[0].header_len = list[1].header_len = sizeof(header);
+	joined(2, 1, 0);
 }
 
 /* ---- over a socket */
@@ -197,6 +221,49 @@ static void what_is_sent_arrives(void **state)
 	datagram_sender_free(sender);
 }
 
+/* A header in front of each, joined or not: boundaries and contents are those of header and datagram together. */
+static void headers_are_sent_in_front(void **state)
+{
+	static const uint8_t header[] = "PROXY";
+	struct datagram_sender *sender = datagram_sender_new();
+	const uint32_t sizes[] = { 100, 100, 100, 7, 0, 1300, 1300, 1300, 1 };
+	size_t n = make(sizes, sizeof(sizes) / sizeof(sizes[0]));
+	struct datagram_sent sent = { 0 };
+	struct flow_key key;
+	uint8_t got[2048];
+	int fds[2];
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 7);
+	socket_pair(AF_INET, fds, &key);
+	fd_set_option(fds[1], IPPROTO_UDP, 104 /* UDP_GRO */, 0);
+	for (size_t i = 0; i < n; i++) {
+		list[i].to = &key;
+		list[i].header = header;
+		list[i].header_len = sizeof(header);
+	}
+	datagram_send(sender, fds[0], AF_INET, list, n, &sent);
+	assert_int_equal(sent.full + sent.lost + sent.too_big + sent.fragmented, 0);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(recv(fds[1], got, sizeof(got), 0), sizeof(header) + sizes[i]);
+		assert_memory_equal(got, header, sizeof(header));
+		assert_memory_equal(got + sizeof(header), datagrams[i].bytes, sizes[i]);
+	}
+	assert_int_equal(recv(fds[1], got, sizeof(got), 0), -1);
+	make((uint32_t[]){ DATAGRAM_SEND_MAX, DATAGRAM_SEND_MAX - sizeof(header) }, 2);
+	for (size_t i = 0; i < 2; i++) {
+		list[i].to = &key;
+		list[i].header = header;
+		list[i].header_len = sizeof(header);
+	}
+	datagram_send(sender, fds[0], AF_INET, list, 2, &sent);
+	assert_int_equal(sent.too_big, 1);
+	assert_int_equal(recv(fds[1], got, sizeof(got), MSG_TRUNC), DATAGRAM_SEND_MAX);
+	close(fds[0]);
+	close(fds[1]);
+	datagram_sender_free(sender);
+}
+
 static void one_that_the_kernel_refuses_is_counted_and_the_others_go(void **state)
 {
 	struct datagram_sender *sender = datagram_sender_new();
@@ -249,6 +316,8 @@ int main(void)
 		cmocka_unit_test(marks_and_peers_keep_them_apart),
 		cmocka_unit_test(what_came_joined_is_joined_further),
 		cmocka_unit_test(what_is_sent_arrives),
+		cmocka_unit_test(headers_count_among_the_bytes),
+		cmocka_unit_test(headers_are_sent_in_front),
 		cmocka_unit_test(one_that_the_kernel_refuses_is_counted_and_the_others_go),
 		cmocka_unit_test(a_peers_refusal_is_reported_and_loses_none_but_its_own),
 	};

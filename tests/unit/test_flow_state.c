@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -34,7 +35,7 @@ static void an_undecided_flow_is_read_as_it_was_written(void **state)
 	struct flow_kept kept = kept_of(texts, 3), again = { 0 };
 	struct flow_state head = some(), read;
 
-	ssize_t len = flow_state_write(bytes, sizeof(bytes), &head, &kept);
+	ssize_t len = flow_state_write(bytes, sizeof(bytes), &head, &kept, NULL);
 	assert_true(len > 0);
 	assert_int_equal(flow_state_read(&read, PHASE_DECIDING, bytes, (size_t)len, 0), 0);
 	assert_int_equal(read.datagrams_up, 3);
@@ -52,13 +53,46 @@ static void an_undecided_flow_is_read_as_it_was_written(void **state)
 	flow_kept_free(&again, &pool);
 }
 
+/* To another worker goes what it would have sent yet. */
+static void a_header_that_is_due_is_read_as_it_was_written(void **state)
+{
+	static const char text[] = "PROXY and so on";
+	const struct flow_kept none = { 0 };
+
+	for (int each = 0; each < 2; each++)
+		for (int is_sent = 0; is_sent < 2; is_sent++) {
+			struct flow_header *header = flow_header_new(each, (const uint8_t *)text, sizeof(text)),
+					   *again;
+			struct flow_state head = some(), read;
+			header->is_sent = is_sent;
+			size_t len = (size_t)flow_state_write(bytes, sizeof(bytes), &head, &none, header);
+			assert_int_equal(flow_state_read(&read, PHASE_RELAYING, bytes, len, 1), 0);
+			assert_int_equal(flow_state_header(&again, bytes, len), 0);
+			if (is_sent && !each) {
+				assert_null(again);
+				assert_int_equal(len, sizeof(struct flow_state));
+			} else {
+				assert_int_equal(again->each, each);
+				assert_false(again->is_sent);
+				assert_int_equal(again->len, sizeof(text));
+				assert_memory_equal(again->bytes, text, sizeof(text));
+				assert_int_equal(flow_state_read(&read, PHASE_RELAYING, bytes, len - 1, 1), -EBADMSG);
+				assert_int_equal(flow_state_read(&read, PHASE_RELAYING, bytes, len + 1, 1), -EBADMSG);
+				assert_int_equal(flow_state_read(&read, PHASE_DECIDING, bytes, len, 0), -EBADMSG);
+				assert_int_equal(flow_state_write(bytes, len - 1, &head, &none, header), -EMSGSIZE);
+			}
+			free(header);
+			free(again);
+		}
+}
+
 static void what_is_cut_longer_or_in_another_phase_is_refused(void **state)
 {
 	static const char *const texts[] = { "one", "two" };
 	struct flow_kept kept = kept_of(texts, 2);
 	struct flow_state head = some(), read;
 
-	size_t len = (size_t)flow_state_write(bytes, sizeof(bytes), &head, &kept);
+	size_t len = (size_t)flow_state_write(bytes, sizeof(bytes), &head, &kept, NULL);
 	for (size_t cut = 0; cut < len; cut++)
 		assert_int_equal(flow_state_read(&read, PHASE_DECIDING, bytes, cut, 0), -EBADMSG);
 	assert_int_equal(flow_state_read(&read, PHASE_DECIDING, bytes, len + 1, 0), -EBADMSG);
@@ -66,7 +100,7 @@ static void what_is_cut_longer_or_in_another_phase_is_refused(void **state)
 	assert_int_equal(flow_state_read(&read, PHASE_RELAYING, bytes, len, 0), -EBADMSG);
 	assert_int_equal(flow_state_read(&read, PHASE_RELAYING, bytes, len, 1), 0);
 	assert_int_equal(flow_state_read(&read, PHASE_PROXIED, bytes, len, 0), -EBADMSG);
-	assert_int_equal(flow_state_write(bytes, len - 1, &head, &kept), -EMSGSIZE);
+	assert_int_equal(flow_state_write(bytes, len - 1, &head, &kept, NULL), -EMSGSIZE);
 	flow_kept_free(&kept, &pool);
 	kept_pool_fini(&pool);
 }
@@ -76,7 +110,7 @@ static void refused(void (*change)(struct flow_state *head))
 	const struct flow_kept none = { 0 };
 	struct flow_state head = some(), read;
 
-	size_t len = (size_t)flow_state_write(bytes, sizeof(bytes), &head, &none);
+	size_t len = (size_t)flow_state_write(bytes, sizeof(bytes), &head, &none, NULL);
 	assert_int_equal(flow_state_read(&read, PHASE_RELAYING, bytes, len, 1), 0);
 	change(&head);
 	memcpy(bytes, &head, sizeof(head));
@@ -108,6 +142,21 @@ static void make_very_many(struct flow_state *head)
 	head->n_kept = UINT32_MAX;
 }
 
+static void make_header_longer(struct flow_state *head)
+{
+	head->header_len = 1;
+}
+
+static void make_header_very_long(struct flow_state *head)
+{
+	head->header_len = UINT32_MAX;
+}
+
+static void make_each_of_no_header(struct flow_state *head)
+{
+	head->header_each = 1;
+}
+
 static void numbers_that_no_flow_has_are_refused(void **state)
 {
 	refused(make_error_positive);
@@ -115,12 +164,16 @@ static void numbers_that_no_flow_has_are_refused(void **state)
 	refused(make_flag_two);
 	refused(make_one_more);
 	refused(make_very_many);
+	refused(make_header_longer);
+	refused(make_header_very_long);
+	refused(make_each_of_no_header);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_undecided_flow_is_read_as_it_was_written),
+		cmocka_unit_test(a_header_that_is_due_is_read_as_it_was_written),
 		cmocka_unit_test(what_is_cut_longer_or_in_another_phase_is_refused),
 		cmocka_unit_test(numbers_that_no_flow_has_are_refused),
 	};

@@ -550,6 +550,30 @@ static void every_family_is_read_as_it_was_written(void **state)
 	assert_int_equal(again.tlvs_len, 3 + 1);
 }
 
+/* Of a client that sends datagrams it is said; version 1 cannot. */
+static void datagrams_are_another_transport(void **state)
+{
+	static const struct {
+		const char *source, *destination;
+		uint8_t family;
+		bool in6;
+	} kinds[] = { { "192.0.2.7:1", "192.0.2.1:2", 0x12, false }, { "192.0.2.7:1", "192.0.2.1:2", 0x22, true },
+		{ "[2001:db8::7]:1", "[::1]:2", 0x22, false }, { "unix:/a", "unix:/b", 0x32, false } };
+	static struct bytes b;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct proxy_header header = header_of(kinds[i].source, kinds[i].destination);
+		b.len = proxy_header_write(
+			b.at, 2, &header, &(struct proxy_additions){ .in6 = kinds[i].in6, .datagrams = true });
+		assert_int_equal(b.at[13], kinds[i].family);
+		struct proxy_header again = read_bytes(&b);
+		assert_addresses(&again, kinds[i].source, kinds[i].destination);
+	}
+	struct proxy_header none = { 0 };
+	b.len = proxy_header_write(b.at, 2, &none, &(struct proxy_additions){ .datagrams = true });
+	assert_int_equal(b.at[13], 0);
+}
+
 static void a_socket_without_a_name_is_zeros(void **state)
 {
 	static struct bytes b;
@@ -676,6 +700,7 @@ int main(void)
 		cmocka_unit_test(for_a_backend_of_ipv6_all_addresses_are_of_ipv6),
 		cmocka_unit_test(version_2_is_written_byte_for_byte),
 		cmocka_unit_test(every_family_is_read_as_it_was_written),
+		cmocka_unit_test(datagrams_are_another_transport),
 		cmocka_unit_test(a_socket_without_a_name_is_zeros),
 		cmocka_unit_test(names_of_unix_sockets_are_written_as_they_are),
 		cmocka_unit_test(tlvs_that_came_in_go_out),
