@@ -37,7 +37,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (6, "7b3c908482560ca4"),
-    "TAKEOVER_FORMAT": (7, "fab52eadfb0359de"),
+    "TAKEOVER_FORMAT": (9, "167972e5d565db08"),
 }
 
 
