@@ -63,7 +63,8 @@ enum flow_look flow_examine(struct flow *flow, bool last, uint32_t *ret_service,
 	flow->n_looked = flow->kept.n;
 	if (n == 0)
 		return last ? FLOW_UNKNOWN : FLOW_WAITS;
-	decider_decide(context->policy->deciders[flow->session.decider], &evidence, context->findings, context->scratch, &outcome);
+	decider_decide(context->policy->deciders[flow->session.decider], &evidence, context->findings,
+		context->scratch, &outcome);
 	bool settled = outcome.more == SERVICE_NONE;
 	if (!settled && !last && outcome.ask)
 		ask_identifiers(flow, &evidence);
