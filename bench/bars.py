@@ -2,11 +2,20 @@
 
 import dataclasses
 
+import datagrams
 import decisions
 import report
 
 PEERS = "sslh", "sslh-ev", "haproxy", "haproxy-splice", "nginx"
 COPYING = "haproxy", "nginx"
+DATAGRAMS = (  # key, what, most of nginx's CPU time, least of its rate
+    ("ping_1", "datagrams, one in flight", 0.5, 1.3),
+    ("ping_8", "datagrams, 8 in flight", 0.25, 2.5),
+    ("bulk_joined", "bulk in datagrams, sent and read joined", 0.08, 6),
+    ("bulk_plain", "bulk in datagrams, sent joined, read singly", 0.12, 5),
+    ("bulk_singles", "bulk in datagrams, sent and read singly", 0.2, 2.5),
+    ("flow", "a new flow of datagrams", 0.5, None),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +74,25 @@ def judge(results, decided):
     ]
 
 
-def as_text(results, decided):
+def judge_datagrams(results, quic):
+    """All beside nginx stream."""
+    nginx = ("nginx",)
+    bars = []
+    for key, what, cpu, rate in DATAGRAMS:
+        bars.append(at_most(results, f"{what}: CPU, of nginx's", "usher", key + "_cpu", cpu, nginx))
+        if rate:
+            bars.append(at_least(results, f"{what}: rate, of nginx's", "usher", key + "_per_s", rate, nginx))
+    slowest = max((line["ns"] for line in quic), default=None)
+    return bars + [
+        absolute("CPU of a datagram among 9,500 flows, of one among 10", results.valid("usher", "many_to_few"), 1.1),
+        absolute("memory, KB of the processes and the kernel a flow", datagrams.memory_of_a_flow(results, "usher"), 3.5),
+        absolute("a decision by the server name of a QUIC hello, us", slowest and slowest / 1000, decisions.QUIC_LIMIT / 1000),
+    ]
+
+
+def as_text(judged):
     rows = []
-    for bar in judge(results, decided):
+    for bar in judged:
         if bar.found is not None:
             rows.append([bar.what, bar.wanted, f"{bar.found:.2f}", "yes" if bar.held else "NO"])
     return report.table("What is wanted, and what this run shows:", ["bar", "wanted", "found", "held"], rows) if rows else ""

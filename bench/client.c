@@ -14,6 +14,9 @@
 #include <unistd.h>
 
 #define SOURCE_ADDRESSES 250
+#define DATAGRAM_PORT    10000 /* the first of the clients' own, */
+#define DATAGRAM_PORTS   1000  /* and how many of each address */
+#define BUFFER_BYTES     (8 << 20)
 
 void errors_add(struct errors *errors, const char *what, int error)
 {
@@ -106,6 +109,33 @@ int client_connect(in_port_t port, unsigned long index)
 	close(fd);
 	errno = error;
 	return -1;
+}
+
+int client_datagrams(in_port_t port, unsigned long index)
+{
+	struct sockaddr_in server = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in source = { .sin_family = AF_INET };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int error;
+
+	if (fd < 0)
+		return -1;
+	server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	source.sin_addr.s_addr = htonl(0x7f000101 + (uint32_t)(index / DATAGRAM_PORTS % SOURCE_ADDRESSES));
+	source.sin_port = htons((in_port_t)(DATAGRAM_PORT + index % DATAGRAM_PORTS));
+	if (bind(fd, (struct sockaddr *)&source, sizeof(source)) == 0 &&
+		connect(fd, (struct sockaddr *)&server, sizeof(server)) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+void socket_buffers_raise(int fd)
+{
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &(int){ BUFFER_BYTES }, sizeof(int)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){ BUFFER_BYTES }, sizeof(int));
 }
 
 int client_error(int fd)

@@ -27,5 +27,10 @@ unsigned long number_parse(const char *text, const char *what, unsigned long max
 int client_connect(in_port_t port, unsigned long index);
 int client_error(int fd); /* what became of the connect: 0 or errno */
 
+/* A connected, non-blocking socket for datagrams to 127.0.0.1:port, or -1 with errno. It has an address and port of its own for
+ * each `index`, always the same, outside the ephemeral ports. */
+int client_datagrams(in_port_t port, unsigned long index);
+void socket_buffers_raise(int fd); /* room for what many clients send at once, as far as this user may */
+
 /* One request in one send() on a socket with an empty buffer: 0 or errno. */
 int client_send(int fd, const char *request, size_t len);

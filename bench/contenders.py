@@ -42,7 +42,7 @@ USHER_COMMAND = ("@USHER@", "run", "-c", "@CONFIG@")
 HAPROXY_COMMAND = (os.environ.get("HAPROXY", "/usr/sbin/haproxy"), "-db", "-f", "@CONFIG@")
 NGINX_COMMAND = (os.environ.get("NGINX", "/usr/sbin/nginx"), "-c", "@CONFIG@", "-p", "@DIR@")
 SSLH_COMMAND = (os.environ.get("SSLH_SELECT", "/usr/sbin/sslh-select"), "-F@CONFIG@")
-SSLH_EV_COMMAND = (os.environ.get("SSLH_EV", ""), "-F@CONFIG@")
+SSLH_EV_COMMAND = (os.environ.get("SSLH_EV") or "/usr/sbin/sslh-ev", "-F@CONFIG@")
 # The server again, as it is, but what it accepts comes from usher.
 RECEIVER_COMMAND = ("@BUILD@/lib/usher-accept", "--mode", "0666", "--listen", "127.0.0.1:@RECEIVER_PORT@=@DIR@/handed.sock", "--",
                     "/usr/sbin/nginx", "-c", "@RECEIVER_CONFIG@", "-p", "@DIR@")
@@ -70,8 +70,8 @@ CONTENDERS = (
 )
 
 
-# Debian has none: only where the environment names one.
-SSLH_EV = Contender("sslh-ev", "sslh-ev, named in the environment", SSLH_EV_COMMAND, "sslh.cfg.in", "sslh", SSLH_EV_COMMAND[0])
+# Debian 12 has none: only where there is one, or the environment names one.
+SSLH_EV = Contender("sslh-ev", "sslh-ev", SSLH_EV_COMMAND, "sslh.cfg.in", "sslh", SSLH_EV_COMMAND[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,17 +140,17 @@ class Ground:
             yield
 
     @contextlib.contextmanager
-    def running(self, contender, more=None):
-        """The contender, freshly started and answering, as a Target; `more` values for its template."""
+    def running(self, contender, more=None, ready=None):
+        """The contender, freshly started and answering, as a Target; `more` values for its template. `ready` asks a port for an answer."""
         if not contender.command:
             yield Target(self.port, None)
             return
-        port = processes.free_port()
-        values = contender.values | {"PORT": str(port)} | (more or {})
+        values = contender.values | {"PORT": str(processes.free_port())} | (more or {})
+        port = int(values["PORT"])
         if contender.template:
             values["CONFIG"] = str(self.configure(contender.template, contender.name + ".conf", values))
         argv = [self.fill(word, values) for word in contender.command]
-        with self.receiving(contender), self.started(contender.name, argv, self.cores.mux, port) as process:
+        with self.receiving(contender), self.started(contender.name, argv, self.cores.mux, port, ready) as process:
             yield Target(port, process.pid)
 
     @contextlib.contextmanager
@@ -169,21 +169,21 @@ class Ground:
         socket_file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def started(self, name, argv, cores, port):
+    def started(self, name, argv, cores, port, ready=None):
         """A process on these cores, once it answers on the port."""
         with contextlib.ExitStack() as stack:
             log = self.directory / (name + ".log")
             with self.cores.inherited(cores):
                 process = stack.enter_context(processes.running(argv, log))
-            wait_for_answer(name, port, process, log)
+            wait_for_answer(name, port, process, log, ready or answers)
             yield process
 
 
-def wait_for_answer(name, port, process, log):
+def wait_for_answer(name, port, process, log, answers_at):
     def ready():
         if process.poll() is not None:
             raise processes.Failed(f"{name} ended with status {process.returncode}: {last_words(log)}")
-        return answers(port)
+        return answers_at(port)
     processes.wait_until(ready, START_SECONDS, f"{name} gives no right answer")
 
 
@@ -211,7 +211,7 @@ def answers(port):
 
 def available(build):
     """All that can be measured here: usher-accept is not built everywhere."""
-    more = (SSLH_EV,) if SSLH_EV_COMMAND[0] else ()
+    more = (SSLH_EV,) if os.environ.get("SSLH_EV") or os.path.exists(SSLH_EV_COMMAND[0]) else ()
     return [contender for contender in CONTENDERS + more if (build / contender.needs).exists()]
 
 

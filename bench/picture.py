@@ -1,5 +1,5 @@
-"""The picture of docs/performance.md: CPU time of the mux for connections, requests and bulk, and memory of an idle connection,
-usher beside its peers. Drawn by matplotlib, for pages with a light or a dark background: nothing is black or white."""
+"""The picture of docs/performance.md: CPU time of the mux for connections, requests and bulk, memory of an idle connection, and CPU time
+for datagrams, usher beside its peers. Drawn by matplotlib, for pages with a light or a dark background: nothing is black or white."""
 
 import pathlib
 
@@ -13,7 +13,12 @@ PANELS = (
     ("req_cpu", 100, "CPU µs a request", "{:.1f}"),
     ("gb_cpu", 1, "CPU s a GB", "{:.2f}"),
     ("idle_kb", 1, "KB an idle connection", "{:.1f}"),
+    ("ping_1_cpu", 1, "CPU µs a datagram, 1 in flight", "{:.1f}"),
+    ("ping_8_cpu", 1, "CPU µs a datagram, 8 in flight", "{:.1f}"),
+    ("bulk_joined_cpu", 1, "CPU s a GB of datagrams", "{:.2f}"),
+    ("flow_cpu", 1, "CPU µs a new flow", "{:.1f}"),
 )
+PANELS_IN_A_ROW = 4
 OURS, THEIRS, INK = "#2a9d5c", "#8a93a3", "#808080"
 
 
@@ -51,9 +56,12 @@ def draw(everything, path):
     matplotlib.use("svg")
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "usher", "font.family": "sans-serif"})
     from matplotlib import pyplot
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(2.9 * len(panels), 2.1), squeeze=False)
-    for one, (bars, title, form) in zip(axes[0], panels):
+    columns, rows = min(len(panels), PANELS_IN_A_ROW), -(-len(panels) // PANELS_IN_A_ROW)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(2.9 * columns, 2.1 * rows), squeeze=False)
+    for one, (bars, title, form) in zip(axes.flat, panels):
         draw_panel(one, bars, title, form)
+    for unused in axes.flat[len(panels):]:
+        unused.set_axis_off()
     figure.tight_layout()
     figure.savefig(pathlib.Path(path), transparent=True, metadata={"Date": None})
     pyplot.close(figure)

@@ -54,8 +54,8 @@ class Cores:
             os.sched_setaffinity(0, self.all)
 
 
-def free_port():
-    with socket.socket() as probe:
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
@@ -145,12 +145,12 @@ def machine_seconds():
     return (sum(ticks) - ticks[3] - ticks[4] - ticks[7]) / os.sysconf("SC_CLK_TCK")
 
 
-def kernel_bytes():
-    """What the kernel has allocated for its own objects: sockets, descriptors, their wait queues."""
+def kernel_bytes(kind="SUnreclaim"):
+    """What the kernel has allocated for its own objects: sockets, descriptors, their wait queues; with "Slab", inodes too."""
     for line in (PROC / "meminfo").read_text().splitlines():
-        if line.startswith("SUnreclaim:"):
+        if line.startswith(kind + ":"):
             return int(line.split()[1]) * 1024
-    raise Failed("/proc/meminfo has no SUnreclaim")
+    raise Failed(f"/proc/meminfo has no {kind}")
 
 
 def machine_busy(seconds):

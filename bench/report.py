@@ -21,7 +21,7 @@ class Results:
 
     def fail(self, name, measurement, reason):
         """A failure in one round spoils the figures of all rounds."""
-        self.failures.append({"contender": name, "measurement": measurement.name, "reason": reason})
+        self.failures.append({"contender": name, "measurement": measurement.title, "reason": reason})
         self.invalid.update((name, key) for key in measurement.keys)
 
     def failures_of(self, prefix):
@@ -126,6 +126,6 @@ def failures_text(results):
     reasons = {}
     for failure in results.failures:
         reasons.setdefault((failure["contender"], failure["measurement"]), []).append(failure["reason"])
-    lines = [f"  {name}, {measurement}, {len(found)} of the rounds: {found[0]}"
+    lines = [f"  {name}; {measurement}; {len(found)} of the rounds: {found[0]}"
              for (name, measurement), found in reasons.items()]
     return "\n".join(['Marked "!": NOT VALID, something went wrong while it was measured:', *lines, ""])

@@ -27,6 +27,7 @@ import bars
 import calls
 import compiling
 import contenders
+import datagrams
 import decisions
 import figures
 import network
@@ -38,7 +39,7 @@ import scaling
 import standing
 import traffic
 
-MEASUREMENTS = traffic.MEASUREMENTS + standing.MEASUREMENTS + scaling.MEASUREMENTS + programs.MEASUREMENTS
+MEASUREMENTS = traffic.MEASUREMENTS + standing.MEASUREMENTS + scaling.MEASUREMENTS + programs.MEASUREMENTS + datagrams.MEASUREMENTS
 ONCE = "calls", "decisions", "compile"  # no matter of rounds
 
 
@@ -70,7 +71,7 @@ def select(what, text, known):
 def read_arguments():
     build = pathlib.Path(os.environ.get("BUILD", "build")).resolve()
     known = {contender.name: contender for contender in contenders.available(build)}
-    everything = [measurement.name for measurement in MEASUREMENTS] + list(ONCE)
+    everything = [*dict.fromkeys(measurement.name for measurement in MEASUREMENTS), *ONCE]
     parser = argparse.ArgumentParser(description="usher measured beside its peers; see bench/README.md")
     parser.add_argument("--only", default=os.environ.get("ONLY") or ",".join(everything), metavar="NAME,...",
                         help="measurements, from: " + ",".join(everything))
@@ -91,7 +92,7 @@ def complain_about_missing(arguments):
     packages = contenders.missing_packages(arguments.contenders)
     if packages:
         print(f"bench: packages are missing: apt install {' '.join(packages)}", file=sys.stderr)
-    built = ["src/usher"] + ["bench/" + name for name in ("connload", "bulk", "idle", "spawnload", "answer")]
+    built = ["src/usher"] + ["bench/" + name for name in ("connload", "bulk", "idle", "spawnload", "answer", "flowload", "flowbulk", "flowserver")]
     absent = [name for name in built if not (arguments.build / name).exists()]
     if absent:
         print(f"bench: not built in {arguments.build}: {' '.join(absent)} (BUILD names the directory)", file=sys.stderr)
@@ -133,7 +134,7 @@ def play_rounds(bench, arguments):
             for contender in order:
                 if measurement.of(contender):
                     measure(bench, contender, measurement, results)
-            print(f"bench: round {turn + 1} of {arguments.rounds}: {measurement.name}, {time.monotonic() - began:.0f} s",
+            print(f"bench: round {turn + 1} of {arguments.rounds}: {measurement.title}, {time.monotonic() - began:.0f} s",
                   file=sys.stderr)
     return results
 
@@ -152,6 +153,7 @@ def measure_once(bench, arguments):
     if "decisions" in arguments.only:
         found["decisions"] = decisions.lines_of(bench.tools, "decide_bench")
         found["probes"] = decisions.lines_of(bench.tools, "probe_bench")
+    if "decisions" in arguments.only or "datagrams" in arguments.only:
         found["quic"] = decisions.lines_of(bench.tools, "quic_bench")
     if "compile" in arguments.only:
         found["compile"] = compiling.measure_all(bench)
@@ -166,12 +168,14 @@ def write_report(arguments, results, once, heading):
         print(calls.as_text(once["calls"]))
     if "decisions" in arguments.only:
         print(decisions.as_text(once["decisions"], once["probes"]))
+    if "decisions" in arguments.only or "datagrams" in arguments.only:
         print(decisions.quic_text(once["quic"]))
     if once["compile"]:
         print(compiling.as_text(once["compile"]))
-    print(bars.as_text(results, once["decisions"]))
-    everything = {"conditions": heading, **results.as_json(), **once, "bars": [dataclasses.asdict(bar) for bar in
-                                                                            bars.judge(results, once["decisions"])]}
+    judged = {"bars": bars.judge(results, once["decisions"]), "datagram_bars": bars.judge_datagrams(results, once["quic"])}
+    print(bars.as_text(judged["bars"] + judged["datagram_bars"]))
+    everything = {"conditions": heading, **results.as_json(), **once,
+                  **{name: [dataclasses.asdict(bar) for bar in found] for name, found in judged.items()}}
     arguments.out.write_text(json.dumps(everything, indent=1) + "\n")
     print(f"All rounds: {arguments.out}")
     if picture.draw(everything, arguments.picture):
@@ -193,7 +197,7 @@ def main():
             once = measure_once(bench, arguments)
     write_report(arguments, results, once, title(arguments, cores))
     sound = decisions.are_fast(once["decisions"], once["probes"]) if "decisions" in arguments.only else True
-    sound = sound and (decisions.quic_is_fast(once["quic"]) or "decisions" not in arguments.only)
+    sound = sound and (decisions.quic_is_fast(once["quic"]) or not {"decisions", "datagrams"} & set(arguments.only))
     sound = sound and not compiling.too_slow(once["compile"])
     return 0 if sound and not results.failures_of("usher") else 1
 

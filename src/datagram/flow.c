@@ -368,6 +368,7 @@ static void flow_ask_program(struct flow *flow)
 		},
 	};
 
+	message.spawn.is_datagram = true;
 	flow_key_local(&flow->place.key, &message.spawn.local);
 	if (protocol)
 		strncpy(message.spawn.protocol, protocol, sizeof(message.spawn.protocol) - 1);

@@ -44,7 +44,7 @@ static void environment_set_name(struct environment *environment, const char *na
 }
 
 static void environment_set_address(struct environment *environment, const struct address *address,
-	const char *host_name, const char *port_name, const char *second_host_name, const char *second_port_name)
+	const char *host_name, const char *port_name)
 {
 	char host[ADDRESS_TEXT_MAX], port[8];
 
@@ -54,10 +54,15 @@ static void environment_set_address(struct environment *environment, const struc
 	snprintf(port, sizeof(port), "%u", address_port(address));
 	environment_set(environment, host_name, host);
 	environment_set(environment, port_name, port);
-	if (second_host_name) {
-		environment_set(environment, second_host_name, host);
-		environment_set(environment, second_port_name, port);
-	}
+}
+
+static void environment_set_peers(struct environment *environment, const struct message_spawn *request,
+	const char *proto, const char *remote_host, const char *remote_port, const char *local_host, const char *local_port)
+{
+	environment_set(environment, "PROTO", proto);
+	environment_set_address(environment, &request->client, remote_host, remote_port);
+	environment_set_address(environment, &request->client, "REMOTE_ADDR", "REMOTE_PORT");
+	environment_set_address(environment, &request->local, local_host, local_port);
 }
 
 static void environment_inherit(struct environment *environment, const char *name, const char *otherwise)
@@ -83,10 +88,12 @@ static void environment_build(struct environment *environment, const struct prog
 		environment_inherit(environment, "HOME", NULL);
 		environment_inherit(environment, "SHELL", NULL);
 	}
-	environment_set(environment, "PROTO", request->client.sa.sa_family == AF_UNIX ? "UNIX" : "TCP");
-	environment_set_address(
-		environment, &request->client, "TCPREMOTEIP", "TCPREMOTEPORT", "REMOTE_ADDR", "REMOTE_PORT");
-	environment_set_address(environment, &request->local, "TCPLOCALIP", "TCPLOCALPORT", NULL, NULL);
+	if (request->is_datagram)
+		environment_set_peers(environment, request, "UDP", "UDPREMOTEIP", "UDPREMOTEPORT", "UDPLOCALIP", "UDPLOCALPORT");
+	else if (request->client.sa.sa_family != AF_UNIX)
+		environment_set_peers(environment, request, "TCP", "TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT");
+	else
+		environment_set(environment, "PROTO", "UNIX");
 	if (service)
 		environment_set(environment, "USHER_SERVICE", service);
 	environment_set_name(environment, "USHER_PROTOCOL", request->protocol, sizeof(request->protocol));

@@ -55,7 +55,7 @@ static bool spawn_is_sound(const struct message_spawn *spawn, const struct ipc_f
 
 	return (is_service || spawn->program == PROGRAM_ACCESS) && (is_service || (fds->n == 0 && !fds->lost)) &&
 		address_is_valid(&spawn->client) && address_is_valid(&spawn->local) && text_ends(spawn->protocol) &&
-		text_ends(spawn->sni) && spawn->greets <= 1;
+		text_ends(spawn->sni) && spawn->greets <= 1 && spawn->is_datagram <= 1;
 }
 
 static bool payload_is_sound(const struct message *message, const struct ipc_fds *fds)

@@ -1,7 +1,6 @@
 """A name server of the test's own, on a loopback address that no other test has, and the way to have usher ask it: a mount namespace with
 another /etc/resolv.conf. It can be told to be slow, silent, failing, changing, truncating and lying."""
 
-import os
 import pathlib
 import random
 import socket
@@ -11,7 +10,7 @@ import time
 
 from harness import IS_ROOT
 
-A, CNAME, AAAA = 1, 5, 28
+A, CNAME, TXT, AAAA = 1, 5, 16, 28
 SERVFAIL, NXDOMAIN, REFUSED = 2, 3, 5
 
 WHY_NOT = (None if IS_ROOT and pathlib.Path("/etc/resolv.conf").exists()
@@ -163,8 +162,10 @@ class NameServer:
         return [question[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0) + in_name("other.test") + struct.pack("!HH", A, 1) +
                 record(A, 60, socket.inet_aton("127.0.0.66"))]
 
-    def _lie_huge(self, question):
-        return [self._forged(question)[:6] + b"\xff\xff\0\0\0\0" + self._asked_part(question) + os.urandom(60000)]
+    def _lie_long(self, question):
+        """True, and longer than any question allows."""
+        answer = self.answer(question)
+        return [answer[:10] + struct.pack("!H", 200) + answer[12:] + 200 * record(TXT, 60, b"\xff" + 255 * b"x")]
 
     def _lie_loop(self, question):
         head = question[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0) + self._asked_part(question)

@@ -299,7 +299,8 @@ def test_an_access_program_decides_about_a_flow(relay, place, server):
     """What comes while it runs is kept, and goes to the backend in order, or nowhere."""
     back = server()
     script = place / "access"
-    script.write_text(f"#!/bin/sh\nread answer < {place}/answer; exit $answer\n")
+    place.chmod(0o777)
+    script.write_text(f"#!/bin/sh\necho $PROTO $UDPREMOTEIP $UDPREMOTEPORT $UDPLOCALPORT $REMOTE_PORT > {place}/environment\nread answer < {place}/answer; exit $answer\n")
     script.chmod(0o755)
     os.mkfifo(place / "answer")
     one = relay(echo=back, echo_more=f'access = [ "{script}" ];')
@@ -309,6 +310,8 @@ def test_an_access_program_decides_about_a_flow(relay, place, server):
             c.send(b"second")
             wait_until(lambda: [session["phase"] for session in sessions(one)] == ["asking"], what="the question")
             (place / "answer").write_text(f"{status}\n")
+            assert (place / "environment").read_text().split() == [
+                "UDP", *map(str, c.getsockname()), str(one.port), str(c.getsockname()[1])]
             if taken:
                 assert [c.recv(100), c.recv(100)] == [b"first", b"second"]
                 one.ask(b"close %d" % sessions(one)[0]["id"])

@@ -37,7 +37,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (7, "e9ca6f0178ab31ba"),
-    "TAKEOVER_FORMAT": (7, "fab52eadfb0359de"),
+    "TAKEOVER_FORMAT": (8, "d2817ae8401f64f1"),
 }
 
 

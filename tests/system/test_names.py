@@ -131,14 +131,15 @@ def test_trouble_leaves_the_last_good_answer_and_passes(named, names, trouble):
         serves(one, "127.0.0.22")
 
 
-@pytest.mark.parametrize("how", ["truncated", "huge"])
-def test_what_is_cut_short_or_longer_than_was_asked_for_is_asked_for_over_tcp(named, names, how):
+@pytest.mark.parametrize("how", ["truncated", "long"])
+def test_what_is_cut_short_is_asked_for_over_tcp_and_what_is_too_long_is_not_lost(named, names, how):
+    """c-ares cuts an answer that is longer than it asked for, or from 1.33 on takes it."""
     with server("127.0.0.21") as backend:
         names.zone["app.test"] = (["127.0.0.21"], 600)
         names.mode[None] = how
         one = named(f"app.test:{backend.port}")
         serves(one, "127.0.0.21")
-        assert names.streams > 0
+        assert names.streams > 0 or how == "long"
 
 
 @pytest.mark.parametrize("trouble", [SERVFAIL, "silent"])

@@ -120,6 +120,7 @@ static void values_are_in_their_ranges(void **state)
 	struct message message = message_of(MESSAGE_SPAWN);
 	assert_unsound(message, spawn.program, (enum message_program)2);
 	assert_unsound(message, spawn.greets, 2);
+	assert_unsound(message, spawn.is_datagram, 2);
 	message = message_of(MESSAGE_WANT_SOCKETS);
 	assert_unsound(message, want_sockets.family, AF_UNIX);
 	assert_unsound(message, want_sockets.family, 0x10000 + AF_INET);
