@@ -84,6 +84,7 @@ struct datagram_sent {
 	uint32_t too_big;    /* for the way to the peer */
 	uint32_t fragmented; /* too big, and sent in fragments */
 	uint32_t lost;       /* for other reasons */
+	bool is_shut;        /* the socket was shut down (shutdown(2)): nothing goes through it any more */
 	int error;           /* that a peer's machine or the network has reported, -errno; 0: none */
 };
 

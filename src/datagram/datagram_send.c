@@ -183,6 +183,7 @@ static void send_single(
 		sent->too_big++;
 	else if (error < 0)
 		sent->lost++;
+	sent->is_shut |= error == -EPIPE;
 	if (error < 0 && is_reported(error))
 		sent->error = error;
 }

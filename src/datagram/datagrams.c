@@ -30,16 +30,30 @@ void datagrams_count_sent(struct datagrams *datagrams, const struct datagram_sen
 
 /* ---- to clients ------------------------------------------------------------------------------------------------------- */
 
+/* Somebody who has it as well, or had it, has shut it down: it stays so, and is readable for ever. The master sees that it does not receive
+ * any more, and binds another one (listener_guard.c). */
+static void listener_shut(struct datagram_listener *listener)
+{
+	if (listener->watch.fd < 0)
+		return;
+	loop_unwatch(&listener->datagrams->context->loop, &listener->watch);
+	shutdown(listener->fd, SHUT_RD);
+	log_error("%s: a socket was shut down, and is not read any more", listener->policy->text);
+}
+
 void datagrams_flush(struct datagrams *datagrams)
 {
 	struct datagram_sent sent = { 0 };
 
 	for (size_t at = 0, end; at < datagrams->n_answers; at = end) {
-		const struct datagram_listener *listener = datagrams->answers_through[at];
+		struct datagram_listener *listener = datagrams->answers_through[at];
+		sent.is_shut = false;
 		for (end = at + 1; end < datagrams->n_answers && datagrams->answers_through[end] == listener;)
 			end++;
 		datagram_send(datagrams->sender, listener->fd, listener->family, datagrams->answers_out + at,
 			end - at, &sent);
+		if (sent.is_shut)
+			listener_shut(listener);
 	}
 	datagrams->n_answers = 0;
 	datagrams_count_sent(datagrams, &sent);
@@ -105,6 +119,8 @@ static void listener_ready(struct watch *watch, uint32_t events)
 	struct flow *touched = NULL, **last_touched = &touched;
 
 	int n = datagram_receive(datagrams->incoming, listener->fd, true, 0, DATAGRAM_BATCH, &read);
+	if (n == -EAGAIN && events & EPOLLRDHUP) /* all that came before is read */
+		listener_shut(listener);
 	if (n < 0)
 		return;
 	listener_count_drops(listener, read.drops);
@@ -141,7 +157,7 @@ static uint32_t drops_so_far(int fd)
 
 static int listener_watch(struct datagram_listener *listener)
 {
-	return loop_watch(&listener->datagrams->context->loop, &listener->watch, listener->fd, EPOLLIN);
+	return loop_watch(&listener->datagrams->context->loop, &listener->watch, listener->fd, EPOLLIN | EPOLLRDHUP);
 }
 
 int datagrams_listen(struct datagrams *datagrams, int fd, size_t number)

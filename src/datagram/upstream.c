@@ -1,5 +1,6 @@
 /* Sockets to backends. One that is given back is disconnected, which also takes its port away, and emptied: nothing that was sent to the
- * flow before can reach the next one. Refuses to wait. Owns the spare ones. */
+ * flow before can reach the next one. One that came from another worker, which may have it still, is not used again.
+ * Refuses to wait. Owns the spare ones. */
 #include "upstream.h"
 #include "datagrams_parts.h"
 #include "fd.h"
@@ -128,7 +129,7 @@ void upstream_close(struct upstream *upstream)
 	size_t place = place_of(upstream->family);
 
 	upstream->flow = NULL;
-	if (datagrams->n_spare_upstreams[place] >= UPSTREAM_SPARE_MAX || datagrams->is_draining ||
+	if (!upstream->watch.sole || datagrams->n_spare_upstreams[place] >= UPSTREAM_SPARE_MAX || datagrams->is_draining ||
 		!upstream_empty(upstream->watch.fd)) {
 		upstream_free(upstream);
 		return;

@@ -1,10 +1,9 @@
-/* Stream sockets alone: datagrams of a UDP socket are those of the one worker that has it, whatever that does with it.
+/* A TCP socket that was shut down listens again by listen(), at its port: nobody who has it need be told. A UNIX or UDP
+ * socket that was shut down stays so, and another must be bound in its place, which a reload does. A UDP socket that was shut down for
+ * sending alone does not look so; the worker that cannot answer through it then shuts it down for receiving too (datagrams.c).
  *
- * A TCP socket that was shut down listens again by listen(), at its port: nobody who has it need be told. A UNIX
- * socket that was shut down stays so, and another must be bound in its place, which a reload does.
- *
- * What is seen at once is mended at once, and after that no more often than each RETRY_US: who shuts sockets down again and again
- * costs the master no more than that. Owns the watches, never the descriptors. */
+ * What is seen at once is mended at once, and after that no more often than each RETRY_US, by a reload each REBIND_US: who shuts
+ * sockets down again and again costs the master no more than that. Owns the watches, never the descriptors. */
 #include "listener_guard.h"
 #include "log.h"
 #include <errno.h>
@@ -24,7 +23,6 @@ struct guarded {
 struct guard_set {
 	struct listener_guard *guard;
 	struct task burial;
-	uint64_t rebound_us; /* when it was last asked for; 0: never */
 	size_t n;
 	struct guarded sockets[];
 };
@@ -64,18 +62,18 @@ static void guard_listen_again(const struct socket_held *held, const char *text)
 			strerrordesc_np(errno));
 }
 
-static void guard_bind_anew(struct guard_set *set, const struct socket_held *held, const char *text)
+static void guard_bind_anew(struct listener_guard *guard, const struct socket_held *held, const char *text)
 {
-	struct listener_guard *guard = set->guard;
+	const char *udp = held->transport == TRANSPORT_DATAGRAM ? "udp:" : "";
 
-	if (set->rebound_us && guard->loop->now_us - set->rebound_us < REBIND_US)
+	if (guard->rebound_us && guard->loop->now_us - guard->rebound_us < REBIND_US)
 		return;
-	set->rebound_us = guard->loop->now_us;
+	guard->rebound_us = guard->loop->now_us;
 	if (held->handed) {
-		log_error("listener %s was shut down by %s: the program that handed it over must open it again", text,
-			guard_suspects(held));
+		log_error("listener %s%s was shut down by %s: the program that handed it over must open it again",
+			udp, text, guard_suspects(held));
 	} else {
-		log_error("listener %s was shut down by a worker, and is bound anew by a reload", text);
+		log_error("listener %s%s was shut down by a worker, and is bound anew by a reload", udp, text);
 		guard->rebind(guard->context);
 	}
 }
@@ -92,10 +90,10 @@ static void guard_look(struct listener_guard *guard)
 			continue;
 		any = true;
 		address_format(&held->address, text);
-		if (address_is_ip(&held->address))
+		if (held->transport == TRANSPORT_STREAM && address_is_ip(&held->address))
 			guard_listen_again(held, text);
 		else
-			guard_bind_anew(set, held, text);
+			guard_bind_anew(guard, held, text);
 	}
 	if (any)
 		loop_timer(guard->loop, &guard->again, guard->loop->now_us + RETRY_US);
@@ -136,11 +134,9 @@ int listener_guard_begin(struct listener_guard *guard, const struct sockets *soc
 		return -ENOMEM;
 	*set = (struct guard_set){ .guard = guard, .burial = { .run = guard_bury } };
 	for (size_t i = 0; i < sockets->count; i++) {
-		if (sockets->list[i].transport != TRANSPORT_STREAM)
-			continue;
 		struct guarded *one = &set->sockets[set->n++];
 		*one = (struct guarded){ .watch = { .ready = guard_ready }, .set = set, .held = sockets->list[i] };
-		/* Not EPOLLIN: who connects is none of the master's business. */
+		/* Not EPOLLIN: who connects or sends is none of the master's business. */
 		int error = loop_watch(guard->loop, &one->watch, one->held.fd, EPOLLRDHUP | EPOLLET);
 		if (error < 0)
 			log_warning("a listening socket cannot be watched: %s", strerrordesc_np(-error));

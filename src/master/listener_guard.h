@@ -1,5 +1,5 @@
 /* Watches over the master's listening sockets. Workers have the same ones, and one that was taken over can shut them down for all
- * (shutdown(2)); then usher would say that it serves and nobody could connect. */
+ * (shutdown(2)); then usher would say that it serves, and nobody could connect or would get an answer. */
 #pragma once
 #include "loop.h"
 #include "sockets.h"
@@ -11,7 +11,8 @@ struct listener_guard {
 	struct loop *loop;
 	struct guard_set *set; /* NULL: nothing is watched */
 	struct timer again;
-	void (*rebind)(void *context); /* a UNIX socket was shut down: only a new one can be connected to */
+	uint64_t rebound_us;           /* when it was last asked for; 0: never */
+	void (*rebind)(void *context); /* a UNIX or UDP socket was shut down: only a new one is of use */
 	void *context;
 };
 

@@ -254,13 +254,15 @@ static void complain_of_bind(const struct policy *policy, const struct listener_
 	complain(context, message);
 }
 
-/* A UNIX socket still says then that it listens, and refuses all the same. */
+/* A UNIX socket still says then that it listens, and refuses all the same. A UDP socket never says it. */
 bool socket_listens(const struct socket_held *held)
 {
 	struct pollfd shut = { .fd = held->fd, .events = POLLRDHUP };
 	int listens = 0;
 	socklen_t len = sizeof(listens);
 
+	if (held->transport == TRANSPORT_DATAGRAM)
+		return poll(&shut, 1, 0) == 0;
 	return getsockopt(held->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens &&
 		(address_is_ip(&held->address) || poll(&shut, 1, 0) == 0);
 }
@@ -273,6 +275,8 @@ static bool socket_is_of(const struct socket_held *held, const struct listener_p
 /* Is the socket still what its address names? */
 static bool socket_stands(const struct socket_held *held)
 {
+	if (held->replaced)
+		return false;
 	return !is_our_file(held) ||
 		(socket_listens(held) && socket_file_stands(held->address.un.sun_path, &held->file));
 }
@@ -287,21 +291,49 @@ void sockets_forget_fresh(struct sockets *sockets)
 		else
 			sockets->list[kept++] = sockets->list[i];
 	sockets->count = kept;
+	for (size_t i = 0; i < kept; i++)
+		sockets->list[i].replaced = false; /* by one of these */
+}
+
+/* A UDP socket that was shut down stays so. Another takes its place in the group: behind it in the table, and in the kernel's order when
+ * the old one is closed, which is its last use. Those that were handed over are not ours to bind. */
+static int group_mend(struct sockets *sockets, const struct policy *policy, const struct listener_policy *listener)
+{
+	for (size_t i = 0; i < sockets->count; i++) {
+		struct socket_held *old = &sockets->list[i];
+		if (!socket_is_of(old, listener) || old->handed || old->replaced || socket_listens(old))
+			continue;
+		struct socket_held fresh;
+		int error = datagrams_open(policy, listener, false, &fresh);
+		if (error < 0)
+			return error;
+		fresh.owner = old->owner;
+		if ((error = sockets_take(sockets, &fresh)) < 0) {
+			socket_let_go(&fresh);
+			return error;
+		}
+		sockets->list[i].replaced = true;
+		memmove(&sockets->list[i + 2], &sockets->list[i + 1],
+			(sockets->count - i - 2) * sizeof(sockets->list[0]));
+		sockets->list[++i] = fresh;
+	}
+	return 0;
 }
 
 static int sockets_bind_missing(struct sockets *sockets, const struct policy *policy,
 	void (*complain)(void *context, const char *message), void *context)
 {
-	size_t before = sockets->count;
-
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		const struct listener_policy *listener = &policy->listeners[i];
 		bool held = false;
-		for (size_t k = 0; k < before && !held; k++)
-			held = socket_is_of(&sockets->list[k], listener) && socket_stands(&sockets->list[k]);
-		if (held)
-			continue;
-		int error = listener_open(sockets, policy, listener);
+		for (size_t k = 0; k < sockets->count && !held; k++)
+			held = !sockets->list[k].fresh && socket_is_of(&sockets->list[k], listener) &&
+				socket_stands(&sockets->list[k]);
+		int error = 0;
+		if (!held)
+			error = listener_open(sockets, policy, listener);
+		else if (listener->transport == TRANSPORT_DATAGRAM)
+			error = group_mend(sockets, policy, listener);
 		if (error < 0) {
 			complain_of_bind(policy, listener, error, complain, context);
 			sockets_forget_fresh(sockets);

@@ -19,6 +19,7 @@ struct socket_held {
 	bool handed;             /* by systemd: its file is not ours, and systemd has it open as well */
 	unsigned owner;          /* of UDP: 1 and the number of the worker that reads it; 0: none has so far */
 	bool fresh;              /* bound for a policy that is not in force yet */
+	bool replaced;           /* of UDP: it was shut down, and another has its place in the group */
 	struct socket_file file; /* of a UNIX socket that we bound */
 };
 
@@ -34,11 +35,11 @@ int sockets_adopt(struct sockets *sockets);
 /* One that the image before this one held. 0 or -errno. */
 int sockets_take(struct sockets *sockets, const struct socket_held *held);
 
-/* Of a stream socket: false where somebody who has it as well has shut it down. */
+/* False where somebody who has it as well has shut it down. Of UDP: for receiving; for sending alone cannot be seen. */
 bool socket_listens(const struct socket_held *held);
 
 /* The sockets of all listeners of the policy, *ret_list the caller's to free: held already, or bound now; bound again where somebody
- * has removed or replaced the file of a UNIX socket, or shut it down. 0, or -errno after a message to `complain` that says which address, why, and
+ * has removed or replaced the file of a UNIX socket, or shut that or a UDP socket down. 0, or -errno after a message to `complain` that says which address, why, and
  * who holds it if that can be known; nothing new is held then. */
 int sockets_open(struct sockets *sockets, const struct policy *policy, struct listening **ret_list, size_t *ret_count,
 	void (*complain)(void *context, const char *message), void *context);

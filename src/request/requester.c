@@ -40,7 +40,7 @@ static void requester_out_of_time(struct timer *timer)
 	while (requester->first && requester->first->due_us <= requester->loop->now_us) {
 		unsigned n = log_limit_count(&requester->unanswered, LOG_LIMIT_US, requester->loop->now_us);
 		if (n)
-			log_warning("the master has not answered %u requests within %u s", n, REQUESTER_US / 1000000);
+			log_warning("the master has not answered %u requests in time", n);
 		struct request *request = requester_take(requester, &requester->first);
 		outbox_withdraw(requester->outbox, request->number);
 		request_fail(request, -ETIMEDOUT);
@@ -53,6 +53,21 @@ void requester_init(struct requester *requester, struct loop *loop, struct outbo
 	*requester =
 		(struct requester){ .loop = loop, .outbox = outbox, .deadline = { .fired = requester_out_of_time } };
 	requester->last = &requester->first;
+}
+
+/* The order of the list is that of the deadlines, before and after. */
+static void requester_due_by(struct requester *requester, uint64_t due_us, bool extend)
+{
+	for (struct request *request = requester->first; request; request = request->next)
+		if (extend || request->due_us > due_us)
+			request->due_us = due_us;
+	requester_wait(requester);
+}
+
+void requester_extend(struct requester *requester, uint64_t us)
+{
+	requester->extension_us = us;
+	requester_due_by(requester, requester->loop->now_us + REQUESTER_US + us, true);
 }
 
 bool requester_waits(const struct requester *requester)
@@ -70,7 +85,7 @@ int requester_ask(struct requester *requester, struct request *request, struct m
 	message->number = requester->last_number + 1;
 	request->next = NULL;
 	request->number = message->number;
-	request->due_us = requester->loop->now_us + REQUESTER_US;
+	request->due_us = requester->loop->now_us + REQUESTER_US + requester->extension_us;
 	if (!requester->first && loop_timer(requester->loop, &requester->deadline, request->due_us) < 0)
 		return -ENOMEM;
 	int error = outbox_send(requester->outbox, message, &fd, fd >= 0);
@@ -89,6 +104,10 @@ void requester_answer(
 {
 	struct request **link = &requester->first;
 
+	if (requester->extension_us) {
+		requester->extension_us = 0;
+		requester_due_by(requester, requester->loop->now_us + REQUESTER_US, false);
+	}
 	while (*link && (*link)->number != number)
 		link = &(*link)->next;
 	if (!*link) {

@@ -1,5 +1,5 @@
-/* A worker's requests to the master, and the answers, by their numbers. A request that is not answered within REQUESTER_US ends
- * with -ETIMEDOUT; an answer that comes after that, or whose number is unknown, is dropped with its descriptors. */
+/* A worker's requests to the master, and the answers, by their numbers. A request that is not answered within REQUESTER_US
+ * (longer after requester_extend()) ends with -ETIMEDOUT; an answer that comes after that, or whose number is unknown, is dropped with its descriptors. */
 #pragma once
 #include "log_limit.h"
 #include "outbox.h"
@@ -20,6 +20,7 @@ struct requester {
 	struct outbox *outbox;
 	struct request *first, **last; /* in the order in which they were asked, and fall due */
 	uint64_t last_number;
+	uint64_t extension_us; /* of the time that a request has, until the master answers one */
 	struct timer deadline; /* of the first */
 	struct log_limit unanswered;
 };
@@ -28,6 +29,10 @@ void requester_init(struct requester *requester, struct loop *loop, struct outbo
 
 /* The message gets the request's number. `fd` goes with it (-1: none) and stays the caller's. 0; or -errno: nothing was asked. */
 int requester_ask(struct requester *requester, struct request *request, struct message *message, int fd);
+
+/* The master may be busy for so long: until it answers a request, each has this time and REQUESTER_US. Those that wait have it from now
+ * on; with the first answer, none of the others has more than REQUESTER_US left. */
+void requester_extend(struct requester *requester, uint64_t us);
 
 /* Some requests are not answered yet. */
 bool requester_waits(const struct requester *requester);

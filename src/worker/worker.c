@@ -193,11 +193,14 @@ static void worker_tell_paused(struct worker *worker)
 		worker->hold = 0;
 }
 
+/* The master's next image reads requests only once it has compiled its configuration, which has taken no longer than upgrade_timeout
+ * in the trial. */
 static void worker_resume(struct worker *worker)
 {
 	if (!worker->context.is_paused)
 		return;
 	worker_unpause(worker);
+	requester_extend(&worker->requester, worker->context.policy->upgrade_timeout_us);
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_resume(&worker->listeners[i]);
 	worker_receive_datagrams(worker);

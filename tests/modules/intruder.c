@@ -459,6 +459,23 @@ static long attack_migrate(long n)
 
 /* ---- descriptors --------------------------------------------------------------------------------------------------------- */
 
+/* 0 to 2: as shutdown(2) numbers them. UDP sockets say that they are not connected, and are shut down all the same. */
+static long attack_shut_datagrams(long how)
+{
+	long n = 0;
+
+	for (int fd = 3; fd < FDS_MAX; fd++) {
+		struct sockaddr_storage peer;
+		socklen_t len = sizeof(peer);
+		if (socket_says(fd, SO_TYPE) != SOCK_DGRAM || socket_says(fd, SO_DOMAIN) == AF_UNIX ||
+			getpeername(fd, (struct sockaddr *)&peer, &len) == 0)
+			continue;
+		shutdown(fd, (int)how);
+		n++;
+	}
+	return n;
+}
+
 static long attack_shut_listeners(long way)
 {
 	long n = 0;
@@ -583,7 +600,7 @@ static const struct {
 	ATTACK(say_long), ATTACK(spawn_wrong), ATTACK(say_with_fds), ATTACK(spawn_with_fds), ATTACK(ask_with_fds),
 	ATTACK(hold_before), ATTACK(flood), ATTACK(answer_for_others), ATTACK(leave), ATTACK(hang),
 	ATTACK(fill_report), ATTACK(lie_of_evidence), ATTACK(migrate), ATTACK(start_identifiers),
-	ATTACK(shut_listeners), ATTACK(write_to), ATTACK(flood_log), ATTACK(wait_on_log), ATTACK(shrink_log),
+	ATTACK(shut_datagrams), ATTACK(shut_listeners), ATTACK(write_to), ATTACK(flood_log), ATTACK(wait_on_log), ATTACK(shrink_log),
 	ATTACK(linger), ATTACK(socketpair), ATTACK(notifications), ATTACK(overwrite), ATTACK(grow), ATTACK(names),
 	ATTACK(punch) };
 

@@ -1,5 +1,6 @@
 """Servers and clients over UDP, for the tests of datagrams."""
 
+import pathlib
 import socket
 import struct
 import threading
@@ -90,3 +91,17 @@ def send_segments(one, segments):
 def dns_question(name="www.example", number=0x1234):
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     return struct.pack("!HHHHHH", number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
+
+
+def read_inodes(port, table):
+    lines = [line.split() for line in pathlib.Path("/proc/net", table).read_text().splitlines()[1:]]
+    return sorted(int(fields[9]) for fields in lines if fields[1].endswith(f":{port:04X}"))
+
+
+def udp_inodes(port, table="udp"):
+    """Of the sockets on the port, in the order in which they were made. The kernel gives the table in pieces, and passes some over
+    where others come and go meanwhile: what it says three times in a row is so."""
+    seen = [read_inodes(port, table)]
+    while len(seen) < 3 or not seen[-1] == seen[-2] == seen[-3]:
+        seen.append(read_inodes(port, table))
+    return seen[-1]

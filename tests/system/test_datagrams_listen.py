@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from datagrams import udp_inodes
 from harness import BINARY, IS_ROOT, connect, free_port, read_exactly, run_usher, slow, wait_until, write_config
 from test_servers_activation import HAS_SYSTEMD, launched_with
 
@@ -25,20 +26,6 @@ BOTH = '"127.0.0.1:{port}", "udp:127.0.0.1:{port}", "udp:[::1]:{port}"'
 
 def config(listen=BOTH, workers=2, more=""):
     return CONFIG.format(listen=listen, workers=workers, more=more)
-
-
-def read_inodes(port, table):
-    lines = [line.split() for line in pathlib.Path("/proc/net", table).read_text().splitlines()[1:]]
-    return sorted(int(fields[9]) for fields in lines if fields[1].endswith(f":{port:04X}"))
-
-
-def udp_inodes(port, table="udp"):
-    """Of the sockets on the port, in the order in which they were made. The kernel gives the table in pieces, and passes some over
-    where others come and go meanwhile: what it says three times in a row is so."""
-    seen = [read_inodes(port, table)]
-    while len(seen) < 3 or not seen[-1] == seen[-2] == seen[-3]:
-        seen.append(read_inodes(port, table))
-    return seen[-1]
 
 
 def inodes_of(pid):

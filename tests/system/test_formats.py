@@ -37,7 +37,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (7, "e9ca6f0178ab31ba"),
-    "TAKEOVER_FORMAT": (8, "d2817ae8401f64f1"),
+    "TAKEOVER_FORMAT": (9, "167972e5d565db08"),
 }
 
 

@@ -1,20 +1,23 @@
 """Somebody has taken over a worker, and attacks the others: the master, the other workers, the logger, who asks at the control
 socket. A module plays that, from inside, sandbox and all (tests/modules/intruder.c). Whatever it does, the others go on."""
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import socket
 import time
 
 import pytest
+from datagrams import Server, client, dns_question, exchange, udp_inodes
 from harness import BUILD, BINARY, read_exactly, run_usher, slow, wait_until
 
 SANITIZED = b"__asan_init" in BINARY.read_bytes()
 pytestmark = pytest.mark.skipif(SANITIZED, reason="a sanitizer's report needs files and programs: see sandbox.c")
 
 CONFIG = """
-listen = [ "127.0.0.1:{port}", "unix:{dir}/listener" ];  workers = {workers};  decide_timeout = 30.0;  drain_timeout = 1.0;
+listen = ( {listen} "127.0.0.1:{port}", "unix:{dir}/listener" );  workers = {workers};  decide_timeout = 30.0;  drain_timeout = 1.0;
 control = "{dir}/control";  keep_evidence = 64;  {top}
 identifiers = ( {ids} { module = "{dir}/intruder.so"; } );
 services = ( { name = "attack"; match = "attack"; connect = "{echo}"; },
@@ -81,10 +84,10 @@ class Prison:
 def prison(usher, place, echo):
     started = []
 
-    def start(workers=2, more="", top="", ids="", **options):
+    def start(workers=2, more="", top="", ids="", listen="", **options):
         shutil.copy(BUILD / "tests/modules/intruder.so", place / "intruder.so")
         (place / "intruder.so").chmod(0o755)
-        config = CONFIG.replace("{dir}/intruder.so", str(place / "intruder.so")).replace("{more}", more).replace("{top}", top).replace("{ids}", ids)
+        config = CONFIG.replace("{dir}/intruder.so", str(place / "intruder.so")).replace("{more}", more).replace("{top}", top).replace("{ids}", ids).replace("{listen}", listen)
         started.append(Prison(usher(config, echo=echo.tcp4, workers=workers, may_crash=True, stop_timeout=MINUTE, **options)))
         return started[-1]
 
@@ -260,6 +263,31 @@ def test_listening_sockets_that_a_worker_shuts_down_are_opened_again(prison):
         one.one.wait_log(r"listener 127\.0\.0\.1:\d+ was shut down", MINUTE, count=way + 1)
         one.serves()
     one.goes_on()
+
+
+@pytest.mark.parametrize("how", [socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR])
+def test_udp_sockets_that_a_worker_shuts_down_are_bound_anew_in_their_places(prison, how):
+    with contextlib.closing(Server()) as server:
+        one = prison(workers=1, more=f'{{ name = "datagrams"; match = "dns"; connect = "{server.text()}"; }},',
+                     listen='"udp:127.0.0.1:{port}",')
+        one.one.wait_log("serving: ", MINUTE)
+        for count in (1, 2):
+            one.attack("shut_datagrams", how)
+            assert one.outcome("shut_datagrams", count) == 16
+
+            def answered():
+                with client(one.one.port) as c:
+                    c.settimeout(0.5)  # what was lost meanwhile is asked again
+                    try:
+                        return exchange(c, dns_question())
+                    except OSError:
+                        return None
+
+            for _ in range(32):  # of each place of the group, more or less
+                wait_until(answered, MINUTE, "an answer:\n" + one.one.output()[-2000:])
+            one.one.wait_log(r"listener udp:127\.0\.0\.1:\d+ was shut down", MINUTE, count=count)
+        one.goes_on()
+        assert len(udp_inodes(one.one.port)) == 16
 
 
 def test_a_unix_listener_that_a_worker_shuts_down_is_bound_anew(prison):

@@ -300,6 +300,32 @@ def test_one_whose_new_workers_fail_after_the_takeover(copied, backend):
     exchange(client, server, 1000, 1000)
 
 
+def test_clients_of_programs_wait_while_the_next_image_has_no_configuration_yet(copied):
+    """Longer than the 10 s that the answer to a request of a worker's may take otherwise."""
+    config = """
+        listen = [ "127.0.0.1:{port}" ];  control = "{dir}/control";
+        protocols = ( { name = "go"; string = "go"; } );
+        services = ( { name = "cat"; match = "go"; exec = [ "/bin/cat" ]; stdio = "pipe"; } );
+        """
+    one = copied(config)
+    replace(one, f'#!/bin/sh\n[ -n "$USHER_TRIAL" ] || echo nonsense >>{one.file}\nexec {BINARY} "$@"\n')
+    old = set(one.workers)
+    one.send_signal(signal.SIGUSR2)
+    one.wait_log("usher.conf:")
+    client = one.connect(timeout=slow(60))
+    client.sendall(b"go\n")
+    client.settimeout(12)
+    try:
+        client.recv(1)
+        raise AssertionError("an answer, or an end, without a master that starts programs")
+    except TimeoutError:
+        pass
+    client.settimeout(slow(60))
+    one.write()
+    assert read_exactly(client, 3) == b"go\n"
+    wait_until(lambda: one.workers and not old & set(one.workers), 30, "other workers")
+
+
 def test_a_reload_during_the_trial_comes_after_it(copied, backend):
     one = copied()
     replace(one, f'#!/bin/sh\nsleep 0.5\nexec {BINARY} "$@"\n')

@@ -1,4 +1,4 @@
-/* External identifiers as a worker asks them: the test is the master and the programs. */
+/* External identifiers as a worker asks them: the test is the master and the programs, and the clock. */
 #include "fd.h"
 #include "identify.h"
 #include "loop.h"
@@ -119,12 +119,32 @@ static void turn_over(struct timer *timer)
 	loop_stop(&loop);
 }
 
+/* Time passes only where the loop would wait: none does while anything is ready, however slow the machine is. */
+static uint64_t clock_us = 1000000;
+
+uint64_t __wrap_clock_monotonic_us(void);
+uint64_t __wrap_clock_monotonic_us(void)
+{
+	return clock_us;
+}
+
+int __real_epoll_wait(int epoll, struct epoll_event *events, int most, int ms);
+int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int ms);
+int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int ms)
+{
+	int n = __real_epoll_wait(epoll, events, most, 0);
+
+	if (n == 0 && ms > 0)
+		clock_us += (uint64_t)ms * 1000;
+	return n;
+}
+
 static void run_ms(unsigned ms)
 {
 	struct timer end = { .fired = turn_over };
 
 	loop.stopping = false;
-	loop_timer(&loop, &end, clock_monotonic_us() + ms * 1000);
+	loop_timer(&loop, &end, clock_us + ms * 1000);
 	assert_int_equal(loop_run(&loop), 0);
 }
 
@@ -189,12 +209,17 @@ static void end(void)
 
 static void read_exactly(int fd, void *to, size_t len)
 {
+	unsigned waited_ms = 0;
+
 	for (size_t got = 0; got < len;) {
 		ssize_t n = read(fd, (char *)to + got, len - got);
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && errno == EAGAIN) {
+			assert_in_range(
+				waited_ms++, 0, TIMEOUT_MS); /* a question that ran out of time is never written */
 			run_ms(1);
-		else
+		} else {
 			assert_true(n > 0);
+		}
 		got += n > 0 ? (size_t)n : 0;
 	}
 }
@@ -675,7 +700,6 @@ int main(void)
 		cmocka_unit_test(a_burst_is_not_lost),
 		cmocka_unit_test(without_a_master_the_answer_is_no),
 		cmocka_unit_test(a_process_that_cannot_be_asked_for_is_asked_for_again),
-		cmocka_unit_test(a_run_that_cannot_be_asked_for_is_a_no),
 		cmocka_unit_test(a_run_that_cannot_be_asked_for_is_a_no),
 		cmocka_unit_test(a_process_that_runs_once_is_heard_when_it_has_ended),
 		cmocka_unit_test(clients_that_come_and_go_do_not_make_more_processes),

@@ -220,6 +220,47 @@ static void whoever_is_answered_may_ask_again(void **state)
 	assert_int_equal(again.answers, 1);
 }
 
+static void requests_to_a_busy_master_have_longer(void **state)
+{
+	assert_int_equal(ask(0, -1), 0);
+	pass_us(REQUESTER_US - 1);
+	requester_extend(&requester, 5000);
+	assert_int_equal(ask(1, -1), 0);
+	pass_us(4000);
+	assert_int_equal(ask(2, -1), 0);
+	pass_us(REQUESTER_US + 999);
+	assert_true(requester_waits(&requester) && asked[0].answers + asked[1].answers + asked[2].answers == 0);
+	pass_us(1);
+	assert_int_equal(asked[0].error, -ETIMEDOUT);
+	assert_int_equal(asked[1].error, -ETIMEDOUT);
+	assert_int_equal(asked[2].answers, 0);
+	pass_us(4000);
+	assert_int_equal(asked[2].error, -ETIMEDOUT);
+}
+
+static void the_first_answer_ends_the_longer_time_of_all(void **state)
+{
+	assert_int_equal(ask(0, -1), 0);
+	requester_extend(&requester, 100 * (uint64_t)REQUESTER_US);
+	assert_int_equal(ask(1, -1), 0);
+	assert_int_equal(ask(2, -1), 0);
+	pass_us(50 * (uint64_t)REQUESTER_US);
+	next_number(0);
+	answer(next_number(0), 0);
+	assert_int_equal(asked[1].answers, 1);
+	pass_us(1000);
+	assert_int_equal(ask(3, -1), 0);
+	pass_us(REQUESTER_US - 1001);
+	assert_int_equal(asked[0].answers + asked[2].answers, 0);
+	pass_us(1); /* the answers to these were lost */
+	assert_int_equal(asked[0].error, -ETIMEDOUT);
+	assert_int_equal(asked[2].error, -ETIMEDOUT);
+	assert_int_equal(asked[3].answers, 0);
+	pass_us(1000);
+	assert_int_equal(asked[3].error, -ETIMEDOUT);
+	assert_int_equal(timers_next_us(&loop.timers), UINT64_MAX);
+}
+
 #define REQUESTER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -232,6 +273,8 @@ int main(void)
 		REQUESTER_TEST(a_request_is_not_sent_after_its_deadline),
 		REQUESTER_TEST(without_a_master_nothing_can_be_asked_and_what_was_asked_ends),
 		REQUESTER_TEST(whoever_is_answered_may_ask_again),
+		REQUESTER_TEST(requests_to_a_busy_master_have_longer),
+		REQUESTER_TEST(the_first_answer_ends_the_longer_time_of_all),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
