@@ -129,8 +129,8 @@ void upstream_close(struct upstream *upstream)
 	size_t place = place_of(upstream->family);
 
 	upstream->flow = NULL;
-	if (!upstream->watch.sole || datagrams->n_spare_upstreams[place] >= UPSTREAM_SPARE_MAX || datagrams->is_draining ||
-		!upstream_empty(upstream->watch.fd)) {
+	if (!upstream->watch.sole || datagrams->n_spare_upstreams[place] >= UPSTREAM_SPARE_MAX ||
+		datagrams->is_draining || !upstream_empty(upstream->watch.fd)) {
 		upstream_free(upstream);
 		return;
 	}

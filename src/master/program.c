@@ -43,8 +43,8 @@ static void environment_set_name(struct environment *environment, const char *na
 	environment_set(environment, name, value);
 }
 
-static void environment_set_address(struct environment *environment, const struct address *address,
-	const char *host_name, const char *port_name)
+static void environment_set_address(
+	struct environment *environment, const struct address *address, const char *host_name, const char *port_name)
 {
 	char host[ADDRESS_TEXT_MAX], port[8];
 
@@ -57,7 +57,8 @@ static void environment_set_address(struct environment *environment, const struc
 }
 
 static void environment_set_peers(struct environment *environment, const struct message_spawn *request,
-	const char *proto, const char *remote_host, const char *remote_port, const char *local_host, const char *local_port)
+	const char *proto, const char *remote_host, const char *remote_port, const char *local_host,
+	const char *local_port)
 {
 	environment_set(environment, "PROTO", proto);
 	environment_set_address(environment, &request->client, remote_host, remote_port);
@@ -89,9 +90,11 @@ static void environment_build(struct environment *environment, const struct prog
 		environment_inherit(environment, "SHELL", NULL);
 	}
 	if (request->is_datagram)
-		environment_set_peers(environment, request, "UDP", "UDPREMOTEIP", "UDPREMOTEPORT", "UDPLOCALIP", "UDPLOCALPORT");
+		environment_set_peers(
+			environment, request, "UDP", "UDPREMOTEIP", "UDPREMOTEPORT", "UDPLOCALIP", "UDPLOCALPORT");
 	else if (request->client.sa.sa_family != AF_UNIX)
-		environment_set_peers(environment, request, "TCP", "TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT");
+		environment_set_peers(
+			environment, request, "TCP", "TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT");
 	else
 		environment_set(environment, "PROTO", "UNIX");
 	if (service)

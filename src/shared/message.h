@@ -58,8 +58,8 @@ struct message_spawn {
 	uint32_t service;    /* by its place in the policy, which has the program */
 	uint64_t connection; /* its id */
 	struct address client, local;
-	char protocol[64]; /* empty: none decided */
-	char sni[256];     /* empty: none */
+	char protocol[64];   /* empty: none decided */
+	char sni[256];       /* empty: none */
 	uint8_t greets;      /* 1: TCPMUX's + is due before the program's output */
 	uint8_t is_datagram; /* 1: the session is a flow over UDP */
 };

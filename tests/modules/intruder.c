@@ -600,9 +600,9 @@ static const struct {
 	ATTACK(say_long), ATTACK(spawn_wrong), ATTACK(say_with_fds), ATTACK(spawn_with_fds), ATTACK(ask_with_fds),
 	ATTACK(hold_before), ATTACK(flood), ATTACK(answer_for_others), ATTACK(leave), ATTACK(hang),
 	ATTACK(fill_report), ATTACK(lie_of_evidence), ATTACK(migrate), ATTACK(start_identifiers),
-	ATTACK(shut_datagrams), ATTACK(shut_listeners), ATTACK(write_to), ATTACK(flood_log), ATTACK(wait_on_log), ATTACK(shrink_log),
-	ATTACK(linger), ATTACK(socketpair), ATTACK(notifications), ATTACK(overwrite), ATTACK(grow), ATTACK(names),
-	ATTACK(punch) };
+	ATTACK(shut_datagrams), ATTACK(shut_listeners), ATTACK(write_to), ATTACK(flood_log), ATTACK(wait_on_log),
+	ATTACK(shrink_log), ATTACK(linger), ATTACK(socketpair), ATTACK(notifications), ATTACK(overwrite),
+	ATTACK(grow), ATTACK(names), ATTACK(punch) };
 
 static enum usher_verdict attack(
 	void *context, const struct usher_evidence *evidence, struct usher_findings *findings)
