@@ -16,10 +16,10 @@ struct flow_header {
 int flow_header_make(struct flow_header **ret, const struct session *session, const struct flow_key *key,
 	const struct target *target, const struct address *backend);
 
-/* Another worker's, of which it is known what is yet to be sent. NULL: no memory. */
+/* With these bytes; not sent yet. NULL: no memory. */
 struct flow_header *flow_header_new(bool each, const uint8_t *bytes, uint32_t len);
 
-/* Will a datagram yet have it? `header` may be NULL. */
+/* Does the next datagram have it? `header` may be NULL. */
 static inline bool flow_header_is_due(const struct flow_header *header)
 {
 	return header && (header->each || !header->is_sent);

@@ -201,6 +201,9 @@ static void flow_refused(struct flow *flow, int error)
 		account_failed(&flow->session);
 	flow->failed = true;
 	flow->session.error = error;
+	/* No server was there: the one that will be knows nothing of the flow. */
+	if (error == -ECONNREFUSED && flow->header)
+		flow->header->is_sent = false;
 	if (flow->answered_us || flow->session.former) /* what another worker has chosen stays chosen */
 		return;
 	size_t n = count_addresses(flow);
@@ -342,8 +345,6 @@ static void flow_answered(struct flow *flow)
 
 	if (!flow->answered_us) {
 		flow_drop_kept(flow);
-		if (!flow_header_is_due(flow->header))
-			flow_header_drop(flow);
 		flow->session.error = 0;
 		if (flow->flow_timeout_us < flow->answer_timeout_us)
 			loop_timer(loop, &flow->session.deadline, loop->now_us + flow->flow_timeout_us);

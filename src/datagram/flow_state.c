@@ -7,13 +7,14 @@
 ssize_t flow_state_write(uint8_t *to, size_t size, struct flow_state *head, const struct flow_kept *kept,
 	const struct flow_header *header)
 {
-	size_t len = sizeof(*head), header_len = flow_header_is_due(header) ? header->len : 0;
+	size_t len = sizeof(*head), header_len = header ? header->len : 0;
 
 	if (size < len + kept->n * sizeof(struct flow_state_kept) + kept->bytes + header_len)
 		return -EMSGSIZE;
 	head->n_kept = kept->n;
 	head->header_len = (uint32_t)header_len;
-	head->header_each = header_len && header->each;
+	head->header_each = header && header->each;
+	head->header_is_sent = header && header->is_sent;
 	memcpy(to, head, sizeof(*head));
 	for (const struct kept_datagram *one = kept->first; one; one = one->next) {
 		const struct flow_state_kept mark = { one->datagram.len, one->datagram.tos };
@@ -53,7 +54,8 @@ int flow_state_read(struct flow_state *ret, enum session_phase phase, const uint
 		return -EBADMSG;
 	memcpy(&head, bytes, sizeof(head));
 	if (head.n_kept > EVIDENCE_DATAGRAMS_MAX || head.error > 0 || head.error < -4095 || head.whole > 1 ||
-		head.failed > 1 || head.is_unproven > 1 || head.header_each > (head.header_len > 0) ||
+		head.failed > 1 || head.is_unproven > 1 ||
+		head.header_each + head.header_is_sent > (head.header_len > 0) ||
 		head.header_len > (phase == PHASE_RELAYING ? PROXY_HEADER_OWN_MAX : 0))
 		return -EBADMSG;
 	for (uint32_t i = 0; i < head.n_kept; i++) {
@@ -88,7 +90,12 @@ int flow_state_header(struct flow_header **ret, const uint8_t *bytes, size_t len
 	struct flow_state head;
 
 	memcpy(&head, bytes, sizeof(head));
-	*ret = head.header_len ? flow_header_new(head.header_each, bytes + len - head.header_len, head.header_len)
-			       : NULL;
-	return *ret || !head.header_len ? 0 : -ENOMEM;
+	*ret = NULL;
+	if (!head.header_len)
+		return 0;
+	*ret = flow_header_new(head.header_each, bytes + len - head.header_len, head.header_len);
+	if (!*ret)
+		return -ENOMEM;
+	(*ret)->is_sent = head.header_is_sent;
+	return 0;
 }

@@ -1,6 +1,6 @@
 /* What of a flow crosses to another worker beside what every session has: one piece of bytes, and the socket to its backend where it is relayed.
  *
- *	| struct flow_state | of each kept datagram: struct flow_state_kept, its bytes | ... | the header that is yet to be sent |
+ *	| struct flow_state | of each kept datagram: struct flow_state_kept, its bytes | ... | its header |
  *
  * The other worker reads hostile bytes: what does not add up is refused whole. */
 #pragma once
@@ -17,8 +17,8 @@ struct flow_state {
 	uint32_t answers;
 	int32_t error; /* 0, or a -errno that the network has reported */
 	uint32_t n_kept;
-	uint32_t header_len; /* 0: no datagram gets one any more */
-	uint8_t whole, failed, is_unproven, header_each;
+	uint32_t header_len; /* 0: it has none */
+	uint8_t whole, failed, is_unproven, header_each, header_is_sent;
 };
 
 struct flow_state_kept {

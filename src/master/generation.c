@@ -32,9 +32,11 @@ unsigned generation_report(
 		if (!worker->ready || worker->channel.fd < 0)
 			continue;
 		int file = n < room ? memfd_create("usher-report", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
-		if (file < 0 || worker_process_tell(worker, request, &file, 1) < 0) {
+		int error = file < 0 ? -EMFILE : worker_process_tell(worker, request, &file, 1);
+		if (error < 0) {
 			fd_close(file);
-			*ret_missed = true;
+			*ret_missed = *ret_missed ||
+				error != -EPIPE; /* one that has closed its end is ending, and has no sessions */
 			continue;
 		}
 		worker->asked = request->number;

@@ -108,6 +108,7 @@ static int trial_serve(struct trial *trial, struct policy *policy)
 	if (error == 0)
 		error = loop_run(&trial->loop);
 	trial_end(trial);
+	loop_fini(&trial->loop);
 	return error;
 }
 
@@ -151,10 +152,12 @@ int trial_run(const struct master_options *options, int state)
 	if (error < 0)
 		return 2;
 	error = trial_prepare(&trial);
-	if (error < 0)
+	if (error < 0) {
 		policy_free(policy);
-	else
+	} else {
 		error = trial_serve(&trial, policy);
+		loop_fini(&trial.loop);
+	}
 	if (error < 0)
 		fprintf(stderr, "cannot start: %s\n", strerrordesc_np(-error));
 	else if (trial.status == 0)

@@ -3,9 +3,11 @@
 
 An usher, built with sanitizers, serves clients of every kind at the same time: bulk both ways with checksums, short questions, half-closes,
 resets of either side, PROXY headers, handovers, programs on a socket, on pipes and on a terminal, names from an identifier, clients that are
-silent or send a byte at a time, while it is reloaded, upgraded and asked for its status. From time to time all pause, and the books are
-balanced: bytes and connections as clients, servers and usher counted them, descriptors as at the start, memory flat. In the last third of the time
-workers are killed too: then connections may be cut, but what arrives is still right.
+silent or send a byte at a time, and over UDP flows whose every answer is compared, single questions, and a flood that no service takes; while
+it is reloaded, upgraded and asked for its status. From time to time all pause, and the books are balanced: bytes, connections and datagrams as
+clients, servers and usher counted them, descriptors as at the start, memory flat. A datagram that was sent has an answer, or usher says
+what became of it. In the last third of the time workers are killed too: then connections may be cut and datagrams lost, but what arrives is
+still right.
 
 Prints what was done and what was found; ends with 1 where something is wrong.
 """
@@ -32,12 +34,13 @@ STOCK = random.Random(1).randbytes((1 << 22) + 65536)
 TIMEOUT = 60
 
 CONFIG = """
-listen = ( "127.0.0.1:{port}", { address = "127.0.0.1:{port_proxied}"; accept_proxy = "127.0.0.0/8"; } );
+listen = ( "127.0.0.1:{port}", { address = "127.0.0.1:{port_proxied}"; accept_proxy = "127.0.0.0/8"; },
+           { address = "udp:127.0.0.1:{port}"; receive_buffer = 4194304; }, "udp:127.0.0.1:{port_asked}" );
 workers = 2;  decide_timeout = 2.0;  idle_timeout = 30.0;  drain_timeout = 20.0;  control = "{dir}/control";
 max_undecided = 200;  max_undecided_per_source = 20;  log = { level = "info"; };
 protocols = ( { name = "bulk"; string = "bulk "; }, { name = "rude"; string = "rude "; }, { name = "pipe"; string = "pipe "; },
               { name = "pty"; string = "pty "; }, { name = "sock"; string = "sock "; }, { name = "hand"; string = "hand "; },
-              { name = "short"; string = "short "; } );
+              { name = "short"; string = "short "; }, { name = "flow"; string = "flow "; }, { name = "query"; string = "query "; } );
 identifiers = ( { program = [ "/usr/bin/python3", "{identifier}" ]; mode = "stream"; timeout = 2.0; } );
 services = (
   { name = "bulk"; match = "bulk"; connect = "127.0.0.1:{backend}"; },
@@ -48,8 +51,11 @@ services = (
     max_startups = 0; max_startups_per_source = 0; },
   { name = "sock"; match = "sock"; exec = [ "/bin/sh", "-c", "read line; echo got $line" ];
     max_startups = 0; max_startups_per_source = 0; },
-  { name = "hand"; match = "hand"; handover = "{receiver}"; },
-  { name = "named"; match = { identified = "xecho"; }; connect = "127.0.0.1:{backend}"; },
+  { name = "hand"; match = { protocol = "hand"; listener = "127.0.0.1:{port}"; }; handover = "{receiver}"; },
+  { name = "named"; match = { identified = "xecho"; listener = [ "127.0.0.1:{port}", "udp:127.0.0.1:{port_asked}" ]; };
+    connect = "127.0.0.1:{backend}"; idle_timeout = 3.0; },
+  { name = "flow"; match = "flow"; connect = "127.0.0.1:{backend}"; idle_timeout = 3.0; answer_timeout = 3.0; },
+  { name = "query"; match = "query"; connect = [ "127.0.0.1:1", "127.0.0.1:{backend}" ]; answers = 1; answer_timeout = 3.0; },
   { name = "ssh"; match = "ssh"; reject = "close"; } );
 """
 
@@ -80,6 +86,11 @@ def read_line(sock):
             raise EOFError("no line")
         line += piece
     return line
+
+
+def room_for_datagrams(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF if os.geteuid() else 33, 4 << 20)  # SO_RCVBUFFORCE
+    return sock
 
 
 def reset(sock):
@@ -131,8 +142,23 @@ def serve_one(sock, counts, lock, wrong):
                 counts[key] = counts.get(key, 0) + value
 
 
-def backend(listener, pipe):
+def serve_datagrams(sock, counts, lock):
+    """Every datagram is its own answer."""
+    while True:
+        try:
+            datagram, client = sock.recvfrom(65536)
+            word = datagram.split(b" ", 1)[0].decode(errors="replace")
+            with lock:
+                for key, value in (("echoed", 1), (word + "_up", len(datagram))):
+                    counts[key] = counts.get(key, 0) + value
+            sock.sendto(datagram, client)
+        except OSError:
+            pass  # of a client that is not there any more
+
+
+def backend(listener, datagrams, pipe):
     counts, lock, wrong = {}, threading.Lock(), []
+    threading.Thread(target=serve_datagrams, args=(datagrams, counts, lock), daemon=True).start()
 
     def accept():
         while True:
@@ -154,8 +180,8 @@ def backend(listener, pipe):
 class Client:
     """Clients that are silent or slow have other source addresses: from one address, the oldest of all would be shed."""
 
-    def __init__(self, ports, seed):
-        self.ports, self.random, self.counts, self.last = ports, random.Random(seed), {}, 0
+    def __init__(self, ports, seed, killing):
+        self.ports, self.random, self.killing, self.counts, self.last = ports, random.Random(seed), killing, {}, 0
 
     def connect(self, source="127.0.0.1", proxied=False):
         port = self.ports["port_proxied" if proxied else "port"]
@@ -290,13 +316,70 @@ class Client:
                 pass
 
 
-KINDS = {"bulk": 4, "proxied": 2, "short": 3, "hand": 2, "named": 1, "rude_server": 1, "rude_client": 1, "pipe": 1, "pty": 1,
+    # -- over UDP
+
+    def datagrams(self, word, count, window, source="127.0.0.1", port="port"):
+        """Sends `count` datagrams, of which at most `window` have no answer yet. Each answer comes once; that one is missing, or comes
+        before an earlier one, is for the books to explain. Each kind has a source address of its own: a flow is there for some time after its client, and a
+        port that is used again continues it."""
+        with room_for_datagrams(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+            sock.bind((source, 0))
+            sock.connect(("127.0.0.1", self.ports[port]))
+            self.last = sock.getsockname()[1]
+            tag, sent, awaited, late = self.random.randrange(1 << 40), [], set(), set()
+            while len(sent) < count or awaited:
+                while len(sent) < count and len(awaited) < window:
+                    seed, size = self.random.randrange(1 << 20), int(4000 ** self.random.random())
+                    awaited.add(len(sent))
+                    sent.append(b"%s %d %d " % (word, tag, len(sent)) + piece_of(seed, size))
+                    sock.send(sent[-1])
+                    self.count(sent=1, **{f"{word.decode()}_up": len(sent[-1])})
+                sock.settimeout(1 if self.killing.is_set() else 20)
+                try:
+                    answer = sock.recv(65536)
+                except TimeoutError:
+                    late |= awaited
+                    awaited.clear()
+                    continue
+                except ConnectionRefusedError:
+                    raise Wrong("nobody has the port") from None
+                self.count(got=1)
+                fields = answer.split(b" ", 3)
+                number = int(fields[2]) if len(fields) == 4 and fields[2].isdigit() else -1
+                if number not in awaited | late or answer != sent[number]:
+                    raise Wrong(f"answer {answer[:60]!r} of {len(answer)} bytes, expected one to {sorted(awaited)}")
+                if number in awaited and number != min(awaited):
+                    self.count(out_of_order=1)
+                awaited.discard(number)
+                late.discard(number)
+
+    def flow(self):
+        self.datagrams(b"flow", self.random.randrange(1, 300), self.random.randrange(1, 17))
+
+    def query(self):
+        self.datagrams(b"query", 1, 1, "127.0.0.2")
+
+    def named_query(self):
+        self.datagrams(b"xecho", self.random.randrange(1, 5), 1, port="port_asked")
+
+    def flood(self):
+        """What no service takes, from many addresses and ports."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((f"127.1.{self.random.randrange(256)}.{self.random.randrange(1, 255)}", 0))
+            for _ in range(self.random.randrange(1, 20)):
+                start = self.random.choice((b"\x7f", b"flo", b"query", b"SSH-2.0-x\r\n"))
+                sock.sendto(start + bytes(self.random.randrange(1, 1400)), ("127.0.0.1", self.ports["port"]))
+                self.count(flooded=1)
+        time.sleep(0.002)
+
+
+KINDS = {"flow": 4, "query": 1, "named_query": 1, "flood": 2, "bulk": 4, "proxied": 2, "short": 3, "hand": 2, "named": 1, "rude_server": 1, "rude_client": 1, "pipe": 1, "pty": 1,
          "sock": 1, "silent": 30, "slow": 10, "rubbish": 1}
 
 
 def drive(kind, ports, seed, go, stop, killing, clients, wrong):
     """Connections of one kind, one after the other, while it may."""
-    client = Client(ports, seed)
+    client = Client(ports, seed, killing)
     clients.append((kind, client))
     while not stop.is_set():
         if not go.wait(0.2):
@@ -365,7 +448,9 @@ class Soak:
         self.place = harness.new_directory("usher-soak-")
         listener = listening(("127.0.0.1", 0), 4096)
         self.parts = []
-        self._process(backend, listener)
+        datagrams = room_for_datagrams(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        datagrams.bind(listener.getsockname())
+        self._process(backend, listener, datagrams)
         self.receiver = receivers.Receiver(self.place / "receiver.sock")
         os.chmod(self.place / "receiver.sock", 0o666)
         self.handed = {}
@@ -488,11 +573,13 @@ class Soak:
         return {pid: name for pid, name in self.one.programs().items() if not is_identifier(pid)}
 
     def check_books(self, status, server, clients):
-        sums = {key: sum(kind.get(key, 0) for kind in clients.values()) for key in ("up", "down", "cut", "bulk")}
-        bulk = next(service for service in status["services"] if service["name"] == "bulk")
+        sums = {key: sum(kind.get(key, 0) for kind in clients.values()) for key in ("up", "down", "cut", "bulk", "sent", "got", "flooded", "flow_up", "query_up", "out_of_order")}
+        services = {service["name"]: service for service in status["services"]}
+        bulk = services["bulk"]
         self.books = [("bytes up", sums["up"], server.get("server_up", 0), bulk["bytes_up"]),
                       ("bytes down", sums["down"], server.get("server_down", 0), bulk["bytes_down"]),
                       ("transfers", sums["bulk"], server.get("served", 0), bulk["total"])]
+        self.check_datagrams(status, services, server, sums)
         for name, client, served, counted in self.books:
             if not self.kills and not client == served == counted:
                 self.problems.append(f"{name}: clients say {client}, servers {served}, usher {counted}")
@@ -504,6 +591,20 @@ class Soak:
             self.problems.append(f"{accepted} connections accepted, {ended} ended")
         if status["undecided"]:
             self.problems.append(f"{status['undecided']} undecided connections of none")
+
+    def check_datagrams(self, status, services, server, sums):
+        """What was sent was answered, or is among what usher and the kernel dropped and counted."""
+        dropped = {name: n for name, n in status["datagrams"].items() if name != "fragmented"}
+        self.datagrams = {"sent": sums["sent"], "flooded": sums["flooded"], "echoed": server.get("echoed", 0), "got": sums["got"], **dropped}
+        if not sums["got"] <= server.get("echoed", 0) <= sums["sent"]:
+            self.problems.append(f"datagrams from nowhere: {self.datagrams}")
+        if not self.kills and sums["sent"] + sums["flooded"] - sums["got"] != sum(dropped.values()):
+            self.problems.append(f"datagrams that are not accounted for: {self.datagrams}")
+        if not self.kills and not sum(dropped.values()) - dropped["unwanted"] and sums["out_of_order"]:
+            self.problems.append(f"{sums['out_of_order']} answers came before an earlier one, after {self.reloads} reloads, {self.upgrades} upgrades")
+        if not self.kills and sums["got"] == sums["sent"]:
+            self.books += [(f"{word} bytes", sums[f"{word}_up"], server.get(f"{word}_up", 0), services[word]["bytes_up"])
+                           for word in ("flow", "query")]
 
     def check_descriptors(self):
         now = self.one.fds()
@@ -548,7 +649,7 @@ class Soak:
     def end(self):
         self.stop.set()
         self.go.set()
-        for process, pipe in self.parts:
+        for process, pipe in reversed(self.parts):  # the servers last
             pipe.send("end")
             process.join(TIMEOUT)
             process.kill()
@@ -575,7 +676,8 @@ class Soak:
         print(f"\n{'':12} {'clients':>14} {'servers':>14} {'usher':>14}")
         for name, client, served, counted in self.books:
             print(f"{name:12} {client:14} {served:14} {counted:14}")
-        print("\nended        " + ", ".join(f"{name} {n}" for name, n in status["ended"].items() if n))
+        print("\ndatagrams    " + ", ".join(f"{name} {n}" for name, n in self.datagrams.items() if n))
+        print("ended        " + ", ".join(f"{name} {n}" for name, n in status["ended"].items() if n))
         print(f"reloads      {self.reloads}, upgrades {self.upgrades}, workers killed {self.kills}, questions to the control socket {self.asked}")
         print("memory       " + " ".join(str(whole) for whole, _ in self.memory) + " KiB of all, "
               + " ".join(str(master) for _, master in self.memory) + " KiB of the master")

@@ -129,6 +129,20 @@ def certificate(shelf):
     return servers.make_certificate(shelf)
 
 
+@pytest.fixture
+def start(place):
+    """start(*command) runs a program; all are ended with the test, the last one first."""
+    made = []
+
+    def one(*command, **options):
+        made.append(servers.Process(command, place / f"log-{len(made)}", **options))
+        return made[-1]
+
+    yield one
+    for process in reversed(made):
+        process.end()
+
+
 @pytest.fixture(scope="session")
 def nginx(shelf, certificate):
     with servers.Nginx(shelf / "nginx", certificate) as server:

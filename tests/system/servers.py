@@ -53,6 +53,16 @@ class Server:
         self.end()
 
 
+class Process(Server):
+    """A program; its output is in the log."""
+
+    def __init__(self, command, log, **options):
+        self.launch([str(word) for word in command], log, **options)
+
+    def said(self, text):
+        return text in self.log_path.read_text(errors="replace")
+
+
 def listening(address, backlog=4096):
     """A listening socket for servers in threads of the test: (host, port), 0 for any port, or a path."""
     if isinstance(address, (str, os.PathLike)):

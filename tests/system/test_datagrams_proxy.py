@@ -143,6 +143,25 @@ def test_another_backend_gets_the_header_again(relay, server, send):
     assert {with_header for with_header, _ in got[1:]} <= {send != "2"}
 
 
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_backend_that_was_started_anew_gets_the_header_again(relay, server, moves):
+    """That nothing was there the network says, and what is there now knows nothing of the flow; also after a reload."""
+    first = server()
+    one = relay(first)
+    with client(one.port) as c:
+        assert exchange(c, b"hello") == b"hello"
+        first.close()
+        if moves:
+            one.reload()
+        c.send(b"nobody is there")
+        wait_until(lambda: one.ask(b"status")[0]["services"][1]["failed"] == 1, what="the refusal")
+        second = server(first.address)
+        assert exchange(c, b"again") == b"again"
+        assert exchange(c, b"more") == b"more"
+        assert headed(second) == [(True, b"again"), (False, b"more")]
+        assert taken_apart(second.datagrams()[0])[0] == taken_apart(first.datagrams()[0])[0]
+
+
 def test_a_fallback_without_send_proxy_gets_none(relay, server):
     back = server()
     one = relay(f"127.0.0.1:{free_port()}", more='fallback = "plain";',
@@ -191,16 +210,17 @@ def test_addresses_are_of_the_backends_family_where_that_is_wanted(relay, server
 
 
 def test_one_service_serves_connections_and_flows(relay, server):
-    """`each' is for datagrams; a connection begins with one header of version 2."""
+    """`each' is for datagrams; a connection begins with one header of version 2. The first backend has UDP alone."""
     back = server()
-    with socket.create_server(back.address) as stream:
-        one = relay(back, send='"each"', also=f', "127.0.0.1:{(port := free_port())}"')
+    with socket.create_server(("127.0.0.1", 0)) as stream:
+        one = relay(back, "%s:%d" % stream.getsockname(), send='"each"', also=f', "127.0.0.1:{(port := free_port())}"')
         with client(one.port) as c:
             exchange(c, b"hello")
             assert taken_apart(back.datagrams()[0])[0].family == DGRAM4
         with socket.create_connection(("127.0.0.1", port)) as c:
             c.send(b"\0\1\2 no protocol\r\n")
+            c.shutdown(socket.SHUT_WR)
             at, _ = stream.accept()
-            with at:
-                header, payload = taken_apart(at.recv(4096))
+            with at, at.makefile("rb") as whole:
+                header, payload = taken_apart(whole.read())
                 assert (header.family, header.source, payload) == (0x11, c.getsockname(), b"\0\1\2 no protocol\r\n")

@@ -9,7 +9,6 @@ import subprocess
 import pytest
 from harness import IS_ROOT, NEVER, end_process, free_port, slow, wait_until
 from namespaces import Network, why_not
-from servers import Server
 
 NO_NAMES = None if IS_ROOT else "needs root: a mount namespace with another /etc/hosts"
 
@@ -17,29 +16,6 @@ NO_NAMES = None if IS_ROOT else "needs root: a mount namespace with another /etc
 def needs(*programs):
     missing = [name for name in programs if not shutil.which(name)]
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
-
-
-class Process(Server):
-    """A program; its output is in the log."""
-
-    def __init__(self, command, log, **options):
-        self.launch([str(word) for word in command], log, **options)
-
-    def said(self, text):
-        return text in self.log_path.read_text(errors="replace")
-
-
-@pytest.fixture
-def start(place):
-    made = []
-
-    def one(*command, **options):
-        made.append(Process(command, place / f"log-{len(made)}", **options))
-        return made[-1]
-
-    yield one
-    for process in reversed(made):
-        process.end()
 
 
 def udp_is_bound(port):
@@ -187,8 +163,9 @@ def wireguard_keys():
 
 @pytest.mark.skipif(WHY_NO_TUNNEL is not None, reason=WHY_NO_TUNNEL or "-")
 @needs("wireguard-go", "wg", "ping")
-def test_a_wireguard_tunnel_lives_through_reloads(usher, start, place):
-    """ping goes through it all the while, a datagram every 20 ms, and none of them is lost."""
+def test_a_wireguard_tunnel_lives_through_reloads_and_another_port_of_its_client(usher, start, place):
+    """ping goes through it all the while, a datagram every 20 ms, and none of them is lost. From the other port the client goes on with
+    data: its next handshake is minutes away."""
     with Network() as net:
         ends = {"client": (net.client, "10.9.0.1", wireguard_keys()), "server": (net.server, "10.9.0.2", wireguard_keys())}
         config = """
@@ -206,6 +183,7 @@ def test_a_wireguard_tunnel_lives_through_reloads(usher, start, place):
             assert tunnel.process.poll() is None, tunnel.log_path.read_text(errors="replace")
             peer = ["peer", ends[other][2][1], "allowed-ips", ends[other][1] + "/32"]
             if name == "client":
+                client_device = device
                 peer += ["endpoint", "192.0.2.1:51820"]
             net.run(where, "wg", "set", device, "listen-port", "51820", "private-key", place / f"key-{name}", *peer)
             net.ip(where, f"addr add {address}/24 dev {device}")
@@ -217,3 +195,7 @@ def test_a_wireguard_tunnel_lives_through_reloads(usher, start, place):
             one.reload(config % workers)
         said, _ = ping.communicate(timeout=slow(30))
         assert "100 packets transmitted, 100 received" in said, said
+        net.run(net.client, "wg", "set", client_device, "listen-port", "51821")
+        net.run(net.client, "ping", "-q", "-c", "3", "-i", "0.2", "-W", f"{slow(5):.0f}", "10.9.0.2")
+    one.stop()
+    assert {line["client"] for line in one.connections(service="wireguard")} == {"192.0.2.7:51820", "192.0.2.7:51821"}

@@ -36,7 +36,7 @@ FORMATS = {
     }),
 }
 RECORDED = {
-    "MIGRANT_FORMAT": (6, "7b3c908482560ca4"),
+    "MIGRANT_FORMAT": (7, "e9ca6f0178ab31ba"),
     "TAKEOVER_FORMAT": (9, "167972e5d565db08"),
 }
 

@@ -222,8 +222,6 @@ static int setup(void **state)
 	memset(services, 0, sizeof(services));
 	memset(&landlocked, 0, sizeof(landlocked));
 	ports_given = false;
-	if (sandbox_has_holes())
-		skip();
 	return 0;
 }
 
@@ -730,5 +728,9 @@ int main(void)
 		UNIT(what_is_missing_is_said),
 		UNIT(a_refused_call_has_a_name),
 	};
+	if (sandbox_has_holes()) { /* as meson has it: the reason, and 77 */
+		puts("a sanitizer's calls are in no list");
+		return 77;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
