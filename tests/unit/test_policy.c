@@ -475,7 +475,7 @@ static void the_listener_says_what_is_looked_for(void **state)
 		"protocols = ( { name = \"own\"; string = \"own\"; } );"
 		"services = ( { name = \"ssh\"; match = \"ssh\"; connect = \"192.0.2.1:22\"; },"
 		" { name = \"wireguard\"; match = \"wireguard\"; connect = \"192.0.2.1:51820\"; },"
-		" { name = \"program\"; match = { protocol = \"own\"; }; exec = \"/bin/cat\"; user = \"daemon\"; },"
+		" { name = \"program\"; match = { protocol = \"own\"; }; exec = \"/bin/cat\"; },"
 		" { name = \"own\"; match = ( { protocol = \"own\"; listener = \"udp:[::1]:4443\"; } );"
 		"   connect = \"192.0.2.1:7\"; fallback = \"some\"; },"
 		" { name = \"some\"; connect = [ \"unix:/run/x\", \"192.0.2.1:1\" ]; } ); on_unknown = \"ssh\";");
