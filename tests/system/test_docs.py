@@ -125,8 +125,10 @@ class Tour:
     def take_serve(self, _, block):
         ((line, expected),) = self.steps(block)
         with open(self.log, "wb") as log:
-            self.server = subprocess.Popen(["sh", "-c", self.command(line)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                           cwd=SOURCE, env=self.env)
+            # The program itself, or the signal that ends it would end its shell alone.
+            command = "exec " + self.command(line).removeprefix("exec ")
+            self.server = subprocess.Popen(["sh", "-c", command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=SOURCE,
+                                           env=self.env)
         expected = same(self.translate(expected))
         # The log has a process of its own, so that its lines may come before or after the others.
         wait_until(lambda: len(self.served()) >= len(expected) or self.server.poll() is not None, 20, "it to serve")
