@@ -6,7 +6,6 @@
 #include "datagrams_parts.h"
 #include "evidence_kept.h"
 #include "flow_examine.h"
-#include "hash.h"
 #include "log.h"
 #include "session_log.h"
 #include "session_names.h"
@@ -15,11 +14,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* A deadline that comes while nothing may be decided comes again. */
-#define PAUSED_US  20000
-#define VERDICT_US 3000000
+#define PAUSED_US 20000
 
 struct flow *flow_of(struct session *session)
 {
@@ -29,7 +26,6 @@ struct flow *flow_of(struct session *session)
 /* ---- undecided -------------------------------------------------------------------------------------------------------- */
 
 static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol);
-static void flow_admitted(struct session *session, bool admitted);
 
 /* Looks at what has come. `last`: the deadline is here, or no more can be kept. */
 static void flow_decide(struct flow *flow, bool last)
@@ -76,17 +72,9 @@ static void undecided_out_of_time(struct session *session)
 		flow_decide(flow_of(session), true);
 }
 
-/* For an access program's verdict, behind the time that the master gives it. Only one that was lost with its master comes to that. */
-static uint64_t asking_due_us(const struct session *session)
-{
-	return session->context->loop.now_us + session->context->policy->access_timeout_us + VERDICT_US;
-}
-
-static void asking_out_of_time(struct session *session);
-
 static const struct session_deadline deadlines[SESSION_PHASES] = {
 	[PHASE_DECIDING] = { undecided_due_us, undecided_out_of_time },
-	[PHASE_ASKING] = { asking_due_us, asking_out_of_time },
+	[PHASE_ASKING] = { admission_due_us, admission_out_of_time },
 	[PHASE_CONNECTING] = { flow_retry_us, flow_retry },
 	[PHASE_RELAYING] = { flow_due_us, flow_look_whether_idle },
 };
@@ -167,6 +155,20 @@ static void transport_progress(const struct session *session, struct session_pro
 		ret->moved_us = flow->answered_us > flow->spoken_us ? flow->answered_us : flow->spoken_us;
 }
 
+static void transport_local(const struct session *session, struct address *ret)
+{
+	flow_key_local(&container_of(session, struct flow, session)->place.key, ret);
+}
+
+static void transport_admitted(struct session *session, const char *rule)
+{
+	session->refused = rule;
+	if (rule)
+		flow_end(flow_of(session), END_REFUSED);
+	else
+		flow_deliver(flow_of(session));
+}
+
 const struct transport flow_transport = {
 	.name = "udp",
 	.kind = TRANSPORT_DATAGRAM,
@@ -176,7 +178,8 @@ const struct transport flow_transport = {
 	.look = transport_look,
 	.peek = transport_peek,
 	.progress = transport_progress,
-	.admitted = flow_admitted,
+	.local = transport_local,
+	.admitted = transport_admitted,
 	.migration = &flow_migration,
 };
 
@@ -333,79 +336,6 @@ struct flow *flow_new(struct datagram_listener *listener, const struct datagram 
 
 /* ---- decided and admitted ------------------------------------------------------------------------------------------------ */
 
-static void flow_refuse(struct flow *flow, const char *rule)
-{
-	flow->session.refused = rule;
-	flow_end(flow, END_REFUSED);
-}
-
-static void flow_asked(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
-{
-	struct flow *flow = container_of(request, struct flow, spawning);
-
-	if (answer->error < 0)
-		flow_refuse(flow, "access");
-	else
-		session_ask(&flow->session, request->number);
-}
-
-static void flow_ask_program(struct flow *flow)
-{
-	const char *protocol = session_protocol(&flow->session);
-	struct message message = {
-		.kind = MESSAGE_SPAWN,
-		.spawn = {
-			.program = PROGRAM_ACCESS,
-			.service = flow->session.service,
-			.connection = flow->session.id,
-			.client = flow->session.client,
-		},
-	};
-
-	message.spawn.is_datagram = true;
-	flow_key_local(&flow->place.key, &message.spawn.local);
-	if (protocol)
-		strncpy(message.spawn.protocol, protocol, sizeof(message.spawn.protocol) - 1);
-	if (flow->session.sni)
-		strncpy(message.spawn.sni, flow->session.sni, sizeof(message.spawn.sni) - 1);
-	session_enter(&flow->session, PHASE_ASKING);
-	flow->spawning = (struct request){ .answered = flow_asked };
-	if (requester_ask(flow->session.context->requester, &flow->spawning, &message, -1) < 0)
-		flow_refuse(flow, "access");
-}
-
-static void flow_admit(struct flow *flow)
-{
-	struct context *context = flow->session.context;
-	const struct service *service = session_service(&flow->session);
-	const char *rule = access_judge(service->access, &flow->session.client, time(NULL));
-
-	if (!rule)
-		rule = limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
-			&flow->session.client, context->loop.now_us, &flow->session.ticket);
-	if (rule)
-		flow_refuse(flow, rule);
-	else if (service->asks)
-		flow_ask_program(flow);
-	else
-		flow_deliver(flow);
-}
-
-static void flow_admitted(struct session *session, bool admitted)
-{
-	if (admitted)
-		flow_deliver(flow_of(session));
-	else
-		flow_refuse(flow_of(session), "access");
-}
-
-/* One whose program has not even been begun is still in the line for it. */
-static void asking_out_of_time(struct session *session)
-{
-	session_enter(session, PHASE_ASKING);
-	session_admitted(session->context, session->asked, false);
-}
-
 /* Endpoints of these find out what the path carries by datagrams that are lost where they are too big. */
 static bool is_kept_whole(const struct policy *policy, uint32_t protocol)
 {
@@ -432,7 +362,7 @@ static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol)
 		return;
 	}
 	account_service(&flow->session, service);
-	flow_admit(flow);
+	admission_begin(&flow->admission, &flow->session);
 }
 
 void flow_undelivered(struct flow *flow, int error)
@@ -459,7 +389,7 @@ void flow_undelivered(struct flow *flow, int error)
 	flow->failed = false;
 	flow->n_refused = 0;
 	account_service(&flow->session, fallback);
-	flow_admit(flow);
+	admission_begin(&flow->admission, &flow->session);
 }
 
 /* ---- ended ---------------------------------------------------------------------------------------------------------------- */

@@ -1,11 +1,11 @@
 /* A session over UDP: what one client's address and port say to one local address and port. Evidence, decision, delivery, end. */
 #pragma once
+#include "admission.h"
 #include "datagram.h"
 #include "flow_header.h"
 #include "flow_kept.h"
 #include "flow_table.h"
 #include "identify.h"
-#include "requester.h"
 #include "session.h"
 #include "transport_migration.h"
 #include "upstream.h"
@@ -25,7 +25,7 @@ struct flow {
 	uint32_t named;    /* by an identifier; PROTOCOL_NONE */
 	bool was_asked;    /* the identifiers have been asked */
 	struct identification *identification; /* NULL: no identifier is being asked */
-	struct request spawning;               /* of the access program */
+	struct admission admission;
 
 	struct upstream *upstream;  /* to the backend; NULL: none yet */
 	struct flow_header *header; /* in front of what goes there; NULL: none, or none any more */

@@ -68,7 +68,7 @@ static bool sender_may_take(const struct migration_sender *sender, const struct 
 
 /* ---- writing it down ----------------------------------------------------------------------------------------------------- */
 
-static void session_describe(const struct session *session, struct migrant *head, struct migrant_parts *parts)
+static void session_to_migrant(const struct session *session, struct migrant *head, struct migrant_parts *parts)
 {
 	const struct proxied *proxied = session->proxied;
 
@@ -146,7 +146,7 @@ static int sender_send(struct migration_sender *sender, struct session *session)
 
 	if (limits_transit_count(limits, slot) == LIMITS_TRANSIT_MAX)
 		return -EAGAIN;
-	session_describe(session, &head, &parts);
+	session_to_migrant(session, &head, &parts);
 	ssize_t len = migration->pack(session, &state);
 	if (len == 0) {
 		head.state_len = (uint32_t)state.len;

@@ -8,6 +8,7 @@
 #include "shared.h"
 #include "string_pool.h"
 
+struct admission;
 struct counter;
 struct datagrams;
 struct decider_scratch;
@@ -59,7 +60,7 @@ struct context {
 	uint8_t *peeked;                 /* EVIDENCE_MAX bytes; holds nothing between two calls */
 
 	struct requester *requester;
-	struct session *asking;          /* whose access programs have not answered yet */
+	struct admission *asking;        /* of sessions whose access programs have not answered yet */
 	struct identifiers *identifiers; /* NULL: the policy has none */
 	struct receivers *receivers;     /* of handovers */
 	struct lookup *lookup;           /* of backends' names; NULL: the policy has none */

@@ -53,30 +53,6 @@ int session_enter(struct session *session, enum session_phase phase)
 	return 0;
 }
 
-void session_ask(struct session *session, uint64_t number)
-{
-	session->asked = number;
-	session->next_asking = session->context->asking;
-	session->context->asking = session;
-}
-
-void session_admitted(struct context *context, uint64_t number, bool admitted)
-{
-	struct session **link = &context->asking;
-
-	while (*link && (*link)->asked != number)
-		link = &(*link)->next_asking;
-	struct session *session = *link;
-	if (!session)
-		return;
-	*link = session->next_asking;
-	loop_timer_stop(&context->loop, &session->deadline);
-	if (context->state == WORKER_STOPPING)
-		session->transport->end(session, END_SHUTDOWN);
-	else
-		session->transport->admitted(session, admitted);
-}
-
 void session_fini(struct session *session)
 {
 	struct context *context = session->context;
@@ -183,4 +159,25 @@ const char *session_backend(const struct session *session)
 	default:
 		return NULL;
 	}
+}
+
+void session_describe(const struct session *session, enum message_program program, struct message *ret)
+{
+	const char *protocol = session_protocol(session);
+
+	*ret = (struct message){
+		.kind = MESSAGE_SPAWN,
+		.spawn = {
+			.program = program,
+			.service = session->service,
+			.connection = session->id,
+			.client = session->client,
+			.is_datagram = session->transport->kind == TRANSPORT_DATAGRAM,
+		},
+	};
+	session->transport->local(session, &ret->spawn.local);
+	if (protocol)
+		strncpy(ret->spawn.protocol, protocol, sizeof(ret->spawn.protocol) - 1);
+	if (session->sni)
+		strncpy(ret->spawn.sni, session->sni, sizeof(ret->spawn.sni) - 1);
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include "context.h"
 #include "log.h"
+#include "message.h"
 #include "reasons.h"
 #include "shared_limits.h"
 #include "undecided_registry.h"
@@ -60,8 +61,10 @@ struct transport {
 	/* The first bytes, of one that is undecided, into context->peeked; -errno, or 0: none. */
 	ssize_t (*peek)(struct session *session);
 	void (*progress)(const struct session *session, struct session_progress *ret);
-	/* It was asking its access program, which has decided. */
-	void (*admitted)(struct session *session, bool admitted);
+	/* The address that the client came to; its len is 0 where that is not known. */
+	void (*local)(const struct session *session, struct address *ret);
+	/* Its service takes it; or `rule` of access, which ends it, does not. */
+	void (*admitted)(struct session *session, const char *rule);
 	const struct transport_migration *migration; /* NULL: its sessions stay in their worker */
 };
 
@@ -69,8 +72,6 @@ struct session {
 	const struct transport *transport;
 	struct context *context;
 	struct session *next, *previous; /* among those that live */
-	struct session *next_asking;     /* among those whose access programs have not answered */
-	uint64_t asked;                  /* the number of the request for it */
 	uint64_t id;
 	struct address client;
 	struct proxied *proxied; /* the header that came in; NULL: none did */
@@ -112,9 +113,8 @@ void session_fini(struct session *session);
 /* It comes to a phase, whose deadline counts from now on. 0, or -ENOMEM: it has none, and the caller ends it. */
 int session_enter(struct session *session, enum session_phase phase);
 
-/* Its access program runs, for the request of this number: until session_admitted() has that, or the phase ends. */
-void session_ask(struct session *session, uint64_t number);
-void session_admitted(struct context *context, uint64_t number, bool admitted); /* harmless where nobody asks */
+/* What the master is told of a session that it is to run a program for. */
+void session_describe(const struct session *session, enum message_program program, struct message *ret);
 
 /* At everybody who is undecided: what they sent meanwhile was not looked at. */
 void session_look_again(struct context *context);

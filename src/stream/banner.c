@@ -10,7 +10,6 @@
 #include "banner.h"
 #include "delivery.h"
 #include "fd.h"
-#include "hash.h"
 #include "ipc.h"
 #include "proxied.h"
 #include "stream.h"
@@ -18,7 +17,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 
 static const struct listener_policy *banner_listener(const struct stream *stream)
 {
@@ -113,15 +111,6 @@ static void banner_dialled(struct dial *dial, int error, uint32_t events)
 		banner_read(banner);
 }
 
-static bool banner_enter(struct stream *stream, const struct service *service)
-{
-	struct context *context = stream->session.context;
-
-	return !access_judge(service->access, &stream->session.client, time(NULL)) &&
-		!limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
-			&stream->session.client, context->loop.now_us, &stream->session.ticket);
-}
-
 void banner_begin(struct stream *stream)
 {
 	struct context *context = stream->session.context;
@@ -129,7 +118,7 @@ void banner_begin(struct stream *stream)
 	const struct service *service = &context->policy->services[number];
 	struct banner *banner = calloc(1, sizeof(*banner));
 
-	if (!banner || !banner_enter(stream, service)) {
+	if (!banner || admission_judge(&stream->session, service)) {
 		free(banner);
 		return;
 	}

@@ -195,26 +195,6 @@ static void delivery_hand_over(struct stream *stream)
 
 /* ---- a program ---- */
 
-void delivery_describe(const struct stream *stream, enum message_program program, struct message *ret)
-{
-	const char *protocol = session_protocol(&stream->session);
-
-	*ret = (struct message){
-		.kind = MESSAGE_SPAWN,
-		.spawn = {
-			.program = program,
-			.service = stream->session.service,
-			.connection = stream->session.id,
-			.client = stream->session.client,
-			.local = proxied_local(stream),
-		},
-	};
-	if (protocol)
-		strncpy(ret->spawn.protocol, protocol, sizeof(ret->spawn.protocol) - 1);
-	if (stream->session.sni)
-		strncpy(ret->spawn.sni, stream->session.sni, sizeof(ret->spawn.sni) - 1);
-}
-
 static void delivery_spawned(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
 	struct stream *stream = container_of(request, struct stream, spawning);
@@ -267,7 +247,7 @@ static void delivery_spawn(struct stream *stream)
 
 	session_enter(&stream->session, PHASE_SPAWNING);
 	stream->relay.client.in.sole = false;
-	delivery_describe(stream, PROGRAM_SERVICE, &message);
+	session_describe(&stream->session, PROGRAM_SERVICE, &message);
 	message.spawn.greets = has_socket && stream->owes_reply;
 	stream->spawning = (struct request){ .answered = delivery_spawned };
 	int error = requester_ask(stream->session.context->requester, &stream->spawning, &message,

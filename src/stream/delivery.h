@@ -1,10 +1,9 @@
 /* The delivery of a stream by its service: connect, handover, exec, reject. How it went comes back by stream_delivered(),
  * stream_undelivered(), stream_refuse() or stream_end(), perhaps before delivery_begin() returns. */
 #pragma once
-#include "message.h"
+#include <stdint.h>
 
 struct dial;
-struct message;
 struct service;
 struct session;
 struct stream;
@@ -22,6 +21,3 @@ void delivery_hand_over_out_of_time(struct session *session);
 
 /* Nothing more will come back. Harmless where nothing is under way. */
 void delivery_cancel(struct stream *stream);
-
-/* What the master is told of a stream that it is to run a program for. */
-void delivery_describe(const struct stream *stream, enum message_program program, struct message *ret);

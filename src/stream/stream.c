@@ -9,12 +9,10 @@
 #include "banner.h"
 #include "delivery.h"
 #include "fd.h"
-#include "hash.h"
 #include "identify.h"
 #include "ipc.h"
 #include "listener.h"
 #include "log.h"
-#include "message.h"
 #include "peek.h"
 #include "session_log.h"
 #include "shed.h"
@@ -26,32 +24,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
-
-/* For an access program's verdict, behind the time that the master gives it. Only one that was lost with its master comes to that. */
-#define VERDICT_US 3000000
 
 /* ---- phases ---- */
-
-static uint64_t asking_due_us(const struct session *session)
-{
-	const struct context *context = session->context;
-
-	return context->loop.now_us + context->policy->access_timeout_us + VERDICT_US;
-}
-
-/* One whose program has not even been begun is still in the line for it. */
-static void asking_out_of_time(struct session *session)
-{
-	session_enter(session, PHASE_ASKING);
-	session_admitted(session->context, session->asked, false);
-}
 
 /* A program is started by the master, which answers; a relay has a clock of its own. */
 static const struct session_deadline deadlines[SESSION_PHASES] = {
 	[PHASE_PROXIED] = { undecided_header_due_us, undecided_header_out_of_time },
 	[PHASE_DECIDING] = { undecided_due_us, undecided_out_of_time },
-	[PHASE_ASKING] = { asking_due_us, asking_out_of_time },
+	[PHASE_ASKING] = { admission_due_us, admission_out_of_time },
 	[PHASE_CONNECTING] = { delivery_due_us, delivery_connect_out_of_time },
 	[PHASE_HANDING_OVER] = { delivery_due_us, delivery_hand_over_out_of_time },
 };
@@ -104,12 +84,17 @@ static void transport_progress(const struct session *session, struct session_pro
 	}
 }
 
-static void stream_admitted(struct session *session, bool admitted)
+static void transport_local(const struct session *session, struct address *ret)
 {
-	if (admitted)
-		delivery_begin(stream_of(session));
+	*ret = proxied_local(container_of(session, struct stream, session));
+}
+
+static void transport_admitted(struct session *session, const char *rule)
+{
+	if (rule)
+		stream_refuse(stream_of(session), rule);
 	else
-		stream_refuse(stream_of(session), "access");
+		delivery_begin(stream_of(session));
 }
 
 const struct transport stream_transport = {
@@ -121,7 +106,8 @@ const struct transport stream_transport = {
 	.look = transport_look,
 	.peek = transport_peek,
 	.progress = transport_progress,
-	.admitted = stream_admitted,
+	.local = transport_local,
+	.admitted = transport_admitted,
 	.migration = &stream_migration,
 };
 
@@ -264,8 +250,6 @@ void stream_reply(struct stream *stream, const char *why)
 		tcpmux_accept(stream_socket(stream));
 }
 
-static void stream_admit(struct stream *stream);
-
 void stream_decided(struct stream *stream, uint32_t service, uint32_t protocol)
 {
 	undecided_end(stream);
@@ -280,7 +264,7 @@ void stream_decided(struct stream *stream, uint32_t service, uint32_t protocol)
 	if (service == SERVICE_NONE)
 		stream_end(stream, END_NO_SERVICE);
 	else
-		stream_admit(stream);
+		admission_begin(&stream->admission, &stream->session);
 }
 
 /* ---- admitted ---- */
@@ -290,45 +274,6 @@ void stream_refuse(struct stream *stream, const char *rule)
 	stream_reply(stream, "not for you");
 	stream->session.refused = rule;
 	stream_end(stream, END_REFUSED);
-}
-
-static void stream_asked(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
-{
-	struct stream *stream = container_of(request, struct stream, spawning);
-
-	if (answer->error < 0)
-		stream_refuse(stream, "access");
-	else
-		session_ask(&stream->session, request->number);
-}
-
-static void stream_ask_program(struct stream *stream)
-{
-	struct message message;
-
-	session_enter(&stream->session, PHASE_ASKING);
-	delivery_describe(stream, PROGRAM_ACCESS, &message);
-	stream->spawning = (struct request){ .answered = stream_asked };
-	if (requester_ask(stream->session.context->requester, &stream->spawning, &message, -1) < 0)
-		stream_refuse(stream, "access");
-}
-
-/* Addresses and hours, then what is counted, then whoever must be asked. */
-static void stream_admit(struct stream *stream)
-{
-	struct context *context = stream->session.context;
-	const struct service *service = session_service(&stream->session);
-	const char *rule = access_judge(service->access, &stream->session.client, time(NULL));
-
-	if (!rule)
-		rule = limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
-			&stream->session.client, context->loop.now_us, &stream->session.ticket);
-	if (rule)
-		stream_refuse(stream, rule);
-	else if (service->asks)
-		stream_ask_program(stream);
-	else
-		delivery_begin(stream);
 }
 
 /* ---- delivered ---- */
@@ -399,7 +344,7 @@ static void stream_fall_back(struct stream *stream, uint32_t fallback, int error
 	limits_leave(context->shared->limits, context->slot, &stream->session.ticket);
 	stream->session.service = fallback;
 	account_service(&stream->session, fallback);
-	stream_admit(stream);
+	admission_begin(&stream->admission, &stream->session);
 }
 
 /* The service's fallback takes over; the policy has no circles. */

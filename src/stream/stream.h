@@ -1,12 +1,12 @@
 /* A session over TCP or a UNIX socket: evidence, decision, delivery, end. */
 #pragma once
+#include "admission.h"
 #include "banner.h"
 #include "dial.h"
 #include "facts.h"
 #include "handover.h"
 #include "proxied.h"
 #include "relay.h"
-#include "requester.h"
 #include "session.h"
 #include <stdbool.h>
 
@@ -41,7 +41,8 @@ struct stream {
 			struct facts facts;
 			struct address local;
 		} handing;
-		struct request spawning;               /* of its program, or of the access program */
+		struct admission admission;
+		struct request spawning;               /* of its program */
 		struct identification *identification; /* while deciding; NULL: no identifier is being asked */
 	};
 };

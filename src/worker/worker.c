@@ -1,6 +1,7 @@
 /* A worker's process: its loop, its listeners, its line to the master. Everything that it will ever need it has from birth:
  * after worker_run() has given up its privileges it opens nothing but sockets. */
 #include "worker.h"
+#include "admission.h"
 #include "counters.h"
 #include "datagrams.h"
 #include "evidence_kept.h"
@@ -147,8 +148,7 @@ static void worker_orphaned(struct worker *worker)
 	fd_close(loop_unwatch(&worker->context.loop, &worker->channel));
 	requester_orphaned(&worker->requester);
 	socket_pool_end(worker->context.sockets);
-	while (worker->context.asking)
-		session_admitted(&worker->context, worker->context.asking->asked, false);
+	admission_orphaned(&worker->context);
 	worker_drain(worker);
 }
 
@@ -254,7 +254,7 @@ static void worker_hear(struct worker *worker, struct message *message, struct i
 		requester_answer(&worker->requester, message->number, &message->answer, fds->fd);
 		break;
 	case MESSAGE_VERDICT:
-		session_admitted(&worker->context, message->number, message->verdict.admits);
+		admission_answered(&worker->context, message->number, message->verdict.admits);
 		break;
 	case MESSAGE_EXITED:
 		identifiers_exited(worker->context.identifiers, message->number, message->exited.status);

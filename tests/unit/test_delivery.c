@@ -6,40 +6,18 @@
 #include "proxied.h"
 #include "receivers.h"
 #include "self_connection.h"
-#include "stream.h"
-#include "turn.h"
+#include "stream_calls.h"
 #include <signal.h>
-#include <stdio.h>
 
 #define CONNECT_US (4 * SECOND_US)
 #define RETRY_US   50000
 
-static char did[1024]; /* the calls, in their order */
-
-__attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
-{
-	va_list values;
-	size_t len = strlen(did);
-
-	va_start(values, format);
-	vsnprintf(did + len, sizeof(did) - len, format, values);
-	va_end(values);
-}
-
-static void assert_did(const char *expected)
-{
-	assert_string_equal(did, expected);
-	did[0] = '\0';
-}
-
 /* ---- what is around it --------------------------------------------------------------------------------------------------- */
 
-static struct context context;
 static struct policy policy;
 static struct service services[2];
 static struct protocol protocols[2];
 static struct backend backends[2];
-static struct stream stream;
 static struct socket_pool *const sockets = (struct socket_pool *)&backends; /* any address */
 static int theirs;                                                          /* the client's end */
 static int answer[IPC_FDS_MAX];                                             /* descriptors that came with it */
@@ -57,30 +35,6 @@ bool stream_watch(struct stream *which)
 	if (!is_watched)
 		which->session.phase = PHASE_ENDED;
 	return is_watched;
-}
-
-int __wrap_session_enter(struct session *session, enum session_phase phase);
-int __wrap_session_enter(struct session *session, enum session_phase phase)
-{
-	note("enter:%s ", session_phase_names[phase]);
-	session->phase = phase;
-	return 0;
-}
-
-struct stream *stream_of(struct session *session)
-{
-	return container_of(session, struct stream, session);
-}
-
-int stream_socket(const struct stream *which)
-{
-	return which->relay.client.in.fd;
-}
-
-void stream_end(struct stream *which, enum session_end end)
-{
-	note("end:%s ", session_end_names[end]);
-	which->session.phase = PHASE_ENDED;
 }
 
 void stream_delivered(struct stream *which, uint32_t server_events)
@@ -130,6 +84,13 @@ struct address proxied_local(const struct stream *which)
 {
 	return local;
 }
+
+static void transport_local(const struct session *session, struct address *ret)
+{
+	*ret = local;
+}
+
+static const struct transport transport = { .local = transport_local };
 
 void dial_start(struct dial *dial)
 {
@@ -236,6 +197,7 @@ static int setup(void **state)
 	stream.relay.client.in = (struct watch){ .fd = ends[1], .sole = true };
 	stream.relay.server.in.fd = stream.relay.server.out.fd = -1;
 	stream.session.context = &context;
+	stream.session.transport = &transport;
 	stream.session.service = 1;
 	stream.session.protocol = 1;
 	stream.session.id = 42;
@@ -261,18 +223,6 @@ static int teardown(void **state)
 	loop_fini(&context.loop);
 	assert_int_equal(fds_open(), fds_before);
 	return 0;
-}
-
-static void later(uint64_t us)
-{
-	clock_us += us;
-	context.loop.now_us = clock_us;
-}
-
-static void assert_alarm(uint64_t due_us)
-{
-	assert_int_not_equal(stream.session.deadline.place, 0);
-	assert_int_equal(stream.session.deadline.due_us, due_us);
 }
 
 /* ---- to a backend -------------------------------------------------------------------------------------------------------- */
@@ -553,25 +503,6 @@ static void a_program_on_the_socket_gets_it(void **state)
 	assert_false(stream.owes_reply);
 }
 
-static void names_that_are_too_long_are_cut(void **state)
-{
-	static char name[300];
-	struct message message;
-
-	memset(name, 'a', sizeof(name) - 1);
-	protocols[1].name = name;
-	stream.session.sni = name;
-	delivery_describe(&stream, PROGRAM_ACCESS, &message);
-	assert_int_equal(message.spawn.program, PROGRAM_ACCESS);
-	assert_int_equal(strlen(message.spawn.protocol), sizeof(message.spawn.protocol) - 1);
-	assert_int_equal(strlen(message.spawn.sni), sizeof(message.spawn.sni) - 1);
-	stream.session.protocol = PROTOCOL_NONE;
-	stream.session.sni = NULL;
-	delivery_describe(&stream, PROGRAM_ACCESS, &message);
-	assert_string_equal(message.spawn.protocol, "");
-	assert_string_equal(message.spawn.sni, "");
-}
-
 static void a_program_with_pipes_does_not_get_the_socket(void **state)
 {
 	stream.owes_reply = true;
@@ -758,7 +689,6 @@ int main(void)
 		UNIT(one_that_waits_is_not_sent_behind_the_deadline),
 		UNIT(one_that_is_under_way_is_not_sent_again),
 		UNIT(a_program_on_the_socket_gets_it),
-		UNIT(names_that_are_too_long_are_cut),
 		UNIT(a_program_with_pipes_does_not_get_the_socket),
 		UNIT(a_program_that_cannot_be_asked_for_is_told),
 		UNIT(without_an_answer_nobody_else_serves_a_socket_that_a_program_may_have),

@@ -3,11 +3,9 @@
 #include "examine.h"
 #include "identify.h"
 #include "shed.h"
-#include "stream.h"
+#include "stream_calls.h"
 #include "tcpmux_reply.h"
-#include "turn.h"
 #include "undecided.h"
-#include <stdio.h>
 
 #define DECIDE_US (8 * SECOND_US)
 #define BANNER_US (3 * SECOND_US)
@@ -16,58 +14,19 @@
 #define SERVICE   5
 #define PROTOCOL  7
 
-static char did[1024]; /* the calls, in their order */
-
-__attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
-{
-	va_list values;
-	size_t len = strlen(did);
-
-	va_start(values, format);
-	vsnprintf(did + len, sizeof(did) - len, format, values);
-	va_end(values);
-}
-
-static void assert_did(const char *expected)
-{
-	assert_string_equal(did, expected);
-	did[0] = '\0';
-}
-
 /* ---- what is around it --------------------------------------------------------------------------------------------------- */
 
-static struct context context;
 static struct policy policy;
 static struct listener_policy listeners[2];
 static struct findings findings;
-static struct stream stream;
 static struct banner banner;
 static struct identification *const asked = (struct identification *)&banner; /* any address */
 static int client;
-static int enters, line;
+static int line;
 static bool is_shed, is_spoken;
 static enum proxied_taken taken;
 static enum examined looks;
 static uint32_t found_service;
-
-int __wrap_session_enter(struct session *session, enum session_phase phase);
-int __wrap_session_enter(struct session *session, enum session_phase phase)
-{
-	note("enter:%s ", session_phase_names[phase]);
-	session->phase = phase;
-	return enters;
-}
-
-struct stream *stream_of(struct session *session)
-{
-	return container_of(session, struct stream, session);
-}
-
-void stream_end(struct stream *which, enum session_end end)
-{
-	note("end:%s ", session_end_names[end]);
-	which->session.phase = PHASE_ENDED;
-}
 
 void stream_decided(struct stream *which, uint32_t service, uint32_t protocol)
 {
@@ -85,11 +44,6 @@ bool stream_watch(struct stream *which)
 {
 	note("watch ");
 	return true;
-}
-
-int stream_socket(const struct stream *which)
-{
-	return which->relay.client.in.fd;
 }
 
 void shed_enter(struct session *session)
@@ -194,19 +148,6 @@ static int teardown(void **state)
 }
 
 static struct listener_policy *const listener = &listeners[1];
-
-/* So much later. */
-static void later(uint64_t us)
-{
-	clock_us += us;
-	context.loop.now_us = clock_us;
-}
-
-static void assert_alarm(uint64_t due_us)
-{
-	assert_int_not_equal(stream.session.deadline.place, 0);
-	assert_int_equal(stream.session.deadline.due_us, due_us);
-}
 
 static void assert_no_alarm(void)
 {
