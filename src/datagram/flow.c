@@ -380,16 +380,9 @@ void flow_undelivered(struct flow *flow, int error)
 		flow_end(flow, END_DELIVERY_FAILED);
 		return;
 	}
-	if (log_wants(LEVEL_NOTICE))
-		log_notice("connection %lu: service %s failed (%s), falling back to %s",
-			(unsigned long)flow->session.id, session_service(&flow->session)->name,
-			session_error_text(error), context->policy->services[fallback].name);
-	limits_leave(context->shared->limits, context->slot, &flow->session.ticket);
-	flow->session.service = fallback;
 	flow->failed = false;
 	flow->n_refused = 0;
-	account_service(&flow->session, fallback);
-	admission_begin(&flow->admission, &flow->session);
+	admission_fall_back(&flow->admission, &flow->session, fallback, error);
 }
 
 /* ---- ended ---------------------------------------------------------------------------------------------------------------- */
@@ -406,12 +399,7 @@ static bool flow_is_told(struct flow *flow, enum session_end end)
 
 static void flow_give_back(struct flow *flow)
 {
-	struct context *context = flow->session.context;
-
-	limits_leave(context->shared->limits, context->slot, &flow->session.ticket);
-	limits_leave_listener(context->shared->limits, context->slot, &flow->session.listener_place);
-	limits_leave_all(context->shared->limits, context->slot);
-	loop_timer_stop(&context->loop, &flow->session.deadline);
+	session_leave_limits(&flow->session);
 	shed_leave(&flow->session);
 	identification_cancel(flow->identification);
 	flow->identification = NULL;

@@ -1,7 +1,10 @@
 /* Admits sessions by the rules of their services. Refuses to end one: the transport does, with the rule's name. The access program is the
  * master's, which first says that it runs, and then, in a message of its own, what it decided. */
 #include "admission.h"
+#include "account.h"
 #include "hash.h"
+#include "log.h"
+#include "session_log.h"
 #include <time.h>
 
 /* Behind the time that the master gives a program. Only a verdict that was lost with its master comes to that. */
@@ -101,4 +104,18 @@ void admission_begin(struct admission *admission, struct session *session)
 		admission_ask(admission, session);
 	else
 		session->transport->admitted(session, rule);
+}
+
+void admission_fall_back(struct admission *admission, struct session *session, uint32_t fallback, int error)
+{
+	struct context *context = session->context;
+
+	if (log_wants(LEVEL_NOTICE))
+		log_notice("connection %lu: service %s failed (%s), falling back to %s", (unsigned long)session->id,
+			session_service(session)->name, session_error_text(error),
+			context->policy->services[fallback].name);
+	limits_leave(context->shared->limits, context->slot, &session->ticket);
+	session->service = fallback;
+	account_service(session, fallback);
+	admission_begin(admission, session);
 }

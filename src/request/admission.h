@@ -13,6 +13,9 @@ struct admission {
 
 void admission_begin(struct admission *admission, struct session *session);
 
+/* Its service cannot have it (`error`, -errno): it gives back what it was charged there, and is admitted by the one behind it. */
+void admission_fall_back(struct admission *admission, struct session *session, uint32_t fallback, int error);
+
 /* The rules of access and the limits alone: NULL, and the session's ticket has what was charged; or the rule that forbids it. */
 const char *admission_judge(struct session *session, const struct service *service);
 

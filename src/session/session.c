@@ -53,6 +53,17 @@ int session_enter(struct session *session, enum session_phase phase)
 	return 0;
 }
 
+void session_leave_limits(struct session *session)
+{
+	struct context *context = session->context;
+	struct limits *limits = context->shared->limits;
+
+	limits_leave(limits, context->slot, &session->ticket);
+	limits_leave_listener(limits, context->slot, &session->listener_place);
+	limits_leave_all(limits, context->slot);
+	loop_timer_stop(&context->loop, &session->deadline);
+}
+
 void session_fini(struct session *session)
 {
 	struct context *context = session->context;

@@ -110,6 +110,9 @@ void session_init(struct session *session, const struct transport *transport, st
 /* Out of the worker's list; frees what is its own. The transport's memory stays the transport's. */
 void session_fini(struct session *session);
 
+/* It counts against no limit any more, and no deadline comes. */
+void session_leave_limits(struct session *session);
+
 /* It comes to a phase, whose deadline counts from now on. 0, or -ENOMEM: it has none, and the caller ends it. */
 int session_enter(struct session *session, enum session_phase phase);
 

@@ -5,8 +5,22 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* By their keys, where a snapshot has them. */
+static const struct {
+	const char *key;
+	size_t at;
+} totals[] = {
+	{ "ended", offsetof(struct snapshot, ended) },
+	{ "refused", offsetof(struct snapshot, refused) },
+	{ "lost", offsetof(struct snapshot, lost) },
+	{ "shed", offsetof(struct snapshot, shed) },
+	{ "datagrams", offsetof(struct snapshot, datagrams) },
+};
+#define N_TOTALS (sizeof(totals) / sizeof(totals[0]))
 
 /* ---- writing ---- */
 
@@ -59,11 +73,11 @@ static void write_services(const struct snapshot *snapshot, FILE *to)
 	fputs("]", to);
 }
 
-static void write_totals(const struct snapshot_totals *totals, const char *key, FILE *to)
+static void write_totals(const struct snapshot_totals *these, const char *key, FILE *to)
 {
 	fprintf(to, ", \"%s\": {", key);
-	for (size_t i = 0; i < totals->n; i++)
-		fprintf(to, "%s\"%s\": %" PRIu64, i ? ", " : "", totals->items[i].name, totals->items[i].count);
+	for (size_t i = 0; i < these->n; i++)
+		fprintf(to, "%s\"%s\": %" PRIu64, i ? ", " : "", these->items[i].name, these->items[i].count);
 	fputs("}", to);
 }
 
@@ -93,11 +107,9 @@ void snapshot_json(const struct snapshot *snapshot, FILE *to)
 		write_listeners(snapshot, to);
 		write_services(snapshot, to);
 	}
-	write_totals(&snapshot->ended, "ended", to);
-	write_totals(&snapshot->refused, "refused", to);
-	write_totals(&snapshot->lost, "lost", to);
-	write_totals(&snapshot->shed, "shed", to);
-	write_totals(&snapshot->datagrams, "datagrams", to);
+	for (size_t i = 0; i < N_TOTALS; i++)
+		write_totals(
+			(const struct snapshot_totals *)((const char *)snapshot + totals[i].at), totals[i].key, to);
 	fputs("}\n", to);
 }
 
@@ -243,16 +255,9 @@ int snapshot_read(struct snapshot *ret, const json_t *from)
 		r = listeners_read(ret, json_object_get(from, "listeners"));
 	if (r == 0)
 		r = services_read(ret, json_object_get(from, "services"));
-	if (r == 0)
-		r = totals_read(&ret->ended, json_object_get(from, "ended"));
-	if (r == 0)
-		r = totals_read(&ret->refused, json_object_get(from, "refused"));
-	if (r == 0)
-		r = totals_read(&ret->lost, json_object_get(from, "lost"));
-	if (r == 0)
-		r = totals_read(&ret->shed, json_object_get(from, "shed"));
-	if (r == 0)
-		r = totals_read(&ret->datagrams, json_object_get(from, "datagrams"));
+	for (size_t i = 0; r == 0 && i < N_TOTALS; i++)
+		r = totals_read(
+			(struct snapshot_totals *)((char *)ret + totals[i].at), json_object_get(from, totals[i].key));
 	return r;
 }
 

@@ -331,22 +331,6 @@ void stream_stay(struct stream *stream)
 	stream->relay.down.bytes += shown;
 }
 
-static void stream_fall_back(struct stream *stream, uint32_t fallback, int error)
-{
-	struct context *context = stream->session.context;
-
-	if (log_wants(LEVEL_NOTICE))
-		log_notice("connection %lu: service %s failed (%s), falling back to %s",
-			(unsigned long)stream->session.id, session_service(&stream->session)->name,
-			session_error_text(error), context->policy->services[fallback].name);
-	if (stream->session.phase == PHASE_HANDING_OVER)
-		fd_set_stream_nonblocking(stream_socket(stream), true);
-	limits_leave(context->shared->limits, context->slot, &stream->session.ticket);
-	stream->session.service = fallback;
-	account_service(&stream->session, fallback);
-	admission_begin(&stream->admission, &stream->session);
-}
-
 /* The service's fallback takes over; the policy has no circles. */
 void stream_undelivered(struct stream *stream, int error)
 {
@@ -359,7 +343,9 @@ void stream_undelivered(struct stream *stream, int error)
 	loop_timer_stop(&context->loop, &stream->session.deadline);
 	relay_preface(&stream->relay, NULL, 0);
 	if (fallback != SERVICE_NONE) {
-		stream_fall_back(stream, fallback, error);
+		if (stream->session.phase == PHASE_HANDING_OVER)
+			fd_set_stream_nonblocking(stream_socket(stream), true);
+		admission_fall_back(&stream->admission, &stream->session, fallback, error);
 		return;
 	}
 	stream_reply(stream, "not available");
@@ -469,12 +455,7 @@ static void stream_release(struct stream *stream, enum session_end end)
 
 static void stream_give_back(struct stream *stream, enum session_end end)
 {
-	struct context *context = stream->session.context;
-
-	limits_leave(context->shared->limits, context->slot, &stream->session.ticket);
-	limits_leave_listener(context->shared->limits, context->slot, &stream->session.listener_place);
-	limits_leave_all(context->shared->limits, context->slot);
-	loop_timer_stop(&context->loop, &stream->session.deadline);
+	session_leave_limits(&stream->session);
 	stream_release(stream, end);
 }
 

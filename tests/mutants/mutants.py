@@ -33,12 +33,13 @@ EQUIVALENT = pathlib.Path(__file__).with_name("equivalent.txt")
 
 # What is to see a fault in which file: unit tests by name, or a file of tests/system, in this order.
 TESTS = {
-    "src/deliver/relay.c": "relay",
-    "src/deliver/relay_flow.c": "relay",
-    "src/deliver/relay_pool.c": "relay",
-    "src/deliver/dial.c": "dial",
-    "src/deliver/lookup.c": "lookup dial",
+    "src/deliver/relay.c": "relay relay_bulk relay_programs",
+    "src/deliver/relay_flow.c": "relay relay_bulk relay_programs",
+    "src/deliver/relay_pool.c": "relay_bulk relay",
+    "src/deliver/dial.c": "dial dial_names dial_from",
+    "src/deliver/lookup.c": "lookup dial_names",
     "src/deliver/socket_pool.c": "socket_pool",
+    "src/request/admission.c": "admission",
     "src/stream/undecided.c": "undecided",
     "src/stream/delivery.c": "delivery",
     "src/decide/decider.c": "decider",

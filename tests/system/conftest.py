@@ -40,6 +40,20 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"  {count} skipped: {reason}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def none_left_by_modules():
+    yield
+    harness.end_left()
+
+
+@pytest.fixture(autouse=True)
+def none_left(none_left_by_modules):
+    """No usher outlives its test, whichever shell or program started it. Those of wider fixtures were there before."""
+    known = harness.ushers_below()
+    yield
+    harness.end_left(known)
+
+
 @pytest.fixture
 def place():
     """A directory with a short name that unprivileged processes can enter."""

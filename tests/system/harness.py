@@ -223,6 +223,31 @@ def descendants(pid):
     return found
 
 
+def ushers_below():
+    """{(pid, start time): title} of the ushers that we started, or what we started did: orphans are our children (become_reaper())."""
+    found = {}
+    for pid in descendants(os.getpid()):
+        stat = process_stat(pid)
+        title = process_title(pid)
+        if stat and stat[1] != "Z" and os.path.basename(title.split("\0")[0].split(":")[0]) == "usher":
+            found[pid, stat[3]] = title.replace("\0", " ")
+    return found
+
+
+def end_left(known=()):
+    """Fails where ushers run that are not among those known, and ends them."""
+    def left():
+        return {process: title for process, title in ushers_below().items() if process not in known}
+
+    try:
+        wait_until(lambda: not left(), 3.0)
+    except AssertionError:
+        found = left()
+        for pid, _ in found:
+            os.kill(pid, signal.SIGKILL)
+        raise AssertionError(f"ushers are left behind: {found}") from None
+
+
 class Seen:
     """Processes that were seen below one process, told from later ones with the same number."""
 

@@ -6,13 +6,14 @@
 static struct context context;
 static struct policy policy;
 static struct shared shared;
-static struct service service;
+static struct service services[2];
 static const struct program program;
 static struct protocol protocols[2];
 static struct session sessions[2];
 static struct admission admissions[2];
 static const char *forbids, *exceeds; /* rules */
 static bool was_charged;
+static uint32_t counted; /* a service */
 static int refusal;
 static unsigned n_asked;
 static struct message asked;
@@ -52,7 +53,7 @@ int __wrap_session_enter(struct session *session, enum session_phase phase)
 const char *__wrap_access_judge(const struct access *access, const struct address *client, time_t now);
 const char *__wrap_access_judge(const struct access *access, const struct address *client, time_t now)
 {
-	assert_ptr_equal(access, service.access);
+	assert_ptr_equal(access, services[0].access);
 	assert_int_not_equal(client->len, 0);
 	return forbids;
 }
@@ -62,10 +63,22 @@ const char *__wrap_limits_enter(struct limits *limits, unsigned slot, const stru
 const char *__wrap_limits_enter(struct limits *limits, unsigned slot, const struct access *access, uint64_t name,
 	const struct address *client, uint64_t now_us, struct limits_ticket *ret)
 {
-	assert_ptr_equal(access, service.access);
+	assert_ptr_equal(access, services[0].access);
 	assert_int_equal(now_us, context.loop.now_us);
 	was_charged = true;
 	return exceeds;
+}
+
+void __wrap_limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ticket);
+void __wrap_limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ticket)
+{
+	was_charged = false;
+}
+
+void __wrap_account_service(struct session *session, uint32_t service);
+void __wrap_account_service(struct session *session, uint32_t number)
+{
+	counted = number;
 }
 
 int requester_ask(struct requester *requester, struct request *request, struct message *message, int fd)
@@ -80,9 +93,10 @@ int requester_ask(struct requester *requester, struct request *request, struct m
 
 static int setup(void **state)
 {
-	policy = (struct policy){ .services = &service, .protocols = protocols, .access_timeout_us = 7 * SECOND_US };
+	policy = (struct policy){ .services = services, .protocols = protocols, .access_timeout_us = 7 * SECOND_US };
 	protocols[1] = (struct protocol){ .name = "tls" };
-	service = (struct service){ .name = "web", .access = (const struct access *)&policy }; /* any address */
+	services[0] = services[1] =
+		(struct service){ .name = "web", .access = (const struct access *)&policy }; /* any address */
 	context = (struct context){ .policy = &policy, .shared = &shared };
 	assert_int_equal(loop_init(&context.loop), 0);
 	transport.kind = TRANSPORT_STREAM;
@@ -138,7 +152,7 @@ static void one_that_nothing_forbids_is_admitted_at_once(void **state)
 
 static void one_that_is_forbidden_is_not_charged(void **state)
 {
-	service.asks = &program;
+	services[0].asks = &program;
 	forbids = "deny";
 	begin(0);
 	assert_outcome(forbids);
@@ -148,11 +162,24 @@ static void one_that_is_forbidden_is_not_charged(void **state)
 
 static void one_above_a_limit_is_refused_before_a_program_is_asked(void **state)
 {
-	service.asks = &program;
+	services[0].asks = &program;
 	exceeds = "max_connections";
 	begin(0);
 	assert_outcome(exceeds);
 	assert_int_equal(n_asked, 0);
+}
+
+static void a_fallback_is_charged_in_place_of_the_service(void **state)
+{
+	begin(0);
+	assert_outcome(NULL);
+	assert_true(was_charged);
+	forbids = "deny"; /* of the other one */
+	admission_fall_back(&admissions[0], &sessions[0], 1, -ECONNREFUSED);
+	assert_outcome(forbids);
+	assert_false(was_charged);
+	assert_int_equal(sessions[0].service, 1);
+	assert_int_equal(counted, 1);
 }
 
 /* ---- the program --------------------------------------------------------------------------------------------------------- */
@@ -161,7 +188,7 @@ static void a_program_is_told_of_the_session(void **state)
 {
 	struct address local;
 
-	service.asks = &program;
+	services[0].asks = &program;
 	begin(0);
 	assert_int_equal(n_admitted, 0);
 	assert_int_equal(sessions[0].phase, PHASE_ASKING);
@@ -184,7 +211,7 @@ static void names_that_are_too_long_are_cut(void **state)
 {
 	static char name[300];
 
-	service.asks = &program;
+	services[0].asks = &program;
 	memset(name, 'a', sizeof(name) - 1);
 	protocols[1].name = name;
 	sessions[0].sni = name;
@@ -200,7 +227,7 @@ static void names_that_are_too_long_are_cut(void **state)
 
 static void each_verdict_finds_its_session(void **state)
 {
-	service.asks = &program;
+	services[0].asks = &program;
 	begin(0);
 	begin(1);
 	admission_answered(&context, 1, true); /* its program does not run yet */
@@ -223,7 +250,7 @@ static void each_verdict_finds_its_session(void **state)
 
 static void a_program_that_cannot_be_asked_admits_nobody(void **state)
 {
-	service.asks = &program;
+	services[0].asks = &program;
 	refusal = -EPIPE;
 	begin(0);
 	assert_int_equal(n_admitted, 1);
@@ -238,7 +265,7 @@ static void a_program_that_cannot_be_asked_admits_nobody(void **state)
 
 static void one_that_waits_too_long_is_refused(void **state)
 {
-	service.asks = &program;
+	services[0].asks = &program;
 	assert_true(admission_due_us(&sessions[0]) > context.loop.now_us + policy.access_timeout_us);
 	begin(0);
 	sessions[0].phase = PHASE_DECIDING;
@@ -256,7 +283,7 @@ static void one_that_waits_too_long_is_refused(void **state)
 
 static void without_a_master_all_are_refused(void **state)
 {
-	service.asks = &program;
+	services[0].asks = &program;
 	for (size_t i = 0; i < 2; i++) {
 		begin(i);
 		begun(i, 0);
@@ -269,7 +296,7 @@ static void without_a_master_all_are_refused(void **state)
 
 static void a_worker_that_stops_delivers_nothing_more(void **state)
 {
-	service.asks = &program;
+	services[0].asks = &program;
 	begin(0);
 	begun(0, 0);
 	context.state = WORKER_STOPPING;
@@ -285,6 +312,7 @@ int main(void)
 		TEST(one_that_nothing_forbids_is_admitted_at_once),
 		TEST(one_that_is_forbidden_is_not_charged),
 		TEST(one_above_a_limit_is_refused_before_a_program_is_asked),
+		TEST(a_fallback_is_charged_in_place_of_the_service),
 		TEST(a_program_is_told_of_the_session),
 		TEST(names_that_are_too_long_are_cut),
 		TEST(each_verdict_finds_its_session),
