@@ -151,6 +151,8 @@ static void master_generation_ready(struct generation *generation)
 	sockets_log_groups(generation->policy, generation->listening, generation->n_listening);
 	master_take_next_logger(master);
 	log_setup(master->logger.pipe_fd, &generation->log);
+	if (master->reopen_when_ready)
+		master_reopen_log(master);
 	for (struct generation *old = master->all; old; old = old->next)
 		if (old != generation)
 			generation_migrate(old, generation);

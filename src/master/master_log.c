@@ -172,6 +172,7 @@ void master_logger_died(struct master *master)
 
 int master_reopen_log(struct master *master)
 {
+	master->reopen_when_ready = !master->serving || master->next_logger.pipe_fd >= 0;
 	if (!master->serving || master->serving->policy->log_sink != SINK_FILE)
 		return 0;
 	int error = logger_reopen(&master->logger, master->serving->policy->log_file);

@@ -269,6 +269,24 @@ def test_sigusr1_where_the_file_cannot_be_opened_keeps_the_old_one(usher, echo, 
     wait_until(lambda: any(" connection " in line for line in lines_of(moved)), 3)
 
 
+def test_sigusr1_before_the_workers_are_ready_is_not_lost(usher, place):
+    """Patterns are compiled by each worker, which takes a while."""
+    names = [f"p{number}" for number in range(3000)]
+    protocols = ",".join(f'{{ name = "{name}"; regex = "^(a|{name}){{1,50}}[^c]{{1,60}}x$"; }}' for name in names)
+    services = ",".join(f'{{ name = "{name}"; match = "{name}"; reject = "close"; }}' for name in names)
+    path, moved = place / "log", place / "log.1"
+    one = usher('listen = "127.0.0.1:{port}"; log = { to = "{path}"; }; protocols = ( {protocols} ); services = ( {services} );',
+                protocols=protocols, services=services, path=path)
+    path.rename(moved)
+    one.send_signal(signal.SIGUSR1)
+    wait_until(path.exists, 10, "a new file")
+    before = moved.read_bytes()
+    with one.connect() as client:
+        client.sendall(b"no pattern's")
+    wait_until(lambda: any(" connection " in line for line in lines_of(path)), 10)
+    assert moved.read_bytes() == before
+
+
 def test_sigusr1_without_a_log_file_does_no_harm(usher, echo):
     one = usher(RELAY, backend=echo.port4)
     one.send_signal(signal.SIGUSR1)
