@@ -361,7 +361,7 @@ static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol)
 		flow_end(flow, END_NO_SERVICE);
 		return;
 	}
-	account_service(&flow->session, service);
+	account_decided(&flow->session, service);
 	admission_begin(&flow->admission, &flow->session);
 }
 

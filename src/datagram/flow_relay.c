@@ -344,6 +344,7 @@ static void flow_answered(struct flow *flow)
 	struct loop *loop = &flow->session.context->loop;
 
 	if (!flow->answered_us) {
+		account_answered(&flow->session);
 		flow_drop_kept(flow);
 		flow->session.error = 0;
 		if (flow->flow_timeout_us < flow->answer_timeout_us)

@@ -65,6 +65,8 @@ struct relay {
 	struct loop *loop;
 	struct relay_pool *pool;
 	uint64_t idle_us;
+	void (*answered)(
+		struct relay *relay); /* once, when the first byte of the server's has been delivered; NULL */
 	void (*done)(struct relay *relay, enum relay_end end); /* once, never from within relay_start() */
 
 	struct relay_side client;

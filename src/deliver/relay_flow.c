@@ -53,6 +53,10 @@ static void flow_moved(struct relay *relay, struct relay_flow *flow, size_t n)
 	flow->uncounted -= uncounted;
 	flow->bytes += n - uncounted;
 	relay->moved_us = relay->loop->now_us;
+	if (relay->answered && !flow_is_up(relay, flow)) {
+		relay->answered(relay);
+		relay->answered = NULL;
+	}
 }
 
 static void flow_leave_pipe(struct relay *relay, struct relay_flow *flow)

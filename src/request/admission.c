@@ -116,6 +116,6 @@ void admission_fall_back(struct admission *admission, struct session *session, u
 			context->policy->services[fallback].name);
 	limits_leave(context->shared->limits, context->slot, &session->ticket);
 	session->service = fallback;
-	account_service(session, fallback);
+	account_fallback(session, fallback);
 	admission_begin(admission, session);
 }

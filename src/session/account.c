@@ -1,4 +1,4 @@
-/* Counts a session: where it came in, for which service, how it ended, and which limit refused it. Refuses to look a name up
+/* Counts a session: where it came in, for which service, how long that took, how it ended, and which limit refused it. Refuses to look a name up
  * twice for one listener or service of a worker. Owns nothing: counters are the worker's part of the shared ones. */
 #include "account.h"
 #include "counters.h"
@@ -16,6 +16,16 @@ static void account_close(struct counter **counter)
 	*counter = NULL;
 }
 
+static struct measures *service_measures(struct context *context, size_t service)
+{
+	struct measures **measures = &context->service_measures[service];
+
+	if (!*measures && service < COUNTERS_SERVICES_MEASURED)
+		*measures = counters_measures(
+			context->shared->counters, context->slot, context->policy->services[service].name);
+	return *measures;
+}
+
 static struct counter *account_open_again(const struct session *session, enum counter_kind kind, const char *name)
 {
 	const struct context *context = session->context;
@@ -27,11 +37,15 @@ static struct counter *account_open_again(const struct session *session, enum co
 
 void account_arrived(struct session *session)
 {
+	const struct service *here = session_service_here(session);
 	const char *service = session_service_name(session);
 
 	session->came_in = account_open_again(session, COUNTER_LISTENER, session->listener);
 	if (service)
 		session->counted = account_open_again(session, COUNTER_SERVICE, service);
+	if (here)
+		session->measured =
+			service_measures(session->context, (size_t)(here - session->context->policy->services));
 }
 
 void account_left(struct session *session)
@@ -50,11 +64,46 @@ static struct counter *service_counter(struct context *context, uint32_t service
 	return *counter;
 }
 
-void account_service(struct session *session, uint32_t service)
+static void account_measure(const struct session *session, enum histogram_kind kind, uint64_t value)
+{
+	if (session->measured)
+		histogram_observe(&session->measured->of[kind], kind, value);
+}
+
+static void account_service(struct session *session, uint32_t service)
 {
 	account_close(&session->counted);
 	session->counted = service_counter(session->context, service);
+	session->measured = service_measures(session->context, service);
 	counter_open(session->counted);
+}
+
+void account_decided(struct session *session, uint32_t service)
+{
+	account_service(session, service);
+	account_measure(session, HISTOGRAM_DECISION, session->decided_us - session->accepted_us);
+}
+
+void account_fallback(struct session *session, uint32_t service)
+{
+	account_service(session, service);
+}
+
+/* The loop's time is that of the turn, which the decision may be a little ahead of. */
+static uint64_t since_decided_us(const struct session *session)
+{
+	uint64_t now_us = session->context->loop.now_us;
+	return now_us > session->decided_us ? now_us - session->decided_us : 0;
+}
+
+void account_connected(struct session *session)
+{
+	account_measure(session, HISTOGRAM_CONNECT, since_decided_us(session));
+}
+
+void account_answered(struct session *session)
+{
+	account_measure(session, HISTOGRAM_ANSWER, since_decided_us(session));
 }
 
 void account_failed(struct session *session)
@@ -82,6 +131,8 @@ void account_end(struct session *session, enum session_end end)
 	if (session->counted && progress.moved_us) {
 		counter_add(&session->counted->bytes_up, progress.bytes_up);
 		counter_add(&session->counted->bytes_down, progress.bytes_down);
+		account_measure(session, HISTOGRAM_BYTES, progress.bytes_up + progress.bytes_down);
 	}
+	account_measure(session, HISTOGRAM_SESSION, context->loop.now_us - session->accepted_us);
 	account_left(session);
 }

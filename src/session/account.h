@@ -10,8 +10,15 @@ void account_arrived(struct session *session);
 /* It goes to another worker. */
 void account_left(struct session *session);
 
-/* It was decided for this service, or falls back to it. */
-void account_service(struct session *session, uint32_t service);
+/* It was decided, now, for this service. */
+void account_decided(struct session *session, uint32_t service);
+
+/* It falls back to this one. */
+void account_fallback(struct session *session, uint32_t service);
+
+/* Of one that is delivered by a connection: it stands, and the first byte came back. */
+void account_connected(struct session *session);
+void account_answered(struct session *session);
 
 /* The service could not be had. */
 void account_failed(struct session *session);

@@ -16,6 +16,7 @@ struct evidence_kept;
 struct findings;
 struct identifiers;
 struct lookup;
+struct measures;
 struct migration_receiver;
 struct migration_sender;
 struct receivers;
@@ -54,6 +55,7 @@ struct context {
 	struct log_limit told_undecided, told_of_one_source; /* that some were shed */
 	struct evidence_kept *evidence;                      /* of sessions that have ended; NULL: nothing is kept */
 	struct counter **service_counters;                   /* one a service; NULL: not looked up yet */
+	struct measures **service_measures;                  /* the same of its histograms, or has none */
 	struct string_pool strings;                          /* for sessions' names */
 	struct findings *findings;
 	struct decider_scratch *scratch; /* for the policy's deciders */

@@ -100,6 +100,7 @@ struct session {
 	struct undecided_place place;      /* among the undecided, while it is, */
 	bool is_unproven;                  /* or among those whose clients are not proven (shed.h) */
 	struct counter *came_in, *counted; /* of the listener, of the service; NULL: none */
+	struct measures *measured;         /* of the service; NULL: none */
 	struct kept *kept;                 /* its first bytes, where the policy wants them kept; NULL */
 };
 

@@ -1,16 +1,18 @@
 /* Counters by name, in shared memory without a lock.
  *
- *	slot of a worker: [ counter counter counter ... ]   written by that worker alone, and by the master once it is dead
+ *	slot of a worker: [ counter counter ... ][ measures measures ... ]   written by that worker alone, and by the master once
+ *	                                                                     it is dead
  *
  * A name is looked for from the place that its hash says; a slot never forgets one, so that its place stays. Names are the
  * operator's and usher's own: 64 bits of hash are taken for the name itself. Refuses nothing: where all places are taken the
- * last one counts for all others. A worker that was taken over can write what it likes into its own slot, and nothing else: what
+ * last counter counts for all others, and a service has no histograms. A worker that was taken over can write what it likes into its own slot, and nothing else: what
  * it says is added up and bounds nothing. */
 #include "counters.h"
 #include "hash.h"
 #include "shared_limits.h"
 #include "shared_memory.h"
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 struct counters {
@@ -18,6 +20,7 @@ struct counters {
 		n_slots; /* those that were ever used are below; the master's to write */
 	struct counter_slot {
 		_Alignas(SHARED_PART) struct counter entries[COUNTERS_ENTRIES];
+		struct measures measures[COUNTERS_MEASURED];
 	} slots[LIMITS_SLOTS_MAX];
 };
 
@@ -89,6 +92,27 @@ struct counter *counter_get(struct counters *counters, unsigned slot, enum count
 	return &own[COUNTERS_ENTRIES - 1];
 }
 
+/* Where a name's histograms are, if they are anywhere: the i-th place to look at. */
+static struct measures *measures_place(struct counter_slot *slot, uint64_t key, size_t i)
+{
+	return &slot->measures[((key >> 32 ^ key) + i) % COUNTERS_MEASURED];
+}
+
+struct measures *counters_measures(struct counters *counters, unsigned slot, const char *service)
+{
+	uint64_t key = counter_key(COUNTER_SERVICE, service);
+
+	for (size_t i = 0; i < COUNTERS_MEASURED; i++) {
+		struct measures *measures = measures_place(&counters->slots[slot], key, i);
+		uint64_t there = atomic_load_explicit(&measures->key, memory_order_relaxed);
+		if (there == 0)
+			atomic_store_explicit(&measures->key, key, memory_order_relaxed);
+		if (there == 0 || there == key)
+			return measures;
+	}
+	return NULL;
+}
+
 void counter_add(_Atomic uint64_t *value, uint64_t n)
 {
 	atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + n, memory_order_relaxed);
@@ -145,4 +169,37 @@ void counters_sum(const struct counters *counters, enum counter_kind kind, const
 				break;
 		}
 	}
+}
+
+static void measured_add(struct measured sum[HISTOGRAMS], const struct measures *measures)
+{
+	for (size_t kind = 0; kind < HISTOGRAMS; kind++) {
+		const struct histogram *histogram = &measures->of[kind];
+		for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++)
+			sum[kind].buckets[i] += atomic_load_explicit(&histogram->buckets[i], memory_order_relaxed);
+		sum[kind].sum += atomic_load_explicit(&histogram->sum, memory_order_relaxed);
+	}
+}
+
+bool counters_measured(const struct counters *counters, const char *service, struct measured ret[HISTOGRAMS])
+{
+	uint64_t key = counter_key(COUNTER_SERVICE, service);
+	uint32_t n = atomic_load(&counters->n_slots);
+	bool found = false;
+
+	memset(ret, 0, HISTOGRAMS * sizeof(ret[0]));
+	for (uint32_t slot = 0; slot < n && slot < LIMITS_SLOTS_MAX; slot++) {
+		for (size_t i = 0; i < COUNTERS_MEASURED; i++) {
+			const struct measures *measures =
+				measures_place((struct counter_slot *)&counters->slots[slot], key, i);
+			uint64_t there = atomic_load_explicit(&measures->key, memory_order_relaxed);
+			if (there == key) {
+				measured_add(ret, measures);
+				found = true;
+			}
+			if (there == key || there == 0)
+				break;
+		}
+	}
+	return found;
 }

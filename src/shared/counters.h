@@ -4,11 +4,18 @@
  *
  * Counters have names. Fixed size: past COUNTERS_ENTRIES names a worker counts the rest together, under no name. */
 #pragma once
+#include "histogram.h"
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define COUNTERS_ENTRIES 4096
+
+/* Services have histograms up to this one of the policy, in the order of the file; under the names of former policies others may have some
+ * still, in a table of so many. */
+#define COUNTERS_SERVICES_MEASURED 1024
+#define COUNTERS_MEASURED          1536
 
 /* Names are unique among their kind. */
 enum counter_kind {
@@ -26,9 +33,19 @@ struct counter {
 	_Atomic uint32_t open;
 };
 
+/* The histograms of a service. */
+struct measures {
+	_Atomic uint64_t key; /* as a counter's */
+	struct histogram of[HISTOGRAMS];
+};
+
 /* A sum over all workers. */
 struct counted {
 	uint64_t total, failed, bytes_up, bytes_down, open;
+};
+
+struct measured {
+	uint64_t buckets[HISTOGRAM_BOUNDS + 1], sum;
 };
 
 struct counters;
@@ -47,6 +64,9 @@ void counters_begin(struct counters *counters, unsigned slot);
 /* This worker's own; never NULL, and always the same for the same name. */
 struct counter *counter_get(struct counters *counters, unsigned slot, enum counter_kind kind, const char *name);
 
+/* The same of a service's histograms. NULL: all places are taken. */
+struct measures *counters_measures(struct counters *counters, unsigned slot, const char *service);
+
 /* The owner's ways to count; plain loads and stores, nobody else writes. */
 void counter_add(_Atomic uint64_t *value, uint64_t n);
 void counter_open(struct counter *counter);
@@ -59,6 +79,9 @@ void counters_forget_open(struct counters *counters, unsigned slot);
 /* What a name is found by; never 0. */
 uint64_t counter_key(enum counter_kind kind, const char *name);
 uint64_t counter_own_key(const struct counter *counter); /* NULL: 0 */
+
+/* The histograms of a service, HISTOGRAMS of them. False: there are none, and all is 0. */
+bool counters_measured(const struct counters *counters, const char *service, struct measured ret[HISTOGRAMS]);
 
 /* Without what is on its way from one worker to another: shared_sum(). */
 void counters_sum(const struct counters *counters, enum counter_kind kind, const char *name, struct counted *ret);

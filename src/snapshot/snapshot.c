@@ -9,6 +9,7 @@
 #include "shared_limits.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *const snapshot_state_names[SNAPSHOT_STATES] = {
 	[SNAPSHOT_UNKNOWN] = "-",
@@ -48,20 +49,37 @@ static int listeners_gather(struct snapshot *snapshot, const struct shared *shar
 	return 0;
 }
 
+/* Most of many services have never had a client. */
+static int measured_gather(struct snapshot_service *service, const struct counters *counters)
+{
+	struct measured measured[HISTOGRAMS];
+
+	if (!service->total || !counters_measured(counters, service->name, measured))
+		return 0;
+	service->measured = malloc(sizeof(measured));
+	if (!service->measured)
+		return -ENOMEM;
+	memcpy(service->measured, measured, sizeof(measured));
+	return 0;
+}
+
 static int services_gather(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy)
 {
 	snapshot->services = calloc(policy->n_services + 1, sizeof(*snapshot->services));
 	if (!snapshot->services)
 		return -ENOMEM;
 	snapshot->n_services = policy->n_services;
-	for (size_t i = 0; i < policy->n_services; i++) {
+	int r = 0;
+	for (size_t i = 0; i < policy->n_services && r == 0; i++) {
 		const char *name = policy->services[i].name;
 		struct counted counted;
 		shared_sum(shared, COUNTER_SERVICE, name, &counted);
 		snapshot->services[i] = (struct snapshot_service){ name, counted.open, counted.total, counted.failed,
-			counted.bytes_up, counted.bytes_down };
+			counted.bytes_up, counted.bytes_down, NULL };
+		if (i < COUNTERS_SERVICES_MEASURED)
+			r = measured_gather(&snapshot->services[i], shared->counters);
 	}
-	return 0;
+	return r;
 }
 
 static int policy_gather(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy)
@@ -104,6 +122,8 @@ void snapshot_fini(struct snapshot *snapshot)
 		free(snapshot->generations[i].workers);
 	free(snapshot->generations);
 	free(snapshot->listeners);
+	for (size_t i = 0; i < snapshot->n_services; i++)
+		free(snapshot->services[i].measured);
 	free(snapshot->services);
 	free(snapshot->ended.items);
 	free(snapshot->refused.items);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 struct json_t;
+struct measured;
 struct policy;
 struct shared;
 
@@ -41,6 +42,7 @@ struct snapshot_listener {
 struct snapshot_service {
 	const char *name;
 	uint64_t open, total, failed, bytes_up, bytes_down;
+	struct measured *measured; /* HISTOGRAMS of them; NULL: nothing was measured, or it was read from JSON */
 };
 
 struct snapshot_total {

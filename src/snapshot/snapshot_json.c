@@ -1,5 +1,6 @@
 /* A snapshot as JSON, and back. Bytes that are not printable ASCII are escaped, so that a line is one line. Refuses nothing when it reads: the
  * line may be another version's, and what is not known is not there. Owns the arrays that it reads into, and no text. */
+#include "counters.h"
 #include "escape.h"
 #include "snapshot.h"
 #include <errno.h>
@@ -53,6 +54,40 @@ static void write_listeners(const struct snapshot *snapshot, FILE *to)
 	fputs("]", to);
 }
 
+static void write_histogram(const struct measured *measured, enum histogram_kind kind, FILE *to)
+{
+	fprintf(to, "%s\"%s\": {\"buckets\": [", kind ? ", " : "", histogram_names[kind]);
+	for (size_t i = 0; i <= HISTOGRAM_BOUNDS; i++)
+		fprintf(to, "%s%" PRIu64, i ? ", " : "", measured->buckets[i]);
+	if (kind == HISTOGRAM_BYTES)
+		fprintf(to, "], \"sum\": %" PRIu64 "}", measured->sum);
+	else
+		fprintf(to, "], \"sum_s\": %" PRIu64 ".%06" PRIu64 "}", measured->sum / 1000000,
+			measured->sum % 1000000);
+}
+
+static void write_measured(const struct measured measured[HISTOGRAMS], FILE *to)
+{
+	fputs(", \"histograms\": {", to);
+	for (int kind = 0; kind < HISTOGRAMS; kind++)
+		write_histogram(&measured[kind], (enum histogram_kind)kind, to);
+	fputs("}", to);
+}
+
+/* Upper bounds of the buckets, of which the last has none. */
+static void write_bounds(FILE *to)
+{
+	fputs(", \"histogram_bounds\": {", to);
+	for (int kind = 0; kind < HISTOGRAMS; kind++) {
+		fprintf(to, "%s\"%s\": [", kind ? ", " : "", histogram_names[kind]);
+		for (size_t i = 0; i < HISTOGRAM_BOUNDS; i++)
+			fprintf(to, "%s%.12g", i ? ", " : "",
+				(double)histogram_bounds[kind][i] / (kind == HISTOGRAM_BYTES ? 1 : 1e6));
+		fputs("]", to);
+	}
+	fputs("}", to);
+}
+
 static void write_services(const struct snapshot *snapshot, FILE *to)
 {
 	fputs(", \"services\": [", to);
@@ -62,13 +97,15 @@ static void write_services(const struct snapshot *snapshot, FILE *to)
 		fputs(one->name, to); /* has nothing that is to be escaped */
 		/* Most of a hundred thousand services have never had a client: no numbers are formatted for them. */
 		if (!one->total && !one->open && !one->failed)
-			fputs("\", \"open\": 0, \"total\": 0, \"failed\": 0, \"bytes_up\": 0, \"bytes_down\": 0}",
-				to);
+			fputs("\", \"open\": 0, \"total\": 0, \"failed\": 0, \"bytes_up\": 0, \"bytes_down\": 0", to);
 		else
 			fprintf(to,
 				"\", \"open\": %" PRIu64 ", \"total\": %" PRIu64 ", \"failed\": %" PRIu64
-				", \"bytes_up\": %" PRIu64 ", \"bytes_down\": %" PRIu64 "}",
+				", \"bytes_up\": %" PRIu64 ", \"bytes_down\": %" PRIu64,
 				one->open, one->total, one->failed, one->bytes_up, one->bytes_down);
+		if (one->measured)
+			write_measured(one->measured, to);
+		putc('}', to);
 	}
 	fputs("]", to);
 }
@@ -106,6 +143,7 @@ void snapshot_json(const struct snapshot *snapshot, FILE *to)
 			room->worker, room->in_all, room->undecided, room->undecided_per_source);
 		write_listeners(snapshot, to);
 		write_services(snapshot, to);
+		write_bounds(to);
 	}
 	for (size_t i = 0; i < N_TOTALS; i++)
 		write_totals(

@@ -2,6 +2,7 @@
  * Refuses to judge: what a failure means is for stream.c (stream_undelivered). What is under way is kept in the
  * stream; its client's socket stays the stream's. */
 #include "delivery.h"
+#include "account.h"
 #include "banner.h"
 #include "fd.h"
 #include "message.h"
@@ -59,6 +60,7 @@ static void delivery_dialled(struct dial *dial, int error, uint32_t events)
 	struct stream *stream = container_of(dial, struct stream, dial);
 	stream->dialled = error == 0;
 	if (error == 0) {
+		account_connected(&stream->session);
 		stream->relay.server.is_unix = dial_is_unix(dial);
 		proxied_announce(stream, &session_service(&stream->session)->target,
 			delivery_client_talks(stream) ? MSG_MORE : 0);

@@ -149,6 +149,11 @@ static void stream_bury(struct task *task)
 	context->session_gone(context);
 }
 
+static void stream_answered(struct relay *relay)
+{
+	account_answered(&container_of(relay, struct stream, relay)->session);
+}
+
 static struct stream *stream_alloc(struct context *context)
 {
 	struct stream *stream = context->spare_streams;
@@ -163,6 +168,7 @@ static struct stream *stream_alloc(struct context *context)
 	session_init(&stream->session, &stream_transport, context);
 	stream->named = PROTOCOL_NONE;
 	stream->burial = (struct task){ .run = stream_bury };
+	stream->relay.answered = stream_answered;
 	stream->relay.client.kind = SIDE_SOCKET;
 	stream->relay.client.in = (struct watch){ .fd = -1, .ready = stream_client_ready };
 	stream->relay.client.out.fd = stream->relay.server.in.fd = stream->relay.server.out.fd = -1;
@@ -257,7 +263,7 @@ void stream_decided(struct stream *stream, uint32_t service, uint32_t protocol)
 	stream->session.decided_us = clock_monotonic_us();
 	stream->session.service = service;
 	if (service != SERVICE_NONE)
-		account_service(&stream->session, service);
+		account_decided(&stream->session, service);
 	stream->session.protocol = protocol;
 	if (tcpmux_is_due(stream->session.context->policy, protocol))
 		stream->owes_reply = tcpmux_take_line(stream_socket(stream)) == 0;
@@ -325,8 +331,9 @@ void stream_stay(struct stream *stream)
 	stream->dial = (struct dial){ .backend = stream->banner->dial.backend }; /* for the log */
 	stream->session.decided_us = clock_monotonic_us();
 	stream->session.service = stream->banner->service;
-	account_service(&stream->session, stream->session.service);
+	account_decided(&stream->session, stream->session.service);
 	uint32_t events = banner_leave(stream, &shown);
+	stream->relay.answered = NULL; /* that was before the decision */
 	stream_delivered(stream, events);
 	stream->relay.down.bytes += shown;
 }
@@ -379,6 +386,8 @@ void stream_arrived(struct stream *stream, int error)
 		stream_end(stream, END_SHUTDOWN);
 	} else if (stream->session.phase == PHASE_RELAYING) {
 		stream->relay.idle_us = session_idle_us(&stream->session);
+		if (stream->relay.down.bytes > 0)
+			stream->relay.answered = NULL;
 		relay_resume(&stream->relay);
 	} else {
 		undecided_begin(

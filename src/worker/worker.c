@@ -390,6 +390,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 			.evidence = start->policy->keep_evidence ? evidence_kept_new() : NULL,
 			.service_counters =
 				calloc(start->policy->n_services + 1, sizeof(*worker->context.service_counters)),
+			.service_measures =
+				calloc(start->policy->n_services + 1, sizeof(*worker->context.service_measures)),
 			.findings = calloc(1, sizeof(*worker->context.findings)),
 			.scratch = decider_scratch_new(),
 			.peeked = malloc(EVIDENCE_MAX),
@@ -411,8 +413,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	outbox_init(&worker->outbox, &context->loop, start->channel, NULL);
 	requester_init(&worker->requester, &context->loop, &worker->outbox);
 	if (!context->relay_pool || !context->findings || !context->scratch || !context->peeked ||
-		!worker->listeners || !context->service_counters || !context->undecided ||
-		(start->policy->keep_evidence && !context->evidence))
+		!worker->listeners || !context->service_counters || !context->service_measures ||
+		!context->undecided || (start->policy->keep_evidence && !context->evidence))
 		return -ENOMEM;
 	int error = scratch_fit(context->scratch, start->policy);
 	if (error == 0)
@@ -520,6 +522,7 @@ static void worker_fini(struct worker *worker)
 	free(worker->listeners);
 	undecided_registry_free(worker->context.undecided);
 	free(worker->context.service_counters);
+	free(worker->context.service_measures);
 	evidence_kept_free(worker->context.evidence);
 	free(worker->context.peeked);
 	free(worker->context.findings);

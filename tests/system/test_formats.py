@@ -27,7 +27,8 @@ FORMATS = {
                                  "struct message_verdict", "struct message_exited", "struct message_log", "struct message_report",
                                  "struct message_peer", "struct message_hold", "struct message"],
         "src/shared/limits_layout.h": ["struct entry", "struct transit_record", "struct slot", "struct rate", "struct limits"],
-        "src/shared/counters.h": ["enum counter_kind", "struct counter"],
+        "src/shared/counters.h": ["enum counter_kind", "struct counter", "struct measures"],
+        "src/shared/histogram.h": ["enum histogram_kind", "struct histogram"],
         "src/shared/shared.h": ["struct shared_slot", "struct shared_page"],
         "src/base/address.h": ["struct address"],
         "src/base/socket_file.h": ["struct socket_file"],
@@ -37,7 +38,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (7, "e9ca6f0178ab31ba"),
-    "TAKEOVER_FORMAT": (9, "167972e5d565db08"),
+    "TAKEOVER_FORMAT": (10, "2be8494062966f99"),
 }
 
 

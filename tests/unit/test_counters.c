@@ -77,12 +77,69 @@ static void names_past_the_last_place_are_counted_together(void **state)
 	counters_free(counters);
 }
 
+static void histograms_are_sums_over_all_workers_and_outlive_them(void **state)
+{
+	struct measured measured[HISTOGRAMS];
+	struct counters *counters;
+
+	assert_int_equal(counters_new(&counters, &(int){ -1 }), 0);
+	counters_begin(counters, 7);
+	assert_false(counters_measured(counters, "web", measured));
+	for (unsigned slot = 0; slot < 2; slot++) {
+		struct measures *measures = counters_measures(counters, 7 * slot, "web");
+		assert_ptr_equal(counters_measures(counters, 7 * slot, "web"), measures);
+		assert_ptr_not_equal(counters_measures(counters, 7 * slot, "ssh"), measures);
+		histogram_observe(&measures->of[HISTOGRAM_DECISION], HISTOGRAM_DECISION, 400 + slot);
+	}
+	counters_forget_open(counters, 7);
+	assert_true(counters_measured(counters, "web", measured));
+	assert_int_equal(measured[HISTOGRAM_DECISION].buckets[2], 2);
+	assert_int_equal(measured[HISTOGRAM_DECISION].sum, 801);
+	assert_int_equal(measured[HISTOGRAM_CONNECT].sum, 0);
+	counters_free(counters);
+}
+
+static void a_bound_belongs_to_its_bucket_and_what_is_above_all_has_the_last(void **state)
+{
+	for (int kind = 0; kind < HISTOGRAMS; kind++) {
+		for (unsigned i = 0; i < HISTOGRAM_BOUNDS; i++) {
+			struct histogram histogram = { 0 };
+			uint64_t bound = histogram_bounds[kind][i];
+			assert_true(i == 0 || bound > histogram_bounds[kind][i - 1]);
+			histogram_observe(&histogram, (enum histogram_kind)kind, bound);
+			histogram_observe(&histogram, (enum histogram_kind)kind, bound + 1);
+			assert_int_equal(histogram.buckets[i], 1);
+			assert_int_equal(histogram.buckets[i + 1], 1);
+			assert_int_equal(histogram.sum, 2 * bound + 1);
+		}
+	}
+}
+
+static void a_service_past_the_last_place_has_no_histograms(void **state)
+{
+	struct counters *counters;
+	char name[32];
+
+	assert_int_equal(counters_new(&counters, &(int){ -1 }), 0);
+	counters_begin(counters, 0);
+	for (int i = 0; i < COUNTERS_MEASURED; i++) {
+		snprintf(name, sizeof(name), "service-%d", i);
+		assert_non_null(counters_measures(counters, 0, name));
+	}
+	assert_null(counters_measures(counters, 0, "one-more"));
+	assert_non_null(counters_measures(counters, 0, "service-0"));
+	counters_free(counters);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sums_are_over_all_workers),
 		cmocka_unit_test(what_a_dead_worker_had_open_is_forgotten),
 		cmocka_unit_test(names_past_the_last_place_are_counted_together),
+		cmocka_unit_test(histograms_are_sums_over_all_workers_and_outlive_them),
+		cmocka_unit_test(a_bound_belongs_to_its_bucket_and_what_is_above_all_has_the_last),
+		cmocka_unit_test(a_service_past_the_last_place_has_no_histograms),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,6 +75,7 @@ static void worker_begin(struct context *context, unsigned slot)
 		.undecided = undecided_registry_new(),
 		.evidence = evidence_kept_new(),
 		.service_counters = calloc(policy->n_services, sizeof(struct counter *)),
+		.service_measures = calloc(policy->n_services, sizeof(struct measures *)),
 		.findings = calloc(1, sizeof(*context->findings)),
 		.peeked = malloc(EVIDENCE_MAX),
 		.relay_pool = relay_pool_new(),
@@ -117,6 +118,7 @@ static void worker_end(struct context *context)
 	undecided_registry_free(context->undecided);
 	evidence_kept_free(context->evidence);
 	free(context->service_counters);
+	free(context->service_measures);
 	free(context->findings);
 	free(context->peeked);
 	relay_pool_free(context->relay_pool);
