@@ -373,6 +373,7 @@ void flow_undelivered(struct flow *flow, int error)
 	if (!flow->failed)
 		account_failed(&flow->session);
 	loop_timer_stop(&context->loop, &flow->session.deadline);
+	socket_pool_cancel(&flow->supply);
 	upstream_close(flow->upstream);
 	flow->upstream = NULL;
 	if (fallback == SERVICE_NONE) {
@@ -403,6 +404,7 @@ static void flow_give_back(struct flow *flow)
 	shed_leave(&flow->session);
 	identification_cancel(flow->identification);
 	flow->identification = NULL;
+	socket_pool_cancel(&flow->supply);
 	if (flow->is_placed)
 		flow_table_remove(flow->datagrams->table, &flow->place);
 	flow->is_placed = false;

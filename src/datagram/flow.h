@@ -7,6 +7,7 @@
 #include "flow_table.h"
 #include "identify.h"
 #include "session.h"
+#include "socket_pool.h"
 #include "transport_migration.h"
 #include "upstream.h"
 
@@ -27,13 +28,14 @@ struct flow {
 	struct identification *identification; /* NULL: no identifier is being asked */
 	struct admission admission;
 
-	struct upstream *upstream;  /* to the backend; NULL: none yet */
-	struct flow_header *header; /* in front of what goes there; NULL: none, or none any more */
-	size_t backend, address;    /* that it goes to: of the service's, and of a name with several */
-	size_t n_refused;           /* addresses that have refused it without an answer */
-	bool keeps;                 /* another backend may yet get what is kept */
-	bool whole;                 /* its datagrams are not to be fragmented */
-	bool failed;                /* its service was counted as failing */
+	struct upstream *upstream;        /* to the backend; NULL: none yet */
+	struct socket_pool_waiter supply; /* of a transparent service: for a socket */
+	struct flow_header *header;       /* in front of what goes there; NULL: none, or none any more */
+	size_t backend, address;          /* that it goes to: of the service's, and of a name with several */
+	size_t n_refused;                 /* addresses that have refused it without an answer */
+	bool keeps;                       /* another backend may yet get what is kept */
+	bool whole;                       /* its datagrams are not to be fragmented */
+	bool failed;                      /* its service was counted as failing */
 
 	uint64_t flow_timeout_us, answer_timeout_us; /* of the service, with */
 	uint32_t answers;

@@ -3,6 +3,7 @@
  * backend gets what was kept. Owns nothing: the socket is the flow's. */
 #include "account.h"
 #include "datagrams_parts.h"
+#include "fd.h"
 #include "flow.h"
 #include "lookup.h"
 #include "shed.h"
@@ -21,37 +22,52 @@ static const struct target *flow_target(const struct flow *flow)
 	return &session_service(&flow->session)->target;
 }
 
-static size_t backend_addresses(
-	const struct flow *flow, const struct backend *backend, struct address ret[RESOLVED_ADDRESSES_MAX])
+/* Of them those that could take the flow: who is to see the client's address must be of its family. `ret_all`: how many there are with the
+ * others. */
+static size_t backend_addresses(const struct flow *flow, const struct backend *backend,
+	struct address ret[RESOLVED_ADDRESSES_MAX], size_t *ret_all)
 {
-	if (backend->name != BACKEND_NO_NAME)
-		return lookup_read(flow->session.context->lookup, backend->name, backend->port, ret);
+	sa_family_t family = flow->session.client.sa.sa_family;
+	size_t n = 0;
+
 	ret[0] = backend->address;
-	return 1;
+	*ret_all = 1;
+	if (backend->name != BACKEND_NO_NAME)
+		*ret_all = lookup_read(flow->session.context->lookup, backend->name, backend->port, ret);
+	if (!flow_target(flow)->connect.transparent)
+		return *ret_all;
+	for (size_t i = 0; i < *ret_all; i++) {
+		struct address one = address_unmapped(&ret[i]);
+		if (one.sa.sa_family == family)
+			ret[n++] = one;
+	}
+	return n;
 }
 
 static size_t count_addresses(const struct flow *flow)
 {
 	const struct target *target = flow_target(flow);
 	struct address unused[RESOLVED_ADDRESSES_MAX];
-	size_t n = 0;
+	size_t n = 0, all;
 
 	for (size_t i = 0; i < target->connect.n_backends; i++)
-		n += backend_addresses(flow, &target->connect.backends[i], unused);
+		n += backend_addresses(flow, &target->connect.backends[i], unused, &all);
 	return n;
 }
 
-/* Would usher itself get what it sends there? */
-static bool leads_back(const struct context *context, const struct upstream *upstream, const struct address *to)
+/* Would usher itself get what it sends there? The near end has an address of this machine, unless it has the client's. */
+static bool leads_back(const struct flow *flow, const struct upstream *upstream, const struct address *to)
 {
-	const struct policy *policy = context->policy;
+	const struct policy *policy = flow->session.context->policy;
 	const uint8_t *ports = policy->ports[TRANSPORT_DATAGRAM];
 	struct address near = { .len = sizeof(near.un) }, loopback = { 0 };
 	uint16_t port = address_port(to);
 
 	if (!(ports[port / 8] >> port % 8 & 1))
 		return false;
-	if (getsockname(upstream->watch.fd, &near.sa, &near.len) < 0)
+	if (flow_target(flow)->connect.transparent)
+		flow_key_local(&flow->place.key, &near);
+	else if (getsockname(upstream->watch.fd, &near.sa, &near.len) < 0)
 		return false;
 	address_set_port(&near, port);
 	address_parse(&loopback, to->sa.sa_family == AF_INET ? "127.0.0.1:1" : "[::1]:1");
@@ -73,45 +89,68 @@ static void flow_header_drop(struct flow *flow)
 	flow->header = NULL;
 }
 
-static int flow_connect_to(struct flow *flow, const struct address *to)
-{
-	struct upstream *upstream;
-	int error = upstream_open(flow->datagrams, to, flow, &upstream);
+static void flow_supplied(struct socket_pool_waiter *waiter, int fd);
 
-	if (error < 0)
-		return error;
-	flow_header_drop(flow);
-	error = leads_back(flow->session.context, upstream, to)
-		? -EDEADLK
-		: flow_header_make(&flow->header, &flow->session, &flow->place.key, flow_target(flow), to);
-	if (error < 0) {
-		upstream_close(upstream);
-		return error;
-	}
-	flow->upstream = upstream;
-	return 0;
+/* With the socket that it has, of another backend of the client's family, or with one of the master's. -EINPROGRESS: flow_supplied() will hear
+ * of it. */
+static int flow_open_as_client(struct flow *flow, const struct address *to)
+{
+	if (flow->upstream)
+		return upstream_reconnect(flow->upstream, to);
+	flow->supply.ready = flow_supplied;
+	int fd = socket_pool_take(flow->session.context->datagram_sockets, to->sa.sa_family, &flow->supply);
+	return fd < 0 ? fd : upstream_open_as(flow->datagrams, fd, &flow->session.client, to, flow, &flow->upstream);
 }
 
-/* From the address on that is its turn. -EINPROGRESS: a name's answer may yet come. */
-static int flow_dial(struct flow *flow)
+static void flow_close_upstream(struct flow *flow)
+{
+	upstream_close(flow->upstream);
+	flow->upstream = NULL;
+}
+
+/* What the flow's socket, which is connected, is used for from now on. The one of a transparent service stays for the next backend. */
+static int flow_settle(struct flow *flow, const struct address *to)
+{
+	flow_header_drop(flow);
+	int error = leads_back(flow, flow->upstream, to)
+		? -EDEADLK
+		: flow_header_make(&flow->header, &flow->session, &flow->place.key, flow_target(flow), to);
+	if (error < 0 && !flow_target(flow)->connect.transparent)
+		flow_close_upstream(flow);
+	return error;
+}
+
+static int flow_connect_to(struct flow *flow, const struct address *to)
+{
+	int error = flow_target(flow)->connect.transparent
+		? flow_open_as_client(flow, to)
+		: upstream_open(flow->datagrams, to, flow, &flow->upstream);
+
+	return error < 0 ? error : flow_settle(flow, to);
+}
+
+/* From the address on that is its turn; `error` is of those before. -EINPROGRESS: a name's answer may yet come, or a socket. */
+static int flow_dial(struct flow *flow, int error)
 {
 	const struct target *target = flow_target(flow);
 	struct context *context = flow->session.context;
 	struct address known[RESOLVED_ADDRESSES_MAX];
-	int error = -EHOSTUNREACH;
 	bool awaited = false;
 
 	for (; flow->backend < target->connect.n_backends; flow->backend++, flow->address = 0) {
 		const struct backend *backend = &target->connect.backends[flow->backend];
-		size_t n = backend_addresses(flow, backend, known);
+		size_t all, n = backend_addresses(flow, backend, known, &all);
+		if (n == 0 && all > 0 && error == -EHOSTUNREACH)
+			error = -EAFNOSUPPORT;
 		for (; flow->address < n; flow->address++) {
 			error = flow_connect_to(flow, &known[flow->address]);
-			if (error == 0)
-				return 0;
+			if (error == 0 || error == -EINPROGRESS)
+				return error;
 		}
 		if (backend->name != BACKEND_NO_NAME) {
 			lookup_ask(context->lookup, backend->name, context->loop.now_us);
-			awaited |= n == 0 && lookup_is_awaited(context->lookup, backend->name, context->loop.now_us);
+			awaited |=
+				all == 0 && lookup_is_awaited(context->lookup, backend->name, context->loop.now_us);
 		}
 	}
 	flow->backend = flow->address = 0;
@@ -162,16 +201,43 @@ static void flow_begin_relay(struct flow *flow)
 	context->session_movable(context);
 }
 
-static void flow_try(struct flow *flow)
+static void flow_try(struct flow *flow, int error)
 {
-	int error = flow_dial(flow);
-
+	error = flow_dial(flow, error);
 	if (error == -EINPROGRESS)
 		error = session_enter(&flow->session, PHASE_CONNECTING);
 	else if (error == 0)
 		flow_begin_relay(flow);
 	if (error < 0)
 		flow_undelivered(flow, error);
+}
+
+static void flow_supplied(struct socket_pool_waiter *waiter, int fd)
+{
+	struct flow *flow = container_of(waiter, struct flow, supply);
+	struct address known[RESOLVED_ADDRESSES_MAX];
+	size_t all;
+
+	if (fd < 0) {
+		flow_undelivered(flow, fd);
+		return;
+	}
+	if (flow->address >=
+		backend_addresses(flow, &flow_target(flow)->connect.backends[flow->backend], known, &all)) {
+		fd_close(fd); /* names have changed meanwhile */
+		flow_try(flow, -EHOSTUNREACH);
+		return;
+	}
+	const struct address *to = &known[flow->address];
+	int error = upstream_open_as(flow->datagrams, fd, &flow->session.client, to, flow, &flow->upstream);
+	if (error == 0)
+		error = flow_settle(flow, to);
+	if (error == 0) {
+		flow_begin_relay(flow);
+		return;
+	}
+	flow->address++;
+	flow_try(flow, error);
 }
 
 void flow_deliver(struct flow *flow)
@@ -181,7 +247,7 @@ void flow_deliver(struct flow *flow)
 	flow->backend = flow->address = 0;
 	switch (target->delivery) {
 	case DELIVERY_CONNECT:
-		flow_try(flow);
+		flow_try(flow, -EHOSTUNREACH);
 		break;
 	case DELIVERY_REJECT:
 		flow_end(flow, END_REJECTED);
@@ -216,12 +282,12 @@ static void flow_refused(struct flow *flow, int error)
 	/* When all have refused once, nothing is sent again, and the next datagram goes to the next in turn. */
 	if (flow->n_refused >= n)
 		flow_drop_kept(flow);
-	upstream_close(flow->upstream);
-	flow->upstream = NULL;
+	if (!flow_target(flow)->connect.transparent)
+		flow_close_upstream(flow);
 	flow->address++;
-	int failure = flow_dial(flow);
+	int failure = flow_dial(flow, error);
 	if (failure < 0)
-		failure = flow_dial(flow); /* from the first on */
+		failure = flow_dial(flow, error); /* from the first on */
 	if (failure < 0)
 		flow_undelivered(flow, failure);
 	else
@@ -442,6 +508,8 @@ void flow_retry(struct session *session)
 
 	if (context->loop.now_us >= session->decided_us + context->policy->connect_timeout_us)
 		flow_undelivered(flow_of(session), -ETIMEDOUT);
+	else if (flow_of(session)->supply.shelf) /* a socket may yet come */
+		session_enter(session, PHASE_CONNECTING);
 	else
-		flow_try(flow_of(session));
+		flow_try(flow_of(session), -EHOSTUNREACH);
 }

@@ -1,5 +1,5 @@
 /* Sockets to backends. One that is given back is disconnected, which also takes its port away, and emptied: nothing that was sent to the
- * flow before can reach the next one. One that came from another worker, which may have it still, is not used again.
+ * flow before can reach the next one. One that came from another worker or from the master, which may have it still, is not used again.
  * Refuses to wait. Owns the spare ones. */
 #include "upstream.h"
 #include "datagrams_parts.h"
@@ -108,17 +108,72 @@ int upstream_open(struct datagrams *datagrams, const struct address *to, struct 
 	return 0;
 }
 
+/* False: something else is there. */
+static bool fd_empty(int fd)
+{
+	uint8_t byte;
+
+	while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) >= 0)
+		;
+	return errno == EAGAIN;
+}
+
 /* False: it is not to be used again. */
 static bool upstream_empty(int fd)
 {
 	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
-	uint8_t byte;
 
-	if (connect(fd, &nobody, sizeof(nobody)) < 0)
-		return false;
-	while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) >= 0)
-		;
-	return errno == EAGAIN;
+	return connect(fd, &nobody, sizeof(nobody)) == 0 && fd_empty(fd);
+}
+
+/* ---- from the client's address ---------------------------------------------------------------------------------------- */
+
+/* Without SO_REUSEADDR: of two flows of one client's port only one can have it. Else what one backend sends would go to either. */
+static int bind_as(int fd, const struct address *from)
+{
+	struct address other = *from;
+
+	if (bind(fd, &from->sa, from->len) == 0)
+		return 0;
+	if (errno == EADDRINUSE || errno == EACCES) {
+		address_set_port(&other, 0);
+		if (bind(fd, &other.sa, other.len) == 0)
+			return 0;
+	}
+	/* An address that is not this machine's, for a socket that may not speak from any. */
+	return errno == EADDRNOTAVAIL ? -EPERM : -errno;
+}
+
+/* What was there before anything is sent to the backend is from others, who knew the client's address. */
+static int fd_connect_clean(int fd, const struct address *to)
+{
+	if (connect(fd, &to->sa, to->len) < 0)
+		return -errno;
+	fd_empty(fd);
+	return 0;
+}
+
+int upstream_open_as(struct datagrams *datagrams, int fd, const struct address *from, const struct address *to,
+	struct flow *flow, struct upstream **ret)
+{
+	int error = datagram_prepare(fd, to->sa.sa_family, false);
+
+	if (error == 0)
+		error = bind_as(fd, from);
+	if (error == 0)
+		error = fd_connect_clean(fd, to);
+	if (error == 0)
+		error = upstream_watch(datagrams, to->sa.sa_family, fd, ret);
+	if (error < 0)
+		fd_close(fd);
+	else
+		(*ret)->flow = flow;
+	return error;
+}
+
+int upstream_reconnect(struct upstream *upstream, const struct address *to)
+{
+	return fd_connect_clean(upstream->watch.fd, to);
 }
 
 void upstream_close(struct upstream *upstream)

@@ -15,10 +15,15 @@ struct upstream {
 	sa_family_t family;
 };
 
+/* One that the master made (socket_pool.h), connected, for this flow, from its client's address and port, or another port of that address where
+ * another socket of this machine has it. Takes over the socket. 0 or -errno. */
+int upstream_open_as(struct datagrams *datagrams, int fd, const struct address *from, const struct address *to,
+	struct flow *flow, struct upstream **ret);
 /* Connected, for this flow; or -errno. */
 int upstream_open(struct datagrams *datagrams, const struct address *to, struct flow *flow, struct upstream **ret);
 /* The same of a socket that another worker has connected: taken over where it is 0. */
 int upstream_adopt(struct datagrams *datagrams, int fd, struct flow *flow, struct upstream **ret);
-void upstream_leave(struct upstream *upstream); /* another worker has it */
-void upstream_close(struct upstream *upstream); /* accepts NULL */
+int upstream_reconnect(struct upstream *upstream, const struct address *to); /* to another backend; 0 or -errno */
+void upstream_leave(struct upstream *upstream);                              /* another worker has it */
+void upstream_close(struct upstream *upstream);                              /* accepts NULL */
 void upstream_free_spare(struct datagrams *datagrams);

@@ -134,15 +134,16 @@ bool request_connect(struct worker_process *worker, const struct message *reques
 bool request_sockets(struct worker_process *worker, const struct message *request)
 {
 	const struct generation *generation = worker->generation;
-	int fds[SOCKET_POOL_SUPPLY], fd = 0;
+	const struct policy *policy = generation->policy;
+	int fds[SOCKET_POOL_SUPPLY], fd = 0, type = (int)request->want_sockets.type;
 	size_t n = 0;
 
 	if (generation->kind == GENERATION_STALE)
 		return request_fail(worker, request, -ESTALE);
-	if (!generation->policy->transparent)
+	if (!policy->transparent || (type == SOCK_DGRAM && !policy_has_transport(policy, TRANSPORT_DATAGRAM)))
 		return false;
 	while (n < SOCKET_POOL_SUPPLY &&
-		(fd = transparent_open(generation->policy, (sa_family_t)request->want_sockets.family)) >= 0)
+		(fd = transparent_open(policy, (sa_family_t)request->want_sockets.family, type)) >= 0)
 		fds[n++] = fd;
 	return n == 0 ? request_fail(worker, request, fd)
 		      : request_answer(worker, request, (struct message_answer){ 0 }, fds, n);

@@ -13,11 +13,11 @@ static int socket_allow(int fd, sa_family_t family)
 				  : fd_set_option(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
 }
 
-int transparent_open(const struct policy *policy, sa_family_t family)
+int transparent_open(const struct policy *policy, sa_family_t family, int type)
 {
 	/* A socket's owner is who its maker is to the file system; capabilities for the network stay. */
 	int self = policy->drop_identity ? setfsuid(policy->uid) : -1;
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int made = fd < 0 ? -errno : 0;
 
 	if (policy->drop_identity)

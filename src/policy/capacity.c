@@ -40,7 +40,7 @@ static uint64_t fds_reserved(const struct policy *policy)
 	if (policy_has_transport(policy, TRANSPORT_DATAGRAM))
 		n += FDS_SPARE_UPSTREAM;
 	if (policy->transparent)
-		n += SOCKET_POOL_MAX;
+		n += policy_has_transport(policy, TRANSPORT_DATAGRAM) ? 2 * SOCKET_POOL_MAX : SOCKET_POOL_MAX;
 	for (size_t i = 0; i < policy->n_services; i++)
 		if (policy->services[i].target.delivery == DELIVERY_HANDOVER)
 			n += FDS_OF_A_CHANNEL;

@@ -97,7 +97,6 @@ const struct identity *identity_find(
 void transports_compile(struct compiler *compiler, uint32_t service, const struct values *values);
 /* Of services and listeners, what does not go with their transports. `all` are the values of the services. */
 void transports_check(struct compiler *compiler, const struct values *all);
-bool policy_has_transport(const struct policy *policy, enum transport_kind transport);
 
 /* On this listener. Of datagrams only those that its service takes, and that can match it. */
 bool draft_applies(const struct compiler *compiler, const struct draft *draft, uint32_t listener);

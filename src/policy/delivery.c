@@ -223,8 +223,8 @@ static void transparent_check(struct compiler *compiler, uint32_t service, const
 	for (uint32_t i = 0; i < policy->n_listeners; i++) {
 		const struct listener_policy *listener = &policy->listeners[i];
 		sa_family_t family = listener->address.sa.sa_family;
-		if (listener->transport != TRANSPORT_STREAM || listener->proxies || backends_have(target, family) ||
-			!service_serves(compiler, service, i))
+		if (!(policy->services[service].transports >> listener->transport & 1) || listener->proxies ||
+			backends_have(target, family) || !service_serves(compiler, service, i))
 			continue;
 		reader_warn(compiler->reader, at,
 			"clients of listener `%s' cannot be shown to service `%s', which has no backend %s",

@@ -178,6 +178,9 @@ int policy_revive(const struct policy *policy);
  * nothing was. */
 const char *policy_module_running(const struct policy *policy, uint32_t running, char *buf, size_t size);
 
+/* Some listener is of it. */
+bool policy_has_transport(const struct policy *policy, enum transport_kind transport);
+
 /* The routing table, as a person wants to read it. What each listener looks for is in it if there are rule_lists, and if there are
  * listeners of both transports or of datagrams alone. */
 void policy_print(const struct policy *policy, FILE *to);

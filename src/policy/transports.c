@@ -195,17 +195,13 @@ static void datagrams_trace(const struct compiler *compiler, uint32_t *from)
 static void missing_check(struct compiler *compiler, const struct service *service, const struct values *values,
 	const struct listener_policy *listener)
 {
-	static const enum service_key missing[] = { SERVICE_HANDOVER, SERVICE_TRANSPARENT };
-
-	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
-		const struct setting *at = values->value[missing[i]];
-		if (!at || (missing[i] == SERVICE_TRANSPARENT && !service->target.connect.transparent))
-			continue;
-		compile_error(compiler, at,
-			"`%s' of service `%s', which takes datagrams of listener `%s': usher does not have that for "
-			"datagrams, expected a `match' that is for connections alone, by `protocol' or `listener'",
-			values->section->keys[missing[i]].name, service->name, listener->text);
-	}
+	if (values->value[SERVICE_HANDOVER])
+		compile_error(compiler, values->value[SERVICE_HANDOVER],
+			"`handover' of service `%s', which takes datagrams of listener `%s': usher does not have "
+			"that "
+			"for datagrams, expected a `match' that is for connections alone, by `protocol' or "
+			"`listener'",
+			service->name, listener->text);
 	if (service->target.delivery == DELIVERY_CONNECT && service->target.connect.send_proxy == 1)
 		compile_error(compiler, values->value[SERVICE_SEND_PROXY],
 			"`send_proxy' of service `%s', which takes datagrams of listener `%s', is 1, expected 2 or "

@@ -15,6 +15,7 @@ struct question {
 
 struct supplier {
 	struct requester *requester;
+	int type;
 	struct socket_pool *pool;
 	struct question questions[2 * QUESTIONS_MAX];
 };
@@ -48,18 +49,21 @@ static int supplier_ask(void *context, sa_family_t family)
 		.supplier = supplier, .family = family, .request = { .answered = question_answered }
 	};
 	int error = requester_ask(supplier->requester, &question->request,
-		&(struct message){ .kind = MESSAGE_WANT_SOCKETS, .want_sockets = { .family = family } }, -1);
+		&(struct message){ .kind = MESSAGE_WANT_SOCKETS,
+			.want_sockets = { .family = family, .type = (uint32_t)supplier->type } },
+		-1);
 	question->open = error == 0;
 	return error;
 }
 
-struct supplier *supplier_new(struct requester *requester)
+struct supplier *supplier_new(struct requester *requester, int type)
 {
 	struct supplier *supplier = calloc(1, sizeof(*supplier));
 
 	if (!supplier)
 		return NULL;
 	supplier->requester = requester;
+	supplier->type = type;
 	supplier->pool = socket_pool_new(supplier_ask, supplier);
 	if (supplier->pool)
 		return supplier;

@@ -62,11 +62,12 @@ struct context {
 	uint8_t *peeked;                 /* EVIDENCE_MAX bytes; holds nothing between two calls */
 
 	struct requester *requester;
-	struct admission *asking;        /* of sessions whose access programs have not answered yet */
-	struct identifiers *identifiers; /* NULL: the policy has none */
-	struct receivers *receivers;     /* of handovers */
-	struct lookup *lookup;           /* of backends' names; NULL: the policy has none */
-	struct socket_pool *sockets;     /* NULL: the policy has no transparent service */
+	struct admission *asking;             /* of sessions whose access programs have not answered yet */
+	struct identifiers *identifiers;      /* NULL: the policy has none */
+	struct receivers *receivers;          /* of handovers */
+	struct lookup *lookup;                /* of backends' names; NULL: the policy has none */
+	struct socket_pool *sockets;          /* for connections; NULL: the policy has no transparent service */
+	struct socket_pool *datagram_sockets; /* for flows; NULL: no such service, or no UDP listener */
 	struct relay_pool *relay_pool;
 
 	struct stream *spare_streams; /* memory for new ones */

@@ -64,7 +64,8 @@ static bool payload_is_sound(const struct message *message, const struct ipc_fds
 	case MESSAGE_SPAWN:
 		return spawn_is_sound(&message->spawn, fds);
 	case MESSAGE_WANT_SOCKETS:
-		return message->want_sockets.family == AF_INET || message->want_sockets.family == AF_INET6;
+		return (message->want_sockets.family == AF_INET || message->want_sockets.family == AF_INET6) &&
+			(message->want_sockets.type == SOCK_STREAM || message->want_sockets.type == SOCK_DGRAM);
 	case MESSAGE_ANSWER:
 		return error_is_sound(message->answer.error) && message->answer.greeted <= 1 &&
 			text_ends(message->answer.refused) && (message->answer.error == 0 || fds->n == 0);

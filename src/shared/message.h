@@ -74,6 +74,7 @@ struct message_connect {
 
 struct message_want_sockets {
 	uint32_t family; /* AF_INET, AF_INET6 */
+	uint32_t type;   /* SOCK_STREAM, SOCK_DGRAM */
 };
 
 /* Beside it, with `error` 0: a program's output and input, or its terminal; the channel to a receiver; sockets. */

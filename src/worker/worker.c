@@ -38,7 +38,7 @@ struct worker {
 	struct watch channel; /* to the master */
 	struct outbox outbox;
 	struct requester requester;
-	struct supplier *supplier; /* NULL: the policy has no transparent service */
+	struct supplier *supplier, *datagram_supplier; /* as the context's pools of sockets, which are theirs */
 
 	struct listener *listeners;
 	size_t n_listeners;
@@ -148,6 +148,7 @@ static void worker_orphaned(struct worker *worker)
 	fd_close(loop_unwatch(&worker->context.loop, &worker->channel));
 	requester_orphaned(&worker->requester);
 	socket_pool_end(worker->context.sockets);
+	socket_pool_end(worker->context.datagram_sockets);
 	admission_orphaned(&worker->context);
 	worker_drain(worker);
 }
@@ -427,9 +428,14 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	if (!context->lookup)
 		error = -ENOMEM;
 	if (error == 0 && start->policy->transparent) {
-		worker->supplier = supplier_new(&worker->requester);
+		worker->supplier = supplier_new(&worker->requester, SOCK_STREAM);
 		context->sockets = supplier_pool(worker->supplier);
 		error = worker->supplier ? 0 : -ENOMEM;
+	}
+	if (error == 0 && start->policy->transparent && policy_has_transport(start->policy, TRANSPORT_DATAGRAM)) {
+		worker->datagram_supplier = supplier_new(&worker->requester, SOCK_DGRAM);
+		context->datagram_sockets = supplier_pool(worker->datagram_supplier);
+		error = worker->datagram_supplier ? 0 : -ENOMEM;
 	}
 	if (error == 0 && start->policy->n_identifiers)
 		error = identifiers_new(&context->identifiers, &context->loop, &worker->requester, start->policy);
@@ -529,6 +535,7 @@ static void worker_fini(struct worker *worker)
 	decider_scratch_free(worker->context.scratch);
 	lookup_free(worker->context.lookup);
 	supplier_free(worker->supplier);
+	supplier_free(worker->datagram_supplier);
 	outbox_close(&worker->outbox);
 	relay_pool_free(worker->context.relay_pool);
 	string_pool_fini(&worker->context.strings);

@@ -38,7 +38,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (7, "e9ca6f0178ab31ba"),
-    "TAKEOVER_FORMAT": (10, "2be8494062966f99"),
+    "TAKEOVER_FORMAT": (11, "06adaced1f77677f"),
 }
 
 

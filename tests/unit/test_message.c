@@ -37,7 +37,7 @@ static struct message message_of(enum message_kind kind)
 	struct message message = { .number = number_of(kind), .kind = kind };
 
 	if (kind == MESSAGE_WANT_SOCKETS)
-		message.want_sockets.family = AF_INET6;
+		message.want_sockets = (struct message_want_sockets){ .family = AF_INET6, .type = SOCK_DGRAM };
 	return message;
 }
 
@@ -124,6 +124,9 @@ static void values_are_in_their_ranges(void **state)
 	message = message_of(MESSAGE_WANT_SOCKETS);
 	assert_unsound(message, want_sockets.family, AF_UNIX);
 	assert_unsound(message, want_sockets.family, 0x10000 + AF_INET);
+	assert_unsound(message, want_sockets.type, 0);
+	assert_unsound(message, want_sockets.type, SOCK_RAW);
+	assert_unsound(message, want_sockets.type, SOCK_STREAM | SOCK_NONBLOCK);
 	message = message_of(MESSAGE_ANSWER);
 	assert_unsound(message, answer.error, 1);
 	assert_unsound(message, answer.error, -4096);
