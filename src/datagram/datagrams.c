@@ -12,7 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define NO_DATAGRAM UINT32_MAX
+#define NO_DATAGRAM  UINT32_MAX
+#define SHARED_BYTES 65536 /* that go out through one socket for others: more could fill its buffer */
 
 void datagrams_count(struct datagrams *datagrams, enum datagram_event event, uint64_t n)
 {
@@ -41,15 +42,31 @@ static void listener_shut(struct datagram_listener *listener)
 	log_error("%s: a socket was shut down, and is not read any more", listener->policy->text);
 }
 
+/* Where the run of answers ends that goes through the socket of the one at `at`. The sockets of a listener have the same address, so that one
+ * call sends what belongs to several; not through one that is not read, which may be shut down. */
+static size_t answers_together(const struct datagrams *datagrams, size_t at)
+{
+	const struct datagram_listener *through = datagrams->answers_through[at];
+	size_t bytes = 0, end = at;
+
+	for (; end < datagrams->n_answers; end++) {
+		const struct datagram_listener *own = datagrams->answers_through[end];
+		bytes += datagrams->answers_out[end].datagram->len;
+		if (own != through &&
+			(own->number != through->number || through->watch.fd < 0 || bytes > SHARED_BYTES))
+			break;
+	}
+	return end;
+}
+
 void datagrams_flush(struct datagrams *datagrams)
 {
 	struct datagram_sent sent = { 0 };
 
 	for (size_t at = 0, end; at < datagrams->n_answers; at = end) {
 		struct datagram_listener *listener = datagrams->answers_through[at];
+		end = answers_together(datagrams, at);
 		sent.is_shut = false;
-		for (end = at + 1; end < datagrams->n_answers && datagrams->answers_through[end] == listener;)
-			end++;
 		datagram_send(datagrams->sender, listener->fd, listener->family, datagrams->answers_out + at,
 			end - at, &sent);
 		if (sent.is_shut)

@@ -194,6 +194,25 @@ def stopped(one):
             os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.parametrize("size", [100, 1400])
+def test_answers_to_many_clients_in_one_turn_are_each_their_own(usher, server, size):
+    """Those of clients whose datagrams come by different sockets of the listener go out in one call, up to so many bytes."""
+    back = server()
+    one = usher('listen = "udp:0.0.0.0:{port}"; services = ({ name = "echo"; connect = "%s"; }); '
+                'on_unknown = "echo"; drain_timeout = 0.1;' % back.text())
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(client(one.port, f"127.0.0.{5 + i % 3}")) for i in range(60)]
+        for i, c in enumerate(clients):
+            assert exchange(c, bytes([i])) == bytes([i])
+        upstreams = {datagram[0]: peer for datagram, peer, _ in back.got}
+        with stopped(one):
+            for turn in b"abc":
+                for i in range(len(clients)):
+                    back.socket.sendto(bytes([i, turn]) * (size // 2), upstreams[i])
+        for i, c in enumerate(clients):
+            assert [c.recv(2000) for _ in "abc"] == [bytes([i, turn]) * (size // 2) for turn in b"abc"]
+
+
 def test_what_a_client_sends_joined_arrives_as_single_datagrams(relay, server):
     back = server()
     one = relay(echo=back)
