@@ -226,7 +226,7 @@ void datagrams_resume(struct datagrams *datagrams)
 
 void datagrams_end_flows(struct datagrams *datagrams)
 {
-	for (struct session *session = datagrams->context->sessions; session; session = session->next)
+	for (struct session *session = session_first(datagrams->context); session; session = session_next(session))
 		if (session->transport == &flow_transport)
 			session->transport->stop(session, END_SHUTDOWN);
 }
@@ -279,7 +279,7 @@ void datagrams_free(struct datagrams *datagrams)
 		free(one);
 	}
 	upstream_free_spare(datagrams);
-	flow_free_spare(datagrams);
+	session_free_spare(&datagrams->spare_flows);
 	flow_table_free(datagrams->table);
 	datagram_batch_free(datagrams->incoming);
 	datagram_batch_free(datagrams->answers);

@@ -45,7 +45,7 @@ struct datagrams {
 	struct task flush;
 
 	struct counter *events[DATAGRAM_EVENTS];
-	struct flow *spare_flows;
+	struct list spare_flows;
 	struct upstream *spare_upstreams[UPSTREAM_FAMILIES];
 	unsigned n_spare_upstreams[UPSTREAM_FAMILIES];
 	struct kept_pool kept_pool;

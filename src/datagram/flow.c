@@ -185,47 +185,27 @@ const struct transport flow_transport = {
 
 /* ---- begun ------------------------------------------------------------------------------------------------------------- */
 
-static void flow_give_memory(struct flow *flow)
-{
-	session_fini(&flow->session);
-	flow->session.next = flow->datagrams->spare_flows ? &flow->datagrams->spare_flows->session : NULL;
-	flow->datagrams->spare_flows = flow;
-}
-
 static void flow_bury(struct task *task)
 {
 	struct flow *flow = container_of(task, struct flow, burial);
 	struct context *context = flow->session.context;
 
-	flow_give_memory(flow);
+	session_free(&flow->session, &flow->datagrams->spare_flows);
 	context->session_gone(context);
 }
 
 struct flow *flow_alloc(struct datagrams *datagrams)
 {
-	struct flow *flow = datagrams->spare_flows;
+	struct session *session =
+		session_new(&flow_transport, datagrams->context, sizeof(struct flow), &datagrams->spare_flows);
 
-	if (flow)
-		datagrams->spare_flows = flow->session.next ? flow_of(flow->session.next) : NULL;
-	else
-		flow = malloc(sizeof(*flow));
-	if (!flow)
+	if (!session)
 		return NULL;
-	memset(flow, 0, sizeof(*flow));
-	session_init(&flow->session, &flow_transport, datagrams->context);
+	struct flow *flow = flow_of(session);
 	flow->datagrams = datagrams;
 	flow->named = PROTOCOL_NONE;
 	flow->burial = (struct task){ .run = flow_bury };
 	return flow;
-}
-
-void flow_free_spare(struct datagrams *datagrams)
-{
-	for (struct flow *flow = datagrams->spare_flows, *next; flow; flow = next) {
-		next = flow->session.next ? flow_of(flow->session.next) : NULL;
-		free(flow);
-	}
-	datagrams->spare_flows = NULL;
 }
 
 /* NULL, or the limit under which there is no room for one more flow. */
@@ -315,7 +295,7 @@ struct flow *flow_new(struct datagram_listener *listener, const struct datagram 
 	const char *limit = flow_enter_limits(flow);
 	if (limit) {
 		tell_no_room(listener, limit, &flow->session.client);
-		flow_give_memory(flow);
+		session_free(&flow->session, &datagrams->spare_flows);
 		return NULL;
 	}
 	flow->session.id =

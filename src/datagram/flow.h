@@ -89,5 +89,3 @@ void flow_arrived(struct flow *flow, int error);      /* it goes on here, or wit
 
 /* The identifiers have answered (identify.h). */
 void flow_identified(void *context, uint32_t protocol, bool more_could_help);
-
-void flow_free_spare(struct datagrams *datagrams);

@@ -179,7 +179,7 @@ static int sender_tell_moved(struct migration_sender *sender)
 {
 	const struct migrant_flows_moved moved = { MIGRANT_FORMAT };
 
-	for (const struct session *session = sender->context->sessions; session; session = session->next)
+	for (const struct session *session = session_first(sender->context); session; session = session_next(session))
 		if (session->transport->kind == TRANSPORT_DATAGRAM && session->phase != PHASE_ENDED)
 			return 0;
 	int error = sender->told_moved ? 0 : ipc_send(sender->channel.fd, &moved, sizeof(moved), NULL, 0);
@@ -192,7 +192,8 @@ static void sender_go_on(struct migration_sender *sender)
 	struct loop *loop = &sender->context->loop;
 	int error = 0;
 
-	for (struct session *session = sender->context->sessions; session && error == 0; session = session->next)
+	for (struct session *session = session_first(sender->context); session && error == 0;
+		session = session_next(session))
 		if (sender_may_take(sender, session))
 			error = sender_send(sender, session);
 	if (error == 0)

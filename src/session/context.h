@@ -2,6 +2,7 @@
  * processes see no more of it than this. */
 #pragma once
 #include "capacity.h"
+#include "list.h"
 #include "log_limit.h"
 #include "loop.h"
 #include "policy.h"
@@ -47,7 +48,7 @@ struct context {
 	enum worker_state state;
 	bool is_paused; /* decides nothing for now: the master is to be another. In each state */
 
-	struct session *sessions; /* all that live */
+	struct list sessions; /* all that live */
 	unsigned n_sessions;
 	struct undecided_registry *undecided;
 	/* Of flows, whose clients' addresses may be forged (shed.h): undecided, and decided but not proven. NULL: there are no datagrams. */
@@ -70,8 +71,8 @@ struct context {
 	struct socket_pool *datagram_sockets; /* for flows; NULL: no such service, or no UDP listener */
 	struct relay_pool *relay_pool;
 
-	struct stream *spare_streams; /* memory for new ones */
-	struct datagrams *datagrams;  /* NULL: the policy has no UDP listener */
+	struct list spare_streams;   /* memory for new ones */
+	struct datagrams *datagrams; /* NULL: the policy has no UDP listener */
 
 	struct migration_sender *sender;     /* sessions go to the next generation; NULL */
 	struct migration_receiver *receiver; /* and come from the one before */

@@ -24,8 +24,23 @@ static void session_out_of_time(struct timer *timer)
 	session->transport->deadlines[session->phase].passed(session);
 }
 
-void session_init(struct session *session, const struct transport *transport, struct context *context)
+static struct session *session_of(struct list_item *item)
 {
+	return list_of(item, struct session, item);
+}
+
+struct session *session_new(
+	const struct transport *transport, struct context *context, size_t size, struct list *spare)
+{
+	struct session *session = session_of(spare->first);
+
+	if (session)
+		list_remove(spare, &session->item);
+	else
+		session = malloc(size);
+	if (!session)
+		return NULL;
+	memset(session, 0, size);
 	session->transport = transport;
 	session->context = context;
 	session->service = SERVICE_NONE;
@@ -33,11 +48,9 @@ void session_init(struct session *session, const struct transport *transport, st
 	session->ticket = (struct limits_ticket){ LIMITS_NONE, LIMITS_NONE };
 	session->listener_place = LIMITS_NONE;
 	session->deadline = (struct timer){ .fired = session_out_of_time };
-	session->next = context->sessions;
-	if (session->next)
-		session->next->previous = session;
-	context->sessions = session;
+	list_prepend(&context->sessions, &session->item);
 	context->n_sessions++;
+	return session;
 }
 
 int session_enter(struct session *session, enum session_phase phase)
@@ -64,7 +77,7 @@ void session_leave_limits(struct session *session)
 	loop_timer_stop(&context->loop, &session->deadline);
 }
 
-void session_fini(struct session *session)
+void session_free(struct session *session, struct list *spare)
 {
 	struct context *context = session->context;
 
@@ -72,27 +85,42 @@ void session_fini(struct session *session)
 	evidence_kept_end(session);
 	free(session->former);
 	free(session->proxied);
-	if (session->previous)
-		session->previous->next = session->next;
-	else
-		context->sessions = session->next;
-	if (session->next)
-		session->next->previous = session->previous;
+	list_remove(&context->sessions, &session->item);
 	context->n_sessions--;
+	list_prepend(spare, &session->item);
+}
+
+void session_free_spare(struct list *spare)
+{
+	while (spare->first) {
+		struct session *session = session_of(spare->first);
+		list_remove(spare, &session->item);
+		free(session);
+	}
+}
+
+struct session *session_first(const struct context *context)
+{
+	return session_of(context->sessions.first);
+}
+
+struct session *session_next(const struct session *session)
+{
+	return session_of(session->item.next);
 }
 
 struct session *session_find(const struct context *context, uint64_t id)
 {
-	struct session *session = context->sessions;
+	struct session *session = session_first(context);
 
 	while (session && (session->id != id || session->phase == PHASE_ENDED))
-		session = session->next;
+		session = session_next(session);
 	return session;
 }
 
 void session_look_again(struct context *context)
 {
-	for (struct session *session = context->sessions; session; session = session->next)
+	for (struct session *session = session_first(context); session; session = session_next(session))
 		if (session_is_undecided(session))
 			session->transport->look(session);
 }

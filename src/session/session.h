@@ -71,7 +71,7 @@ struct transport {
 struct session {
 	const struct transport *transport;
 	struct context *context;
-	struct session *next, *previous; /* among those that live */
+	struct list_item item; /* among those that live, or the spare */
 	uint64_t id;
 	struct address client;
 	struct proxied *proxied; /* the header that came in; NULL: none did */
@@ -106,10 +106,17 @@ struct session {
 
 extern const char *const session_phase_names[SESSION_PHASES]; /* as `usher sessions' has them: "relaying" */
 
-/* Its first values, and a place among the worker's. The memory is zeroed. */
-void session_init(struct session *session, const struct transport *transport, struct context *context);
-/* Out of the worker's list; frees what is its own. The transport's memory stays the transport's. */
-void session_fini(struct session *session);
+/* One among the worker's, with its first values, for a transport whose sessions have `size` bytes, the others zero. The memory is that of a spare
+ * one where there is any. NULL: no memory. */
+struct session *session_new(
+	const struct transport *transport, struct context *context, size_t size, struct list *spare);
+/* Out of the worker's list; frees what is its own, and the memory is spare. */
+void session_free(struct session *session, struct list *spare);
+void session_free_spare(struct list *spare);
+
+/* Of all that live; NULL: no more. */
+struct session *session_first(const struct context *context);
+struct session *session_next(const struct session *session);
 
 /* It counts against no limit any more, and no deadline comes. */
 void session_leave_limits(struct session *session);

@@ -59,7 +59,7 @@ static void write_evidence(FILE *to, const struct kept *kept, const char *phase)
 
 static int report_sessions(const struct context *context, FILE *to)
 {
-	for (const struct session *one = context->sessions; one; one = one->next)
+	for (const struct session *one = session_first(context); one; one = session_next(one))
 		if (one->phase != PHASE_ENDED)
 			write_session(to, one);
 	return 0;

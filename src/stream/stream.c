@@ -22,7 +22,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 /* ---- phases ---- */
@@ -143,9 +142,7 @@ static void stream_bury(struct task *task)
 	struct stream *stream = container_of(task, struct stream, burial);
 	struct context *context = stream->session.context;
 
-	session_fini(&stream->session);
-	stream->session.next = context->spare_streams ? &context->spare_streams->session : NULL;
-	context->spare_streams = stream;
+	session_free(&stream->session, &context->spare_streams);
 	context->session_gone(context);
 }
 
@@ -156,16 +153,12 @@ static void stream_answered(struct relay *relay)
 
 static struct stream *stream_alloc(struct context *context)
 {
-	struct stream *stream = context->spare_streams;
+	struct session *session =
+		session_new(&stream_transport, context, sizeof(struct stream), &context->spare_streams);
 
-	if (stream)
-		context->spare_streams = stream->session.next ? stream_of(stream->session.next) : NULL;
-	else
-		stream = malloc(sizeof(*stream));
-	if (!stream)
+	if (!session)
 		return NULL;
-	memset(stream, 0, sizeof(*stream));
-	session_init(&stream->session, &stream_transport, context);
+	struct stream *stream = stream_of(session);
 	stream->named = PROTOCOL_NONE;
 	stream->burial = (struct task){ .run = stream_bury };
 	stream->relay.answered = stream_answered;
@@ -173,14 +166,6 @@ static struct stream *stream_alloc(struct context *context)
 	stream->relay.client.in = (struct watch){ .fd = -1, .ready = stream_client_ready };
 	stream->relay.client.out.fd = stream->relay.server.in.fd = stream->relay.server.out.fd = -1;
 	return stream;
-}
-
-void stream_free_spare(struct context *context)
-{
-	for (struct stream *stream = context->spare_streams, *next; stream; stream = next) {
-		next = stream->session.next ? stream_of(stream->session.next) : NULL;
-		free(stream);
-	}
 }
 
 static void stream_begin(struct stream *stream, int fd)

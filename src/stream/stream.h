@@ -59,9 +59,6 @@ struct stream *stream_of(struct session *session);
 void stream_new(struct context *context, const struct listener *listener, int fd, const struct address *client,
 	uint32_t listener_place);
 
-/* Frees the memory of those that have ended. */
-void stream_free_spare(struct context *context);
-
 /* For inetd: the one connection that the process was started with. */
 void stream_adopt(struct context *context, int fd, const struct address *client);
 

@@ -135,7 +135,7 @@ static void worker_stop(struct worker *worker)
 {
 	worker->context.state = WORKER_STOPPING;
 	worker_drain(worker);
-	for (struct session *session = worker->context.sessions; session; session = session->next)
+	for (struct session *session = session_first(&worker->context); session; session = session_next(session))
 		session->transport->stop(session, END_SHUTDOWN);
 }
 
@@ -519,7 +519,7 @@ static void worker_fini(struct worker *worker)
 {
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_stop(&worker->listeners[i]);
-	stream_free_spare(&worker->context);
+	session_free_spare(&worker->context.spare_streams);
 	datagrams_free(worker->context.datagrams);
 	migration_send_free(worker->context.sender);
 	migration_receive_end_all(&worker->context);

@@ -114,7 +114,7 @@ static void worker_end(struct context *context)
 {
 	migration_send_free(context->sender);
 	migration_receive_end_all(context);
-	stream_free_spare(context);
+	session_free_spare(&context->spare_streams);
 	undecided_registry_free(context->undecided);
 	evidence_kept_free(context->evidence);
 	free(context->service_counters);
@@ -144,8 +144,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	for (unsigned i = 0; i < WORKERS; i++) {
-		while (workers[i].sessions && workers[i].sessions->phase != PHASE_ENDED) {
-			stream_transport.stop(workers[i].sessions, END_SHUTDOWN);
+		for (struct session *one; (one = session_first(&workers[i])) && one->phase != PHASE_ENDED;) {
+			stream_transport.stop(one, END_SHUTDOWN);
 			worker_turn(&workers[i]);
 		}
 		assert_int_equal(workers[i].n_sessions, 0);
@@ -290,7 +290,7 @@ static struct stream *move(unsigned undecided)
 	assert_int_equal(workers[NEW].n_sessions, 1);
 	assert_false(migration_send_is_under_way(workers[OLD].sender));
 	assert_counted(1, undecided);
-	return stream_of(workers[NEW].sessions);
+	return stream_of(session_first(&workers[NEW]));
 }
 
 static void assert_reads(int fd, const char *text)
@@ -698,7 +698,7 @@ static void two_move_one_after_the_other_over_channels_of_their_own(void **state
 	for (int i = 0; i < 2; i++) {
 		stream_begin(PHASE_RELAYING, &ends);
 		move(0);
-		stream_transport.stop(workers[NEW].sessions, END_SHUTDOWN);
+		stream_transport.stop(session_first(&workers[NEW]), END_SHUTDOWN);
 		worker_turn(&workers[NEW]);
 		assert_counted(0, 0);
 		close(ends.client);
