@@ -2,7 +2,10 @@
  *
  * Never removes what is not a socket, nor a socket that somebody listens on. Whoever looks at or changes the
  * path holds a lock on its directory meanwhile (flock: it leaves no file behind), or two that start at once
- * could each take the other's new socket for a stale one. Owns the two descriptors in struct path_socket. */
+ * could each take the other's new socket for a stale one. Owns the two descriptors in struct path_socket.
+ *
+ * usher's own files (src/base/socket_file.c) follow other rules: the master waits for no lock, starts once, and gives its files a mode and a
+ * group in folders of other users. A server knows its folder and may be started again before its predecessor ends. */
 #include "socket.h"
 #include <errno.h>
 #include <fcntl.h>

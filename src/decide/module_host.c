@@ -4,13 +4,13 @@
  * understands. A host belongs to one use of a module and, once init is over, to the process: the module may
  * log through it at any time. It owns the list of names that init fills. */
 #include "module_host.h"
+#include "timer.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define LINES_PER_SECOND 10
 #define LINE_MAX_BYTES   512
@@ -197,18 +197,11 @@ void module_set_hooks(const struct module_hooks *hooks)
 	module_running = hooks->running ? hooks->running : &nobody_looks;
 }
 
-static uint64_t clock_second(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec + 1; /* so that no second is 0, where a host begins */
-}
-
-/* May this line be written? Tells of those that were not, once a second has passed. */
+/* May this line be written? Tells of those that were not, once a second has passed. A module's lines differ, so that several are due at
+ * once, other than under a log_limit; a token bucket would let one through at a time, each behind a line of its own that tells of the rest. */
 static bool line_is_due(struct module_host *host)
 {
-	uint64_t now = clock_second();
+	uint64_t now = clock_monotonic_us() / 1000000 + 1; /* so that no second is 0, where a host begins */
 	char text[64];
 
 	if (now != host->second) {

@@ -230,7 +230,7 @@ static int listener_open(struct sockets *sockets, const struct policy *policy, c
 	while (datagrams && size < policy->workers)
 		size *= 2;
 	for (unsigned i = 0; i < size && error == 0; i++) {
-		struct socket_held fresh;
+		struct socket_held fresh = { .fd = -1 };
 		error = datagrams ? datagrams_open(policy, listener, i == 0, &fresh)
 				  : socket_open(policy, listener, &fresh);
 		if (error == 0 && (error = sockets_take(sockets, &fresh)) < 0)
