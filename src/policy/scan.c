@@ -2,6 +2,7 @@
  * numbers, names and brackets, and leaves their meaning to libconfig. Owns no memory. */
 #include "scan.h"
 #include "numbers.h"
+#include <assert.h>
 #include <ctype.h>
 #include <limits.h>
 #include <stdint.h>
@@ -251,6 +252,7 @@ void scan_prepare(char *text, size_t len, struct scan_moves *moves)
 		if (token == TOKEN_UNCLOSED_STRING || token == TOKEN_UNCLOSED_COMMENT)
 			return;
 		char *start = text + (scan.start - text);
+		assert(start);
 		bool closes_list = token == TOKEN_CLOSE && *start != '}';
 		if (token == TOKEN_NUMBER)
 			number_simplify(text, start, (size_t)(scan.at - scan.start));

@@ -92,11 +92,11 @@ void session_free(struct session *session, struct list *spare)
 
 void session_free_spare(struct list *spare)
 {
-	while (spare->first) {
-		struct session *session = session_of(spare->first);
-		list_remove(spare, &session->item);
-		free(session);
+	for (struct list_item *item = spare->first, *next; item; item = next) {
+		next = item->next;
+		free(session_of(item));
 	}
+	*spare = (struct list){ 0 };
 }
 
 struct session *session_first(const struct context *context)

@@ -75,8 +75,8 @@ void __wrap_limits_leave(struct limits *limits, unsigned slot, struct limits_tic
 	was_charged = false;
 }
 
-void __wrap_account_service(struct session *session, uint32_t service);
-void __wrap_account_service(struct session *session, uint32_t number)
+void __wrap_account_fallback(struct session *session, uint32_t service);
+void __wrap_account_fallback(struct session *session, uint32_t number)
 {
 	counted = number;
 }
