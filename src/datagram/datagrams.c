@@ -256,8 +256,8 @@ int datagrams_new(struct context *context, struct datagrams **ret)
 	datagrams->sender = datagram_sender_new();
 	context->undecided_flows = undecided_registry_new();
 	context->unproven = undecided_registry_new();
-	if (!datagrams->table || !datagrams->incoming || !datagrams->answers || !datagrams->sender ||
-		!context->undecided_flows || !context->unproven) {
+	if (flow_affinity_init(datagrams) < 0 || !datagrams->table || !datagrams->incoming || !datagrams->answers ||
+		!datagrams->sender || !context->undecided_flows || !context->unproven) {
 		datagrams_free(datagrams);
 		return -ENOMEM;
 	}
@@ -287,5 +287,6 @@ void datagrams_free(struct datagrams *datagrams)
 	undecided_registry_free(context->undecided_flows);
 	undecided_registry_free(context->unproven);
 	context->undecided_flows = context->unproven = NULL;
+	free(datagrams->service_hashes);
 	free(datagrams);
 }

@@ -44,6 +44,9 @@ struct datagrams {
 	size_t n_answers;
 	struct task flush;
 
+	uint64_t *service_hashes;           /* hash_name() of each service's name */
+	uint32_t protocols[AFFINITY_KINDS]; /* of the policy; PROTOCOL_NONE */
+
 	struct counter *events[DATAGRAM_EVENTS];
 	struct list spare_flows;
 	struct upstream *spare_upstreams[UPSTREAM_FAMILIES];

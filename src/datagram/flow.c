@@ -30,18 +30,17 @@ static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol)
 /* Looks at what has come. `last`: the deadline is here, or no more can be kept. */
 static void flow_decide(struct flow *flow, bool last)
 {
-	uint32_t service, protocol;
+	const struct datagram *first = flow->kept.first ? &flow->kept.first->datagram : NULL;
+	uint32_t service = SERVICE_NONE, protocol = PROTOCOL_NONE;
+	enum flow_look look = flow_examine(flow, last, &service, &protocol);
 
-	switch (flow_examine(flow, last, &service, &protocol)) {
-	case FLOW_WAITS:
-		break;
-	case FLOW_SERVICE:
-		flow_decided(flow, service, protocol);
-		break;
-	case FLOW_UNKNOWN:
-		flow_decided(flow, flow->listener->policy->on_unknown, PROTOCOL_NONE);
-		break;
-	}
+	if (look == FLOW_WAITS)
+		return;
+	if (look == FLOW_UNKNOWN)
+		service = SERVICE_NONE;
+	flow_recall(flow->listener, &flow->place.key, first ? first->bytes : NULL, first ? first->len : 0, &service,
+		&protocol, &flow->known);
+	flow_decided(flow, service, protocol);
 }
 
 void flow_identified(void *context, uint32_t protocol, bool more_could_help)
@@ -150,6 +149,7 @@ static void transport_progress(const struct session *session, struct session_pro
 		.datagrams_up = flow->datagrams_up,
 		.datagrams_down = flow->datagrams_down,
 		.backend = flow->upstream ? flow->backend : SESSION_NO_BACKEND,
+		.known_by = affinity_kind_names[flow->known.by],
 	};
 	if (flow->datagrams_up)
 		ret->moved_us = flow->answered_us > flow->spoken_us ? flow->answered_us : flow->spoken_us;
@@ -271,10 +271,11 @@ struct flow *flow_new(struct datagram_listener *listener, const struct datagram 
 	}
 	enum flow_look look =
 		flow_look_at_first(context, listener->number, datagram->bytes, len, &service, &protocol);
-	if (look == FLOW_UNKNOWN) {
-		service = listener->policy->on_unknown;
-		protocol = PROTOCOL_NONE;
-	}
+	struct flow_known known = { 0 };
+	if (look == FLOW_UNKNOWN)
+		service = SERVICE_NONE;
+	if (look != FLOW_WAITS)
+		flow_recall(listener, &datagram->key, datagram->bytes, len, &service, &protocol, &known);
 	if (look != FLOW_WAITS && service == SERVICE_NONE) {
 		tell_unwanted(listener, datagram);
 		return NULL;
@@ -285,6 +286,7 @@ struct flow *flow_new(struct datagram_listener *listener, const struct datagram 
 		return NULL;
 	}
 	flow->listener = listener;
+	flow->known = known;
 	flow->session.listener = listener->policy->text;
 	flow->session.decider = listener->number;
 	flow_key_client(&datagram->key, &flow->session.client);
@@ -336,6 +338,8 @@ static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol)
 	flow->session.service = service;
 	flow->session.protocol = protocol;
 	flow->whole = is_kept_whole(context->policy, protocol);
+	flow->speaks = flow_affinity_kind(context->policy, protocol);
+	flow->id = flow->known.id;
 	if (service == SERVICE_NONE) {
 		datagrams_count(flow->datagrams, DATAGRAM_UNWANTED, flow->kept.n);
 		flow_end(flow, END_NO_SERVICE);
@@ -398,6 +402,8 @@ void flow_end(struct flow *flow, enum session_end end)
 	struct context *context = flow->session.context;
 
 	assert(flow->session.phase != PHASE_ENDED);
+	if (end != END_DELIVERY_FAILED)
+		flow_note(flow);
 	account_end(&flow->session, end);
 	flow_give_back(flow);
 	enum log_level level = session_log_level(&flow->session, end);

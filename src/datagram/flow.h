@@ -2,6 +2,7 @@
 #pragma once
 #include "admission.h"
 #include "datagram.h"
+#include "datagram_id.h"
 #include "flow_header.h"
 #include "flow_kept.h"
 #include "flow_table.h"
@@ -12,6 +13,14 @@
 #include "upstream.h"
 
 struct datagram_listener;
+
+/* What a datagram has shown that belongs to a session which began elsewhere. */
+struct flow_known {
+	enum affinity_kind by; /* NONE: nothing; the rules alone have decided */
+	enum affinity_kind speaks;
+	uint64_t backend;      /* that the session had, as it is kept (affinity.h) */
+	struct datagram_id id; /* where it is known by one */
+};
 
 struct flow {
 	struct session session; /* first: a session of this transport is the flow itself */
@@ -32,10 +41,17 @@ struct flow {
 	struct socket_pool_waiter supply; /* of a transparent service: for a socket */
 	struct flow_header *header;       /* in front of what goes there; NULL: none, or none any more */
 	size_t backend, address;          /* that it goes to: of the service's, and of a name with several */
+	bool passed_over;                 /* there are addresses before the first one that was tried */
 	size_t n_refused;                 /* addresses that have refused it without an answer */
 	bool keeps;                       /* another backend may yet get what is kept */
 	bool whole;                       /* its datagrams are not to be fragmented */
 	bool failed;                      /* its service was counted as failing */
+
+	struct flow_known known;
+	enum affinity_kind speaks; /* of which protocol its ids are; NONE: it has none */
+	struct datagram_id id;     /* that its backend has said last */
+	uint64_t backend_hash;     /* affinity_backend() of where it is connected to */
+	uint64_t refused_us;       /* when the network began to say that nobody is there; 0: it does not */
 
 	uint64_t flow_timeout_us, answer_timeout_us; /* of the service, with */
 	uint32_t answers;
@@ -80,6 +96,20 @@ void flow_look_whether_idle(struct session *session);
 /* It waits for the answer of a name. */
 uint64_t flow_retry_us(const struct session *session);
 void flow_retry(struct session *session);
+
+/* flow_affinity.c */
+int flow_affinity_init(struct datagrams *datagrams); /* 0 or -ENOMEM */
+enum affinity_kind flow_affinity_kind(const struct policy *policy, uint32_t protocol);
+extern const char *const affinity_kind_names[AFFINITY_KINDS]; /* for the log; NULL: nothing was known */
+/* Where the client's datagram belongs that makes a flow. `service' is what the rules say: it stays, and only its backend may be known; or
+ * SERVICE_NONE, and becomes where the datagram goes, on_unknown's service at last, with `protocol'. */
+void flow_recall(const struct datagram_listener *listener, const struct flow_key *key, const uint8_t *bytes,
+	size_t len, uint32_t *service, uint32_t *protocol, struct flow_known *ret);
+void flow_connected(struct flow *flow, const struct address *to);
+/* What its backend has sent, of a flow that `speaks'. */
+void flow_learn(struct flow *flow, const struct datagram *answer);
+/* It is there: known from now on by its id and its client's address, if the client has said something after the first answer. */
+void flow_note(struct flow *flow);
 
 /* flow_migration.c */
 extern const struct transport_migration flow_migration;

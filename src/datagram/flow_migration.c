@@ -35,6 +35,10 @@ static int migration_pack(struct session *session, struct migration_state *state
 		.bytes_down = flow->bytes_down,
 		.flow_timeout_us = flow->flow_timeout_us,
 		.answer_timeout_us = flow->answer_timeout_us,
+		.backend_hash = flow->backend_hash,
+		.id = flow->id,
+		.speaks = (uint8_t)flow->speaks,
+		.known_by = (uint8_t)flow->known.by,
 		.answers = flow->answers,
 		.error = session->error,
 		.whole = flow->whole,
@@ -126,6 +130,10 @@ static int migration_unpack(struct session *session, struct migration_state *sta
 	flow->answers = service ? service->answers : head.answers;
 	flow->whole = head.whole;
 	flow->failed = head.failed;
+	flow->backend_hash = head.backend_hash;
+	flow->id = head.id;
+	flow->speaks = (enum affinity_kind)head.speaks;
+	flow->known.by = (enum affinity_kind)head.known_by;
 	session->error = head.error;
 	session->has_spoken = true;
 	if (session->phase == PHASE_DECIDING)

@@ -12,8 +12,10 @@
 #include <sys/socket.h>
 
 #define LOOK_US      20000 /* for the answer of a name */
-#define READ_AT_ONCE 16    /* messages of one flow that are read in one call, */
-#define READ_IN_TURN 64    /* and before others get their turn */
+#define NOTE_US      (UINT64_C(500000) * AFFINITY_KEPT_S)
+#define GONE_US      2000000 /* for so long a backend that has answered may refuse what it is sent */
+#define READ_AT_ONCE 16      /* messages of one flow that are read in one call, */
+#define READ_IN_TURN 64      /* and before others get their turn */
 
 /* ---- dialled ---------------------------------------------------------------------------------------------------------- */
 
@@ -115,7 +117,9 @@ static int flow_settle(struct flow *flow, const struct address *to)
 	int error = leads_back(flow, flow->upstream, to)
 		? -EDEADLK
 		: flow_header_make(&flow->header, &flow->session, &flow->place.key, flow_target(flow), to);
-	if (error < 0 && !flow_target(flow)->connect.transparent)
+	if (error == 0)
+		flow_connected(flow, to);
+	else if (!flow_target(flow)->connect.transparent)
 		flow_close_upstream(flow);
 	return error;
 }
@@ -155,6 +159,24 @@ static int flow_dial(struct flow *flow, int error)
 	}
 	flow->backend = flow->address = 0;
 	return awaited ? -EINPROGRESS : error;
+}
+
+/* The address that the session had, where it is known, has the first turn, those behind it the next, and then those before it. */
+static void flow_choose_first(struct flow *flow)
+{
+	const struct target *target = flow_target(flow);
+	struct address known[RESOLVED_ADDRESSES_MAX];
+
+	flow->backend = flow->address = 0;
+	for (size_t i = 0; flow->known.backend && i < target->connect.n_backends; i++) {
+		size_t all, n = backend_addresses(flow, &target->connect.backends[i], known, &all);
+		for (size_t k = 0; k < n; k++)
+			if (affinity_is_backend(flow->known.backend, affinity_backend(&known[k]))) {
+				flow->backend = i;
+				flow->address = k;
+			}
+	}
+	flow->passed_over = flow->backend + flow->address > 0;
 }
 
 /* ---- begun ------------------------------------------------------------------------------------------------------------- */
@@ -204,12 +226,22 @@ static void flow_begin_relay(struct flow *flow)
 static void flow_try(struct flow *flow, int error)
 {
 	error = flow_dial(flow, error);
+	if (error < 0 && error != -EINPROGRESS && flow->passed_over) {
+		flow->passed_over = false;
+		error = flow_dial(flow, error);
+	}
 	if (error == -EINPROGRESS)
 		error = session_enter(&flow->session, PHASE_CONNECTING);
 	else if (error == 0)
 		flow_begin_relay(flow);
 	if (error < 0)
 		flow_undelivered(flow, error);
+}
+
+static void flow_try_all(struct flow *flow)
+{
+	flow_choose_first(flow);
+	flow_try(flow, -EHOSTUNREACH);
 }
 
 static void flow_supplied(struct socket_pool_waiter *waiter, int fd)
@@ -244,10 +276,9 @@ void flow_deliver(struct flow *flow)
 {
 	const struct target *target = flow_target(flow);
 
-	flow->backend = flow->address = 0;
 	switch (target->delivery) {
 	case DELIVERY_CONNECT:
-		flow_try(flow, -EHOSTUNREACH);
+		flow_try_all(flow);
 		break;
 	case DELIVERY_REJECT:
 		flow_end(flow, END_REJECTED);
@@ -260,6 +291,18 @@ void flow_deliver(struct flow *flow)
 
 /* ---- relayed ------------------------------------------------------------------------------------------------------------ */
 
+/* A session that a backend has lost is of no use any more: the client's next datagram makes another flow, which goes to another backend
+ * if that one still refuses. A report may be forged, and a server may be started anew: so not at once. */
+static void flow_refused_again(struct flow *flow)
+{
+	uint64_t now_us = flow->session.context->loop.now_us;
+
+	if (!flow->refused_us)
+		flow->refused_us = now_us;
+	else if (now_us - flow->refused_us >= GONE_US)
+		flow_end(flow, END_DELIVERY_FAILED);
+}
+
 /* The network says that the backend does not take it. */
 static void flow_refused(struct flow *flow, int error)
 {
@@ -270,8 +313,10 @@ static void flow_refused(struct flow *flow, int error)
 	/* No server was there: the one that will be knows nothing of the flow. */
 	if (error == -ECONNREFUSED && flow->header)
 		flow->header->is_sent = false;
-	if (flow->answered_us || flow->session.former) /* what another worker has chosen stays chosen */
+	if (flow->answered_us || flow->session.former) { /* what was chosen stays chosen, for a while */
+		flow_refused_again(flow);
 		return;
+	}
 	size_t n = count_addresses(flow);
 	if (n < 2 && session_service(&flow->session)->fallback == SERVICE_NONE)
 		return;
@@ -393,8 +438,10 @@ static void flow_keep_sent(struct flow *flow, const struct datagram_out *list, s
 
 void flow_send_up(struct flow *flow, const struct datagram_out *list, size_t n)
 {
-	if (flow->answered_us && flow->session.is_unproven)
+	if (flow->answered_us && flow->session.is_unproven) {
 		shed_leave(&flow->session);
+		flow_note(flow);
+	}
 	if (flow->keeps)
 		flow_keep_sent(flow, list, n);
 	for (size_t i = 0; i < n; i++) {
@@ -417,6 +464,7 @@ static void flow_answered(struct flow *flow)
 			loop_timer(loop, &flow->session.deadline, loop->now_us + flow->flow_timeout_us);
 	}
 	flow->failed = false;
+	flow->refused_us = 0;
 	flow->answered_us = loop->now_us;
 }
 
@@ -438,6 +486,8 @@ static bool flow_read(struct flow *flow)
 	}
 	for (int i = 0; i < n; i++) {
 		const struct datagram *datagram = datagram_at(datagrams->answers, datagrams->n_answers);
+		if (flow->speaks != AFFINITY_NONE)
+			flow_learn(flow, datagram);
 		flow->datagrams_down += datagram_count(datagram);
 		flow->bytes_down += datagram->len;
 		datagrams->answers_through[datagrams->n_answers] = flow->listener;
@@ -478,12 +528,20 @@ void flow_upstream_ready(struct flow *flow)
 
 /* ---- over ---------------------------------------------------------------------------------------------------------------- */
 
-uint64_t flow_due_us(const struct session *session)
+static uint64_t flow_idle_us(const struct session *session)
 {
 	const struct flow *flow = container_of(session, struct flow, session);
 	uint64_t moved_us = flow->answered_us > flow->spoken_us ? flow->answered_us : flow->spoken_us;
 
 	return flow->answered_us ? moved_us + flow->flow_timeout_us : flow->spoken_us + flow->answer_timeout_us;
+}
+
+/* It is noted again before what was noted is too old. */
+uint64_t flow_due_us(const struct session *session)
+{
+	uint64_t idle_us = flow_idle_us(session), note_us = session->context->loop.now_us + NOTE_US;
+
+	return idle_us < note_us ? idle_us : note_us;
 }
 
 /* Datagrams touch no timer: it looks when it fires whether it is late enough. */
@@ -492,6 +550,7 @@ void flow_look_whether_idle(struct session *session)
 	struct loop *loop = &session->context->loop;
 	uint64_t due_us = flow_due_us(session);
 
+	flow_note(flow_of(session));
 	if (due_us > loop->now_us && loop_timer(loop, &session->deadline, due_us) == 0)
 		return;
 	flow_end(flow_of(session), session->error && !flow_of(session)->answered_us ? END_DELIVERY_FAILED : END_IDLE);
@@ -511,5 +570,5 @@ void flow_retry(struct session *session)
 	else if (flow_of(session)->supply.shelf) /* a socket may yet come */
 		session_enter(session, PHASE_CONNECTING);
 	else
-		flow_try(flow_of(session), -EHOSTUNREACH);
+		flow_try_all(flow_of(session));
 }

@@ -54,8 +54,9 @@ int flow_state_read(struct flow_state *ret, enum session_phase phase, const uint
 		return -EBADMSG;
 	memcpy(&head, bytes, sizeof(head));
 	if (head.n_kept > EVIDENCE_DATAGRAMS_MAX || head.error > 0 || head.error < -4095 || head.whole > 1 ||
-		head.failed > 1 || head.is_unproven > 1 ||
-		head.header_each + head.header_is_sent > (head.header_len > 0) ||
+		head.failed > 1 || !datagram_id_is_sound(&head.id) || head.speaks > AFFINITY_OPENVPN ||
+		(head.id.kind != AFFINITY_NONE && head.id.kind != head.speaks) || head.known_by >= AFFINITY_KINDS ||
+		head.is_unproven > 1 || head.header_each + head.header_is_sent > (head.header_len > 0) ||
 		head.header_len > (phase == PHASE_RELAYING ? PROXY_HEADER_OWN_MAX : 0))
 		return -EBADMSG;
 	for (uint32_t i = 0; i < head.n_kept; i++) {

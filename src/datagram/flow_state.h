@@ -4,6 +4,7 @@
  *
  * The other worker reads hostile bytes: what does not add up is refused whole. */
 #pragma once
+#include "datagram_id.h"
 #include "flow_header.h"
 #include "flow_kept.h"
 #include "flow_key.h"
@@ -14,6 +15,9 @@ struct flow_state {
 	uint64_t spoken_us, answered_us;
 	uint64_t datagrams_up, datagrams_down, bytes_up, bytes_down;
 	uint64_t flow_timeout_us, answer_timeout_us; /* where the new policy has no service of its name */
+	uint64_t backend_hash;
+	struct datagram_id id;
+	uint8_t speaks, known_by; /* enum affinity_kind */
 	uint32_t answers;
 	int32_t error; /* 0, or a -errno that the network has reported */
 	uint32_t n_kept;

@@ -106,6 +106,7 @@ static int master_describe(void *context, struct takeover *ret)
 		.shared_fd = master->shared.page_fd,
 		.limits_fd = master->shared.limits_fd,
 		.counters_fd = master->shared.counters_fd,
+		.affinity_fd = master->shared.affinity_fd,
 		.resolver = master->serving->resolver,
 		.pid_file = master->pid_file ? strdup(master->pid_file) : NULL,
 		.resolver_channel = master->serving->resolver_channel,
@@ -300,5 +301,6 @@ int master_inherit(struct master *master, struct takeover *takeover, int state)
 	master->shared.page_fd = takeover->shared_fd;
 	master->shared.limits_fd = takeover->limits_fd;
 	master->shared.counters_fd = takeover->counters_fd;
+	master->shared.affinity_fd = takeover->affinity_fd;
 	return 0;
 }

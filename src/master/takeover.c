@@ -1,6 +1,7 @@
 /* The state of a master as JSON and back. Refuses another format, and whatever is missing or of another type; believes the rest,
  * which this same process wrote. Owns the arrays that it reads. */
 #include "takeover.h"
+#include "affinity.h"
 #include "counters.h"
 #include "fd.h"
 #include "hex.h"
@@ -18,15 +19,15 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 11
+#define TAKEOVER_FORMAT 12
 
 static void format_write(char *to, size_t size)
 {
 	char migration[64];
 
 	worker_migration_format(migration, sizeof(migration));
-	snprintf(to, size, "%d message %zu migration %s limits %zu counters %zu shared %zu names %zu",
-		TAKEOVER_FORMAT, sizeof(struct message), migration, limits_size(), counters_size(),
+	snprintf(to, size, "%d message %zu migration %s limits %zu counters %zu affinity %zu shared %zu names %zu",
+		TAKEOVER_FORMAT, sizeof(struct message), migration, limits_size(), counters_size(), affinity_size(),
 		sizeof(struct shared_page), resolved_size(1));
 }
 
@@ -103,16 +104,18 @@ int takeover_write(const struct takeover *takeover)
 	char format[256];
 
 	format_write(format, sizeof(format));
-	json_t *root = json_pack("{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, "
-				 "s:o, s:o, s:o, s:o}",
+	json_t *root = json_pack(
+		"{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, "
+		"s:o, s:o, s:o, s:o}",
 		"format", format, "log_lost", (json_int_t)takeover->log_lost, "proof", takeover->proof, "pid_file",
 		takeover->pid_file ? takeover->pid_file : "", "since", (json_int_t)takeover->since, "services",
 		(json_int_t)takeover->services, "shared", takeover->shared_fd, "limits", takeover->limits_fd,
-		"counters", takeover->counters_fd, "resolver", takeover->resolver, "control", takeover->control_fd,
-		"client", takeover->control_client, "control_path", takeover->control_path, "control_device",
-		(json_int_t)takeover->control_file.device, "control_inode", (json_int_t)takeover->control_file.inode,
-		"sockets", sockets_write(takeover), "workers", workers_write(takeover), "children",
-		children_write(takeover), "programs", programs_write(takeover), "names", names_write(takeover));
+		"counters", takeover->counters_fd, "affinity", takeover->affinity_fd, "resolver", takeover->resolver,
+		"control", takeover->control_fd, "client", takeover->control_client, "control_path",
+		takeover->control_path, "control_device", (json_int_t)takeover->control_file.device, "control_inode",
+		(json_int_t)takeover->control_file.inode, "sockets", sockets_write(takeover), "workers",
+		workers_write(takeover), "children", children_write(takeover), "programs", programs_write(takeover),
+		"names", names_write(takeover));
 	int fd = root ? memfd_create("usher-state", MFD_CLOEXEC) : -1;
 	int error = !root ? -ENOMEM : fd < 0 ? -errno : json_dumpfd(root, fd, JSON_COMPACT) < 0 ? -EIO : 0;
 
@@ -233,12 +236,14 @@ static int takeover_unpack(json_t *root, struct takeover *ret)
 	const char *path, *proof, *pid_file;
 
 	if (json_unpack(root,
-		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
+		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, "
+		    "s:o}",
 		    "log_lost", &log_lost, "proof", &proof, "pid_file", &pid_file, "since", &since, "services",
 		    &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters", &ret->counters_fd,
-		    "resolver", &ret->resolver, "control", &ret->control_fd, "client", &ret->control_client,
-		    "control_path", &path, "control_device", &device, "control_inode", &inode, "sockets", &sockets,
-		    "workers", &workers, "children", &children, "programs", &programs, "names", &names) < 0)
+		    "affinity", &ret->affinity_fd, "resolver", &ret->resolver, "control", &ret->control_fd, "client",
+		    &ret->control_client, "control_path", &path, "control_device", &device, "control_inode", &inode,
+		    "sockets", &sockets, "workers", &workers, "children", &children, "programs", &programs, "names",
+		    &names) < 0)
 		return -EINVAL;
 	ret->since = since;
 	ret->log_lost = (uint64_t)log_lost;
@@ -304,6 +309,7 @@ void takeover_keep_fds(const struct takeover *takeover, bool keep)
 	fd_keep(takeover->shared_fd, keep);
 	fd_keep(takeover->limits_fd, keep);
 	fd_keep(takeover->counters_fd, keep);
+	fd_keep(takeover->affinity_fd, keep);
 	fd_keep(takeover->control_fd, keep);
 	fd_keep(takeover->control_client, keep);
 	fd_keep(takeover->resolver_channel, keep);

@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MIGRANT_FORMAT   7
+#define MIGRANT_FORMAT   8
 #define MIGRANT_MAX      MESSAGE_MIGRANT_MAX
 #define MIGRANT_TEXT_MAX 1024
 

@@ -94,6 +94,34 @@ static void listeners_decide(struct compiler *compiler, struct rule *rules)
 	}
 }
 
+/* ---- where clients may come to ---- */
+
+static void reach_add(const struct policy *policy, uint8_t *reaches, uint32_t service)
+{
+	while (service != SERVICE_NONE && !(reaches[service / 8] >> service % 8 & 1)) {
+		reaches[service / 8] |= (uint8_t)(1u << service % 8);
+		service = policy->services[service].fallback;
+	}
+}
+
+/* Of UDP listeners. */
+static void listeners_reach(struct compiler *compiler)
+{
+	struct policy *policy = compiler->policy;
+
+	for (uint32_t l = 0; l < policy->n_listeners; l++) {
+		struct listener_policy *listener = &policy->listeners[l];
+		if (listener->transport != TRANSPORT_DATAGRAM)
+			continue;
+		uint8_t *reaches = arena_alloc(compiler->arena, policy->n_services / 8 + 1);
+		for (size_t i = 0; i < compiler->n_drafts; i++)
+			if (draft_applies(compiler, &compiler->drafts[i], l))
+				reach_add(policy, reaches, compiler->drafts[i].rule.service);
+		reach_add(policy, reaches, listener->on_unknown);
+		listener->reaches = reaches;
+	}
+}
+
 /* ---- after a banner ---- */
 
 /* The first service that shows its banner to who came in here. */
@@ -183,5 +211,6 @@ void deciders_compile(struct compiler *compiler)
 		abort();
 	listeners_decide(compiler, rules);
 	banners_decide(compiler, rules);
+	listeners_reach(compiler);
 	free(rules);
 }

@@ -24,6 +24,8 @@ struct listener_policy {
 	unsigned max_connections;        /* or flows that came in here, in all workers together; 0: no limit */
 	unsigned receive_buffer;         /* bytes of each UDP socket's; 0: as the system has it */
 	uint32_t on_silence, on_unknown; /* SERVICE_NONE: close */
+	/* UDP: a bit for each service that its clients may come to, by a rule, on_unknown or a fallback: reaches[service / 8] >> service % 8 & 1 */
+	const uint8_t *reaches;
 	bool awaits_bytes;       /* silence leads nowhere: the kernel keeps who is silent to itself, for a second */
 	uint32_t banner_service; /* whose banner a silent client is shown; SERVICE_NONE */
 	/* Between whom its answer decides, by what kind of banner it was; NULL: nobody but this service. */

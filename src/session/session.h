@@ -36,9 +36,10 @@ enum session_phase {
 struct session_progress {
 	uint64_t bytes_up, bytes_down; /* relayed so far */
 	uint64_t datagrams_up, datagrams_down;
-	uint64_t moved_us; /* when something moved last; 0: nothing is relayed */
-	size_t backend;    /* that is connected to, or was tried last; SESSION_NO_BACKEND: none */
-	unsigned n_sent;   /* to receivers of handovers */
+	uint64_t moved_us;    /* when something moved last; 0: nothing is relayed */
+	size_t backend;       /* that is connected to, or was tried last; SESSION_NO_BACKEND: none */
+	unsigned n_sent;      /* to receivers of handovers */
+	const char *known_by; /* what has shown that it belongs to a session that began elsewhere; NULL: nothing */
 };
 #define SESSION_NO_BACKEND SIZE_MAX
 

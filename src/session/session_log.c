@@ -48,6 +48,8 @@ void session_log(const struct session *session, enum log_level level, enum sessi
 	record_text(&record, "listener", session->listener);
 	if (session_protocol(session))
 		record_text(&record, "protocol", session_protocol(session));
+	if (progress.known_by)
+		record_text(&record, "known_by", progress.known_by);
 	if (session->sni)
 		record_text(&record, "sni", session->sni);
 	if (session->alpn)

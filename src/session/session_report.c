@@ -32,6 +32,7 @@ static void write_session(FILE *to, const struct session *session)
 			.listener = session->listener,
 			.service = session_service_name(session),
 			.protocol = session_protocol(session),
+			.known_by = progress.known_by,
 			.phase = session_phase_names[session->phase],
 			.age_s = (double)(now_us - session->accepted_us) / 1e6,
 			.idle_s = progress.moved_us ? (double)(now_us - progress.moved_us) / 1e6 : -1,

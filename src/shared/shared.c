@@ -13,7 +13,8 @@ static int keep_from_children(const struct shared *shared)
 {
 	if (madvise(shared->page, sizeof(*shared->page), MADV_DONTFORK) < 0 ||
 		madvise(shared->limits, limits_size(), MADV_DONTFORK) < 0 ||
-		madvise(shared->counters, counters_size(), MADV_DONTFORK) < 0)
+		madvise(shared->counters, counters_size(), MADV_DONTFORK) < 0 ||
+		madvise(shared->affinity, affinity_size(), MADV_DONTFORK) < 0)
 		return failure_set(-errno, "madvise(MADV_DONTFORK)");
 	return 0;
 }
@@ -32,6 +33,8 @@ int shared_open(struct shared *shared)
 	error = limits_new(&shared->limits, &shared->limits_fd);
 	if (error == 0)
 		error = counters_new(&shared->counters, &shared->counters_fd);
+	if (error == 0)
+		error = affinity_new(&shared->affinity, &shared->affinity_fd);
 	return error < 0 ? error : keep_from_children(shared);
 }
 
@@ -41,9 +44,11 @@ void shared_close(struct shared *shared)
 		munmap(shared->page, sizeof(*shared->page));
 	limits_free(shared->limits);
 	counters_free(shared->counters);
+	affinity_free(shared->affinity);
 	fd_close(shared->page_fd);
 	fd_close(shared->limits_fd);
 	fd_close(shared->counters_fd);
+	fd_close(shared->affinity_fd);
 	*shared = NO_SHARED;
 }
 
@@ -70,6 +75,8 @@ int shared_view(const struct shared *from, unsigned slot, struct shared *ret)
 		error = limits_view(from->limits_fd, slot, &ret->limits);
 	if (error == 0 && slot != SHARED_RESOLVER)
 		error = counters_view(from->counters_fd, slot, &ret->counters);
+	if (error == 0 && slot != SHARED_RESOLVER)
+		error = affinity_view(from->affinity_fd, &ret->affinity);
 	return error;
 }
 

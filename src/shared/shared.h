@@ -3,6 +3,7 @@
  * The master alone can write all of it. Nothing of it is inherited by fork: a worker maps what it may write, its own slot, and all others
  * to be read. What bounds a loop or says where something is lies in what only the master writes, or in no shared memory at all. */
 #pragma once
+#include "affinity.h"
 #include "counters.h"
 #include "shared_limits.h"
 #include "shared_memory.h"
@@ -26,10 +27,11 @@ struct shared {
 	struct shared_page *page;
 	struct limits *limits;
 	struct counters *counters;
-	int page_fd, limits_fd, counters_fd; /* -1: none, or none yet */
+	struct affinity *affinity;
+	int page_fd, limits_fd, counters_fd, affinity_fd; /* -1: none, or none yet */
 };
 
-#define NO_SHARED ((struct shared){ .page_fd = -1, .limits_fd = -1, .counters_fd = -1 })
+#define NO_SHARED ((struct shared){ .page_fd = -1, .limits_fd = -1, .counters_fd = -1, .affinity_fd = -1 })
 
 /* The master's: what is behind the descriptors, and what has none is new. 0 or -errno; shared_close() in both cases. */
 int shared_open(struct shared *shared);

@@ -91,8 +91,9 @@ struct snapshot_session {
 	uint64_t id;
 	const char *client, *via;                          /* NULL: it has no address; it came through no proxy */
 	const char *listener, *service, *protocol, *phase; /* NULL: there is none yet */
-	double age_s, idle_s;                              /* idle_s below 0: nothing has been relayed */
-	uint64_t datagrams_up, datagrams_down;             /* of a flow; datagrams_up 0: none, or no flow */
+	const char *known_by; /* NULL: its service does not follow from a session that began elsewhere */
+	double age_s, idle_s; /* idle_s below 0: nothing has been relayed */
+	uint64_t datagrams_up, datagrams_down; /* of a flow; datagrams_up 0: none, or no flow */
 	uint64_t bytes_up, bytes_down;
 	int64_t worker;
 };

@@ -160,6 +160,8 @@ void snapshot_session_json(const struct snapshot_session *session, FILE *to)
 	escape_json_member(to, "listener", session->listener);
 	escape_json_member(to, "service", session->service);
 	escape_json_member(to, "protocol", session->protocol);
+	if (session->known_by)
+		escape_json_member(to, "known_by", session->known_by);
 	escape_json_member(to, "phase", session->phase);
 	fprintf(to, ", \"age_s\": %.3f", session->age_s);
 	if (session->idle_s >= 0)
@@ -310,6 +312,7 @@ void snapshot_session_read(struct snapshot_session *ret, const json_t *from)
 		.listener = text_of(from, "listener"),
 		.service = text_of(from, "service"),
 		.protocol = text_of(from, "protocol"),
+		.known_by = text_of(from, "known_by"),
 		.phase = text_of(from, "phase"),
 		.age_s = json_number_value(json_object_get(from, "age_s")),
 		.idle_s = json_is_number(idle_s) ? json_number_value(idle_s) : -1,

@@ -1,4 +1,4 @@
-/* What processes share, after one that was taken over has written there: limits and counters, which workers write, and resolved names,
+/* What processes share, after one that was taken over has written there: limits, counters and affinities, which workers write, and resolved names,
  * which the resolver does. More is overwritten than any of them could. Readers come to an end, stay within what is mapped, and take
  * nothing for an address that is none.
  *
@@ -10,7 +10,7 @@
 
 #define NAMES 3
 
-static struct shared shared = { .page_fd = -1, .limits_fd = -1, .counters_fd = -1 };
+static struct shared shared = { .page_fd = -1, .limits_fd = -1, .counters_fd = -1, .affinity_fd = -1 };
 static struct resolved *names;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -63,6 +63,20 @@ static void counters_read(void)
 	counters_sum(shared.counters, COUNTER_END, "finished", &counted);
 }
 
+static void affinity_read(const uint8_t *data)
+{
+	struct affinity_place place = { .service = 7, .backend = 9 };
+
+	for (int kind = 0; kind < AFFINITY_KINDS; kind++) {
+		uint64_t key = affinity_key(shared.affinity, (enum affinity_kind)kind, data, 1);
+		affinity_note(shared.affinity, (enum affinity_kind)kind, key, &place, 1000);
+		if (affinity_find(shared.affinity, (enum affinity_kind)kind, key, 1000, &place))
+			require(place.kind < AFFINITY_KINDS);
+	}
+	affinity_note_length(shared.affinity, data[0]);
+	require(affinity_lengths(shared.affinity) < UINT32_C(2) << AFFINITY_ID_MAX);
+}
+
 static void names_read(void)
 {
 	struct address found[RESOLVED_ADDRESSES_MAX];
@@ -81,10 +95,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	overwrite(shared.limits, limits_size(), data + 1, size - 1, data[0]);
 	overwrite(shared.counters, counters_size(), data + 1, size - 1, data[0]);
+	overwrite(shared.affinity, affinity_size(), data + 1, size - 1, data[0]);
 	overwrite(shared.page, sizeof(*shared.page), data + 1, size - 1, data[0]);
 	overwrite(names->slots, names->size, data + 1, size - 1, data[0]);
 	limits_read(data);
 	counters_read();
+	affinity_read(data);
 	names_read();
 	shared_forget(&shared, data[0] % LIMITS_SLOTS_MAX);
 	return 0;

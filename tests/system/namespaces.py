@@ -119,3 +119,19 @@ class Network:
         if isinstance(result[0], Exception):
             raise result[0]
         return result[0]
+
+
+class Nat:
+    """The client's datagrams to that port of usher's come from another address and port, as behind a router, which at rebind() forgets what it
+    gave them before."""
+
+    def __init__(self, net, port):
+        self.net, self.rule = net, f"ip daddr {USHER[4]} udp dport {port}"
+        for number in range(20, 30):
+            net.ip(net.client, f"addr add 192.0.2.{number}/24 dev eth0")
+        net.run(net.client, "nft", "add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; }")
+
+    def rebind(self, address, port):
+        rules = f"flush chain ip nat out; add rule ip nat out {self.rule} snat to {address}:{port}"
+        self.net.run(self.net.client, "nft", rules)
+        self.net.run(self.net.client, "conntrack", "-F", capture_output=True)

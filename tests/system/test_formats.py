@@ -11,6 +11,8 @@ from harness import SOURCE
 FORMATS = {
     "MIGRANT_FORMAT": ("src/migrate/migrant.h", {
         "src/migrate/migrant.h": ["enum migrant_phase", "struct migrant_hello", "struct migrant_taken", "struct migrant"],
+        "src/shared/affinity.h": ["enum affinity_kind"],
+        "src/datagram/datagram_id.h": ["struct datagram_id"],
         "src/datagram/flow_key.h": ["struct flow_key"],
         "src/datagram/flow_state.h": ["struct flow_state", "struct flow_state_kept"],
         "src/stream/stream_state.h": ["enum stream_fd", "struct stream_state_flow", "struct stream_state"],
@@ -27,6 +29,8 @@ FORMATS = {
                                  "struct message_verdict", "struct message_exited", "struct message_log", "struct message_report",
                                  "struct message_peer", "struct message_hold", "struct message"],
         "src/shared/limits_layout.h": ["struct entry", "struct transit_record", "struct slot", "struct rate", "struct limits"],
+        "src/shared/affinity.h": ["enum affinity_kind"],
+        "src/shared/affinity.c": ["struct entry", "struct group", "struct affinity"],
         "src/shared/counters.h": ["enum counter_kind", "struct counter", "struct measures"],
         "src/shared/histogram.h": ["enum histogram_kind", "struct histogram"],
         "src/shared/shared.h": ["struct shared_slot", "struct shared_page"],
@@ -37,8 +41,8 @@ FORMATS = {
     }),
 }
 RECORDED = {
-    "MIGRANT_FORMAT": (7, "e9ca6f0178ab31ba"),
-    "TAKEOVER_FORMAT": (11, "06adaced1f77677f"),
+    "MIGRANT_FORMAT": (8, "d6f0d8abc3140810"),
+    "TAKEOVER_FORMAT": (12, "4eb70b102fecf401"),
 }
 
 

@@ -126,6 +126,27 @@ static void make_flag_two(struct flow_state *head)
 	head->is_unproven = 2;
 }
 
+static void make_id_too_long(struct flow_state *head)
+{
+	head->id = (struct datagram_id){ .kind = AFFINITY_QUIC, .len = AFFINITY_ID_MAX + 1 };
+}
+
+static void make_id_of_another_protocol(struct flow_state *head)
+{
+	head->id = (struct datagram_id){ .kind = AFFINITY_WIREGUARD, .len = 4 };
+	head->speaks = AFFINITY_QUIC;
+}
+
+static void make_protocol_an_address(struct flow_state *head)
+{
+	head->speaks = AFFINITY_ADDRESS;
+}
+
+static void make_known_by_nothing_that_is(struct flow_state *head)
+{
+	head->known_by = AFFINITY_KINDS;
+}
+
 static void make_one_more(struct flow_state *head)
 {
 	head->n_kept = 1;
@@ -161,6 +182,10 @@ static void numbers_that_no_flow_has_are_refused(void **state)
 	refused(make_error_positive);
 	refused(make_error_no_number);
 	refused(make_flag_two);
+	refused(make_id_too_long);
+	refused(make_id_of_another_protocol);
+	refused(make_protocol_an_address);
+	refused(make_known_by_nothing_that_is);
 	refused(make_one_more);
 	refused(make_very_many);
 	refused(make_header_longer);

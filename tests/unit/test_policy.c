@@ -496,6 +496,9 @@ static void the_listener_says_what_is_looked_for(void **state)
 	assert_int_equal(decide_datagram(policy, 1, wireguard, sizeof(wireguard)), WIREGUARD);
 	assert_int_equal(policy->listeners[0].on_unknown, SSH);
 	assert_int_equal(policy->listeners[1].on_unknown, SERVICE_NONE);
+	assert_null(policy->listeners[0].reaches);
+	assert_int_equal(policy->listeners[1].reaches[0], 1 << WIREGUARD);
+	assert_int_equal(policy->listeners[2].reaches[0], 1 << WIREGUARD | 1 << OWN | 1 << SOME);
 	policy_free(policy);
 }
 

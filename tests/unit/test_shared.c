@@ -60,6 +60,7 @@ static struct shared view(unsigned slot)
 	close(shared.page_fd);
 	close(shared.limits_fd);
 	close(shared.counters_fd);
+	close(shared.affinity_fd);
 	return own;
 }
 
@@ -103,6 +104,7 @@ static void count_for_another_after_mprotect(void *argument)
 
 	if (mprotect(own.limits, limits_size(), PROT_READ | PROT_WRITE) == 0 ||
 		mprotect(own.counters, counters_size(), PROT_READ | PROT_WRITE) == 0 ||
+		mprotect(own.affinity, affinity_size(), PROT_READ | PROT_WRITE) == 0 ||
 		mprotect(own.page, sizeof(*own.page), PROT_READ | PROT_WRITE) == 0 || errno != EACCES)
 		_exit(3);
 	limits_enter_all(own.limits, 0, 0);
@@ -118,6 +120,12 @@ static void say_how_many_counters_there_are(void *argument)
 {
 	struct shared own = view(1);
 	counters_begin(own.counters, 200);
+}
+
+static void choose_the_secret_of_ids(void *argument)
+{
+	struct shared own = view(1);
+	memset(own.affinity, 0, 1);
 }
 
 static void name_the_call_of_another(void *argument)
@@ -142,6 +150,7 @@ static void nothing_else_can_be_written(void **state)
 	assert_int_equal(end_of(count_for_another_after_mprotect, NULL), -SIGSEGV);
 	assert_int_equal(end_of(say_how_many_slots_there_are, NULL), -SIGSEGV);
 	assert_int_equal(end_of(say_how_many_counters_there_are, NULL), -SIGSEGV);
+	assert_int_equal(end_of(choose_the_secret_of_ids, NULL), -SIGSEGV);
 	assert_int_equal(end_of(name_the_call_of_another, NULL), -SIGSEGV);
 	assert_int_equal(end_of(number_connections_as_a_resolver, NULL), -SIGSEGV);
 	assert_int_equal(limits_live_all(shared.limits), 0);
