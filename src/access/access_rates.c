@@ -22,6 +22,8 @@
 #define BUCKET_RECORDS 32
 #define LOCK_TRIES     200
 #define LOCK_PAUSE_NS  10000000L
+/* No rate is slower than one an hour, with a burst that is its own number: an hour at most. */
+#define FURTHEST_US (3600000000ULL + TOKEN_BUCKET_SKEW_US)
 
 struct header {
 	char magic[16];
@@ -87,8 +89,7 @@ static struct record *bucket_find(struct bucket *bucket, uint64_t key, uint64_t 
 		struct record *record = &bucket->records[i];
 		if (record->key == key)
 			return record;
-		/* No rate is slower than one an hour, with a burst that is its own number: an hour at most. */
-		if (!free_one && (record->full_us <= now_us || record->full_us > now_us + 3600000000ULL))
+		if (!free_one && (record->full_us <= now_us || record->full_us > now_us + FURTHEST_US))
 			free_one = record;
 	}
 	if (free_one)
