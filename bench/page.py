@@ -26,6 +26,7 @@ COLUMNS = (
 DATAGRAM_COLUMNS = (
     ("1 in flight: /s", "ping_1_per_s", 1, "{:,.0f}"), ("CPU µs", "ping_1_cpu", 1, "{:.1f}"),
     ("8 in flight: /s", "ping_8_per_s", 1, "{:,.0f}"), ("CPU µs", "ping_8_cpu", 1, "{:.1f}"),
+    ("apart, 1: CPU µs", "apart_1_cpu", 1, "{:.1f}"), ("8: CPU µs", "apart_8_cpu", 1, "{:.1f}"),
     ("bulk GB/s", "bulk_joined_per_s", 1, "{:.2f}"), ("CPU s/GB", "bulk_joined_cpu", 1, "{:.2f}"),
     ("read singly", "bulk_plain_per_s", 1, "{:.2f}"), ("CPU s/GB", "bulk_plain_cpu", 1, "{:.2f}"),
     ("singles", "bulk_singles_per_s", 1, "{:.2f}"), ("CPU s/GB", "bulk_singles_cpu", 1, "{:.2f}"),

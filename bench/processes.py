@@ -34,11 +34,18 @@ class Cores:
         self.server = {cores[1]} if self.pinned else self.all
         self.load = {cores[-1]} if self.pinned else self.all
 
-    @contextlib.contextmanager
     def anywhere(self):
         """Nothing that is started inside is kept to its core."""
+        return self.placed(self.all)
+
+    def together(self):
+        """All that is started inside shares the first core, so that the mux never waits for another one."""
+        return self.placed(self.mux)
+
+    @contextlib.contextmanager
+    def placed(self, cores):
         kept = self.mux, self.server, self.load
-        self.mux = self.server = self.load = self.all
+        self.mux = self.server = self.load = cores
         try:
             yield
         finally:

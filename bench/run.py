@@ -92,7 +92,7 @@ def complain_about_missing(arguments):
     packages = contenders.missing_packages(arguments.contenders)
     if packages:
         print(f"bench: packages are missing: apt install {' '.join(packages)}", file=sys.stderr)
-    built = ["src/usher"] + ["bench/" + name for name in ("connload", "bulk", "idle", "spawnload", "answer", "flowload", "flowbulk", "flowserver")]
+    built = ["src/usher"] + ["bench/" + name for name in ("connload", "bulk", "idle", "spawnload", "answer", "flowload", "flowbulk", "flowserver", "bare_datagrams")]
     absent = [name for name in built if not (arguments.build / name).exists()]
     if absent:
         print(f"bench: not built in {arguments.build}: {' '.join(absent)} (BUILD names the directory)", file=sys.stderr)
@@ -140,7 +140,7 @@ def play_rounds(bench, arguments):
 
 
 def title(arguments, cores):
-    where = "mux on a core of its own" if cores.pinned else "no pinning"
+    where = "mux on a core of its own (datagrams: all on one core, where nothing else is said)" if cores.pinned else "no pinning"
     return (f"{arguments.rounds} rounds of {arguments.seconds:g} s, medians; {len(cores.all)} cores, {where}; "
             f"{network.described()}; Linux {'.'.join(platform.release().split('.')[:2])}. Ratios travel, absolute figures do not.")
 
