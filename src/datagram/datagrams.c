@@ -81,6 +81,11 @@ static void datagrams_flush_task(struct task *task)
 	datagrams_flush(container_of(task, struct datagrams, flush));
 }
 
+static void datagrams_bury_upstreams(struct task *task)
+{
+	upstream_free_closed(container_of(task, struct datagrams, upstream_burial));
+}
+
 /* ---- from clients ----------------------------------------------------------------------------------------------------- */
 
 /* The kernel counts since the socket was made, and says so beside the next datagram. */
@@ -219,22 +224,40 @@ void datagrams_hold(struct datagrams *datagrams)
 /* One that cannot be watched again is not read any more; the kernel's memory for its set was there a moment ago. */
 void datagrams_resume(struct datagrams *datagrams)
 {
+	if (datagrams->is_closed)
+		return;
 	for (struct datagram_listener *one = datagrams->listeners; one; one = one->next)
 		if (one->watch.fd < 0 && listener_watch(one) < 0)
 			log_error("%s: cannot be read any more: no memory", one->policy->text);
-}
-
-void datagrams_end_flows(struct datagrams *datagrams)
-{
-	for (struct session *session = session_first(datagrams->context); session; session = session_next(session))
-		if (session->transport == &flow_transport)
-			session->transport->stop(session, END_SHUTDOWN);
 }
 
 void datagrams_drain(struct datagrams *datagrams)
 {
 	datagrams->is_draining = true;
 	upstream_free_spare(datagrams);
+}
+
+void datagrams_finish(struct datagrams *datagrams)
+{
+	datagrams->is_finishing = true;
+	for (struct session *session = session_first(datagrams->context); session; session = session_next(session))
+		if (session->transport == &flow_transport)
+			flow_finish(flow_of(session));
+}
+
+/* One that waits for its access program ends when that has answered. */
+void datagrams_close(struct datagrams *datagrams)
+{
+	datagrams_drain(datagrams);
+	datagrams_flush(datagrams);
+	datagrams->is_closed = true;
+	for (struct session *session = session_first(datagrams->context); session; session = session_next(session))
+		if (session->transport == &flow_transport)
+			session->transport->stop(session, END_SHUTDOWN);
+	for (struct datagram_listener *one = datagrams->listeners; one; one = one->next) {
+		loop_unwatch(&datagrams->context->loop, &one->watch);
+		one->fd = fd_close(one->fd);
+	}
 }
 
 /* ---- birth and end ------------------------------------------------------------------------------------------------------- */
@@ -247,6 +270,7 @@ int datagrams_new(struct context *context, struct datagrams **ret)
 		return -ENOMEM;
 	datagrams->context = context;
 	datagrams->flush = (struct task){ .run = datagrams_flush_task };
+	datagrams->upstream_burial = (struct task){ .run = datagrams_bury_upstreams };
 	for (int i = 0; i < DATAGRAM_EVENTS; i++)
 		datagrams->events[i] = counter_get(
 			context->shared->counters, context->slot, COUNTER_DATAGRAM, datagram_event_names[i]);
@@ -279,6 +303,8 @@ void datagrams_free(struct datagrams *datagrams)
 		free(one);
 	}
 	upstream_free_spare(datagrams);
+	loop_cancel(&context->loop, &datagrams->upstream_burial);
+	upstream_free_closed(datagrams);
 	session_free_spare(&datagrams->spare_flows);
 	flow_table_free(datagrams->table);
 	datagram_batch_free(datagrams->incoming);

@@ -18,8 +18,11 @@ int datagrams_listen(struct datagrams *datagrams, int fd, size_t listener);
 void datagrams_hold(struct datagrams *datagrams);
 void datagrams_resume(struct datagrams *datagrams);
 
-/* Other workers have the sockets from now on, and no flows come there: these end. */
-void datagrams_end_flows(struct datagrams *datagrams);
-
 /* No new flows any more; those that there are go on. */
 void datagrams_drain(struct datagrams *datagrams);
+
+/* usher ends, and waits for flows no longer than something passes in them. */
+void datagrams_finish(struct datagrams *datagrams);
+
+/* The flows that are still here end, and the sockets are closed: others have them now, or are to bind the port. */
+void datagrams_close(struct datagrams *datagrams);

@@ -30,7 +30,7 @@ struct datagrams {
 	struct context *context;
 	struct datagram_listener *listeners;
 	struct flow_table *table;
-	bool is_draining;
+	bool is_draining, is_finishing, is_closed; /* datagrams_drain(), datagrams_finish(), datagrams_close() */
 
 	struct datagram_batch *incoming; /* what clients have sent; empty between two calls */
 	uint32_t next_of_flow[DATAGRAM_BATCH];
@@ -51,6 +51,8 @@ struct datagrams {
 	struct list spare_flows;
 	struct upstream *spare_upstreams[UPSTREAM_FAMILIES];
 	unsigned n_spare_upstreams[UPSTREAM_FAMILIES];
+	struct upstream *closed_upstreams; /* to be freed after the loop's turn */
+	struct task upstream_burial;
 	struct kept_pool kept_pool;
 };
 

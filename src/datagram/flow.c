@@ -163,7 +163,9 @@ static void transport_local(const struct session *session, struct address *ret)
 static void transport_admitted(struct session *session, const char *rule)
 {
 	session->refused = rule;
-	if (rule)
+	if (flow_of(session)->datagrams->is_closed)
+		flow_end(flow_of(session), END_SHUTDOWN);
+	else if (rule)
 		flow_end(flow_of(session), END_REFUSED);
 	else
 		flow_deliver(flow_of(session));
@@ -367,6 +369,8 @@ void flow_undelivered(struct flow *flow, int error)
 	}
 	flow->failed = false;
 	flow->n_refused = 0;
+	flow->n_counted = 0;
+	flow->datagrams_up = flow->bytes_up = 0;
 	admission_fall_back(&flow->admission, &flow->session, fallback, error);
 }
 

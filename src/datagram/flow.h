@@ -43,6 +43,8 @@ struct flow {
 	size_t backend, address;          /* that it goes to: of the service's, and of a name with several */
 	bool passed_over;                 /* there are addresses before the first one that was tried */
 	size_t n_refused;                 /* addresses that have refused it without an answer */
+	uint64_t connect_due_us;          /* so long it waits for the answer of a name, or a socket */
+	uint32_t n_counted;               /* of those that are kept: that are in datagrams_up */
 	bool keeps;                       /* another backend may yet get what is kept */
 	bool whole;                       /* its datagrams are not to be fragmented */
 	bool failed;                      /* its service was counted as failing */
@@ -93,6 +95,7 @@ void flow_undelivered(struct flow *flow, int error);
 /* One that is relayed: when it is over, and its end where it is. */
 uint64_t flow_due_us(const struct session *session);
 void flow_look_whether_idle(struct session *session);
+void flow_finish(struct flow *flow); /* what holds for it when it is over has changed */
 /* It waits for the answer of a name. */
 uint64_t flow_retry_us(const struct session *session);
 void flow_retry(struct session *session);

@@ -305,7 +305,8 @@ void flow_handover_out_of_time(struct session *session)
 	struct flow *flow = flow_of(session);
 	struct flow_handing *handing = flow->handing;
 
-	if (!handing->request.handover && handing->request.early >= 0 && session->context->loop.now_us < handing->due_us)
+	if (!handing->request.handover && handing->request.early >= 0 &&
+		session->context->loop.now_us < handing->due_us)
 		flow_send_over(flow);
 	else if (handover_cancel(&handing->request))
 		flow_cannot_go_over(flow, -ETIMEDOUT);

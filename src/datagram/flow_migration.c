@@ -25,6 +25,8 @@ static int migration_pack(struct session *session, struct migration_state *state
 {
 	static const struct flow_kept none;
 	struct flow *flow = flow_of(session);
+
+	datagrams_flush(flow->datagrams); /* its answers of this turn, before the new worker sends some */
 	struct flow_state head = {
 		.key = flow->place.key,
 		.spoken_us = flow->spoken_us,
@@ -106,27 +108,29 @@ static int migration_unpack(struct session *session, struct migration_state *sta
 	struct flow *flow = flow_of(session);
 	struct datagrams *datagrams = flow->datagrams;
 	const struct service *service = session_service_here(session);
+	uint64_t now_us = session->context->loop.now_us, most_us = session->context->policy->idle_timeout_us;
 	struct flow_state head;
 
 	int error = flow_state_read(&head, session->phase, state->bytes, state->len, state->n_fds);
 	if (error < 0)
 		return error;
 	flow->listener = listener_of(datagrams, session->listener);
-	if (!flow->listener)
+	if (!flow->listener || datagrams->is_closed)
 		return -ENOENT;
 	if (flow_table_find(datagrams->table, &head.key))
 		return -EEXIST;
 	flow->place.key = head.key;
 	flow_table_insert(datagrams->table, &flow->place);
 	flow->is_placed = true;
-	flow->spoken_us = head.spoken_us;
-	flow->answered_us = head.answered_us;
+	flow->spoken_us = migration_at_most(head.spoken_us, now_us);
+	flow->answered_us = migration_at_most(head.answered_us, now_us);
 	flow->datagrams_up = head.datagrams_up;
 	flow->datagrams_down = head.datagrams_down;
 	flow->bytes_up = head.bytes_up;
 	flow->bytes_down = head.bytes_down;
-	flow->flow_timeout_us = service ? service->flow_timeout_us : head.flow_timeout_us;
-	flow->answer_timeout_us = service ? service->answer_timeout_us : head.answer_timeout_us;
+	flow->flow_timeout_us = service ? service->flow_timeout_us : migration_at_most(head.flow_timeout_us, most_us);
+	flow->answer_timeout_us =
+		service ? service->answer_timeout_us : migration_at_most(head.answer_timeout_us, most_us);
 	flow->answers = service ? service->answers : head.answers;
 	flow->whole = head.whole;
 	flow->failed = head.failed;

@@ -14,6 +14,7 @@
 #define LOOK_US      20000 /* for the answer of a name */
 #define NOTE_US      (UINT64_C(500000) * AFFINITY_KEPT_S)
 #define GONE_US      2000000 /* for so long a backend that has answered may refuse what it is sent */
+#define FINISH_US    5000000 /* of silence, while usher ends */
 #define READ_AT_ONCE 16      /* messages of one flow that are read in one call, */
 #define READ_IN_TURN 64      /* and before others get their turn */
 
@@ -46,14 +47,17 @@ static size_t backend_addresses(const struct flow *flow, const struct backend *b
 	return n;
 }
 
+/* A name without an answer may have one when it is its turn. */
 static size_t count_addresses(const struct flow *flow)
 {
 	const struct target *target = flow_target(flow);
 	struct address unused[RESOLVED_ADDRESSES_MAX];
 	size_t n = 0, all;
 
-	for (size_t i = 0; i < target->connect.n_backends; i++)
+	for (size_t i = 0; i < target->connect.n_backends; i++) {
 		n += backend_addresses(flow, &target->connect.backends[i], unused, &all);
+		n += all == 0;
+	}
 	return n;
 }
 
@@ -133,13 +137,14 @@ static int flow_connect_to(struct flow *flow, const struct address *to)
 	return error < 0 ? error : flow_settle(flow, to);
 }
 
-/* From the address on that is its turn; `error` is of those before. -EINPROGRESS: a name's answer may yet come, or a socket. */
-static int flow_dial(struct flow *flow, int error)
+/* From the address on that is its turn; `error` is of those before. -EINPROGRESS: the answer of a name may yet come, whose turn it is then, or
+ * a socket. */
+static int flow_dial_rest(struct flow *flow, int error)
 {
 	const struct target *target = flow_target(flow);
 	struct context *context = flow->session.context;
 	struct address known[RESOLVED_ADDRESSES_MAX];
-	bool awaited = false;
+	size_t awaited = SIZE_MAX;
 
 	for (; flow->backend < target->connect.n_backends; flow->backend++, flow->address = 0) {
 		const struct backend *backend = &target->connect.backends[flow->backend];
@@ -153,12 +158,21 @@ static int flow_dial(struct flow *flow, int error)
 		}
 		if (backend->name != BACKEND_NO_NAME) {
 			lookup_ask(context->lookup, backend->name, context->loop.now_us);
-			awaited |=
-				all == 0 && lookup_is_awaited(context->lookup, backend->name, context->loop.now_us);
+			if (all == 0 && awaited == SIZE_MAX &&
+				lookup_is_awaited(context->lookup, backend->name, context->loop.now_us))
+				awaited = flow->backend;
 		}
 	}
-	flow->backend = flow->address = 0;
-	return awaited ? -EINPROGRESS : error;
+	flow->backend = awaited == SIZE_MAX ? 0 : awaited;
+	flow->address = 0;
+	return awaited == SIZE_MAX ? error : -EINPROGRESS;
+}
+
+/* Where others have refused it, those get it again when there is no other. */
+static int flow_dial(struct flow *flow, int error)
+{
+	error = flow_dial_rest(flow, error);
+	return error < 0 && error != -EINPROGRESS && flow->n_refused ? flow_dial_rest(flow, error) : error;
 }
 
 /* The address that the session had, where it is known, has the first turn, those behind it the next, and then those before it. */
@@ -183,13 +197,24 @@ static void flow_choose_first(struct flow *flow)
 
 static void flow_transmit(struct flow *flow, const struct datagram_out *list, size_t n);
 
+static void flow_count_up(struct flow *flow, const struct datagram *datagram)
+{
+	flow->datagrams_up += datagram_count(datagram);
+	flow->bytes_up += datagram->len;
+}
+
+/* A datagram that goes to several backends counts once. */
 static void flow_send_kept(struct flow *flow)
 {
 	struct datagram_out list[EVIDENCE_DATAGRAMS_MAX];
 	size_t n = 0;
 
-	for (struct kept_datagram *one = flow->kept.first; one; one = one->next)
+	for (struct kept_datagram *one = flow->kept.first; one; one = one->next) {
+		if (n >= flow->n_counted)
+			flow_count_up(flow, &one->datagram);
 		list[n++] = (struct datagram_out){ .datagram = &one->datagram, .whole = flow->whole };
+	}
+	flow->n_counted = (uint32_t)n;
 	if (n > 0)
 		flow_transmit(flow, list, n);
 }
@@ -197,6 +222,7 @@ static void flow_send_kept(struct flow *flow)
 static void flow_drop_kept(struct flow *flow)
 {
 	flow->keeps = false;
+	flow->n_counted = 0;
 	flow_kept_free(&flow->kept, &flow->datagrams->kept_pool);
 }
 
@@ -215,12 +241,20 @@ static void flow_begin_relay(struct flow *flow)
 		flow_end(flow, END_NO_MEMORY);
 		return;
 	}
-	flow->datagrams_up = flow->kept.n;
-	flow->bytes_up = flow->kept.bytes;
 	flow_send_kept(flow);
 	if (flow->session.phase == PHASE_RELAYING && !flow->keeps)
 		flow_drop_kept(flow);
 	context->session_movable(context);
+}
+
+/* A name's answer, for as long as it may come (lookup.h), or a socket; in all for connect_timeout. */
+static int flow_await(struct flow *flow)
+{
+	struct context *context = flow->session.context;
+
+	if (flow->session.phase != PHASE_CONNECTING)
+		flow->connect_due_us = context->loop.now_us + context->policy->connect_timeout_us;
+	return session_enter(&flow->session, PHASE_CONNECTING);
 }
 
 static void flow_try(struct flow *flow, int error)
@@ -231,7 +265,7 @@ static void flow_try(struct flow *flow, int error)
 		error = flow_dial(flow, error);
 	}
 	if (error == -EINPROGRESS)
-		error = session_enter(&flow->session, PHASE_CONNECTING);
+		error = flow_await(flow);
 	else if (error == 0)
 		flow_begin_relay(flow);
 	if (error < 0)
@@ -331,12 +365,12 @@ static void flow_refused(struct flow *flow, int error)
 		flow_close_upstream(flow);
 	flow->address++;
 	int failure = flow_dial(flow, error);
-	if (failure < 0)
-		failure = flow_dial(flow, error); /* from the first on */
+	if (failure == -EINPROGRESS)
+		failure = flow_await(flow);
+	else if (failure == 0)
+		flow_send_kept(flow);
 	if (failure < 0)
 		flow_undelivered(flow, failure);
-	else
-		flow_send_kept(flow);
 }
 
 static void upstream_send(
@@ -444,10 +478,9 @@ void flow_send_up(struct flow *flow, const struct datagram_out *list, size_t n)
 	}
 	if (flow->keeps)
 		flow_keep_sent(flow, list, n);
-	for (size_t i = 0; i < n; i++) {
-		flow->datagrams_up += datagram_count(list[i].datagram);
-		flow->bytes_up += list[i].datagram->len;
-	}
+	for (size_t i = 0; i < n; i++)
+		flow_count_up(flow, list[i].datagram);
+	flow->n_counted = flow->kept.n;
 	flow->spoken_us = flow->session.context->loop.now_us;
 	flow_transmit(flow, list, n);
 }
@@ -456,16 +489,18 @@ static void flow_answered(struct flow *flow)
 {
 	struct loop *loop = &flow->session.context->loop;
 
-	if (!flow->answered_us) {
-		account_answered(&flow->session);
-		flow_drop_kept(flow);
-		flow->session.error = 0;
-		if (flow->flow_timeout_us < flow->answer_timeout_us)
-			loop_timer(loop, &flow->session.deadline, loop->now_us + flow->flow_timeout_us);
-	}
+	bool is_first = !flow->answered_us;
+
 	flow->failed = false;
 	flow->refused_us = 0;
 	flow->answered_us = loop->now_us;
+	if (!is_first)
+		return;
+	account_answered(&flow->session);
+	flow_drop_kept(flow);
+	flow->session.error = 0;
+	if (flow->flow_timeout_us < flow->answer_timeout_us)
+		loop_timer(loop, &flow->session.deadline, flow_due_us(&flow->session));
 }
 
 /* Adds what is there to the answers of this turn. False: no more is there. */
@@ -514,6 +549,8 @@ void flow_upstream_ready(struct flow *flow)
 	const struct upstream *upstream = flow->upstream;
 	unsigned turns = READ_IN_TURN / READ_AT_ONCE;
 
+	if (flow->session.phase != PHASE_RELAYING) /* between two backends */
+		return;
 	while (flow_read(flow)) {
 		if (flow->session.phase != PHASE_RELAYING || flow->upstream != upstream)
 			return;
@@ -528,12 +565,16 @@ void flow_upstream_ready(struct flow *flow)
 
 /* ---- over ---------------------------------------------------------------------------------------------------------------- */
 
+/* While usher ends, a flow that is silent is not waited for: it does not say whether it is over. */
 static uint64_t flow_idle_us(const struct session *session)
 {
 	const struct flow *flow = container_of(session, struct flow, session);
 	uint64_t moved_us = flow->answered_us > flow->spoken_us ? flow->answered_us : flow->spoken_us;
+	uint64_t timeout_us = flow->answered_us ? flow->flow_timeout_us : flow->answer_timeout_us;
 
-	return flow->answered_us ? moved_us + flow->flow_timeout_us : flow->spoken_us + flow->answer_timeout_us;
+	if (flow->datagrams->is_finishing && timeout_us > FINISH_US)
+		timeout_us = FINISH_US;
+	return moved_us + timeout_us;
 }
 
 /* It is noted again before what was noted is too old. */
@@ -542,6 +583,13 @@ uint64_t flow_due_us(const struct session *session)
 	uint64_t idle_us = flow_idle_us(session), note_us = session->context->loop.now_us + NOTE_US;
 
 	return idle_us < note_us ? idle_us : note_us;
+}
+
+/* Where it has no memory for its timer it keeps the one that it has. */
+void flow_finish(struct flow *flow)
+{
+	if (flow->session.phase == PHASE_RELAYING)
+		loop_timer(&flow->session.context->loop, &flow->session.deadline, flow_due_us(&flow->session));
 }
 
 /* Datagrams touch no timer: it looks when it fires whether it is late enough. */
@@ -563,9 +611,7 @@ uint64_t flow_retry_us(const struct session *session)
 
 void flow_retry(struct session *session)
 {
-	const struct context *context = session->context;
-
-	if (context->loop.now_us >= session->decided_us + context->policy->connect_timeout_us)
+	if (session->context->loop.now_us >= flow_of(session)->connect_due_us)
 		flow_undelivered(flow_of(session), -ETIMEDOUT);
 	else if (flow_of(session)->supply.shelf) /* a socket may yet come */
 		session_enter(session, PHASE_CONNECTING);

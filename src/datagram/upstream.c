@@ -21,10 +21,24 @@ static void upstream_ready(struct watch *watch, uint32_t events)
 		flow_upstream_ready(upstream->flow);
 }
 
+/* Not freed before the turn is over: an event for it may have been fetched. */
 static void upstream_free(struct upstream *upstream)
 {
-	fd_close(loop_unwatch_to_close(&upstream->datagrams->context->loop, &upstream->watch));
-	free(upstream);
+	struct datagrams *datagrams = upstream->datagrams;
+	struct loop *loop = &datagrams->context->loop;
+
+	fd_close(loop_unwatch_to_close(loop, &upstream->watch));
+	upstream->next = datagrams->closed_upstreams;
+	datagrams->closed_upstreams = upstream;
+	loop_defer(loop, &datagrams->upstream_burial);
+}
+
+void upstream_free_closed(struct datagrams *datagrams)
+{
+	for (struct upstream *next; datagrams->closed_upstreams; datagrams->closed_upstreams = next) {
+		next = datagrams->closed_upstreams->next;
+		free(datagrams->closed_upstreams);
+	}
 }
 
 /* Takes over the socket where it is 0. */

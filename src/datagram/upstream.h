@@ -11,7 +11,7 @@ struct upstream {
 	struct watch watch;
 	struct flow *flow; /* NULL: it is spare */
 	struct datagrams *datagrams;
-	struct upstream *next; /* among the spare ones */
+	struct upstream *next; /* among the spare ones, or those that were closed */
 	sa_family_t family;
 };
 
@@ -27,3 +27,4 @@ int upstream_reconnect(struct upstream *upstream, const struct address *to); /* 
 void upstream_leave(struct upstream *upstream);                              /* another worker has it */
 void upstream_close(struct upstream *upstream);                              /* accepts NULL */
 void upstream_free_spare(struct datagrams *datagrams);
+void upstream_free_closed(struct datagrams *datagrams); /* in a later turn than they were closed in */

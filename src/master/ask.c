@@ -22,7 +22,8 @@ struct ask {
 	uid_t uid; /* as whom it runs */
 	char service[64];
 	uint64_t source; /* 0: none */
-	void *asker;     /* NULL: answered, or nobody wants to know any more */
+	bool is_datagram;
+	void *asker; /* NULL: answered, or nobody wants to know any more */
 	uint64_t number;
 	struct timer deadline;
 };
@@ -58,7 +59,8 @@ static bool is_of_service(const struct ask *ask, const char *service)
 	return strncmp(ask->service, service, sizeof(ask->service) - 1) == 0;
 }
 
-static bool asks_have_room(const struct asks *asks, const char *service, uint64_t source)
+/* Flows count apart from connections, as in shared_limits.h. */
+static bool asks_have_room(const struct asks *asks, const char *service, uint64_t source, bool is_datagram)
 {
 	unsigned of_service = 0, of_source = 0;
 
@@ -66,7 +68,7 @@ static bool asks_have_room(const struct asks *asks, const char *service, uint64_
 		if (!is_of_service(ask, service))
 			continue;
 		of_service++;
-		of_source += source && ask->source == source;
+		of_source += source && ask->source == source && ask->is_datagram == is_datagram;
 	}
 	return of_source < ASKS_OF_A_SOURCE && of_service < ASKS_OF_A_SERVICE &&
 		(asks->count < ASKS_MAX || of_service < ASKS_KEPT);
@@ -78,7 +80,7 @@ int asks_begin(struct asks *asks, const struct program *program, const char *ser
 	int fds[2] = { -1, -1 };
 	uint64_t source = access_source(&request->client);
 
-	if (!asks_have_room(asks, service, source))
+	if (!asks_have_room(asks, service, source, request->is_datagram))
 		return -EAGAIN;
 	struct ask *ask = calloc(1, sizeof(*ask));
 	int null = fd_open_null();
@@ -87,6 +89,7 @@ int asks_begin(struct asks *asks, const struct program *program, const char *ser
 		*ask = (struct ask){ .asks = asks,
 			.uid = program->own_identity ? program->uid : geteuid(),
 			.source = source,
+			.is_datagram = request->is_datagram,
 			.asker = asker,
 			.number = number };
 		snprintf(ask->service, sizeof(ask->service), "%s", service);

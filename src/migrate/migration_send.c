@@ -15,6 +15,7 @@
 #include "limits_transit.h"
 #include "log.h"
 #include "migrant.h"
+#include "migration_receive.h"
 #include "session_log.h"
 #include "transport_migration.h"
 #include <errno.h>
@@ -174,16 +175,22 @@ static void sender_look_again(struct migration_sender *sender)
 
 static void sender_give_up(struct migration_sender *sender);
 
-/* From then on the other worker reads what clients send. A flow that cannot go yet is waited for. 0 or -errno. */
+/* From then on the other worker reads what clients send. A flow that cannot go yet is waited for, and what may yet come here from workers
+ * before this one. 0 or -errno. */
 static int sender_tell_moved(struct migration_sender *sender)
 {
 	const struct migrant_flows_moved moved = { MIGRANT_FORMAT };
+	struct context *context = sender->context;
 
-	for (const struct session *session = session_first(sender->context); session; session = session_next(session))
+	if (sender->told_moved || migration_receive_awaits_flows(context))
+		return 0;
+	for (const struct session *session = session_first(context); session; session = session_next(session))
 		if (session->transport->kind == TRANSPORT_DATAGRAM && session->phase != PHASE_ENDED)
 			return 0;
-	int error = sender->told_moved ? 0 : ipc_send(sender->channel.fd, &moved, sizeof(moved), NULL, 0);
-	sender->told_moved |= error == 0;
+	int error = ipc_send(sender->channel.fd, &moved, sizeof(moved), NULL, 0);
+	sender->told_moved = error == 0;
+	if (error == 0)
+		context->flows_over(context);
 	return error;
 }
 
@@ -259,7 +266,7 @@ static void sender_give_up(struct migration_sender *sender)
 	sender_close(sender);
 	if (sender->next_channel < 0 || sender_open_next(sender) < 0) {
 		sender_look_again(sender);
-		sender->context->flows_stay(sender->context);
+		sender->context->flows_over(sender->context);
 	}
 	sender->context->session_gone(sender->context);
 }

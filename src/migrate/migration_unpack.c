@@ -35,7 +35,7 @@ static void session_count(struct session *session, const struct listener_policy 
 			limits, context->slot, hash_name(listener->text), UINT32_MAX, &session->listener_place);
 	if (name)
 		limits_enter_again(limits, context->slot, service ? service->access : NULL, hash_name(name),
-			&session->client, &session->ticket);
+			session_source(session), &session->ticket);
 	account_arrived(session);
 	if (session_is_undecided(session))
 		shed_count(session);
@@ -73,10 +73,11 @@ static int session_unpack(struct session *session, const struct migrant_parts *p
 {
 	const struct migrant *head = parts->head;
 	const struct listener_policy *listener = listener_of(session->context->policy, parts->text[TEXT_LISTENER]);
+	uint64_t now_us = session->context->loop.now_us;
 
 	session->id = head->id;
-	session->accepted_us = head->accepted_us;
-	session->decided_us = head->decided_us;
+	session->accepted_us = migration_at_most(head->accepted_us, now_us);
+	session->decided_us = migration_at_most(head->decided_us, now_us);
 	session->client = head->client;
 	session_take_names(session, parts, listener);
 	session_count(session, listener);

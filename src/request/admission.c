@@ -92,7 +92,7 @@ const char *admission_judge(struct session *session, const struct service *servi
 
 	return rule ? rule
 		    : limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
-			      &session->client, context->loop.now_us, &session->ticket);
+			      session_source(session), context->loop.now_us, &session->ticket);
 }
 
 void admission_begin(struct admission *admission, struct session *session)

@@ -81,9 +81,10 @@ struct context {
 	void (*starved)(struct context *context);
 	/* A session has ended: in a worker that drains, the last one ends it. */
 	void (*session_gone)(struct context *context);
-	/* Of those from whom sessions come one has no flows any more, or is gone; flows stay here for good, and other workers have the sockets. */
+	/* Of those from whom sessions come one has no flows any more, or is gone. */
 	void (*flows_moved)(struct context *context);
-	void (*flows_stay)(struct context *context);
+	/* Of here none moves any more, and other workers have the sockets: what is left ends. */
+	void (*flows_over)(struct context *context);
 	/* A session can be moved that could not before. */
 	void (*session_movable)(struct context *context);
 };

@@ -130,6 +130,12 @@ const struct address *session_via(const struct session *session)
 	return session->proxied && session->proxied->peer.len ? &session->proxied->peer : NULL;
 }
 
+struct limits_source session_source(const struct session *session)
+{
+	return (struct limits_source){ access_source(&session->client),
+		session->transport->kind == TRANSPORT_DATAGRAM };
+}
+
 bool session_is_undecided(const struct session *session)
 {
 	return session->phase == PHASE_PROXIED || session->phase == PHASE_DECIDING;

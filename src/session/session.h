@@ -137,6 +137,9 @@ struct session *session_find(
 /* The proxy whose header named the client; NULL: the client came by itself. */
 const struct address *session_via(const struct session *session);
 
+/* What it counts for among the limits per source; none: it has no IP address. */
+struct limits_source session_source(const struct session *session);
+
 bool session_is_undecided(const struct session *session);
 const struct service *session_service(const struct session *session); /* only once decided for one, in this worker */
 /* The one of its name in this worker's policy; NULL: none has it. */

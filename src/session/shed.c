@@ -115,12 +115,14 @@ void shed_leave(struct session *session)
 void shed_count(struct session *session)
 {
 	struct context *context = session->context;
-	uint64_t source = session->phase == PHASE_PROXIED ? 0 : access_source(&session->client);
+	struct limits_source source = { 0 };
 	bool was_there = session->place.source;
 	uint32_t before = session->place.counted;
 
+	if (session->phase != PHASE_PROXIED)
+		source = session_source(session);
 	undecided_registry_leave(registry_of(session), &session->place);
-	undecided_registry_enter(registry_of(session), &session->place, source);
+	undecided_registry_enter(registry_of(session), &session->place, source.number);
 	limits_enter_undecided(context->shared->limits, context->slot, source, &session->place.counted);
 	if (was_there)
 		limits_leave_undecided(context->shared->limits, context->slot, &before);

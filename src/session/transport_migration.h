@@ -10,6 +10,12 @@
 
 #define MIGRATION_FDS_MAX 8 /* of one session */
 
+/* A time that the old worker says, which has passed by now, or how long something may last: else a session would never be too old. */
+static inline uint64_t migration_at_most(uint64_t said_us, uint64_t most_us)
+{
+	return said_us < most_us ? said_us : most_us;
+}
+
 /* Of one session, without what every session has. */
 struct migration_state {
 	uint8_t *bytes; /* aligned for any type */

@@ -100,6 +100,12 @@ static uint64_t limits_key(const struct limits *limits, uint64_t service, uint64
 	return key > KEY_UNDECIDED ? key : KEY_UNDECIDED + 1;
 }
 
+static uint64_t limits_key_of(
+	const struct limits *limits, uint64_t service, struct limits_source source, uint64_t salt)
+{
+	return limits_key(limits, service, source.number, source.is_of_flows ? ~salt : salt);
+}
+
 /* Groups far apart, so that a run of neighbours that is full fills no other. */
 static uint64_t place_of(uint64_t key, unsigned probe)
 {
@@ -271,11 +277,11 @@ static struct rate *rate_place(struct limits *limits, uint64_t key, uint64_t now
 	return free_one;
 }
 
-static const char *rate_enter(
-	struct limits *limits, const struct access_rate *allowed, uint64_t service, uint64_t source, uint64_t now_us)
+static const char *rate_enter(struct limits *limits, const struct access_rate *allowed, uint64_t service,
+	struct limits_source source, uint64_t now_us)
 {
 	/* Another rate after a reload is another bucket. */
-	uint64_t key = limits_key(limits, service, source, allowed->each_us * 31 + allowed->burst);
+	uint64_t key = limits_key_of(limits, service, source, allowed->each_us * 31 + allowed->burst);
 	struct rate *rate = rate_place(limits, key, now_us);
 
 	if (!rate)
@@ -286,7 +292,7 @@ static const char *rate_enter(
 /* ---- a connection ---- */
 
 const char *limits_enter(struct limits *limits, unsigned number, const struct access *access, uint64_t service,
-	const struct address *client, uint64_t now_us, struct limits_ticket *ret)
+	struct limits_source source, uint64_t now_us, struct limits_ticket *ret)
 {
 	const char *refused = NULL;
 
@@ -294,15 +300,14 @@ const char *limits_enter(struct limits *limits, unsigned number, const struct ac
 	if (!access)
 		return NULL;
 	struct slot *slot = &limits->slots[number];
-	uint64_t source = access_source(client);
 
 	if (access->max_connections && !access->program)
 		refused = slot_enter(limits, slot, limits_key(limits, service, 0, 0), access->max_connections,
 			"max_connections", &ret->service);
-	if (!refused && access->per_source && source && !access->program)
-		refused = slot_enter(limits, slot, limits_key(limits, service, source, 0), access->per_source,
+	if (!refused && access->per_source && source.number && !access->program)
+		refused = slot_enter(limits, slot, limits_key_of(limits, service, source, 0), access->per_source,
 			"per_source", &ret->source);
-	if (!refused && access->rate.burst && source)
+	if (!refused && access->rate.burst && source.number)
 		refused = rate_enter(limits, &access->rate, service, source, now_us);
 	if (refused)
 		limits_leave(limits, number, ret);
@@ -310,18 +315,17 @@ const char *limits_enter(struct limits *limits, unsigned number, const struct ac
 }
 
 void limits_enter_again(struct limits *limits, unsigned number, const struct access *access, uint64_t service,
-	const struct address *client, struct limits_ticket *ret)
+	struct limits_source source, struct limits_ticket *ret)
 {
 	*ret = (struct limits_ticket){ LIMITS_NONE, LIMITS_NONE };
 	if (!access || access->program)
 		return;
 	struct slot *slot = &limits->slots[number];
-	uint64_t source = access_source(client);
 
 	if (access->max_connections)
 		slot_enter(limits, slot, limits_key(limits, service, 0, 0), UINT32_MAX, NULL, &ret->service);
-	if (access->per_source && source)
-		slot_enter(limits, slot, limits_key(limits, service, source, 0), UINT32_MAX, NULL, &ret->source);
+	if (access->per_source && source.number)
+		slot_enter(limits, slot, limits_key_of(limits, service, source, 0), UINT32_MAX, NULL, &ret->source);
 }
 
 void limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ticket)
@@ -369,12 +373,12 @@ void limits_leave_listener(struct limits *limits, unsigned slot, uint32_t *place
 
 /* ---- undecided ---- */
 
-void limits_enter_undecided(struct limits *limits, unsigned number, uint64_t source, uint32_t *ret_place)
+void limits_enter_undecided(struct limits *limits, unsigned number, struct limits_source source, uint32_t *ret_place)
 {
 	struct slot *slot = &limits->slots[number];
 
 	atomic_fetch_add_explicit(&slot->undecided, 1, memory_order_relaxed);
-	*ret_place = source ? slot_place(slot, limits_key(limits, 0, source, UNDECIDED_SALT)) : LIMITS_NONE;
+	*ret_place = source.number ? slot_place(slot, limits_key_of(limits, 0, source, UNDECIDED_SALT)) : LIMITS_NONE;
 	if (*ret_place != LIMITS_NONE)
 		atomic_fetch_add_explicit(&slot->entries[*ret_place].live, 1, memory_order_relaxed);
 }
@@ -411,9 +415,9 @@ bool limits_over_undecided_here(const struct limits *limits, unsigned slot, uint
 	return own * n > most && limits_sum(limits, atomic_load(&entry->key)) > most;
 }
 
-uint64_t limits_live(const struct limits *limits, uint64_t service, const struct address *client)
+uint64_t limits_live(const struct limits *limits, uint64_t service, struct limits_source source)
 {
-	return limits_sum(limits, limits_key(limits, service, client ? access_source(client) : 0, 0));
+	return limits_sum(limits, limits_key_of(limits, service, source, 0));
 }
 
 /* But for what it had taken: what is still on its way to it counts until the sender knows that it is lost. */

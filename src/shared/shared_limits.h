@@ -26,6 +26,13 @@ struct limits_ticket {
 
 #define LIMITS_NONE UINT32_MAX
 
+/* Where a client comes from, as access_source() has it; 0: it has no source. Flows over UDP count apart: whoever sends datagrams under the
+ * address of another client uses up nothing that this one's connections count for. */
+struct limits_source {
+	uint64_t number;
+	bool is_of_flows;
+};
+
 /* 0 or -errno. Address space for LIMITS_SLOTS_MAX slots; memory only for what is used. `fd` as shared_memory_map() has it. */
 int limits_new(struct limits **ret, int *fd);
 size_t limits_size(void);
@@ -45,12 +52,12 @@ void limits_begin(struct limits *limits, unsigned slot);
  *
  * Two that come at the same moment for the last place may both be refused; one too many never gets in. */
 const char *limits_enter(struct limits *limits, unsigned slot, const struct access *access, uint64_t service,
-	const struct address *client, uint64_t now_us, struct limits_ticket *ret);
+	struct limits_source source, uint64_t now_us, struct limits_ticket *ret);
 
 /* For a connection that comes from another worker, where it was let in: counts the same, refuses nothing, and its source's rate is not
  * charged again. */
 void limits_enter_again(struct limits *limits, unsigned slot, const struct access *access, uint64_t service,
-	const struct address *client, struct limits_ticket *ret);
+	struct limits_source source, struct limits_ticket *ret);
 
 /* Once; clears the ticket. One that was never filled must be LIMITS_NONE twice. */
 void limits_leave(struct limits *limits, unsigned slot, struct limits_ticket *ticket);
@@ -67,9 +74,9 @@ const char *limits_enter_listener(
 /* Once; the place becomes LIMITS_NONE, for which it does nothing. */
 void limits_leave_listener(struct limits *limits, unsigned slot, uint32_t *place);
 
-/* Connections that are not decided yet, in all and, where `source` is not 0, of that source (access_source()). Refuses
- * nothing: who sees too many sheds some. Where no more sources can be counted this one is not. */
-void limits_enter_undecided(struct limits *limits, unsigned slot, uint64_t source, uint32_t *ret_place);
+/* Connections that are not decided yet, in all and, where there is a source, of that. Refuses nothing: who sees too many sheds some. Where
+ * no more sources can be counted this one is not. */
+void limits_enter_undecided(struct limits *limits, unsigned slot, struct limits_source source, uint32_t *ret_place);
 void limits_leave_undecided(struct limits *limits, unsigned slot, uint32_t *place); /* once */
 
 /* Are there more than `most` over all workers? `most` 0: no limit. Never where this worker has no more than its share. */
@@ -82,4 +89,4 @@ void limits_forget(struct limits *limits, unsigned slot);
 /* How many there are: sums over the slots, for status and tests. */
 uint64_t limits_live_all(const struct limits *limits);
 uint64_t limits_undecided(const struct limits *limits);
-uint64_t limits_live(const struct limits *limits, uint64_t service, const struct address *client /* NULL: of any */);
+uint64_t limits_live(const struct limits *limits, uint64_t service, struct limits_source source /* none: of any */);

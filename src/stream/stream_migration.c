@@ -196,7 +196,7 @@ static int relay_unpack(struct relay *relay, const struct stream_state_parts *pa
 {
 	const struct stream_state *head = parts->head;
 
-	relay->moved_us = head->moved_us;
+	relay->moved_us = migration_at_most(head->moved_us, relay->loop->now_us);
 	relay->lingering = head->lingering;
 	relay->server.kind = (enum side_kind)head->server_kind;
 	int error = flow_unpack(relay, &relay->up, &head->up, parts->up, &at[STREAM_FD_UP_OUT]);

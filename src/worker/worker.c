@@ -93,12 +93,13 @@ static void worker_receive_datagrams(struct worker *worker)
 static void worker_flows_moved(struct context *context)
 {
 	worker_receive_datagrams(worker_of(context));
+	migration_send_wake(context->sender); /* which passes them on */
 }
 
-static void worker_flows_stay(struct context *context)
+static void worker_flows_over(struct context *context)
 {
 	if (context->datagrams)
-		datagrams_end_flows(context->datagrams);
+		datagrams_close(context->datagrams);
 }
 
 static void worker_session_movable(struct context *context)
@@ -141,7 +142,8 @@ static void worker_stop(struct worker *worker)
 
 /* ---- the line to the master ---------------------------------------------------------------------------------------- */
 
-/* The master is gone: nobody replaces us, nobody runs programs. Let others have the port; serve what there is. */
+/* The master is gone: nobody replaces us, nobody runs programs. Let others have the port; serve what there is. Flows end, whose answers only
+ * a socket on the port could send: nobody else could bind it. */
 static void worker_orphaned(struct worker *worker)
 {
 	outbox_close(&worker->outbox);
@@ -150,6 +152,7 @@ static void worker_orphaned(struct worker *worker)
 	socket_pool_end(worker->context.sockets);
 	socket_pool_end(worker->context.datagram_sockets);
 	admission_orphaned(&worker->context);
+	worker_flows_over(&worker->context);
 	worker_drain(worker);
 }
 
@@ -164,7 +167,7 @@ static void worker_migrate(struct worker *worker, int *channel, unsigned to)
 	worker_drain(worker);
 	if (!moves) {
 		session_look_again(&worker->context);
-		worker_flows_stay(&worker->context);
+		worker_flows_over(&worker->context);
 	}
 }
 
@@ -282,6 +285,8 @@ static void worker_hear(struct worker *worker, struct message *message, struct i
 		worker_adopt_from(worker, &fds->fd[0], message->peer.slot);
 		break;
 	case MESSAGE_DRAIN:
+		if (worker->context.datagrams)
+			datagrams_finish(worker->context.datagrams);
 		worker_drain(worker);
 		break;
 	case MESSAGE_STOP:
@@ -401,7 +406,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 			.session_gone = worker_session_gone,
 			.session_movable = worker_session_movable,
 			.flows_moved = worker_flows_moved,
-			.flows_stay = worker_flows_stay,
+			.flows_over = worker_flows_over,
 		},
 		.channel = { .fd = -1, .ready = worker_channel_ready },
 		.hold_limit = { .fired = worker_held_too_long },

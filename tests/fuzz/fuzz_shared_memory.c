@@ -41,11 +41,12 @@ static void limits_read(const uint8_t *data)
 
 	limits_live_all(shared.limits);
 	limits_undecided(shared.limits);
-	limits_live(shared.limits, data[0], &client);
+	limits_live(shared.limits, data[0], (struct limits_source){ access_source(&client) });
 	for (unsigned slot = 0; slot < 2; slot++) {
-		if (!limits_enter(shared.limits, slot, &access, data[0], &client, 1000000, &ticket))
+		if (!limits_enter(shared.limits, slot, &access, data[0],
+			    (struct limits_source){ access_source(&client) }, 1000000, &ticket))
 			limits_leave(shared.limits, slot, &ticket);
-		limits_enter_undecided(shared.limits, slot, data[0], &place);
+		limits_enter_undecided(shared.limits, slot, (struct limits_source){ data[0] }, &place);
 		limits_over_undecided(shared.limits, slot, 5);
 		limits_over_undecided_here(shared.limits, slot, place, 5);
 		limits_leave_undecided(shared.limits, slot, &place);

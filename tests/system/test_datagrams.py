@@ -529,6 +529,41 @@ def test_a_flood_of_flows_shuts_out_no_connection(usher, server, echo, limit):
             assert c.recv(3) == b"SSH"
 
 
+def test_undecided_flows_under_the_address_of_a_client_end_none_of_its_connections(usher, echo):
+    """Their sources may be forged: they count apart for max_undecided_per_source."""
+    one = usher(BESIDE.format(never=NEVER, echo=echo.tcp4, dns=echo.tcp4, more="max_undecided_per_source = 5;"))
+    hello = chromium_datagrams()[0]
+    with connect(one.port) as waiting, contextlib.ExitStack() as open_:
+        waiting.sendall(b"SSH")
+        wait_until(lambda: one.ask(b"status")[0]["undecided"] == 1, what="the connection")
+        for c in [open_.enter_context(client(one.port)) for _ in range(20)]:
+            c.send(hello)
+        wait_until(lambda: one.ask(b"status")[0]["ended"]["shed"] >= 15, what="flows to be shed")
+        with connect(one.port) as late:
+            late.sendall(b"SSH")
+            wait_until(lambda: one.ask(b"status")[0]["undecided"] == 7, what="two connections and five flows")
+            for c in (late, waiting):
+                c.sendall(b"-2.0-still here\r\n")
+                assert c.recv(3) == b"SSH"
+
+
+@pytest.mark.parametrize("limit", ["per_source = 3;", 'rate = "3/hour";'])
+def test_flows_under_the_address_of_a_client_use_up_nothing_of_its_connections(usher, server, echo, limit):
+    one = usher(f"""
+listen = [ "127.0.0.1:{{port}}", "udp:127.0.0.1:{{port}}" ]; workers = 1; control = "{{dir}}/control"; drain_timeout = 0.1;
+services = ( {{ name = "both"; connect = [ "{server().text()}", "{echo.tcp4}" ]; {limit} }} ); on_unknown = "both";
+""")
+    with contextlib.ExitStack() as open_:
+        for c in [open_.enter_context(client(one.port)) for _ in range(6)]:
+            c.send(b"hello")
+        refused = limit.split()[0]
+        wait_until(lambda: one.ask(b"status")[0]["refused"].get(refused) == 3, what="flows beyond the limit")
+        for _ in range(3):
+            c = open_.enter_context(connect(one.port))
+            c.sendall(b"SSH-2.0-there\r\n")
+            assert c.recv(3) == b"SSH"
+
+
 # ---- identifiers
 
 

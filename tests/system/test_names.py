@@ -7,7 +7,9 @@ import threading
 import time
 
 import pytest
-from harness import read_all, slow, wait_until
+from datagrams import Server
+from datagrams import client as datagram_client
+from harness import dead_port, read_all, slow, wait_until
 from name_server import A, AAAA, NXDOMAIN, REFUSED, SERVFAIL, WHY_NOT, NameServer
 from peers import Backend
 
@@ -266,3 +268,36 @@ def test_resolve_on_forward_means_it(usher, names, place):
         names.zone["app.test"] = (["127.0.0.22"], 600)
         time.sleep(1.1)
         assert ask(one) == "127.0.0.22"
+
+
+# ---- datagrams
+
+
+FLOWS = """
+listen = "udp:127.0.0.1:{port}"; workers = 1; drain_timeout = 0.1; connect_timeout = 20;
+services = ( { name = "app"; connect = [ "127.0.0.1:{dead}", "app.test:{live}" ]; answer_timeout = 60; } );
+on_unknown = "app";
+"""
+
+
+def test_a_flow_waits_for_the_name_of_the_next_backend_when_the_first_refuses(usher, names, place):
+    """Its datagrams go there when the answer comes, and count once. A name server that takes more than a second is not waited for:
+    on a slow machine the test tries again."""
+    server = Server(("127.0.0.1", 0))
+    names.zone["app.test"] = (["127.0.0.1"], 600)
+    names.delay = 0.3
+    answers = []
+    for _ in range(4):
+        one = usher(FLOWS, dead=dead_port(), live=server.port, wrapper=names.wrapper(place))
+        with datagram_client(one.port, timeout=3) as c:
+            with contextlib.suppress(TimeoutError):
+                c.send(b"one")
+                c.send(b"two")
+                answers = [c.recv(100), c.recv(100)]
+            one.stop()
+        if answers:
+            break
+    server.close()
+    assert answers == [b"one", b"two"]
+    (line,) = one.connections()
+    assert (line["datagrams_up"], line["datagrams_down"], line["bytes_up"]) == ("2", "2", "6")

@@ -59,9 +59,9 @@ const char *__wrap_access_judge(const struct access *access, const struct addres
 }
 
 const char *__wrap_limits_enter(struct limits *limits, unsigned slot, const struct access *access, uint64_t name,
-	const struct address *client, uint64_t now_us, struct limits_ticket *ret);
+	struct limits_source source, uint64_t now_us, struct limits_ticket *ret);
 const char *__wrap_limits_enter(struct limits *limits, unsigned slot, const struct access *access, uint64_t name,
-	const struct address *client, uint64_t now_us, struct limits_ticket *ret)
+	struct limits_source source, uint64_t now_us, struct limits_ticket *ret)
 {
 	assert_ptr_equal(access, services[0].access);
 	assert_int_equal(now_us, context.loop.now_us);

@@ -62,11 +62,13 @@ static int teardown(void **state)
 	return 0;
 }
 
+static bool for_flows;
+
 static int begin_for(const char *script, uint64_t number, const char *service, const char *client)
 {
 	char shell[] = "/bin/sh", option[] = "-c", *argv[] = { shell, option, (char *)script, NULL };
 	const struct program program = { .argv = argv, .stdio = STDIO_SOCKET };
-	struct message_spawn request = { .program = PROGRAM_ACCESS };
+	struct message_spawn request = { .program = PROGRAM_ACCESS, .is_datagram = for_flows };
 
 	address_parse(&request.client, client);
 	address_parse(&request.local, "198.51.100.1:443");
@@ -197,6 +199,9 @@ static void a_source_has_its_share_of_a_service(void **state)
 	assert_int_equal(begin_for("exit 0", 1, "one", "192.0.2.1:2"), -EAGAIN);
 	assert_int_equal(begin_for("exit 0", 2, "one", "192.0.2.2:1"), 0);
 	assert_int_equal(begin_for("exit 0", 3, "two", "192.0.2.1:1"), 0);
+	for_flows = true; /* whose address anybody can forge */
+	assert_int_equal(begin_for("exit 0", 4, "one", "192.0.2.1:3"), 0);
+	for_flows = false;
 	wait_for_all();
 }
 

@@ -52,8 +52,9 @@ static void enter(unsigned slot, struct held *held)
 {
 	limits_enter_all(limits, slot, 0);
 	limits_enter_listener(limits, slot, listener, UINT32_MAX, &held->listener_place);
-	limits_enter_undecided(limits, slot, 77, &held->undecided_place);
-	limits_enter_again(limits, slot, &rules, ssh, &client, &held->ticket);
+	limits_enter_undecided(limits, slot, (struct limits_source){ 77 }, &held->undecided_place);
+	limits_enter_again(
+		limits, slot, &rules, ssh, (struct limits_source){ access_source(&client) }, &held->ticket);
 }
 
 static void leave(unsigned slot, struct held *held)
@@ -92,17 +93,18 @@ static void assert_counted(uint32_t n)
 
 	assert_int_equal(limits_live_all(limits), n);
 	assert_int_equal(limits_undecided(limits), n);
-	assert_int_equal(limits_live(limits, ssh, NULL), n);
-	assert_int_equal(limits_live(limits, ssh, &client), n);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), n);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ access_source(&client) }), n);
 	assert_string_equal(limits_enter_listener(limits, THIRD, listener, n, &place), "max_connections");
 	assert_null(limits_enter_listener(limits, THIRD, listener, n + 1, &place));
 	limits_leave_listener(limits, THIRD, &place);
 	for (int i = 0; i < 2; i++) {
 		const struct access just = { .max_connections = i ? n : 0, .per_source = i ? 0 : n };
 		if (n)
-			assert_non_null(limits_enter(limits, THIRD, &just, ssh, &client, 0, &ticket));
+			assert_non_null(limits_enter(limits, THIRD, &just, ssh,
+				(struct limits_source){ access_source(&client) }, 0, &ticket));
 	}
-	limits_enter_undecided(limits, THIRD, 77, &place);
+	limits_enter_undecided(limits, THIRD, (struct limits_source){ 77 }, &place);
 	assert_false(limits_over_undecided_here(limits, THIRD, place, n + 1));
 	limits_leave_undecided(limits, THIRD, &place);
 }
@@ -154,7 +156,7 @@ static void one_that_counts_under_little_counts_under_that_on_its_way(void **sta
 	limits_leave_all(limits, OLD);
 	assert_int_equal(limits_live_all(limits), 1);
 	assert_int_equal(limits_undecided(limits), 0);
-	assert_int_equal(limits_live(limits, ssh, NULL), 0);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), 0);
 }
 
 static void a_receiver_that_dies_takes_nothing_off_until_the_sender_knows(void **state)
@@ -245,7 +247,8 @@ static void a_sum_is_never_too_small_while_connections_move(void **state)
 	while (atomic_load(done) == 0)
 		;
 	while (atomic_load(done) == 1) {
-		uint64_t all = limits_live_all(limits), service = limits_live(limits, ssh, NULL);
+		uint64_t all = limits_live_all(limits),
+			 service = limits_live(limits, ssh, (struct limits_source){ 0 });
 		assert_true(all >= AT_ONCE && service >= AT_ONCE);
 		sums++;
 	}

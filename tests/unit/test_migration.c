@@ -82,7 +82,7 @@ static void worker_begin(struct context *context, unsigned slot)
 		.starved = nothing,
 		.session_gone = nothing,
 		.flows_moved = flows_moved,
-		.flows_stay = nothing,
+		.flows_over = nothing,
 		.session_movable = movable,
 	};
 	capacity_from(policy, 1024, &context->capacity);
@@ -193,7 +193,7 @@ static void count_in(struct session *session)
 	limits_enter_listener(shared.limits, context->slot, hash_name(HERE), UINT32_MAX, &session->listener_place);
 	if (service)
 		limits_enter_again(shared.limits, context->slot, service->access, hash_name(service->name),
-			&session->client, &session->ticket);
+			session_source(session), &session->ticket);
 	account_arrived(session);
 	if (session_is_undecided(session))
 		shed_count(session);
@@ -263,8 +263,10 @@ static void assert_counted(unsigned n, unsigned undecided)
 	assert_int_equal(limits_undecided(shared.limits), undecided);
 	assert_int_equal(listener.open, n);
 	assert_int_equal(service.open, n - undecided);
-	assert_int_equal(limits_live(shared.limits, hash_name("go"), NULL), n - undecided);
-	assert_int_equal(limits_live(shared.limits, hash_name("go"), &client), n - undecided);
+	assert_int_equal(limits_live(shared.limits, hash_name("go"), (struct limits_source){ 0 }), n - undecided);
+	assert_int_equal(
+		limits_live(shared.limits, hash_name("go"), (struct limits_source){ access_source(&client) }),
+		n - undecided);
 }
 
 static void channel_open(void)
@@ -408,6 +410,20 @@ static void one_that_is_relayed_goes_on_both_ways(void **state)
 	assert_reads(ends.client, "down");
 	assert_int_equal(stream->relay.up.bytes, 102);
 	assert_int_equal(stream->relay.down.bytes, 204);
+	close(ends.client);
+	close(ends.server);
+}
+
+static void times_that_have_not_come_yet_are_not_believed(void **state)
+{
+	struct ends ends;
+	struct stream *stream = stream_begin(PHASE_RELAYING, &ends);
+
+	stream->session.accepted_us = stream->session.decided_us = stream->relay.moved_us = UINT64_MAX - 5;
+	stream = move(0);
+	uint64_t now_us = workers[NEW].loop.now_us;
+	assert_true(stream->session.accepted_us <= now_us && stream->session.decided_us <= now_us);
+	assert_true(stream->relay.moved_us <= now_us);
 	close(ends.client);
 	close(ends.server);
 }
@@ -793,6 +809,7 @@ int main(void)
 		MIGRATION_TEST(one_that_waits_for_a_proxy_waits_for_it_again),
 		MIGRATION_TEST(one_whose_proxy_has_spoken_keeps_what_it_said),
 		MIGRATION_TEST(one_that_is_relayed_goes_on_both_ways),
+		MIGRATION_TEST(times_that_have_not_come_yet_are_not_believed),
 		MIGRATION_TEST(bytes_that_were_kept_arrive_once_and_in_order),
 		MIGRATION_TEST(a_half_closed_one_stays_half_closed),
 		MIGRATION_TEST(one_on_a_programs_pipes_goes_on_with_both),

@@ -216,10 +216,11 @@ static void whatever_is_written_readers_come_to_an_end(void **state)
 		overwrite(shared.counters, counters_size(), kinds[i]);
 		limits_live_all(shared.limits);
 		limits_undecided(shared.limits);
-		limits_live(shared.limits, 1, &client);
-		if (!limits_enter(shared.limits, 0, &access, 1, &client, 1000000, &ticket))
+		limits_live(shared.limits, 1, (struct limits_source){ access_source(&client) });
+		if (!limits_enter(shared.limits, 0, &access, 1, (struct limits_source){ access_source(&client) },
+			    1000000, &ticket))
 			limits_leave(shared.limits, 0, &ticket);
-		limits_enter_undecided(shared.limits, 0, 77, &place);
+		limits_enter_undecided(shared.limits, 0, (struct limits_source){ 77 }, &place);
 		limits_over_undecided(shared.limits, 0, 5);
 		limits_over_undecided_here(shared.limits, 0, place, 5);
 		limits_leave_undecided(shared.limits, 0, &place);

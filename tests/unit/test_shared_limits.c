@@ -50,7 +50,8 @@ static const char *enter(unsigned slot, const struct access *access, uint64_t se
 {
 	struct address client = source(number);
 	limits_begin(limits, slot);
-	return limits_enter(limits, slot, access, service, &client, now_us, ticket);
+	return limits_enter(
+		limits, slot, access, service, (struct limits_source){ access_source(&client) }, now_us, ticket);
 }
 
 static void a_source_has_so_many_over_all_workers(void **state)
@@ -64,7 +65,7 @@ static void a_source_has_so_many_over_all_workers(void **state)
 	assert_null(enter(1, &access, ssh, 2, 0, &c)); /* another source */
 	assert_null(enter(1, &access, web, 1, 0, &d)); /* another service */
 	struct address client = source(1);
-	assert_int_equal(limits_live(limits, ssh, &client), 2);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ access_source(&client) }), 2);
 	limits_leave(limits, 3, &b);
 	assert_null(enter(1, &access, ssh, 1, 0, &b));
 }
@@ -79,11 +80,11 @@ static void a_service_has_so_many_over_all_workers(void **state)
 	address_parse(&local, "unix:/x");
 	for (uint32_t i = 0; i < 2; i++)
 		assert_null(enter(i, &access, ssh, i, 0, &tickets[i]));
-	assert_null(
-		limits_enter(limits, 2, &access, ssh, &local, 0, &tickets[2])); /* of a UNIX socket: counts as well */
+	assert_null(limits_enter(limits, 2, &access, ssh, (struct limits_source){ access_source(&local) }, 0,
+		&tickets[2])); /* of a UNIX socket: counts as well */
 	assert_string_equal(enter(0, &access, ssh, 9, 0, &tickets[3]), "max_connections");
 	assert_null(enter(0, &access, web, 9, 0, &tickets[3]));
-	assert_int_equal(limits_live(limits, ssh, NULL), 3);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), 3);
 	limits_leave(limits, 1, &tickets[1]);
 	assert_null(enter(0, &access, ssh, 9, 0, &tickets[1]));
 }
@@ -96,11 +97,11 @@ static void who_is_refused_by_one_limit_is_counted_under_none(void **state)
 	assert_null(enter(0, &access, ssh, 1, 0, &kept));
 	for (int i = 0; i < 100; i++)
 		assert_string_equal(enter(0, &access, ssh, 1, 0, &ticket), "per_source");
-	assert_int_equal(limits_live(limits, ssh, NULL), 1);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), 1);
 	limits_leave(limits, 0, &ticket); /* harmless: it holds nothing */
 	limits_leave(limits, 0, &kept);
 	limits_leave(limits, 0, &kept);
-	assert_int_equal(limits_live(limits, ssh, NULL), 0);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), 0);
 }
 
 static void a_rate_lets_a_burst_in_and_then_one_at_a_time(void **state)
@@ -148,7 +149,7 @@ static void the_connections_of_programs_are_counted_by_the_master(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_null(enter(0, &access, ssh, 1, SECOND, &ticket));
 	assert_string_equal(enter(0, &access, ssh, 1, SECOND, &ticket), "rate");
-	assert_int_equal(limits_live(limits, ssh, NULL), 0);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), 0);
 }
 
 static void without_rules_nothing_is_counted(void **state)
@@ -159,7 +160,7 @@ static void without_rules_nothing_is_counted(void **state)
 	assert_null(enter(0, NULL, ssh, 1, 0, &ticket));
 	assert_true(ticket.service == LIMITS_NONE && ticket.source == LIMITS_NONE);
 	assert_null(enter(0, &access, ssh, 1, 0, &ticket));
-	assert_int_equal(limits_live(limits, ssh, NULL), 0);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), 0);
 }
 
 static void connections_in_all(void **state)
@@ -194,7 +195,7 @@ static void what_a_dead_worker_held_is_forgotten(void **state)
 	assert_string_equal(enter(0, &access, ssh, 2, 0, &ticket), "max_connections");
 	assert_int_equal(limits_live_all(limits), 3);
 	limits_forget(limits, 1);
-	assert_int_equal(limits_live(limits, ssh, NULL), 1);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), 1);
 	assert_int_equal(limits_live_all(limits), 1);
 	assert_null(enter(1, &access, ssh, 1, 0, &ticket));
 	assert_null(enter(1, &access, ssh, 1, 0, &ticket));
@@ -217,7 +218,7 @@ static void a_full_table_refuses_the_sources_that_it_does_not_know(void **state)
 	print_message("%u of %u places were filled\n", in, LIMITS_ENTRIES);
 	assert_true(in > LIMITS_ENTRIES / 10 * 9 && in <= LIMITS_ENTRIES);
 	struct address unknown = source(number);
-	assert_int_equal(limits_live(limits, ssh, &unknown), 0);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ access_source(&unknown) }), 0);
 	assert_null(enter(0, &access, ssh, 0, 0, &ticket));      /* one that is known */
 	assert_null(enter(1, &access, ssh, number, 0, &ticket)); /* another worker's table */
 	for (uint32_t i = 0; i < in; i++)
@@ -306,10 +307,10 @@ static void many_processes_never_get_more_in_than_may_be(void **state)
 	print_message("%d admitted\n", shared->admitted);
 	assert_int_equal(shared->broken, 0);
 	assert_true(shared->admitted > 10000);
-	assert_int_equal(limits_live(limits, ssh, NULL), 0);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), 0);
 	for (uint32_t i = 0; i < 64; i++) {
 		struct address client = source(i);
-		assert_int_equal(limits_live(limits, ssh, &client), 0);
+		assert_int_equal(limits_live(limits, ssh, (struct limits_source){ access_source(&client) }), 0);
 	}
 	munmap(shared, sizeof(*shared));
 }
@@ -368,21 +369,21 @@ static void what_comes_from_another_worker_is_counted_whatever_the_limits(void *
 
 	address_parse(&local, "unix:/x");
 	assert_null(enter(0, &access, ssh, 1, 0, &first));
-	limits_enter_again(limits, 0, &access, ssh, &client, &again);
-	assert_int_equal(limits_live(limits, ssh, NULL), 2);
-	assert_int_equal(limits_live(limits, ssh, &client), 2);
+	limits_enter_again(limits, 0, &access, ssh, (struct limits_source){ access_source(&client) }, &again);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), 2);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ access_source(&client) }), 2);
 	limits_leave(limits, 0, &first);
 	assert_string_equal(enter(0, &access, ssh, 1, 0, &first), "max_connections");
 	limits_leave(limits, 0, &again);
-	assert_int_equal(limits_live(limits, ssh, NULL), 0);
-	assert_int_equal(limits_live(limits, ssh, &client), 0);
-	limits_enter_again(limits, 0, NULL, ssh, &client, &none);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), 0);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ access_source(&client) }), 0);
+	limits_enter_again(limits, 0, NULL, ssh, (struct limits_source){ access_source(&client) }, &none);
 	assert_true(none.service == LIMITS_NONE && none.source == LIMITS_NONE);
-	limits_enter_again(limits, 0, &program, ssh, &client, &none);
+	limits_enter_again(limits, 0, &program, ssh, (struct limits_source){ access_source(&client) }, &none);
 	assert_true(none.service == LIMITS_NONE && none.source == LIMITS_NONE);
-	limits_enter_again(limits, 0, &access, ssh, &local, &none);
+	limits_enter_again(limits, 0, &access, ssh, (struct limits_source){ access_source(&local) }, &none);
 	assert_int_equal(none.source, LIMITS_NONE);
-	assert_int_equal(limits_live(limits, ssh, NULL), 1);
+	assert_int_equal(limits_live(limits, ssh, (struct limits_source){ 0 }), 1);
 	limits_leave(limits, 0, &none);
 }
 
@@ -398,11 +399,15 @@ static void a_worker_sees_all_and_writes_its_own(void **state)
 	limits_begin(own, 1);
 	assert_int_equal(limits_view(fd, 1, &view), 0);
 	struct address client = source(1);
-	assert_null(limits_enter(view, 1, &access, ssh, &client, SECOND, &ticket));
-	assert_null(limits_enter(own, 0, &access, ssh, &client, SECOND, &ticket));
-	assert_int_equal(limits_live(own, ssh, &client), 2);
-	assert_int_equal(limits_live(view, ssh, &client), 2);
-	assert_string_equal(limits_enter(view, 1, &access, ssh, &client, SECOND, &ticket), "per_source");
+	assert_null(limits_enter(
+		view, 1, &access, ssh, (struct limits_source){ access_source(&client) }, SECOND, &ticket));
+	assert_null(limits_enter(
+		own, 0, &access, ssh, (struct limits_source){ access_source(&client) }, SECOND, &ticket));
+	assert_int_equal(limits_live(own, ssh, (struct limits_source){ access_source(&client) }), 2);
+	assert_int_equal(limits_live(view, ssh, (struct limits_source){ access_source(&client) }), 2);
+	assert_string_equal(limits_enter(view, 1, &access, ssh, (struct limits_source){ access_source(&client) },
+				    SECOND, &ticket),
+		"per_source");
 	pid_t pid = fork();
 	if (pid == 0) {
 		signal(SIGSEGV, SIG_DFL);
@@ -419,7 +424,7 @@ static void a_worker_sees_all_and_writes_its_own(void **state)
 	limits_free(NULL);
 	/* Another image of the master maps the same. */
 	assert_int_equal(limits_new(&own, &fd), 0);
-	assert_int_equal(limits_live(own, ssh, &client), 2);
+	assert_int_equal(limits_live(own, ssh, (struct limits_source){ access_source(&client) }), 2);
 	limits_free(own);
 	close(fd);
 }
@@ -486,7 +491,7 @@ static void undecided_ones_count_in_all_and_of_their_source(void **state)
 
 	limits_begin(limits, 1);
 	for (unsigned i = 0; i < 4; i++)
-		limits_enter_undecided(limits, i % 2, i == 3 ? 0 : 77, &places[i]);
+		limits_enter_undecided(limits, i % 2, (struct limits_source){ i == 3 ? 0 : 77 }, &places[i]);
 	assert_int_equal(limits_undecided(limits), 4);
 	assert_false(limits_over_undecided(limits, 0, 4));
 	assert_true(limits_over_undecided(limits, 0, 3));

@@ -1,0 +1,321 @@
+/* Two workers in one process, and flows that move from one to the other over a real channel: in the order in which answers came, and with no
+ * time that the old worker makes up. */
+#include "capacity.h"
+#include "complaint.h"
+#include "datagrams.h"
+#include "datagrams_parts.h"
+#include "decider.h"
+#include "evidence.h"
+#include "former.h"
+#include "ipc.h"
+#include "migration_receive.h"
+#include "migration_send.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { OLD, NEW, WORKERS };
+
+#define IDLE_S 1000
+
+static const struct transport *const transports[TRANSPORT_COUNT] = { [TRANSPORT_DATAGRAM] = &flow_transport };
+static struct policy *policy;
+static struct shared shared;
+static struct context workers[WORKERS];
+static struct address here; /* of the listener */
+static int backend, client;
+static unsigned n_over; /* calls */
+
+/* ---- two workers ------------------------------------------------------------------------------------------------------------ */
+
+static void nothing(struct context *context)
+{
+}
+
+static void over(struct context *context)
+{
+	n_over++;
+}
+
+static void movable(struct context *context)
+{
+	migration_send_wake(context->sender);
+}
+
+static int udp_bind(struct address *ret)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+
+	address_parse(ret, "127.0.0.1:1");
+	address_set_port(ret, 0);
+	setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
+	assert_int_equal(bind(fd, &ret->sa, ret->len), 0);
+	assert_int_equal(getsockname(fd, &ret->sa, &ret->len), 0);
+	return fd;
+}
+
+static void worker_begin(struct context *context, unsigned slot, int fd)
+{
+	*context = (struct context){
+		.policy = policy,
+		.shared = &shared,
+		.slot = slot,
+		.transports = transports,
+		.undecided = undecided_registry_new(),
+		.service_counters = calloc(policy->n_services, sizeof(struct counter *)),
+		.service_measures = calloc(policy->n_services, sizeof(struct measures *)),
+		.findings = calloc(1, sizeof(*context->findings)),
+		.scratch = decider_scratch_new(),
+		.peeked = malloc(EVIDENCE_MAX),
+		.starved = nothing,
+		.session_gone = nothing,
+		.flows_moved = nothing,
+		.flows_over = over,
+		.session_movable = movable,
+	};
+	capacity_from(policy, 1024, &context->capacity);
+	assert_int_equal(decider_scratch_fit(context->scratch, policy->deciders[0]), 0);
+	assert_int_equal(loop_init(&context->loop), 0);
+	shared_begin(&shared, slot);
+	assert_int_equal(datagrams_new(context, &context->datagrams), 0);
+	assert_int_equal(datagrams_listen(context->datagrams, fd, 0), 0);
+}
+
+struct turn {
+	struct task task;
+	struct loop *loop;
+};
+
+static void turn_over(struct task *task)
+{
+	loop_stop(container_of(task, struct turn, task)->loop);
+}
+
+/* One turn, in which it does not sleep. */
+static void worker_turn(struct context *context)
+{
+	struct turn turn = { .task = { .run = turn_over }, .loop = &context->loop };
+
+	loop_defer(&context->loop, &turn.task);
+	assert_int_equal(loop_run(&context->loop), 0);
+	context->loop.stopping = false;
+}
+
+static void worker_end(struct context *context)
+{
+	for (struct session *one; (one = session_first(context)) && one->phase != PHASE_ENDED;) {
+		flow_transport.stop(one, END_SHUTDOWN);
+		worker_turn(context);
+	}
+	assert_int_equal(context->n_sessions, 0);
+	migration_send_free(context->sender);
+	migration_receive_end_all(context);
+	datagrams_free(context->datagrams);
+	undecided_registry_free(context->undecided);
+	free(context->service_counters);
+	free(context->service_measures);
+	free(context->findings);
+	decider_scratch_free(context->scratch);
+	free(context->peeked);
+	string_pool_fini(&context->strings);
+	loop_fini(&context->loop);
+}
+
+static int setup(void **state)
+{
+	struct complaints complaints = { 0 };
+	struct address to;
+	char text[512], to_text[ADDRESS_TEXT_MAX], here_text[ADDRESS_TEXT_MAX];
+
+	backend = udp_bind(&to);
+	int fd = udp_bind(&here);
+	snprintf(text, sizeof(text),
+		"listen = \"udp:%s\"; idle_timeout = %d;\n"
+		"services = ( { name = \"go\"; connect = \"%s\"; } ); on_unknown = \"go\";\n",
+		address_format(&here, here_text), IDLE_S, address_format(&to, to_text));
+	policy_load_text(&policy, "test.conf", text, NULL, &complaints);
+	complaints_print(&complaints, stderr);
+	complaints_fini(&complaints);
+	assert_non_null(policy);
+	shared = NO_SHARED;
+	assert_int_equal(shared_open(&shared), 0);
+	worker_begin(&workers[OLD], OLD, fd);
+	worker_begin(&workers[NEW], NEW, dup(fd));
+	datagrams_resume(workers[OLD].datagrams);
+	client = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(client, &here.sa, here.len), 0);
+	n_over = 0;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	for (unsigned i = 0; i < WORKERS; i++)
+		worker_end(&workers[i]);
+	assert_int_equal(limits_live_all(shared.limits), 0);
+	shared_close(&shared);
+	policy_free(policy);
+	close(backend);
+	close(client);
+	return 0;
+}
+
+/* ---- a flow ----------------------------------------------------------------------------------------------------------------- */
+
+static struct flow *flow_begin(void)
+{
+	struct address from = { .len = sizeof(from.un) };
+	char byte;
+
+	assert_int_equal(send(client, "x", 1, 0), 1);
+	worker_turn(&workers[OLD]);
+	assert_int_equal(workers[OLD].n_sessions, 1);
+	assert_int_equal(recvfrom(backend, &byte, 1, 0, &from.sa, &from.len), 1);
+	assert_int_equal(connect(backend, &from.sa, from.len), 0);
+	return flow_of(session_first(&workers[OLD]));
+}
+
+static struct flow *move(void)
+{
+	int ends[2];
+
+	assert_int_equal(ipc_pair(ends), 0);
+	datagrams_hold(workers[OLD].datagrams);
+	assert_int_equal(migration_send_begin(&workers[OLD], ends[0], NEW), 0);
+	migration_receive_begin(&workers[NEW], ends[1], OLD);
+	worker_turn(&workers[OLD]); /* hears the hello, and sends */
+	worker_turn(&workers[OLD]);
+	assert_int_equal(workers[OLD].n_sessions, 0);
+	worker_turn(&workers[NEW]);
+	return session_first(&workers[NEW]) ? flow_of(session_first(&workers[NEW])) : NULL;
+}
+
+static void assert_heard(const char *text)
+{
+	char buffer[16] = "";
+
+	assert_int_equal(recv(client, buffer, sizeof(buffer) - 1, 0), strlen(text));
+	assert_string_equal(buffer, text);
+}
+
+/* ---- the tests -------------------------------------------------------------------------------------------------------------- */
+
+static void one_that_is_relayed_goes_on_both_ways(void **state)
+{
+	char byte;
+
+	flow_begin();
+	assert_non_null(move());
+	datagrams_resume(workers[NEW].datagrams);
+	assert_int_equal(send(backend, "down", 4, 0), 4);
+	worker_turn(&workers[NEW]);
+	assert_heard("down");
+	assert_int_equal(send(client, "u", 1, 0), 1);
+	worker_turn(&workers[NEW]);
+	assert_int_equal(recv(backend, &byte, 1, 0), 1);
+	assert_int_equal(byte, 'u');
+}
+
+/* The new worker may send what follows at once. */
+static void answers_that_were_read_go_out_before_their_flow_does(void **state)
+{
+	_Alignas(8) uint8_t bytes[4096];
+	struct migration_state moving = { .bytes = bytes, .len = sizeof(bytes) };
+	struct flow *flow = flow_begin();
+	char byte;
+
+	assert_int_equal(send(backend, "1", 1, 0), 1);
+	flow_upstream_ready(flow);
+	assert_int_equal(workers[OLD].datagrams->n_answers, 1);
+	assert_int_equal(recv(client, &byte, 1, 0), -1); /* at the end of the turn */
+	assert_int_equal(flow_transport.migration->pack(&flow->session, &moving), 0);
+	assert_heard("1");
+}
+
+static void that_no_flow_is_left_is_not_said_while_some_may_yet_come(void **state)
+{
+	int before[2];
+
+	assert_int_equal(ipc_pair(before), 0);
+	migration_receive_begin(&workers[OLD], before[0], NEW); /* nothing has come from there yet */
+	flow_begin();
+	assert_non_null(move());
+	assert_int_equal(n_over, 0);
+	assert_true(migration_receive_awaits_flows(&workers[NEW]));
+	close(before[1]);
+	worker_turn(&workers[OLD]);
+	migration_send_wake(workers[OLD].sender);
+	worker_turn(&workers[OLD]);
+	assert_int_equal(n_over, 1);
+	worker_turn(&workers[NEW]);
+	assert_false(migration_receive_awaits_flows(&workers[NEW]));
+}
+
+static void times_that_have_not_come_yet_are_not_believed(void **state)
+{
+	struct flow *flow = flow_begin();
+
+	flow->session.accepted_us = flow->session.decided_us = flow->spoken_us = flow->answered_us = UINT64_MAX - 5;
+	flow = move();
+	assert_non_null(flow);
+	uint64_t now_us = workers[NEW].loop.now_us;
+	assert_true(flow->session.accepted_us <= now_us && flow->session.decided_us <= now_us);
+	assert_true(flow->spoken_us <= now_us && flow->answered_us <= now_us);
+	assert_true(flow_due_us(&flow->session) <= now_us + flow->flow_timeout_us);
+}
+
+/* Of a service that the new policy does not have. */
+static void timeouts_are_no_longer_than_those_of_connections(void **state)
+{
+	static const char *const texts[SESSION_TEXTS] = { [TEXT_SERVICE] = "gone" };
+	const char *with_listener[SESSION_TEXTS];
+	struct flow *flow = flow_begin();
+
+	memcpy(with_listener, texts, sizeof(texts));
+	with_listener[TEXT_LISTENER] = policy->listeners[0].text;
+	flow->session.former = former_new(with_listener, DELIVERY_CONNECT, LEVEL_DEBUG);
+	flow->flow_timeout_us = UINT64_MAX / 2;
+	flow->answer_timeout_us = 7000000;
+	flow = move();
+	assert_non_null(flow);
+	assert_int_equal(flow->flow_timeout_us, IDLE_S * UINT64_C(1000000));
+	assert_int_equal(flow->answer_timeout_us, 7000000);
+}
+
+/* Of the events of one turn an earlier one may end a flow for which there is a later one. */
+static void a_socket_to_a_backend_that_is_closed_outlives_the_turn(void **state)
+{
+	struct flow *flow = flow_begin();
+	struct datagrams *datagrams = workers[OLD].datagrams;
+
+	flow->upstream->watch.sole = false; /* as of one that came from another worker: it is not used again */
+	flow_end(flow, END_CLOSED);
+	assert_non_null(datagrams->closed_upstreams);
+	assert_false(datagrams->closed_upstreams->watch.listed);
+	worker_turn(&workers[OLD]);
+	assert_null(datagrams->closed_upstreams);
+}
+
+int main(void)
+{
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(one_that_is_relayed_goes_on_both_ways),
+		TEST(answers_that_were_read_go_out_before_their_flow_does),
+		TEST(that_no_flow_is_left_is_not_said_while_some_may_yet_come),
+		TEST(times_that_have_not_come_yet_are_not_believed),
+		TEST(timeouts_are_no_longer_than_those_of_connections),
+		TEST(a_socket_to_a_backend_that_is_closed_outlives_the_turn),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
