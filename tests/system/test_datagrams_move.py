@@ -114,6 +114,21 @@ def test_no_datagram_is_lost_by_an_upgrade(relay, server, talkers):
     assert len({peer for _, peer, _ in server.got}) == len(all_of_them)
 
 
+def test_answers_after_a_reload_come_from_the_address_that_was_asked(usher, server):
+    """Through another socket of the listener's group, perhaps, until the client sends something again: all of them have the port."""
+    text = CONFIG.replace("127.0.0.1:{port}", "0.0.0.0:{port}", 1)
+    one = usher(text % (2, ""), echo=server.text(), never=NEVER)
+    with contextlib.ExitStack() as open_:
+        clients = [open_.enter_context(client(one.port, f"127.0.0.{7 + i}")) for i in range(8)]
+        for i, c in enumerate(clients):
+            exchange(c, b"%d" % i)
+        peers = {datagram: peer for datagram, peer, _ in server.got}
+        one.reload(text % (1, ""))
+        for i, c in enumerate(clients):
+            server.socket.sendto(b"by itself", peers[b"%d" % i])
+            assert c.recv(100) == b"by itself"
+
+
 def test_a_flow_keeps_its_number_clock_and_counts(relay):
     one = relay(1)
     with client(one.port) as c:

@@ -291,6 +291,20 @@ static void timeouts_are_no_longer_than_those_of_connections(void **state)
 	assert_int_equal(flow->answer_timeout_us, 7000000);
 }
 
+/* The old worker may have it still, and read what is for the next flow. */
+static void a_socket_to_a_backend_that_came_from_another_worker_is_not_used_again(void **state)
+{
+	struct datagrams *there = workers[NEW].datagrams;
+	struct flow *flow = flow_begin();
+
+	flow = move();
+	assert_non_null(flow);
+	flow_end(flow, END_CLOSED);
+	worker_turn(&workers[NEW]);
+	assert_int_equal(there->n_spare_upstreams[0], 0);
+	assert_null(there->spare_upstreams[0]);
+}
+
 /* Of the events of one turn an earlier one may end a flow for which there is a later one. */
 static void a_socket_to_a_backend_that_is_closed_outlives_the_turn(void **state)
 {
@@ -314,6 +328,7 @@ int main(void)
 		TEST(that_no_flow_is_left_is_not_said_while_some_may_yet_come),
 		TEST(times_that_have_not_come_yet_are_not_believed),
 		TEST(timeouts_are_no_longer_than_those_of_connections),
+		TEST(a_socket_to_a_backend_that_came_from_another_worker_is_not_used_again),
 		TEST(a_socket_to_a_backend_that_is_closed_outlives_the_turn),
 	};
 
