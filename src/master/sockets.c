@@ -303,7 +303,7 @@ static int group_mend(struct sockets *sockets, const struct policy *policy, cons
 		struct socket_held *old = &sockets->list[i];
 		if (!socket_is_of(old, listener) || old->handed || old->replaced || socket_listens(old))
 			continue;
-		struct socket_held fresh;
+		struct socket_held fresh = { .fd = -1 };
 		int error = datagrams_open(policy, listener, false, &fresh);
 		if (error < 0)
 			return error;
