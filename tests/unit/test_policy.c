@@ -607,9 +607,9 @@ static void ten_thousand_services_are_compiled_in_no_time(void **state)
 	fputs(", { name = \"p10000\"; reject = \"close\"; } );\n", to);
 	fclose(to);
 
-	clock_gettime(CLOCK_MONOTONIC, &before);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
 	struct policy *policy = load(text);
-	clock_gettime(CLOCK_MONOTONIC, &after);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
 	/* Some 0.3 s, 1.5 s with sanitizers; what is quadratic takes a minute. */
 	assert_true(after.tv_sec - before.tv_sec < 10);
 	assert_int_equal(policy->n_services, MANY + 1);
