@@ -79,7 +79,7 @@ int message_read(const uint8_t *bytes, size_t len, struct usher_connection *ret)
 	size_t at = USHER_HEADER_SIZE;
 
 	memset(ret, 0, sizeof(*ret));
-	ret->fd = -1;
+	ret->fd = ret->early = -1;
 	if (len < USHER_HEADER_SIZE)
 		return 0;                                          /* tcpmux: its four bytes say nothing more */
 	ret->flags = bytes[5] & ~(uint32_t)USHER_FLAG_ACKNOWLEDGE; /* the channel's business */

@@ -29,7 +29,7 @@
 struct channel {
 	struct channel *next, **link;
 	int fd;
-	int client;              /* that came with the message being read; -1: none yet */
+	int client, early;       /* that came with the message being read; -1: none yet */
 	bool announced;          /* usher heard that we acknowledge */
 	uint64_t n_acknowledged; /* or rather to be: counted before it is said */
 	/* 0 .. have -- of a message that is not whole yet */
@@ -53,8 +53,12 @@ static void channel_close(struct usher_receiver *receiver, struct channel *chann
 	if (channel->next)
 		channel->next->link = channel->link;
 	receiver->n_channels--;
+	/* A process that was forked may have it still: closed alone it would go on to be watched. */
+	(void)epoll_ctl(receiver->epoll_fd, EPOLL_CTL_DEL, channel->fd, NULL);
 	if (channel->client >= 0)
 		close(channel->client);
+	if (channel->early >= 0)
+		close(channel->early);
 	close(channel->fd);
 	free(channel);
 }
@@ -174,7 +178,7 @@ static int channel_open(struct usher_receiver *receiver)
 		return error;
 	}
 	channel->fd = fd;
-	channel->client = -1;
+	channel->client = channel->early = -1;
 	channel_announce(channel);
 	channel->next = receiver->channels;
 	channel->link = &receiver->channels;
@@ -187,7 +191,7 @@ static int channel_open(struct usher_receiver *receiver)
 	return 0;
 }
 
-/* Gives the descriptors of `m` to the channel. -EBADMSG where there is more than one a message; then all are
+/* Gives the descriptors of `m` to the channel. -EBADMSG where there are more than two a message; then the others are
  * closed. */
 static int channel_keep(struct channel *channel, struct msghdr *m)
 {
@@ -204,6 +208,8 @@ static int channel_keep(struct channel *channel, struct msghdr *m)
 			memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
 			if (channel->client < 0) {
 				channel->client = fd;
+			} else if (channel->early < 0) {
+				channel->early = fd;
 			} else {
 				close(fd);
 				bad = true;
@@ -275,12 +281,15 @@ static int channel_read(struct channel *channel, struct usher_connection *ret)
 	if ((size_t)length < channel->have || channel->client < 0)
 		return -EBADMSG;
 	error = message_read(channel->message, channel->have, ret);
+	if (error == 0 && (channel->early >= 0) != ((ret->flags & USHER_FLAG_DATAGRAMS) != 0))
+		error = -EBADMSG;
 	if (error == 0)
 		error = channel_acknowledge(channel);
 	if (error < 0)
 		return error;
 	ret->fd = channel->client;
-	channel->client = -1;
+	ret->early = channel->early;
+	channel->client = channel->early = -1;
 	channel->have = 0;
 	return 0;
 }
@@ -332,6 +341,28 @@ int usher_accept4(struct usher_receiver *receiver, struct usher_connection *ret,
 int usher_accept(struct usher_receiver *receiver, struct usher_connection *ret)
 {
 	return usher_accept4(receiver, ret, 0);
+}
+
+ssize_t usher_early(struct usher_connection *c, void *buffer, size_t size, uint8_t *ret_tos)
+{
+	uint8_t head[4] = { 0 };
+	struct iovec parts[2] = { { head, sizeof(head) }, { buffer, size } };
+	struct msghdr m = { .msg_iov = parts, .msg_iovlen = 2 };
+	ssize_t n;
+
+	if (c->early < 0)
+		return -ENODATA;
+	do
+		n = recvmsg(c->early, &m, MSG_DONTWAIT | MSG_TRUNC);
+	while (n < 0 && errno == EINTR);
+	if (n >= (ssize_t)sizeof(head)) {
+		if (ret_tos)
+			*ret_tos = head[0];
+		return n - (ssize_t)sizeof(head);
+	}
+	close(c->early);
+	c->early = -1;
+	return -ENODATA;
 }
 
 void usher_stop(struct usher_receiver *receiver)

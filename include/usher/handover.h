@@ -24,7 +24,7 @@
  * ## Formats
  *
  * Both go over AF_UNIX SOCK_STREAM connections, here called channels, that usher opens (one a worker) and
- * keeps. Each message brings one connection: its socket is the single SCM_RIGHTS descriptor sent with the
+ * keeps. Each message brings one connection: its socket is the SCM_RIGHTS descriptor sent with the
  * message's first byte. A receiver tells the formats apart, message by message, by the first four bytes.
  *
  * `tcpmux` is four bytes, 0xdeadbeaf in the machine's own byte order, and no more. Nothing is sent back.
@@ -104,6 +104,22 @@
  * A datagram that somebody read without a receipt within a tenth of a second, or that was lost with the socket, is sent
  * again. The queue of such a socket is short (net.unix.max_dgram_qlen); more wait in usher.
  *
+ * ## Flows over UDP
+ *
+ * A service that takes datagrams hands over flows: what one client's address and port say to one address and port of usher's. The message is
+ * the same, in the format `usher` and on a stream, with the flag USHER_FLAG_DATAGRAMS and a second descriptor beside the first: the client's
+ * socket is a UDP socket that is connected to the client, and has what the client sends from now on; the second one is an AF_UNIX
+ * SOCK_SEQPACKET socket that has the datagrams which came before, each as one message, in their order, and then ends:
+ *
+ *      0       1       2       3       4
+ *     +-------+-------+-------+-------+-----------------------+
+ *     | TOS   | 0     | 0     | 0     | the datagram's bytes  |      TOS: DSCP and ECN as they came
+ *     +-------+-------+-------+-------+-----------------------+
+ *
+ * A receiver reads these until the end, and then the client's socket; usher_early() does it. The flow is the receiver's: when it closes the
+ * socket, what the client sends then is a new flow to usher. The socket is of AF_INET6, also for clients of IPv4, whose addresses are mapped
+ * (::ffff:192.0.2.1). Nobody has told the client's address from a forged one: a server of QUIC or DTLS does that by Retry or a cookie.
+ *
  * ## Without this library
  *
  * At the start of a message, a recvmsg() with a larger buffer stops at its end because of the descriptor; but once a
@@ -126,6 +142,7 @@ extern "C" {
 
 #define USHER_FLAG_INCOMPLETE  0x01 /* an attribute was too long and is missing */
 #define USHER_FLAG_ACKNOWLEDGE 0x02 /* to be acknowledged by a receiver that announced that it does */
+#define USHER_FLAG_DATAGRAMS   0x04 /* a flow over UDP, with a second descriptor */
 
 #define USHER_ANSWER_HELLO           1
 #define USHER_ANSWER_ACKNOWLEDGEMENT 2
@@ -149,8 +166,10 @@ enum usher_attribute {
  * The client chose sni, alpn and host: escape them before they reach a log or a terminal. `client` and
  * `local` are what getpeername() and getsockname() say unless a proxy in front of usher told usher better. */
 struct usher_connection {
-	int fd;         /* the client's socket, close-on-exec: the caller's to close */
-	uint32_t flags; /* USHER_FLAG_INCOMPLETE or 0 */
+	int fd; /* the client's socket, close-on-exec: the caller's to close */
+	int early; /* of a flow over UDP: the datagrams that came before, for usher_early(), which closes it with the last one;
+	                 * else -1 */
+	uint32_t flags; /* USHER_FLAG_INCOMPLETE, USHER_FLAG_DATAGRAMS */
 	uint64_t id;    /* 0: absent */
 	char service[USHER_ATTRIBUTE_MAX + 1];
 	char protocol[USHER_ATTRIBUTE_MAX + 1];
@@ -186,6 +205,11 @@ int usher_wait(struct usher_receiver *receiver, int timeout_ms);
  * costs its channel, with what came on it after: no error, but counted by usher_refused(). */
 int usher_accept(struct usher_receiver *receiver, struct usher_connection *ret);
 int usher_accept4(struct usher_receiver *receiver, struct usher_connection *ret, int flags);
+
+/* The next of the datagrams that came before a flow's socket was connected: its length, which is more than `size` where it was cut to that,
+ * with its TOS where ret_tos is not NULL. -ENODATA: there are no more, read the socket; or it is no flow. To be called until then, before
+ * anything is read from the socket; a caller that does not want them closes c->early. Never waits. */
+ssize_t usher_early(struct usher_connection *c, void *buffer, size_t size, uint8_t *ret_tos);
 
 /* Malformed or cut off messages, and channels above USHER_CHANNELS_MAX, since usher_listen(). */
 uint64_t usher_refused(const struct usher_receiver *receiver);

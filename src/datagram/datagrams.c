@@ -133,18 +133,16 @@ static void flow_touch(struct datagrams *datagrams, struct flow *flow, uint32_t 
 	*last_touched = &flow->next_touched;
 }
 
-static void listener_ready(struct watch *watch, uint32_t events)
+/* How many messages were there, of a batch at most; or -errno. */
+static int listener_read(struct datagram_listener *listener)
 {
-	struct datagram_listener *listener = container_of(watch, struct datagram_listener, watch);
 	struct datagrams *datagrams = listener->datagrams;
 	struct datagram_read read = { .drops = listener->drops };
 	struct flow *touched = NULL, **last_touched = &touched;
 
 	int n = datagram_receive(datagrams->incoming, listener->fd, true, 0, DATAGRAM_BATCH, &read);
-	if (n == -EAGAIN && events & EPOLLRDHUP) /* all that came before is read */
-		listener_shut(listener);
 	if (n < 0)
-		return;
+		return n;
 	listener_count_drops(listener, read.drops);
 	datagrams_count(datagrams, DATAGRAM_UNUSABLE, read.unusable);
 	for (uint32_t i = 0; i < (uint32_t)n; i++) {
@@ -163,6 +161,24 @@ static void listener_ready(struct watch *watch, uint32_t events)
 		next = flow->next_touched;
 		flow_send_batch(datagrams, flow);
 	}
+	return (int)read.n;
+}
+
+int datagrams_read(struct datagram_listener *listener)
+{
+	int n = listener_read(listener);
+
+	if (n < DATAGRAM_BATCH)
+		flow_handover_drained(listener);
+	return n;
+}
+
+static void listener_ready(struct watch *watch, uint32_t events)
+{
+	struct datagram_listener *listener = container_of(watch, struct datagram_listener, watch);
+
+	if (datagrams_read(listener) == -EAGAIN && events & EPOLLRDHUP) /* all that came before is read */
+		listener_shut(listener);
 }
 
 /* What was dropped before this worker had the socket is counted already. */
@@ -234,6 +250,9 @@ void datagrams_resume(struct datagrams *datagrams)
 void datagrams_drain(struct datagrams *datagrams)
 {
 	datagrams->is_draining = true;
+	for (struct datagram_listener *one = datagrams->listeners; one; one = one->next)
+		if (one->watch.fd < 0)
+			flow_handover_held(one);
 	upstream_free_spare(datagrams);
 }
 

@@ -17,7 +17,8 @@ struct datagram_listener {
 	struct datagram_listener *next;
 	const struct listener_policy *policy;
 	size_t number;
-	uint64_t limits_key; /* its name there */
+	struct flow_handing *draining; /* flows that wait until it is read empty */
+	uint64_t limits_key;           /* its name there */
 	struct counter *counter;
 	int fd; /* also while it is not watched */
 	sa_family_t family;
@@ -58,6 +59,9 @@ struct datagrams {
 
 void datagrams_count(struct datagrams *datagrams, enum datagram_event event, uint64_t n);
 void datagrams_count_sent(struct datagrams *datagrams, const struct datagram_sent *sent);
+
+/* One batch of what is there: how many messages, or -errno. */
+int datagrams_read(struct datagram_listener *listener);
 
 /* What was received for clients goes out. */
 void datagrams_flush(struct datagrams *datagrams);

@@ -75,6 +75,7 @@ static const struct session_deadline deadlines[SESSION_PHASES] = {
 	[PHASE_DECIDING] = { undecided_due_us, undecided_out_of_time },
 	[PHASE_ASKING] = { admission_due_us, admission_out_of_time },
 	[PHASE_CONNECTING] = { flow_retry_us, flow_retry },
+	[PHASE_HANDING_OVER] = { flow_handover_due_us, flow_handover_out_of_time },
 	[PHASE_RELAYING] = { flow_due_us, flow_look_whether_idle },
 };
 
@@ -150,6 +151,7 @@ static void transport_progress(const struct session *session, struct session_pro
 		.datagrams_down = flow->datagrams_down,
 		.backend = flow->upstream ? flow->backend : SESSION_NO_BACKEND,
 		.known_by = affinity_kind_names[flow->known.by],
+		.n_sent = flow_handover_sent(flow),
 	};
 	if (flow->datagrams_up)
 		ret->moved_us = flow->answered_us > flow->spoken_us ? flow->answered_us : flow->spoken_us;
@@ -351,6 +353,19 @@ static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol)
 	admission_begin(&flow->admission, &flow->session);
 }
 
+void flow_undecide(struct flow *flow)
+{
+	struct context *context = flow->session.context;
+
+	limits_leave(context->shared->limits, context->slot, &flow->session.ticket);
+	flow->session.service = SERVICE_NONE;
+	flow->session.protocol = PROTOCOL_NONE;
+	flow->n_looked = 0;
+	flow_enter_undecided(flow);
+	if (flow->session.phase == PHASE_DECIDING)
+		context->session_movable(context);
+}
+
 void flow_undelivered(struct flow *flow, int error)
 {
 	struct context *context = flow->session.context;
@@ -360,6 +375,7 @@ void flow_undelivered(struct flow *flow, int error)
 		account_failed(&flow->session);
 	loop_timer_stop(&context->loop, &flow->session.deadline);
 	socket_pool_cancel(&flow->supply);
+	flow_handover_end(flow, true);
 	upstream_close(flow->upstream);
 	flow->upstream = NULL;
 	if (fallback == SERVICE_NONE) {
@@ -393,6 +409,7 @@ static void flow_give_back(struct flow *flow)
 	identification_cancel(flow->identification);
 	flow->identification = NULL;
 	socket_pool_cancel(&flow->supply);
+	flow_handover_end(flow, false);
 	if (flow->is_placed)
 		flow_table_remove(flow->datagrams->table, &flow->place);
 	flow->is_placed = false;

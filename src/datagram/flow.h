@@ -3,6 +3,7 @@
 #include "admission.h"
 #include "datagram.h"
 #include "datagram_id.h"
+#include "flow_handover.h"
 #include "flow_header.h"
 #include "flow_kept.h"
 #include "flow_table.h"
@@ -37,6 +38,7 @@ struct flow {
 	struct identification *identification; /* NULL: no identifier is being asked */
 	struct admission admission;
 
+	struct flow_handing *handing;     /* to a receiver; NULL: it is not going there */
 	struct upstream *upstream;        /* to the backend; NULL: none yet */
 	struct socket_pool_waiter supply; /* of a transparent service: for a socket */
 	struct flow_header *header;       /* in front of what goes there; NULL: none, or none any more */
@@ -88,6 +90,9 @@ void flow_end(struct flow *flow, enum session_end end);
 /* flow_relay.c: to its service, which has admitted it. What comes of it: the phase is PHASE_RELAYING, or flow_undelivered() or flow_end()
  * was called. */
 void flow_deliver(struct flow *flow);
+
+/* For another worker to decide anew. */
+void flow_undecide(struct flow *flow);
 
 /* -errno: its service cannot have it; the fallback may. */
 void flow_undelivered(struct flow *flow, int error);

@@ -81,12 +81,15 @@ static void skip_others(int fd, const struct address *client)
 	}
 }
 
-/* Its own datagrams, before it is closed. */
+/* The socket's own datagrams. Disconnected it takes no more of them, also where a receiver has it still and does not know that it was taken
+ * back: the kernel prefers the listener's. */
 static void recover(struct flow *flow, int fd)
 {
+	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
 	struct datagrams *datagrams = flow->datagrams;
 	struct datagram_read read = { 0 };
 
+	connect(fd, &nobody, sizeof(nobody));
 	int n = datagram_receive(datagrams->incoming, fd, false, 0, DATAGRAM_BATCH, &read);
 	for (int i = 0; i < n; i++) {
 		const struct datagram *datagram = datagram_at(datagrams->incoming, (size_t)i);
@@ -204,7 +207,7 @@ static void flow_drain(struct flow *flow)
 		flow_handover_held(listener);
 }
 
-static void flow_connected(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
+static void flow_has_socket(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
 	struct flow_handing *handing = container_of(request, struct flow_handing, connecting);
 	struct flow *flow = handing->flow;
@@ -230,7 +233,7 @@ static int flow_ask_for_socket(struct flow *flow)
 		.want_client = { .listener = (uint32_t)flow->listener->number, .client = flow->session.client } };
 
 	flow_key_local(&flow->place.key, &message.want_client.local);
-	flow->handing->connecting = (struct request){ .answered = flow_connected };
+	flow->handing->connecting = (struct request){ .answered = flow_has_socket };
 	return requester_ask(flow->session.context->requester, &flow->handing->connecting, &message, -1);
 }
 

@@ -18,7 +18,8 @@ int flow_kept_add(
 {
 	struct kept_datagram *one;
 
-	if (kept->n >= EVIDENCE_DATAGRAMS_MAX || kept->bytes + len > KEPT_BYTES_MAX)
+	if (kept->n >= (kept->goes_over ? KEPT_OVER_MAX : EVIDENCE_DATAGRAMS_MAX) ||
+		kept->bytes + len > (kept->goes_over ? KEPT_OVER_BYTES_MAX : KEPT_BYTES_MAX))
 		return -ENOSPC;
 	if (is_pooled(len) && pool->spare) {
 		one = pool->spare;
@@ -71,7 +72,7 @@ size_t flow_kept_gather(const struct flow_kept *kept, uint8_t *to, size_t size,
 {
 	size_t len = 0, n = 0;
 
-	for (const struct kept_datagram *one = kept->first; one; one = one->next) {
+	for (const struct kept_datagram *one = kept->first; one && n < EVIDENCE_DATAGRAMS_MAX; one = one->next) {
 		size_t more = one->datagram.len;
 		if (more == 0)
 			continue;

@@ -5,6 +5,10 @@
 
 #define KEPT_BYTES_MAX 16384
 
+/* Of a flow that goes to a receiver: until it has a socket of its own. */
+#define KEPT_OVER_MAX       64
+#define KEPT_OVER_BYTES_MAX 98304
+
 struct kept_datagram {
 	struct kept_datagram *next;
 	struct datagram datagram; /* one; its bytes are behind this */
@@ -13,6 +17,7 @@ struct kept_datagram {
 struct flow_kept {
 	struct kept_datagram *first, *last;
 	uint32_t n, bytes;
+	bool goes_over; /* so more are kept */
 };
 
 /* Memory that was given back, for the next one: a worker's. */

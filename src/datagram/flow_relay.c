@@ -206,7 +206,7 @@ static void flow_count_up(struct flow *flow, const struct datagram *datagram)
 /* A datagram that goes to several backends counts once. */
 static void flow_send_kept(struct flow *flow)
 {
-	struct datagram_out list[EVIDENCE_DATAGRAMS_MAX];
+	struct datagram_out list[KEPT_OVER_MAX];
 	size_t n = 0;
 
 	for (struct kept_datagram *one = flow->kept.first; one; one = one->next) {
@@ -313,6 +313,9 @@ void flow_deliver(struct flow *flow)
 	switch (target->delivery) {
 	case DELIVERY_CONNECT:
 		flow_try_all(flow);
+		break;
+	case DELIVERY_HANDOVER:
+		flow_hand_over(flow);
 		break;
 	case DELIVERY_REJECT:
 		flow_end(flow, END_REJECTED);

@@ -35,12 +35,14 @@ void handover_opened(struct handover *handover, int fd); /* connected, to be tak
 void handover_free(struct handover *handover);
 
 struct handover_request {
-	int fd;                                          /* stays the caller's; may be closed once done with 0 */
+	int fd;           /* stays the caller's; may be closed once done with 0 */
+	int early;        /* likewise, of a flow: in which the datagrams are that came before (usher/handover.h) */
+	bool is_datagram; /* a flow: `fd' is a socket of UDP, and `early' goes with it */
 	const struct facts *facts;                       /* read when the message is sent */
 	void (*going)(struct handover_request *request); /* before each time that it goes out; NULL */
 	/* Once, perhaps before handover_send() returns: 0 when the receiver has acknowledged the message, or when the
 	 * kernel has taken it for one that does not acknowledge; or -errno (-ENOENT, -ECONNREFUSED: nobody listens;
-	 * -EPIPE, -ECONNRESET: broken twice; -EPROTO: the receiver broke the format and may have the socket or not: it
+	 * -EPROTOTYPE: the receiver's socket is one of datagrams, which is for connections alone; -EPIPE, -ECONNRESET: broken twice; -EPROTO: the receiver broke the format and may have the socket or not: it
 	 * is for nobody else). It may send and cancel others. */
 	void (*done)(struct handover_request *request, int error);
 

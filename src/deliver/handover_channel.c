@@ -129,11 +129,11 @@ static bool channel_was_read(const struct handover_channel *channel)
 	return channel->n_sent > 0 && channel_unread(channel) < channel->unread;
 }
 
-static ssize_t channel_send_part(struct handover_channel *channel, int fd)
+static ssize_t channel_send_part(struct handover_channel *channel, const struct handover_request *request)
 {
 	struct iovec part = { .iov_base = channel->message + channel->sent, .iov_len = channel->len - channel->sent };
-	const int fds[2] = { fd, channel->receipts_end };
-	size_t size = channel->datagrams ? sizeof(fds) : sizeof(fd);
+	const int fds[2] = { request->fd, channel->datagrams ? channel->receipts_end : request->early };
+	size_t size = channel->datagrams || request->is_datagram ? sizeof(fds) : sizeof(fds[0]);
 	union {
 		char bytes[CMSG_SPACE(sizeof(fds))];
 		struct cmsghdr align;
@@ -165,11 +165,13 @@ int channel_send(struct handover_channel *channel, const struct handover_request
 {
 	int before = channel->unread;
 
+	if (request->is_datagram && (channel->datagrams || channel->format != HANDOVER_USHER))
+		return -EPROTOTYPE;
 	if (!channel->sent)
 		channel->len = handover_message_write(channel->message, channel->format, request->facts,
-			channel->datagrams ? channel->n_sent + 1 : 0);
+			channel->datagrams ? channel->n_sent + 1 : 0, request->is_datagram);
 	while (channel->sent < channel->len) {
-		ssize_t n = channel_send_part(channel, request->fd);
+		ssize_t n = channel_send_part(channel, request);
 		int error = n < 0 ? -errno : 0;
 
 		if (error == -ECONNRESET)

@@ -55,8 +55,8 @@ static void message_add_address(struct writer *w, enum usher_attribute type, con
 }
 
 /* What a receiver is likeliest to need comes first: that is never left out for want of room. */
-size_t handover_message_write(
-	uint8_t message[USHER_MESSAGE_MAX], enum handover_format format, const struct facts *facts, uint64_t number)
+size_t handover_message_write(uint8_t message[USHER_MESSAGE_MAX], enum handover_format format,
+	const struct facts *facts, uint64_t number, bool is_flow)
 {
 	static const uint32_t magic = USHER_TCPMUX_MAGIC;
 	struct writer w = { .message = message, .len = USHER_HEADER_SIZE };
@@ -67,7 +67,7 @@ size_t handover_message_write(
 	}
 	memcpy(message, USHER_MAGIC, 4);
 	message[4] = USHER_VERSION;
-	message[5] = USHER_FLAG_ACKNOWLEDGE;
+	message[5] = USHER_FLAG_ACKNOWLEDGE | (is_flow ? USHER_FLAG_DATAGRAMS : 0);
 	message_add_number(&w, USHER_ATTRIBUTE_ID, facts->id);
 	message_add_number(&w, USHER_ATTRIBUTE_NUMBER, number);
 	message_add_text(&w, USHER_ATTRIBUTE_SERVICE, facts->service);

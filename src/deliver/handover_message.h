@@ -7,9 +7,9 @@
 #include <stdint.h>
 #include <usher/handover.h>
 
-/* Returns its length. `number` is a datagram's; 0: none. */
-size_t handover_message_write(
-	uint8_t message[USHER_MESSAGE_MAX], enum handover_format format, const struct facts *facts, uint64_t number);
+/* Returns its length. `number` is a datagram's; 0: none. `is_flow`: a socket of UDP goes with it. */
+size_t handover_message_write(uint8_t message[USHER_MESSAGE_MAX], enum handover_format format,
+	const struct facts *facts, uint64_t number, bool is_flow);
 
 /* What the receiver of one channel has said so far. All zero to begin with. */
 struct handover_answers {

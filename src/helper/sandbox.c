@@ -246,11 +246,12 @@ static void allow_pipes(struct filter *filter)
 }
 
 /* A pair of connected sockets is of UNIX alone; of other families (TIPC) it would be one that Landlock knows nothing of. */
-static void allow_pairs(struct filter *filter)
+static void allow_pairs(struct filter *filter, int type)
 {
 	const struct scmp_arg_cmp conditions[] = {
 		SCMP_CMP(0, SCMP_CMP_MASKED_EQ, 0xffffffff, AF_UNIX),
-		SCMP_CMP(1, SCMP_CMP_MASKED_EQ, ~(uint64_t)(SOCK_NONBLOCK | SOCK_CLOEXEC) & 0xffffffff, SOCK_STREAM),
+		SCMP_CMP(1, SCMP_CMP_MASKED_EQ, ~(uint64_t)(SOCK_NONBLOCK | SOCK_CLOEXEC) & 0xffffffff,
+			(uint64_t)type),
 	};
 	allow(filter, "socketpair", 2, conditions);
 }
@@ -394,12 +395,14 @@ static int enter_worker_calls(const struct policy *policy, _Atomic uint32_t *ret
 	allow_socket(&filter, AF_UNIX, SOCK_STREAM);
 	if (hands_over) { /* receivers may have a socket of datagrams, whose receipts come by a pair */
 		allow_socket(&filter, AF_UNIX, SOCK_DGRAM);
-		allow_pairs(&filter);
+		allow_pairs(&filter, SOCK_STREAM);
 	}
 	allow_options(&filter, worker_options, sizeof(worker_options) / sizeof(worker_options[0]));
 	allow_requests(&filter, worker_requests, sizeof(worker_requests) / sizeof(worker_requests[0]));
 	if (policy_has_datagrams(policy))
 		allow_datagrams(&filter);
+	if (hands_over && policy_has_datagrams(policy)) /* in which a flow's first datagrams go over */
+		allow_pairs(&filter, SOCK_SEQPACKET);
 	if (policy->transparent)
 		allow(&filter, "bind", 0, NULL);
 	return filter_enter(&filter, ret_refused);

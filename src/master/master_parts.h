@@ -59,7 +59,7 @@ struct master {
 
 	int ready_fd; /* of the process that started a daemon */
 	char *pid_file;
-	bool control_missing; /* and told so */
+	bool control_missing;   /* and told so */
 	bool reopen_when_ready; /* the log's file: what starts has opened it before that was asked */
 	enum master_state state;
 	time_t ending_since; /* by the wall clock, for people; 0: it does not end, or has not begun */

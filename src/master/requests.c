@@ -3,6 +3,7 @@
  * nothing: what it starts goes to the tables of programs, identifiers and questions. */
 #include "requests.h"
 #include "ask.h"
+#include "client_socket.h"
 #include "fd.h"
 #include "generation.h"
 #include "identifier_processes.h"
@@ -147,6 +148,28 @@ bool request_sockets(struct worker_process *worker, const struct message *reques
 		fds[n++] = fd;
 	return n == 0 ? request_fail(worker, request, fd)
 		      : request_answer(worker, request, (struct message_answer){ 0 }, fds, n);
+}
+
+static bool policy_hands_over(const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_services; i++)
+		if (policy->services[i].target.delivery == DELIVERY_HANDOVER)
+			return true;
+	return false;
+}
+
+bool request_client(struct worker_process *worker, const struct message *request)
+{
+	const struct generation *generation = worker->generation;
+
+	if (generation->kind == GENERATION_STALE)
+		return request_fail(worker, request, -ESTALE);
+	if (!policy_hands_over(generation->policy) ||
+		!client_socket_is_for(generation->policy, &request->want_client))
+		return false;
+	int fd = client_socket_open(generation->policy, &request->want_client);
+	return fd < 0 ? request_fail(worker, request, fd)
+		      : request_answer(worker, request, (struct message_answer){ 0 }, &fd, 1);
 }
 
 void request_decided(struct asks *asks, void *asker, uint64_t number, bool admitted)

@@ -15,6 +15,7 @@ bool request_spawn(struct worker_process *worker, const struct message *request,
 
 bool request_identify(struct worker_process *worker, const struct message *request); /* MESSAGE_IDENTIFY */
 bool request_connect(struct worker_process *worker, const struct message *request);  /* MESSAGE_CONNECT */
+bool request_client(struct worker_process *worker, const struct message *request);   /* MESSAGE_WANT_CLIENT */
 bool request_sockets(struct worker_process *worker, const struct message *request);  /* MESSAGE_WANT_SOCKETS */
 
 /* An access program has decided; `asker` is the worker that it was begun for. */

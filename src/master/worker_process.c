@@ -125,6 +125,8 @@ static bool worker_process_hear(struct worker_process *worker, const struct mess
 		return request_connect(worker, message);
 	case MESSAGE_WANT_SOCKETS:
 		return request_sockets(worker, message);
+	case MESSAGE_WANT_CLIENT:
+		return request_client(worker, message);
 	default:
 		return false;
 	}

@@ -18,11 +18,16 @@
 /* To a receiver that takes datagrams: the socket, and both ends of the stream for receipts. */
 #define FDS_OF_A_CHANNEL 3
 
-/* The client's socket and the backend's, or a program's two pipes. A flow has the backend's alone. */
+/* The client's socket and the backend's, or a program's two pipes. A flow has the backend's alone; one that goes to a receiver its own, and that
+ * of its first datagrams. */
 static unsigned fds_per_connection(const struct policy *policy)
 {
-	if (policy_has_transport(policy, TRANSPORT_DATAGRAM) && !policy_has_transport(policy, TRANSPORT_STREAM))
-		return 1;
+	bool streams = policy_has_transport(policy, TRANSPORT_STREAM), hands_over = false;
+
+	for (size_t i = 0; i < policy->n_services; i++)
+		hands_over |= policy->services[i].target.delivery == DELIVERY_HANDOVER;
+	if (policy_has_transport(policy, TRANSPORT_DATAGRAM) && !streams)
+		return hands_over ? 2 : 1;
 	for (size_t i = 0; i < policy->n_services; i++) {
 		const struct target *target = &policy->services[i].target;
 		if (target->delivery == DELIVERY_EXEC && target->exec.stdio == STDIO_PIPE)

@@ -195,12 +195,10 @@ static void datagrams_trace(const struct compiler *compiler, uint32_t *from)
 static void missing_check(struct compiler *compiler, const struct service *service, const struct values *values,
 	const struct listener_policy *listener)
 {
-	if (values->value[SERVICE_HANDOVER])
-		compile_error(compiler, values->value[SERVICE_HANDOVER],
-			"`handover' of service `%s', which takes datagrams of listener `%s': usher does not have "
-			"that "
-			"for datagrams, expected a `match' that is for connections alone, by `protocol' or "
-			"`listener'",
+	if (service->target.delivery == DELIVERY_HANDOVER && service->target.handover.format != HANDOVER_USHER)
+		compile_error(compiler, values->value[SERVICE_FORMAT],
+			"`format' of service `%s', which takes datagrams of listener `%s', is \"tcpmux\", expected "
+			"\"usher\": the other format has no datagrams",
 			service->name, listener->text);
 	if (service->target.delivery == DELIVERY_CONNECT && service->target.connect.send_proxy == 1)
 		compile_error(compiler, values->value[SERVICE_SEND_PROXY],

@@ -23,6 +23,7 @@ static const struct shape {
 	[MESSAGE_IDENTIFY] = { true, true, 0, sizeof(struct message_identify) },
 	[MESSAGE_CONNECT] = { true, true, 0, sizeof(struct message_connect) },
 	[MESSAGE_WANT_SOCKETS] = { true, true, 0, sizeof(struct message_want_sockets) },
+	[MESSAGE_WANT_CLIENT] = { true, true, 0, sizeof(struct message_want_client) },
 	[MESSAGE_ANSWER] = { false, true, IPC_FDS_MAX, sizeof(struct message_answer) },
 	[MESSAGE_VERDICT] = { false, true, 0, sizeof(struct message_verdict) },
 	[MESSAGE_EXITED] = { false, true, 0, sizeof(struct message_exited) },
@@ -58,6 +59,12 @@ static bool spawn_is_sound(const struct message_spawn *spawn, const struct ipc_f
 		text_ends(spawn->sni) && spawn->greets <= 1 && spawn->is_datagram <= 1;
 }
 
+static bool want_client_is_sound(const struct message_want_client *want)
+{
+	return address_is_valid(&want->client) && address_is_valid(&want->local) && address_is_ip(&want->client) &&
+		want->client.sa.sa_family == want->local.sa.sa_family && address_port(&want->client) != 0;
+}
+
 static bool payload_is_sound(const struct message *message, const struct ipc_fds *fds)
 {
 	switch (message->kind) {
@@ -66,6 +73,8 @@ static bool payload_is_sound(const struct message *message, const struct ipc_fds
 	case MESSAGE_WANT_SOCKETS:
 		return (message->want_sockets.family == AF_INET || message->want_sockets.family == AF_INET6) &&
 			(message->want_sockets.type == SOCK_STREAM || message->want_sockets.type == SOCK_DGRAM);
+	case MESSAGE_WANT_CLIENT:
+		return want_client_is_sound(&message->want_client);
 	case MESSAGE_ANSWER:
 		return error_is_sound(message->answer.error) && message->answer.greeted <= 1 &&
 			text_ends(message->answer.refused) && (message->answer.error == 0 || fds->n == 0);

@@ -7,7 +7,8 @@
  *
  * The master trusts no field: a worker that was taken over can ask for a program of its policy to be run, on a descriptor
  * of its own, for a channel to a receiver of its policy, and under a policy with a transparent service for sockets that may
- * speak from any address; and for nothing else. Programs and receivers are named by their place in the policy; a command
+ * speak from any address, and under one with a UDP listener and a service that hands over for sockets that are connected to the
+ * listener's clients; and for nothing else. Programs and receivers are named by their place in the policy; a command
  * line or a path never crosses. */
 #pragma once
 #include "address.h"
@@ -32,8 +33,9 @@ enum message_kind {
 	MESSAGE_IDENTIFY,     /* run an identifier */
 	MESSAGE_CONNECT,      /* connect to the receiver of a service's handovers, where the worker may not */
 	MESSAGE_WANT_SOCKETS, /* make sockets that may speak from any address */
+	MESSAGE_WANT_CLIENT,  /* make a socket of UDP that is connected to a client of a listener */
 	/* master to worker */
-	MESSAGE_ANSWER,  /* to one of the four requests above */
+	MESSAGE_ANSWER,  /* to one of the five requests above */
 	MESSAGE_VERDICT, /* of the access program that was started for the request of this number */
 	MESSAGE_EXITED,  /* the identifier that was started for the request of this number has ended */
 	MESSAGE_LOG,     /* log from this level on */
@@ -75,6 +77,11 @@ struct message_connect {
 struct message_want_sockets {
 	uint32_t family; /* AF_INET, AF_INET6 */
 	uint32_t type;   /* SOCK_STREAM, SOCK_DGRAM */
+};
+
+struct message_want_client {
+	uint32_t listener; /* by its place in the policy */
+	struct address client, local;
 };
 
 /* Beside it, with `error` 0: a program's output and input, or its terminal; the channel to a receiver; sockets. */
@@ -133,6 +140,7 @@ struct message {
 		struct message_identify identify;
 		struct message_connect connect;
 		struct message_want_sockets want_sockets;
+		struct message_want_client want_client;
 		struct message_answer answer;
 		struct message_ask_anew ask_anew;
 		struct message_reported reported;

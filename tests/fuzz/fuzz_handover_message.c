@@ -67,6 +67,7 @@ static void text_check(const char *text)
 
 static void receive_all(void)
 {
+	static uint8_t early[256];
 	struct usher_connection c;
 	int error;
 
@@ -78,6 +79,10 @@ static void receive_all(void)
 		text_check(c.host);
 		text_check(c.client);
 		text_check(c.local);
+		assert((c.early >= 0) == ((c.flags & USHER_FLAG_DATAGRAMS) != 0));
+		while (usher_early(&c, early, sizeof(early), NULL) >= 0)
+			;
+		assert(c.early < 0);
 		if (close(c.fd) < 0)
 			abort();
 	}

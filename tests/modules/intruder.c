@@ -114,6 +114,7 @@ static size_t size_of(long kind)
 		[MESSAGE_IDENTIFY] = sizeof(struct message_identify),
 		[MESSAGE_CONNECT] = sizeof(struct message_connect),
 		[MESSAGE_WANT_SOCKETS] = sizeof(struct message_want_sockets),
+		[MESSAGE_WANT_CLIENT] = sizeof(struct message_want_client),
 		[MESSAGE_ANSWER] = sizeof(struct message_answer),
 		[MESSAGE_VERDICT] = sizeof(struct message_verdict),
 		[MESSAGE_EXITED] = sizeof(struct message_exited),

@@ -24,7 +24,7 @@ FORMATS = {
     }),
     "TAKEOVER_FORMAT": ("src/master/takeover.c", {
         "src/shared/message.h": ["enum message_kind", "enum message_program", "enum report_about", "struct message_spawn",
-                                 "struct message_identify", "struct message_connect", "struct message_want_sockets",
+                                 "struct message_identify", "struct message_connect", "struct message_want_sockets", "struct message_want_client",
                                  "struct message_answer", "struct message_ask_anew", "struct message_reported",
                                  "struct message_verdict", "struct message_exited", "struct message_log", "struct message_report",
                                  "struct message_peer", "struct message_hold", "struct message"],
@@ -42,7 +42,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (8, "d6f0d8abc3140810"),
-    "TAKEOVER_FORMAT": (12, "4eb70b102fecf401"),
+    "TAKEOVER_FORMAT": (13, "6fd0ff9c1c80eb26"),
 }
 
 

@@ -130,12 +130,13 @@ def test_a_worker_has_the_names_of_its_own_policy_alone_and_cannot_write_them(pr
 # ---- messages to the master
 
 
-READY, HELD, REPORTED, ASK_ANEW, SPAWN, IDENTIFY, CONNECT, WANT_SOCKETS = range(8)  # message.h
-FROM_THE_MASTER = range(8, 20)
+READY, HELD, REPORTED, ASK_ANEW, SPAWN, IDENTIFY, CONNECT, WANT_SOCKETS, WANT_CLIENT = range(9)  # message.h
+FROM_THE_MASTER = range(9, 21)
 
 
-@pytest.mark.parametrize("attack,number", [("say_kind", kind) for kind in (ASK_ANEW, SPAWN, IDENTIFY, CONNECT, WANT_SOCKETS, *FROM_THE_MASTER, 20, 99, -1)] +
-                         [(attack, kind) for kind in range(8) for attack in ("say_cut", "say_stretched", "say_misnumbered")] +
+@pytest.mark.parametrize("attack,number", [("say_kind", kind) for kind in (ASK_ANEW, SPAWN, IDENTIFY, CONNECT, WANT_SOCKETS, WANT_CLIENT, *FROM_THE_MASTER, 21, 99,
+                                                                             -1)] +
+                         [(attack, kind) for kind in range(9) for attack in ("say_cut", "say_stretched", "say_misnumbered")] +
                          [("spawn_wrong", which) for which in range(10)] +
                          [("say_short", 1), ("say_short", 100), ("say_long", 5000), ("say_long", 90000),
                           ("say_with_fds", 1), ("say_with_fds", 8), ("say_with_fds", 253), ("ask_with_fds", 1),
@@ -162,7 +163,7 @@ def test_a_worker_may_say_what_it_says_at_any_time(prison, kind):
     one.goes_on()
 
 
-@pytest.mark.parametrize("kind", range(8))
+@pytest.mark.parametrize("kind", range(9))
 def test_a_flood_of_messages_keeps_the_master_from_nobody(prison, kind):
     one = prison()
     one.attack("flood", kind)

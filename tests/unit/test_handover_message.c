@@ -29,7 +29,7 @@ static size_t message_write(size_t n_full, size_t host_len)
 		.alpn = n_full > 3 ? full : NULL,
 		.host = host };
 	memset(message, 0xee, sizeof(message));
-	size_t len = handover_message_write(message, HANDOVER_USHER, &facts, 0);
+	size_t len = handover_message_write(message, HANDOVER_USHER, &facts, 0, false);
 	assert_int_equal(message[USHER_MESSAGE_MAX], 0xee);
 	assert_int_equal(message[6] << 8 | message[7], len);
 	return len;

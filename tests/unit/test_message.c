@@ -38,6 +38,10 @@ static struct message message_of(enum message_kind kind)
 
 	if (kind == MESSAGE_WANT_SOCKETS)
 		message.want_sockets = (struct message_want_sockets){ .family = AF_INET6, .type = SOCK_DGRAM };
+	if (kind == MESSAGE_WANT_CLIENT) {
+		address_parse(&message.want_client.client, "192.0.2.7:50000");
+		address_parse(&message.want_client.local, "192.0.2.1:443");
+	}
 	return message;
 }
 
@@ -127,6 +131,10 @@ static void values_are_in_their_ranges(void **state)
 	assert_unsound(message, want_sockets.type, 0);
 	assert_unsound(message, want_sockets.type, SOCK_RAW);
 	assert_unsound(message, want_sockets.type, SOCK_STREAM | SOCK_NONBLOCK);
+	message = message_of(MESSAGE_WANT_CLIENT);
+	assert_unsound(message, want_client.client.len, 0);
+	assert_unsound(message, want_client.local.sa.sa_family, AF_INET6);
+	assert_unsound(message, want_client.client.in.sin_port, 0);
 	message = message_of(MESSAGE_ANSWER);
 	assert_unsound(message, answer.error, 1);
 	assert_unsound(message, answer.error, -4096);

@@ -155,7 +155,7 @@ static void what_is_unknown_is_skipped(void **state)
 	char value[1012] = "";
 	size_t len = build(m, 9, 3, "abc", 0xffff, 900, value, ATTRIBUTE(USHER_ATTRIBUTE_SERVICE, "x"), 9, 0, "", 0);
 
-	m[5] = 0xff;
+	m[5] = 0xff & ~USHER_FLAG_DATAGRAMS;
 	assert_int_equal(raw_send(channel, m, len, &channel, 1), len);
 	assert_accepts(w->receiver, "x");
 	len = build(m, 0); /* nothing but a header */
@@ -166,6 +166,56 @@ static void what_is_unknown_is_skipped(void **state)
 	assert_int_equal(raw_send(channel, m, len, &channel, 1), len);
 	assert_accepts(w->receiver, "");
 	close(channel);
+}
+
+static void a_flow_comes_with_what_came_before(void **state)
+{
+	struct world *w = *state;
+	int channel = channel_to(w->place.path), ends[2];
+	struct usher_connection c;
+	uint8_t m[1024], tos = 1;
+	char bytes[8];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+	assert_int_equal(send(ends[0], "\x2e\0\0\0first", 9, 0), 9);
+	assert_int_equal(send(ends[0], "\0\0\0\0", 4, 0), 4);
+	assert_int_equal(send(ends[0], "\0\0\0\0is too long", 15, 0), 15);
+	close(ends[0]);
+	size_t len = build_named(m, "x");
+	m[5] = USHER_FLAG_DATAGRAMS;
+	assert_int_equal(raw_send(channel, m, len, (const int[]){ channel, ends[1] }, 2), len);
+	close(ends[1]);
+	assert_int_equal(usher_accept(w->receiver, &c), 0);
+	assert_int_equal(c.flags, USHER_FLAG_DATAGRAMS);
+	assert_int_equal(usher_early(&c, bytes, sizeof(bytes), &tos), 5);
+	assert_memory_equal(bytes, "first", 5);
+	assert_int_equal(tos, 0x2e);
+	assert_int_equal(usher_early(&c, bytes, sizeof(bytes), NULL), 0);
+	assert_int_equal(usher_early(&c, bytes, sizeof(bytes), NULL), 11);
+	assert_memory_equal(bytes, "is too l", 8);
+	assert_int_equal(usher_early(&c, bytes, sizeof(bytes), NULL), -ENODATA);
+	assert_int_equal(c.early, -1);
+	assert_int_equal(usher_early(&c, bytes, sizeof(bytes), NULL), -ENODATA);
+	close(c.fd);
+	close(channel);
+}
+
+/* The flag and the second descriptor go together. */
+static void a_flow_without_what_came_before_is_refused(void **state)
+{
+	struct world *w = *state;
+	struct usher_connection c;
+	uint8_t m[1024];
+
+	for (size_t n_fds = 1; n_fds <= 3; n_fds++) {
+		int channel = channel_to(w->place.path);
+		size_t len = build_named(m, "x");
+		m[5] = n_fds == 2 ? 0 : USHER_FLAG_DATAGRAMS;
+		assert_int_equal(raw_send(channel, m, len, (const int[]){ channel, channel, channel }, n_fds), len);
+		assert_int_equal(usher_accept(w->receiver, &c), -EAGAIN);
+		assert_int_equal(usher_refused(w->receiver), n_fds);
+		close(channel);
+	}
 }
 
 static void malformed_messages_cost_only_their_channel(void **state)
@@ -602,6 +652,8 @@ int main(void)
 		TEST(every_attribute_arrives),
 		TEST(both_formats_may_share_a_channel),
 		TEST(what_is_unknown_is_skipped),
+		TEST(a_flow_comes_with_what_came_before),
+		TEST(a_flow_without_what_came_before_is_refused),
 		TEST(malformed_messages_cost_only_their_channel),
 		TEST(a_name_too_long_is_refused),
 		TEST(a_message_cut_anywhere_arrives),
