@@ -36,11 +36,12 @@ import processes
 import programs
 import report
 import scaling
+import scraping
 import standing
 import traffic
 
 MEASUREMENTS = traffic.MEASUREMENTS + standing.MEASUREMENTS + scaling.MEASUREMENTS + programs.MEASUREMENTS + datagrams.MEASUREMENTS
-ONCE = "calls", "decisions", "compile"  # no matter of rounds
+ONCE = "calls", "decisions", "compile", "scrape"  # no matter of rounds
 
 
 def refuse(complaint):
@@ -147,7 +148,7 @@ def title(arguments, cores):
 
 def measure_once(bench, arguments):
     """What does not change from round to round."""
-    found = {"calls": {}, "decisions": [], "probes": [], "quic": [], "compile": {}}
+    found = {"calls": {}, "decisions": [], "probes": [], "quic": [], "compile": {}, "scrape": {}}
     if "calls" in arguments.only:
         found["calls"] = calls.count_all(bench, arguments.contenders)
     if "decisions" in arguments.only:
@@ -157,6 +158,8 @@ def measure_once(bench, arguments):
         found["quic"] = decisions.lines_of(bench.tools, "quic_bench")
     if "compile" in arguments.only:
         found["compile"] = compiling.measure_all(bench)
+    if "scrape" in arguments.only:
+        found["scrape"] = scraping.measure(bench)
     return found
 
 
@@ -172,6 +175,8 @@ def write_report(arguments, results, once, heading):
         print(decisions.quic_text(once["quic"]))
     if once["compile"]:
         print(compiling.as_text(once["compile"]))
+    if once["scrape"]:
+        print(scraping.as_text(once["scrape"]))
     judged = {"bars": bars.judge(results, once["decisions"]), "datagram_bars": bars.judge_datagrams(results, once["quic"])}
     print(bars.as_text(judged["bars"] + judged["datagram_bars"]))
     everything = {"conditions": heading, **results.as_json(), **once,
@@ -198,7 +203,7 @@ def main():
     write_report(arguments, results, once, title(arguments, cores))
     sound = decisions.are_fast(once["decisions"], once["probes"]) if "decisions" in arguments.only else True
     sound = sound and (decisions.quic_is_fast(once["quic"]) or not {"decisions", "datagrams"} & set(arguments.only))
-    sound = sound and not compiling.too_slow(once["compile"])
+    sound = sound and not compiling.too_slow(once["compile"]) and not scraping.too_slow(once["scrape"])
     return 0 if sound and not results.failures_of("usher") else 1
 
 

@@ -121,6 +121,9 @@ static const char *const library_calls[] = { "pread64", "pwrite64", "nanosleep",
 static const char *const worker_calls[] = { "epoll_ctl", "epoll_wait", "epoll_pwait", "accept4", "connect", "splice",
 	"sysinfo" };
 
+/* libmicrohttpd's. */
+static const char *const exporter_calls[] = { "accept4", "epoll_ctl", "epoll_wait", "epoll_pwait", "sysinfo" };
+
 static const char *const logger_calls[] = { "connect", "mremap" };
 
 /* The C library asks what kind of file it reads and writes. */
@@ -158,6 +161,9 @@ static const struct option worker_options[] = { { SOL_SOCKET, SO_KEEPALIVE }, { 
 static const struct option datagram_options[] = { { IPPROTO_UDP, UDP_GRO }, { IPPROTO_IP, IP_RECVTOS },
 	{ IPPROTO_IP, IP_PKTINFO }, { IPPROTO_IP, IP_MTU_DISCOVER }, { IPPROTO_IPV6, IPV6_RECVTCLASS },
 	{ IPPROTO_IPV6, IPV6_RECVPKTINFO }, { IPPROTO_IPV6, IPV6_MTU_DISCOVER }, { SOL_SOCKET, SO_RXQ_OVFL } };
+
+/* The same library's, on its clients' sockets. */
+static const struct option exporter_options[] = { { IPPROTO_TCP, TCP_NODELAY }, { IPPROTO_TCP, TCP_CORK } };
 
 static const int descriptor_commands[] = { F_SETFD, F_GETFL, F_DUPFD_CLOEXEC };
 
@@ -427,6 +433,21 @@ static int enter_logger_calls(void)
 	return filter_enter(&filter, NULL);
 }
 
+static int enter_exporter_calls(_Atomic uint32_t *ret_refused)
+{
+	struct filter filter;
+	int error = filter_init(&filter, SCMP_ACT_TRAP);
+
+	if (error < 0)
+		return error;
+	allow_all(&filter, exporter_calls, sizeof(exporter_calls) / sizeof(exporter_calls[0]));
+	allow_libraries(&filter);
+	allow_sending(&filter);
+	refuse_remapping(&filter);
+	allow_options(&filter, exporter_options, sizeof(exporter_options) / sizeof(exporter_options[0]));
+	return filter_enter(&filter, ret_refused);
+}
+
 static int enter_explain_calls(void)
 {
 	static const unsigned long requests[] = { TCGETS, TIOCGWINSZ };
@@ -570,6 +591,13 @@ int sandbox_enter_logger(void)
 	load_time_zone();
 	int error = limit_to_what_is_open();
 	return error < 0 ? error : enter_logger_calls();
+}
+
+int sandbox_enter_exporter(_Atomic uint32_t *ret_refused)
+{
+	load_time_zone();
+	int error = limit_to_what_is_open();
+	return error < 0 ? error : enter_exporter_calls(ret_refused);
 }
 
 int sandbox_enter_explain(void)

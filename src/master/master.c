@@ -47,6 +47,8 @@ static void master_child_ended(struct master *master, pid_t pid, int status)
 		master->next_logger.pid = 0;
 	else if (compiling_reap(&master->compiling, pid, status))
 		master_compiled(master);
+	else if (exporting_reap(&master->exporting, pid, status))
+		return;
 	else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status))
 		master_program_ended(master, pid, status);
 }
@@ -180,6 +182,7 @@ static int master_prepare(struct master *master)
 	logger_wait_init(&master->next_logger_wait, &master->loop, master_next_logger_over);
 	master->asks = (struct asks){ .loop = &master->loop, .answered = request_decided };
 	listener_guard_init(&master->guard, &master->loop, master_rebind, master);
+	exporting_init(&master->exporting, &master->loop, &master->shared, master_publish, master);
 	upgrade_init(&master->upgrade, &master->loop, &master_upgrade_hooks, master);
 	if (error == 0)
 		error = master_watch_signals(master);
@@ -223,6 +226,7 @@ static void master_fini(struct master *master)
 		master->all = next;
 	}
 	control_free(master->control);
+	exporting_fini(&master->exporting);
 	logger_wait_cancel(&master->logger_wait);
 	logger_wait_cancel(&master->next_logger_wait);
 	asks_fini(&master->asks);

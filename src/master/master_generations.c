@@ -165,6 +165,8 @@ static void master_generation_ready(struct generation *generation)
 	transparent_check(generation->policy);
 	master->control_missing = false; /* to be told of this policy's */
 	master_control_listen(master, generation->policy);
+	if (!master->options->inetd)
+		exporting_follow(&master->exporting, generation);
 	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
 		generation->policy->n_listeners, generation->policy->n_services);
 	master_tell_capacity(generation->policy);

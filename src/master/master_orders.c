@@ -118,6 +118,7 @@ static void master_end(struct master *master, enum master_state state)
 	master->state = state;
 	master->ending_since = time(NULL);
 	master_give_up(master);
+	exporting_tell(&master->exporting);
 }
 
 /* Told for the second time, it does not wait for workers to end by themselves. */
@@ -248,24 +249,32 @@ int master_watch_signals(struct master *master)
 
 /* ---- the control socket ---- */
 
+static struct status master_status(const struct master *master)
+{
+	return (struct status){
+		.all = master->all,
+		.serving = master->serving,
+		.coming = master->coming,
+		.shared = &master->shared,
+		.since = master->since,
+		.programs = program_table_count(master->programs),
+		.reloading_since = master->compiling.pid ? master->compiling.since
+			: master->waiting                ? master->waiting_since
+							 : 0,
+		.ending_since = master->ending_since,
+	};
+}
+
+void master_publish(void *context, struct master_facts *facts)
+{
+	const struct status status = master_status(context);
+	status_publish(&status, facts);
+}
+
 static int control_status(void *context, FILE *to)
 {
-	const struct master *master = context;
-
-	return status_write(
-		&(struct status){
-			.all = master->all,
-			.serving = master->serving,
-			.coming = master->coming,
-			.shared = &master->shared,
-			.since = master->since,
-			.programs = program_table_count(master->programs),
-			.reloading_since = master->compiling.pid ? master->compiling.since
-				: master->waiting                ? master->waiting_since
-								 : 0,
-			.ending_since = master->ending_since,
-		},
-		to);
+	const struct status status = master_status(context);
+	return status_write(&status, to);
 }
 
 static unsigned control_report(void *context, const struct message *request, int *files, bool *ret_missed)

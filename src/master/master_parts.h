@@ -5,6 +5,7 @@
 #include "ask.h"
 #include "compiling.h"
 #include "control.h"
+#include "exporting.h"
 #include "generation.h"
 #include "listener_guard.h"
 #include "logger_wait.h"
@@ -53,6 +54,7 @@ struct master {
 	struct notify notify; /* systemd */
 	struct task all_held; /* then it goes on */
 	struct control *control;
+	struct exporting exporting;
 	time_t since;
 	uint64_t privileges, privileges_told; /* in force, and as the log has them; 0: not limited yet */
 	struct takeover *takeover;            /* from the image before this one; NULL: there was none */
@@ -89,6 +91,9 @@ extern const struct control_hooks master_control_hooks;
 
 /* From here on signals are orders. 0 or -errno. */
 int master_watch_signals(struct master *master);
+
+/* For the exporter: what the master knows. */
+void master_publish(void *master, struct master_facts *facts);
 
 void master_reload_task(struct task *task);
 void master_compiled(struct master *master); /* or not */

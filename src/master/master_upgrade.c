@@ -111,6 +111,8 @@ static int master_describe(void *context, struct takeover *ret)
 		.pid_file = master->pid_file ? strdup(master->pid_file) : NULL,
 		.resolver_channel = master->serving->resolver_channel,
 		.names_fd = -1,
+		.metrics = master->exporting.held,
+		.exporter = master->exporting.pid,
 	};
 	const char *path = control_leave(master->control, &ret->control_fd, &ret->control_file, &ret->control_client);
 	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path ? path : "");
@@ -225,6 +227,7 @@ int master_take_over(struct master *master, const struct policy *policy)
 	log_lost_before(takeover->log_lost);
 	for (size_t i = 0; error == 0 && i < takeover->n_sockets; i++)
 		error = sockets_take(&master->sockets, &takeover->sockets[i]);
+	exporting_take(&master->exporting, &takeover->metrics, takeover->exporter);
 	for (size_t i = 0; error == 0 && i < takeover->n_programs; i++)
 		error = program_table_restore(master->programs, takeover->programs[i].pid,
 			takeover->programs[i].service, takeover->programs[i].source,

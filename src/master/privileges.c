@@ -67,7 +67,11 @@ static unsigned first_free_port(void)
 
 static void need_for_ports(struct reasons *reasons, const struct policy *policy)
 {
+	const struct metrics_policy *metrics = &policy->metrics;
 	unsigned first = first_free_port();
+
+	if (metrics->text && address_is_ip(&metrics->address) && address_port(&metrics->address) < first)
+		need(reasons, BIT(CAP_NET_BIND_SERVICE), "has metrics on %s", metrics->text);
 
 	for (size_t i = 0; i < policy->n_listeners; i++) {
 		const struct listener_policy *listener = &policy->listeners[i];
@@ -87,6 +91,8 @@ static const char *path_of_others(const struct policy *policy)
 		return policy->pid_file;
 	if (policy->control)
 		return policy->control;
+	if (policy->metrics.text && !address_is_ip(&policy->metrics.address))
+		return policy->metrics.text;
 	for (size_t i = 0; i < policy->n_listeners; i++)
 		if (!address_is_ip(&policy->listeners[i].address))
 			return policy->listeners[i].text;

@@ -1,6 +1,7 @@
 /* Makes the snapshot of a running usher: limits and counters, and what the master alone knows. Owns nothing past the call. */
 #include "status.h"
 #include "fd.h"
+#include "master_facts.h"
 #include "shared.h"
 #include "snapshot.h"
 #include "worker_process.h"
@@ -8,17 +9,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const state_names[] = { [GENERATION_STARTING] = "starting",
-	[GENERATION_SERVING] = "serving",
-	[GENERATION_RETIRING] = "retiring",
-	[GENERATION_KILLED] = "retiring" };
+static const enum snapshot_generation_state states[] = { [GENERATION_STARTING] = SNAPSHOT_STARTING,
+	[GENERATION_SERVING] = SNAPSHOT_IN_FORCE,
+	[GENERATION_RETIRING] = SNAPSHOT_RETIRING,
+	[GENERATION_KILLED] = SNAPSHOT_RETIRING };
 
 static int generation_gather(struct snapshot_generation *ret, const struct generation *generation)
 {
 	ret->workers = calloc(generation->n_workers + 1, sizeof(*ret->workers));
 	if (!ret->workers)
 		return -ENOMEM;
-	ret->state = state_names[generation->state];
+	ret->state = snapshot_generation_names[states[generation->state]];
 	ret->file = generation->policy->file;
 	for (unsigned i = 0; i < generation->n_workers; i++) {
 		const struct worker_process *worker = &generation->workers[i];
@@ -43,10 +44,10 @@ static int generations_gather(struct snapshot *snapshot, const struct generation
 	return r;
 }
 
-int status_write(const struct status *status, FILE *to)
+/* What the master alone knows. */
+static int status_begin(const struct status *status, struct snapshot *ret)
 {
-	const struct generation *serving = status->serving ? status->serving : status->coming;
-	struct snapshot snapshot = {
+	*ret = (struct snapshot){
 		.version = VERSION,
 		.pid = getpid(),
 		.state = status->ending_since                       ? SNAPSHOT_ENDING
@@ -58,8 +59,24 @@ int status_write(const struct status *status, FILE *to)
 		.programs = status->programs,
 		.descriptors = fd_raise_limit(),
 	};
+	return generations_gather(ret, status->all);
+}
 
-	int r = generations_gather(&snapshot, status->all);
+void status_publish(const struct status *status, struct master_facts *facts)
+{
+	struct snapshot snapshot;
+
+	if (status_begin(status, &snapshot) == 0)
+		master_facts_write(facts, &snapshot, status->serving);
+	snapshot_fini(&snapshot);
+}
+
+int status_write(const struct status *status, FILE *to)
+{
+	const struct generation *serving = status->serving ? status->serving : status->coming;
+	struct snapshot snapshot;
+
+	int r = status_begin(status, &snapshot);
 	if (r == 0)
 		r = snapshot_gather(&snapshot, status->shared, serving ? serving->policy : NULL);
 	if (r == 0)

@@ -3,6 +3,8 @@
 #include "generation.h"
 #include <stdio.h>
 
+struct master_facts;
+
 struct status {
 	const struct generation *all, *serving, *coming; /* NULL: none */
 	const struct shared *shared;
@@ -11,6 +13,9 @@ struct status {
 	time_t reloading_since; /* a configuration is being compiled; 0: none is */
 	time_t ending_since;    /* it ends when its connections have; 0: it does not */
 };
+
+/* For the exporter: what the master alone knows. Without memory it stays as it was. */
+void status_publish(const struct status *status, struct master_facts *facts);
 
 /* 0 or -ENOMEM: nothing was written. */
 int status_write(const struct status *status, FILE *to);

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 13
+#define TAKEOVER_FORMAT 14
 
 static void format_write(char *to, size_t size)
 {
@@ -33,20 +33,22 @@ static void format_write(char *to, size_t size)
 
 /* ---- writing ---- */
 
+static json_t *socket_write(const struct socket_held *one)
+{
+	char address[2 * sizeof(struct address) + 1];
+
+	hex_write(address, &one->address, sizeof(one->address));
+	return json_pack("{s:s, s:b, s:i, s:i, s:b, s:I, s:I}", "address", address, "datagrams",
+		one->transport == TRANSPORT_DATAGRAM, "owner", (int)one->owner, "fd", one->fd, "handed",
+		(int)one->handed, "device", (json_int_t)one->file.device, "inode", (json_int_t)one->file.inode);
+}
+
 static json_t *sockets_write(const struct takeover *takeover)
 {
 	json_t *list = json_array();
-	char address[2 * sizeof(struct address) + 1];
 
-	for (size_t i = 0; i < takeover->n_sockets; i++) {
-		const struct socket_held *one = &takeover->sockets[i];
-		hex_write(address, &one->address, sizeof(one->address));
-		json_array_append_new(list,
-			json_pack("{s:s, s:b, s:i, s:i, s:b, s:I, s:I}", "address", address, "datagrams",
-				one->transport == TRANSPORT_DATAGRAM, "owner", (int)one->owner, "fd", one->fd,
-				"handed", (int)one->handed, "device", (json_int_t)one->file.device, "inode",
-				(json_int_t)one->file.inode));
-	}
+	for (size_t i = 0; i < takeover->n_sockets; i++)
+		json_array_append_new(list, socket_write(&takeover->sockets[i]));
 	return list;
 }
 
@@ -106,7 +108,7 @@ int takeover_write(const struct takeover *takeover)
 	format_write(format, sizeof(format));
 	json_t *root = json_pack(
 		"{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, "
-		"s:o, s:o, s:o, s:o}",
+		"s:o, s:o, s:o, s:o, s:o, s:i}",
 		"format", format, "log_lost", (json_int_t)takeover->log_lost, "proof", takeover->proof, "pid_file",
 		takeover->pid_file ? takeover->pid_file : "", "since", (json_int_t)takeover->since, "services",
 		(json_int_t)takeover->services, "shared", takeover->shared_fd, "limits", takeover->limits_fd,
@@ -115,7 +117,8 @@ int takeover_write(const struct takeover *takeover)
 		takeover->control_path, "control_device", (json_int_t)takeover->control_file.device, "control_inode",
 		(json_int_t)takeover->control_file.inode, "sockets", sockets_write(takeover), "workers",
 		workers_write(takeover), "children", children_write(takeover), "programs", programs_write(takeover),
-		"names", names_write(takeover));
+		"names", names_write(takeover), "metrics", socket_write(&takeover->metrics), "exporter",
+		takeover->exporter);
 	int fd = root ? memfd_create("usher-state", MFD_CLOEXEC) : -1;
 	int error = !root ? -ENOMEM : fd < 0 ? -errno : json_dumpfd(root, fd, JSON_COMPACT) < 0 ? -EIO : 0;
 
@@ -131,9 +134,8 @@ int takeover_write(const struct takeover *takeover)
 /* One of a list, `at` its place in the array that was made for it. */
 typedef int element_read(struct takeover *takeover, size_t at, json_t *element);
 
-static int socket_read(struct takeover *takeover, size_t at, json_t *element)
+static int socket_unpack(struct socket_held *one, json_t *element)
 {
-	struct socket_held *one = &takeover->sockets[at];
 	const char *address;
 	json_int_t device, inode;
 	int datagrams, owner, handed;
@@ -146,6 +148,11 @@ static int socket_read(struct takeover *takeover, size_t at, json_t *element)
 	one->handed = handed;
 	one->file = (struct socket_file){ (uint64_t)device, (uint64_t)inode };
 	return hex_read(address, &one->address, sizeof(one->address));
+}
+
+static int socket_read(struct takeover *takeover, size_t at, json_t *element)
+{
+	return socket_unpack(&takeover->sockets[at], element);
 }
 
 static int worker_read(struct takeover *takeover, size_t at, json_t *element)
@@ -231,19 +238,20 @@ static int names_read(struct takeover *takeover, json_t *names)
 
 static int takeover_unpack(json_t *root, struct takeover *ret)
 {
-	json_t *sockets, *workers, *children, *programs, *names;
+	json_t *sockets, *workers, *children, *programs, *names, *metrics;
 	json_int_t since, services, device, inode, log_lost;
 	const char *path, *proof, *pid_file;
 
 	if (json_unpack(root,
 		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, "
-		    "s:o}",
+		    "s:o, s:o, s:i}",
 		    "log_lost", &log_lost, "proof", &proof, "pid_file", &pid_file, "since", &since, "services",
 		    &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters", &ret->counters_fd,
 		    "affinity", &ret->affinity_fd, "resolver", &ret->resolver, "control", &ret->control_fd, "client",
 		    &ret->control_client, "control_path", &path, "control_device", &device, "control_inode", &inode,
 		    "sockets", &sockets, "workers", &workers, "children", &children, "programs", &programs, "names",
-		    &names) < 0)
+		    &names, "metrics", &metrics, "exporter", &ret->exporter) < 0 ||
+		socket_unpack(&ret->metrics, metrics) < 0)
 		return -EINVAL;
 	ret->since = since;
 	ret->log_lost = (uint64_t)log_lost;
@@ -268,7 +276,9 @@ int takeover_read(int fd, struct takeover *ret, const char **ret_why)
 {
 	char format[256];
 
-	*ret = (struct takeover){ .control_fd = -1, .control_client = -1, .resolver_channel = -1, .names_fd = -1 };
+	*ret = (struct takeover){
+		.control_fd = -1, .control_client = -1, .resolver_channel = -1, .names_fd = -1, .metrics.fd = -1
+	};
 	json_t *root = json_loadfd(fd, 0, NULL);
 	const char *theirs = json_string_value(json_object_get(root, "format"));
 	format_write(format, sizeof(format));
@@ -314,6 +324,7 @@ void takeover_keep_fds(const struct takeover *takeover, bool keep)
 	fd_keep(takeover->control_client, keep);
 	fd_keep(takeover->resolver_channel, keep);
 	fd_keep(takeover->names_fd, keep);
+	fd_keep(takeover->metrics.fd, keep);
 	for (size_t i = 0; i < takeover->n_sockets; i++)
 		fd_keep(takeover->sockets[i].fd, keep);
 	for (size_t i = 0; i < takeover->n_workers; i++)

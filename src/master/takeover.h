@@ -49,6 +49,8 @@ struct takeover {
 	int control_fd, control_client; /* -1: none */
 	char control_path[108];
 	struct socket_file control_file;
+	struct socket_held metrics; /* the exporter's; fd -1: none */
+	int exporter;               /* a pid; 0: none */
 	struct socket_held *sockets;
 	struct takeover_worker *workers;
 	struct takeover_child *children;

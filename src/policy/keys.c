@@ -31,6 +31,7 @@ static const struct key top_keys[TOP_COUNT] = {
 	[TOP_MAX_UNDECIDED_PER_SOURCE] = { "max_undecided_per_source", KEY_WHOLE, 0, 10000000, 512 },
 	[TOP_PID_FILE] = { "pid_file", KEY_STRING },
 	[TOP_CONTROL] = { "control", KEY_MIXED },
+	[TOP_METRICS] = { "metrics", KEY_MIXED },
 	[TOP_KEEP_EVIDENCE] = { "keep_evidence", KEY_WHOLE, 0, 4096, 0 },
 	[TOP_LOG] = { "log", KEY_GROUP },
 	[TOP_PROTOCOLS] = { "protocols", KEY_GROUPS },
@@ -58,6 +59,12 @@ static const struct key control_keys[CONTROL_COUNT] = {
 	[CONTROL_PATH] = { "path", KEY_STRING },
 	[CONTROL_MODE] = { "mode", KEY_MODE },
 	[CONTROL_GROUP] = { "group", KEY_STRING },
+};
+
+static const struct key metrics_keys[METRICS_COUNT] = {
+	[METRICS_LISTEN] = { "listen", KEY_STRING },
+	[METRICS_MODE] = { "mode", KEY_MODE },
+	[METRICS_PAGE] = { "page", KEY_BOOL },
 };
 
 static const struct key log_keys[LOG_KEY_COUNT] = {
@@ -147,6 +154,7 @@ const struct section sections[SECTION_COUNT] = {
 	[SECTION_LISTEN] = { "a listener", listen_keys, LISTEN_COUNT },
 	[SECTION_LOG] = { "log", log_keys, LOG_KEY_COUNT },
 	[SECTION_CONTROL] = { "control", control_keys, CONTROL_COUNT },
+	[SECTION_METRICS] = { "metrics", metrics_keys, METRICS_COUNT },
 	[SECTION_PROTOCOL] = { "a protocol", protocol_keys, PROTOCOL_COUNT },
 	[SECTION_IDENTIFIER] = { "an identifier", identifier_keys, IDENTIFIER_COUNT },
 	[SECTION_SERVICE] = { "a service", service_keys, SERVICE_COUNT },

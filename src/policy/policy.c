@@ -165,6 +165,7 @@ static void top_compile(struct compiler *compiler)
 	control_compile(compiler, top.value[TOP_CONTROL]);
 	identity_compile(compiler, &top);
 	listeners_compile(compiler, top.value[TOP_LISTEN]);
+	metrics_compile(compiler, top.value[TOP_METRICS]);
 	protocols_compile(compiler, top.value[TOP_PROTOCOLS]);
 	identifiers_compile(compiler, top.value[TOP_IDENTIFIERS]);
 	services_compile(compiler, &top);

@@ -82,6 +82,15 @@ struct rule_list {
 	size_t n_rules;
 };
 
+/* Where an exporter answers over HTTP. */
+struct metrics_policy {
+	const char *text; /* as the operator wrote it; NULL: there is none */
+	struct address address;
+	mode_t mode; /* of a UNIX socket */
+	bool page;   /* there is a page for people as well */
+	unsigned line;
+};
+
 struct policy {
 	const char *file;
 	const char *text; /* what another program's configuration came to be; NULL: it is usher's own */
@@ -138,6 +147,7 @@ struct policy {
 	mode_t control_mode;
 	const char *control_group; /* whose members may also change things; NULL: none */
 	gid_t control_gid;
+	struct metrics_policy metrics;
 	size_t keep_evidence; /* first bytes of each connection that are kept for people */
 
 	enum log_sink log_sink;

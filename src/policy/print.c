@@ -413,6 +413,8 @@ static void print_rest(const struct policy *policy, FILE *to)
 		policy->log.format == LOG_JSON ? "JSON" : "text");
 	if (policy->pid_file)
 		fprintf(to, "Pid file  %s\n", policy->pid_file);
+	if (policy->metrics.text)
+		fprintf(to, "Metrics   %s%s\n", policy->metrics.text, policy->metrics.page ? ", with a page" : "");
 	if (policy->control)
 		fprintf(to, "Control   %s, mode %04o%s%s\n", policy->control, (unsigned)policy->control_mode,
 			policy->control_group ? ", group " : "", policy->control_group ? policy->control_group : "");

@@ -51,7 +51,7 @@ int counters_view(int fd, unsigned slot, struct counters **ret)
 		sizeof(struct counter_slot) };
 	void *memory;
 
-	int error = shared_memory_view(fd, sizeof(struct counters), &own, 1, &memory);
+	int error = shared_memory_view(fd, sizeof(struct counters), &own, slot < LIMITS_SLOTS_MAX, &memory);
 	if (error == 0)
 		*ret = memory;
 	return error;

@@ -54,7 +54,7 @@ struct counters;
 int counters_new(struct counters **ret, int *fd);
 size_t counters_size(void);
 
-/* As a worker that has the slot sees them: it can write there alone. 0 or -errno. */
+/* As a worker that has the slot sees them: it can write there alone, and one that is no slot's nowhere. 0 or -errno. */
 int counters_view(int fd, unsigned slot, struct counters **ret);
 void counters_free(struct counters *counters); /* accepts NULL */
 

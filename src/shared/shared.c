@@ -57,7 +57,7 @@ static int page_view(int fd, unsigned slot, struct shared_page **ret)
 	const struct shared_part own[] = {
 		{ offsetof(struct shared_page, slots) + slot * sizeof(struct shared_slot),
 			sizeof(struct shared_slot) },
-		{ 0, slot == SHARED_RESOLVER ? 0 : SHARED_PART },
+		{ 0, slot >= LIMITS_SLOTS_MAX ? 0 : SHARED_PART },
 	};
 	void *page;
 
@@ -75,7 +75,7 @@ int shared_view(const struct shared *from, unsigned slot, struct shared *ret)
 		error = limits_view(from->limits_fd, slot, &ret->limits);
 	if (error == 0 && slot != SHARED_RESOLVER)
 		error = counters_view(from->counters_fd, slot, &ret->counters);
-	if (error == 0 && slot != SHARED_RESOLVER)
+	if (error == 0 && slot < LIMITS_SLOTS_MAX)
 		error = affinity_view(from->affinity_fd, &ret->affinity);
 	return error;
 }

@@ -10,8 +10,10 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define SHARED_RESOLVER                                                                                              \
-	LIMITS_SLOTS_MAX /* the slot of the page that resolvers have; of limits and counters they have none */
+/* Slots of the page for helpers, which write none of limits and counters: resolvers do not see these, the exporter reads them. */
+#define SHARED_RESOLVER LIMITS_SLOTS_MAX
+#define SHARED_EXPORTER (LIMITS_SLOTS_MAX + 1)
+#define SHARED_HELPERS  2
 
 struct shared_slot {
 	_Alignas(SHARED_PART) _Atomic uint32_t running; /* the module's function that a worker is in: module_hooks */
@@ -20,7 +22,7 @@ struct shared_slot {
 
 struct shared_page {
 	_Alignas(SHARED_PART) _Atomic uint64_t next_connection; /* any worker's to write: a number for the log */
-	struct shared_slot slots[LIMITS_SLOTS_MAX + 1];
+	struct shared_slot slots[LIMITS_SLOTS_MAX + SHARED_HELPERS];
 };
 
 struct shared {
@@ -37,7 +39,8 @@ struct shared {
 int shared_open(struct shared *shared);
 void shared_close(struct shared *shared);
 
-/* In a child that was forked, before it closes descriptors: as the worker that has the slot sees it, or a resolver (SHARED_RESOLVER).
+/* In a child that was forked, before it closes descriptors: as the worker that has the slot sees it, or a helper (SHARED_RESOLVER,
+ * SHARED_EXPORTER).
  * Its descriptors are -1. 0 or -errno. */
 int shared_view(const struct shared *from, unsigned slot, struct shared *ret);
 

@@ -77,7 +77,8 @@ int limits_view(int fd, unsigned slot, struct limits **ret)
 	};
 	void *memory;
 
-	int error = shared_memory_view(fd, sizeof(struct limits), own, sizeof(own) / sizeof(own[0]), &memory);
+	int error = shared_memory_view(
+		fd, sizeof(struct limits), own, slot < LIMITS_SLOTS_MAX ? sizeof(own) / sizeof(own[0]) : 0, &memory);
 	if (error == 0)
 		*ret = memory;
 	return error;

@@ -38,7 +38,8 @@ int limits_new(struct limits **ret, int *fd);
 size_t limits_size(void);
 void limits_free(struct limits *limits); /* accepts NULL */
 
-/* As a worker that has the slot sees them: it can write there and to rates, and nothing else. 0 or -errno. */
+/* As a worker that has the slot sees them: it can write there and to rates, and nothing else. One that is no slot's can write
+ * nothing. 0 or -errno. */
 int limits_view(int fd, unsigned slot, struct limits **ret);
 
 /* The master's, before a worker gets the slot. */

@@ -23,6 +23,15 @@ enum snapshot_state { SNAPSHOT_UNKNOWN, SNAPSHOT_SERVING, SNAPSHOT_RELOADING, SN
 
 extern const char *const snapshot_state_names[SNAPSHOT_STATES]; /* "serving" */
 
+enum snapshot_generation_state {
+	SNAPSHOT_STARTING,
+	SNAPSHOT_IN_FORCE,
+	SNAPSHOT_RETIRING,
+	SNAPSHOT_GENERATION_STATES
+};
+
+extern const char *const snapshot_generation_names[SNAPSHOT_GENERATION_STATES]; /* "serving" */
+
 struct snapshot_worker {
 	int64_t pid;
 	bool is_ready;
@@ -111,6 +120,9 @@ void snapshot_session_json(const struct snapshot_session *session, FILE *to);
  * outlive the result. 0 or -ENOMEM; snapshot_fini() in both cases. */
 int snapshot_read(struct snapshot *ret, const struct json_t *from);
 void snapshot_session_read(struct snapshot_session *ret, const struct json_t *from);
+
+/* For Prometheus: its text format, or with `is_open` OpenMetrics. */
+void snapshot_metrics(const struct snapshot *snapshot, bool is_open, FILE *to);
 
 /* For people. Texts have been in a worker's hands, and the reader may be root at a terminal: no byte is written that is not
  * printable ASCII, or the end of a line. */

@@ -42,7 +42,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (8, "d6f0d8abc3140810"),
-    "TAKEOVER_FORMAT": (13, "6fd0ff9c1c80eb26"),
+    "TAKEOVER_FORMAT": (14, "589d1e441caa934b"),
 }
 
 

@@ -83,11 +83,11 @@ def test_a_call_that_nothing_linked_makes_is_not_allowed(process, lists, rooms, 
 
 
 def test_no_call_is_in_a_list_twice():
-    for name in ("common_calls", "library_calls", "worker_calls", "logger_calls", "explain_calls", "resolver_calls", "names_calls"):
+    for name in ("common_calls", "library_calls", "worker_calls", "logger_calls", "explain_calls", "exporter_calls", "resolver_calls", "names_calls"):
         body = re.search(rf"\b{name}\[\] = {{(.*?)}};", LISTS, re.S)
         calls = re.findall(r'"(\w+)"', body[1])
         assert len(calls) == len(set(calls)), name
-    for name in ("worker_calls", "logger_calls", "explain_calls", "resolver_calls", "library_calls"):
+    for name in ("worker_calls", "logger_calls", "explain_calls", "exporter_calls", "resolver_calls", "library_calls"):
         assert not listed(name) & listed("common_calls"), name
 
 
