@@ -7,6 +7,7 @@ import report
 
 DECISION_LIMIT = 1.5  # a decision among 10,000 services may cost this many times one among 10
 PROBES_LIMIT = 2000   # ns that one over 1 KB with every built-in probe in use may cost, median
+CHOICE_LIMIT = 1000   # ns that choosing one of 1,000 backends may cost
 QUIC_LIMIT = 15_000   # ns that one over the datagrams of a QUIC hello may cost
 
 
@@ -99,6 +100,19 @@ def quic_text(lines):
     held = "Held" if quic_is_fast(lines) else "*** TOO SLOW ***"
     return (report.table("What a decision over a QUIC hello costs, by its server name:", ["datagrams", "ns", "of it cryptography"], rows) +
             f"\n{held}: the slowest takes {slowest:,} ns, at most {QUIC_LIMIT:,} are wanted.\n")
+
+
+def choices_are_fast(lines):
+    return bool(lines) and max(line["ns"] for line in lines) <= CHOICE_LIMIT
+
+
+def choices_text(lines):
+    if not lines:
+        return "What choosing a backend costs: NOT MEASURED, bench/choose_bench is not built or failed.\n"
+    rows = [[line["balance"], f"{line['down']}", f"{line['ns']:,}", f"{line['counted']:,}"] for line in lines]
+    held = "Held" if choices_are_fast(lines) else "*** TOO SLOW ***"
+    return (report.table("What choosing one of 1,000 backends costs:", ["balance", "down", "ns", "counted there and given back"], rows) +
+            f"\n{held}: the slowest takes {max(line['ns'] for line in lines):,} ns, at most {CHOICE_LIMIT:,} are wanted.\n")
 
 
 def are_fast(decided, probed):

@@ -148,12 +148,13 @@ def title(arguments, cores):
 
 def measure_once(bench, arguments):
     """What does not change from round to round."""
-    found = {"calls": {}, "decisions": [], "probes": [], "quic": [], "compile": {}, "scrape": {}}
+    found = {"calls": {}, "decisions": [], "probes": [], "quic": [], "choices": [], "compile": {}, "scrape": {}}
     if "calls" in arguments.only:
         found["calls"] = calls.count_all(bench, arguments.contenders)
     if "decisions" in arguments.only:
         found["decisions"] = decisions.lines_of(bench.tools, "decide_bench")
         found["probes"] = decisions.lines_of(bench.tools, "probe_bench")
+        found["choices"] = decisions.lines_of(bench.tools, "choose_bench")
     if "decisions" in arguments.only or "datagrams" in arguments.only:
         found["quic"] = decisions.lines_of(bench.tools, "quic_bench")
     if "compile" in arguments.only:
@@ -171,6 +172,7 @@ def write_report(arguments, results, once, heading):
         print(calls.as_text(once["calls"]))
     if "decisions" in arguments.only:
         print(decisions.as_text(once["decisions"], once["probes"]))
+        print(decisions.choices_text(once["choices"]))
     if "decisions" in arguments.only or "datagrams" in arguments.only:
         print(decisions.quic_text(once["quic"]))
     if once["compile"]:
@@ -201,7 +203,8 @@ def main():
             results = play_rounds(bench, arguments)
             once = measure_once(bench, arguments)
     write_report(arguments, results, once, title(arguments, cores))
-    sound = decisions.are_fast(once["decisions"], once["probes"]) if "decisions" in arguments.only else True
+    sound = "decisions" not in arguments.only or (
+        decisions.are_fast(once["decisions"], once["probes"]) and decisions.choices_are_fast(once["choices"]))
     sound = sound and (decisions.quic_is_fast(once["quic"]) or not {"decisions", "datagrams"} & set(arguments.only))
     sound = sound and not compiling.too_slow(once["compile"]) and not scraping.too_slow(once["scrape"])
     return 0 if sound and not results.failures_of("usher") else 1

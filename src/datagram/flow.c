@@ -3,6 +3,7 @@
  * copies of its first datagrams and the socket to its backend; the client's side is the listener's socket. */
 #include "flow.h"
 #include "account.h"
+#include "backends.h"
 #include "datagrams_parts.h"
 #include "evidence_kept.h"
 #include "flow_examine.h"
@@ -262,6 +263,14 @@ static void tell_unwanted(struct datagram_listener *listener, const struct datag
 		address_format(&client, text));
 }
 
+/* Of the connection id for which a client's first datagram asks (RFC 8999 5.1); 0: it has none. */
+static uint64_t connection_id_hash(const uint8_t *bytes, uint32_t len)
+{
+	if (len < 6 || !(bytes[0] & 0x80) || bytes[5] == 0 || bytes[5] > len - 6)
+		return 0;
+	return backends_hash_bytes(bytes + 6, bytes[5]);
+}
+
 struct flow *flow_new(struct datagram_listener *listener, const struct datagram *datagram)
 {
 	struct datagrams *datagrams = listener->datagrams;
@@ -294,6 +303,7 @@ struct flow *flow_new(struct datagram_listener *listener, const struct datagram 
 	flow->session.listener = listener->policy->text;
 	flow->session.decider = listener->number;
 	flow_key_client(&datagram->key, &flow->session.client);
+	flow->connection_id = connection_id_hash(datagram->bytes, len);
 	if (look != FLOW_WAITS) { /* before others are looked at, who may make room */
 		session_keep_names(&flow->session, context->findings);
 		evidence_keep(&flow->session, datagram->bytes, len);
@@ -378,13 +388,14 @@ void flow_undelivered(struct flow *flow, int error)
 	flow_handover_end(flow, true);
 	upstream_close(flow->upstream);
 	flow->upstream = NULL;
+	choose_leave(&flow->choice, context->loop.now_us);
+	backends_release(&flow->session);
 	if (fallback == SERVICE_NONE) {
 		flow->session.error = error;
 		flow_end(flow, END_DELIVERY_FAILED);
 		return;
 	}
 	flow->failed = false;
-	flow->n_refused = 0;
 	flow->n_counted = 0;
 	flow->datagrams_up = flow->bytes_up = 0;
 	admission_fall_back(&flow->admission, &flow->session, fallback, error);
@@ -404,6 +415,7 @@ static bool flow_is_told(struct flow *flow, enum session_end end)
 
 static void flow_give_back(struct flow *flow)
 {
+	choose_leave(&flow->choice, flow->session.context->loop.now_us);
 	session_leave_limits(&flow->session);
 	shed_leave(&flow->session);
 	identification_cancel(flow->identification);

@@ -1,6 +1,7 @@
 /* A session over UDP: what one client's address and port say to one local address and port. Evidence, decision, delivery, end. */
 #pragma once
 #include "admission.h"
+#include "choose.h"
 #include "datagram.h"
 #include "datagram_id.h"
 #include "flow_handover.h"
@@ -42,9 +43,12 @@ struct flow {
 	struct upstream *upstream;        /* to the backend; NULL: none yet */
 	struct socket_pool_waiter supply; /* of a transparent service: for a socket */
 	struct flow_header *header;       /* in front of what goes there; NULL: none, or none any more */
-	size_t backend, address;          /* that it goes to: of the service's, and of a name with several */
-	bool passed_over;                 /* there are addresses before the first one that was tried */
-	size_t n_refused;                 /* addresses that have refused it without an answer */
+	struct choice choice;             /* of its backend; `chooser` NULL: another worker chose it */
+	size_t backend;                   /* that it goes to, of the service's */
+	uint64_t connection_id;           /* a hash of the one that its first datagram has, as QUIC has it; 0: none */
+	bool known_was_tried;             /* the backend that the session had */
+	bool is_full;                     /* all backends are: it waits */
+	bool refused;                     /* by some backend, without an answer */
 	uint64_t connect_due_us;          /* so long it waits for the answer of a name, or a socket */
 	uint32_t n_counted;               /* of those that are kept: that are in datagrams_up */
 	bool keeps;                       /* another backend may yet get what is kept */

@@ -2,6 +2,7 @@
  * error that the network reports: such a report counts against the backend, and while nothing has been answered yet the next
  * backend gets what was kept. Owns nothing: the socket is the flow's. */
 #include "account.h"
+#include "backends.h"
 #include "datagrams_parts.h"
 #include "fd.h"
 #include "flow.h"
@@ -23,42 +24,6 @@
 static const struct target *flow_target(const struct flow *flow)
 {
 	return &session_service(&flow->session)->target;
-}
-
-/* Of them those that could take the flow: who is to see the client's address must be of its family. `ret_all`: how many there are with the
- * others. */
-static size_t backend_addresses(const struct flow *flow, const struct backend *backend,
-	struct address ret[RESOLVED_ADDRESSES_MAX], size_t *ret_all)
-{
-	sa_family_t family = flow->session.client.sa.sa_family;
-	size_t n = 0;
-
-	ret[0] = backend->address;
-	*ret_all = 1;
-	if (backend->name != BACKEND_NO_NAME)
-		*ret_all = lookup_read(flow->session.context->lookup, backend->name, backend->port, ret);
-	if (!flow_target(flow)->connect.transparent)
-		return *ret_all;
-	for (size_t i = 0; i < *ret_all; i++) {
-		struct address one = address_unmapped(&ret[i]);
-		if (one.sa.sa_family == family)
-			ret[n++] = one;
-	}
-	return n;
-}
-
-/* A name without an answer may have one when it is its turn. */
-static size_t count_addresses(const struct flow *flow)
-{
-	const struct target *target = flow_target(flow);
-	struct address unused[RESOLVED_ADDRESSES_MAX];
-	size_t n = 0, all;
-
-	for (size_t i = 0; i < target->connect.n_backends; i++) {
-		n += backend_addresses(flow, &target->connect.backends[i], unused, &all);
-		n += all == 0;
-	}
-	return n;
 }
 
 /* Would usher itself get what it sends there? The near end has an address of this machine, unless it has the client's. */
@@ -137,60 +102,101 @@ static int flow_connect_to(struct flow *flow, const struct address *to)
 	return error < 0 ? error : flow_settle(flow, to);
 }
 
-/* From the address on that is its turn; `error` is of those before. -EINPROGRESS: the answer of a name may yet come, whose turn it is then, or
- * a socket. */
-static int flow_dial_rest(struct flow *flow, int error)
+static bool is_known(const void *of, const struct address *address)
 {
-	const struct target *target = flow_target(flow);
-	struct context *context = flow->session.context;
-	struct address known[RESOLVED_ADDRESSES_MAX];
-	size_t awaited = SIZE_MAX;
-
-	for (; flow->backend < target->connect.n_backends; flow->backend++, flow->address = 0) {
-		const struct backend *backend = &target->connect.backends[flow->backend];
-		size_t all, n = backend_addresses(flow, backend, known, &all);
-		if (n == 0 && all > 0 && error == -EHOSTUNREACH)
-			error = -EAFNOSUPPORT;
-		for (; flow->address < n; flow->address++) {
-			error = flow_connect_to(flow, &known[flow->address]);
-			if (error == 0 || error == -EINPROGRESS)
-				return error;
-		}
-		if (backend->name != BACKEND_NO_NAME) {
-			lookup_ask(context->lookup, backend->name, context->loop.now_us);
-			if (all == 0 && awaited == SIZE_MAX &&
-				lookup_is_awaited(context->lookup, backend->name, context->loop.now_us))
-				awaited = flow->backend;
-		}
-	}
-	flow->backend = awaited == SIZE_MAX ? 0 : awaited;
-	flow->address = 0;
-	return awaited == SIZE_MAX ? error : -EINPROGRESS;
+	const struct flow *flow = of;
+	return affinity_is_backend(flow->known.backend, affinity_backend(address));
 }
 
-/* Where others have refused it, those get it again when there is no other. */
+/* The one that the session had, where it is known, has the first turn. */
+static int flow_choose(struct flow *flow)
+{
+	uint64_t now_us = flow->session.context->loop.now_us;
+	bool asks_known = flow->known.backend && !flow->known_was_tried;
+
+	flow->known_was_tried = true;
+	if (asks_known && choose_known(&flow->choice, is_known, flow, now_us) == 0)
+		return 0;
+	return choose_next(&flow->choice, now_us);
+}
+
+/* Who is to see the client's address takes it as it is, not mapped into IPv6. */
+static struct address flow_backend_address(const struct flow *flow)
+{
+	const struct address *address = &flow->choice.taken.address;
+	return flow_target(flow)->connect.transparent ? address_unmapped(address) : *address;
+}
+
+static void flow_count_backend(struct flow *flow)
+{
+	choose_connected(&flow->choice, flow->session.context->loop.now_us);
+	backends_hold(&flow->session, &flow->choice);
+}
+
+/* Names of backends that were never answered: they may be when it is their turn. */
+static bool flow_has_unknown(const struct flow *flow)
+{
+	const struct target *target = flow_target(flow);
+	struct address unused[RESOLVED_ADDRESSES_MAX];
+
+	for (size_t i = 0; target->connect.has_names && i < target->connect.n_backends; i++) {
+		const struct backend *backend = &target->connect.backends[i];
+		if (backend->name != BACKEND_NO_NAME &&
+			lookup_read(flow->session.context->lookup, backend->name, backend->port, unused) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Asks for the names of backends. True where a first answer may yet come. */
+static bool flow_awaits_names(const struct flow *flow)
+{
+	const struct target *target = flow_target(flow);
+	const struct context *context = flow->session.context;
+	struct address unused[RESOLVED_ADDRESSES_MAX];
+	bool awaited = false;
+
+	for (size_t i = 0; target->connect.has_names && i < target->connect.n_backends; i++) {
+		const struct backend *backend = &target->connect.backends[i];
+		if (backend->name == BACKEND_NO_NAME)
+			continue;
+		size_t n = lookup_read(context->lookup, backend->name, backend->port, unused);
+		lookup_ask(context->lookup, backend->name, context->loop.now_us);
+		awaited |= n == 0 && lookup_is_awaited(context->lookup, backend->name, context->loop.now_us);
+	}
+	return awaited;
+}
+
+/* To the next one that takes it; `error` is of those before, 0: there were none. -EINPROGRESS: a name's answer may yet come, a socket, or a
+ * place at a backend that is full. */
+static int flow_dial_rest(struct flow *flow, int error)
+{
+	int none;
+
+	while ((none = flow_choose(flow)) == 0) {
+		struct address to = flow_backend_address(flow);
+		flow->backend = flow->choice.taken.backend;
+		error = flow_connect_to(flow, &to);
+		if (error == 0)
+			flow_count_backend(flow);
+		if (error == 0 || error == -EINPROGRESS)
+			return error;
+		choose_failed(&flow->choice, error, flow->session.context->loop.now_us);
+	}
+	flow->is_full = none == -EBUSY;
+	if (flow->is_full || flow_awaits_names(flow))
+		return -EINPROGRESS;
+	return error ? error : none;
+}
+
+/* Where all have refused it, those get it again. */
 static int flow_dial(struct flow *flow, int error)
 {
 	error = flow_dial_rest(flow, error);
-	return error < 0 && error != -EINPROGRESS && flow->n_refused ? flow_dial_rest(flow, error) : error;
-}
-
-/* The address that the session had, where it is known, has the first turn, those behind it the next, and then those before it. */
-static void flow_choose_first(struct flow *flow)
-{
-	const struct target *target = flow_target(flow);
-	struct address known[RESOLVED_ADDRESSES_MAX];
-
-	flow->backend = flow->address = 0;
-	for (size_t i = 0; flow->known.backend && i < target->connect.n_backends; i++) {
-		size_t all, n = backend_addresses(flow, &target->connect.backends[i], known, &all);
-		for (size_t k = 0; k < n; k++)
-			if (affinity_is_backend(flow->known.backend, affinity_backend(&known[k]))) {
-				flow->backend = i;
-				flow->address = k;
-			}
-	}
-	flow->passed_over = flow->backend + flow->address > 0;
+	if (error == 0 || error == -EINPROGRESS || flow->choice.n_tried == 0 || !flow->refused)
+		return error;
+	choose_again(&flow->choice);
+	return flow_dial_rest(flow, error);
 }
 
 /* ---- begun ------------------------------------------------------------------------------------------------------------- */
@@ -235,7 +241,8 @@ static void flow_begin_relay(struct flow *flow)
 	flow->flow_timeout_us = service->flow_timeout_us;
 	flow->answer_timeout_us = service->answer_timeout_us;
 	flow->answers = service->answers;
-	flow->keeps = service->fallback != SERVICE_NONE || count_addresses(flow) > 1;
+	flow->keeps = service->fallback != SERVICE_NONE || flow_has_unknown(flow) ||
+		choose_left(&flow->choice, context->loop.now_us, 2) > 1;
 	shed_enter_unproven(&flow->session);
 	if (session_enter(&flow->session, PHASE_RELAYING) < 0) {
 		flow_end(flow, END_NO_MEMORY);
@@ -260,10 +267,6 @@ static int flow_await(struct flow *flow)
 static void flow_try(struct flow *flow, int error)
 {
 	error = flow_dial(flow, error);
-	if (error < 0 && error != -EINPROGRESS && flow->passed_over) {
-		flow->passed_over = false;
-		error = flow_dial(flow, error);
-	}
 	if (error == -EINPROGRESS)
 		error = flow_await(flow);
 	else if (error == 0)
@@ -272,37 +275,48 @@ static void flow_try(struct flow *flow, int error)
 		flow_undelivered(flow, error);
 }
 
-static void flow_try_all(struct flow *flow)
+static void flow_connect(struct flow *flow, const struct target *target)
 {
-	flow_choose_first(flow);
-	flow_try(flow, -EHOSTUNREACH);
+	bool by_id = target->connect.hash_by == HASH_BY_CONNECTION_ID && flow->connection_id;
+
+	flow->backend = 0;
+	flow->known_was_tried = flow->refused = false;
+	flow->choice = (struct choice){
+		.chooser = backends_chooser(flow->session.context, flow->session.service, TRANSPORT_DATAGRAM),
+		.hash = by_id ? flow->connection_id : backends_hash(&flow->session, target),
+		.family = target->connect.transparent ? flow->session.client.sa.sa_family : AF_UNSPEC,
+	};
+	if (flow->choice.chooser)
+		flow_try(flow, 0);
+	else
+		flow_end(flow, END_NO_MEMORY);
 }
 
 static void flow_supplied(struct socket_pool_waiter *waiter, int fd)
 {
 	struct flow *flow = container_of(waiter, struct flow, supply);
-	struct address known[RESOLVED_ADDRESSES_MAX];
-	size_t all;
+	uint64_t now_us = flow->session.context->loop.now_us;
 
 	if (fd < 0) {
 		flow_undelivered(flow, fd);
 		return;
 	}
-	if (flow->address >=
-		backend_addresses(flow, &flow_target(flow)->connect.backends[flow->backend], known, &all)) {
+	if (!choose_is_there(&flow->choice, now_us)) {
 		fd_close(fd); /* names have changed meanwhile */
+		choose_leave(&flow->choice, now_us);
 		flow_try(flow, -EHOSTUNREACH);
 		return;
 	}
-	const struct address *to = &known[flow->address];
-	int error = upstream_open_as(flow->datagrams, fd, &flow->session.client, to, flow, &flow->upstream);
+	struct address to = flow_backend_address(flow);
+	int error = upstream_open_as(flow->datagrams, fd, &flow->session.client, &to, flow, &flow->upstream);
 	if (error == 0)
-		error = flow_settle(flow, to);
+		error = flow_settle(flow, &to);
 	if (error == 0) {
+		flow_count_backend(flow);
 		flow_begin_relay(flow);
 		return;
 	}
-	flow->address++;
+	choose_failed(&flow->choice, error, now_us);
 	flow_try(flow, error);
 }
 
@@ -312,7 +326,7 @@ void flow_deliver(struct flow *flow)
 
 	switch (target->delivery) {
 	case DELIVERY_CONNECT:
-		flow_try_all(flow);
+		flow_connect(flow, target);
 		break;
 	case DELIVERY_HANDOVER:
 		flow_hand_over(flow);
@@ -340,6 +354,20 @@ static void flow_refused_again(struct flow *flow)
 		flow_end(flow, END_DELIVERY_FAILED);
 }
 
+static void flow_change_backend(struct flow *flow, int error)
+{
+	if (!flow_target(flow)->connect.transparent)
+		flow_close_upstream(flow);
+	backends_release(&flow->session);
+	int failure = flow_dial(flow, error);
+	if (failure == -EINPROGRESS)
+		failure = flow_await(flow);
+	else if (failure == 0)
+		flow_send_kept(flow);
+	if (failure < 0)
+		flow_undelivered(flow, failure);
+}
+
 /* The network says that the backend does not take it. */
 static void flow_refused(struct flow *flow, int error)
 {
@@ -350,30 +378,29 @@ static void flow_refused(struct flow *flow, int error)
 	/* No server was there: the one that will be knows nothing of the flow. */
 	if (error == -ECONNREFUSED && flow->header)
 		flow->header->is_sent = false;
+	uint64_t now_us = flow->session.context->loop.now_us;
+	bool has_fallback = session_service(&flow->session)->fallback != SERVICE_NONE;
+	if (!flow->session.former)
+		choose_failed(&flow->choice, error, now_us);
 	if (flow->answered_us || flow->session.former) { /* what was chosen stays chosen, for a while */
 		flow_refused_again(flow);
 		return;
 	}
-	size_t n = count_addresses(flow);
-	if (n < 2 && session_service(&flow->session)->fallback == SERVICE_NONE)
-		return;
-	if (++flow->n_refused >= n && flow->keeps && session_service(&flow->session)->fallback != SERVICE_NONE) {
+	bool all_refused = choose_left(&flow->choice, now_us, 1) == 0 && !flow_has_unknown(flow);
+	if (all_refused && has_fallback && flow->keeps) {
 		flow_undelivered(flow, error);
 		return;
 	}
-	/* When all have refused once, nothing is sent again, and the next datagram goes to the next in turn. */
-	if (flow->n_refused >= n)
+	/* When all have refused once, nothing is sent again, and the next datagram goes to another one. */
+	if (all_refused) {
 		flow_drop_kept(flow);
-	if (!flow_target(flow)->connect.transparent)
-		flow_close_upstream(flow);
-	flow->address++;
-	int failure = flow_dial(flow, error);
-	if (failure == -EINPROGRESS)
-		failure = flow_await(flow);
-	else if (failure == 0)
-		flow_send_kept(flow);
-	if (failure < 0)
-		flow_undelivered(flow, failure);
+		choose_again(&flow->choice);
+		if (choose_left(&flow->choice, now_us, 2) < 2 && !has_fallback)
+			return;
+		choose_skip(&flow->choice);
+	}
+	flow->refused = true;
+	flow_change_backend(flow, error);
 }
 
 static void upstream_send(
@@ -494,6 +521,8 @@ static void flow_answered(struct flow *flow)
 
 	bool is_first = !flow->answered_us;
 
+	if (flow->choice.chooser && (is_first || flow->failed))
+		choose_answered(&flow->choice, loop->now_us);
 	flow->failed = false;
 	flow->refused_us = 0;
 	flow->answered_us = loop->now_us;
@@ -604,7 +633,11 @@ void flow_look_whether_idle(struct session *session)
 	flow_note(flow_of(session));
 	if (due_us > loop->now_us && loop_timer(loop, &session->deadline, due_us) == 0)
 		return;
-	flow_end(flow_of(session), session->error && !flow_of(session)->answered_us ? END_DELIVERY_FAILED : END_IDLE);
+	struct flow *flow = flow_of(session);
+	/* Where nothing is ever answered, silence is all that a backend that is there can say. */
+	if (flow->answers == 0 && !session->error && flow->choice.chooser)
+		choose_answered(&flow->choice, loop->now_us);
+	flow_end(flow, session->error && !flow->answered_us ? END_DELIVERY_FAILED : END_IDLE);
 }
 
 uint64_t flow_retry_us(const struct session *session)
@@ -615,9 +648,11 @@ uint64_t flow_retry_us(const struct session *session)
 void flow_retry(struct session *session)
 {
 	if (session->context->loop.now_us >= flow_of(session)->connect_due_us)
-		flow_undelivered(flow_of(session), -ETIMEDOUT);
+		flow_undelivered(flow_of(session), flow_of(session)->is_full ? -EBUSY : -ETIMEDOUT);
 	else if (flow_of(session)->supply.shelf) /* a socket may yet come */
 		session_enter(session, PHASE_CONNECTING);
-	else
-		flow_try_all(flow_of(session));
+	else {
+		choose_again(&flow_of(session)->choice);
+		flow_try(flow_of(session), 0);
+	}
 }

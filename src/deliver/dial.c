@@ -2,7 +2,6 @@
  * until `done` says 0. */
 #include "dial.h"
 #include "fd.h"
-#include "hash.h"
 #include "relay.h"
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -14,6 +13,8 @@
 #define ASK_AFTER_US 1000000
 #define PROBE_EACH_S 75 /* as the system has it */
 #define PROBES       5
+#define SHARES_MAX   4       /* of the time that is left */
+#define HANGS_US     1000000 /* after so long at the latest a backend hangs, */
 
 void dial_set_keepalive(int fd, sa_family_t family, int keepalive_s)
 {
@@ -35,7 +36,7 @@ void dial_set_patience(int fd, sa_family_t family, unsigned patience_ms)
 
 bool dial_is_unix(const struct dial *dial)
 {
-	return dial->backends[dial->backend].address.sa.sa_family == AF_UNIX;
+	return dial->target->connect.backends[dial->backend].address.sa.sa_family == AF_UNIX;
 }
 
 static void dial_finish(struct dial *dial, int error, uint32_t events)
@@ -133,111 +134,89 @@ static int dial_try(struct dial *dial, const struct address *to)
 	return fd < 0 ? fd : dial_use(dial, fd, to);
 }
 
-/* ---- which addresses there are ---- */
+/* ---- which names there are ---- */
 
 static bool is_named(const struct backend *backend)
 {
 	return backend->name != BACKEND_NO_NAME;
 }
 
-/* The addresses of a backend that could take the connection: who is to see the client's address must be of its family. `ret_all`: how
- * many there are with the others. */
-static size_t dial_known(const struct dial *dial, const struct backend *backend,
-	struct address ret[RESOLVED_ADDRESSES_MAX], size_t *ret_all)
+static const struct backend *dial_backend(const struct dial *dial)
 {
-	struct address known[RESOLVED_ADDRESSES_MAX] = { backend->address };
-	sa_family_t family = dial->from ? address_unmapped(dial->from).sa.sa_family : AF_UNSPEC;
-	size_t all = 1, n = 0;
-
-	if (is_named(backend))
-		all = lookup_read(dial->lookup, backend->name, backend->port, known);
-	for (size_t i = 0; i < all; i++) {
-		ret[n] = dial->from ? address_unmapped(&known[i]) : known[i];
-		n += !dial->from || (ret[n].sa.sa_family == family && address_is_ip(&ret[n]));
-	}
-	*ret_all = all;
-	return n;
+	return &dial->target->connect.backends[dial->backend];
 }
 
-/* The address that is to be tried now, and how many the backend has from there on; 0: it has no further one. */
-static size_t dial_current(struct dial *dial, struct address *ret)
+/* The address that is tried: who is to see the client's address takes it as it is, not mapped into IPv6. */
+static struct address dial_address(const struct dial *dial)
 {
-	struct address known[RESOLVED_ADDRESSES_MAX];
-	size_t all, n = dial_known(dial, &dial->backends[dial->backend], known, &all);
-
-	if (all == 0) {
-		dial->try_again = true;
-		dial->error = -EHOSTUNREACH;
-	} else if (n == 0 && dial->error == 0) { /* others say more */
-		dial->error = -EAFNOSUPPORT;
-	}
-	if (dial->address >= n)
-		return 0;
-	*ret = known[dial->address];
-	return n - dial->address;
-}
-
-static uint64_t address_digest(const struct address *address)
-{
-	return hash_bytes(&address->sa, address->len);
-}
-
-static bool dial_is_still_known(const struct dial *dial)
-{
-	struct address known[RESOLVED_ADDRESSES_MAX];
-	size_t all, n = dial_known(dial, &dial->backends[dial->backend], known, &all);
-
-	for (size_t i = 0; i < n; i++)
-		if (address_digest(&known[i]) == dial->trying)
-			return true;
-	return false;
+	return dial->from ? address_unmapped(&dial->choice.taken.address) : dial->choice.taken.address;
 }
 
 /* Changes with any answer. */
 static uint32_t dial_edition(const struct dial *dial)
 {
+	const struct target *target = dial->target;
 	uint32_t sum = 0;
 
-	for (size_t i = 0; i < dial->n_backends; i++)
-		if (is_named(&dial->backends[i]))
-			sum += lookup_version(dial->lookup, dial->backends[i].name);
+	for (size_t i = 0; target->connect.has_names && i < target->connect.n_backends; i++)
+		if (is_named(&target->connect.backends[i]))
+			sum += lookup_version(dial->lookup, target->connect.backends[i].name);
 	return sum;
 }
 
 static bool dial_awaits_news(const struct dial *dial)
 {
-	for (size_t i = 0; i < dial->n_backends; i++)
-		if (is_named(&dial->backends[i]) &&
-			lookup_is_awaited(dial->lookup, dial->backends[i].name, dial->loop->now_us))
+	const struct target *target = dial->target;
+
+	for (size_t i = 0; target->connect.has_names && i < target->connect.n_backends; i++)
+		if (is_named(&target->connect.backends[i]) &&
+			lookup_is_awaited(dial->lookup, target->connect.backends[i].name, dial->loop->now_us))
 			return true;
 	return false;
 }
 
-/* ---- one after the other ---- */
-
-/* Until the address has had its share; with the last one of a name, until it is time to ask or to look for another. */
-static int dial_arm(struct dial *dial, bool is_last)
+/* Names that have no address: they are asked for, and may have one in a moment. */
+static void dial_ask_for_unknown(struct dial *dial)
 {
-	uint64_t due_us = dial->share_due_us, ask_us = dial->loop->now_us + ASK_AFTER_US;
-	bool asks = is_last && is_named(&dial->backends[dial->backend]) && ask_us < due_us;
+	const struct target *target = dial->target;
 
-	return loop_timer(dial->loop, &dial->patience, asks ? ask_us : due_us);
+	for (size_t i = 0; target->connect.has_names && i < target->connect.n_backends; i++) {
+		const struct backend *backend = &target->connect.backends[i];
+		struct address unused[RESOLVED_ADDRESSES_MAX];
+		if (!is_named(backend) || lookup_read(dial->lookup, backend->name, backend->port, unused) > 0)
+			continue;
+		lookup_ask(dial->lookup, backend->name, dial->loop->now_us);
+		dial->try_again = true;
+		dial->error = -EHOSTUNREACH;
+	}
 }
 
-/* An address that hangs must not eat the time of those behind it. */
-static void dial_be_patient(struct dial *dial, const struct address *to, size_t n_here)
+/* ---- one after the other ---- */
+
+static bool dial_is_last_of_name(struct dial *dial)
+{
+	return is_named(dial_backend(dial)) && !choose_has_other(&dial->choice, dial->loop->now_us);
+}
+
+/* Until the address has had its share; with the last one of a name, until it is time to ask or to look for another. */
+static void dial_arm(struct dial *dial)
+{
+	uint64_t due_us = dial->share_due_us, ask_us = dial->loop->now_us + ASK_AFTER_US;
+	bool asks = ask_us < due_us && dial_is_last_of_name(dial);
+
+	loop_timer(dial->loop, &dial->patience, asks ? ask_us : due_us);
+}
+
+/* An address that hangs must not eat the time of those behind it; nor may there be so many that each has hardly any. */
+static void dial_be_patient(struct dial *dial)
 {
 	uint64_t now_us = dial->loop->now_us;
 	uint64_t left_us = dial->due_us > now_us ? dial->due_us - now_us : 0;
-	struct address known[RESOLVED_ADDRESSES_MAX];
-	size_t n_left = n_here, all;
+	unsigned n_left = choose_left(&dial->choice, now_us, SHARES_MAX);
 
-	for (size_t i = dial->backend + 1; i < dial->n_backends; i++)
-		n_left += dial_known(dial, &dial->backends[i], known, &all);
 	dial->step = DIAL_CONNECTS;
-	dial->trying = address_digest(to);
-	dial->share_due_us = now_us + left_us / n_left;
-	dial_arm(dial, n_here == 1);
+	dial->share_due_us = now_us + left_us / (n_left ? n_left : 1);
+	dial_arm(dial);
 }
 
 /* Looks again soon, less often the longer it takes. */
@@ -248,22 +227,30 @@ static int dial_pause(struct dial *dial)
 	return error;
 }
 
-/* Where every connection asks: true while the answer may come. */
-static bool dial_freshens(struct dial *dial)
+/* Where every connection asks: names up to this one of the list, when it is their turn. True while an answer may come. */
+static bool dial_freshens(struct dial *dial, size_t upto)
 {
-	const struct backend *backend = &dial->backends[dial->backend];
+	const struct target *target = dial->target;
 
-	if (!dial->fresh || dial->address > 0 || !is_named(backend))
-		return false;
-	if (!dial->freshened && !lookup_is_fresh(dial->lookup, backend->name))
-		lookup_ask(dial->lookup, backend->name, dial->loop->now_us);
-	dial->freshened = true;
-	dial->step = DIAL_FRESHENS;
-	return lookup_is_awaited(dial->lookup, backend->name, dial->loop->now_us) && dial_pause(dial) == 0;
+	for (; dial->freshened < target->connect.n_backends && dial->freshened <= upto; dial->freshened++) {
+		const struct backend *backend = &target->connect.backends[dial->freshened];
+		if (!is_named(backend))
+			continue;
+		if (!dial->asked_anew && !lookup_is_fresh(dial->lookup, backend->name))
+			lookup_ask(dial->lookup, backend->name, dial->loop->now_us);
+		dial->asked_anew = true;
+		dial->step = DIAL_FRESHENS;
+		if (lookup_is_awaited(dial->lookup, backend->name, dial->loop->now_us) && dial_pause(dial) == 0)
+			return true;
+		dial->asked_anew = false;
+		dial->pause_us = LOOK_US;
+	}
+	return false;
 }
 
 static void dial_all_failed(struct dial *dial)
 {
+	dial_ask_for_unknown(dial);
 	dial->pause_us = dial->try_again ? RETRY_US : LOOK_US;
 	dial->step = dial->try_again || dial_edition(dial) != dial->edition ? DIAL_PAUSES : DIAL_AWAITS_NEWS;
 	bool goes_on = dial->step == DIAL_PAUSES || dial_awaits_news(dial);
@@ -271,38 +258,94 @@ static void dial_all_failed(struct dial *dial)
 		dial_finish(dial, dial->error, 0);
 }
 
+/* The first in the line looks now and then: whoever makes room may be another worker. */
+static void dial_wait_in_line(struct dial *dial)
+{
+	dial->step = DIAL_IN_LINE;
+	if (!choose_wait(&dial->choice) ||
+		(choose_is_next(&dial->choice) &&
+			loop_timer(dial->loop, &dial->patience, dial->loop->now_us + RETRY_US) < 0)) {
+		choose_leave(&dial->choice, dial->loop->now_us);
+		dial_finish(dial, -EBUSY, 0);
+	}
+}
+
+static void dial_called(struct choice *choice)
+{
+	struct dial *dial = container_of(choice, struct dial, choice);
+
+	if (dial->step == DIAL_IN_LINE)
+		loop_timer(dial->loop, &dial->patience, dial->loop->now_us);
+}
+
+static void dial_connected(struct dial *dial, uint32_t events)
+{
+	choose_connected(&dial->choice, dial->loop->now_us);
+	dial_finish(dial, 0, events);
+}
+
+static void dial_failed(struct dial *dial, int error)
+{
+	dial->error = error;
+	dial->try_again |= error == -EAGAIN;
+	choose_failed(&dial->choice, error, dial->loop->now_us);
+	if (dial_is_last_of_name(dial))
+		lookup_ask(dial->lookup, dial_backend(dial)->name, dial->loop->now_us);
+}
+
+/* The one that was chosen, once names up to it are as fresh as they are to be. 0; -EINPROGRESS: they are waited for; else as choose_next(). */
+static int dial_choose(struct dial *dial)
+{
+	const struct target *target = dial->target;
+	bool in_order = target->connect.balance == BALANCE_FIRST;
+
+	for (;;) {
+		size_t known = dial->freshened;
+		int error = choose_next(&dial->choice, dial->loop->now_us);
+		size_t upto = error == 0 && in_order ? dial->choice.taken.backend : target->connect.n_backends;
+		if (!dial->fresh || (error < 0 && error != -EHOSTUNREACH) || known > upto ||
+			known == target->connect.n_backends)
+			return error;
+		choose_leave(&dial->choice, dial->loop->now_us);
+		if (dial_freshens(dial, upto))
+			return -EINPROGRESS;
+	}
+}
+
 static void dial_advance(struct dial *dial)
 {
-	struct address to;
+	int error;
 
-	for (; dial->backend < dial->n_backends; dial->backend++, dial->address = 0, dial->freshened = false) {
-		if (dial_freshens(dial))
+	while ((error = dial_choose(dial)) == 0) {
+		dial->backend = dial->choice.taken.backend;
+		struct address to = dial_address(dial);
+		error = dial_try(dial, &to);
+		if (error == -EINPROGRESS) {
+			dial_be_patient(dial);
 			return;
-		for (size_t n; (n = dial_current(dial, &to)) > 0; dial->address++) {
-			int error = dial_try(dial, &to);
-			if (error == -EINPROGRESS) {
-				dial_be_patient(dial, &to, n);
-				return;
-			}
-			if (error == 0) {
-				dial_finish(dial, 0, EPOLLOUT);
-				return;
-			}
-			dial->error = error;
-			if (error == -EAGAIN)
-				dial->try_again = true;
 		}
-		if (is_named(&dial->backends[dial->backend]))
-			lookup_ask(dial->lookup, dial->backends[dial->backend].name, dial->loop->now_us);
+		if (error == 0) {
+			dial_connected(dial, EPOLLOUT);
+			return;
+		}
+		dial_failed(dial, error);
 	}
+	if (error == -EINPROGRESS)
+		return;
+	if (error == -EBUSY) {
+		dial_wait_in_line(dial);
+		return;
+	}
+	if (dial->error == 0) /* others say more */
+		dial->error = error;
 	dial_all_failed(dial);
 }
 
 static void dial_from_start(struct dial *dial)
 {
-	dial->backend = 0;
-	dial->address = 0;
-	dial->freshened = false;
+	choose_again(&dial->choice);
+	dial->freshened = 0;
+	dial->asked_anew = false;
 	dial->try_again = false;
 	dial->pause_us = LOOK_US;
 	dial->edition = dial_edition(dial);
@@ -313,8 +356,7 @@ static void dial_next_address(struct dial *dial, int error)
 {
 	socket_pool_cancel(&dial->waiter);
 	fd_close(loop_unwatch_to_close(dial->loop, dial->socket));
-	dial->error = error;
-	dial->address++;
+	dial_failed(dial, error);
 	dial_advance(dial);
 }
 
@@ -325,15 +367,16 @@ static void dial_look_again(struct dial *dial)
 		dial_next_address(dial, -ETIMEDOUT);
 		return;
 	}
-	if (!dial_is_still_known(dial)) {
+	if (!choose_is_there(&dial->choice, dial->loop->now_us)) {
 		socket_pool_cancel(&dial->waiter);
 		fd_close(loop_unwatch_to_close(dial->loop, dial->socket));
 		dial->error = -ETIMEDOUT;
+		choose_leave(&dial->choice, dial->loop->now_us);
 		dial_from_start(dial);
 		return;
 	}
-	lookup_ask(dial->lookup, dial->backends[dial->backend].name, dial->loop->now_us);
-	dial_arm(dial, true);
+	lookup_ask(dial->lookup, dial_backend(dial)->name, dial->loop->now_us);
+	dial_arm(dial);
 }
 
 static void dial_out_of_patience(struct timer *timer)
@@ -345,6 +388,7 @@ static void dial_out_of_patience(struct timer *timer)
 		dial_look_again(dial);
 		break;
 	case DIAL_FRESHENS:
+	case DIAL_IN_LINE:
 		dial_advance(dial);
 		break;
 	case DIAL_PAUSES:
@@ -362,19 +406,26 @@ static void dial_out_of_patience(struct timer *timer)
 static void dial_supplied(struct socket_pool_waiter *waiter, int fd)
 {
 	struct dial *dial = container_of(waiter, struct dial, waiter);
-	struct address to;
 	int error = fd;
 
-	if (fd >= 0 && dial_current(dial, &to) > 0) {
+	if (fd >= 0 && choose_is_there(&dial->choice, dial->loop->now_us)) {
+		struct address to = dial_address(dial);
 		error = dial_use(dial, fd, &to);
 	} else if (fd >= 0) { /* names have changed meanwhile */
 		fd_close(fd);
 		error = -EHOSTUNREACH;
 	}
 	if (error == 0)
-		dial_finish(dial, 0, EPOLLOUT);
+		dial_connected(dial, EPOLLOUT);
 	else if (error != -EINPROGRESS)
 		dial_next_address(dial, error);
+}
+
+/* or after a quarter of the time for all, where that is less. */
+static uint64_t patient_us(const struct dial *dial)
+{
+	uint64_t quarter_us = dial->due_us > dial->loop->now_us ? (dial->due_us - dial->loop->now_us) / SHARES_MAX : 0;
+	return quarter_us < HANGS_US ? quarter_us : HANGS_US;
 }
 
 void dial_start(struct dial *dial)
@@ -383,6 +434,11 @@ void dial_start(struct dial *dial)
 	dial->step = DIAL_CONNECTS;
 	dial->waiter = (struct socket_pool_waiter){ .ready = dial_supplied };
 	dial->patience = (struct timer){ .fired = dial_out_of_patience };
+	dial->backend = 0;
+	dial->choice.called = dial_called;
+	if (dial->from)
+		dial->choice.family = address_is_ip(dial->from) ? address_unmapped(dial->from).sa.sa_family : AF_MAX;
+	dial->choice.patient_us = patient_us(dial);
 	dial_from_start(dial);
 }
 
@@ -400,7 +456,7 @@ void dial_ready(struct dial *dial, uint32_t events)
 	if (error == 0 && dial->is_ours(dial, dial->socket->fd))
 		error = EDEADLK;
 	if (error == 0)
-		dial_finish(dial, 0, events);
+		dial_connected(dial, events);
 	else
 		dial_next_address(dial, -error);
 }
@@ -410,4 +466,15 @@ void dial_cancel(struct dial *dial)
 	loop_timer_stop(dial->loop, &dial->patience);
 	socket_pool_cancel(&dial->waiter);
 	fd_close(loop_unwatch_to_close(dial->loop, dial->socket));
+	choose_leave(&dial->choice, dial->loop->now_us);
+}
+
+int dial_expire(struct dial *dial)
+{
+	bool in_line = dial->step == DIAL_IN_LINE;
+
+	if (dial->step == DIAL_CONNECTS)
+		choose_failed(&dial->choice, -ETIMEDOUT, dial->loop->now_us);
+	dial_cancel(dial);
+	return in_line ? -EBUSY : -ETIMEDOUT;
 }

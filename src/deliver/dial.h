@@ -1,11 +1,12 @@
-/* Connects to the first backend that answers: addresses in turn, under the caller's one timeout for the whole list.
- * Never waits: where a name has no answer yet, or a UNIX socket's backlog is full, the next one is tried, and the list is
- * gone through again a little later.
+/* Connects to the first backend that answers, of those that choose.h names one after the other, under the caller's one timeout for
+ * all. Never waits: where a name has no answer yet, or a UNIX socket's backlog is full, the next one is tried, and the list is
+ * gone through again a little later. Where all are full, it is in a line.
  *
  * A name is asked for anew where none of its known addresses takes the connection, and where the last of them has not within a second.
  * Where everything has failed, an answer that may yet come is awaited (lookup.h says for how long), and where it is another, the list is
  * gone through again. */
 #pragma once
+#include "choose.h"
 #include "lookup.h"
 #include "loop.h"
 #include "socket_pool.h"
@@ -15,15 +16,15 @@ struct dial {
 	struct loop *loop;
 	struct lookup *lookup;
 	bool fresh; /* names are asked for anew first */
-	const struct backend *backends;
-	size_t n_backends;
+	const struct target *target;
+	struct choice choice;  /* of its backends; the caller sets `chooser` and `hash` */
 	int keepalive_s;      /* of target.h */
 	unsigned patience_ms; /* of dial_set_patience(); 0: the system's */
 	/* To come from, by its port where that is free, with a socket of `socket_pool`. NULL: whatever the kernel takes. */
 	const struct address *from;
 	bool talks; /* bytes for the backend are there already */
 	struct socket_pool *socket_pool;
-	uint64_t due_us; /* the caller's deadline: every address gets an equal share of what is left */
+	uint64_t due_us; /* the caller's deadline: a backend gets an equal share of what is left, or a quarter */
 	/* The caller's: watches the socket while it connects and from then on. What it sees goes to dial_ready(). */
 	struct watch *socket;
 	/* Once, perhaps before dial_start() returns: 0 with the epoll events that came with the connection, the socket being
@@ -35,19 +36,19 @@ struct dial {
 		DIAL_FRESHENS,    /* `patience`: looks whether the name's new answer is there */
 		DIAL_AWAITS_NEWS, /* the same, where all have failed */
 		DIAL_PAUSES,      /* `patience`: until the list is tried again */
+		DIAL_IN_LINE,     /* all are full. `patience`: until it looks again, where it is the first in the line */
 	} step;
 	/* Of the caller's: is this socket, which is connected, one that leads back to ourselves? Then -EDEADLK is this address's error. */
 	bool (*is_ours)(const struct dial *dial, int fd);
 	const void *context; /* of is_ours */
 
-	size_t backend; /* that is being tried; the one connected to once done */
-	size_t address; /* of a name with several */
+	size_t backend; /* of the list, that is being tried; the one connected to once done */
 	bool try_again; /* some backend may yet be there in a moment */
 	int error;
 	bool any_port;    /* the one of `from` is taken */
-	bool freshened;   /* the backend's name was asked for */
+	size_t freshened; /* names of backends below were asked for */
+	bool asked_anew;  /* that one's name was, and is waited for */
 	uint32_t edition; /* of all names' answers, when the list was begun */
-	uint64_t trying;  /* a digest of the address */
 	unsigned pause_us;
 	uint64_t share_due_us; /* of the address that is tried */
 	struct socket_pool_waiter waiter;
@@ -58,8 +59,11 @@ struct dial {
 void dial_start(struct dial *dial);
 void dial_ready(struct dial *dial, uint32_t events);
 
-/* Gives up: what is open is closed, `done` is not called any more. Harmless when nothing is under way. */
+/* Gives up: what is open is closed, `done` is not called any more. Harmless when nothing is under way. A backend that was connected to is
+ * counted until then, or until choose_hand_on(). */
 void dial_cancel(struct dial *dial);
+/* The same, since the caller's deadline has passed, which counts against the backend that is tried: -ETIMEDOUT, or -EBUSY: all were full. */
+int dial_expire(struct dial *dial);
 
 /* Once done: what it connected to. */
 bool dial_is_unix(const struct dial *dial);

@@ -16,11 +16,17 @@ extern const char *const delivery_names[]; /* "connect", "handover", "exec", "re
 #define KEEPALIVE_SYSTEM (-1) /* on, as the system has it */
 #define KEEPALIVE_AFAR   (-2) /* the same, but off with a peer on a loopback address of this machine */
 
+/* What the clients that are to get the same backend have in common. */
+enum hash_by { HASH_BY_SOURCE, HASH_BY_SNI, HASH_BY_HOST, HASH_BY_CONNECTION_ID };
+
 struct backend {
 	const char *text;       /* as the operator wrote it */
 	struct address address; /* len 0 when `name` is set */
 	uint32_t name;          /* index into the resolved names, or BACKEND_NO_NAME */
 	uint16_t port;          /* beside a name */
+	uint16_t weight;        /* 0: it gets nobody */
+	bool backup;            /* it gets clients that no other one takes */
+	unsigned max_connections; /* at a time, of each of its addresses, in all workers together; 0: no limit */
 };
 
 enum handover_format { HANDOVER_USHER, HANDOVER_TCPMUX };
@@ -42,8 +48,12 @@ struct target {
 	enum delivery delivery;
 	union {
 		struct {
-			const struct backend *backends; /* tried in order */
+			const struct backend *backends;
 			size_t n_backends;
+			bool has_names;       /* some of them are names */
+			unsigned balance;     /* enum balance_kind: which of them a client gets */
+			enum hash_by hash_by; /* with BALANCE_HASH */
+			bool observe;         /* resets before the first byte count as failures of the backend */
 			int keepalive_s;      /* of the connections to them */
 			bool resolves;        /* each connection asks for their names anew */
 			bool transparent;     /* they see the client's address in place of this machine's */

@@ -107,6 +107,7 @@ static int master_describe(void *context, struct takeover *ret)
 		.limits_fd = master->shared.limits_fd,
 		.counters_fd = master->shared.counters_fd,
 		.affinity_fd = master->shared.affinity_fd,
+		.backends_fd = master->shared.backends_fd,
 		.resolver = master->serving->resolver,
 		.pid_file = master->pid_file ? strdup(master->pid_file) : NULL,
 		.resolver_channel = master->serving->resolver_channel,
@@ -303,6 +304,7 @@ int master_inherit(struct master *master, struct takeover *takeover, int state)
 	takeover->pid_file = NULL;
 	master->shared.page_fd = takeover->shared_fd;
 	master->shared.limits_fd = takeover->limits_fd;
+	master->shared.backends_fd = takeover->backends_fd;
 	master->shared.counters_fd = takeover->counters_fd;
 	master->shared.affinity_fd = takeover->affinity_fd;
 	return 0;

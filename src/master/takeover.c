@@ -2,6 +2,7 @@
  * which this same process wrote. Owns the arrays that it reads. */
 #include "takeover.h"
 #include "affinity.h"
+#include "backend_table.h"
 #include "counters.h"
 #include "fd.h"
 #include "hex.h"
@@ -19,15 +20,16 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 14
+#define TAKEOVER_FORMAT 15
 
 static void format_write(char *to, size_t size)
 {
 	char migration[64];
 
 	worker_migration_format(migration, sizeof(migration));
-	snprintf(to, size, "%d message %zu migration %s limits %zu counters %zu affinity %zu shared %zu names %zu",
+	snprintf(to, size, "%d message %zu migration %s limits %zu counters %zu affinity %zu backends %zu shared %zu names %zu",
 		TAKEOVER_FORMAT, sizeof(struct message), migration, limits_size(), counters_size(), affinity_size(),
+		backend_table_size(),
 		sizeof(struct shared_page), resolved_size(1));
 }
 
@@ -107,12 +109,12 @@ int takeover_write(const struct takeover *takeover)
 
 	format_write(format, sizeof(format));
 	json_t *root = json_pack(
-		"{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, "
+		"{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, "
 		"s:o, s:o, s:o, s:o, s:o, s:i}",
 		"format", format, "log_lost", (json_int_t)takeover->log_lost, "proof", takeover->proof, "pid_file",
 		takeover->pid_file ? takeover->pid_file : "", "since", (json_int_t)takeover->since, "services",
 		(json_int_t)takeover->services, "shared", takeover->shared_fd, "limits", takeover->limits_fd,
-		"counters", takeover->counters_fd, "affinity", takeover->affinity_fd, "resolver", takeover->resolver,
+		"counters", takeover->counters_fd, "affinity", takeover->affinity_fd, "backends", takeover->backends_fd, "resolver", takeover->resolver,
 		"control", takeover->control_fd, "client", takeover->control_client, "control_path",
 		takeover->control_path, "control_device", (json_int_t)takeover->control_file.device, "control_inode",
 		(json_int_t)takeover->control_file.inode, "sockets", sockets_write(takeover), "workers",
@@ -243,11 +245,11 @@ static int takeover_unpack(json_t *root, struct takeover *ret)
 	const char *path, *proof, *pid_file;
 
 	if (json_unpack(root,
-		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, "
+		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, "
 		    "s:o, s:o, s:i}",
 		    "log_lost", &log_lost, "proof", &proof, "pid_file", &pid_file, "since", &since, "services",
 		    &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters", &ret->counters_fd,
-		    "affinity", &ret->affinity_fd, "resolver", &ret->resolver, "control", &ret->control_fd, "client",
+		    "affinity", &ret->affinity_fd, "backends", &ret->backends_fd, "resolver", &ret->resolver, "control", &ret->control_fd, "client",
 		    &ret->control_client, "control_path", &path, "control_device", &device, "control_inode", &inode,
 		    "sockets", &sockets, "workers", &workers, "children", &children, "programs", &programs, "names",
 		    &names, "metrics", &metrics, "exporter", &ret->exporter) < 0 ||
@@ -320,6 +322,7 @@ void takeover_keep_fds(const struct takeover *takeover, bool keep)
 	fd_keep(takeover->limits_fd, keep);
 	fd_keep(takeover->counters_fd, keep);
 	fd_keep(takeover->affinity_fd, keep);
+	fd_keep(takeover->backends_fd, keep);
 	fd_keep(takeover->control_fd, keep);
 	fd_keep(takeover->control_client, keep);
 	fd_keep(takeover->resolver_channel, keep);

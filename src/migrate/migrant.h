@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MIGRANT_FORMAT   8
+#define MIGRANT_FORMAT   9
 #define MIGRANT_MAX      MESSAGE_MIGRANT_MAX
 #define MIGRANT_TEXT_MAX 1024
 
@@ -47,6 +47,7 @@ struct migrant {
 	uint32_t state_len, header_len, kept_len;
 	uint32_t text_len[SESSION_TEXTS]; /* without the NUL; 0: none */
 	uint64_t id, accepted_us, decided_us;
+	uint64_t backend; /* the key of the one that it counts for (backend_table.h); 0: none */
 	struct address client;
 	struct address peer, destination; /* of the proxy's header; peer.len 0: nobody was named */
 };

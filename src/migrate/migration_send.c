@@ -79,6 +79,7 @@ static void session_to_migrant(const struct session *session, struct migrant *he
 		.id = session->id,
 		.accepted_us = session->accepted_us,
 		.decided_us = session->decided_us,
+		.backend = session->backend_key,
 		.client = session->client,
 	};
 	*parts = (struct migrant_parts){
@@ -132,6 +133,7 @@ static void sender_record(const struct session *session)
 			.is_undecided = session->place.source && !session->is_unproven,
 			.undecided_place = session->place.counted,
 			.counters = { counter_own_key(session->came_in), counter_own_key(session->counted) },
+			.backend = session->backend_key,
 		});
 }
 

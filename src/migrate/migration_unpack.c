@@ -3,6 +3,7 @@
  * (transport_migration.h). */
 #include "migration_unpack.h"
 #include "account.h"
+#include "backends.h"
 #include "evidence_kept.h"
 #include "former.h"
 #include "hash.h"
@@ -22,7 +23,8 @@ static const struct listener_policy *listener_of(const struct policy *policy, co
 	return NULL;
 }
 
-static void session_count(struct session *session, const struct listener_policy *listener)
+static void session_count(
+	struct session *session, const struct listener_policy *listener, uint64_t backend)
 {
 	const struct context *context = session->context;
 	struct limits *limits = context->shared->limits;
@@ -37,6 +39,7 @@ static void session_count(struct session *session, const struct listener_policy 
 		limits_enter_again(limits, context->slot, service ? service->access : NULL, hash_name(name),
 			session_source(session), &session->ticket);
 	account_arrived(session);
+	backends_arrived(session, backend);
 	if (session_is_undecided(session))
 		shed_count(session);
 }
@@ -80,7 +83,7 @@ static int session_unpack(struct session *session, const struct migrant_parts *p
 	session->decided_us = migration_at_most(head->decided_us, now_us);
 	session->client = head->client;
 	session_take_names(session, parts, listener);
-	session_count(session, listener);
+	session_count(session, listener, head->backend);
 	if (head->kept_len)
 		evidence_keep(session, parts->kept, head->kept_len);
 	if (session_is_undecided(session) && !listener)

@@ -49,6 +49,8 @@ struct compiler {
 	struct index *identities; /* "user:group" that were looked up already */
 	const struct identity **identity;
 	size_t n_identities;
+
+	unsigned n_hash_services; /* with balance = "hash" */
 };
 
 #define compile_error(compiler, at, ...) reader_error((compiler)->reader, at, __VA_ARGS__)
@@ -63,6 +65,12 @@ void services_compile(struct compiler *compiler, const struct values *top);
 /* How long a peer may leave bytes unacknowledged where connections may be idle for so long; 0: as the system has it. */
 unsigned patience_ms(const struct policy *policy, uint64_t idle_us);
 void match_compile(struct compiler *compiler, uint32_t service, const struct setting *at);
+/* The address of a backend, as it stands there; NULL: there is none. */
+const char *backend_text(const struct setting *at);
+void backends_compile(struct compiler *compiler, uint32_t service, const struct values *values);
+/* False: the target is one of usher's own listeners, and it was complained of. `transports`: by which it is connected to. */
+bool own_listener_check(
+	struct compiler *compiler, unsigned transports, const struct setting *at, const struct address *target);
 void delivery_compile(struct compiler *compiler, uint32_t service, const struct values *values);
 void access_compile(struct compiler *compiler, uint32_t service, const struct values *values);
 void program_compile(struct compiler *compiler, const struct values *values, struct program *ret);

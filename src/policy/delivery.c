@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BACKEND_EXPECTED "\"192.0.2.1:80\", \"[2001:db8::1]:80\", \"name:80\" or \"unix:/path\""
-
 /* This machine's addresses, for a listener on all of them: a target on the port at any of them comes back. */
 static void local_read(struct compiler *compiler)
 {
@@ -74,8 +72,7 @@ static bool listener_takes(
 		address_is_local(compiler, target);
 }
 
-/* `transports`: by which the target is connected to. */
-static bool own_listener_check(
+bool own_listener_check(
 	struct compiler *compiler, unsigned transports, const struct setting *at, const struct address *target)
 {
 	const struct policy *policy = compiler->policy;
@@ -96,85 +93,6 @@ static bool own_listener_check(
 		return false;
 	}
 	return true;
-}
-
-static bool localhost_check(struct compiler *compiler, unsigned transports, const struct setting *at, uint16_t port)
-{
-	struct address address = { 0 };
-
-	address_parse(&address, "127.0.0.1:1");
-	address_set_port(&address, port);
-	if (!own_listener_check(compiler, transports, at, &address))
-		return false;
-	address_parse(&address, "[::1]:1");
-	address_set_port(&address, port);
-	return own_listener_check(compiler, transports, at, &address);
-}
-
-static bool name_is_localhost(const char *name)
-{
-	size_t len = strlen(name);
-	if (len && name[len - 1] == '.')
-		len--;
-	return (len == 9 && strncasecmp(name, "localhost", 9) == 0) ||
-		(len > 10 && strncasecmp(name + len - 10, ".localhost", 10) == 0); /* RFC 6761 6.3 */
-}
-
-/* The number of a host name, each of which is resolved once however many backends have it. */
-static uint32_t name_number(struct compiler *compiler, const char *name)
-{
-	struct policy *policy = compiler->policy;
-	char *folded = arena_strdup(compiler->arena, name);
-
-	for (char *c = folded; *c; c++)
-		if (*c >= 'A' && *c <= 'Z')
-			*c = (char)(*c + ('a' - 'A'));
-	size_t n = policy->n_names;
-	uint32_t number = index_add(compiler->names, folded, (uint32_t)n);
-	if (number < n)
-		return number;
-	if ((n & (n - 1)) == 0) { /* full at 0 and every power of two */
-		const char **grown = arena_alloc(compiler->arena, (n ? n * 2 : 1) * sizeof(*grown));
-		if (n)
-			memcpy(grown, policy->names, n * sizeof(*grown));
-		policy->names = grown;
-	}
-	policy->names[policy->n_names++] = folded;
-	return number;
-}
-
-static void backend_compile(
-	struct compiler *compiler, unsigned transports, struct backend *backend, const struct setting *at)
-{
-	const char *text = setting_text(at);
-	char name[254];
-	int error = address_parse(&backend->address, text);
-
-	*backend = (struct backend){ arena_strdup(compiler->arena, text), backend->address, BACKEND_NO_NAME, 0 };
-	if (error == 0) {
-		if (address_is_ip(&backend->address) && address_port(&backend->address) == 0)
-			compile_error(compiler, at, "backend `%s' has port 0, expected 1 to 65535", text);
-		else if (address_is_link_local(&backend->address) && !backend->address.in6.sin6_scope_id)
-			compile_error(compiler, at,
-				"backend `%s' is a link-local address, expected it with an interface, such as "
-				"[fe80::1%%eth0]:80",
-				text);
-		else
-			own_listener_check(compiler, transports, at, &backend->address);
-	} else if (error == -ENAMETOOLONG) {
-		compile_error(compiler, at, "path of `%s' is too long, expected at most 107 bytes", text);
-	} else if (error == -ENODEV) {
-		compile_error(compiler, at,
-			"`%s' names an interface that is not there, expected one of this machine's", text);
-	} else if (strncmp(text, "unix:", 5) == 0 || strncmp(text, "udp:", 4) == 0 ||
-		address_split_name(text, name, &backend->port) < 0) {
-		compile_error(compiler, at, "`%s' is no address to connect to, expected " BACKEND_EXPECTED, text);
-	} else {
-		backend->address = (struct address){ 0 };
-		backend->name = name_number(compiler, name);
-		if (name_is_localhost(name))
-			localhost_check(compiler, transports, at, backend->port);
-	}
 }
 
 static bool backends_have(const struct target *target, sa_family_t family)
@@ -252,20 +170,13 @@ static void send_proxy_compile(struct compiler *compiler, struct target *target,
 
 static void connect_compile(struct compiler *compiler, uint32_t service, const struct values *values)
 {
-	unsigned transports = compiler->policy->services[service].transports;
 	struct target *target = &compiler->policy->services[service].target;
-	const struct setting *at = values->value[SERVICE_CONNECT];
-	size_t count = setting_count(at);
-	struct backend *backends = arena_alloc(compiler->arena, count * sizeof(*backends));
 
 	target->delivery = DELIVERY_CONNECT;
-	target->connect.backends = backends;
-	target->connect.n_backends = count;
+	backends_compile(compiler, service, values);
 	target->connect.keepalive_s = values_switch(values, SERVICE_KEEPALIVE, KEEPALIVE_AFAR, KEEPALIVE_SYSTEM);
 	target->connect.resolves = values_choice(values, SERVICE_RESOLVE) == 1;
 	send_proxy_compile(compiler, target, values);
-	for (size_t i = 0; i < count; i++)
-		backend_compile(compiler, transports, &backends[i], setting_item(at, i));
 	target->connect.transparent = values_switch(values, SERVICE_TRANSPARENT, 0, 1) != 0;
 	if (target->connect.transparent)
 		transparent_check(compiler, service, values->value[SERVICE_TRANSPARENT]);
@@ -296,6 +207,9 @@ static void handover_compile(struct compiler *compiler, const struct values *val
 static const struct {
 	enum service_key key, owner;
 } belongs[] = {
+	{ SERVICE_BALANCE, SERVICE_CONNECT },
+	{ SERVICE_HASH, SERVICE_CONNECT },
+	{ SERVICE_OBSERVE, SERVICE_CONNECT },
 	{ SERVICE_RESOLVE, SERVICE_CONNECT },
 	{ SERVICE_SEND_PROXY, SERVICE_CONNECT },
 	{ SERVICE_SEND_PROXY_FAMILY, SERVICE_CONNECT },

@@ -100,7 +100,10 @@ static const struct key identifier_keys[IDENTIFIER_COUNT] = {
 static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_NAME] = { "name", KEY_STRING },
 	[SERVICE_MATCH] = { "match", KEY_MIXED },
-	[SERVICE_CONNECT] = { "connect", KEY_STRINGS },
+	[SERVICE_CONNECT] = { "connect", KEY_MIXED },
+	[SERVICE_BALANCE] = { "balance", KEY_CHOICE, .choices = "first roundrobin least random hash" },
+	[SERVICE_HASH] = { "hash", KEY_CHOICE, .choices = "source sni host connection-id" },
+	[SERVICE_OBSERVE] = { "observe", KEY_BOOL },
 	[SERVICE_RESOLVE] = { "resolve", KEY_CHOICE, .choices = "background connect" },
 	[SERVICE_SEND_PROXY] = { "send_proxy", KEY_NUMBER_OR_CHOICE, 1, 2, 0, "each" },
 	[SERVICE_SEND_PROXY_FAMILY] = { "send_proxy_family", KEY_CHOICE, .choices = "client backend" },
@@ -132,6 +135,14 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_ACCESS + ACCESS_PROGRAM] = { "access", KEY_STRINGS },
 };
 
+/* A backend of a service's `connect'. */
+static const struct key backend_keys[BACKEND_KEYS] = {
+	[BACKEND_ADDRESS] = { "address", KEY_STRING },
+	[BACKEND_WEIGHT] = { "weight", KEY_WHOLE, 0, 256, 1 },
+	[BACKEND_BACKUP] = { "backup", KEY_BOOL },
+	[BACKEND_MAX_CONNECTIONS] = { "max_connections", KEY_WHOLE, 0, 1000000, 0 },
+};
+
 static const struct key match_keys[MATCH_COUNT] = {
 	[MATCH_PROTOCOL] = { "protocol", KEY_STRINGS },
 	[MATCH_SNI] = { "sni", KEY_STRINGS },
@@ -158,5 +169,6 @@ const struct section sections[SECTION_COUNT] = {
 	[SECTION_PROTOCOL] = { "a protocol", protocol_keys, PROTOCOL_COUNT },
 	[SECTION_IDENTIFIER] = { "an identifier", identifier_keys, IDENTIFIER_COUNT },
 	[SECTION_SERVICE] = { "a service", service_keys, SERVICE_COUNT },
+	[SECTION_BACKEND] = { "a backend", backend_keys, BACKEND_KEYS },
 	[SECTION_MATCH] = { "match", match_keys, MATCH_COUNT },
 };

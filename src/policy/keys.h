@@ -126,6 +126,9 @@ enum service_key {
 	SERVICE_NAME,
 	SERVICE_MATCH,
 	SERVICE_CONNECT,
+	SERVICE_BALANCE,
+	SERVICE_HASH,
+	SERVICE_OBSERVE,
 	SERVICE_RESOLVE,
 	SERVICE_SEND_PROXY,
 	SERVICE_SEND_PROXY_FAMILY,
@@ -148,6 +151,8 @@ enum service_key {
 	SERVICE_ACCESS, /* from here on in the order of enum access_key */
 	SERVICE_COUNT = SERVICE_ACCESS + ACCESS_COUNT
 };
+
+enum backend_key_name { BACKEND_ADDRESS, BACKEND_WEIGHT, BACKEND_BACKUP, BACKEND_MAX_CONNECTIONS, BACKEND_KEYS };
 
 /* The attributes stand in the order of enum attribute, from MATCH_SNI. */
 enum match_key {
@@ -179,6 +184,7 @@ enum {
 	SECTION_PROTOCOL,
 	SECTION_IDENTIFIER,
 	SECTION_SERVICE,
+	SECTION_BACKEND,
 	SECTION_MATCH,
 	SECTION_COUNT
 };

@@ -1,5 +1,6 @@
 /* The routing table as `usher check` prints it: listeners, services in aligned columns, and what happens
  * otherwise. Columns that would be empty are left out. Owns no memory past the call. */
+#include "balance.h"
 #include "compile.h"
 #include "nsswitch.h"
 #include <stdarg.h>
@@ -32,12 +33,33 @@ struct table {
 	size_t width[COLUMN_COUNT]; /* 0: the column is left out */
 };
 
+/* With what the file says of it beyond its address. */
+static char *backend_row(struct arena *arena, const struct backend *backend)
+{
+	char *text = arena_strdup(arena, backend->text);
+
+	if (backend->weight != 1)
+		text = arena_printf(arena, "%s weight %u", text, backend->weight);
+	if (backend->max_connections)
+		text = arena_printf(arena, "%s at most %u", text, backend->max_connections);
+	return backend->backup ? arena_printf(arena, "%s backup", text) : text;
+}
+
 static char *target_backends(struct arena *arena, const struct target *target)
 {
+	static const char *const hashes[] = { "source", "sni", "host", "connection id" };
+	const struct balance *balance = balances[target->connect.balance];
 	char *text = NULL;
+
 	for (size_t i = 0; i < target->connect.n_backends; i++)
-		text = arena_printf(
-			arena, "%s%s%s", text ? text : "", text ? ", " : "", target->connect.backends[i].text);
+		text = arena_printf(arena, "%s%s%s", text ? text : "", text ? ", " : "",
+			backend_row(arena, &target->connect.backends[i]));
+	if (balance->hashes)
+		text = arena_printf(arena, "%s (hash of %s)", text, hashes[target->connect.hash_by]);
+	else if (target->connect.balance != BALANCE_FIRST)
+		text = arena_printf(arena, "%s (%s)", text, balance->name);
+	if (target->connect.observe)
+		text = arena_printf(arena, "%s (resets count)", text);
 	if (target->connect.transparent)
 		text = arena_printf(arena, "%s (transparent)", text);
 	if (target->connect.resolves)

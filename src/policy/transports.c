@@ -60,9 +60,11 @@ static unsigned delivery_transports(const struct values *values)
 
 	if (values->given[SERVICE_EXEC])
 		return STREAMS;
-	for (size_t i = 0; i < setting_count(at); i++)
-		if (strncmp(setting_text(setting_item(at, i)), "unix:", 5) != 0)
+	for (size_t i = 0; i < setting_count(at); i++) {
+		const char *text = backend_text(setting_item(at, i));
+		if (!text || strncmp(text, "unix:", 5) != 0)
 			return STREAMS | DATAGRAMS;
+	}
 	return at ? STREAMS : STREAMS | DATAGRAMS;
 }
 

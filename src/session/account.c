@@ -1,6 +1,7 @@
 /* Counts a session: where it came in, for which service, how long that took, how it ended, and which limit refused it. Refuses to look a name up
  * twice for one listener or service of a worker. Owns nothing: counters are the worker's part of the shared ones. */
 #include "account.h"
+#include "backends.h"
 #include "counters.h"
 
 void account_accepted(struct session *session, struct counter *listener)
@@ -52,6 +53,7 @@ void account_left(struct session *session)
 {
 	account_close(&session->counted);
 	account_close(&session->came_in);
+	backends_release(session);
 }
 
 static struct counter *service_counter(struct context *context, uint32_t service)

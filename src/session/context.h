@@ -10,6 +10,7 @@
 #include "string_pool.h"
 
 struct admission;
+struct chooser;
 struct counter;
 struct datagrams;
 struct decider_scratch;
@@ -67,6 +68,7 @@ struct context {
 	struct identifiers *identifiers;      /* NULL: the policy has none */
 	struct receivers *receivers;          /* of handovers */
 	struct lookup *lookup;                /* of backends' names; NULL: the policy has none */
+	struct chooser **choosers;            /* of backends, one a service and transport */
 	struct socket_pool *sockets;          /* for connections; NULL: the policy has no transparent service */
 	struct socket_pool *datagram_sockets; /* for flows; NULL: no such service, or no UDP listener */
 	struct relay_pool *relay_pool;

@@ -102,6 +102,8 @@ struct session {
 	bool is_unproven;                  /* or among those whose clients are not proven (shed.h) */
 	struct counter *came_in, *counted; /* of the listener, of the service; NULL: none */
 	struct measures *measured;         /* of the service; NULL: none */
+	uint64_t backend_key;              /* of the backend that it counts for (backends.h); 0: none */
+	uint32_t backend_place;            /* with it */
 	struct kept *kept;                 /* its first bytes, where the policy wants them kept; NULL */
 };
 

@@ -7,7 +7,14 @@
 
 const char *session_error_text(int error)
 {
-	return error == -EDEADLK ? "Leads back to usher itself" : strerrordesc_np(-error);
+	switch (error) {
+	case -EDEADLK:
+		return "Leads back to usher itself";
+	case -EBUSY:
+		return "All backends are full";
+	default:
+		return strerrordesc_np(-error);
+	}
 }
 
 /* Of who came and left without a byte, as load balancers do to see whether the port is there: as the log says of them, else as the

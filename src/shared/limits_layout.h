@@ -10,7 +10,7 @@
 #define KEY_ALL       0
 #define KEY_UNDECIDED 1
 
-#define TRANSIT_KEYS 7
+#define TRANSIT_KEYS 8
 
 struct entry {
 	_Atomic uint64_t key; /* 0: never used, and nothing behind it was ever pushed on from here */

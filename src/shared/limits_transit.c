@@ -147,6 +147,7 @@ void limits_transit_write(struct limits *limits, unsigned number, const struct l
 		place_key(slot, transit->ticket.source),
 		transit->counters[0],
 		transit->counters[1],
+		transit->backend,
 	};
 
 	for (size_t i = 0; i < TRANSIT_KEYS; i++)

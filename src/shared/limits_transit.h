@@ -16,6 +16,7 @@ struct limits_transit {
 	bool is_undecided;
 	uint32_t undecided_place;
 	uint64_t counters[2]; /* keys of the counters that have it open (counters.h); 0: none */
+	uint64_t backend;     /* of its backend (backend_table.h); 0: none */
 };
 
 /* The sender's: to the worker of the slot `to`. No more is on its way to another one. */

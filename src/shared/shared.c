@@ -4,6 +4,7 @@
 #include "failure.h"
 #include "fd.h"
 #include "limits_transit.h"
+#include "timer.h"
 #include <errno.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -14,7 +15,8 @@ static int keep_from_children(const struct shared *shared)
 	if (madvise(shared->page, sizeof(*shared->page), MADV_DONTFORK) < 0 ||
 		madvise(shared->limits, limits_size(), MADV_DONTFORK) < 0 ||
 		madvise(shared->counters, counters_size(), MADV_DONTFORK) < 0 ||
-		madvise(shared->affinity, affinity_size(), MADV_DONTFORK) < 0)
+		madvise(shared->affinity, affinity_size(), MADV_DONTFORK) < 0 ||
+		madvise(shared->backends, backend_table_size(), MADV_DONTFORK) < 0)
 		return failure_set(-errno, "madvise(MADV_DONTFORK)");
 	return 0;
 }
@@ -35,6 +37,8 @@ int shared_open(struct shared *shared)
 		error = counters_new(&shared->counters, &shared->counters_fd);
 	if (error == 0)
 		error = affinity_new(&shared->affinity, &shared->affinity_fd);
+	if (error == 0)
+		error = backend_table_new(&shared->backends, &shared->backends_fd);
 	return error < 0 ? error : keep_from_children(shared);
 }
 
@@ -45,10 +49,12 @@ void shared_close(struct shared *shared)
 	limits_free(shared->limits);
 	counters_free(shared->counters);
 	affinity_free(shared->affinity);
+	backend_table_free(shared->backends);
 	fd_close(shared->page_fd);
 	fd_close(shared->limits_fd);
 	fd_close(shared->counters_fd);
 	fd_close(shared->affinity_fd);
+	fd_close(shared->backends_fd);
 	*shared = NO_SHARED;
 }
 
@@ -77,6 +83,8 @@ int shared_view(const struct shared *from, unsigned slot, struct shared *ret)
 		error = counters_view(from->counters_fd, slot, &ret->counters);
 	if (error == 0 && slot < LIMITS_SLOTS_MAX)
 		error = affinity_view(from->affinity_fd, &ret->affinity);
+	if (error == 0 && slot != SHARED_RESOLVER)
+		error = backend_table_view(from->backends_fd, slot, &ret->backends);
 	return error;
 }
 
@@ -84,12 +92,14 @@ void shared_begin(struct shared *shared, unsigned slot)
 {
 	limits_begin(shared->limits, slot);
 	counters_begin(shared->counters, slot);
+	backend_table_begin(shared->backends, slot);
 }
 
 void shared_forget(struct shared *shared, unsigned slot)
 {
 	limits_forget(shared->limits, slot);
 	counters_forget_open(shared->counters, slot);
+	backend_table_forget(shared->backends, slot, clock_monotonic_us());
 	atomic_store(&shared->page->slots[slot].running, 0);
 	atomic_store(&shared->page->slots[slot].refused, 0);
 }

@@ -4,6 +4,7 @@
  * to be read. What bounds a loop or says where something is lies in what only the master writes, or in no shared memory at all. */
 #pragma once
 #include "affinity.h"
+#include "backend_table.h"
 #include "counters.h"
 #include "shared_limits.h"
 #include "shared_memory.h"
@@ -30,10 +31,12 @@ struct shared {
 	struct limits *limits;
 	struct counters *counters;
 	struct affinity *affinity;
-	int page_fd, limits_fd, counters_fd, affinity_fd; /* -1: none, or none yet */
+	struct backend_table *backends;
+	int page_fd, limits_fd, counters_fd, affinity_fd, backends_fd; /* -1: none, or none yet */
 };
 
-#define NO_SHARED ((struct shared){ .page_fd = -1, .limits_fd = -1, .counters_fd = -1, .affinity_fd = -1 })
+#define NO_SHARED                                                                                                    \
+	((struct shared){ .page_fd = -1, .limits_fd = -1, .counters_fd = -1, .affinity_fd = -1, .backends_fd = -1 })
 
 /* The master's: what is behind the descriptors, and what has none is new. 0 or -errno; shared_close() in both cases. */
 int shared_open(struct shared *shared);

@@ -118,14 +118,14 @@ void banner_begin(struct stream *stream)
 	const struct service *service = &context->policy->services[number];
 	struct banner *banner = calloc(1, sizeof(*banner));
 
-	if (!banner || admission_judge(&stream->session, service)) {
+	if (!banner || delivery_dial_init(&banner->dial, stream, number) < 0 ||
+		admission_judge(&stream->session, service)) {
 		free(banner);
 		return;
 	}
 	stream->banner = banner;
 	banner->stream = stream;
 	banner->service = number;
-	delivery_dial_init(&banner->dial, stream, service);
 	stream->relay.server.in.ready = banner_server_ready;
 	banner->dial.due_us = context->loop.now_us + context->policy->connect_timeout_us;
 	banner->dial.done = banner_dialled;

@@ -3,6 +3,7 @@
  * stream; its client's socket stays the stream's. */
 #include "delivery.h"
 #include "account.h"
+#include "backends.h"
 #include "banner.h"
 #include "fd.h"
 #include "message.h"
@@ -73,17 +74,21 @@ static void delivery_dialled(struct dial *dial, int error, uint32_t events)
 		stream_delivered(stream, events);
 }
 
-void delivery_dial_init(struct dial *ret, struct stream *stream, const struct service *service)
+int delivery_dial_init(struct dial *ret, struct stream *stream, uint32_t number)
 {
 	struct context *context = stream->session.context;
+	const struct service *service = &context->policy->services[number];
 	const struct target *target = &service->target;
 
 	stream->relay.server.kind = SIDE_SOCKET;
 	*ret = (struct dial){
 		.loop = &context->loop,
 		.lookup = context->lookup,
-		.backends = target->connect.backends,
-		.n_backends = target->connect.n_backends,
+		.target = target,
+		.choice = {
+			.chooser = backends_chooser(context, number, TRANSPORT_STREAM),
+			.hash = backends_hash(&stream->session, target),
+		},
 		.fresh = target->connect.resolves,
 		.keepalive_s = target->connect.keepalive_s,
 		.patience_ms = service->patience_ms,
@@ -93,6 +98,7 @@ void delivery_dial_init(struct dial *ret, struct stream *stream, const struct se
 		.is_ours = self_connection_reached,
 		.context = stream,
 	};
+	return ret->choice.chooser ? 0 : -ENOMEM;
 }
 
 static void delivery_connect(struct stream *stream, const struct target *target)
@@ -102,7 +108,10 @@ static void delivery_connect(struct stream *stream, const struct target *target)
 	session_enter(&stream->session, PHASE_CONNECTING);
 	stream->dialled = false;
 	stream->server_events = 0;
-	delivery_dial_init(&stream->dial, stream, session_service(&stream->session));
+	if (delivery_dial_init(&stream->dial, stream, stream->session.service) < 0) {
+		stream_end(stream, END_NO_MEMORY);
+		return;
+	}
 	stream->relay.server.in.ready = delivery_server_ready;
 	stream->dial.talks = proxied_announces(stream, target) || delivery_client_talks(stream);
 	stream->dial.due_us = delivery_due_us(&stream->session);
@@ -283,8 +292,7 @@ void delivery_connect_out_of_time(struct session *session)
 {
 	struct stream *stream = stream_of(session);
 
-	dial_cancel(&stream->dial);
-	stream_undelivered(stream, -ETIMEDOUT);
+	stream_undelivered(stream, dial_expire(&stream->dial));
 }
 
 void delivery_cancel(struct stream *stream)

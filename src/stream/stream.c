@@ -6,6 +6,7 @@
  * loop's turn. It owns its client's socket, through the relay's watch, from accept to the end. */
 #include "stream.h"
 #include "account.h"
+#include "backends.h"
 #include "banner.h"
 #include "delivery.h"
 #include "fd.h"
@@ -76,11 +77,8 @@ static void transport_progress(const struct session *session, struct session_pro
 		ret->bytes_down = stream->relay.down.bytes;
 	}
 	if ((session->phase == PHASE_RELAYING || session->phase == PHASE_CONNECTING) && !session->former &&
-		session_service(session)->target.delivery == DELIVERY_CONNECT) {
-		size_t last = session_service(session)->target.connect.n_backends - 1;
-		ret->backend = stream->dial.backend < last ? stream->dial.backend
-							   : last; /* behind it where all have failed */
-	}
+		session_service(session)->target.delivery == DELIVERY_CONNECT)
+		ret->backend = stream->dial.backend;
 }
 
 static void transport_local(const struct session *session, struct address *ret)
@@ -269,6 +267,20 @@ void stream_refuse(struct stream *stream, const char *rule)
 
 /* ---- delivered ---- */
 
+/* What the backend made of the connection, where that is to count. */
+static void stream_observe(struct stream *stream, enum relay_end end)
+{
+	uint64_t now_us = stream->session.context->loop.now_us;
+
+	if (stream->session.former || session_delivery(&stream->session) != DELIVERY_CONNECT ||
+		!session_service(&stream->session)->target.connect.observe)
+		return;
+	if (stream->relay.down.bytes)
+		choose_spoke(&stream->dial.choice);
+	else if (end == RELAY_SERVER_RESET)
+		choose_was_reset(&stream->dial.choice, now_us);
+}
+
 static void stream_relay_done(struct relay *relay, enum relay_end end)
 {
 	static const enum session_end ends[] = {
@@ -278,7 +290,10 @@ static void stream_relay_done(struct relay *relay, enum relay_end end)
 		[RELAY_IDLE] = END_IDLE,
 		[RELAY_NO_MEMORY] = END_NO_MEMORY,
 	};
-	stream_end(container_of(relay, struct stream, relay), ends[end]);
+	struct stream *stream = container_of(relay, struct stream, relay);
+
+	stream_observe(stream, end);
+	stream_end(stream, ends[end]);
 }
 
 static void stream_equip_relay(struct stream *stream)
@@ -297,6 +312,8 @@ void stream_delivered(struct stream *stream, uint32_t server_events)
 
 	stream_reply(stream, NULL);
 	session_enter(&stream->session, PHASE_RELAYING);
+	if (service->target.delivery == DELIVERY_CONNECT)
+		backends_hold(&stream->session, &stream->dial.choice);
 	stream_equip_relay(stream);
 	stream->relay.idle_us = service->idle_timeout_us;
 	/* Its socket has that of the listener, which knows no service. */
@@ -313,7 +330,7 @@ void stream_stay(struct stream *stream)
 	shed_leave(&stream->session);
 	identification_cancel(stream->identification);
 	stream->identification = NULL;
-	stream->dial = (struct dial){ .backend = stream->banner->dial.backend }; /* for the log */
+	stream->dial = (struct dial){ .backend = stream->banner->dial.backend, .choice = stream->banner->dial.choice };
 	stream->session.decided_us = clock_monotonic_us();
 	stream->session.service = stream->banner->service;
 	account_decided(&stream->session, stream->session.service);

@@ -2,6 +2,7 @@
  * after worker_run() has given up its privileges it opens nothing but sockets. */
 #include "worker.h"
 #include "admission.h"
+#include "backends.h"
 #include "counters.h"
 #include "datagrams.h"
 #include "evidence_kept.h"
@@ -398,6 +399,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 				calloc(start->policy->n_services + 1, sizeof(*worker->context.service_counters)),
 			.service_measures =
 				calloc(start->policy->n_services + 1, sizeof(*worker->context.service_measures)),
+			.choosers = calloc(start->policy->n_services * TRANSPORT_COUNT + 1,
+				sizeof(*worker->context.choosers)),
 			.findings = calloc(1, sizeof(*worker->context.findings)),
 			.scratch = decider_scratch_new(),
 			.peeked = malloc(EVIDENCE_MAX),
@@ -419,7 +422,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	outbox_init(&worker->outbox, &context->loop, start->channel, NULL);
 	requester_init(&worker->requester, &context->loop, &worker->outbox);
 	if (!context->relay_pool || !context->findings || !context->scratch || !context->peeked ||
-		!worker->listeners || !context->service_counters || !context->service_measures ||
+		!worker->listeners || !context->service_counters || !context->service_measures || !context->choosers ||
 		!context->undecided || (start->policy->keep_evidence && !context->evidence))
 		return -ENOMEM;
 	int error = scratch_fit(context->scratch, start->policy);
@@ -538,6 +541,7 @@ static void worker_fini(struct worker *worker)
 	free(worker->context.peeked);
 	free(worker->context.findings);
 	decider_scratch_free(worker->context.scratch);
+	backends_free(&worker->context);
 	lookup_free(worker->context.lookup);
 	supplier_free(worker->supplier);
 	supplier_free(worker->datagram_supplier);

@@ -34,6 +34,9 @@ FORMATS = {
         "src/shared/counters.h": ["enum counter_kind", "struct counter", "struct measures"],
         "src/shared/histogram.h": ["enum histogram_kind", "struct histogram"],
         "src/shared/shared.h": ["struct shared_slot", "struct shared_page"],
+        "src/shared/backend_table.h": ["struct backend_record", "enum backend_mode", "struct backend_order"],
+        "src/shared/backend_table.c": ["struct backend_slot", "struct backend_any", "struct backend_table"],
+        "src/shared/backend_health.c": ["enum state", "struct health"],
         "src/base/address.h": ["struct address"],
         "src/base/socket_file.h": ["struct socket_file"],
         "src/master/sockets.h": ["struct socket_held"],
@@ -41,8 +44,8 @@ FORMATS = {
     }),
 }
 RECORDED = {
-    "MIGRANT_FORMAT": (8, "d6f0d8abc3140810"),
-    "TAKEOVER_FORMAT": (14, "589d1e441caa934b"),
+    "MIGRANT_FORMAT": (9, "9ec58762b7136c5a"),
+    "TAKEOVER_FORMAT": (15, "2e08cc99055d4020"),
 }
 
 

@@ -116,6 +116,8 @@ static struct resolved *table;
 static struct lookup *lookup;
 static struct socket_pool *pool;
 static struct backend backends[4];
+static struct target target;
+static struct chooser *chooser;
 static unsigned asked[2], pool_asked;
 static int n_done, done_error;
 static uint32_t done_events;
@@ -170,11 +172,15 @@ static inline int setup(void **state)
 	assert_non_null(lookup = lookup_new(table, ask, NULL));
 	assert_non_null(pool = socket_pool_new(pool_ask, NULL));
 	watched = (struct watch){ .fd = -1, .ready = unheard };
+	target = (struct target){ .delivery = DELIVERY_CONNECT, .connect.backends = backends };
+	chooser = chooser_new(&(struct chooser_of){ .service = "test", .target = &target, .lookup = lookup });
+	assert_non_null(chooser);
 	memset(&dial, 0xff, sizeof(dial)); /* whatever the memory had */
 	dial = (struct dial){
 		.loop = &loop,
 		.lookup = lookup,
-		.backends = backends,
+		.target = &target,
+		.choice.chooser = chooser,
 		.keepalive_s = KEEPALIVE_AFAR,
 		.socket_pool = pool,
 		.due_us = clock_us + DUE_US,
@@ -191,6 +197,7 @@ static inline int teardown(void **state)
 	dial_cancel(&dial);
 	assert_int_equal(watched.fd, -1);
 	assert_int_equal(loop.timers.count, 0);
+	chooser_free(chooser);
 	lookup_free(lookup);
 	resolved_free(table);
 	socket_pool_free(pool);
@@ -199,17 +206,29 @@ static inline int teardown(void **state)
 	return 0;
 }
 
+/* Others follow. */
+static inline void forget_backends(void)
+{
+	chooser_free(chooser);
+	target.connect.n_backends = 0;
+	chooser = chooser_new(&(struct chooser_of){ .service = "test", .target = &target, .lookup = lookup });
+	assert_non_null(chooser);
+	dial.choice = (struct choice){ .chooser = chooser };
+}
+
 static inline void add_address(const char *text)
 {
-	struct backend *backend = &backends[dial.n_backends++];
+	struct backend *backend = &backends[target.connect.n_backends++];
 
-	*backend = (struct backend){ .text = text, .name = BACKEND_NO_NAME };
+	*backend = (struct backend){ .text = text, .name = BACKEND_NO_NAME, .weight = 1 };
 	assert_int_equal(address_parse(&backend->address, text), 0);
 }
 
 static inline void add_name(uint32_t name)
 {
-	backends[dial.n_backends++] = (struct backend){ .text = names[name], .name = name, .port = 80 };
+	backends[target.connect.n_backends++] =
+		(struct backend){ .text = names[name], .name = name, .port = 80, .weight = 1 };
+	target.connect.has_names = true;
 }
 
 static inline void answer(uint32_t name, const char *first, const char *second)

@@ -1,6 +1,7 @@
 /* The delivery of a stream, alone: what each way asks for, and what it makes of the answers. All that it calls is the test's and writes down that
  * it was called; the clock is the test's too. */
 #include "banner.h"
+#include "backends.h"
 #include "delivery.h"
 #include "message.h"
 #include "proxied.h"
@@ -23,7 +24,8 @@ static int theirs;                                                          /* t
 static int answer[IPC_FDS_MAX];                                             /* descriptors that came with it */
 static struct message asked;
 static int asked_fd, refusal;
-static bool is_watched, announces, is_unix, is_mine;
+static bool is_watched, announces, is_unix, is_mine, has_chooser;
+static int expiry;
 static unsigned fails_to_watch; /* the nth */
 static enum banner_skipped skipped;
 static struct address local;
@@ -108,6 +110,29 @@ void dial_cancel(struct dial *dial)
 	note("dial-cancel ");
 }
 
+int dial_expire(struct dial *dial)
+{
+	note("dial-expire ");
+	return expiry;
+}
+
+/* Of backends: whose there is one, and what the client is told by. */
+struct chooser *__wrap_backends_chooser(struct context *of, uint32_t number, enum transport_kind kind);
+struct chooser *__wrap_backends_chooser(struct context *of, uint32_t number, enum transport_kind kind)
+{
+	assert_ptr_equal(of, &context);
+	assert_int_equal(number, 1);
+	assert_int_equal(kind, TRANSPORT_STREAM);
+	return has_chooser ? (struct chooser *)&context : NULL;
+}
+
+uint64_t __wrap_backends_hash(const struct session *session, const struct target *target);
+uint64_t __wrap_backends_hash(const struct session *session, const struct target *target)
+{
+	assert_ptr_equal(target, &services[1].target);
+	return 4711;
+}
+
 bool dial_is_unix(const struct dial *dial)
 {
 	return is_unix;
@@ -173,7 +198,8 @@ static int setup(void **state)
 		answer[i] = -1;
 	refusal = 0;
 	did[0] = '\0';
-	is_watched = is_mine = true;
+	is_watched = is_mine = has_chooser = true;
+	expiry = -ETIMEDOUT;
 	announces = is_unix = false;
 	fails_to_watch = 0;
 	skipped = BANNER_AWAITED;
@@ -235,8 +261,9 @@ static void a_backend_is_dialled_as_the_service_says(void **state)
 	assert_did("watch enter:connecting dial ");
 	assert_ptr_equal(stream.dial.loop, &context.loop);
 	assert_ptr_equal(stream.dial.lookup, context.lookup);
-	assert_ptr_equal(stream.dial.backends, backends);
-	assert_int_equal(stream.dial.n_backends, 2);
+	assert_ptr_equal(stream.dial.target, &service->target);
+	assert_ptr_equal(stream.dial.choice.chooser, &context);
+	assert_int_equal(stream.dial.choice.hash, 4711);
 	assert_false(stream.dial.fresh);
 	assert_int_equal(stream.dial.keepalive_s, 77);
 	assert_int_equal(stream.dial.patience_ms, 1234);
@@ -310,7 +337,18 @@ static void a_backend_has_its_time(void **state)
 {
 	delivery_begin(&stream);
 	delivery_connect_out_of_time(&stream.session);
-	assert_did("watch enter:connecting dial dial-cancel undelivered:ETIMEDOUT ");
+	assert_did("watch enter:connecting dial dial-expire undelivered:ETIMEDOUT ");
+	expiry = -EBUSY; /* it was in a line all the time */
+	delivery_begin(&stream);
+	delivery_connect_out_of_time(&stream.session);
+	assert_did("watch enter:connecting dial dial-expire undelivered:EBUSY ");
+}
+
+static void without_memory_for_its_choice_it_ends(void **state)
+{
+	has_chooser = false;
+	delivery_begin(&stream);
+	assert_did("watch enter:connecting end:no-memory ");
 }
 
 static void a_banner_that_the_client_has_seen_is_left_out(void **state)
@@ -676,6 +714,7 @@ int main(void)
 		UNIT(a_backend_that_is_reached_is_delivered_to),
 		UNIT(a_backend_that_is_not_reached_is_told),
 		UNIT(a_backend_has_its_time),
+		UNIT(without_memory_for_its_choice_it_ends),
 		UNIT(a_banner_that_the_client_has_seen_is_left_out),
 		UNIT(a_banner_of_another_kind_is_an_error),
 		UNIT(a_socket_is_handed_over_with_what_is_known),

@@ -98,7 +98,7 @@ static void a_dial_that_is_cancelled_says_nothing(void **state)
 static void dial_with(int keepalive_s, const char *text)
 {
 	n_options = 0;
-	dial.n_backends = 0;
+	forget_backends();
 	dial.keepalive_s = keepalive_s;
 	add_address(text);
 	start();

@@ -112,7 +112,7 @@ static void addresses_alone_bring_no_news(void **state)
 	start();
 	assert_under_way();
 	dial_cancel(&dial);
-	dial.n_backends = 0;
+	forget_backends();
 	add_address("192.0.2.1:80");
 	start();
 	assert_failed(-ECONNREFUSED);

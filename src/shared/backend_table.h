@@ -1,0 +1,93 @@
+/* The backends of services, over all workers of all generations: how many connections each has, whether it takes any, what was counted.
+ * A backend is one address of one service, by one transport; a name has as many as it has addresses. One mapping, made by the master
+ * before the first fork:
+ *
+ *	orders      of the operator                          the master's to write
+ *	keys        which backend has which place            any worker's
+ *	published   connections at a time, the sum           any worker's
+ *	backends    health, totals                           any worker's
+ *	slots       connections at a time, of that worker    that worker's
+ *
+ * A backend is found by its key, from a place on that its service says, so that those of one service are neighbours. A place is never given
+ * to another backend: past BACKEND_PLACES, those that come are not counted and are always up (BACKEND_NONE).
+ *
+ * Nothing is locked. What a worker that was taken over writes here makes others choose another backend of the same service, or is a wrong
+ * number: what locates data is the reader's own key, and what bounds connections is the sum over slots. */
+#pragma once
+#include "address.h"
+#include "backend_health.h"
+#include "shared_limits.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BACKEND_PLACES 16384
+#define BACKEND_NONE   UINT32_MAX
+
+#define BACKEND_WEIGHT_MAX 256
+
+/* Any worker's to write. */
+struct backend_record {
+	_Alignas(64) _Atomic uint64_t health;
+	_Atomic uint64_t total, failed; /* connections that were made, and attempts that were not */
+	_Atomic uint32_t latency_us;    /* until a connection is made, averaged; 0: not known */
+	_Atomic uint32_t since_s;       /* of the wall clock: of the health; 0: from the start */
+	_Atomic int32_t error;          /* -errno for which it went down */
+	_Atomic uint32_t turn;          /* of the round-robin of which it is the first */
+};
+
+enum backend_mode { BACKEND_MODE_NONE, BACKEND_MODE_DRAIN, BACKEND_MODE_DOWN, BACKEND_MODES };
+
+/* What the operator wants of it while usher runs; the master's to write. */
+struct backend_order {
+	_Atomic uint32_t word; /* enum backend_mode, and the weight + 1 above it; 0: nothing */
+	_Atomic uint32_t said; /* a digest of what the file said of it then */
+};
+
+struct backend_table;
+
+/* 0 or -errno. Memory only for what is used. `fd` as shared_memory_map() has it. */
+int backend_table_new(struct backend_table **ret, int *fd);
+size_t backend_table_size(void);
+void backend_table_free(struct backend_table *table); /* accepts NULL */
+/* As a worker that has the slot sees it. 0 or -errno. */
+int backend_table_view(int fd, unsigned slot, struct backend_table **ret);
+
+/* The master's: before a worker gets the slot, and when it has ended. */
+void backend_table_begin(struct backend_table *table, unsigned slot);
+void backend_table_forget(struct backend_table *table, unsigned slot, uint64_t now_us);
+
+/* `service` is hash_name() of its name. Never 0; the same on every machine. */
+uint64_t backend_key(uint64_t service, enum transport_kind transport, const struct address *address);
+/* What is the same for every service: for what several machines are to choose alike. */
+uint64_t backend_digest(const struct address *address);
+
+/* Its place; find only: BACKEND_NONE where it has none yet. */
+uint32_t backend_table_place(struct backend_table *table, uint64_t service, uint64_t key);
+uint32_t backend_table_find(const struct backend_table *table, uint64_t service, uint64_t key);
+struct backend_record *backend_table_at(struct backend_table *table, uint32_t place);
+const struct backend_record *backend_table_look(const struct backend_table *table, uint32_t place);
+
+/* One connection more; false where there are `most` already over all workers (0: no limit), and nothing was counted. Two that come at the
+ * same moment for the last place may both be refused. Those that move from one worker to another count (limits_transit.h). */
+bool backend_table_enter(struct backend_table *table, const struct limits *limits, unsigned slot, uint32_t place,
+	uint64_t key, uint32_t most);
+void backend_table_leave(struct backend_table *table, unsigned slot, uint32_t place);
+
+/* How many it has: exact; and as it was last published, which costs one look and is wrong for moments only. */
+uint64_t backend_table_open(
+	const struct backend_table *table, const struct limits *limits, uint32_t place, uint64_t key);
+uint32_t backend_table_published(const struct backend_table *table, uint32_t place);
+const _Atomic uint32_t *backend_table_all_published(const struct backend_table *table); /* by place */
+
+/* ---- orders: changed by the master, obeyed by workers ---- */
+
+enum backend_mode backend_order_mode(const struct backend_table *table, uint32_t place);
+uint32_t backend_order_weight(const struct backend_table *table, uint32_t place, uint32_t configured);
+uint32_t backend_orders_edition(const struct backend_table *table); /* another number: some order is another */
+
+/* `said` is a digest of what the file says of it: backend_orders_keep() */
+void backend_order_set(struct backend_table *table, uint32_t place, enum backend_mode mode, uint32_t said);
+void backend_order_set_weight(struct backend_table *table, uint32_t place, uint32_t weight, uint32_t said);
+void backend_order_drop(struct backend_table *table, uint32_t place);
+bool backend_order_is_set(const struct backend_table *table, uint32_t place, uint32_t *ret_said);

@@ -1,0 +1,630 @@
+/* Choosing a backend: where clients of each balancer go, what of it changes when a backend goes, what is tried when, how many a backend
+ * gets, and who waits. Two workers look at the same memory. */
+#include "choose.h"
+#include "hash.h"
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define SECOND_US 1000000ULL
+#define MANY      1000
+#define WORKERS   2
+
+static struct backend_table *table;
+static struct limits *limits;
+static struct backend backends[MANY];
+static struct target target;
+static struct chooser *choosers[WORKERS];
+static uint64_t now_us;
+static char changes[256];
+
+static void changed(void *context, const struct chooser *chooser, const struct candidate *candidate, int error)
+{
+	char text[CHOOSER_TEXT_MAX];
+
+	snprintf(changes + strlen(changes), sizeof(changes) - strlen(changes), "%s %s; ",
+		chooser_text(chooser, candidate, text), error ? "down" : "up");
+}
+
+static int setup(void **state)
+{
+	now_us = 1000 * SECOND_US;
+	changes[0] = '\0';
+	target = (struct target){ .delivery = DELIVERY_CONNECT, .connect.backends = backends };
+	assert_int_equal(limits_new(&limits, &(int){ -1 }), 0);
+	assert_int_equal(backend_table_new(&table, &(int){ -1 }), 0);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		limits_begin(limits, i);
+		backend_table_begin(table, i);
+	}
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	for (unsigned i = 0; i < WORKERS; i++) {
+		chooser_free(choosers[i]);
+		choosers[i] = NULL;
+	}
+	backend_table_free(table);
+	limits_free(limits);
+	return 0;
+}
+
+static void add(const char *text, unsigned weight)
+{
+	struct backend *backend = &backends[target.connect.n_backends++];
+
+	*backend = (struct backend){ .text = text, .name = BACKEND_NO_NAME, .weight = (uint16_t)weight };
+	assert_int_equal(address_parse(&backend->address, text), 0);
+}
+
+static void add_numbered(unsigned from, unsigned n)
+{
+	static char texts[MANY][32];
+
+	for (unsigned i = from; i < from + n; i++) {
+		snprintf(texts[i], sizeof(texts[i]), "10.0.%u.%u:80", i / 256, i % 256);
+		add(texts[i], 1);
+	}
+}
+
+static struct chooser *chooser_of_worker(unsigned worker)
+{
+	const struct chooser_of of = {
+		.service = "web",
+		.target = &target,
+		.table = table,
+		.limits = limits,
+		.slot = worker,
+		.changed = changed,
+	};
+	if (!choosers[worker])
+		assert_non_null(choosers[worker] = chooser_new(&of));
+	return choosers[worker];
+}
+
+static void balance_by(enum balance_kind kind)
+{
+	target.connect.balance = kind;
+}
+
+static struct choice choice_at(unsigned worker, uint64_t hash)
+{
+	return (struct choice){ .chooser = chooser_of_worker(worker), .hash = balance_mix(hash), .patient_us = SECOND_US };
+}
+
+/* The number of the one that it gets, counted there. */
+static uint32_t choose(struct choice *choice)
+{
+	assert_int_equal(choose_next(choice, now_us), 0);
+	return choice->taken.backend;
+}
+
+static uint32_t choose_for(unsigned worker, uint64_t hash)
+{
+	struct choice choice = choice_at(worker, hash);
+	uint32_t backend = choose(&choice);
+
+	choose_leave(&choice, now_us);
+	return backend;
+}
+
+static void refuse(struct choice *choice)
+{
+	choose_failed(choice, -ECONNREFUSED, now_us);
+}
+
+/* ---- spread ----------------------------------------------------------------------------------------------------------- */
+
+static void the_first_gets_all(void **state)
+{
+	add_numbered(0, 3);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(choose_for(i % 2, i), 0);
+}
+
+static void each_has_its_turn_over_all_workers(void **state)
+{
+	unsigned got[5] = { 0 };
+
+	balance_by(BALANCE_ROUNDROBIN);
+	add_numbered(0, 5);
+	for (unsigned i = 0; i < 1000; i++)
+		got[choose_for(i * 7 % 3 % 2, i)]++;
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(got[i], 200);
+}
+
+static void turns_go_by_weight_and_are_spread(void **state)
+{
+	unsigned got[3] = { 0 }, row = 0, longest = 0;
+	uint32_t last = 0;
+
+	balance_by(BALANCE_ROUNDROBIN);
+	add("10.0.0.1:80", 7);
+	add("10.0.0.2:80", 2);
+	add("10.0.0.3:80", 1);
+	for (unsigned i = 0; i < 1000; i++) {
+		uint32_t backend = choose_for(i % 2, i);
+		got[backend]++;
+		row = backend == last ? row + 1 : 1;
+		longest = row > longest ? row : longest;
+		last = backend;
+	}
+	assert_int_equal(got[0], 700);
+	assert_int_equal(got[1], 200);
+	assert_int_equal(got[2], 100);
+	assert_true(longest <= 5);
+}
+
+static void the_least_of_all_workers_is_chosen(void **state)
+{
+	struct choice kept[300];
+	unsigned got[3] = { 0 };
+
+	balance_by(BALANCE_LEAST);
+	add("10.0.0.1:80", 1);
+	add("10.0.0.2:80", 1);
+	add("10.0.0.3:80", 1);
+	for (unsigned i = 0; i < 300; i++) {
+		kept[i] = choice_at(i % 2, i);
+		got[choose(&kept[i])]++;
+		for (unsigned k = 0; k < 3; k++) /* exact at every moment, whichever worker counts */
+			assert_true(got[k] <= i / 3 + 1);
+	}
+	/* Where one has lost its connections it gets all until it has as many. */
+	for (unsigned i = 0; i < 300; i++)
+		if (kept[i].taken.backend == 1)
+			choose_leave(&kept[i], now_us);
+	for (unsigned i = 0; i < 50; i++) {
+		struct choice more = choice_at(i % 2, i);
+		assert_int_equal(choose(&more), 1);
+	}
+}
+
+static void the_least_goes_by_weight(void **state)
+{
+	unsigned got[2] = { 0 };
+
+	balance_by(BALANCE_LEAST);
+	add("10.0.0.1:80", 1);
+	add("10.0.0.2:80", 3);
+	for (unsigned i = 0; i < 400; i++) {
+		struct choice more = choice_at(i % 2, i);
+		got[choose(&more)]++;
+	}
+	assert_int_equal(got[0], 100);
+	assert_int_equal(got[1], 300);
+}
+
+static void two_choices_keep_the_fullest_near_the_mean(void **state)
+{
+	unsigned got[100] = { 0 }, most = 0;
+
+	balance_by(BALANCE_RANDOM);
+	add_numbered(0, 100);
+	for (unsigned i = 0; i < 10000; i++) {
+		struct choice more = choice_at(i % 2, i);
+		got[choose(&more)]++;
+	}
+	for (unsigned i = 0; i < 100; i++)
+		most = got[i] > most ? got[i] : most;
+	assert_in_range(most, 100, 106); /* one choice alone: some 130 */
+}
+
+static void a_hash_spreads_and_stays(void **state)
+{
+	static unsigned got[MANY];
+	unsigned most = 0, least = UINT32_MAX;
+
+	balance_by(BALANCE_HASH);
+	add_numbered(0, 50);
+	for (unsigned i = 0; i < 100000; i++) {
+		uint32_t backend = choose_for(0, i);
+		got[backend]++;
+		if (i % 100 == 0)
+			assert_int_equal(choose_for(1, i), backend);
+	}
+	for (unsigned i = 0; i < 50; i++) {
+		most = got[i] > most ? got[i] : most;
+		least = got[i] < least ? got[i] : least;
+	}
+	assert_in_range(most, 2000, 2300);
+	assert_in_range(least, 1700, 2000);
+}
+
+static void a_hash_goes_by_weight(void **state)
+{
+	unsigned got[3] = { 0 };
+
+	balance_by(BALANCE_HASH);
+	add("10.0.0.1:80", 1);
+	add("10.0.0.2:80", 2);
+	add("10.0.0.3:80", 5);
+	for (unsigned i = 0; i < 80000; i++)
+		got[choose_for(0, i)]++;
+	assert_in_range(got[0], 9500, 10500);
+	assert_in_range(got[1], 19000, 21000);
+	assert_in_range(got[2], 49000, 51000);
+}
+
+/* ---- disruption ---------------------------------------------------------------------------------------------------------- */
+
+#define CLIENTS 20000
+
+static void machines_with_another_order_choose_alike(void **state)
+{
+	static uint32_t was[CLIENTS];
+
+	balance_by(BALANCE_HASH);
+	add_numbered(0, 20);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		was[i] = choose_for(0, i);
+	for (unsigned i = 0; i < 10; i++) {
+		struct backend one = backends[i];
+		backends[i] = backends[19 - i];
+		backends[19 - i] = one;
+	}
+	for (unsigned i = 0; i < CLIENTS; i++)
+		assert_int_equal(choose_for(1, i), 19 - was[i]);
+}
+
+static void one_that_goes_down_moves_only_its_own(void **state)
+{
+	static uint32_t was[CLIENTS];
+	unsigned moved_to[20] = { 0 };
+
+	balance_by(BALANCE_HASH);
+	add_numbered(0, 20);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		was[i] = choose_for(0, i);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		if (was[i] == 7) {
+			struct choice choice = choice_at(0, i);
+			choose(&choice);
+			refuse(&choice);
+			break;
+		}
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		uint32_t now = choose_for(1, i);
+		if (was[i] != 7)
+			assert_int_equal(now, was[i]);
+		else
+			moved_to[now]++;
+	}
+	for (unsigned i = 0; i < 20; i++) /* and to all of the others */
+		assert_true(i == 7 ? moved_to[i] == 0 : moved_to[i] > 20);
+}
+
+static void one_that_is_taken_out_of_the_file_moves_hardly_more_than_its_own(void **state)
+{
+	static uint32_t was[CLIENTS];
+	unsigned others = 0;
+
+	balance_by(BALANCE_HASH);
+	add_numbered(0, 20);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		was[i] = choose_for(0, i);
+	target.connect.n_backends = 19;
+	for (unsigned i = 0; i < CLIENTS; i++)
+		others += choose_for(1, i) != was[i] && was[i] != 19;
+	assert_true(others < CLIENTS / 25); /* Maglev's own: some 2 % */
+}
+
+static void one_that_is_drained_moves_only_its_own(void **state)
+{
+	static uint32_t was[CLIENTS];
+
+	balance_by(BALANCE_HASH);
+	add_numbered(0, 20);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		was[i] = choose_for(0, i);
+	uint64_t service = hash_name("web");
+	uint32_t place = backend_table_find(table, service, backend_key(service, TRANSPORT_STREAM, &backends[3].address));
+	backend_order_set(table, place, BACKEND_MODE_DRAIN, 1);
+	now_us++;
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		uint32_t now = choose_for(0, i);
+		assert_true(was[i] == 3 ? now != 3 : now == was[i]);
+	}
+}
+
+static void the_others_share_what_one_that_is_down_had(void **state)
+{
+	for (int kind = BALANCE_ROUNDROBIN; kind <= BALANCE_RANDOM; kind++) {
+		struct choice kept[600];
+		unsigned got[4] = { 0 };
+
+		teardown(state);
+		setup(state);
+		balance_by((enum balance_kind)kind);
+		add_numbered(0, 4);
+		struct choice choice = choice_at(0, 1);
+		uint32_t down = choose(&choice);
+		refuse(&choice);
+		for (unsigned i = 0; i < 600; i++) {
+			kept[i] = choice_at(i % 2, i);
+			got[choose(&kept[i])]++;
+		}
+		for (unsigned i = 0; i < 4; i++)
+			if (i == down)
+				assert_int_equal(got[i], 0);
+			else
+				assert_in_range(got[i], 190, 210);
+	}
+}
+
+/* ---- in which order -------------------------------------------------------------------------------------------------------- */
+
+static void each_is_tried_once_whoever_chooses(void **state)
+{
+	for (int kind = 0; kind < BALANCES; kind++) {
+		unsigned got[8] = { 0 };
+
+		teardown(state);
+		setup(state);
+		balance_by((enum balance_kind)kind);
+		add_numbered(0, 8);
+		struct choice choice = choice_at(0, 5);
+		for (unsigned i = 0; i < 8; i++) {
+			got[choose(&choice)]++;
+			refuse(&choice);
+		}
+		for (unsigned i = 0; i < 8; i++)
+			assert_int_equal(got[i], 1);
+		assert_int_equal(choose_next(&choice, now_us), -EHOSTUNREACH);
+		choose_again(&choice);
+		assert_int_equal(choose_left(&choice, now_us, 100), 8);
+	}
+}
+
+static void backups_are_for_when_all_others_are_down_or_full(void **state)
+{
+	add_numbered(0, 2);
+	add("10.1.0.1:80", 1);
+	backends[2].backup = true;
+	backends[0].max_connections = 1;
+	struct choice one = choice_at(0, 1), two = choice_at(0, 2), three = choice_at(0, 3);
+	assert_int_equal(choose(&one), 0);
+	assert_int_equal(choose(&two), 1);
+	refuse(&two);
+	assert_int_equal(choose(&two), 2);
+	assert_int_equal(choose(&three), 2);
+	choose_leave(&one, now_us);
+	assert_int_equal(choose_for(0, 4), 0);
+}
+
+static void who_is_down_is_tried_last(void **state)
+{
+	add_numbered(0, 3);
+	struct choice one = choice_at(0, 1), two = choice_at(1, 2);
+	assert_int_equal(choose(&one), 0);
+	refuse(&one);
+	assert_string_equal(changes, "10.0.0.0:80 down; ");
+	assert_int_equal(choose(&two), 1);
+	refuse(&two);
+	assert_int_equal(choose(&two), 2);
+	refuse(&two);
+	assert_int_equal(choose(&two), 0); /* all are down: as if all were up */
+	choose_connected(&two, now_us);
+	assert_string_equal(changes, "10.0.0.0:80 down; 10.0.0.1:80 down; 10.0.0.2:80 down; 10.0.0.0:80 up; ");
+	assert_int_equal(choose_for(0, 3), 0);
+}
+
+static void one_client_is_the_trial_and_others_go_elsewhere(void **state)
+{
+	add_numbered(0, 2);
+	struct choice one = choice_at(0, 1), two = choice_at(1, 2), three = choice_at(0, 3);
+	choose(&one);
+	refuse(&one);
+	now_us += SECOND_US;
+	assert_int_equal(choose(&two), 0);
+	assert_true(two.is_trial);
+	assert_int_equal(choose(&three), 1);
+	choose_failed(&two, -ETIMEDOUT, now_us + 2 * SECOND_US);
+	assert_int_equal(choose(&two), 1);
+	assert_int_equal(choose_for(0, 4), 1);
+	assert_string_equal(changes, "10.0.0.0:80 down; ");
+}
+
+static void a_trial_that_is_given_up_is_made_by_another(void **state)
+{
+	add_numbered(0, 2);
+	struct choice one = choice_at(0, 1), two = choice_at(1, 2);
+	choose(&one);
+	refuse(&one);
+	now_us += SECOND_US;
+	assert_int_equal(choose(&two), 0);
+	choose_leave(&two, now_us); /* its client has left */
+	assert_int_equal(choose_for(0, 3), 1);
+	now_us += SECOND_US;
+	assert_int_equal(choose_for(0, 3), 0);
+}
+
+static void a_worker_that_dies_takes_its_trial_and_its_connections_along(void **state)
+{
+	add_numbered(0, 2);
+	backends[0].max_connections = 1;
+	struct choice one = choice_at(0, 1), two = choice_at(1, 2);
+	choose(&one);
+	refuse(&one);
+	now_us += SECOND_US;
+	assert_int_equal(choose(&two), 0);
+	backend_table_forget(table, 1, now_us);
+	assert_int_equal(choose_for(0, 3), 0);
+}
+
+static void our_own_errors_say_nothing_of_the_backend(void **state)
+{
+	static const int errors[] = { -EMFILE, -ENOMEM, -EADDRNOTAVAIL, -EPERM, -EAGAIN, -EDEADLK };
+
+	add_numbered(0, 2);
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		struct choice one = choice_at(0, i);
+		assert_int_equal(choose(&one), 0);
+		choose_failed(&one, errors[i], now_us);
+		assert_int_equal(choose(&one), 1);
+		choose_leave(&one, now_us);
+	}
+	assert_string_equal(changes, "");
+}
+
+static void a_moment_is_not_enough_to_call_it_a_hang(void **state)
+{
+	add_numbered(0, 2);
+	struct choice one = choice_at(0, 1);
+	choose(&one);
+	choose_failed(&one, -ETIMEDOUT, now_us + SECOND_US - 1);
+	assert_string_equal(changes, "");
+	struct choice two = choice_at(0, 2);
+	assert_int_equal(choose(&two), 0);
+	choose_failed(&two, -ETIMEDOUT, now_us + SECOND_US);
+	assert_string_equal(changes, "10.0.0.0:80 down; ");
+}
+
+static void only_backends_of_the_family_are_chosen(void **state)
+{
+	add("10.0.0.1:80", 1);
+	add("[2001:db8::1]:80", 1);
+	struct choice one = choice_at(0, 1);
+	one.family = AF_INET6;
+	assert_int_equal(choose(&one), 1);
+	choose_leave(&one, now_us);
+	target.connect.n_backends = 1;
+	struct choice two = choice_at(1, 1);
+	two.family = AF_INET6;
+	assert_int_equal(choose_next(&two, now_us), -EAFNOSUPPORT);
+}
+
+/* ---- how many ---------------------------------------------------------------------------------------------------------------- */
+
+static unsigned n_called;
+
+static void called(struct choice *choice)
+{
+	n_called++;
+}
+
+static void none_gets_more_than_it_may_over_all_workers(void **state)
+{
+	struct choice kept[10];
+
+	balance_by(BALANCE_LEAST);
+	add_numbered(0, 2);
+	backends[0].max_connections = 3;
+	backends[1].max_connections = 2;
+	for (unsigned i = 0; i < 5; i++) {
+		kept[i] = choice_at(i % 2, i);
+		choose(&kept[i]);
+	}
+	for (unsigned i = 0; i < WORKERS; i++) {
+		struct choice more = choice_at(i, 9);
+		assert_int_equal(choose_next(&more, now_us), -EBUSY);
+	}
+}
+
+static void who_waits_is_called_in_turn(void **state)
+{
+	add_numbered(0, 1);
+	backends[0].max_connections = 1;
+	struct choice one = choice_at(0, 1), two = choice_at(0, 2), three = choice_at(0, 3);
+	two.called = three.called = called;
+	n_called = 0;
+	choose(&one);
+	assert_int_equal(choose_next(&two, now_us), -EBUSY);
+	assert_true(choose_wait(&two));
+	assert_int_equal(choose_next(&three, now_us), -EBUSY);
+	assert_true(choose_wait(&three));
+	assert_true(choose_is_next(&two));
+	assert_false(choose_is_next(&three));
+	choose_leave(&one, now_us);
+	assert_int_equal(n_called, 1);
+	assert_int_equal(choose_next(&three, now_us), -EBUSY); /* not its turn, though there is room */
+	assert_int_equal(choose(&two), 0);
+	assert_true(choose_is_next(&three));
+	choose_leave(&three, now_us);
+	choose_leave(&two, now_us);
+	assert_int_equal(choose_for(0, 4), 0);
+}
+
+static void the_line_has_an_end(void **state)
+{
+	static struct choice waiting[CHOOSE_LINE_MAX];
+
+	add_numbered(0, 1);
+	backends[0].max_connections = 1;
+	struct choice one = choice_at(0, 1), late = choice_at(0, 2);
+	choose(&one);
+	for (unsigned i = 0; i < CHOOSE_LINE_MAX; i++) {
+		waiting[i] = choice_at(0, i);
+		waiting[i].called = called;
+		assert_true(choose_wait(&waiting[i]));
+	}
+	assert_false(choose_wait(&late));
+	for (unsigned i = 0; i < CHOOSE_LINE_MAX; i++)
+		choose_leave(&waiting[i], now_us);
+	assert_true(choose_wait(&late));
+	choose_leave(&late, now_us);
+	choose_leave(&one, now_us);
+}
+
+static void what_is_known_of_a_backend_goes_by_its_address(void **state)
+{
+	add_numbered(0, 3);
+	struct choice one = choice_at(0, 1);
+	choose(&one);
+	refuse(&one);
+	struct backend first = backends[0];
+	backends[0] = backends[2];
+	backends[2] = first;
+	assert_int_equal(choose_for(1, 2), 0); /* under another list: what was the third is up */
+	backends[1].weight = 0;
+	struct choice two = choice_at(1, 3);
+	chooser_free(choosers[1]);
+	choosers[1] = NULL;
+	two = choice_at(1, 3);
+	assert_int_equal(choose(&two), 0);
+	refuse(&two);
+	assert_int_equal(choose(&two), 2); /* the one that is down is the last */
+}
+
+int main(void)
+{
+#define UNIT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		UNIT(the_first_gets_all),
+		UNIT(each_has_its_turn_over_all_workers),
+		UNIT(turns_go_by_weight_and_are_spread),
+		UNIT(the_least_of_all_workers_is_chosen),
+		UNIT(the_least_goes_by_weight),
+		UNIT(two_choices_keep_the_fullest_near_the_mean),
+		UNIT(a_hash_spreads_and_stays),
+		UNIT(a_hash_goes_by_weight),
+		UNIT(machines_with_another_order_choose_alike),
+		UNIT(one_that_goes_down_moves_only_its_own),
+		UNIT(one_that_is_taken_out_of_the_file_moves_hardly_more_than_its_own),
+		UNIT(one_that_is_drained_moves_only_its_own),
+		UNIT(the_others_share_what_one_that_is_down_had),
+		UNIT(each_is_tried_once_whoever_chooses),
+		UNIT(backups_are_for_when_all_others_are_down_or_full),
+		UNIT(who_is_down_is_tried_last),
+		UNIT(one_client_is_the_trial_and_others_go_elsewhere),
+		UNIT(a_trial_that_is_given_up_is_made_by_another),
+		UNIT(a_worker_that_dies_takes_its_trial_and_its_connections_along),
+		UNIT(our_own_errors_say_nothing_of_the_backend),
+		UNIT(a_moment_is_not_enough_to_call_it_a_hang),
+		UNIT(only_backends_of_the_family_are_chosen),
+		UNIT(none_gets_more_than_it_may_over_all_workers),
+		UNIT(who_waits_is_called_in_turn),
+		UNIT(the_line_has_an_end),
+		UNIT(what_is_known_of_a_backend_goes_by_its_address),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
