@@ -1,5 +1,6 @@
 /* Two workers in one process, and flows that move from one to the other over a real channel: in the order in which answers came, and with no
  * time that the old worker makes up. */
+#include "backends.h"
 #include "capacity.h"
 #include "complaint.h"
 #include "datagrams.h"
@@ -72,6 +73,7 @@ static void worker_begin(struct context *context, unsigned slot, int fd)
 		.transports = transports,
 		.undecided = undecided_registry_new(),
 		.service_counters = calloc(policy->n_services, sizeof(struct counter *)),
+		.choosers = calloc(policy->n_services * TRANSPORT_COUNT + 1, sizeof(struct chooser *)),
 		.service_measures = calloc(policy->n_services, sizeof(struct measures *)),
 		.findings = calloc(1, sizeof(*context->findings)),
 		.scratch = decider_scratch_new(),
@@ -123,6 +125,7 @@ static void worker_end(struct context *context)
 	undecided_registry_free(context->undecided);
 	free(context->service_counters);
 	free(context->service_measures);
+	backends_free(context);
 	free(context->findings);
 	decider_scratch_free(context->scratch);
 	free(context->peeked);
