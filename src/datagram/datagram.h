@@ -22,8 +22,9 @@
 struct datagram {
 	const uint8_t *bytes;
 	uint32_t len;
-	uint32_t segment;    /* size of each; 0: it is one datagram */
-	uint8_t tos;         /* ECN and DSCP */
+	uint32_t segment; /* size of each; 0: it is one datagram */
+	uint8_t tos;      /* ECN and DSCP */
+	uint32_t mark;    /* that it has from a socket of this machine (SO_MARK), where that is asked for; else 0 */
 	struct flow_key key; /* of what an unconnected socket received; its local port is the caller's to fill in */
 };
 

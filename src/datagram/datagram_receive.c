@@ -19,7 +19,7 @@
 
 #define CONTROL_MAX                                                                                                  \
 	(CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(int)) +                \
-		CMSG_SPACE(sizeof(uint32_t)))
+		2 * CMSG_SPACE(sizeof(uint32_t)))
 
 struct datagram_batch {
 	struct mmsghdr messages[DATAGRAM_BATCH];
@@ -126,6 +126,8 @@ static bool batch_parse(struct datagram_batch *batch, size_t i, bool listens, st
 			has_local = true;
 		} else if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == SO_RXQ_OVFL) {
 			*drops = (uint32_t)control_int(control);
+		} else if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == SO_MARK) {
+			to->mark = (uint32_t)control_int(control);
 		}
 	}
 	if (to->segment >= to->len)

@@ -143,6 +143,7 @@ static int listener_read(struct datagram_listener *listener)
 	int n = datagram_receive(datagrams->incoming, listener->fd, true, 0, DATAGRAM_BATCH, &read);
 	if (n < 0)
 		return n;
+	listener->n_emptied += read.n < DATAGRAM_BATCH;
 	listener_count_drops(listener, read.drops);
 	datagrams_count(datagrams, DATAGRAM_UNUSABLE, read.unusable);
 	for (uint32_t i = 0; i < (uint32_t)n; i++) {
@@ -150,6 +151,8 @@ static int listener_read(struct datagram_listener *listener)
 		datagram->key.local_port = listener->port;
 		struct flow_place *place = flow_table_find(datagrams->table, &datagram->key);
 		struct flow *flow = place ? container_of(place, struct flow, place) : NULL;
+		if (datagram->mark && flow_came_back(datagrams, flow, datagram->mark))
+			continue;
 		if (flow)
 			flow->listener = listener;
 		else

@@ -22,8 +22,9 @@ struct datagram_listener {
 	struct counter *counter;
 	int fd; /* also while it is not watched */
 	sa_family_t family;
-	uint16_t port;  /* in network order */
-	uint32_t drops; /* of the kernel's, at this socket, that were counted */
+	uint16_t port;      /* in network order */
+	uint64_t n_emptied; /* times that a batch has left nothing there */
+	uint32_t drops;     /* of the kernel's, at this socket, that were counted */
 	struct log_limit told_unwanted, told_refused, told_full, told_drops;
 };
 

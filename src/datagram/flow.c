@@ -445,7 +445,13 @@ void flow_end(struct flow *flow, enum session_end end)
 	upstream_close(flow->upstream);
 	flow->upstream = NULL;
 	flow->session.phase = PHASE_ENDED;
-	loop_defer(&context->loop, &flow->burial);
+	if (flow->forwarding != FORWARDING_ASKS) /* whose answer must find it */
+		loop_defer(&context->loop, &flow->burial);
+}
+
+void flow_bury_answered(struct flow *flow)
+{
+	loop_defer(&flow->session.context->loop, &flow->burial);
 }
 
 /* ---- moved between workers -------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include "flow_kept.h"
 #include "flow_table.h"
 #include "identify.h"
+#include "requester.h"
 #include "session.h"
 #include "socket_pool.h"
 #include "transport_migration.h"
@@ -60,6 +61,13 @@ struct flow {
 	struct datagram_id id;     /* that its backend has said last */
 	uint64_t backend_hash;     /* affinity_backend() of where it is connected to */
 	uint64_t refused_us;       /* when the network began to say that nobody is there; 0: it does not */
+
+	/* flow_forward.c */
+	enum { FORWARDING_NO, FORWARDING_ASKS, FORWARDING_SENDS } forwarding;
+	bool came_back;        /* the kernel had no rules for it, once */
+	struct request asking; /* the master for a socket */
+	uint64_t forwarded_us; /* since when it sends */
+	uint64_t emptied;      /* how often the listener's socket had been read empty by then */
 
 	uint64_t flow_timeout_us, answer_timeout_us; /* of the service, with */
 	uint32_t answers;
@@ -122,6 +130,21 @@ void flow_connected(struct flow *flow, const struct address *to);
 void flow_learn(struct flow *flow, const struct datagram *answer);
 /* It is there: known from now on by its id and its client's address, if the client has said something after the first answer. */
 void flow_note(struct flow *flow);
+
+/* What its service has admitted and what came with it goes through the socket that it has now. */
+void flow_begin_relay(struct flow *flow);
+
+/* To its service again, which could not have it a moment ago. */
+void flow_try(struct flow *flow, int error);
+
+/* flow_forward.c: -EINPROGRESS: the kernel is to forward it; another -errno: it cannot. */
+int flow_forward(struct flow *flow);
+void flow_forward_sent(struct flow *flow, const struct datagram_sent *sent);
+uint64_t flow_forward_due_us(const struct flow *flow);
+void flow_forward_look(struct flow *flow); /* whether all is sent; ends it */
+/* A datagram with a mark. True: it is one that usher itself has sent for the kernel to forward. `flow` may be NULL. */
+bool flow_came_back(const struct datagrams *datagrams, struct flow *flow, uint32_t mark);
+void flow_bury_answered(struct flow *flow); /* it ended before it was answered */
 
 /* flow_migration.c */
 extern const struct transport_migration flow_migration;

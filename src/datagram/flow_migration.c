@@ -17,7 +17,7 @@ static bool migration_is_movable(const struct session *session)
 {
 	const struct flow *flow = container_of(session, struct flow, session);
 
-	return !flow->identification;
+	return !flow->identification && flow->forwarding != FORWARDING_SENDS;
 }
 
 /* What another backend might have got of a relayed one stays: the new worker does not choose anew. */

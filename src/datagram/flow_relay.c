@@ -233,7 +233,7 @@ static void flow_drop_kept(struct flow *flow)
 }
 
 /* What it was sent before is sent, and what follows may be, again and to another backend, as long as nothing was answered. */
-static void flow_begin_relay(struct flow *flow)
+void flow_begin_relay(struct flow *flow)
 {
 	struct context *context = flow->session.context;
 	const struct service *service = session_service(&flow->session);
@@ -241,7 +241,7 @@ static void flow_begin_relay(struct flow *flow)
 	flow->flow_timeout_us = service->flow_timeout_us;
 	flow->answer_timeout_us = service->answer_timeout_us;
 	flow->answers = service->answers;
-	flow->keeps = service->fallback != SERVICE_NONE || flow_has_unknown(flow) ||
+	flow->keeps = flow->forwarding == FORWARDING_SENDS || service->fallback != SERVICE_NONE || flow_has_unknown(flow) ||
 		choose_left(&flow->choice, context->loop.now_us, 2) > 1;
 	shed_enter_unproven(&flow->session);
 	if (session_enter(&flow->session, PHASE_RELAYING) < 0) {
@@ -264,9 +264,9 @@ static int flow_await(struct flow *flow)
 	return session_enter(&flow->session, PHASE_CONNECTING);
 }
 
-static void flow_try(struct flow *flow, int error)
+void flow_try(struct flow *flow, int error)
 {
-	error = flow_dial(flow, error);
+	error = flow_target(flow)->connect.forwarded ? flow_forward(flow) : flow_dial(flow, error);
 	if (error == -EINPROGRESS)
 		error = flow_await(flow);
 	else if (error == 0)
@@ -479,7 +479,9 @@ static void flow_transmit(struct flow *flow, const struct datagram_out *list, si
 	else
 		flow_send_first(flow, list, n, &sent);
 	datagrams_count_sent(flow->datagrams, &sent);
-	if (sent.error)
+	if (flow->forwarding == FORWARDING_SENDS)
+		flow_forward_sent(flow, &sent);
+	else if (sent.error)
 		flow_refused(flow, sent.error);
 }
 
@@ -578,6 +580,8 @@ static bool flow_has_all_answers(const struct flow *flow)
 /* An edge is not repeated: who stops before all is read asks for another. */
 void flow_upstream_ready(struct flow *flow)
 {
+	if (flow->forwarding == FORWARDING_SENDS) /* answers are not for usher */
+		return;
 	const struct upstream *upstream = flow->upstream;
 	unsigned turns = READ_IN_TURN / READ_AT_ONCE;
 
@@ -601,6 +605,9 @@ void flow_upstream_ready(struct flow *flow)
 static uint64_t flow_idle_us(const struct session *session)
 {
 	const struct flow *flow = container_of(session, struct flow, session);
+
+	if (flow->forwarding == FORWARDING_SENDS)
+		return flow_forward_due_us(flow);
 	uint64_t moved_us = flow->answered_us > flow->spoken_us ? flow->answered_us : flow->spoken_us;
 	uint64_t timeout_us = flow->answered_us ? flow->flow_timeout_us : flow->answer_timeout_us;
 
@@ -628,6 +635,11 @@ void flow_finish(struct flow *flow)
 void flow_look_whether_idle(struct session *session)
 {
 	struct loop *loop = &session->context->loop;
+
+	if (flow_of(session)->forwarding == FORWARDING_SENDS) {
+		flow_forward_look(flow_of(session));
+		return;
+	}
 	uint64_t due_us = flow_due_us(session);
 
 	flow_note(flow_of(session));

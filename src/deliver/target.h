@@ -20,13 +20,16 @@ extern const char *const delivery_names[]; /* "connect", "handover", "exec", "re
 enum hash_by { HASH_BY_SOURCE, HASH_BY_SNI, HASH_BY_HOST, HASH_BY_CONNECTION_ID };
 
 struct backend {
-	const char *text;       /* as the operator wrote it */
-	struct address address; /* len 0 when `name` is set */
-	uint32_t name;          /* index into the resolved names, or BACKEND_NO_NAME */
-	uint16_t port;          /* beside a name */
-	uint16_t weight;        /* 0: it gets nobody */
-	bool backup;            /* it gets clients that no other one takes */
+	const char *text;         /* as the operator wrote it */
+	struct address address;   /* len 0 when `name` is set */
+	uint32_t name;            /* index into the resolved names, or BACKEND_NO_NAME */
+	uint16_t port;            /* beside a name */
+	uint16_t weight;          /* 0: it gets nobody */
+	bool backup;              /* it gets clients that no other one takes */
 	unsigned max_connections; /* at a time, of each of its addresses, in all workers together; 0: no limit */
+	/* Where the kernel forwards flows to it: the set that these are in, and the mark of sockets that put them there. */
+	const char *set; /* NULL: usher relays */
+	uint32_t mark;
 };
 
 enum handover_format { HANDOVER_USHER, HANDOVER_TCPMUX };
@@ -57,6 +60,7 @@ struct target {
 			int keepalive_s;      /* of the connections to them */
 			bool resolves;        /* each connection asks for their names anew */
 			bool transparent;     /* they see the client's address in place of this machine's */
+			bool forwarded;       /* flows to them are the kernel's, once they are decided */
 			unsigned send_proxy;  /* the version of the PROXY header that they get first; 0: none */
 			bool send_proxy_each; /* in front of each datagram, not of a flow's first one alone */
 			bool backend_family;  /* in it IPv4 addresses are IPv6 ones for a backend of IPv6 */

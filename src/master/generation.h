@@ -9,6 +9,7 @@
 
 struct asks;
 struct child;
+struct forwarding;
 struct generation;
 struct listening;
 struct message;
@@ -60,6 +61,7 @@ struct generation {
 	struct child *children; /* identifiers that run */
 
 	/* The master's: who runs for services, and access programs. */
+	struct forwarding *forwarding;
 	struct program_table *programs;
 	struct asks *asks;
 	bool *slots; /* LIMITS_SLOTS_MAX: which are taken */

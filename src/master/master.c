@@ -49,7 +49,8 @@ static void master_child_ended(struct master *master, pid_t pid, int status)
 		master_compiled(master);
 	else if (exporting_reap(&master->exporting, pid, status))
 		return;
-	else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status))
+	else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status) &&
+		!forwarding_reap(&master->forwarding, pid, status))
 		master_program_ended(master, pid, status);
 }
 
@@ -142,6 +143,7 @@ static int master_init(struct master *master, const struct master_options *optio
 		.all_held = { .run = master_all_held },
 		.shared = NO_SHARED,
 	};
+	forwarding_init(&master->forwarding);
 	if (options->inetd) {
 		int error = master_take_connection(master);
 		if (error < 0) {
@@ -230,6 +232,7 @@ static void master_fini(struct master *master)
 	logger_wait_cancel(&master->logger_wait);
 	logger_wait_cancel(&master->next_logger_wait);
 	asks_fini(&master->asks);
+	forwarding_fini(&master->forwarding);
 	program_table_free(master->programs);
 	pidfile_remove(master->pid_file);
 	free(master->pid_file);

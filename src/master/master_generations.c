@@ -15,7 +15,7 @@
 
 static void master_end_if_over(struct master *master)
 {
-	if (!master->all && (master_is_ending(master) || !master->coming))
+	if (!master->all && (master_is_ending(master) || !master->coming) && forwarding_end(&master->forwarding))
 		loop_stop(&master->loop);
 }
 
@@ -140,6 +140,16 @@ void master_close_sockets(struct master *master, const struct generation *but)
 		log_error("listening sockets are not watched: out of memory");
 }
 
+static void master_follow_forwarding(struct master *master, const struct policy *policy)
+{
+	int error = sockets_show_marks(&master->sockets, policy);
+
+	if (error < 0 && error != -EPERM)
+		log_error("flows cannot be given to the kernel: it has no SO_RCVMARK, expected Linux 5.19 or later");
+	else
+		forwarding_follow(&master->forwarding, policy);
+}
+
 static void master_generation_ready(struct generation *generation)
 {
 	struct master *master = generation->context;
@@ -163,6 +173,7 @@ static void master_generation_ready(struct generation *generation)
 	if (before)
 		master_rewrite_pid_file(master, generation->policy);
 	transparent_check(generation->policy);
+	master_follow_forwarding(master, generation->policy);
 	master->control_missing = false; /* to be told of this policy's */
 	master_control_listen(master, generation->policy);
 	if (!master->options->inetd)
@@ -236,6 +247,7 @@ struct generation *master_new_generation(struct master *master, struct policy *p
 		.log = logger_settings(logger, policy),
 		.connection = master->connection,
 		.leaves_workers = master->options->leaves_workers,
+		.forwarding = &master->forwarding,
 		.programs = master->programs,
 		.asks = &master->asks,
 		.slots = master->slots,

@@ -6,6 +6,7 @@
 #include "compiling.h"
 #include "control.h"
 #include "exporting.h"
+#include "forwarding.h"
 #include "generation.h"
 #include "listener_guard.h"
 #include "logger_wait.h"
@@ -40,6 +41,7 @@ struct master {
 	struct shared shared;
 	struct program_table *programs;
 	struct asks asks;
+	struct forwarding forwarding;
 	bool slots[LIMITS_SLOTS_MAX];
 	int connection; /* inetd; -1: none */
 	bool stderr_is_client;

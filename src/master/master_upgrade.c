@@ -117,6 +117,7 @@ static int master_describe(void *context, struct takeover *ret)
 	};
 	const char *path = control_leave(master->control, &ret->control_fd, &ret->control_file, &ret->control_client);
 	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path ? path : "");
+	snprintf(ret->forwarding_table, sizeof(ret->forwarding_table), "%s", master->forwarding.table);
 	ret->sockets = calloc(master->sockets.count + 1, sizeof(*ret->sockets));
 	ret->programs = calloc(program_table_count(master->programs) + 1, sizeof(*ret->programs));
 	if (!ret->sockets || !ret->programs)
@@ -235,6 +236,7 @@ int master_take_over(struct master *master, const struct policy *policy)
 			takeover->programs[i].started_us);
 	control_adopt(master->control, takeover->control_path, takeover->control_fd, &takeover->control_file,
 		takeover->control_client);
+	forwarding_adopt(&master->forwarding, takeover->forwarding_table);
 	for (size_t i = 0; i < takeover->n_workers; i++)
 		last = takeover->workers[i].generation > last ? takeover->workers[i].generation : last;
 	for (unsigned number = 0; error == 0 && number <= last; number++)

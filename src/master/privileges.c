@@ -150,6 +150,8 @@ static void reasons_find(struct reasons *reasons, const struct policy *policy)
 		need_as_root(reasons, policy);
 	if (policy->transparent)
 		need(reasons, transparent_by(capabilities_had(CAP_PERMITTED)), "services are transparent");
+	if (policy->forwarding_table)
+		need(reasons, BIT(CAP_NET_ADMIN) | BIT(CAP_NET_BIND_SERVICE), "the kernel forwards flows");
 }
 
 uint64_t privileges_needed(const struct policy *policy)
@@ -178,7 +180,6 @@ static int set_flags(cap_t to, cap_flag_t flag, uint64_t capabilities)
 int privileges_put_in_force(uint64_t needed)
 {
 	uint64_t keep = capabilities_had(CAP_PERMITTED) & any_policy;
-	keep &= ~TRANSPARENT | transparent_by(keep);
 	cap_t to = cap_get_proc();
 
 	if (!to)

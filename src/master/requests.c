@@ -5,6 +5,9 @@
 #include "ask.h"
 #include "client_socket.h"
 #include "fd.h"
+#include "forwarding.h"
+#include "forwarding_rules.h"
+#include "forwarding_socket.h"
 #include "generation.h"
 #include "identifier_processes.h"
 #include "log.h"
@@ -16,6 +19,7 @@
 #include "transparent.h"
 #include "worker_process.h"
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 static const struct service *policy_service(const struct policy *policy, uint32_t place)
@@ -168,6 +172,49 @@ bool request_client(struct worker_process *worker, const struct message *request
 		!client_socket_is_for(generation->policy, &request->want_client))
 		return false;
 	int fd = client_socket_open(generation->policy, &request->want_client);
+	return fd < 0 ? request_fail(worker, request, fd)
+		      : request_answer(worker, request, (struct message_answer){ 0 }, &fd, 1);
+}
+
+/* Is this an address that a client can have sent a flow of the listener to? */
+static bool listener_is_asked(const struct listener_policy *listener, const struct address *local)
+{
+	struct address any = *local;
+
+	if (any.sa.sa_family == AF_INET)
+		any.in.sin_addr.s_addr = 0;
+	else
+		any.in6.sin6_addr = in6addr_any;
+	return address_equal(local, &listener->address) || address_equal(&any, &listener->address);
+}
+
+static bool forward_is_sound(const struct policy *policy, const struct message_forward *asked)
+{
+	const struct service *service = policy_service(policy, asked->service);
+
+	return service && service_is_forwarded(service) && asked->listener < policy->n_listeners &&
+		policy->listeners[asked->listener].forwards && address_is_ip(&asked->client) &&
+		address_is_ip(&asked->local) && asked->client.sa.sa_family == asked->local.sa.sa_family &&
+		address_port(&asked->client) != 0 &&
+		listener_is_asked(&policy->listeners[asked->listener], &asked->local);
+}
+
+bool request_forward(struct worker_process *worker, const struct message *request)
+{
+	const struct generation *generation = worker->generation;
+	const struct message_forward *asked = &request->forward;
+
+	if (generation->kind == GENERATION_STALE)
+		return request_fail(worker, request, -ESTALE);
+	if (!forward_is_sound(generation->policy, asked))
+		return false;
+	if (asked->is_missing)
+		forwarding_renew(generation->forwarding, generation->policy, clock_monotonic_us());
+	if (generation->forwarding->error < 0)
+		return request_fail(worker, request, generation->forwarding->error);
+	const struct backend *backend =
+		forwarding_backend(&generation->policy->services[asked->service], asked->client.sa.sa_family);
+	int fd = backend ? forwarding_socket(&asked->client, &asked->local, backend->mark) : -EAFNOSUPPORT;
 	return fd < 0 ? request_fail(worker, request, fd)
 		      : request_answer(worker, request, (struct message_answer){ 0 }, &fd, 1);
 }

@@ -17,6 +17,7 @@ bool request_identify(struct worker_process *worker, const struct message *reque
 bool request_connect(struct worker_process *worker, const struct message *request);  /* MESSAGE_CONNECT */
 bool request_client(struct worker_process *worker, const struct message *request);   /* MESSAGE_WANT_CLIENT */
 bool request_sockets(struct worker_process *worker, const struct message *request);  /* MESSAGE_WANT_SOCKETS */
+bool request_forward(struct worker_process *worker, const struct message *request);  /* MESSAGE_FORWARD */
 
 /* An access program has decided; `asker` is the worker that it was begun for. */
 void request_decided(struct asks *asks, void *asker, uint64_t number, bool admitted);

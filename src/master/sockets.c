@@ -400,6 +400,17 @@ void sockets_set_options(const struct sockets *sockets, const struct policy *pol
 	}
 }
 
+int sockets_show_marks(const struct sockets *sockets, const struct policy *policy)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < policy->n_listeners; i++)
+		for (size_t k = 0; k < sockets->count && error == 0; k++)
+			if (policy->listeners[i].forwards && socket_is_of(&sockets->list[k], &policy->listeners[i]))
+				error = fd_set_option(sockets->list[k].fd, SOL_SOCKET, SO_RCVMARK, 1);
+	return error;
+}
+
 /* How many workers have a socket of this group. */
 static unsigned count_owners(const struct listening *group, unsigned size)
 {

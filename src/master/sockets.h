@@ -51,6 +51,9 @@ void sockets_forget_fresh(struct sockets *sockets);
  * have it from sockets_open(). */
 void sockets_set_options(const struct sockets *sockets, const struct policy *policy);
 
+/* Of listeners whose flows the kernel may forward: who reads them sees the marks of datagrams. 0 or -errno. */
+int sockets_show_marks(const struct sockets *sockets, const struct policy *policy);
+
 /* Tells the log which workers get no datagrams, and whose receive buffers the kernel keeps small. */
 void sockets_log_groups(const struct policy *policy, const struct listening *list, size_t count);
 

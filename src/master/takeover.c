@@ -20,17 +20,17 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 15
+#define TAKEOVER_FORMAT 16
 
 static void format_write(char *to, size_t size)
 {
 	char migration[64];
 
 	worker_migration_format(migration, sizeof(migration));
-	snprintf(to, size, "%d message %zu migration %s limits %zu counters %zu affinity %zu backends %zu shared %zu names %zu",
+	snprintf(to, size,
+		"%d message %zu migration %s limits %zu counters %zu affinity %zu backends %zu shared %zu names %zu",
 		TAKEOVER_FORMAT, sizeof(struct message), migration, limits_size(), counters_size(), affinity_size(),
-		backend_table_size(),
-		sizeof(struct shared_page), resolved_size(1));
+		backend_table_size(), sizeof(struct shared_page), resolved_size(1));
 }
 
 /* ---- writing ---- */
@@ -109,15 +109,16 @@ int takeover_write(const struct takeover *takeover)
 
 	format_write(format, sizeof(format));
 	json_t *root = json_pack(
-		"{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, "
+		"{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:s, s:o, "
 		"s:o, s:o, s:o, s:o, s:o, s:i}",
 		"format", format, "log_lost", (json_int_t)takeover->log_lost, "proof", takeover->proof, "pid_file",
 		takeover->pid_file ? takeover->pid_file : "", "since", (json_int_t)takeover->since, "services",
 		(json_int_t)takeover->services, "shared", takeover->shared_fd, "limits", takeover->limits_fd,
-		"counters", takeover->counters_fd, "affinity", takeover->affinity_fd, "backends", takeover->backends_fd, "resolver", takeover->resolver,
-		"control", takeover->control_fd, "client", takeover->control_client, "control_path",
-		takeover->control_path, "control_device", (json_int_t)takeover->control_file.device, "control_inode",
-		(json_int_t)takeover->control_file.inode, "sockets", sockets_write(takeover), "workers",
+		"counters", takeover->counters_fd, "affinity", takeover->affinity_fd, "backends",
+		takeover->backends_fd, "resolver", takeover->resolver, "control", takeover->control_fd, "client",
+		takeover->control_client, "control_path", takeover->control_path, "control_device",
+		(json_int_t)takeover->control_file.device, "control_inode", (json_int_t)takeover->control_file.inode,
+		"forwarding", takeover->forwarding_table, "sockets", sockets_write(takeover), "workers",
 		workers_write(takeover), "children", children_write(takeover), "programs", programs_write(takeover),
 		"names", names_write(takeover), "metrics", socket_write(&takeover->metrics), "exporter",
 		takeover->exporter);
@@ -242,17 +243,19 @@ static int takeover_unpack(json_t *root, struct takeover *ret)
 {
 	json_t *sockets, *workers, *children, *programs, *names, *metrics;
 	json_int_t since, services, device, inode, log_lost;
-	const char *path, *proof, *pid_file;
+	const char *path, *proof, *pid_file, *table;
 
 	if (json_unpack(root,
-		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, "
+		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:s, s:o, s:o, "
+		    "s:o, s:o, "
 		    "s:o, s:o, s:i}",
 		    "log_lost", &log_lost, "proof", &proof, "pid_file", &pid_file, "since", &since, "services",
 		    &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters", &ret->counters_fd,
-		    "affinity", &ret->affinity_fd, "backends", &ret->backends_fd, "resolver", &ret->resolver, "control", &ret->control_fd, "client",
-		    &ret->control_client, "control_path", &path, "control_device", &device, "control_inode", &inode,
-		    "sockets", &sockets, "workers", &workers, "children", &children, "programs", &programs, "names",
-		    &names, "metrics", &metrics, "exporter", &ret->exporter) < 0 ||
+		    "affinity", &ret->affinity_fd, "backends", &ret->backends_fd, "resolver", &ret->resolver,
+		    "control", &ret->control_fd, "client", &ret->control_client, "control_path", &path,
+		    "control_device", &device, "control_inode", &inode, "forwarding", &table, "sockets", &sockets,
+		    "workers", &workers, "children", &children, "programs", &programs, "names", &names, "metrics",
+		    &metrics, "exporter", &ret->exporter) < 0 ||
 		socket_unpack(&ret->metrics, metrics) < 0)
 		return -EINVAL;
 	ret->since = since;
@@ -261,6 +264,7 @@ static int takeover_unpack(json_t *root, struct takeover *ret)
 	ret->pid_file = *pid_file ? strdup(pid_file) : NULL;
 	ret->services = (uint64_t)services;
 	ret->control_file = (struct socket_file){ (uint64_t)device, (uint64_t)inode };
+	snprintf(ret->forwarding_table, sizeof(ret->forwarding_table), "%s", table);
 	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path);
 	int error = list_read(ret, sockets, &ret->sockets, sizeof(*ret->sockets), &ret->n_sockets, socket_read);
 	if (error == 0)

@@ -127,6 +127,8 @@ static bool worker_process_hear(struct worker_process *worker, const struct mess
 		return request_sockets(worker, message);
 	case MESSAGE_WANT_CLIENT:
 		return request_client(worker, message);
+	case MESSAGE_FORWARD:
+		return request_forward(worker, message);
 	default:
 		return false;
 	}

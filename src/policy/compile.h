@@ -107,6 +107,11 @@ void transports_compile(struct compiler *compiler, uint32_t service, const struc
 /* Of services and listeners, what does not go with their transports. `all` are the values of the services. */
 void transports_check(struct compiler *compiler, const struct values *all);
 
+/* Of services whose flows the kernel forwards: one of their backends; and behind all that is compiled of services and listeners, what else
+ * they need. `all` are the values of the services. */
+void forwarding_backend_check(struct compiler *compiler, const struct backend *backend, const struct setting *at);
+void forwarding_compile(struct compiler *compiler, const struct values *all);
+
 /* On this listener. Of datagrams only those that its service takes, and that can match it. */
 bool draft_applies(const struct compiler *compiler, const struct draft *draft, uint32_t listener);
 

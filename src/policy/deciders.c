@@ -2,6 +2,7 @@
  *
  * Refuses nothing that was not complained about before. The deciders are in the policy's arena. */
 #include "compile.h"
+#include "forwarding_rules.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,8 @@ bool draft_applies(const struct compiler *compiler, const struct draft *draft, u
 	unsigned takes = policy->services[draft->rule.service].transports & draft->transports;
 
 	if (transport == TRANSPORT_DATAGRAM && !(takes >> transport & 1))
+		return false;
+	if (transport == TRANSPORT_STREAM && service_is_forwarded(&policy->services[draft->rule.service]))
 		return false;
 	for (size_t i = 0; i < draft->n_listeners; i++)
 		if (draft->listeners[i] == listener)

@@ -177,6 +177,10 @@ static void connect_compile(struct compiler *compiler, uint32_t service, const s
 	target->connect.keepalive_s = values_switch(values, SERVICE_KEEPALIVE, KEEPALIVE_AFAR, KEEPALIVE_SYSTEM);
 	target->connect.resolves = values_choice(values, SERVICE_RESOLVE) == 1;
 	send_proxy_compile(compiler, target, values);
+	target->connect.forwarded = values_choice(values, SERVICE_THROUGH) == 1;
+	for (size_t i = 0; target->connect.forwarded && i < target->connect.n_backends; i++)
+		forwarding_backend_check(compiler, &target->connect.backends[i],
+			setting_item(values->value[SERVICE_CONNECT], i));
 	target->connect.transparent = values_switch(values, SERVICE_TRANSPARENT, 0, 1) != 0;
 	if (target->connect.transparent)
 		transparent_check(compiler, service, values->value[SERVICE_TRANSPARENT]);
@@ -215,6 +219,7 @@ static const struct {
 	{ SERVICE_SEND_PROXY_FAMILY, SERVICE_CONNECT },
 	{ SERVICE_PASS_PROXY, SERVICE_CONNECT },
 	{ SERVICE_TRANSPARENT, SERVICE_CONNECT },
+	{ SERVICE_THROUGH, SERVICE_CONNECT },
 	{ SERVICE_FORMAT, SERVICE_HANDOVER },
 	{ SERVICE_STDIO, SERVICE_EXEC },
 	{ SERVICE_USER, SERVICE_EXEC },

@@ -109,6 +109,7 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_SEND_PROXY_FAMILY] = { "send_proxy_family", KEY_CHOICE, .choices = "client backend" },
 	[SERVICE_PASS_PROXY] = { "pass_proxy", KEY_BOOL },
 	[SERVICE_TRANSPARENT] = { "transparent", KEY_BOOL },
+	[SERVICE_THROUGH] = { "through", KEY_CHOICE, .choices = "usher kernel" },
 	[SERVICE_HANDOVER] = { "handover", KEY_STRING },
 	[SERVICE_FORMAT] = { "format", KEY_CHOICE, .choices = "usher tcpmux" },
 	[SERVICE_EXEC] = { "exec", KEY_STRINGS },

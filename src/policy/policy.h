@@ -21,6 +21,7 @@ struct listener_policy {
 	mode_t mode;                     /* of a UNIX socket */
 	int keepalive_s;                 /* of target.h */
 	bool freebind;                   /* the address need not be there yet */
+	bool forwards;                   /* the kernel may forward flows that come in here */
 	unsigned max_connections;        /* or flows that came in here, in all workers together; 0: no limit */
 	unsigned receive_buffer;         /* bytes of each UDP socket's; 0: as the system has it */
 	uint32_t on_silence, on_unknown; /* SERVICE_NONE: close */
@@ -125,6 +126,8 @@ struct policy {
 	unsigned name_max_age_s; /* of an answer, before the name is asked for again */
 
 	bool transparent; /* some service is */
+	const char *
+		forwarding_table; /* of the kernel, with the rules for flows that it forwards; NULL: no service has any */
 
 	uint64_t search_timeout_us;  /* 0: searches have until decide_timeout */
 	uint64_t banner_timeout_us;  /* of silence */

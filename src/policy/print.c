@@ -2,6 +2,7 @@
  * otherwise. Columns that would be empty are left out. Owns no memory past the call. */
 #include "balance.h"
 #include "compile.h"
+#include "forwarding_rules.h"
 #include "nsswitch.h"
 #include <stdarg.h>
 #include <stdlib.h>
@@ -60,6 +61,8 @@ static char *target_backends(struct arena *arena, const struct target *target)
 		text = arena_printf(arena, "%s (%s)", text, balance->name);
 	if (target->connect.observe)
 		text = arena_printf(arena, "%s (resets count)", text);
+	if (target->connect.forwarded)
+		text = arena_printf(arena, "%s (through the kernel)", text);
 	if (target->connect.transparent)
 		text = arena_printf(arena, "%s (transparent)", text);
 	if (target->connect.resolves)
@@ -404,6 +407,14 @@ static void print_names(const struct policy *policy, FILE *to)
 		fprintf(to, "  %-22s %s\n", policy->names[i], nsswitch_describe(&nsswitch, policy->names[i], text));
 }
 
+static void print_forwarding(const struct policy *policy, FILE *to)
+{
+	if (!policy->forwarding_table)
+		return;
+	fputs("\nRules with which the kernel forwards flows, as nft(8) reads them\n", to);
+	forwarding_write(policy, to);
+}
+
 static void print_rest(const struct policy *policy, FILE *to)
 {
 	static const char *const sinks[] = { "stderr", "syslog", "journal" };
@@ -450,5 +461,6 @@ void policy_print(const struct policy *policy, FILE *to)
 	print_services(policy, to);
 	print_access(policy, to);
 	print_names(policy, to);
+	print_forwarding(policy, to);
 	print_rest(policy, to);
 }

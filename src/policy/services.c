@@ -3,6 +3,7 @@
  * Refuses a name used twice, a service that nothing can lead to, and fallbacks that go round in a circle.
  * What a service matches is match.c's, where it goes delivery.c's. */
 #include "compile.h"
+#include "forwarding_rules.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -193,8 +194,11 @@ static void tcpmux_names_collect(struct compiler *compiler)
 /* Datagrams that nothing matches go to a service that takes them, or nowhere. */
 static uint32_t otherwise_of(const struct policy *policy, const struct listener_policy *listener, uint32_t service)
 {
-	bool takes = listener->transport == TRANSPORT_STREAM ||
-		(service != SERVICE_NONE && policy->services[service].transports & 1U << listener->transport);
+	if (service == SERVICE_NONE)
+		return SERVICE_NONE;
+	bool takes = listener->transport == TRANSPORT_STREAM
+		? !service_is_forwarded(&policy->services[service])
+		: policy->services[service].transports >> listener->transport & 1;
 	return takes ? service : SERVICE_NONE;
 }
 
@@ -242,5 +246,6 @@ void services_compile(struct compiler *compiler, const struct values *top)
 	fallbacks_check(compiler, all);
 	reachable_check(compiler, all);
 	transports_check(compiler, all);
+	forwarding_compile(compiler, all);
 	free(all);
 }

@@ -6,11 +6,13 @@
  *     dns, sip, one's own          in both
  *     a `match' without protocol   as those are that can tell what it asks for: sni is TLS', QUIC's and DTLS'
  *     exec, unix:/path             take connections alone, whatever matches
+ *     through the kernel           datagrams alone
  *
  * A UDP listener asks for the services that take datagrams, as if there were no others. So the services of one file can share a port
  * of TCP and of UDP, and nothing is said about those that are for one of them. What is written out for a listener that it cannot be
  * for is complained of, and what no listener can bring. Refuses keys that UDP does not know or usher does not have for it. Owns nothing. */
 #include "compile.h"
+#include "forwarding_rules.h"
 #include "probe.h"
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +62,8 @@ static unsigned delivery_transports(const struct values *values)
 
 	if (values->given[SERVICE_EXEC])
 		return STREAMS;
+	if (values_choice(values, SERVICE_THROUGH) == 1)
+		return DATAGRAMS;
 	for (size_t i = 0; i < setting_count(at); i++) {
 		const char *text = backend_text(setting_item(at, i));
 		if (!text || strncmp(text, "unix:", 5) != 0)
@@ -92,6 +96,8 @@ void transports_compile(struct compiler *compiler, uint32_t service, const struc
 /* Why nothing that comes in so gets to the service; `match` is what its match or a rule of it can match. */
 static const char *hindrance(const struct values *values, unsigned match, enum transport_kind transport)
 {
+	if (!(delivery_transports(values) >> transport & 1) && transport == TRANSPORT_STREAM)
+		return "its flows go through the kernel, which is for datagrams alone";
 	if (!(delivery_transports(values) >> transport & 1))
 		return values->given[SERVICE_EXEC] ? "it runs a program, which takes connections alone"
 						   : "its backends are UNIX sockets, which take connections alone";
@@ -140,6 +146,13 @@ static void matches_check(struct compiler *compiler, const struct values *all)
 		}
 		if (broken || named || policy->services[service].transports & used || !used)
 			continue;
+		if (service_is_forwarded(&policy->services[service])) {
+			const char *why = hindrance(&all[service], match, TRANSPORT_DATAGRAM);
+			reader_warn(compiler->reader, compiler->service_at[service],
+				"service `%s' never matches: %s, and its flows go through the kernel",
+				policy->services[service].name, why ? why : "no listener is of UDP");
+			continue;
+		}
 		bool datagrams = used == DATAGRAMS;
 		reader_warn(compiler->reader, compiler->service_at[service], "service `%s' never matches: %s, and %s",
 			policy->services[service].name,

@@ -24,6 +24,7 @@ static const struct shape {
 	[MESSAGE_CONNECT] = { true, true, 0, sizeof(struct message_connect) },
 	[MESSAGE_WANT_SOCKETS] = { true, true, 0, sizeof(struct message_want_sockets) },
 	[MESSAGE_WANT_CLIENT] = { true, true, 0, sizeof(struct message_want_client) },
+	[MESSAGE_FORWARD] = { true, true, 0, sizeof(struct message_forward) },
 	[MESSAGE_ANSWER] = { false, true, IPC_FDS_MAX, sizeof(struct message_answer) },
 	[MESSAGE_VERDICT] = { false, true, 0, sizeof(struct message_verdict) },
 	[MESSAGE_EXITED] = { false, true, 0, sizeof(struct message_exited) },
@@ -75,6 +76,9 @@ static bool payload_is_sound(const struct message *message, const struct ipc_fds
 			(message->want_sockets.type == SOCK_STREAM || message->want_sockets.type == SOCK_DGRAM);
 	case MESSAGE_WANT_CLIENT:
 		return want_client_is_sound(&message->want_client);
+	case MESSAGE_FORWARD:
+		return message->forward.is_missing <= 1 && address_is_valid(&message->forward.client) &&
+			address_is_valid(&message->forward.local);
 	case MESSAGE_ANSWER:
 		return error_is_sound(message->answer.error) && message->answer.greeted <= 1 &&
 			text_ends(message->answer.refused) && (message->answer.error == 0 || fds->n == 0);

@@ -8,7 +8,7 @@
  * The master trusts no field: a worker that was taken over can ask for a program of its policy to be run, on a descriptor
  * of its own, for a channel to a receiver of its policy, and under a policy with a transparent service for sockets that may
  * speak from any address, and under one with a UDP listener and a service that hands over for sockets that are connected to the
- * listener's clients; and for nothing else. Programs and receivers are named by their place in the policy; a command
+ * listener's clients, and under one with flows for the kernel for sockets that speak as a client to a listener of these; and for nothing else. Programs and receivers are named by their place in the policy; a command
  * line or a path never crosses. */
 #pragma once
 #include "address.h"
@@ -34,8 +34,9 @@ enum message_kind {
 	MESSAGE_CONNECT,      /* connect to the receiver of a service's handovers, where the worker may not */
 	MESSAGE_WANT_SOCKETS, /* make sockets that may speak from any address */
 	MESSAGE_WANT_CLIENT,  /* make a socket of UDP that is connected to a client of a listener */
+	MESSAGE_FORWARD,      /* make a socket by which the kernel is told to forward a flow */
 	/* master to worker */
-	MESSAGE_ANSWER,  /* to one of the five requests above */
+	MESSAGE_ANSWER,  /* to one of the six requests above */
 	MESSAGE_VERDICT, /* of the access program that was started for the request of this number */
 	MESSAGE_EXITED,  /* the identifier that was started for the request of this number has ended */
 	MESSAGE_LOG,     /* log from this level on */
@@ -82,6 +83,12 @@ struct message_want_sockets {
 struct message_want_client {
 	uint32_t listener; /* by its place in the policy */
 	struct address client, local;
+};
+
+struct message_forward {
+	uint32_t service, listener; /* by their places in the policy: whom the flow goes to, and where it came in */
+	struct address client, local;
+	uint8_t is_missing; /* 1: the kernel does not have the rules that it had */
 };
 
 /* Beside it, with `error` 0: a program's output and input, or its terminal; the channel to a receiver; sockets. */
@@ -141,6 +148,7 @@ struct message {
 		struct message_connect connect;
 		struct message_want_sockets want_sockets;
 		struct message_want_client want_client;
+		struct message_forward forward;
 		struct message_answer answer;
 		struct message_ask_anew ask_anew;
 		struct message_reported reported;

@@ -13,6 +13,7 @@ const char *const session_end_names[SESSION_ENDS] = {
 	[END_REFUSED] = "refused",
 	[END_PROXY_HEADER] = "proxy-header",
 	[END_HANDED_OVER] = "handed-over",
+	[END_FORWARDED] = "given-to-kernel",
 	[END_PROGRAM] = "program-started",
 	[END_DELIVERY_FAILED] = "delivery-failed",
 	[END_SHUTDOWN] = "shutdown",

@@ -13,7 +13,8 @@ enum session_end {
 	END_REFUSED,      /* by a rule of access */
 	END_PROXY_HEADER, /* the proxy's header is not there or broken, or it comes from somebody else */
 	END_HANDED_OVER,
-	END_PROGRAM, /* runs on the client's socket */
+	END_FORWARDED, /* the kernel forwards the flow from here on */
+	END_PROGRAM,   /* runs on the client's socket */
 	END_DELIVERY_FAILED,
 	END_SHUTDOWN,
 	END_NO_MEMORY,

@@ -103,6 +103,10 @@ int delivery_dial_init(struct dial *ret, struct stream *stream, uint32_t number)
 
 static void delivery_connect(struct stream *stream, const struct target *target)
 {
+	if (target->connect.forwarded) { /* another service's fallback has led here */
+		stream_undelivered(stream, -EOPNOTSUPP);
+		return;
+	}
 	if (!stream_watch(stream))
 		return;
 	session_enter(&stream->session, PHASE_CONNECTING);

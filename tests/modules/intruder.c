@@ -115,6 +115,7 @@ static size_t size_of(long kind)
 		[MESSAGE_CONNECT] = sizeof(struct message_connect),
 		[MESSAGE_WANT_SOCKETS] = sizeof(struct message_want_sockets),
 		[MESSAGE_WANT_CLIENT] = sizeof(struct message_want_client),
+		[MESSAGE_FORWARD] = sizeof(struct message_forward),
 		[MESSAGE_ANSWER] = sizeof(struct message_answer),
 		[MESSAGE_VERDICT] = sizeof(struct message_verdict),
 		[MESSAGE_EXITED] = sizeof(struct message_exited),
@@ -221,6 +222,58 @@ static long attack_spawn_wrong(long which)
 		break;
 	}
 	return say_message(&message);
+}
+
+/* A request to have a flow forwarded, but for one thing; 0: for nothing, and the master's answer. The low half is the listener's port. */
+static long attack_forward(long number)
+{
+	struct message message = {
+		.number = 1,
+		.kind = MESSAGE_FORWARD,
+		.forward = { .service = 2,
+			.client = { .len = sizeof(struct sockaddr_in),
+				.in = { AF_INET, htons(1000), { htonl(0xc6336407) } } },
+			.local = { .len = sizeof(struct sockaddr_in),
+				.in = { AF_INET, htons((uint16_t)number), { htonl(INADDR_LOOPBACK) } } } },
+	};
+
+	switch (number >> 16) {
+	case 1: /* which does not go through the kernel */
+		message.forward.service = 3;
+		break;
+	case 2:
+		message.forward.service = 1000;
+		break;
+	case 3: /* of TCP */
+		message.forward.listener = 1;
+		break;
+	case 4:
+		message.forward.listener = 1000;
+		break;
+	case 5: /* of no listener */
+		message.forward.local.in.sin_port ^= 1;
+		break;
+	case 6:
+		message.forward.local.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+		break;
+	case 7:
+		message.forward.client.in.sin_port = 0;
+		break;
+	case 8: /* of another family */
+		message.forward.client = (struct address){ .len = sizeof(struct sockaddr_in6),
+			.in6 = { .sin6_family = AF_INET6, .sin6_port = 1 } };
+		break;
+	case 9:
+		message.forward.client = (struct address){ 0 };
+		break;
+	case 10:
+		message.forward.is_missing = 2;
+		break;
+	}
+	long said = say_message(&message);
+	while (said > 0 && recv(find_channel(), &message, sizeof(message), 0) < 0)
+		poll(NULL, 0, 1);
+	return message.answer.error;
 }
 
 /* Beside a message that has none, or more than any has. */
@@ -598,9 +651,9 @@ static const struct {
 	const char *name;
 	long (*run)(long number);
 } attacks[] = { ATTACK(say_kind), ATTACK(say_cut), ATTACK(say_stretched), ATTACK(say_misnumbered), ATTACK(say_short),
-	ATTACK(say_long), ATTACK(spawn_wrong), ATTACK(say_with_fds), ATTACK(spawn_with_fds), ATTACK(ask_with_fds),
-	ATTACK(hold_before), ATTACK(flood), ATTACK(answer_for_others), ATTACK(leave), ATTACK(hang),
-	ATTACK(fill_report), ATTACK(lie_of_evidence), ATTACK(migrate), ATTACK(start_identifiers),
+	ATTACK(say_long), ATTACK(spawn_wrong), ATTACK(forward), ATTACK(say_with_fds), ATTACK(spawn_with_fds),
+	ATTACK(ask_with_fds), ATTACK(hold_before), ATTACK(flood), ATTACK(answer_for_others), ATTACK(leave),
+	ATTACK(hang), ATTACK(fill_report), ATTACK(lie_of_evidence), ATTACK(migrate), ATTACK(start_identifiers),
 	ATTACK(shut_datagrams), ATTACK(shut_listeners), ATTACK(write_to), ATTACK(flood_log), ATTACK(wait_on_log),
 	ATTACK(shrink_log), ATTACK(linger), ATTACK(socketpair), ATTACK(notifications), ATTACK(overwrite),
 	ATTACK(grow), ATTACK(names), ATTACK(punch) };

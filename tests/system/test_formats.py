@@ -25,6 +25,7 @@ FORMATS = {
     "TAKEOVER_FORMAT": ("src/master/takeover.c", {
         "src/shared/message.h": ["enum message_kind", "enum message_program", "enum report_about", "struct message_spawn",
                                  "struct message_identify", "struct message_connect", "struct message_want_sockets", "struct message_want_client",
+                                 "struct message_forward",
                                  "struct message_answer", "struct message_ask_anew", "struct message_reported",
                                  "struct message_verdict", "struct message_exited", "struct message_log", "struct message_report",
                                  "struct message_peer", "struct message_hold", "struct message"],
@@ -44,15 +45,15 @@ FORMATS = {
     }),
 }
 RECORDED = {
-    "MIGRANT_FORMAT": (9, "9ec58762b7136c5a"),
-    "TAKEOVER_FORMAT": (15, "2e08cc99055d4020"),
+    "MIGRANT_FORMAT": (9, "0f3c3e1aa9514558"),
+    "TAKEOVER_FORMAT": (16, "1165d5cd9f4193cc"),
 }
 
 
 def declaration(path, name):
     """Its text without comments, with one blank between words."""
     text = re.sub(r"/\*.*?\*/", " ", (SOURCE / path).read_text(), flags=re.DOTALL)
-    found = re.search(rf"^{name} \{{.*?^\}};|^{name} \{{[^\n]*\}};", text, re.DOTALL | re.MULTILINE)
+    found = re.search(rf"^{name} \{{[^\n]*\}};|^{name} \{{.*?^\}};", text, re.DOTALL | re.MULTILINE)
     assert found, f"{path} has no {name} any more: correct the list in {__file__}"
     return " ".join(re.findall(r"\w+|[^\w\s]", found.group()))
 

@@ -130,13 +130,13 @@ def test_a_worker_has_the_names_of_its_own_policy_alone_and_cannot_write_them(pr
 # ---- messages to the master
 
 
-READY, HELD, REPORTED, ASK_ANEW, SPAWN, IDENTIFY, CONNECT, WANT_SOCKETS, WANT_CLIENT = range(9)  # message.h
-FROM_THE_MASTER = range(9, 21)
+READY, HELD, REPORTED, ASK_ANEW, SPAWN, IDENTIFY, CONNECT, WANT_SOCKETS, WANT_CLIENT, FORWARD = range(10)  # message.h
+FROM_THE_MASTER = range(10, 22)
 
 
-@pytest.mark.parametrize("attack,number", [("say_kind", kind) for kind in (ASK_ANEW, SPAWN, IDENTIFY, CONNECT, WANT_SOCKETS, WANT_CLIENT, *FROM_THE_MASTER, 21, 99,
+@pytest.mark.parametrize("attack,number", [("say_kind", kind) for kind in (ASK_ANEW, SPAWN, IDENTIFY, CONNECT, WANT_SOCKETS, WANT_CLIENT, FORWARD, *FROM_THE_MASTER, 22, 99,
                                                                              -1)] +
-                         [(attack, kind) for kind in range(9) for attack in ("say_cut", "say_stretched", "say_misnumbered")] +
+                         [(attack, kind) for kind in range(10) for attack in ("say_cut", "say_stretched", "say_misnumbered")] +
                          [("spawn_wrong", which) for which in range(10)] +
                          [("say_short", 1), ("say_short", 100), ("say_long", 5000), ("say_long", 90000),
                           ("say_with_fds", 1), ("say_with_fds", 8), ("say_with_fds", 253), ("ask_with_fds", 1),
@@ -145,6 +145,20 @@ def test_a_worker_that_says_what_none_says_is_ended(prison, attack, number):
     one = prison()
     one.attack(attack, number)
     one.one.wait_log("sent an invalid message or request", MINUTE)
+    one.goes_on(upgrade=False)
+
+
+@pytest.mark.parametrize("which", range(11))
+def test_a_flow_is_forwarded_for_the_configuration_alone(prison, which):
+    """Without the rules in the kernel, which this usher may not have: a request that is sound gets an error."""
+    without = ["setpriv", "--inh-caps=-net_admin", "--bounding-set=-net_admin"] if os.geteuid() == 0 else []
+    one = prison(listen='"udp:127.0.0.1:{port_udp}",', wrapper=lambda command: [*without, *command],
+                 more='{ name = "forwarded"; match = "dns"; connect = "192.0.2.1:53"; through = "kernel"; },')
+    one.attack("forward", which * 65536 + one.one.ports["port_udp"])
+    if which == 0:
+        one.one.wait_log(r"\bforward gives -[0-9]+", MINUTE)
+    else:
+        one.one.wait_log("sent an invalid message or request", MINUTE)
     one.goes_on(upgrade=False)
 
 

@@ -135,6 +135,10 @@ static void values_are_in_their_ranges(void **state)
 	assert_unsound(message, want_client.client.len, 0);
 	assert_unsound(message, want_client.local.sa.sa_family, AF_INET6);
 	assert_unsound(message, want_client.client.in.sin_port, 0);
+	message = message_of(MESSAGE_FORWARD);
+	assert_unsound(message, forward.is_missing, 2);
+	assert_unsound(message, forward.client.len, 1);
+	assert_unsound(message, forward.local.len, sizeof(struct address) + 1);
 	message = message_of(MESSAGE_ANSWER);
 	assert_unsound(message, answer.error, 1);
 	assert_unsound(message, answer.error, -4096);
