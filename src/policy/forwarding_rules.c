@@ -96,7 +96,8 @@ static const struct listener_policy *listener_without_backend(const struct compi
 static void forwarding_check(struct compiler *compiler, uint32_t number, const struct values *values)
 {
 	static const enum service_key unfit[] = { SERVICE_SEND_PROXY, SERVICE_PASS_PROXY, SERVICE_TRANSPARENT };
-	static const enum service_key unused[] = { SERVICE_ANSWER_TIMEOUT, SERVICE_ANSWERS };
+	static const enum service_key unused[] = { SERVICE_ANSWER_TIMEOUT, SERVICE_ANSWERS, SERVICE_BALANCE,
+		SERVICE_HASH, SERVICE_OBSERVE };
 	const struct service *service = &compiler->policy->services[number];
 	const struct setting *at = values->value[SERVICE_THROUGH];
 	size_t n[2] = { 0 };
@@ -114,12 +115,19 @@ static void forwarding_check(struct compiler *compiler, uint32_t number, const s
 				"`%s' of service `%s' is never used: the kernel, which forwards its flows, knows "
 				"`idle_timeout' alone",
 				values->section->keys[unused[i]].name, service->name);
-	for (size_t i = 0; i < service->target.connect.n_backends; i++)
-		if (++n[service->target.connect.backends[i].address.sa.sa_family == AF_INET6] == 2)
+	for (size_t i = 0; i < service->target.connect.n_backends; i++) {
+		const struct backend *backend = &service->target.connect.backends[i];
+		if (backend->weight != 1 || backend->backup || backend->max_connections)
+			reader_warn(compiler->reader, at,
+				"backend `%s' of service `%s' gets every flow of its family, whatever its `weight', "
+				"`backup' and `max_connections': the kernel does not choose",
+				backend->text, service->name);
+		if (++n[backend->address.sa.sa_family == AF_INET6] == 2)
 			compile_error(compiler, at,
 				"service `%s' has two backends of a family, expected one with `through': the kernel "
 				"does not try another",
 				service->name);
+	}
 	const struct listener_policy *listener = listener_without_backend(compiler, number);
 	if (listener)
 		reader_warn(compiler->reader, at,
