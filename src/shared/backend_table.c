@@ -62,8 +62,8 @@ int backend_table_view(int fd, unsigned slot, struct backend_table **ret)
 	};
 	void *memory;
 
-	int error =
-		shared_memory_view(fd, sizeof(struct backend_table), own, sizeof(own) / sizeof(own[0]), &memory);
+	int error = shared_memory_view(fd, sizeof(struct backend_table), own,
+		slot < LIMITS_SLOTS_MAX ? sizeof(own) / sizeof(own[0]) : 0, &memory);
 	if (error == 0)
 		*ret = memory;
 	return error;
