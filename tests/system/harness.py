@@ -482,6 +482,11 @@ class Usher:
     def workers(self):
         return self._named("worker")
 
+    def workers_but(self, gone):
+        """The workers, where none of `gone` is among them; else none. One look: of two, a process could end in between."""
+        workers = self.workers
+        return [] if set(workers) & set(gone) else workers
+
     @property
     def loggers(self):
         return self._named("logger")

@@ -213,7 +213,7 @@ def test_what_a_killed_worker_had_is_forgotten(guarded):
         assert is_served(first) and is_served(second) and not visit(one)
         (worker,) = one.workers
         os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: one.workers and one.workers != [worker], 5, "another worker")
+        wait_until(lambda: one.workers_but([worker]), 5, "another worker")
         assert visit(one)
 
 

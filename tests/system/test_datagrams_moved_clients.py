@@ -224,7 +224,7 @@ def test_ids_are_known_after_reloads_and_upgrades(pair):
         one.reload(pair.config % (1, '{ name = "other"; match = "dns"; connect = "127.0.0.1:9"; },'))
         before = one.workers
         one.send_signal(signal.SIGUSR2)
-        wait_until(lambda: one.workers and not set(one.workers) & set(before), 15.0, "the workers of the new binary")
+        wait_until(lambda: one.workers_but(before), 15.0, "the workers of the new binary")
         one.reload(pair.config % (2, ""))
         with client(one.port) as moved:
             exchange(moved, wireguard_data(0x22222222, 1))
@@ -345,7 +345,7 @@ def test_the_master_keeps_the_table_when_a_worker_dies(pair, usher):
         first = pair.first()
         (old,) = one.workers
         os.kill(old, signal.SIGKILL)
-        wait_until(lambda: one.workers and one.workers != [old], what="another worker")
+        wait_until(lambda: one.workers_but([old]), what="another worker")
         with client(one.port) as moved:
             exchange(moved, wireguard_data(0x22222222, 1))
     assert first.got == []

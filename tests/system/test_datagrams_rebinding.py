@@ -50,7 +50,7 @@ class Way:
     def upgrade(self):
         before = self.usher.workers
         self.usher.send_signal(signal.SIGUSR2)
-        wait_until(lambda: self.usher.workers and not set(self.usher.workers) & set(before), 15.0, "the workers of the new binary")
+        wait_until(lambda: self.usher.workers_but(before), 15.0, "the workers of the new binary")
 
     def end(self, known_by):
         """Each address had a flow, the first one by the rules."""

@@ -105,7 +105,7 @@ def test_a_worker_that_keeps_dying_is_restarted_ever_more_slowly(usher, echo):
         (pid,) = one.workers
         os.kill(pid, signal.SIGKILL)
         killed = time.monotonic()
-        wait_until(lambda: pid not in one.workers and one.workers, 8, "another worker")
+        wait_until(lambda: one.workers_but([pid]), 8, "another worker")
         return time.monotonic() - killed
 
     wait_until(lambda: pause() > 0.7, 8, "a pause of 0.8 s after those of 0.1, 0.2 and 0.4")

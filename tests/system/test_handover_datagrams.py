@@ -123,7 +123,7 @@ def test_a_reload_and_an_upgrade_while_flows_go_over(start):
                 one.send_signal(signal.SIGUSR2)
             assert exchange(c, b"over") == b"over"
             assert exchange(c, b"again") == b"again"
-    wait_until(lambda: one.workers and not set(one.workers) & set(before), 15.0, "new workers")
+    wait_until(lambda: one.workers_but(before), 15.0, "new workers")
     assert {line["end"] for line in one.wait_connections(60)} == {"handed-over"}
 
 

@@ -367,7 +367,7 @@ def test_reloads_faster_than_connections_can_move(served, backend):
     old = set(one.workers)
     for _ in range(6):
         one.reload()
-    wait_until(lambda: len(one.workers) == 2 and not old & set(one.workers), 10, "only the last generation")
+    wait_until(lambda: len(one.workers_but(old)) == 2, 10, "only the last generation")
     for client, server in pairs:
         exchange_few(client, server)
 

@@ -205,7 +205,7 @@ def test_worker_whose_probe_crashes_is_replaced_and_the_probe_is_named(modules):
     waiting.close()
     one.wait_log(f"worker {worker} was killed by signal 11")
     one.wait_log("in probe obey of module ")
-    wait_until(lambda: one.workers and one.workers != [worker], 10, "a new worker")
+    wait_until(lambda: one.workers_but([worker]), 10, "a new worker")
     assert ask(one, b"y") == "obey"
 
 

@@ -105,7 +105,7 @@ def test_a_worker_that_dies_while_a_configuration_is_compiled_is_replaced(held, 
         until_held()
         before = one.workers
         os.kill(before[0], signal.SIGKILL)
-        wait_until(lambda: len(one.workers) == 2 and before[0] not in one.workers, 60, "another worker")
+        wait_until(lambda: len(one.workers_but([before[0]])) == 2, 60, "another worker")
         for _ in range(8):
             pair(one, backend)
     wait_until(lambda: served(one) == 2, 60, "the reload")

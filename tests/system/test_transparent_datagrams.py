@@ -255,7 +255,7 @@ def test_flows_keep_their_address_and_port_across_reload_and_upgrade(start, net)
             elif turn == 1:
                 before = one.workers
                 one.send_signal(signal.SIGUSR2)
-                wait_until(lambda: one.workers and not set(one.workers) & set(before), 15.0, "the workers of the new binary")
+                wait_until(lambda: one.workers_but(before), 15.0, "the workers of the new binary")
         assert one.connections() == []
         for c in clients:
             c.close()

@@ -62,7 +62,7 @@ def test_sigusr2_and_the_command_do_the_same(copied, backend):
     client, server = pair(one, backend)
     old = set(one.workers)
     one.send_signal(signal.SIGUSR2)
-    wait_until(lambda: one.workers and not old & set(one.workers), 5, "other workers")
+    wait_until(lambda: one.workers_but(old), 5, "other workers")
     done = subprocess.run([BINARY, "upgrade", "-s", one.dir / "control"], capture_output=True, text=True, timeout=slow(20),
                           check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "upgraded\n", "")
@@ -323,7 +323,7 @@ def test_clients_of_programs_wait_while_the_next_image_has_no_configuration_yet(
     client.settimeout(slow(60))
     one.write()
     assert read_exactly(client, 3) == b"go\n"
-    wait_until(lambda: one.workers and not old & set(one.workers), 30, "other workers")
+    wait_until(lambda: one.workers_but(old), 30, "other workers")
 
 
 def test_a_reload_during_the_trial_comes_after_it(copied, backend):
