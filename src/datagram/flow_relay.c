@@ -379,13 +379,15 @@ static void flow_refused(struct flow *flow, int error)
 	if (error == -ECONNREFUSED && flow->header)
 		flow->header->is_sent = false;
 	uint64_t now_us = flow->session.context->loop.now_us;
-	bool has_fallback = session_service(&flow->session)->fallback != SERVICE_NONE;
-	if (!flow->session.former)
+	/* What came from another worker was chosen there. */
+	bool chose = flow->choice.chooser && !flow->session.former;
+	if (chose)
 		choose_failed(&flow->choice, error, now_us);
-	if (flow->answered_us || flow->session.former) { /* what was chosen stays chosen, for a while */
+	if (flow->answered_us || !chose) { /* what was chosen stays chosen, for a while */
 		flow_refused_again(flow);
 		return;
 	}
+	bool has_fallback = session_service(&flow->session)->fallback != SERVICE_NONE;
 	bool all_refused = choose_left(&flow->choice, now_us, 1) == 0 && !flow_has_unknown(flow);
 	if (all_refused && has_fallback && flow->keeps) {
 		flow_undelivered(flow, error);
