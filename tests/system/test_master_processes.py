@@ -194,6 +194,7 @@ def test_the_user_of_the_logger_follows_a_reload(usher):
     config = ('listen = "127.0.0.1:{port}"; user = "%s"; workers = 1; control = "{dir}/control"; log = { to = "{dir}/log"; }; '
               'services = ( { name = "r"; reject = "close"; } ); on_unknown = "r"; on_silence = "r";')
     one = usher(config % "nobody")
+    wait_until(pathlib.Path(one.control).exists, 20, "the control socket")  # with such a log, it may not serve yet
     before = one.loggers
     one.write(config % "games")
     assert one.ask(b"reload") == [{"done": "reloaded"}]
