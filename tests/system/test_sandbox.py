@@ -209,7 +209,7 @@ def capabilities(pid, which):
     return {name for name, bit in CAPABILITIES.items() if value >> bit & 1}
 
 
-ANY_POLICY = {"chown", "dac_override", "dac_read_search", "fowner", "kill", "setgid", "setuid", "net_bind_service", "net_raw"}
+ANY_POLICY = {"chown", "dac_override", "dac_read_search", "fowner", "kill", "setgid", "setuid", "net_admin", "net_bind_service", "net_raw"}
 ALWAYS = {"dac_read_search", "kill", "setgid", "setuid"}
 
 PLAIN = """
