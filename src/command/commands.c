@@ -2,6 +2,7 @@
  * and the shells' completions are tested against it. Refuses to know what a command does. Owns nothing. */
 #include "command.h"
 #include "paths.h"
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -155,7 +156,10 @@ static void print_usage(const struct command *command, FILE *to)
 
 int command_usage(const char *name)
 {
-	print_usage(command_find(name), stderr);
+	const struct command *command = command_find(name);
+
+	assert(command);
+	print_usage(command, stderr);
 	return 2;
 }
 

@@ -2,7 +2,7 @@
  * on. */
 #pragma once
 #include "complaint.h"
-#include "master.h"
+#include "master_options.h"
 #include <stdbool.h>
 #include <sys/types.h>
 #include <time.h>

@@ -1,5 +1,6 @@
 /* The master. A state machine over generations: one that serves, perhaps one that is coming up, and those that retire. Here are
  * its start, its children and its end. Owns the listening sockets, the logger and the pid file. */
+#include "master.h"
 #include "failure.h"
 #include "fd.h"
 #include "master_parts.h"

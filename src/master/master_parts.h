@@ -11,7 +11,7 @@
 #include "listener_guard.h"
 #include "logger_wait.h"
 #include "loop.h"
-#include "master.h"
+#include "master_options.h"
 #include "notify.h"
 #include "shared.h"
 #include "sockets.h"

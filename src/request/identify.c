@@ -102,7 +102,7 @@ void identification_answer(struct identification *identification, enum answer an
 }
 
 struct identification *identify(struct identifiers *identifiers, const struct evidence *evidence, bool closed,
-	void (*done)(void *context, uint32_t protocol, bool more_could_help), void *context)
+	identified_function *done, void *context)
 {
 	size_t len = evidence->len < IDENTIFY_STREAM_BYTES ? evidence->len : IDENTIFY_STREAM_BYTES;
 	struct identification *identification =

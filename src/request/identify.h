@@ -16,10 +16,12 @@ int identifiers_new(
 	struct identifiers **ret, struct loop *loop, struct requester *requester, const struct policy *policy);
 void identifiers_free(struct identifiers *identifiers); /* accepts NULL */
 
-/* `closed`: no more bytes will come. `done` is called once, later: the protocol, or PROTOCOL_NONE and whether more bytes
- * could have helped. NULL when it cannot be asked; then `done` is not called. */
+/* The protocol, or PROTOCOL_NONE and whether more bytes could have helped. */
+typedef void identified_function(void *context, uint32_t protocol, bool more_could_help);
+
+/* `closed`: no more bytes will come. `done` is called once, later. NULL when it cannot be asked; then `done` is not called. */
 struct identification *identify(struct identifiers *identifiers, const struct evidence *evidence, bool closed,
-	void (*done)(void *context, uint32_t protocol, bool more_could_help), void *context);
+	identified_function *done, void *context);
 void identification_cancel(struct identification *identification); /* accepts NULL */
 
 /* The program that was started for the request of this number has ended. Accepts NULL. */

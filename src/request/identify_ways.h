@@ -17,7 +17,7 @@ struct identification {
 	bool closed;
 	bool more_could_help; /* one of them said so */
 	struct timer patience;
-	void (*done)(void *context, uint32_t protocol, bool more_could_help);
+	identified_function *done;
 	void *context;
 	bool in_line;      /* of a way, its program has not been asked yet */
 	struct once *once; /* the program that runs for it */

@@ -2,18 +2,17 @@
  *
  *     silent for banner_timeout -> dial -> what it says, as it comes, to the client
  *         of no known kind, or nobody else says so      stream_stay()
- *         whole, and others say so too                  undecided_examine() goes on, between these
+ *         whole, and others say so too                  the client's answer decides between these
  *
  * What was shown cannot be taken back, so from the first byte on the stream stays with this service unless the client's
  * answer is another's. Refuses to be slow: a backend that cannot be reached, or says nothing by the deadline, changes nothing.
  * Owns itself and the backend's socket, through the relay's watch, until it is left to the relay. */
 #include "banner.h"
-#include "delivery.h"
 #include "fd.h"
 #include "ipc.h"
 #include "proxied.h"
 #include "stream.h"
-#include "undecided.h"
+#include "stream_dial.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -37,7 +36,7 @@ static void banner_judge(struct banner *banner)
 	case VERDICT_YES:
 		banner->known = true;
 		if (banner_listener(banner->stream)->banner_deciders[banner->kind])
-			undecided_bannered(banner->stream);
+			banner->whole(banner->stream);
 		else
 			stream_stay(banner->stream);
 		break;
@@ -111,14 +110,14 @@ static void banner_dialled(struct dial *dial, int error, uint32_t events)
 		banner_read(banner);
 }
 
-void banner_begin(struct stream *stream)
+void banner_begin(struct stream *stream, void (*whole)(struct stream *stream))
 {
 	struct context *context = stream->session.context;
 	uint32_t number = banner_listener(stream)->banner_service;
 	const struct service *service = &context->policy->services[number];
 	struct banner *banner = calloc(1, sizeof(*banner));
 
-	if (!banner || delivery_dial_init(&banner->dial, stream, number) < 0 ||
+	if (!banner || stream_dial_init(&banner->dial, stream, number) < 0 ||
 		admission_judge(&stream->session, service)) {
 		free(banner);
 		return;
@@ -126,6 +125,7 @@ void banner_begin(struct stream *stream)
 	stream->banner = banner;
 	banner->stream = stream;
 	banner->service = number;
+	banner->whole = whole;
 	stream->relay.server.in.ready = banner_server_ready;
 	banner->dial.due_us = context->loop.now_us + context->policy->connect_timeout_us;
 	banner->dial.done = banner_dialled;
@@ -154,22 +154,4 @@ uint32_t banner_leave(struct stream *stream, size_t *ret_shown)
 	free(stream->banner);
 	stream->banner = NULL;
 	return events;
-}
-
-enum banner_skipped banner_skip(int fd, enum server_banner kind)
-{
-	uint8_t said[SERVER_BANNER_MAX];
-	enum server_banner found;
-	size_t len = 0;
-	bool unused;
-
-	ssize_t n = recv(fd, said, sizeof(said), MSG_PEEK);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return BANNER_AWAITED;
-	enum verdict verdict = n > 0 ? server_banner_read(said, (size_t)n, &found, &len) : VERDICT_NO;
-	if (verdict == VERDICT_MORE)
-		return BANNER_AWAITED;
-	if (verdict == VERDICT_NO || found != kind || ipc_receive_bytes(fd, said, len, 0, &unused) != (ssize_t)len)
-		return BANNER_UNLIKE;
-	return BANNER_SKIPPED;
 }

@@ -8,6 +8,7 @@ struct stream;
 
 struct banner {
 	struct stream *stream;
+	void (*whole)(struct stream *stream);
 	struct dial dial;
 	uint32_t service;
 	uint32_t server_events; /* all that were seen: edges are not repeated */
@@ -19,8 +20,9 @@ struct banner {
 	uint8_t said[SERVER_BANNER_MAX];
 };
 
-/* The client has said nothing for long. Does nothing where the service may not have it, or there is no memory. */
-void banner_begin(struct stream *stream);
+/* The client has said nothing for long. Does nothing where the service may not have it, or there is no memory. `whole`: it was shown
+ * a whole banner that others say as well, so that its answer decides. */
+void banner_begin(struct stream *stream, void (*whole)(struct stream *stream));
 
 /* Closes the backend and forgets it. Harmless where there is none. */
 void banner_end(struct stream *stream);
@@ -28,7 +30,3 @@ void banner_end(struct stream *stream);
 /* Forgets it, but leaves the backend's socket in the relay, watched. Returns the events that were seen there, and how many
  * bytes of its server the client has got. */
 uint32_t banner_leave(struct stream *stream, size_t *ret_shown);
-
-/* A server whose own banner is of this kind, and which the client must not see a second time. */
-enum banner_skipped { BANNER_SKIPPED, BANNER_AWAITED, BANNER_UNLIKE };
-enum banner_skipped banner_skip(int fd, enum server_banner kind);

@@ -1,16 +1,15 @@
 /* Gives a stream to its service: connects to a backend, hands the socket over, has a program started, turns it away.
- * Refuses to judge: what a failure means is for stream.c (stream_undelivered). What is under way is kept in the
+ * Refuses to judge: what a failure means is for stream_way.c (stream_undelivered). What is under way is kept in the
  * stream; its client's socket stays the stream's. */
 #include "delivery.h"
 #include "account.h"
-#include "backends.h"
-#include "banner.h"
+#include "banner_skip.h"
 #include "fd.h"
 #include "message.h"
 #include "proxied.h"
 #include "receivers.h"
-#include "self_connection.h"
 #include "stream.h"
+#include "stream_dial.h"
 #include <errno.h>
 #include <stddef.h>
 #include <sys/socket.h>
@@ -74,33 +73,6 @@ static void delivery_dialled(struct dial *dial, int error, uint32_t events)
 		stream_delivered(stream, events);
 }
 
-int delivery_dial_init(struct dial *ret, struct stream *stream, uint32_t number)
-{
-	struct context *context = stream->session.context;
-	const struct service *service = &context->policy->services[number];
-	const struct target *target = &service->target;
-
-	stream->relay.server.kind = SIDE_SOCKET;
-	*ret = (struct dial){
-		.loop = &context->loop,
-		.lookup = context->lookup,
-		.target = target,
-		.choice = {
-			.chooser = backends_chooser(context, number, TRANSPORT_STREAM),
-			.hash = backends_hash(&stream->session, target),
-		},
-		.fresh = target->connect.resolves,
-		.keepalive_s = target->connect.keepalive_s,
-		.patience_ms = service->patience_ms,
-		.from = target->connect.transparent ? &stream->session.client : NULL,
-		.socket_pool = context->sockets,
-		.socket = &stream->relay.server.in,
-		.is_ours = self_connection_reached,
-		.context = stream,
-	};
-	return ret->choice.chooser ? 0 : -ENOMEM;
-}
-
 static void delivery_connect(struct stream *stream, const struct target *target)
 {
 	if (target->connect.forwarded) { /* another service's fallback has led here */
@@ -112,7 +84,7 @@ static void delivery_connect(struct stream *stream, const struct target *target)
 	session_enter(&stream->session, PHASE_CONNECTING);
 	stream->dialled = false;
 	stream->server_events = 0;
-	if (delivery_dial_init(&stream->dial, stream, stream->session.service) < 0) {
+	if (stream_dial_init(&stream->dial, stream, stream->session.service) < 0) {
 		stream_end(stream, END_NO_MEMORY);
 		return;
 	}

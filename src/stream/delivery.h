@@ -3,16 +3,10 @@
 #pragma once
 #include <stdint.h>
 
-struct dial;
-struct service;
 struct session;
 struct stream;
 
 void delivery_begin(struct stream *stream);
-
-/* A dial to the service's backends on behalf of this stream, for the server's side of its relay. When it is due, whom it tells and
- * whether the client talks first are the caller's to set. 0 or -ENOMEM. */
-int delivery_dial_init(struct dial *ret, struct stream *stream, uint32_t service);
 
 /* How long it may take to reach a backend or a receiver, and what happens when that is over. */
 uint64_t delivery_due_us(const struct session *session);

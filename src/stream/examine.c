@@ -1,23 +1,23 @@
 /* One look at a stream's evidence. Consumes nothing: what is peeked stays in the socket, and the worker's one buffer is free again
  * after the look. Decides nothing about delivery. */
 #include "examine.h"
+#include "banner.h"
 #include "decider.h"
 #include "evidence_kept.h"
 #include "identify.h"
 #include "session_names.h"
 #include "stream.h"
-#include "undecided.h"
 #include <errno.h>
 #include <sys/socket.h>
 
 /* Only with bytes that no identifier has seen yet, or with the news that there will be no more; one question at a time. */
-static void ask_identifiers(struct stream *stream, const struct evidence *evidence, bool final)
+static void ask_identifiers(
+	struct stream *stream, const struct evidence *evidence, bool final, identified_function *identified)
 {
 	if (stream->identification || (evidence->len <= stream->asked && !final))
 		return;
 	stream->asked = final ? UINT32_MAX : (uint32_t)evidence->len;
-	stream->identification =
-		identify(stream->session.context->identifiers, evidence, final, undecided_identified, stream);
+	stream->identification = identify(stream->session.context->identifiers, evidence, final, identified, stream);
 	if (!stream->identification)
 		stream->asked = UINT32_MAX;
 }
@@ -52,7 +52,8 @@ static const struct decider *examine_decider(const struct stream *stream)
 	return policy->deciders[stream->session.decider];
 }
 
-enum examined examine(struct stream *stream, bool last, uint32_t *ret_service, uint32_t *ret_protocol)
+enum examined examine(struct stream *stream, bool last, identified_function *identified, uint32_t *ret_service,
+	uint32_t *ret_protocol)
 {
 	struct context *context = stream->session.context;
 	bool is_cut;
@@ -85,7 +86,7 @@ enum examined examine(struct stream *stream, bool last, uint32_t *ret_service, u
 	bool full = n == EVIDENCE_MAX || is_cut;
 	bool closed = stream->client_events & (EPOLLRDHUP | EPOLLHUP);
 	if (!settled && !last && outcome.ask)
-		ask_identifiers(stream, &evidence, closed || full);
+		ask_identifiers(stream, &evidence, closed || full, identified);
 	if (!settled && !last && (stream->identification || !(closed || full)))
 		return EXAMINED_WAIT;
 	session_keep_names(&stream->session, context->findings);

@@ -1,5 +1,6 @@
 /* One look at a stream's evidence: peeks, asks the decider, and where that needs it the identifiers. */
 #pragma once
+#include "identify.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -15,5 +16,6 @@ enum examined {
 };
 
 /* `last`: the deadline is here, and MORE counts as NO. What was learned on the way (sni, alpn, host) is kept with the session
- * unless it waits. */
-enum examined examine(struct stream *stream, bool last, uint32_t *ret_service, uint32_t *ret_protocol);
+ * unless it waits; `identified` is called with the stream where an identifier was asked and has answered. */
+enum examined examine(struct stream *stream, bool last, identified_function *identified, uint32_t *ret_service,
+	uint32_t *ret_protocol);

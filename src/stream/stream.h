@@ -1,15 +1,15 @@
 /* A session over TCP or a UNIX socket: evidence, decision, delivery, end. */
 #pragma once
 #include "admission.h"
-#include "banner.h"
 #include "dial.h"
 #include "facts.h"
 #include "handover.h"
-#include "proxied.h"
 #include "relay.h"
+#include "server_banner.h"
 #include "session.h"
 #include <stdbool.h>
 
+struct banner;
 struct identification;
 struct listener;
 
@@ -52,6 +52,15 @@ extern const struct transport_migration stream_migration; /* of that */
 
 int stream_socket(const struct stream *stream); /* the client's */
 
+/* As peek(), into the worker's buffer. */
+ssize_t stream_peek(struct stream *stream, size_t size, bool *ret_is_cut);
+
+/* The answer that TCPMUX owes to its client, where it does: what is wrong, or with NULL nothing. */
+void stream_reply(struct stream *stream, const char *why);
+
+/* From now on its client's events come, where they did not before. False: they cannot, and it has ended. */
+bool stream_watch(struct stream *stream);
+
 /* The stream that a session of this transport is. */
 struct stream *stream_of(struct session *session);
 
@@ -70,10 +79,7 @@ void stream_arrived(struct stream *stream, int error);
 /* It goes to another worker, which has its descriptors already: all is given back, nothing ends. */
 void stream_leave(struct stream *stream);
 
-/* ---- what comes back up ---- */
-
-/* As peek(), into the worker's buffer. */
-ssize_t stream_peek(struct stream *stream, size_t size, bool *ret_is_cut);
+/* ---- what comes back up, to stream_way.c ---- */
 
 /* undecided.c: it is for this service, by that protocol (SERVICE_NONE: for nobody; PROTOCOL_NONE: by none). */
 void stream_decided(struct stream *stream, uint32_t service, uint32_t protocol);
@@ -89,12 +95,6 @@ void stream_undelivered(struct stream *stream, int error);
 
 /* A rule of access, by its name, forbids it. */
 void stream_refuse(struct stream *stream, const char *rule);
-
-/* The answer that TCPMUX owes to its client, where it does: what is wrong, or with NULL nothing. */
-void stream_reply(struct stream *stream, const char *why);
-
-/* From now on its client's events come, where they did not before. False: they cannot, and it has ended. */
-bool stream_watch(struct stream *stream);
 
 /* Once; gives everything back. */
 void stream_end(struct stream *stream, enum session_end end);

@@ -20,6 +20,19 @@
 
 static void undecided_examine(struct stream *stream, bool last);
 
+/* An identifier was asked; whatever it said, the evidence is looked at once more. */
+static void undecided_identified(void *context, uint32_t protocol, bool more_could_help)
+{
+	struct stream *stream = context;
+
+	stream->identification = NULL;
+	stream->named = protocol;
+	if (!more_could_help)
+		stream->asked = UINT32_MAX;
+	if (!stream->session.context->is_paused)
+		undecided_examine(stream, false);
+}
+
 /* ---- announced by a proxy ---- */
 
 static const struct listener_policy *undecided_listener(const struct stream *stream)
@@ -153,7 +166,7 @@ static void undecided_examine_answer(struct stream *stream, bool last)
 {
 	uint32_t service, protocol;
 
-	switch (examine(stream, last, &service, &protocol)) {
+	switch (examine(stream, last, undecided_identified, &service, &protocol)) {
 	case EXAMINED_WAIT:
 		break;
 	case EXAMINED_SERVICE:
@@ -177,7 +190,7 @@ static void undecided_examine_answer(struct stream *stream, bool last)
 	}
 }
 
-void undecided_bannered(struct stream *stream)
+static void undecided_bannered(struct stream *stream)
 {
 	undecided_examine_answer(stream, false);
 }
@@ -195,7 +208,7 @@ static void undecided_examine(struct stream *stream, bool last)
 			stream_stay(stream);
 		return;
 	}
-	switch (examine(stream, last, &service, &protocol)) {
+	switch (examine(stream, last, undecided_identified, &service, &protocol)) {
 	case EXAMINED_WAIT:
 		undecided_limit_search(stream);
 		break;
@@ -218,19 +231,6 @@ static void undecided_examine(struct stream *stream, bool last)
 		stream_end(stream, END_CLIENT_RESET);
 		break;
 	}
-}
-
-/* An identifier was asked; whatever it said, the evidence is looked at once more. */
-void undecided_identified(void *context, uint32_t protocol, bool more_could_help)
-{
-	struct stream *stream = context;
-
-	stream->identification = NULL;
-	stream->named = protocol;
-	if (!more_could_help)
-		stream->asked = UINT32_MAX;
-	if (!stream->session.context->is_paused)
-		undecided_examine(stream, false);
 }
 
 void undecided_ready(struct stream *stream, bool readable)
@@ -259,7 +259,7 @@ static void undecided_deciding_timer(struct stream *stream)
 	stream->was_silent = true;
 	session_enter(&stream->session, PHASE_DECIDING);
 	if (recv(stream_socket(stream), &byte, 1, MSG_PEEK) < 0)
-		banner_begin(stream);
+		banner_begin(stream, undecided_bannered);
 }
 
 /* True: nothing may be decided now, and it comes again. */

@@ -19,11 +19,5 @@ void undecided_header_out_of_time(struct session *session);
 uint64_t undecided_due_us(const struct session *session);
 void undecided_out_of_time(struct session *session);
 
-/* The identifiers have answered (identify.h). */
-void undecided_identified(void *context, uint32_t protocol, bool more_could_help);
-
-/* The client was shown a whole banner that others say as well: its answer decides. */
-void undecided_bannered(struct stream *stream);
-
 /* Lets go of identifier and banner. */
 void undecided_end(struct stream *stream);

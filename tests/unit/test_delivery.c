@@ -1,7 +1,7 @@
 /* The delivery of a stream, alone: what each way asks for, and what it makes of the answers. All that it calls is the test's and writes down that
  * it was called; the clock is the test's too. */
-#include "banner.h"
 #include "backends.h"
+#include "banner_skip.h"
 #include "delivery.h"
 #include "message.h"
 #include "proxied.h"
@@ -455,7 +455,7 @@ static void other_errors_are_told_at_once(void **state)
 	hand_over();
 	stream.handing.request.done(&stream.handing.request, -ENOMEM);
 	assert_did("enter:handing-over send undelivered:ENOMEM ");
-	assert_int_equal(stream.session.error, 0); /* that is stream.c's, which may fall back */
+	assert_int_equal(stream.session.error, 0); /* that is stream_way.c's, which may fall back */
 }
 
 static void who_has_somewhere_else_to_go_does_not_wait(void **state)

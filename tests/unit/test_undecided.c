@@ -1,5 +1,6 @@
 /* A stream until it is decided, alone: what it looks at, what it waits for, and what it makes of each answer. All that it calls is the test's
  * and writes down that it was called; the clock is the test's too. */
+#include "banner.h"
 #include "examine.h"
 #include "identify.h"
 #include "shed.h"
@@ -24,6 +25,8 @@ static struct identification *const asked = (struct identification *)&banner; /*
 static int client;
 static int line;
 static bool is_shed, is_spoken;
+static identified_function *identified;         /* whom examine() was given */
+static void (*bannered)(struct stream *stream); /* and banner_begin() */
 static enum proxied_taken taken;
 static enum examined looks;
 static uint32_t found_service;
@@ -58,8 +61,9 @@ void shed_leave(struct session *session)
 	note("uncount ");
 }
 
-void banner_begin(struct stream *which)
+void banner_begin(struct stream *which, void (*whole)(struct stream *stream))
 {
+	bannered = whole;
 	note("banner ");
 }
 
@@ -100,8 +104,10 @@ void tcpmux_refuse(int fd, const char *why)
 	note("refuse(%s) ", why);
 }
 
-enum examined examine(struct stream *which, bool last, uint32_t *ret_service, uint32_t *ret_protocol)
+enum examined examine(
+	struct stream *which, bool last, identified_function *done, uint32_t *ret_service, uint32_t *ret_protocol)
 {
+	identified = done;
 	note(last ? "last-look " : "look ");
 	*ret_service = found_service;
 	*ret_protocol = PROTOCOL;
@@ -317,6 +323,8 @@ static void each_look_may_decide(void **state)
 
 static void nothing_is_decided_while_the_worker_is_paused(void **state)
 {
+	undecided_ready(&stream, true);
+	assert_did("look ");
 	context.is_paused = true;
 	undecided_ready(&stream, true);
 	assert_did("");
@@ -327,7 +335,7 @@ static void nothing_is_decided_while_the_worker_is_paused(void **state)
 	undecided_header_out_of_time(&stream.session);
 	assert_did("");
 	assert_alarm(clock_us + PAUSED_US);
-	undecided_identified(&stream, 3, true);
+	identified(&stream, 3, true);
 	assert_did("");
 	assert_int_equal(stream.named, 3); /* and looked at later */
 	context.is_paused = false;
@@ -352,14 +360,16 @@ static void at_the_deadline_it_is_looked_at_for_the_last_time(void **state)
 
 static void an_identifiers_answer_is_looked_at(void **state)
 {
+	undecided_ready(&stream, true);
+	assert_did("look ");
 	stream.identification = asked;
 	stream.asked = 40;
-	undecided_identified(&stream, 3, true);
+	identified(&stream, 3, true);
 	assert_did("look ");
 	assert_null(stream.identification);
 	assert_int_equal(stream.named, 3);
 	assert_int_equal(stream.asked, 40);
-	undecided_identified(&stream, PROTOCOL_NONE, false);
+	identified(&stream, PROTOCOL_NONE, false);
 	assert_did("look ");
 	assert_int_equal(stream.asked, UINT32_MAX);
 }
@@ -517,6 +527,9 @@ static void an_answer_to_a_banner_that_says_enough_decides(void **state)
 		{ EXAMINED_RESET, "look end:client-reset " },
 	};
 
+	listener->banner_service = SERVICE;
+	undecided_out_of_time(&stream.session);
+	assert_did("enter:deciding banner ");
 	stream.banner = &banner;
 	banner.shown = banner.known = true;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -529,7 +542,7 @@ static void an_answer_to_a_banner_that_says_enough_decides(void **state)
 	}
 	assert_false(stream.skips_banner);
 	looks = EXAMINED_WAIT;
-	undecided_bannered(&stream);
+	bannered(&stream);
 	assert_did("look ");
 	undecided_out_of_time(&stream.session);
 	assert_did("last-look ");

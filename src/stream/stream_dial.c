@@ -1,0 +1,34 @@
+/* Fills in what each dial on behalf of a stream has alike. */
+#include "stream_dial.h"
+#include "backends.h"
+#include "dial.h"
+#include "self_connection.h"
+#include "stream.h"
+#include <errno.h>
+
+int stream_dial_init(struct dial *ret, struct stream *stream, uint32_t number)
+{
+	struct context *context = stream->session.context;
+	const struct service *service = &context->policy->services[number];
+	const struct target *target = &service->target;
+
+	stream->relay.server.kind = SIDE_SOCKET;
+	*ret = (struct dial){
+		.loop = &context->loop,
+		.lookup = context->lookup,
+		.target = target,
+		.choice = {
+			.chooser = backends_chooser(context, number, TRANSPORT_STREAM),
+			.hash = backends_hash(&stream->session, target),
+		},
+		.fresh = target->connect.resolves,
+		.keepalive_s = target->connect.keepalive_s,
+		.patience_ms = service->patience_ms,
+		.from = target->connect.transparent ? &stream->session.client : NULL,
+		.socket_pool = context->sockets,
+		.socket = &stream->relay.server.in,
+		.is_ours = self_connection_reached,
+		.context = stream,
+	};
+	return ret->choice.chooser ? 0 : -ENOMEM;
+}
