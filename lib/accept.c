@@ -117,11 +117,10 @@ EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *len)
 {
 	socklen_t size = len ? *len : 0;
 	int r = NEXT(getsockname)(fd, address, len);
-	struct accept_listener *listener;
 
 	if (r < 0 || size < sizeof(address->sa_family) || address->sa_family != AF_UNIX)
 		return r;
-	listener = channel_of(fd);
+	struct accept_listener *listener = channel_of(fd);
 	if (listener) {
 		memcpy(address, &listener->address, size < listener->len ? size : listener->len);
 		*len = listener->len;

@@ -327,11 +327,10 @@ int channel_accept(
 	}
 	for (;;) {
 		int nonblocking = (flags & SOCK_NONBLOCK) != 0;
-		int client;
 
 		if (arrival_receive(&arrival, fd) < 0)
 			return -1;
-		client = arrival_take(&arrival);
+		int client = arrival_take(&arrival);
 		if (arrival.cut) { /* usher sends it again, as there is no receipt */
 			errno = EMFILE;
 			return -1;

@@ -28,11 +28,10 @@ static int address_read(struct accept_listener *listener, const char *text, size
 	size_t host_len = colon ? (size_t)(colon - text) : 0;
 	bool brackets = host_len > 2 && text[0] == '[' && text[host_len - 1] == ']';
 	char host[INET6_ADDRSTRLEN] = "";
-	unsigned port;
 
 	if (!colon || host_len >= sizeof(host))
 		return -EINVAL;
-	port = port_read(colon + 1, len - host_len - 1);
+	unsigned port = port_read(colon + 1, len - host_len - 1);
 	memcpy(host, text + brackets, host_len - 2 * brackets);
 	if (port == 0)
 		return -EINVAL;
@@ -53,11 +52,10 @@ static int listener_read(struct accept_listener *listener, const char *text, siz
 {
 	const char *equals = memchr(text, '=', len);
 	const char *path = equals ? equals + 1 : NULL;
-	size_t path_len;
 
 	if (!equals)
 		return -EINVAL;
-	path_len = len - (size_t)(path - text);
+	size_t path_len = len - (size_t)(path - text);
 	if (path_len < 2 || *path != '/' || path[path_len - 1] == '/' || memchr(path, ',', path_len))
 		return -EINVAL;
 	if (path_len >= sizeof(listener->path))

@@ -16,7 +16,6 @@ static unsigned number16(const uint8_t *bytes)
 int message_length(const uint8_t *bytes, size_t len)
 {
 	static const uint32_t tcpmux = USHER_TCPMUX_MAGIC;
-	unsigned total;
 
 	if (len < sizeof(tcpmux))
 		return sizeof(tcpmux);
@@ -26,7 +25,7 @@ int message_length(const uint8_t *bytes, size_t len)
 		return -EBADMSG;
 	if (len < USHER_HEADER_SIZE)
 		return USHER_HEADER_SIZE;
-	total = number16(bytes + 6);
+	unsigned total = number16(bytes + 6);
 	if (bytes[4] != USHER_VERSION || total < USHER_HEADER_SIZE || total > USHER_MESSAGE_MAX)
 		return -EBADMSG;
 	return (int)total;
@@ -84,15 +83,12 @@ int message_read(const uint8_t *bytes, size_t len, struct usher_connection *ret)
 		return 0;                                          /* tcpmux: its four bytes say nothing more */
 	ret->flags = bytes[5] & ~(uint32_t)USHER_FLAG_ACKNOWLEDGE; /* the channel's business */
 	while (at < len) {
-		size_t value_len;
-		int error;
-
 		if (len - at < ATTRIBUTE_HEADER_SIZE)
 			return -EBADMSG;
-		value_len = number16(bytes + at + 2);
+		size_t value_len = number16(bytes + at + 2);
 		if (len - at - ATTRIBUTE_HEADER_SIZE < value_len)
 			return -EBADMSG;
-		error = attribute_read(ret, number16(bytes + at), bytes + at + ATTRIBUTE_HEADER_SIZE, value_len);
+		int error = attribute_read(ret, number16(bytes + at), bytes + at + ATTRIBUTE_HEADER_SIZE, value_len);
 		if (error < 0)
 			return error;
 		at += ATTRIBUTE_HEADER_SIZE + value_len;

@@ -70,7 +70,6 @@ static const char *elf_refusal(int fd)
 		return "is for another kind of machine than this library is";
 	for (unsigned i = 0; i < header.e_phnum && i < SEGMENTS_MAX; i++) {
 		ElfW(Phdr) segment;
-		const char *why;
 
 		if (pread(fd, &segment, sizeof(segment), (off_t)(header.e_phoff + i * sizeof(segment))) !=
 			sizeof(segment))
@@ -78,7 +77,7 @@ static const char *elf_refusal(int fd)
 		if (segment.p_type != PT_INTERP && segment.p_type != PT_NOTE)
 			continue;
 		dynamic |= segment.p_type == PT_INTERP;
-		why = segment_refusal(fd, &segment);
+		const char *why = segment_refusal(fd, &segment);
 		if (why)
 			return why;
 	}
@@ -105,12 +104,11 @@ static bool script_interpreter(int fd, char *path, size_t size)
 	char line[PATH_MAX] = "";
 	ssize_t n = pread(fd, line, sizeof(line) - 1, 0);
 	char *start = line + 2;
-	size_t len;
 
 	if (n < 3 || memcmp(line, "#!", 2) != 0)
 		return false;
 	start += strspn(start, " \t");
-	len = strcspn(start, " \t\n");
+	size_t len = strcspn(start, " \t\n");
 	if (len == 0 || len >= size)
 		return false;
 	memcpy(path, start, len);

@@ -73,11 +73,10 @@ static int receiver_watch(struct usher_receiver *receiver, int fd, struct channe
 int usher_listen(const char *path, mode_t mode, struct usher_receiver **ret)
 {
 	struct usher_receiver *receiver = calloc(1, sizeof(*receiver));
-	int error;
 
 	if (!receiver)
 		return -ENOMEM;
-	error = path_socket_listen(&receiver->socket, path, SOCK_STREAM, mode);
+	int error = path_socket_listen(&receiver->socket, path, SOCK_STREAM, mode);
 	if (error < 0)
 		goto out;
 	receiver->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -109,12 +108,11 @@ uint64_t usher_refused(const struct usher_receiver *receiver)
 int usher_wait(struct usher_receiver *receiver, int timeout_ms)
 {
 	struct pollfd p = { .fd = receiver->epoll_fd, .events = POLLIN };
-	int n;
 
 	/* After usher_stop() the last channel may be gone already: usher_accept() has an answer at once. */
 	if (receiver->stopping && !receiver->listening && !receiver->channels)
 		return 0;
-	n = poll(&p, 1, timeout_ms);
+	int n = poll(&p, 1, timeout_ms);
 	if (n < 0)
 		return -errno;
 	return n == 0 ? -ETIMEDOUT : 0;
@@ -135,7 +133,6 @@ static int channel_acknowledge(struct channel *channel)
 {
 	uint8_t bytes[USHER_ACKNOWLEDGEMENT_SIZE] = { 'U', 'S', 'H', 'R', USHER_VERSION, USHER_ANSWER_ACKNOWLEDGEMENT,
 		0, USHER_ACKNOWLEDGEMENT_SIZE };
-	ssize_t n;
 
 	if (!channel->announced || channel->have < USHER_HEADER_SIZE ||
 		!(channel->message[5] & USHER_FLAG_ACKNOWLEDGE))
@@ -143,7 +140,7 @@ static int channel_acknowledge(struct channel *channel)
 	channel->n_acknowledged++;
 	for (size_t i = 0; i < 8; i++)
 		bytes[USHER_HEADER_SIZE + i] = (uint8_t)(channel->n_acknowledged >> (56 - 8 * i));
-	n = send(channel->fd, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t n = send(channel->fd, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n == sizeof(bytes))
 		return 0;
 	return n < 0 && errno != EAGAIN ? -EPIPE : -EBADMSG;
@@ -153,8 +150,6 @@ static int channel_acknowledge(struct channel *channel)
 static int channel_open(struct usher_receiver *receiver)
 {
 	int fd = accept4(receiver->socket.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	struct channel *channel;
-	int error;
 
 	if (fd < 0) {
 		/* Its queue is empty and nobody can connect any more, but it would poll readable for ever. */
@@ -170,8 +165,8 @@ static int channel_open(struct usher_receiver *receiver)
 		close(fd);
 		return 0;
 	}
-	channel = calloc(1, sizeof(*channel));
-	error = channel ? receiver_watch(receiver, fd, channel) : -ENOMEM;
+	struct channel *channel = calloc(1, sizeof(*channel));
+	int error = channel ? receiver_watch(receiver, fd, channel) : -ENOMEM;
 	if (error < 0) {
 		free(channel);
 		close(fd);
@@ -244,16 +239,14 @@ static ssize_t channel_receive(struct channel *channel)
 	struct msghdr m = {
 		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
 	};
-	ssize_t n;
-	int error;
 
 	if (want < 0)
 		return want;
 	part.iov_len = (size_t)want - channel->have;
-	error = table_has_room(channel->fd);
+	int error = table_has_room(channel->fd);
 	if (error < 0)
 		return error;
-	n = recvmsg(channel->fd, &m, MSG_CMSG_CLOEXEC);
+	ssize_t n = recvmsg(channel->fd, &m, MSG_CMSG_CLOEXEC);
 	if (n < 0)
 		return -errno;
 	error = channel_keep(channel, &m);
@@ -265,22 +258,20 @@ static ssize_t channel_receive(struct channel *channel)
 static int channel_read(struct channel *channel, struct usher_connection *ret)
 {
 	ssize_t n = channel_receive(channel);
-	int length;
-	int error;
 
 	if (n == 0 || n == -ECONNRESET) /* it did not read all that we said */
 		return channel->have || channel->client >= 0 ? -EBADMSG : -EPIPE;
 	if (n < 0)
 		return (int)n;
 	channel->have += (size_t)n;
-	length = message_length(channel->message, channel->have);
+	int length = message_length(channel->message, channel->have);
 	if (length < 0)
 		return length;
 	if ((size_t)length > channel->have)
 		return -EAGAIN;
 	if ((size_t)length < channel->have || channel->client < 0)
 		return -EBADMSG;
-	error = message_read(channel->message, channel->have, ret);
+	int error = message_read(channel->message, channel->have, ret);
 	if (error == 0 && (channel->early >= 0) != ((ret->flags & USHER_FLAG_DATAGRAMS) != 0))
 		error = -EBADMSG;
 	if (error == 0)
@@ -308,20 +299,18 @@ int usher_accept4(struct usher_receiver *receiver, struct usher_connection *ret,
 		return -EINVAL;
 	for (;;) {
 		struct epoll_event event;
-		struct channel *channel;
 		int error = 0;
-		int n;
 
 		if (receiver->stopping && !receiver->listening && !receiver->channels)
 			return -ESHUTDOWN;
-		n = epoll_wait(receiver->epoll_fd, &event, 1, 0);
+		int n = epoll_wait(receiver->epoll_fd, &event, 1, 0);
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n == 0)
 			return -EAGAIN;
 		if (n < 0)
 			continue;
-		channel = event.data.ptr;
+		struct channel *channel = event.data.ptr;
 		error = channel ? channel_read(channel, &c) : channel_open(receiver);
 		if (passes(error) || (!channel && error < 0))
 			return error;

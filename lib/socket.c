@@ -42,7 +42,6 @@ static int directory_open(const char *path, char *name, size_t size)
 	const char *slash = strrchr(path, '/');
 	char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = ".";
 	const char *last = slash ? slash + 1 : path;
-	int fd;
 
 	if (strlen(path) >= sizeof(directory))
 		return -ENAMETOOLONG;
@@ -54,7 +53,7 @@ static int directory_open(const char *path, char *name, size_t size)
 		memcpy(directory, path, len);
 		directory[len] = '\0';
 	}
-	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	snprintf(name, size, "%s", last);
@@ -65,17 +64,15 @@ static int directory_open(const char *path, char *name, size_t size)
 static int stale_remove(int directory, const char *name, const struct sockaddr_un *address)
 {
 	struct stat st;
-	int error;
-	int fd;
 
 	if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -ENOTSOCK;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	error = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
+	int error = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
 	close(fd);
 	if (error == 0 || error == EAGAIN || error == EPROTOTYPE)
 		return -EADDRINUSE;
@@ -89,10 +86,9 @@ static int socket_bind(struct path_socket *s, const char *path, int type, mode_t
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct stat st;
-	int error;
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	error = stale_remove(s->directory, s->name, &address);
+	int error = stale_remove(s->directory, s->name, &address);
 	if (error < 0)
 		return error;
 	s->fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -116,12 +112,11 @@ static int socket_bind(struct path_socket *s, const char *path, int type, mode_t
 int path_socket_listen(struct path_socket *ret, const char *path, int type, mode_t mode)
 {
 	struct path_socket s = { .fd = -1 };
-	int error;
 
 	s.directory = directory_open(path, s.name, sizeof(s.name));
 	if (s.directory < 0)
 		return s.directory;
-	error = directory_lock(s.directory);
+	int error = directory_lock(s.directory);
 	if (error < 0)
 		goto out;
 	error = socket_bind(&s, path, type, mode & 0777);

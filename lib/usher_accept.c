@@ -183,10 +183,9 @@ static bool path_is_listened_at(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int error;
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	error = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? errno : 0;
+	int error = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? errno : 0;
 	close(fd);
 	return error == 0 || error == EACCES; /* which cannot be told from here */
 }
@@ -243,18 +242,16 @@ int main(int argc, char **argv)
 {
 	static struct arguments a;
 	char path[PATH_MAX];
-	const char *why;
-	int error;
 	int status = arguments_read(&a, argc, argv);
 
 	if (status != 0)
 		return status;
-	error = executable_find(a.server[0], path, sizeof(path));
+	int error = executable_find(a.server[0], path, sizeof(path));
 	if (error < 0) {
 		refuse(a.server[0], strerror(-error));
 		return error == -ENOENT ? 127 : 126;
 	}
-	why = program_refusal(path);
+	const char *why = program_refusal(path);
 	if (why)
 		return refuse(path, why);
 	if (a.listen_fds)

@@ -187,10 +187,8 @@ static void handover_retry(struct timer *timer)
 /* Hears the receiver, and goes on with what that makes possible. */
 static void handover_hear(struct handover *h, struct handover_channel *channel)
 {
-	int error;
-
 	h->busy = true;
-	error = handover_attend(h, channel, channel_receive(channel));
+	int error = handover_attend(h, channel, channel_receive(channel));
 	h->busy = false;
 	handover_unblock(h);
 	handover_run(h, error);
@@ -307,12 +305,11 @@ static bool handover_withdraw(struct handover *h, struct handover_request *reque
 {
 	struct handover_channel *channel = request->channel;
 	bool was_busy = h->busy;
-	int error;
 
 	h->busy = true;
 	request_remove(request);
 	channel->withdrawn = request;
-	error = channel_receive(channel);
+	int error = channel_receive(channel);
 	if (error == 0 && channel->answers.announced && !channel_is_taken(channel, request))
 		error = handover_cut_off(h, channel);
 	else

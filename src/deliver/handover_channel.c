@@ -81,7 +81,6 @@ int channel_new(struct loop *loop, int fd, enum handover_format format, struct h
 	bool speaks = format == HANDOVER_USHER;
 	int datagrams = channel_is_datagrams(fd);
 	uint32_t events = EPOLLET | (datagrams ? 0 : EPOLLOUT) | (speaks && !datagrams ? EPOLLIN : 0);
-	int error;
 
 	if (!channel)
 		return -ENOMEM;
@@ -93,7 +92,7 @@ int channel_new(struct loop *loop, int fd, enum handover_format format, struct h
 		.receipts_end = -1,
 		.known = !speaks,
 		.answers = { .deaf = !speaks } };
-	error = datagrams < 0 ? datagrams : datagrams && !speaks ? -EPROTOTYPE : 0;
+	int error = datagrams < 0 ? datagrams : datagrams && !speaks ? -EPROTOTYPE : 0;
 	if (error == 0 && datagrams)
 		error = channel_open_receipts(channel);
 	if (error == 0)
@@ -240,13 +239,12 @@ static int channel_add_receipt(struct handover_channel *channel, uint8_t byte)
 {
 	struct handover_answers *answers = &channel->answers;
 	uint64_t number;
-	int error;
 
 	answers->bytes[answers->have++] = byte;
 	if (answers->have < sizeof(answers->bytes))
 		return 0;
 	answers->have = 0;
-	error = handover_receipt_read(answers->bytes, &number);
+	int error = handover_receipt_read(answers->bytes, &number);
 	return error < 0 ? error : channel_mark(channel, number);
 }
 

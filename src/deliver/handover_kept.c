@@ -140,10 +140,8 @@ int handover_retire(struct handover *h)
 
 int handover_cut_off(struct handover *h, struct handover_channel *channel)
 {
-	int error;
-
 	channel_shut(channel);
-	error = channel_receive(channel);
+	int error = channel_receive(channel);
 	handover_settle(h, channel);
 	if (channel->watch.fd < 0)
 		return 0;
@@ -159,13 +157,12 @@ int handover_cut_off(struct handover *h, struct handover_channel *channel)
 int handover_sending_broke(struct handover *h, int error)
 {
 	struct handover_channel *channel = h->channel;
-	int gone;
 
 	if (channel->datagrams) {
 		(void)handover_cut_off(h, channel);
 		return handover_lost(h, error);
 	}
-	gone = handover_attend(h, channel, channel_receive(channel));
+	int gone = handover_attend(h, channel, channel_receive(channel));
 	if (h->channel != channel)
 		return gone;
 	gone = handover_retire(h);

@@ -151,11 +151,9 @@ static bool names_are_lost(const struct sslh_translation *translation, const str
 
 static bool entry_is_served(const struct sslh_translation *translation, const struct sslh_protocol *from)
 {
-	const struct probe_name *probe;
-
 	if (!from->name.text || !from->host.text || (!from->port.text && !from->is_unix.value))
 		return false; /* complained of */
-	probe = probe_find(from);
+	const struct probe_name *probe = probe_find(from);
 	if (!probe) {
 		sslh_refuse(translation, from->name.line,
 			"`%s' is no probe of sslh, expected one such as \"ssh\", \"tls\", \"regex\" or \"anyprot\"",

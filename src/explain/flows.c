@@ -306,12 +306,11 @@ static bool is_new_connection(const struct track *track, const struct packet *pa
 static int tcp_begin(struct flows *flows, const struct packet *packet, struct track **ret)
 {
 	bool is_answer = packet->flags & TCP_SYN && packet->flags & TCP_ACK;
-	int r;
 
 	*ret = NULL;
 	if (packet->flags & TCP_RST || (!(packet->flags & TCP_SYN) && packet->len == 0))
 		return 0;
-	r = track_new(ret, flows, packet, !is_answer);
+	int r = track_new(ret, flows, packet, !is_answer);
 	if (r < 0)
 		return r;
 	(*ret)->flow.is_midstream = !(packet->flags & TCP_SYN);

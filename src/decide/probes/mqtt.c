@@ -90,12 +90,11 @@ static enum verdict properties_skip(struct packet *packet)
 /* From the keep-alive time to the user name, which begins at packet->at - *ret_len if it is there. */
 static enum verdict user_find(struct packet *packet, uint8_t flags, bool has_properties, size_t *ret_len)
 {
-	enum verdict verdict;
 	size_t len;
 
 	if (!(flags & FLAG_USER))
 		return VERDICT_NO;
-	verdict = packet_skip(packet, 2);
+	enum verdict verdict = packet_skip(packet, 2);
 	if (verdict == VERDICT_YES && has_properties)
 		verdict = properties_skip(packet);
 	if (verdict == VERDICT_YES)
