@@ -56,9 +56,9 @@ TESTS = {
     "src/access/access_rates.c": "access_rates",
     "src/access/access_policy.c": "access_policy",
     "src/helper/sandbox.c": "sandbox_lists sandbox",
-    "src/migrate/migration_send.c": "migration test_migration.py",
-    "src/migrate/migration_receive.c": "migration test_migration.py",
-    "src/migrate/migration_unpack.c": "migration test_migration.py",
+    "src/migrate/migration_send.c": "migration migration_refused test_migration.py",
+    "src/migrate/migration_receive.c": "migration migration_refused test_migration.py",
+    "src/migrate/migration_unpack.c": "migration migration_refused test_migration.py",
 }
 UNSANITIZED = {"src/helper/sandbox.c"}
 # Of a file of system tests those that take a second.

@@ -1,55 +1,29 @@
 /* Two workers in one process, and flows that move from one to the other over a real channel: in the order in which answers came, and with no
  * time that the old worker makes up. */
 #include "backends.h"
-#include "capacity.h"
-#include "complaint.h"
 #include "datagrams.h"
 #include "datagrams_parts.h"
-#include "decider.h"
-#include "evidence.h"
 #include "former.h"
 #include "ipc.h"
-#include "migration_receive.h"
-#include "migration_send.h"
+#include "two_workers.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-enum { OLD, NEW, WORKERS };
-
 #define IDLE_S 1000
 
 static const struct transport *const transports[TRANSPORT_COUNT] = { [TRANSPORT_DATAGRAM] = &flow_transport };
-static struct policy *policy;
-static struct shared shared;
-static struct context workers[WORKERS];
 static struct address here; /* of the listener */
 static int backend, client;
 static unsigned n_over; /* calls */
 
 /* ---- two workers ------------------------------------------------------------------------------------------------------------ */
 
-static void nothing(struct context *context)
-{
-}
-
 static void over(struct context *context)
 {
 	n_over++;
-}
-
-static void movable(struct context *context)
-{
-	migration_send_wake(context->sender);
 }
 
 static int udp_bind(struct address *ret)
@@ -66,76 +40,17 @@ static int udp_bind(struct address *ret)
 
 static void worker_begin(struct context *context, unsigned slot, int fd)
 {
-	*context = (struct context){
-		.policy = policy,
-		.shared = &shared,
-		.slot = slot,
-		.transports = transports,
-		.undecided = undecided_registry_new(),
-		.service_counters = calloc(policy->n_services, sizeof(struct counter *)),
-		.choosers = calloc(policy->n_services * TRANSPORT_COUNT + 1, sizeof(struct chooser *)),
-		.service_measures = calloc(policy->n_services, sizeof(struct measures *)),
-		.findings = calloc(1, sizeof(*context->findings)),
-		.scratch = decider_scratch_new(),
-		.peeked = malloc(EVIDENCE_MAX),
-		.starved = nothing,
-		.session_gone = nothing,
-		.flows_moved = nothing,
-		.flows_over = over,
-		.session_movable = movable,
-	};
-	capacity_from(policy, 1024, &context->capacity);
+	worker_open(context, slot, transports);
+	context->choosers = calloc(policy->n_services * TRANSPORT_COUNT + 1, sizeof(struct chooser *));
+	context->scratch = decider_scratch_new();
+	context->flows_over = over;
 	assert_int_equal(decider_scratch_fit(context->scratch, policy->deciders[0]), 0);
-	assert_int_equal(loop_init(&context->loop), 0);
-	shared_begin(&shared, slot);
 	assert_int_equal(datagrams_new(context, &context->datagrams), 0);
 	assert_int_equal(datagrams_listen(context->datagrams, fd, 0), 0);
 }
 
-struct turn {
-	struct task task;
-	struct loop *loop;
-};
-
-static void turn_over(struct task *task)
-{
-	loop_stop(container_of(task, struct turn, task)->loop);
-}
-
-/* One turn, in which it does not sleep. */
-static void worker_turn(struct context *context)
-{
-	struct turn turn = { .task = { .run = turn_over }, .loop = &context->loop };
-
-	loop_defer(&context->loop, &turn.task);
-	assert_int_equal(loop_run(&context->loop), 0);
-	context->loop.stopping = false;
-}
-
-static void worker_end(struct context *context)
-{
-	for (struct session *one; (one = session_first(context)) && one->phase != PHASE_ENDED;) {
-		flow_transport.stop(one, END_SHUTDOWN);
-		worker_turn(context);
-	}
-	assert_int_equal(context->n_sessions, 0);
-	migration_send_free(context->sender);
-	migration_receive_end_all(context);
-	datagrams_free(context->datagrams);
-	undecided_registry_free(context->undecided);
-	free(context->service_counters);
-	free(context->service_measures);
-	backends_free(context);
-	free(context->findings);
-	decider_scratch_free(context->scratch);
-	free(context->peeked);
-	string_pool_fini(&context->strings);
-	loop_fini(&context->loop);
-}
-
 static int setup(void **state)
 {
-	struct complaints complaints = { 0 };
 	struct address to;
 	char text[512], to_text[ADDRESS_TEXT_MAX], here_text[ADDRESS_TEXT_MAX];
 
@@ -145,12 +60,7 @@ static int setup(void **state)
 		"listen = \"udp:%s\"; idle_timeout = %d;\n"
 		"services = ( { name = \"go\"; connect = \"%s\"; } ); on_unknown = \"go\";\n",
 		address_format(&here, here_text), IDLE_S, address_format(&to, to_text));
-	policy_load_text(&policy, "test.conf", text, NULL, &complaints);
-	complaints_print(&complaints, stderr);
-	complaints_fini(&complaints);
-	assert_non_null(policy);
-	shared = NO_SHARED;
-	assert_int_equal(shared_open(&shared), 0);
+	two_workers_policy(text);
 	worker_begin(&workers[OLD], OLD, fd);
 	worker_begin(&workers[NEW], NEW, dup(fd));
 	datagrams_resume(workers[OLD].datagrams);
@@ -160,13 +70,20 @@ static int setup(void **state)
 	return 0;
 }
 
+static void worker_end(struct context *context)
+{
+	worker_end_sessions(context);
+	datagrams_free(context->datagrams);
+	backends_free(context);
+	decider_scratch_free(context->scratch);
+	worker_close(context);
+}
+
 static int teardown(void **state)
 {
 	for (unsigned i = 0; i < WORKERS; i++)
 		worker_end(&workers[i]);
-	assert_int_equal(limits_live_all(shared.limits), 0);
-	shared_close(&shared);
-	policy_free(policy);
+	two_workers_end();
 	close(backend);
 	close(client);
 	return 0;
