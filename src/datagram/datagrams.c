@@ -291,6 +291,8 @@ int datagrams_new(struct context *context, struct datagrams **ret)
 	if (!datagrams)
 		return -ENOMEM;
 	datagrams->context = context;
+	datagrams->kept_pool = KEPT_POOL;
+	datagrams->opening_pool = (struct pool){ .size = sizeof(struct flow_opening), .most = OPENING_SPARE_MAX };
 	datagrams->flush = (struct task){ .run = datagrams_flush_task };
 	datagrams->upstream_burial = (struct task){ .run = datagrams_bury_upstreams };
 	for (int i = 0; i < DATAGRAM_EVENTS; i++)
@@ -328,6 +330,8 @@ void datagrams_free(struct datagrams *datagrams)
 	loop_cancel(&context->loop, &datagrams->upstream_burial);
 	upstream_free_closed(datagrams);
 	session_free_spare(&datagrams->spare_flows);
+	pool_fini(&datagrams->kept_pool);
+	pool_fini(&datagrams->opening_pool);
 	flow_table_free(datagrams->table);
 	datagram_batch_free(datagrams->incoming);
 	datagram_batch_free(datagrams->answers);

@@ -9,6 +9,7 @@
 
 #define UPSTREAM_FAMILIES  2
 #define UPSTREAM_SPARE_MAX 64 /* of a family; capacity.c counts them */
+#define OPENING_SPARE_MAX  256
 
 /* A socket of a listener. */
 struct datagram_listener {
@@ -55,7 +56,7 @@ struct datagrams {
 	unsigned n_spare_upstreams[UPSTREAM_FAMILIES];
 	struct upstream *closed_upstreams; /* to be freed after the loop's turn */
 	struct task upstream_burial;
-	struct kept_pool kept_pool;
+	struct pool kept_pool, opening_pool;
 };
 
 void datagrams_count(struct datagrams *datagrams, enum datagram_event event, uint64_t n);

@@ -31,7 +31,7 @@ static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol)
 /* Looks at what has come. `last`: the deadline is here, or no more can be kept. */
 static void flow_decide(struct flow *flow, bool last)
 {
-	const struct datagram *first = flow->kept.first ? &flow->kept.first->datagram : NULL;
+	const struct kept_datagram *first = flow->opening->kept.first;
 	uint32_t service = SERVICE_NONE, protocol = PROTOCOL_NONE;
 	enum flow_look look = flow_examine(flow, last, &service, &protocol);
 
@@ -39,8 +39,8 @@ static void flow_decide(struct flow *flow, bool last)
 		return;
 	if (look == FLOW_UNKNOWN)
 		service = SERVICE_NONE;
-	flow_recall(flow->listener, &flow->place.key, first ? first->bytes : NULL, first ? first->len : 0, &service,
-		&protocol, &flow->known);
+	flow_recall(flow->listener, &flow->place.key, first ? first->datagram.bytes : NULL,
+		first ? first->datagram.len : 0, &service, &protocol, &flow->opening->known);
 	flow_decided(flow, service, protocol);
 }
 
@@ -48,8 +48,8 @@ void flow_identified(void *context, uint32_t protocol, bool more_could_help)
 {
 	struct flow *flow = context;
 
-	flow->identification = NULL;
-	flow->named = protocol;
+	flow->opening->identification = NULL;
+	flow->opening->named = protocol;
 	if (!flow->session.context->is_paused)
 		flow_decide(flow, false);
 }
@@ -91,13 +91,14 @@ static void flow_enter_undecided(struct flow *flow)
 bool flow_keep(struct flow *flow, struct datagram *datagram)
 {
 	uint32_t size = datagram->segment ? datagram->segment : datagram->len, at = 0;
+	struct flow_opening *opening = flow->opening;
 
 	if (flow->session.phase == PHASE_RELAYING)
 		return false;
 	flow->spoken_us = flow->session.context->loop.now_us;
 	do {
 		uint32_t left = datagram->len - at, len = left < size ? left : size;
-		int error = flow_kept_add(&flow->kept, &flow->datagrams->kept_pool, datagram, at, len);
+		int error = flow_kept_add(&opening->kept, &flow->datagrams->kept_pool, datagram, at, len);
 		if (error < 0 && flow->session.phase == PHASE_DECIDING)
 			flow_decide(flow, true);
 		if (error < 0 && flow->session.phase == PHASE_RELAYING) {
@@ -108,8 +109,8 @@ bool flow_keep(struct flow *flow, struct datagram *datagram)
 			datagrams_count(flow->datagrams, DATAGRAM_FULL, 1);
 		at += size;
 	} while (at < datagram->len && flow->session.phase != PHASE_ENDED);
-	if (flow->session.phase == PHASE_DECIDING && flow->n_looked < flow->kept.n)
-		flow_decide(flow, flow->kept.n == EVIDENCE_DATAGRAMS_MAX);
+	if (flow->session.phase == PHASE_DECIDING && opening->n_looked < opening->kept.n)
+		flow_decide(flow, opening->kept.n == EVIDENCE_DATAGRAMS_MAX);
 	return true;
 }
 
@@ -138,7 +139,8 @@ static ssize_t transport_peek(struct session *session)
 	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
 	size_t n;
 
-	return (ssize_t)flow_kept_gather(&flow_of(session)->kept, session->context->peeked, EVIDENCE_MAX, ends, &n);
+	return (ssize_t)flow_kept_gather(
+		&flow_of(session)->opening->kept, session->context->peeked, EVIDENCE_MAX, ends, &n);
 }
 
 static void transport_progress(const struct session *session, struct session_progress *ret)
@@ -151,7 +153,7 @@ static void transport_progress(const struct session *session, struct session_pro
 		.datagrams_up = flow->datagrams_up,
 		.datagrams_down = flow->datagrams_down,
 		.backend = flow->upstream ? flow->backend : SESSION_NO_BACKEND,
-		.known_by = affinity_kind_names[flow->known.by],
+		.known_by = affinity_kind_names[flow->known_by],
 		.n_sent = flow_handover_sent(flow),
 	};
 	if (flow->datagrams_up)
@@ -195,8 +197,40 @@ static void flow_bury(struct task *task)
 	struct flow *flow = container_of(task, struct flow, burial);
 	struct context *context = flow->session.context;
 
+	pool_give(&flow->datagrams->opening_pool, flow->opening);
 	session_free(&flow->session, &flow->datagrams->spare_flows);
 	context->session_gone(context);
+}
+
+int flow_open(struct flow *flow)
+{
+	struct flow_opening *opening = pool_take(&flow->datagrams->opening_pool);
+
+	if (!opening)
+		return -ENOMEM;
+	*opening = (struct flow_opening){ .flow = flow, .named = PROTOCOL_NONE };
+	flow->opening = opening;
+	return 0;
+}
+
+static void flow_opening_end(struct flow *flow)
+{
+	struct flow_opening *opening = flow->opening;
+
+	if (!opening)
+		return;
+	choose_leave(&opening->choice, flow->session.context->loop.now_us);
+	identification_cancel(opening->identification);
+	opening->identification = NULL;
+	socket_pool_cancel(&opening->supply);
+	flow_kept_free(&opening->kept, &flow->datagrams->kept_pool);
+}
+
+void flow_opened(struct flow *flow)
+{
+	flow_opening_end(flow);
+	pool_give(&flow->datagrams->opening_pool, flow->opening);
+	flow->opening = NULL;
 }
 
 struct flow *flow_alloc(struct datagrams *datagrams)
@@ -208,7 +242,6 @@ struct flow *flow_alloc(struct datagrams *datagrams)
 		return NULL;
 	struct flow *flow = flow_of(session);
 	flow->datagrams = datagrams;
-	flow->named = PROTOCOL_NONE;
 	flow->burial = (struct task){ .run = flow_bury };
 	return flow;
 }
@@ -294,16 +327,20 @@ struct flow *flow_new(struct datagram_listener *listener, const struct datagram 
 		return NULL;
 	}
 	struct flow *flow = flow_alloc(datagrams);
+	if (flow && flow_open(flow) < 0) {
+		session_free(&flow->session, &datagrams->spare_flows);
+		flow = NULL;
+	}
 	if (!flow) {
 		datagrams_count(datagrams, DATAGRAM_NO_ROOM, datagram_count(datagram));
 		return NULL;
 	}
 	flow->listener = listener;
-	flow->known = known;
+	flow->opening->known = known;
 	flow->session.listener = listener->policy->text;
 	flow->session.decider = listener->number;
 	flow_key_client(&datagram->key, &flow->session.client);
-	flow->connection_id = connection_id_hash(datagram->bytes, len);
+	flow->opening->connection_id = connection_id_hash(datagram->bytes, len);
 	if (look != FLOW_WAITS) { /* before others are looked at, who may make room */
 		session_keep_names(&flow->session, context->findings);
 		evidence_keep(&flow->session, datagram->bytes, len);
@@ -311,6 +348,7 @@ struct flow *flow_new(struct datagram_listener *listener, const struct datagram 
 	const char *limit = flow_enter_limits(flow);
 	if (limit) {
 		tell_no_room(listener, limit, &flow->session.client);
+		pool_give(&datagrams->opening_pool, flow->opening);
 		session_free(&flow->session, &datagrams->spare_flows);
 		return NULL;
 	}
@@ -322,7 +360,7 @@ struct flow *flow_new(struct datagram_listener *listener, const struct datagram 
 	flow_table_insert(datagrams->table, &flow->place);
 	flow->is_placed = true;
 	account_accepted(&flow->session, listener->counter);
-	flow->n_looked = !context->identifiers; /* who may ask them looks at it again */
+	flow->opening->n_looked = !context->identifiers; /* who may ask them looks at it again */
 	if (look == FLOW_WAITS)
 		flow_enter_undecided(flow);
 	else
@@ -343,24 +381,26 @@ static bool is_kept_whole(const struct policy *policy, uint32_t protocol)
 static void flow_decided(struct flow *flow, uint32_t service, uint32_t protocol)
 {
 	struct context *context = flow->session.context;
+	struct flow_opening *opening = flow->opening;
 
 	shed_leave(&flow->session);
-	identification_cancel(flow->identification);
-	flow->identification = NULL;
+	identification_cancel(opening->identification);
+	opening->identification = NULL;
 	loop_timer_stop(&context->loop, &flow->session.deadline);
 	flow->session.decided_us = clock_monotonic_us();
 	flow->session.service = service;
 	flow->session.protocol = protocol;
 	flow->whole = is_kept_whole(context->policy, protocol);
 	flow->speaks = flow_affinity_kind(context->policy, protocol);
-	flow->id = flow->known.id;
+	flow->known_by = opening->known.by;
+	flow->id = opening->known.id;
 	if (service == SERVICE_NONE) {
-		datagrams_count(flow->datagrams, DATAGRAM_UNWANTED, flow->kept.n);
+		datagrams_count(flow->datagrams, DATAGRAM_UNWANTED, opening->kept.n);
 		flow_end(flow, END_NO_SERVICE);
 		return;
 	}
 	account_decided(&flow->session, service);
-	admission_begin(&flow->admission, &flow->session);
+	admission_begin(&opening->admission, &flow->session);
 }
 
 void flow_undecide(struct flow *flow)
@@ -370,7 +410,7 @@ void flow_undecide(struct flow *flow)
 	limits_leave(context->shared->limits, context->slot, &flow->session.ticket);
 	flow->session.service = SERVICE_NONE;
 	flow->session.protocol = PROTOCOL_NONE;
-	flow->n_looked = 0;
+	flow->opening->n_looked = 0;
 	flow_enter_undecided(flow);
 	if (flow->session.phase == PHASE_DECIDING)
 		context->session_movable(context);
@@ -380,15 +420,16 @@ void flow_undelivered(struct flow *flow, int error)
 {
 	struct context *context = flow->session.context;
 	uint32_t fallback = session_service(&flow->session)->fallback;
+	struct flow_opening *opening = flow->opening;
 
 	if (!flow->failed)
 		account_failed(&flow->session);
 	loop_timer_stop(&context->loop, &flow->session.deadline);
-	socket_pool_cancel(&flow->supply);
+	socket_pool_cancel(&opening->supply);
 	flow_handover_end(flow, true);
 	upstream_close(flow->upstream);
 	flow->upstream = NULL;
-	choose_leave(&flow->choice, context->loop.now_us);
+	choose_leave(&opening->choice, context->loop.now_us);
 	backends_release(&flow->session);
 	if (fallback == SERVICE_NONE) {
 		flow->session.error = error;
@@ -396,9 +437,9 @@ void flow_undelivered(struct flow *flow, int error)
 		return;
 	}
 	flow->failed = false;
-	flow->n_counted = 0;
+	opening->n_counted = 0;
 	flow->datagrams_up = flow->bytes_up = 0;
-	admission_fall_back(&flow->admission, &flow->session, fallback, error);
+	admission_fall_back(&opening->admission, &flow->session, fallback, error);
 }
 
 /* ---- ended ---------------------------------------------------------------------------------------------------------------- */
@@ -415,17 +456,13 @@ static bool flow_is_told(struct flow *flow, enum session_end end)
 
 static void flow_give_back(struct flow *flow)
 {
-	choose_leave(&flow->choice, flow->session.context->loop.now_us);
 	session_leave_limits(&flow->session);
 	shed_leave(&flow->session);
-	identification_cancel(flow->identification);
-	flow->identification = NULL;
-	socket_pool_cancel(&flow->supply);
 	flow_handover_end(flow, false);
+	flow_opening_end(flow);
 	if (flow->is_placed)
 		flow_table_remove(flow->datagrams->table, &flow->place);
 	flow->is_placed = false;
-	flow_kept_free(&flow->kept, &flow->datagrams->kept_pool);
 	free(flow->header);
 	flow->header = NULL;
 }

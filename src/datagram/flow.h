@@ -25,6 +25,35 @@ struct flow_known {
 	struct datagram_id id; /* where it is known by one */
 };
 
+/* What a flow has until its backend has answered, or another worker has it: memory of its own, since many flows live long after that. */
+struct flow_opening {
+	struct flow *flow;
+	struct flow_kept
+		kept;      /* the first datagrams: until it is delivered, or while another backend may yet get them */
+	uint32_t n_looked; /* of these: that were looked at */
+	uint32_t n_counted;                    /* of these: that are in datagrams_up */
+	uint32_t named;                        /* by an identifier; PROTOCOL_NONE */
+	bool was_asked;                        /* the identifiers have been asked */
+	struct identification *identification; /* NULL: no identifier is being asked */
+	struct admission admission;
+
+	struct flow_known known;
+	struct choice choice;             /* of its backend */
+	struct socket_pool_waiter supply; /* of a transparent service: for a socket */
+	uint64_t connection_id;           /* a hash of the one that its first datagram has, as QUIC has it; 0: none */
+	bool known_was_tried;             /* the backend that the session had */
+	bool is_full;                     /* all backends are: it waits */
+	bool refused;                     /* by some backend */
+	bool keeps;                       /* another backend may yet get what is kept */
+	uint64_t connect_due_us;          /* so long it waits for the answer of a name, or a socket */
+
+	/* flow_forward.c */
+	bool came_back;        /* the kernel had no rules for it, once */
+	struct request asking; /* the master for a socket */
+	uint64_t forwarded_us; /* since when it sends */
+	uint64_t emptied;      /* how often the listener's socket had been read empty by then */
+};
+
 struct flow {
 	struct session session; /* first: a session of this transport is the flow itself */
 	struct flow_place place;
@@ -32,42 +61,20 @@ struct flow {
 	struct datagram_listener *listener; /* through whose socket answers go */
 	struct task burial;                 /* frees it after the loop's turn */
 
-	struct flow_kept
-		kept;      /* the first datagrams: until it is delivered, or while another backend may yet get them */
-	uint32_t n_looked; /* of these: that were looked at */
-	uint32_t named;    /* by an identifier; PROTOCOL_NONE */
-	bool was_asked;    /* the identifiers have been asked */
-	struct identification *identification; /* NULL: no identifier is being asked */
-	struct admission admission;
+	struct flow_opening *opening; /* NULL: its backend has answered, or another worker chose it */
+	struct flow_handing *handing; /* to a receiver; NULL: it is not going there */
+	struct upstream *upstream;    /* to the backend; NULL: none yet */
+	struct flow_header *header;   /* in front of what goes there; NULL: none, or none any more */
+	size_t backend;               /* that it goes to, of the service's */
 
-	struct flow_handing *handing;     /* to a receiver; NULL: it is not going there */
-	struct upstream *upstream;        /* to the backend; NULL: none yet */
-	struct socket_pool_waiter supply; /* of a transparent service: for a socket */
-	struct flow_header *header;       /* in front of what goes there; NULL: none, or none any more */
-	struct choice choice;             /* of its backend; `chooser` NULL: another worker chose it */
-	size_t backend;                   /* that it goes to, of the service's */
-	uint64_t connection_id;           /* a hash of the one that its first datagram has, as QUIC has it; 0: none */
-	bool known_was_tried;             /* the backend that the session had */
-	bool is_full;                     /* all backends are: it waits */
-	bool refused;                     /* by some backend, without an answer */
-	uint64_t connect_due_us;          /* so long it waits for the answer of a name, or a socket */
-	uint32_t n_counted;               /* of those that are kept: that are in datagrams_up */
-	bool keeps;                       /* another backend may yet get what is kept */
-	bool whole;                       /* its datagrams are not to be fragmented */
-	bool failed;                      /* its service was counted as failing */
-
-	struct flow_known known;
-	enum affinity_kind speaks; /* of which protocol its ids are; NONE: it has none */
-	struct datagram_id id;     /* that its backend has said last */
-	uint64_t backend_hash;     /* affinity_backend() of where it is connected to */
-	uint64_t refused_us;       /* when the network began to say that nobody is there; 0: it does not */
-
-	/* flow_forward.c */
+	enum affinity_kind known_by; /* what has shown that it belongs to a session which began elsewhere; NONE */
+	enum affinity_kind speaks;   /* of which protocol its ids are; NONE: it has none */
+	struct datagram_id id;       /* that its backend has said last */
+	bool whole;                  /* its datagrams are not to be fragmented */
+	bool failed;                 /* its service was counted as failing */
+	uint64_t backend_hash;       /* affinity_backend() of where it is connected to */
+	uint64_t refused_us;         /* when the network began to say that nobody is there; 0: it does not */
 	enum { FORWARDING_NO, FORWARDING_ASKS, FORWARDING_SENDS } forwarding;
-	bool came_back;        /* the kernel had no rules for it, once */
-	struct request asking; /* the master for a socket */
-	uint64_t forwarded_us; /* since when it sends */
-	uint64_t emptied;      /* how often the listener's socket had been read empty by then */
 
 	uint64_t flow_timeout_us, answer_timeout_us; /* of the service, with */
 	uint32_t answers;
@@ -81,6 +88,8 @@ struct flow {
 
 	bool is_placed; /* in the table */
 };
+_Static_assert(
+	sizeof(struct flow) <= 728, "thousands of flows live: what one needs for a moment is in struct flow_opening");
 
 /* Of somebody that no flow knows; NULL where nobody wants it: it was dropped, and counted. The datagram is not taken yet. */
 struct flow *flow_new(struct datagram_listener *listener, const struct datagram *datagram);
@@ -149,8 +158,11 @@ void flow_bury_answered(struct flow *flow); /* it ended before it was answered *
 /* flow_migration.c */
 extern const struct transport_migration flow_migration;
 struct flow *flow_alloc(struct datagrams *datagrams); /* NULL: no memory */
-void flow_leave(struct flow *flow);                   /* another worker has it: all is given back, nothing ends */
-void flow_arrived(struct flow *flow, int error);      /* it goes on here, or with an -errno ends */
+/* What a flow of this phase needs beside. 0 or -ENOMEM. */
+int flow_open(struct flow *flow);
+void flow_opened(struct flow *flow);             /* its backend has answered: without that from now on */
+void flow_leave(struct flow *flow);              /* another worker has it: all is given back, nothing ends */
+void flow_arrived(struct flow *flow, int error); /* it goes on here, or with an -errno ends */
 
 /* The identifiers have answered (identify.h). */
 void flow_identified(void *context, uint32_t protocol, bool more_could_help);

@@ -245,6 +245,7 @@ void flow_learn(struct flow *flow, const struct datagram *answer)
 void flow_connected(struct flow *flow, const struct address *to)
 {
 	flow->backend_hash = affinity_backend(to);
-	if (flow->known.backend && !affinity_is_backend(flow->known.backend, flow->backend_hash))
+	uint64_t known = flow->opening->known.backend;
+	if (known && !affinity_is_backend(known, flow->backend_hash))
 		flow->id = (struct datagram_id){ 0 }; /* another one now, which did not choose it */
 }

@@ -36,31 +36,33 @@ enum flow_look flow_look_at_first(struct context *context, size_t decider, const
 static void ask_identifiers(struct flow *flow, const struct evidence *evidence)
 {
 	const struct evidence first = evidence_first(evidence);
+	struct flow_opening *opening = flow->opening;
 
-	if (flow->was_asked)
+	if (opening->was_asked)
 		return;
-	flow->was_asked = true;
-	flow->identification = identify(flow->session.context->identifiers, &first, true, flow_identified, flow);
+	opening->was_asked = true;
+	opening->identification = identify(flow->session.context->identifiers, &first, true, flow_identified, flow);
 }
 
 enum flow_look flow_examine(struct flow *flow, bool last, uint32_t *ret_service, uint32_t *ret_protocol)
 {
 	struct context *context = flow->session.context;
+	struct flow_opening *opening = flow->opening;
 	uint32_t ends[EVIDENCE_DATAGRAMS_MAX];
 	size_t n;
 	struct evidence evidence = {
 		.bytes = context->peeked,
-		.len = flow_kept_gather(&flow->kept, context->peeked, EVIDENCE_MAX, ends, &n),
+		.len = flow_kept_gather(&opening->kept, context->peeked, EVIDENCE_MAX, ends, &n),
 		.ends = ends,
 		.serial = flow->session.id,
-		.named = flow->named + 1, /* none is 0 */
-		.may_be_named = context->identifiers && flow->named == PROTOCOL_NONE &&
-			(flow->identification || !flow->was_asked),
+		.named = opening->named + 1, /* none is 0 */
+		.may_be_named = context->identifiers && opening->named == PROTOCOL_NONE &&
+			(opening->identification || !opening->was_asked),
 	};
 	struct outcome outcome;
 
 	evidence.n_datagrams = n;
-	flow->n_looked = flow->kept.n;
+	opening->n_looked = opening->kept.n;
 	if (n == 0)
 		return last ? FLOW_UNKNOWN : FLOW_WAITS;
 	decider_decide(context->policy->deciders[flow->session.decider], &evidence, context->findings,

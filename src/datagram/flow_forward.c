@@ -30,8 +30,8 @@ static void flow_forwards(struct flow *flow, int fd)
 		return;
 	}
 	flow->forwarding = FORWARDING_SENDS;
-	flow->forwarded_us = loop->now_us;
-	flow->emptied = flow->listener->n_emptied;
+	flow->opening->forwarded_us = loop->now_us;
+	flow->opening->emptied = flow->listener->n_emptied;
 	flow_begin_relay(flow);
 }
 
@@ -44,7 +44,7 @@ static void flow_not_forwarded(struct flow *flow, int error)
 
 static void forward_answered(struct request *request, const struct message_answer *answer, int fds[IPC_FDS_MAX])
 {
-	struct flow *flow = container_of(request, struct flow, asking);
+	struct flow *flow = container_of(request, struct flow_opening, asking)->flow;
 	int fd = fds[0];
 
 	flow->forwarding = FORWARDING_NO;
@@ -71,7 +71,7 @@ int flow_forward(struct flow *flow)
 			.service = flow->session.service,
 			.listener = (uint32_t)flow->listener->number,
 			.client = flow->session.client,
-			.is_missing = flow->came_back,
+			.is_missing = flow->opening->came_back,
 		},
 	};
 
@@ -83,8 +83,8 @@ int flow_forward(struct flow *flow)
 		return -EAFNOSUPPORT;
 	flow->backend = (size_t)(backend - session_service(&flow->session)->target.connect.backends);
 	flow_key_local(&flow->place.key, &message.forward.local);
-	flow->asking = (struct request){ .answered = forward_answered };
-	int error = requester_ask(context->requester, &flow->asking, &message, -1);
+	flow->opening->asking = (struct request){ .answered = forward_answered };
+	int error = requester_ask(context->requester, &flow->opening->asking, &message, -1);
 	if (error < 0)
 		return error;
 	flow->forwarding = FORWARDING_ASKS;
@@ -116,11 +116,11 @@ bool flow_came_back(const struct datagrams *datagrams, struct flow *flow, uint32
 		return false;
 	if (!flow || flow->forwarding != FORWARDING_SENDS)
 		return true;
-	if (flow->came_back) {
+	if (flow->opening->came_back) {
 		flow_not_forwarded(flow, -ENOPROTOOPT);
 		return true;
 	}
-	flow->came_back = true;
+	flow->opening->came_back = true;
 	flow->forwarding = FORWARDING_NO;
 	upstream_close(flow->upstream);
 	flow->upstream = NULL;
@@ -139,7 +139,7 @@ static bool is_read(const struct flow *flow)
 	const struct datagram_listener *listener = flow->listener;
 	char byte;
 
-	return listener->n_emptied != flow->emptied || listener->watch.fd < 0 ||
+	return listener->n_emptied != flow->opening->emptied || listener->watch.fd < 0 ||
 		(recv(listener->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN);
 }
 
@@ -147,7 +147,7 @@ void flow_forward_look(struct flow *flow)
 {
 	struct loop *loop = &flow->session.context->loop;
 
-	if (!is_read(flow) && loop->now_us < flow->forwarded_us + AT_MOST_US &&
+	if (!is_read(flow) && loop->now_us < flow->opening->forwarded_us + AT_MOST_US &&
 		loop_timer(loop, &flow->session.deadline, loop->now_us + LOOK_US) == 0)
 		return;
 	flow_end(flow, END_FORWARDED);

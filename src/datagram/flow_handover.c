@@ -55,7 +55,7 @@ static int early_make(struct flow *flow)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return -errno;
-	for (const struct kept_datagram *one = flow->kept.first; one; one = one->next)
+	for (const struct kept_datagram *one = flow->opening->kept.first; one; one = one->next)
 		lost += early_send(ends[0], &one->datagram) < 0;
 	datagrams_count(flow->datagrams, DATAGRAM_FULL, lost);
 	fd_close(ends[0]);
@@ -93,7 +93,7 @@ static void recover(struct flow *flow, int fd)
 	int n = datagram_receive(datagrams->incoming, fd, false, 0, DATAGRAM_BATCH, &read);
 	for (int i = 0; i < n; i++) {
 		const struct datagram *datagram = datagram_at(datagrams->incoming, (size_t)i);
-		if (flow_kept_add(&flow->kept, &datagrams->kept_pool, datagram, 0, datagram->len) < 0)
+		if (flow_kept_add(&flow->opening->kept, &datagrams->kept_pool, datagram, 0, datagram->len) < 0)
 			datagrams_count(datagrams, DATAGRAM_FULL, 1);
 	}
 }
@@ -181,7 +181,7 @@ void flow_handover_drained(struct datagram_listener *listener)
 static void flow_stays_undecided(struct flow *flow)
 {
 	flow_handover_end(flow, true);
-	if (flow->kept.n > EVIDENCE_DATAGRAMS_MAX)
+	if (flow->opening->kept.n > EVIDENCE_DATAGRAMS_MAX)
 		flow_undelivered(flow, -EAGAIN);
 	else
 		flow_undecide(flow);
@@ -263,7 +263,7 @@ void flow_hand_over(struct flow *flow)
 		.fd = -1, .early = -1, .is_datagram = true, .facts = &handing->facts, .done = flow_handed_over
 	};
 	flow->handing = handing;
-	flow->kept.goes_over = true;
+	flow->opening->kept.goes_over = true;
 	session_enter(&flow->session, PHASE_HANDING_OVER);
 	int error = flow_ask_for_socket(flow);
 	if (error < 0)

@@ -5,29 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECE     2048 /* bytes of memory: for a datagram of an Ethernet frame */
-#define SPARE_MAX 1024
-
 static bool is_pooled(uint32_t len)
 {
-	return sizeof(struct kept_datagram) + len <= PIECE;
+	return sizeof(struct kept_datagram) + len <= KEPT_PIECE;
 }
 
-int flow_kept_add(
-	struct flow_kept *kept, struct kept_pool *pool, const struct datagram *of, uint32_t at, uint32_t len)
+int flow_kept_add(struct flow_kept *kept, struct pool *pool, const struct datagram *of, uint32_t at, uint32_t len)
 {
 	struct kept_datagram *one;
 
 	if (kept->n >= (kept->goes_over ? KEPT_OVER_MAX : EVIDENCE_DATAGRAMS_MAX) ||
 		kept->bytes + len > (kept->goes_over ? KEPT_OVER_BYTES_MAX : KEPT_BYTES_MAX))
 		return -ENOSPC;
-	if (is_pooled(len) && pool->spare) {
-		one = pool->spare;
-		pool->spare = one->next;
-		pool->n_spare--;
-	} else if (!(one = malloc(is_pooled(len) ? PIECE : sizeof(*one) + len))) {
+	one = is_pooled(len) ? pool_take(pool) : malloc(sizeof(*one) + len);
+	if (!one)
 		return -ENOMEM;
-	}
 	*one = (struct kept_datagram){ .datagram = *of };
 	one->datagram.bytes = (uint8_t *)(one + 1);
 	one->datagram.len = len;
@@ -43,28 +35,16 @@ int flow_kept_add(
 	return 0;
 }
 
-void flow_kept_free(struct flow_kept *kept, struct kept_pool *pool)
+void flow_kept_free(struct flow_kept *kept, struct pool *pool)
 {
 	for (struct kept_datagram *one = kept->first, *next; one; one = next) {
 		next = one->next;
-		if (!is_pooled(one->datagram.len) || pool->n_spare >= SPARE_MAX) {
+		if (is_pooled(one->datagram.len))
+			pool_give(pool, one);
+		else
 			free(one);
-			continue;
-		}
-		one->next = pool->spare;
-		pool->spare = one;
-		pool->n_spare++;
 	}
 	*kept = (struct flow_kept){ 0 };
-}
-
-void kept_pool_fini(struct kept_pool *pool)
-{
-	for (struct kept_datagram *next; pool->spare; pool->spare = next) {
-		next = pool->spare->next;
-		free(pool->spare);
-	}
-	pool->n_spare = 0;
 }
 
 size_t flow_kept_gather(const struct flow_kept *kept, uint8_t *to, size_t size,

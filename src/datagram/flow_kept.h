@@ -2,6 +2,7 @@
 #pragma once
 #include "datagram.h"
 #include "evidence.h"
+#include "pool.h"
 
 #define KEPT_BYTES_MAX 16384
 
@@ -20,17 +21,13 @@ struct flow_kept {
 	bool goes_over; /* so more are kept */
 };
 
-/* Memory that was given back, for the next one: a worker's. */
-struct kept_pool {
-	struct kept_datagram *spare;
-	unsigned n_spare;
-};
+/* Of memory for them, a worker's: a piece has room for a datagram of an Ethernet frame. */
+#define KEPT_PIECE 2048
+#define KEPT_POOL  ((struct pool){ .size = KEPT_PIECE, .most = 1024 })
 
 /* One datagram: `len` bytes of it from `at` on. 0, -ENOSPC or -ENOMEM. */
-int flow_kept_add(
-	struct flow_kept *kept, struct kept_pool *pool, const struct datagram *of, uint32_t at, uint32_t len);
-void flow_kept_free(struct flow_kept *kept, struct kept_pool *pool);
-void kept_pool_fini(struct kept_pool *pool);
+int flow_kept_add(struct flow_kept *kept, struct pool *pool, const struct datagram *of, uint32_t at, uint32_t len);
+void flow_kept_free(struct flow_kept *kept, struct pool *pool);
 
 /* In a row, with where each ends: those that have bytes, as far as they fit, the first one cut where it alone is too long. */
 size_t flow_kept_gather(const struct flow_kept *kept, uint8_t *to, size_t size,

@@ -17,7 +17,7 @@ static bool migration_is_movable(const struct session *session)
 {
 	const struct flow *flow = container_of(session, struct flow, session);
 
-	return !flow->identification && flow->forwarding != FORWARDING_SENDS;
+	return !(flow->opening && flow->opening->identification) && flow->forwarding != FORWARDING_SENDS;
 }
 
 /* What another backend might have got of a relayed one stays: the new worker does not choose anew. */
@@ -40,7 +40,7 @@ static int migration_pack(struct session *session, struct migration_state *state
 		.backend_hash = flow->backend_hash,
 		.id = flow->id,
 		.speaks = (uint8_t)flow->speaks,
-		.known_by = (uint8_t)flow->known.by,
+		.known_by = (uint8_t)flow->known_by,
 		.answers = flow->answers,
 		.error = session->error,
 		.whole = flow->whole,
@@ -51,7 +51,7 @@ static int migration_pack(struct session *session, struct migration_state *state
 	state->n_fds = flow->upstream ? 1 : 0;
 	if (flow->upstream)
 		state->fds[0] = flow->upstream->watch.fd;
-	ssize_t len = flow_state_write(state->bytes, state->len, &head, flow->upstream ? &none : &flow->kept,
+	ssize_t len = flow_state_write(state->bytes, state->len, &head, flow->upstream ? &none : &flow->opening->kept,
 		flow->upstream ? flow->header : NULL);
 	if (len < 0)
 		return (int)len;
@@ -137,11 +137,15 @@ static int migration_unpack(struct session *session, struct migration_state *sta
 	flow->backend_hash = head.backend_hash;
 	flow->id = head.id;
 	flow->speaks = (enum affinity_kind)head.speaks;
-	flow->known.by = (enum affinity_kind)head.known_by;
+	flow->known_by = (enum affinity_kind)head.known_by;
 	session->error = head.error;
 	session->has_spoken = true;
-	if (session->phase == PHASE_DECIDING)
-		return flow_state_keep(&flow->kept, &datagrams->kept_pool, state->bytes, state->len);
+	if (session->phase == PHASE_DECIDING) {
+		error = flow_open(flow);
+		return error < 0
+			? error
+			: flow_state_keep(&flow->opening->kept, &datagrams->kept_pool, state->bytes, state->len);
+	}
 	error = flow_state_header(&flow->header, state->bytes, state->len);
 	if (error < 0)
 		return error;

@@ -68,8 +68,9 @@ static int flow_open_as_client(struct flow *flow, const struct address *to)
 {
 	if (flow->upstream)
 		return upstream_reconnect(flow->upstream, to);
-	flow->supply.ready = flow_supplied;
-	int fd = socket_pool_take(flow->session.context->datagram_sockets, to->sa.sa_family, &flow->supply);
+	struct socket_pool_waiter *supply = &flow->opening->supply;
+	supply->ready = flow_supplied;
+	int fd = socket_pool_take(flow->session.context->datagram_sockets, to->sa.sa_family, supply);
 	return fd < 0 ? fd : upstream_open_as(flow->datagrams, fd, &flow->session.client, to, flow, &flow->upstream);
 }
 
@@ -104,33 +105,34 @@ static int flow_connect_to(struct flow *flow, const struct address *to)
 
 static bool is_known(const void *of, const struct address *address)
 {
-	const struct flow *flow = of;
-	return affinity_is_backend(flow->known.backend, affinity_backend(address));
+	const struct flow_known *known = of;
+	return affinity_is_backend(known->backend, affinity_backend(address));
 }
 
 /* The one that the session had, where it is known, has the first turn. */
 static int flow_choose(struct flow *flow)
 {
 	uint64_t now_us = flow->session.context->loop.now_us;
-	bool asks_known = flow->known.backend && !flow->known_was_tried;
+	struct flow_opening *opening = flow->opening;
+	bool asks_known = opening->known.backend && !opening->known_was_tried;
 
-	flow->known_was_tried = true;
-	if (asks_known && choose_known(&flow->choice, is_known, flow, now_us) == 0)
+	opening->known_was_tried = true;
+	if (asks_known && choose_known(&opening->choice, is_known, &opening->known, now_us) == 0)
 		return 0;
-	return choose_next(&flow->choice, now_us);
+	return choose_next(&opening->choice, now_us);
 }
 
 /* Who is to see the client's address takes it as it is, not mapped into IPv6. */
 static struct address flow_backend_address(const struct flow *flow)
 {
-	const struct address *address = &flow->choice.taken.address;
+	const struct address *address = &flow->opening->choice.taken.address;
 	return flow_target(flow)->connect.transparent ? address_unmapped(address) : *address;
 }
 
 static void flow_count_backend(struct flow *flow)
 {
-	choose_connected(&flow->choice, flow->session.context->loop.now_us);
-	backends_hold(&flow->session, &flow->choice);
+	choose_connected(&flow->opening->choice, flow->session.context->loop.now_us);
+	backends_hold(&flow->session, &flow->opening->choice);
 }
 
 /* Names of backends that were never answered: they may be when it is their turn. */
@@ -171,20 +173,21 @@ static bool flow_awaits_names(const struct flow *flow)
  * place at a backend that is full. */
 static int flow_dial_rest(struct flow *flow, int error)
 {
+	struct choice *choice = &flow->opening->choice;
 	int none;
 
 	while ((none = flow_choose(flow)) == 0) {
 		struct address to = flow_backend_address(flow);
-		flow->backend = flow->choice.taken.backend;
+		flow->backend = choice->taken.backend;
 		error = flow_connect_to(flow, &to);
 		if (error == 0)
 			flow_count_backend(flow);
 		if (error == 0 || error == -EINPROGRESS)
 			return error;
-		choose_failed(&flow->choice, error, flow->session.context->loop.now_us);
+		choose_failed(choice, error, flow->session.context->loop.now_us);
 	}
-	flow->is_full = none == -EBUSY;
-	if (flow->is_full || flow_awaits_names(flow))
+	flow->opening->is_full = none == -EBUSY;
+	if (flow->opening->is_full || flow_awaits_names(flow))
 		return -EINPROGRESS;
 	return error ? error : none;
 }
@@ -192,10 +195,12 @@ static int flow_dial_rest(struct flow *flow, int error)
 /* Where all have refused it, those get it again. */
 static int flow_dial(struct flow *flow, int error)
 {
+	struct choice *choice = &flow->opening->choice;
+
 	error = flow_dial_rest(flow, error);
-	if (error == 0 || error == -EINPROGRESS || flow->choice.n_tried == 0 || !flow->refused)
+	if (error == 0 || error == -EINPROGRESS || choice->n_tried == 0 || !flow->opening->refused)
 		return error;
-	choose_again(&flow->choice);
+	choose_again(choice);
 	return flow_dial_rest(flow, error);
 }
 
@@ -215,21 +220,21 @@ static void flow_send_kept(struct flow *flow)
 	struct datagram_out list[KEPT_OVER_MAX];
 	size_t n = 0;
 
-	for (struct kept_datagram *one = flow->kept.first; one; one = one->next) {
-		if (n >= flow->n_counted)
+	for (struct kept_datagram *one = flow->opening->kept.first; one; one = one->next) {
+		if (n >= flow->opening->n_counted)
 			flow_count_up(flow, &one->datagram);
 		list[n++] = (struct datagram_out){ .datagram = &one->datagram, .whole = flow->whole };
 	}
-	flow->n_counted = (uint32_t)n;
+	flow->opening->n_counted = (uint32_t)n;
 	if (n > 0)
 		flow_transmit(flow, list, n);
 }
 
 static void flow_drop_kept(struct flow *flow)
 {
-	flow->keeps = false;
-	flow->n_counted = 0;
-	flow_kept_free(&flow->kept, &flow->datagrams->kept_pool);
+	flow->opening->keeps = false;
+	flow->opening->n_counted = 0;
+	flow_kept_free(&flow->opening->kept, &flow->datagrams->kept_pool);
 }
 
 /* What it was sent before is sent, and what follows may be, again and to another backend, as long as nothing was answered. */
@@ -241,15 +246,15 @@ void flow_begin_relay(struct flow *flow)
 	flow->flow_timeout_us = service->flow_timeout_us;
 	flow->answer_timeout_us = service->answer_timeout_us;
 	flow->answers = service->answers;
-	flow->keeps = flow->forwarding == FORWARDING_SENDS || service->fallback != SERVICE_NONE || flow_has_unknown(flow) ||
-		choose_left(&flow->choice, context->loop.now_us, 2) > 1;
+	flow->opening->keeps = flow->forwarding == FORWARDING_SENDS || service->fallback != SERVICE_NONE ||
+		flow_has_unknown(flow) || choose_left(&flow->opening->choice, context->loop.now_us, 2) > 1;
 	shed_enter_unproven(&flow->session);
 	if (session_enter(&flow->session, PHASE_RELAYING) < 0) {
 		flow_end(flow, END_NO_MEMORY);
 		return;
 	}
 	flow_send_kept(flow);
-	if (flow->session.phase == PHASE_RELAYING && !flow->keeps)
+	if (flow->session.phase == PHASE_RELAYING && !flow->opening->keeps)
 		flow_drop_kept(flow);
 	context->session_movable(context);
 }
@@ -260,7 +265,7 @@ static int flow_await(struct flow *flow)
 	struct context *context = flow->session.context;
 
 	if (flow->session.phase != PHASE_CONNECTING)
-		flow->connect_due_us = context->loop.now_us + context->policy->connect_timeout_us;
+		flow->opening->connect_due_us = context->loop.now_us + context->policy->connect_timeout_us;
 	return session_enter(&flow->session, PHASE_CONNECTING);
 }
 
@@ -277,16 +282,17 @@ void flow_try(struct flow *flow, int error)
 
 static void flow_connect(struct flow *flow, const struct target *target)
 {
-	bool by_id = target->connect.hash_by == HASH_BY_CONNECTION_ID && flow->connection_id;
+	struct flow_opening *opening = flow->opening;
+	bool by_id = target->connect.hash_by == HASH_BY_CONNECTION_ID && opening->connection_id;
 
 	flow->backend = 0;
-	flow->known_was_tried = flow->refused = false;
-	flow->choice = (struct choice){
+	opening->known_was_tried = opening->refused = false;
+	opening->choice = (struct choice){
 		.chooser = backends_chooser(flow->session.context, flow->session.service, TRANSPORT_DATAGRAM),
-		.hash = by_id ? flow->connection_id : backends_hash(&flow->session, target),
+		.hash = by_id ? opening->connection_id : backends_hash(&flow->session, target),
 		.family = target->connect.transparent ? flow->session.client.sa.sa_family : AF_UNSPEC,
 	};
-	if (flow->choice.chooser)
+	if (opening->choice.chooser)
 		flow_try(flow, 0);
 	else
 		flow_end(flow, END_NO_MEMORY);
@@ -294,16 +300,17 @@ static void flow_connect(struct flow *flow, const struct target *target)
 
 static void flow_supplied(struct socket_pool_waiter *waiter, int fd)
 {
-	struct flow *flow = container_of(waiter, struct flow, supply);
+	struct flow *flow = container_of(waiter, struct flow_opening, supply)->flow;
+	struct choice *choice = &flow->opening->choice;
 	uint64_t now_us = flow->session.context->loop.now_us;
 
 	if (fd < 0) {
 		flow_undelivered(flow, fd);
 		return;
 	}
-	if (!choose_is_there(&flow->choice, now_us)) {
+	if (!choose_is_there(choice, now_us)) {
 		fd_close(fd); /* names have changed meanwhile */
-		choose_leave(&flow->choice, now_us);
+		choose_leave(choice, now_us);
 		flow_try(flow, -EHOSTUNREACH);
 		return;
 	}
@@ -316,7 +323,7 @@ static void flow_supplied(struct socket_pool_waiter *waiter, int fd)
 		flow_begin_relay(flow);
 		return;
 	}
-	choose_failed(&flow->choice, error, now_us);
+	choose_failed(choice, error, now_us);
 	flow_try(flow, error);
 }
 
@@ -368,9 +375,21 @@ static void flow_change_backend(struct flow *flow, int error)
 		flow_undelivered(flow, failure);
 }
 
+/* Of one that was answered, or that another worker chose: what was chosen stays chosen, for a while. */
+static void flow_lost_backend(struct flow *flow, int error)
+{
+	struct choice choice;
+
+	if (backends_choice(&flow->session, &choice))
+		choose_failed(&choice, error, flow->session.context->loop.now_us);
+	flow_refused_again(flow);
+}
+
 /* The network says that the backend does not take it. */
 static void flow_refused(struct flow *flow, int error)
 {
+	struct flow_opening *opening = flow->opening;
+
 	if (!flow->failed)
 		account_failed(&flow->session);
 	flow->failed = true;
@@ -378,30 +397,27 @@ static void flow_refused(struct flow *flow, int error)
 	/* No server was there: the one that will be knows nothing of the flow. */
 	if (error == -ECONNREFUSED && flow->header)
 		flow->header->is_sent = false;
-	uint64_t now_us = flow->session.context->loop.now_us;
-	/* What came from another worker was chosen there. */
-	bool chose = flow->choice.chooser && !flow->session.former;
-	if (chose)
-		choose_failed(&flow->choice, error, now_us);
-	if (flow->answered_us || !chose) { /* what was chosen stays chosen, for a while */
-		flow_refused_again(flow);
+	if (!opening) {
+		flow_lost_backend(flow, error);
 		return;
 	}
+	uint64_t now_us = flow->session.context->loop.now_us;
+	choose_failed(&opening->choice, error, now_us);
 	bool has_fallback = session_service(&flow->session)->fallback != SERVICE_NONE;
-	bool all_refused = choose_left(&flow->choice, now_us, 1) == 0 && !flow_has_unknown(flow);
-	if (all_refused && has_fallback && flow->keeps) {
+	bool all_refused = choose_left(&opening->choice, now_us, 1) == 0 && !flow_has_unknown(flow);
+	if (all_refused && has_fallback && opening->keeps) {
 		flow_undelivered(flow, error);
 		return;
 	}
 	/* When all have refused once, nothing is sent again, and the next datagram goes to another one. */
 	if (all_refused) {
 		flow_drop_kept(flow);
-		choose_again(&flow->choice);
-		if (choose_left(&flow->choice, now_us, 2) < 2 && !has_fallback)
+		choose_again(&opening->choice);
+		if (choose_left(&opening->choice, now_us, 2) < 2 && !has_fallback)
 			return;
-		choose_skip(&flow->choice);
+		choose_skip(&opening->choice);
 	}
-	flow->refused = true;
+	opening->refused = true;
 	flow_change_backend(flow, error);
 }
 
@@ -494,7 +510,7 @@ static void flow_keep_sent(struct flow *flow, const struct datagram_out *list, s
 		uint32_t size = datagram->segment ? datagram->segment : datagram->len, at = 0;
 		do {
 			uint32_t left = datagram->len - at;
-			if (flow_kept_add(&flow->kept, &flow->datagrams->kept_pool, datagram, at,
+			if (flow_kept_add(&flow->opening->kept, &flow->datagrams->kept_pool, datagram, at,
 				    left < size ? left : size) < 0) {
 				flow_drop_kept(flow);
 				return;
@@ -510,11 +526,12 @@ void flow_send_up(struct flow *flow, const struct datagram_out *list, size_t n)
 		shed_leave(&flow->session);
 		flow_note(flow);
 	}
-	if (flow->keeps)
+	if (flow->opening && flow->opening->keeps)
 		flow_keep_sent(flow, list, n);
 	for (size_t i = 0; i < n; i++)
 		flow_count_up(flow, list[i].datagram);
-	flow->n_counted = flow->kept.n;
+	if (flow->opening)
+		flow->opening->n_counted = flow->opening->kept.n;
 	flow->spoken_us = flow->session.context->loop.now_us;
 	flow_transmit(flow, list, n);
 }
@@ -522,18 +539,21 @@ void flow_send_up(struct flow *flow, const struct datagram_out *list, size_t n)
 static void flow_answered(struct flow *flow)
 {
 	struct loop *loop = &flow->session.context->loop;
-
 	bool is_first = !flow->answered_us;
+	struct choice choice;
 
-	if (flow->choice.chooser && (is_first || flow->failed))
-		choose_answered(&flow->choice, loop->now_us);
+	if (flow->opening)
+		choose_answered(&flow->opening->choice, loop->now_us);
+	else if (flow->failed && backends_choice(&flow->session, &choice))
+		choose_answered(&choice, loop->now_us);
 	flow->failed = false;
 	flow->refused_us = 0;
 	flow->answered_us = loop->now_us;
 	if (!is_first)
 		return;
 	account_answered(&flow->session);
-	flow_drop_kept(flow);
+	if (flow->opening)
+		flow_opened(flow);
 	flow->session.error = 0;
 	if (flow->flow_timeout_us < flow->answer_timeout_us)
 		loop_timer(loop, &flow->session.deadline, flow_due_us(&flow->session));
@@ -649,8 +669,10 @@ void flow_look_whether_idle(struct session *session)
 		return;
 	struct flow *flow = flow_of(session);
 	/* Where nothing is ever answered, silence is all that a backend that is there can say. */
-	if (flow->answers == 0 && !session->error && flow->choice.chooser)
-		choose_answered(&flow->choice, loop->now_us);
+	if (flow->answers == 0 && !session->error && flow->opening) {
+		flow->opening->choice.taken_us = 0; /* silence is no answer that took so long */
+		choose_answered(&flow->opening->choice, loop->now_us);
+	}
 	flow_end(flow, session->error && !flow->answered_us ? END_DELIVERY_FAILED : END_IDLE);
 }
 
@@ -661,12 +683,15 @@ uint64_t flow_retry_us(const struct session *session)
 
 void flow_retry(struct session *session)
 {
-	if (session->context->loop.now_us >= flow_of(session)->connect_due_us)
-		flow_undelivered(flow_of(session), flow_of(session)->is_full ? -EBUSY : -ETIMEDOUT);
-	else if (flow_of(session)->supply.shelf) /* a socket may yet come */
+	struct flow *flow = flow_of(session);
+	struct flow_opening *opening = flow->opening;
+
+	if (session->context->loop.now_us >= opening->connect_due_us) {
+		flow_undelivered(flow, opening->is_full ? -EBUSY : -ETIMEDOUT);
+	} else if (opening->supply.shelf) { /* a socket may yet come */
 		session_enter(session, PHASE_CONNECTING);
-	else {
-		choose_again(&flow_of(session)->choice);
-		flow_try(flow_of(session), 0);
+	} else {
+		choose_again(&opening->choice);
+		flow_try(flow, 0);
 	}
 }

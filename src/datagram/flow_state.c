@@ -71,7 +71,7 @@ int flow_state_read(struct flow_state *ret, enum session_phase phase, const uint
 	return 0;
 }
 
-int flow_state_keep(struct flow_kept *kept, struct kept_pool *pool, const uint8_t *bytes, size_t len)
+int flow_state_keep(struct flow_kept *kept, struct pool *pool, const uint8_t *bytes, size_t len)
 {
 	size_t at = sizeof(struct flow_state);
 	struct flow_state head;

@@ -38,7 +38,7 @@ ssize_t flow_state_write(uint8_t *to, size_t size, struct flow_state *head, cons
 int flow_state_read(struct flow_state *ret, enum session_phase phase, const uint8_t *bytes, size_t len, size_t n_fds);
 
 /* The datagrams of one that was read. 0 or -ENOMEM. */
-int flow_state_keep(struct flow_kept *kept, struct kept_pool *pool, const uint8_t *bytes, size_t len);
+int flow_state_keep(struct flow_kept *kept, struct pool *pool, const uint8_t *bytes, size_t len);
 
 /* Its header; NULL: none. 0 or -ENOMEM. */
 int flow_state_header(struct flow_header **ret, const uint8_t *bytes, size_t len);

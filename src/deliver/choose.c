@@ -53,8 +53,8 @@ static int chooser_look(struct chooser *chooser, uint64_t now_us)
 	if (chooser->looked_us == now_us && chooser->roster.candidates)
 		return 0;
 	if (!roster_is_current(&chooser->roster, of->target, of->lookup, of->table)) {
-		int error = roster_make(&chooser->roster, of->target, chooser->service, of->transport, of->lookup,
-			of->table);
+		int error = roster_make(
+			&chooser->roster, of->target, chooser->service, of->transport, of->lookup, of->table);
 		if (error < 0 && !chooser->roster.candidates)
 			return error;
 	}
@@ -186,8 +186,8 @@ static bool choice_take(struct choice *choice, const struct candidate *candidate
 	choice->is_trial = false;
 	if (!record)
 		return true;
-	if (!backend_table_enter(of->table, of->limits, of->slot, candidate->place, candidate->key,
-		    most_of(choice, candidate))) {
+	if (!backend_table_enter(
+		    of->table, of->limits, of->slot, candidate->place, candidate->key, most_of(choice, candidate))) {
 		*asked->full = true;
 		return false;
 	}
@@ -294,7 +294,8 @@ int choose_known(struct choice *choice, bool (*is_it)(const void *of, const stru
 		choice->taken_us = now_us;
 		choice->is_counted = record_of(choice, candidate) != NULL;
 		if (choice->is_counted)
-			backend_table_enter(with->table, with->limits, with->slot, candidate->place, candidate->key, 0);
+			backend_table_enter(
+				with->table, with->limits, with->slot, candidate->place, candidate->key, 0);
 		return 0;
 	}
 	return -EHOSTUNREACH;
@@ -334,6 +335,18 @@ bool choose_has_other(struct choice *choice, uint64_t now_us)
 		if (roster->candidates[i].backend == choice->taken.backend &&
 			roster->candidates[i].key != choice->taken.key && could_be(choice, &roster->candidates[i]))
 			return true;
+	return false;
+}
+
+bool choose_held(struct choice *ret, struct chooser *chooser, uint64_t key)
+{
+	const struct roster *roster = &chooser->roster;
+
+	for (uint32_t i = 0; i < roster->n; i++)
+		if (roster->candidates[i].key == key) {
+			*ret = (struct choice){ .chooser = chooser, .taken = roster->candidates[i] };
+			return true;
+		}
 	return false;
 }
 
@@ -432,7 +445,7 @@ void choose_answered(struct choice *choice, uint64_t now_us)
 	struct backend_record *record = record_of(choice, &choice->taken);
 
 	choice->is_trial = false;
-	if (record && choice->chooser->of.transport == TRANSPORT_DATAGRAM)
+	if (record && choice->taken_us && choice->chooser->of.transport == TRANSPORT_DATAGRAM)
 		latency_add(record, now_us - choice->taken_us);
 	if (record && backend_health_worked(&record->health, now_us))
 		choice_changed(choice, record, 0);

@@ -30,8 +30,7 @@ struct chooser_of {
 	const struct limits *limits;
 	unsigned slot;
 	/* It went down with this -errno, or with 0 is up again. NULL: nobody hears of it. */
-	void (*changed)(
-		void *context, const struct chooser *chooser, const struct candidate *candidate, int error);
+	void (*changed)(void *context, const struct chooser *chooser, const struct candidate *candidate, int error);
 	void *context;
 };
 
@@ -46,7 +45,7 @@ struct choice {
 
 	struct candidate taken; /* the backend that it is counted for; `is_counted` */
 	bool is_counted, is_trial;
-	uint64_t taken_us;
+	uint64_t taken_us;            /* 0: it is not known (choose_held()) */
 	uint32_t tried[CHOICE_TRIES]; /* a part of their keys */
 	uint32_t n_tried;
 	bool is_waiting;
@@ -59,7 +58,8 @@ const struct chooser_of *chooser_is_of(const struct chooser *chooser);
 
 /* "192.0.2.1:80", or of a name "web.example:80 (192.0.2.1:80)". */
 #define CHOOSER_TEXT_MAX 512
-const char *chooser_text(const struct chooser *chooser, const struct candidate *candidate, char buf[CHOOSER_TEXT_MAX]);
+const char *chooser_text(
+	const struct chooser *chooser, const struct candidate *candidate, char buf[CHOOSER_TEXT_MAX]);
 
 /* 0: it is counted for `taken`, and the caller connects there. -EBUSY: all that are up are full; choose_wait(). -EHOSTUNREACH: there is none
  * (more). -EAFNOSUPPORT: none is of its family. -ENOMEM. */
@@ -77,6 +77,9 @@ unsigned choose_left(struct choice *choice, uint64_t now_us, unsigned most);
 bool choose_is_there(struct choice *choice, uint64_t now_us);
 /* Is there another one of the same name that was not tried? */
 bool choose_has_other(struct choice *choice, uint64_t now_us);
+
+/* The choice that was made long ago of the backend of this key, which somebody else counts. False: there is no such backend any more. */
+bool choose_held(struct choice *ret, struct chooser *chooser, uint64_t key);
 
 /* How it went; after a failure it is not counted any more. What says nothing of the backend (our own descriptors, say) changes nothing. */
 void choose_failed(struct choice *choice, int error, uint64_t now_us);

@@ -108,6 +108,15 @@ void backends_release(struct session *session)
 		chooser_call(chooser);
 }
 
+bool backends_choice(const struct session *session, struct choice *ret)
+{
+	if (!session->backend_key || session->service == SERVICE_NONE)
+		return false;
+	struct chooser *chooser =
+		session->context->choosers[chooser_number(session->service, session->transport->kind)];
+	return chooser && choose_held(ret, chooser, session->backend_key);
+}
+
 void backends_arrived(struct session *session, uint64_t key)
 {
 	struct context *context = session->context;

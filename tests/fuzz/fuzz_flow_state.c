@@ -11,7 +11,7 @@
 
 static void state_check(enum session_phase phase, const uint8_t *bytes, size_t len, size_t n_fds)
 {
-	static struct kept_pool pool;
+	static struct pool pool = KEPT_POOL;
 	struct flow_kept kept = { 0 };
 	struct flow_header *header;
 	struct flow_state head;

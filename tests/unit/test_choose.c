@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include <cmocka.h>
 
 #define SECOND_US 1000000ULL
@@ -97,7 +98,9 @@ static void balance_by(enum balance_kind kind)
 
 static struct choice choice_at(unsigned worker, uint64_t hash)
 {
-	return (struct choice){ .chooser = chooser_of_worker(worker), .hash = balance_mix(hash), .patient_us = SECOND_US };
+	return (struct choice){
+		.chooser = chooser_of_worker(worker), .hash = balance_mix(hash), .patient_us = SECOND_US
+	};
 }
 
 /* The number of the one that it gets, counted there. */
@@ -327,7 +330,8 @@ static void one_that_is_drained_moves_only_its_own(void **state)
 	for (unsigned i = 0; i < CLIENTS; i++)
 		was[i] = choose_for(0, i);
 	uint64_t service = hash_name("web");
-	uint32_t place = backend_table_find(table, service, backend_key(service, TRANSPORT_STREAM, &backends[3].address));
+	uint32_t place =
+		backend_table_find(table, service, backend_key(service, TRANSPORT_STREAM, &backends[3].address));
 	backend_order_set(table, place, BACKEND_MODE_DRAIN, 1);
 	now_us++;
 	for (unsigned i = 0; i < CLIENTS; i++) {
@@ -595,6 +599,26 @@ static void what_is_known_of_a_backend_goes_by_its_address(void **state)
 	assert_int_equal(choose(&two), 2); /* the one that is down is the last */
 }
 
+static void a_choice_that_was_made_long_ago_is_known_by_its_key(void **state)
+{
+	struct choice one = choice_at(0, 1), held;
+
+	add_numbered(0, 2);
+	choose(&one);
+	uint64_t key = one.taken.key;
+	choose_hand_on(&one);
+	assert_true(choose_held(&held, choosers[0], key));
+	choose_failed(&held, -ECONNREFUSED, now_us);
+	assert_string_equal(changes, "10.0.0.0:80 down; ");
+	assert_int_equal(backend_table_published(table, one.taken.place), 1); /* whoever counts it still does */
+	assert_true(choose_held(&held, choosers[0], key));
+	choose_answered(&held, now_us + 3600 * SECOND_US);
+	assert_string_equal(changes, "10.0.0.0:80 down; 10.0.0.0:80 up; ");
+	assert_int_equal(backend_table_at(table, one.taken.place)->latency_us, 0); /* an hour is none */
+	assert_false(choose_held(&held, choosers[0], key + 1));
+	backend_table_leave(table, 0, one.taken.place);
+}
+
 int main(void)
 {
 #define UNIT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -625,6 +649,7 @@ int main(void)
 		UNIT(who_waits_is_called_in_turn),
 		UNIT(the_line_has_an_end),
 		UNIT(what_is_known_of_a_backend_goes_by_its_address),
+		UNIT(a_choice_that_was_made_long_ago_is_known_by_its_key),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-static struct kept_pool pool;
+static struct pool pool = KEPT_POOL;
 
 static int add(struct flow_kept *kept, const char *bytes, uint32_t len)
 {
@@ -37,7 +37,7 @@ static void they_are_kept_in_order_with_their_marks(void **state)
 	assert_int_equal(ends[1], 8);
 	flow_kept_free(&kept, &pool);
 	assert_int_equal(kept.n, 0);
-	kept_pool_fini(&pool);
+	pool_fini(&pool);
 }
 
 static void what_does_not_fit_is_left_out_with_all_that_follow(void **state)
@@ -57,7 +57,7 @@ static void what_does_not_fit_is_left_out_with_all_that_follow(void **state)
 	assert_int_equal(flow_kept_gather(&kept, bytes, sizeof(bytes), ends, &n), 6);
 	assert_int_equal(ends[0], 6);
 	flow_kept_free(&kept, &pool);
-	kept_pool_fini(&pool);
+	pool_fini(&pool);
 }
 
 static void they_are_bounded_in_number_and_in_bytes(void **state)
@@ -73,7 +73,7 @@ static void they_are_bounded_in_number_and_in_bytes(void **state)
 	assert_int_equal(add(&kept, "", 0), 0);
 	assert_int_equal(add(&kept, "x", 1), -ENOSPC);
 	flow_kept_free(&kept, &pool);
-	kept_pool_fini(&pool);
+	pool_fini(&pool);
 }
 
 int main(void)

@@ -239,6 +239,24 @@ static void a_socket_to_a_backend_that_is_closed_outlives_the_turn(void **state)
 	assert_null(datagrams->closed_upstreams);
 }
 
+/* Thousands of flows live that were answered long ago. */
+static void what_only_an_opening_flow_needs_is_given_back_with_the_first_answer(void **state)
+{
+	struct datagrams *datagrams = workers[OLD].datagrams;
+	struct flow *flow = flow_begin();
+
+	assert_non_null(flow->opening);
+	assert_int_equal(datagrams->opening_pool.n, 0);
+	assert_int_equal(send(backend, "1", 1, 0), 1);
+	worker_turn(&workers[OLD]);
+	assert_heard("1");
+	assert_null(flow->opening);
+	assert_int_equal(datagrams->opening_pool.n, 1);
+	flow = move();
+	assert_non_null(flow);
+	assert_null(flow->opening);
+}
+
 int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -250,6 +268,7 @@ int main(void)
 		TEST(timeouts_are_no_longer_than_those_of_connections),
 		TEST(a_socket_to_a_backend_that_came_from_another_worker_is_not_used_again),
 		TEST(a_socket_to_a_backend_that_is_closed_outlives_the_turn),
+		TEST(what_only_an_opening_flow_needs_is_given_back_with_the_first_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

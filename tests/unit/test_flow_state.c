@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 static uint8_t bytes[sizeof(struct flow_state) + 32768];
-static struct kept_pool pool;
+static struct pool pool = KEPT_POOL;
 
 static struct flow_kept kept_of(const char *const *texts, size_t n)
 {
@@ -96,7 +96,7 @@ static void what_is_cut_longer_or_in_another_phase_is_refused(void **state)
 	assert_int_equal(flow_state_read(&read, PHASE_PROXIED, bytes, len, 0), -EBADMSG);
 	assert_int_equal(flow_state_write(bytes, len - 1, &head, &kept, NULL), -EMSGSIZE);
 	flow_kept_free(&kept, &pool);
-	kept_pool_fini(&pool);
+	pool_fini(&pool);
 }
 
 static void refused(void (*change)(struct flow_state *head))
