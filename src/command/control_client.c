@@ -6,6 +6,7 @@
 #include "control_show.h"
 #include "fd.h"
 #include "file.h"
+#include "options.h"
 #include "policy.h"
 #include <errno.h>
 #include <getopt.h>
@@ -13,46 +14,60 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+
+#define WATCH_PRESET_S 2.0
 
 struct options {
 	const char *socket, *file;
 	bool json;
+	double watch_s;       /* 0: once */
 	const char *argument; /* NULL: none */
 };
 
-static int connect_to(const char *path)
+int control_connect(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || strlen(path) >= sizeof(address.sun_path)) {
-		fprintf(stderr, "usher: %s: %s\n", path, fd < 0 ? strerror(errno) : "the path is too long");
-		fd_close(fd);
-		return -1;
-	}
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
 	strcpy(address.sun_path, path);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
-	fprintf(stderr, "usher: %s: %s%s\n", path, strerror(errno),
-		errno == ENOENT || errno == ECONNREFUSED ? " (is usher running, and has it `control' there?)" : "");
+	int error = -errno;
 	fd_close(fd);
-	return -1;
+	return error;
+}
+
+const char *control_error(int error)
+{
+	switch (error) {
+	case -ENOENT:
+		return "No such file or directory (is usher running, and has it `control' there?)";
+	case -ECONNREFUSED:
+		return "Connection refused (is usher running, and has it `control' there?)";
+	default:
+		return strerrordesc_np(-error);
+	}
 }
 
 char *control_ask(const char *path, const char *request)
 {
-	int fd = connect_to(path);
 	char *answer = NULL;
 	size_t len;
-	int error;
 
-	if (fd < 0)
+	int fd = control_connect(path);
+	if (fd < 0) {
+		fprintf(stderr, "usher: %s: %s\n", path, control_error(fd));
 		return NULL;
-	if (dprintf(fd, "%s\n", request) < 0)
-		fprintf(stderr, "usher: %s: %s\n", path, strerror(errno));
-	else if ((error = file_read_rest(fd, SIZE_MAX - 1, &answer, &len)) < 0)
-		fprintf(stderr, "usher: %s: no answer: %s\n", path, strerror(-error));
+	}
+	int r = dprintf(fd, "%s\n", request) < 0 ? -errno : file_read_rest(fd, SIZE_MAX - 1, &answer, &len);
+	if (r < 0)
+		fprintf(stderr, "usher: %s: no answer: %s\n", path, control_error(r));
 	fd_close(fd);
 	return answer;
 }
@@ -83,12 +98,14 @@ int control_path(const char *socket, const char *file, char *ret, size_t size)
 
 /* ---- commands ---- */
 
-static int options_read(struct options *ret, int argc, char **argv, bool wants_argument)
+/* `watch`: may be asked again and again. */
+static int options_read(struct options *ret, int argc, char **argv, bool wants_argument, bool may_watch)
 {
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "socket", required_argument, NULL, 's' },
+		{ "watch", optional_argument, NULL, 'w' },
 		{ NULL },
 	};
 	int option;
@@ -100,8 +117,10 @@ static int options_read(struct options *ret, int argc, char **argv, bool wants_a
 			ret->file = optarg;
 		else if (option == 'j')
 			ret->json = true;
-		else
+		else if (option != 'w' || !may_watch)
 			return -EINVAL;
+		else if ((ret->watch_s = optarg ? option_seconds("--watch", optarg) : WATCH_PRESET_S) == 0)
+			return -ERANGE;
 	}
 	if (argc - optind != wants_argument)
 		return -EINVAL;
@@ -109,28 +128,76 @@ static int options_read(struct options *ret, int argc, char **argv, bool wants_a
 	return 0;
 }
 
-static int command_ask(const char *word, int argc, char **argv, bool wants_argument)
+static int ask_and_show(const char *path, const char *word, const char *request, bool json, FILE *to)
 {
-	struct options options = { 0 };
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)], request[512];
-
-	if (options_read(&options, argc, argv, wants_argument) < 0)
-		return command_usage(word);
-	if (control_path(options.socket, options.file, path, sizeof(path)) < 0)
-		return 2;
-	snprintf(request, sizeof(request), "%s%s%s", word, options.argument ? " " : "",
-		options.argument ? options.argument : "");
 	char *answer = control_ask(path, request);
 	if (!answer)
 		return 1;
-	int status = control_show(word, answer, options.json, stdout);
+	int status = control_show(word, answer, json, to);
 	free(answer);
 	return status;
 }
 
+/* What a terminal shows is replaced in one piece, once the new answer is there. */
+static int ask_and_replace(const char *path, const struct options *options)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *to = open_memstream(&text, &len);
+
+	if (!to) {
+		fputs("usher: out of memory\n", stderr);
+		return 1;
+	}
+	bool is_terminal = isatty(STDOUT_FILENO);
+	fputs(is_terminal ? "\033[H\033[2J" : "", to); /* ECMA-48 8.3: home, all erased */
+	int status = ask_and_show(path, "status", "status", options->json, to);
+	fputs(is_terminal || options->json ? "" : "\n", to);
+	fclose(to);
+	if (status == 0 && (fwrite(text, 1, len, stdout) < len || fflush(stdout) != 0))
+		status = 1;
+	free(text);
+	return status;
+}
+
+static int watch(const char *path, const struct options *options)
+{
+	const struct timespec pause = { .tv_sec = (time_t)options->watch_s,
+		.tv_nsec = (long)((options->watch_s - (double)(time_t)options->watch_s) * 1e9) };
+
+	for (;;) {
+		int status = ask_and_replace(path, options);
+		if (status != 0)
+			return status;
+		nanosleep(&pause, NULL);
+	}
+}
+
+static int command_ask_or_watch(const char *word, int argc, char **argv, bool wants_argument, bool may_watch)
+{
+	struct options options = { 0 };
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)], request[512];
+
+	int r = options_read(&options, argc, argv, wants_argument, may_watch);
+	if (r < 0)
+		return r == -ERANGE ? 2 : command_usage(word);
+	if (control_path(options.socket, options.file, path, sizeof(path)) < 0)
+		return 2;
+	if (options.watch_s > 0)
+		return watch(path, &options);
+	snprintf(request, sizeof(request), "%s%s%s", word, options.argument ? " " : "",
+		options.argument ? options.argument : "");
+	return ask_and_show(path, word, request, options.json, stdout);
+}
+
+static int command_ask(const char *word, int argc, char **argv, bool wants_argument)
+{
+	return command_ask_or_watch(word, argc, argv, wants_argument, false);
+}
+
 int command_status(int argc, char **argv)
 {
-	return command_ask("status", argc, argv, false);
+	return command_ask_or_watch("status", argc, argv, false, true);
 }
 
 int command_sessions(int argc, char **argv)

@@ -10,3 +10,7 @@ int control_path(const char *socket, const char *file, char *ret, size_t size);
 
 /* The whole answer to one request, to be freed; NULL after a message. */
 char *control_ask(const char *path, const char *request);
+
+/* A connection to the control socket, or -errno; no message. */
+int control_connect(const char *path);
+const char *control_error(int error); /* for people */

@@ -13,3 +13,13 @@ uint16_t option_port(const char *text)
 	}
 	return (uint16_t)port;
 }
+
+double option_seconds(const char *option, const char *text)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+	if (*text >= '0' && *text <= '9' && !*end && seconds >= 0.1 && seconds <= 3600)
+		return seconds;
+	fprintf(stderr, "usher: %s %s: expected seconds from 0.1 to 3600\n", option, text);
+	return 0;
+}

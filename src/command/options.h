@@ -4,3 +4,6 @@
 
 /* 1..65535, or 0 after a message on stderr. */
 uint16_t option_port(const char *text);
+
+/* 0.1..3600, or 0 after a message on stderr. */
+double option_seconds(const char *option, const char *text);

@@ -1,6 +1,7 @@
 /* A snapshot as tables. Refuses to write a byte of a text that is not printable ASCII. Owns nothing. */
 #include "escape.h"
 #include "snapshot.h"
+#include "snapshot_text.h"
 #include <inttypes.h>
 #include <time.h>
 
@@ -22,36 +23,9 @@ static struct shown shown(const char *text)
 	return ret;
 }
 
-static const char *size_text(uint64_t bytes, char buf[32])
+static const char *since_text(int64_t since, char buf[SNAPSHOT_TEXT_MAX])
 {
-	static const char units[] = " KMGTP";
-	double size = (double)bytes;
-	size_t unit = 0;
-
-	while (size >= 1024 && unit + 2 < sizeof(units)) {
-		size /= 1024;
-		unit++;
-	}
-	snprintf(buf, 32, unit ? "%.1f %ciB" : "%.0f B", size, units[unit]);
-	return buf;
-}
-
-static const char *duration_text(double seconds, char buf[32])
-{
-	if (seconds < 60)
-		snprintf(buf, 32, "%.1f s", seconds);
-	else if (seconds < 3600)
-		snprintf(buf, 32, "%.0f min", seconds / 60);
-	else if (seconds < 86400)
-		snprintf(buf, 32, "%.1f h", seconds / 3600);
-	else
-		snprintf(buf, 32, "%.1f d", seconds / 86400);
-	return buf;
-}
-
-static const char *since_text(int64_t since, char buf[32])
-{
-	return duration_text((double)time(NULL) - (double)since, buf);
+	return snapshot_duration_text((double)time(NULL) - (double)since, buf);
 }
 
 static void show_process(const struct snapshot *snapshot, FILE *to)
@@ -104,8 +78,8 @@ void snapshot_table(const struct snapshot *snapshot, FILE *to)
 	for (size_t i = 0; i < snapshot->n_services; i++) {
 		const struct snapshot_service *one = &snapshot->services[i];
 		fprintf(to, "%-20s %8" PRIu64 " %10" PRIu64 " %8" PRIu64 " %12s %12s\n", shown(one->name).text,
-			one->open, one->total, one->failed, size_text(one->bytes_up, up),
-			size_text(one->bytes_down, down));
+			one->open, one->total, one->failed, snapshot_size_text((double)one->bytes_up, up),
+			snapshot_size_text((double)one->bytes_down, down));
 	}
 	putc('\n', to);
 	show_totals(&snapshot->ended, "ended:   ", to);
@@ -126,6 +100,7 @@ void snapshot_session_table(const struct snapshot_session *session, FILE *to)
 
 	snprintf(id, sizeof(id), "%" PRIu64, session->id);
 	fprintf(to, SESSION_FORMAT, id, shown(session->client).text, shown(session->service).text,
-		shown(session->protocol).text, shown(session->phase).text, duration_text(session->age_s, age),
-		size_text(session->bytes_up, up), size_text(session->bytes_down, down));
+		shown(session->protocol).text, shown(session->phase).text,
+		snapshot_duration_text(session->age_s, age), snapshot_size_text((double)session->bytes_up, up),
+		snapshot_size_text((double)session->bytes_down, down));
 }
