@@ -143,9 +143,10 @@ static const char *const names_calls[] = { "bind", "alarm", "setitimer", "select
 
 /* What a sanitizer's report needs to name the lines: files, and a program that reads them. */
 static const char *const sanitizer_calls[] = { "openat", "open", "stat", "newfstatat", "statx", "access", "readlink",
-	"readlinkat", "getdents64", "mmap", "mprotect", "prctl", "clone", "clone3", "fork", "vfork", "execve",
-	"wait4", "waitid", "dup2", "dup3", "pipe2", "kill", "tgkill", "fcntl", "ioctl", "getcwd", "rt_sigaction",
-	"sched_getaffinity", "prlimit64", "ptrace", "set_robust_list", "unlink", "getrlimit", "close_range" };
+	"readlinkat", "getdents", "getdents64", "mmap", "mprotect", "prctl", "clone", "clone3", "fork", "vfork",
+	"execve", "wait4", "waitid", "dup2", "dup3", "pipe2", "kill", "tgkill", "fcntl", "ioctl", "getcwd",
+	"rt_sigaction", "sched_getaffinity", "prlimit64", "ptrace", "set_robust_list", "unlink", "getrlimit",
+	"close_range" };
 
 struct option {
 	int level, name;

@@ -409,13 +409,13 @@ class Usher:
         return [str(BINARY), "run", "-c", str(self.file), *self.args]
 
     def launch(self):
-        """Starts it without waiting until it serves."""
+        """Starts it without waiting until it serves. Its log is its own, also where others ran in the same folder."""
         self.write()
-        self.log_path = self.dir / "stderr"
+        self.log_path = next(path for n in itertools.count(1) if not (path := self.dir / f"stderr-{n}").exists())
         command = self.command()
         if self.wrapper:
             command = self.wrapper(command)
-        with open(self.log_path, "ab") as log:
+        with open(self.log_path, "xb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env=self.env)
         self.seen = Seen(self.process.pid)

@@ -276,7 +276,6 @@ def test_identifiers_are_asked_in_the_order_of_their_priorities(tcpmux, way, say
     behind = tcpmux(HEAD + externals(("b", "./second", 30), ("a", "./first", 20)) + ALL + programs, way=way, directory=say)
     assert [ask(behind, data)[:1] for data in (b"both\n", b"first\n", b"second\n", b"echo\n")] == [b"1", b"1", b"2", b"e"]
     behind.stop()
-    behind.log_path.unlink()
     program(say / "second", "#!/bin/sh\ncat >/dev/null; printf second\n")
     before = tcpmux(HEAD + externals(("b", "./second", 3), ("a", "./first", 2)) + ALL + programs, way=way, directory=say)
     assert [ask(before, data)[:1] for data in (b"both\n", b"echo\n")] == [b"1", b"2"], "they go before the built-in ones"
