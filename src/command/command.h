@@ -34,6 +34,7 @@ int command_drain(int argc, char **argv);
 int command_close(int argc, char **argv);
 int command_log(int argc, char **argv);
 int command_reopen(int argc, char **argv);
+int command_convert(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_tcpmux(int argc, char **argv);
 int command_portsplit(int argc, char **argv);

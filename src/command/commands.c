@@ -93,6 +93,10 @@ static const struct command commands[] = {
 		.usage = "demo [-p PORT] [--print]",
 		.options = "  -p, --port PORT         the port; default: 8080\n"
 			   "      --print             print the configuration and exit\n" },
+	{ .name = "convert",
+		.run = command_convert,
+		.summary = "print another program's configuration in usher's format",
+		.usage = "convert sslh | tcpmux | portsplit FILE" },
 	{ .name = "tcpmux",
 		.run = command_tcpmux,
 		.summary = "serve with the configuration and the options of tcpmux",

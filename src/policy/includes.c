@@ -7,11 +7,13 @@
  *	c = 3;                          main:3
  *
  * Refuses files that are no regular ones, more than DEPTH_MAX of them inside one another, and more than there is room for: so a file that
- * includes itself ends. Owns the text and the names of files. */
+ * includes itself ends, and so does a pattern that matches the file that it stands in. Owns the text and the names of files. */
 #include "includes.h"
 #include "file.h"
 #include "scan.h"
 #include "text_file.h"
+#include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,19 +72,26 @@ static void includes_wrong(
 	complaint_add(includes->complaints, COMPLAINT_ERROR, file, line, "the included file `%.200s' %s", name, why);
 }
 
-static const char *keep_name(struct includes *includes, const struct scan_include *at)
+static const char *name_keep(struct includes *includes, char *name)
+{
+	includes->names = reallocarray(includes->names, includes->n_names + 1, sizeof(*includes->names));
+	if (!name || !includes->names)
+		abort();
+	return includes->names[includes->n_names++] = name;
+}
+
+static const char *name_read(struct includes *includes, const struct scan_include *at)
 {
 	char *name = malloc((size_t)(at->path_end - at->path) + 1), *to = name;
 
-	includes->names = reallocarray(includes->names, includes->n_names + 1, sizeof(*includes->names));
-	if (!name || !includes->names)
+	if (!name)
 		abort();
 	for (const char *from = at->path; from < at->path_end; from++) {
 		from += *from == '\\' && from + 1 < at->path_end;
 		*to++ = *from;
 	}
 	*to = '\0';
-	return includes->names[includes->n_names++] = name;
+	return name_keep(includes, name);
 }
 
 static char *read_included(struct includes *includes, const char *name, size_t *ret_len, int *ret_error)
@@ -99,26 +108,26 @@ static char *read_included(struct includes *includes, const char *name, size_t *
 
 static void expand(struct includes *includes, const char *file, const char *text, size_t len, unsigned depth);
 
-static void include(struct includes *includes, const char *file, const struct scan_include *at, unsigned depth)
+/* `file`, at `line`, includes the file `name`. */
+static void include_file(struct includes *includes, const char *file, unsigned line, const char *name, unsigned depth)
 {
-	const char *name = keep_name(includes, at);
 	char fault[128];
 	size_t len = 0;
 	int error = 0;
 
 	if (depth == DEPTH_MAX) {
-		includes_wrong(includes, file, at->line, name, "is too deep: 10 files include one another already");
+		includes_wrong(includes, file, line, name, "is too deep: 10 files include one another already");
 		return;
 	}
 	if (includes->n_names > FILES_MAX) {
-		includes_wrong(includes, file, at->line, name, "is one too many, expected at most 10000");
+		includes_wrong(includes, file, line, name, "is one too many, expected at most 10000");
 		return;
 	}
 	char *text = read_included(includes, name, &len, &error);
 	if (!text) {
-		includes_wrong(includes, file, at->line, name, text_file_fault(error, fault, sizeof(fault)));
+		includes_wrong(includes, file, line, name, text_file_fault(error, fault, sizeof(fault)));
 	} else if (includes->len + len > TEXT_FILE_MAX) {
-		includes_wrong(includes, file, at->line, name, "makes the configuration larger than 64 MiB");
+		includes_wrong(includes, file, line, name, "makes the configuration larger than 64 MiB");
 	} else {
 		put(includes, "\n", 1);
 		piece_add(includes, name, 1);
@@ -126,9 +135,74 @@ static void include(struct includes *includes, const char *file, const struct sc
 		includes->wrong = includes->wrong || memchr(text, 0, len);
 		expand(includes, name, text, len, depth + 1);
 		put(includes, "\n", 1);
-		piece_add(includes, file, at->line);
+		piece_add(includes, file, line);
 	}
 	free(text);
+}
+
+/* ---- patterns ---- */
+
+/* glob() passes no context on. */
+static int folder_error;
+
+static int folder_failed(const char *path, int error)
+{
+	folder_error = error == ENOENT || error == ENOTDIR ? 0 : error;
+	return folder_error;
+}
+
+/* The folder as it is, whatever characters it has, and the pattern. *ret_prefix: how much of each match is the folder. */
+static char *pattern_place(const struct includes *includes, const char *name, size_t *ret_prefix)
+{
+	const char *folder = name[0] != '/' && includes->folder ? includes->folder : NULL;
+	size_t folder_len = folder ? strlen(folder) : 0;
+	char *pattern = malloc(2 * folder_len + strlen(name) + 2), *to = pattern;
+
+	if (!pattern)
+		abort();
+	*ret_prefix = folder ? folder_len + 1 : 0;
+	for (size_t i = 0; i < folder_len; i++) {
+		if (strchr("*?[\\", folder[i]))
+			*to++ = '\\';
+		*to++ = folder[i];
+	}
+	if (folder)
+		*to++ = '/';
+	strcpy(to, name);
+	return pattern;
+}
+
+/* All files that match, in the order of their names' bytes: usher sets no locale. */
+static void include_matches(
+	struct includes *includes, const char *file, unsigned line, const char *name, unsigned depth)
+{
+	char why[128];
+	size_t prefix;
+	char *pattern = pattern_place(includes, name, &prefix);
+	glob_t found = { 0 };
+
+	folder_error = 0;
+	int r = glob(pattern, 0, folder_failed, &found);
+	free(pattern);
+	if (r == GLOB_NOSPACE)
+		abort();
+	if (r == GLOB_ABORTED) {
+		snprintf(why, sizeof(why), "has a directory that cannot be read: %s", strerrordesc_np(folder_error));
+		includes_wrong(includes, file, line, name, why);
+	}
+	for (size_t i = 0; r == 0 && i < found.gl_pathc && !includes->wrong; i++)
+		include_file(includes, file, line, name_keep(includes, strdup(found.gl_pathv[i] + prefix)), depth);
+	globfree(&found);
+}
+
+static void include(struct includes *includes, const char *file, const struct scan_include *at, unsigned depth)
+{
+	const char *name = name_read(includes, at);
+
+	if (strpbrk(name, "*?["))
+		include_matches(includes, file, at->line, name, depth);
+	else
+		include_file(includes, file, at->line, name, depth);
 }
 
 static void expand(struct includes *includes, const char *file, const char *text, size_t len, unsigned depth)

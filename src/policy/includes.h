@@ -1,5 +1,5 @@
-/* `@include "path"` of configuration text. Included files are put into the text here, and not by libconfig, which would wait for a
- * FIFO. */
+/* `@include "path"` of configuration text, or `@include "conf.d/10-*"`: all files that match, in the order of their names; none is no
+ * error. Included files are put into the text here, and not by libconfig, which would wait for a FIFO. */
 #pragma once
 #include "complaint.h"
 #include <stdbool.h>

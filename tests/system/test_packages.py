@@ -251,6 +251,8 @@ def test_bash_completes_files_where_files_belong(usher_in_path):
                   ["status", "-s", ""], ["explain", ""]):
         assert bash(words, usher_in_path) == both, words
     assert bash(["check", "-c", "f"], usher_in_path) == {"first.conf"}
+    assert bash(["convert", ""], usher_in_path) == {"sslh", "tcpmux", "portsplit"}
+    assert bash(["convert", "sslh", ""], usher_in_path) == both
     for words in (["run", "-p", ""], ["check", ""], ["run", ""], ["nothing", ""]):
         assert bash(words, usher_in_path) == set(), words
 
@@ -291,7 +293,7 @@ def test_zsh_completes(usher_in_path):
     assert all(re.search(rf"^{command} +-- ", shown, re.M) for command in options()), shown
     assert set(re.findall(r"(?<!\S)-\w\b", zsh("usher run -", usher_in_path))) == {"-c", "-d", "-h", "-i", "-p", "-t"}
     for typed, completed in (("ch", "check "), ("check -c f", "check -c first.conf "), ("portsplit s", "portsplit second.conf "),
-                             ("run -p f", "run -p f"), ("check f", "check f")):
+                             ("convert ss", "convert sslh "), ("convert sslh f", "convert sslh first.conf "), ("run -p f", "run -p f"), ("check f", "check f")):
         assert f"[[usher {completed}]]" in zsh(f"usher {typed}", usher_in_path)
 
 

@@ -111,6 +111,71 @@ static void faults_of_form_name_the_included_file(void **state)
 	assert_refused("x = 1;\n@include \"bad.inc\"\n", "bad.inc", 2, "syntax error");
 }
 
+static void a_pattern_includes_what_matches_by_name(void **state)
+{
+	static const char *const wanted[] = { "line 1", "d[1]/10-b.conf:1", "d[1]/9-a.conf:2", "line 4" };
+	struct complaints complaints = { 0 };
+
+	assert_int_equal(mkdir(place("d[1]"), 0700), 0);
+	write_file("d[1]/9-a.conf", "\nc = 3;\n");
+	write_file("d[1]/10-b.conf", "b = 2;");
+	write_file("d[1]/.hidden.conf", "hidden = 1;");
+	write_file("d[1]/20-old.conf~", "old = 1;");
+	struct reader *reader =
+		read_main("a = 1;\n@include \"d[[]1]/*.conf\"\n@include \"d[[]1]/*.none\"\nd = 4;\n", &complaints);
+	assert_non_null(reader);
+	const struct setting *root = reader_root(reader);
+	assert_int_equal(setting_member_count(root), 4);
+	for (size_t i = 0; i < 4; i++)
+		assert_string_equal(reader_place(reader, setting_member(root, i), NULL), wanted[i]);
+	reader_free(reader);
+	complaints_fini(&complaints);
+}
+
+static void a_folder_is_no_pattern(void **state)
+{
+	struct complaints complaints = { 0 };
+
+	assert_int_equal(mkdir(place("[x]*"), 0700), 0);
+	assert_int_equal(mkdir(place("[x]*/d"), 0700), 0);
+	write_file("[x]*/d/1.conf", "a = 1;\nb = 2;");
+	struct reader *reader = reader_new(place("[x]*/main.conf"), true, "@include \"d/*.conf\"\n", 19, &complaints);
+	assert_non_null(reader);
+	assert_string_equal(reader_place(reader, setting_member(reader_root(reader), 1), NULL), "d/1.conf:2");
+	reader_free(reader);
+	complaints_fini(&complaints);
+}
+
+static void elements_of_a_list_stand_in_files_of_their_own(void **state)
+{
+	struct complaints complaints = { 0 };
+
+	assert_int_equal(mkdir(place("s"), 0700), 0);
+	write_file("s/1.conf", "{ name = \"one\"; },\n");
+	write_file("s/2.conf", "{ name = \"two\"; },\n");
+	struct reader *reader = read_main("services = (\n@include \"s/*.conf\"\n);\n", &complaints);
+	assert_non_null(reader);
+	const struct setting *services = setting_member(reader_root(reader), 0);
+	assert_int_equal(setting_count(services), 2);
+	assert_string_equal(reader_place(reader, setting_item(services, 1), NULL), "s/2.conf:1");
+	reader_free(reader);
+	complaints_fini(&complaints);
+}
+
+static void faults_of_a_pattern_name_the_file(void **state)
+{
+	char main_file[96];
+
+	strcpy(main_file, place("main.conf"));
+	assert_int_equal(mkdir(place("p"), 0700), 0);
+	write_file("p/1.conf", "a = 1;\nb = = 2;\n");
+	assert_refused("x = 1;\n@include \"p/*.conf\"\n", "p/1.conf", 2, "syntax error");
+	write_file("p/1.conf", "a = 1;\n@include \"p/?.conf\"\n");
+	assert_refused("x = 1;\n@include \"p/*.conf\"\n", "p/1.conf", 2, "too deep");
+	assert_int_equal(mkdir(place("p/0.conf"), 0700), 0);
+	assert_refused("x = 1;\n@include \"p/*.conf\"\n", main_file, 2, "`p/0.conf' cannot be read: Is a directory");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -118,6 +183,10 @@ int main(void)
 		cmocka_unit_test(a_fifo_is_refused_and_not_waited_for),
 		cmocka_unit_test(a_file_that_includes_itself_ends),
 		cmocka_unit_test(faults_of_form_name_the_included_file),
+		cmocka_unit_test(a_pattern_includes_what_matches_by_name),
+		cmocka_unit_test(a_folder_is_no_pattern),
+		cmocka_unit_test(elements_of_a_list_stand_in_files_of_their_own),
+		cmocka_unit_test(faults_of_a_pattern_name_the_file),
 	};
 	return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
