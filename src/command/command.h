@@ -28,6 +28,8 @@ int command_explain(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_sessions(int argc, char **argv);
 int command_top(int argc, char **argv);
+int command_backends(int argc, char **argv);
+int command_backend(int argc, char **argv);
 int command_reload(int argc, char **argv);
 int command_upgrade(int argc, char **argv);
 int command_drain(int argc, char **argv);

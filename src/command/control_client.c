@@ -1,4 +1,4 @@
-/* status, sessions, close, drain, reload, upgrade, log: ask a running usher, and have what it says shown.
+/* status, sessions, backends, backend, close, drain, reload, upgrade, log: ask a running usher, and have what it says shown.
  *
  * Refuses to guess where it runs: the socket is named, or that of the configuration, or the usual one. Owns what it was told. */
 #include "control_client.h"
@@ -23,7 +23,8 @@ struct options {
 	const char *socket, *file;
 	bool json;
 	double watch_s;       /* 0: once */
-	const char *argument; /* NULL: none */
+	char **words; /* behind the command's own */
+	int n_words;
 };
 
 int control_connect(const char *path)
@@ -99,7 +100,7 @@ int control_path(const char *socket, const char *file, char *ret, size_t size)
 /* ---- commands ---- */
 
 /* `watch`: may be asked again and again. */
-static int options_read(struct options *ret, int argc, char **argv, bool wants_argument, bool may_watch)
+static int options_read(struct options *ret, int argc, char **argv, bool may_watch)
 {
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
@@ -122,9 +123,8 @@ static int options_read(struct options *ret, int argc, char **argv, bool wants_a
 		else if ((ret->watch_s = optarg ? option_seconds("--watch", optarg) : WATCH_PRESET_S) == 0)
 			return -ERANGE;
 	}
-	if (argc - optind != wants_argument)
-		return -EINVAL;
-	ret->argument = wants_argument ? argv[optind] : NULL;
+	ret->words = argv + optind;
+	ret->n_words = argc - optind;
 	return 0;
 }
 
@@ -173,64 +173,78 @@ static int watch(const char *path, const struct options *options)
 	}
 }
 
-static int command_ask_or_watch(const char *word, int argc, char **argv, bool wants_argument, bool may_watch)
+/* With no fewer and no more words than the request has. */
+static int command_ask_or_watch(const char *word, int argc, char **argv, int least, int most, bool may_watch)
 {
 	struct options options = { 0 };
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)], request[512];
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)], request[1024];
 
-	int r = options_read(&options, argc, argv, wants_argument, may_watch);
+	int r = options_read(&options, argc, argv, may_watch);
+	if (r == 0 && (options.n_words < least || options.n_words > most))
+		r = -EINVAL;
 	if (r < 0)
 		return r == -ERANGE ? 2 : command_usage(word);
 	if (control_path(options.socket, options.file, path, sizeof(path)) < 0)
 		return 2;
 	if (options.watch_s > 0)
 		return watch(path, &options);
-	snprintf(request, sizeof(request), "%s%s%s", word, options.argument ? " " : "",
-		options.argument ? options.argument : "");
+	size_t len = (size_t)snprintf(request, sizeof(request), "%s", word);
+	for (int i = 0; i < options.n_words && len < sizeof(request); i++)
+		len += (size_t)snprintf(request + len, sizeof(request) - len, " %s", options.words[i]);
 	return ask_and_show(path, word, request, options.json, stdout);
 }
 
-static int command_ask(const char *word, int argc, char **argv, bool wants_argument)
+static int command_ask(const char *word, int argc, char **argv, int least, int most)
 {
-	return command_ask_or_watch(word, argc, argv, wants_argument, false);
+	return command_ask_or_watch(word, argc, argv, least, most, false);
 }
 
 int command_status(int argc, char **argv)
 {
-	return command_ask_or_watch("status", argc, argv, false, true);
+	return command_ask_or_watch("status", argc, argv, 0, 0, true);
 }
 
 int command_sessions(int argc, char **argv)
 {
-	return command_ask("sessions", argc, argv, false);
+	return command_ask("sessions", argc, argv, 0, 0);
+}
+
+int command_backends(int argc, char **argv)
+{
+	return command_ask("backends", argc, argv, 0, 0);
+}
+
+int command_backend(int argc, char **argv)
+{
+	return command_ask("backend", argc, argv, 3, 4);
 }
 
 int command_reload(int argc, char **argv)
 {
-	return command_ask("reload", argc, argv, false);
+	return command_ask("reload", argc, argv, 0, 0);
 }
 
 int command_upgrade(int argc, char **argv)
 {
-	return command_ask("upgrade", argc, argv, false);
+	return command_ask("upgrade", argc, argv, 0, 0);
 }
 
 int command_drain(int argc, char **argv)
 {
-	return command_ask("drain", argc, argv, false);
+	return command_ask("drain", argc, argv, 0, 0);
 }
 
 int command_close(int argc, char **argv)
 {
-	return command_ask("close", argc, argv, true);
+	return command_ask("close", argc, argv, 1, 1);
 }
 
 int command_reopen(int argc, char **argv)
 {
-	return command_ask("reopen", argc, argv, false);
+	return command_ask("reopen", argc, argv, 0, 0);
 }
 
 int command_log(int argc, char **argv)
 {
-	return command_ask("log", argc, argv, true);
+	return command_ask("log", argc, argv, 1, 1);
 }

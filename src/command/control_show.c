@@ -36,6 +36,34 @@ static int show_session(const json_t *line, FILE *to)
 	return 0;
 }
 
+static int show_backend(const json_t *line, FILE *to)
+{
+	struct snapshot_backend backend;
+
+	snapshot_backend_read(&backend, line);
+	snapshot_backend_table(&backend, to);
+	return 0;
+}
+
+/* Answers that are a line for each of many. */
+static const struct listing {
+	const char *word;
+	void (*head)(FILE *to);
+	int (*line)(const json_t *line, FILE *to);
+} listings[] = {
+	{ "sessions", snapshot_sessions_head, show_session },
+	{ "backends", snapshot_backends_head, show_backend },
+};
+
+/* NULL: it is not one of them. */
+static const struct listing *listing_find(const char *word)
+{
+	for (size_t i = 0; i < sizeof(listings) / sizeof(listings[0]); i++)
+		if (strcmp(listings[i].word, word) == 0)
+			return &listings[i];
+	return NULL;
+}
+
 /* 1 where it says that something went wrong. */
 static int show_line(const char *word, const json_t *line, FILE *to)
 {
@@ -49,8 +77,8 @@ static int show_line(const char *word, const json_t *line, FILE *to)
 	}
 	if (strcmp(word, "status") == 0)
 		return show_status(line, to);
-	if (strcmp(word, "sessions") == 0)
-		return show_session(line, to);
+	if (listing_find(word))
+		return listing_find(word)->line(line, to);
 	show_text(done ? done : "-", false, to);
 	return 0;
 }
@@ -64,15 +92,16 @@ static bool line_is_printable(const char *line)
 
 int control_show(const char *word, char *answer, bool json, FILE *to)
 {
+	const struct listing *list = listing_find(word);
 	char *rest = NULL;
 	int status = 0;
 
-	if (!*answer && strcmp(word, "sessions") != 0) {
+	if (!*answer && !list) {
 		fputs("usher: no answer\n", stderr);
 		return 1;
 	}
-	if (!json && strcmp(word, "sessions") == 0 && strncmp(answer, "{\"error\"", 8) != 0)
-		snapshot_sessions_head(to);
+	if (!json && list && strncmp(answer, "{\"error\"", 8) != 0)
+		list->head(to);
 	for (char *line = strtok_r(answer, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
 		json_t *value = line_is_printable(line) ? json_loads(line, 0, NULL) : NULL;
 		if (!value) {

@@ -287,7 +287,7 @@ int choose_known(struct choice *choice, bool (*is_it)(const void *of, const stru
 		return -EHOSTUNREACH;
 	for (uint32_t i = 0; i < roster->n; i++) {
 		const struct candidate *candidate = &roster->candidates[i];
-		if ((choice->family != AF_UNSPEC && choice->family != candidate->family) ||
+		if (candidate->is_closed || (choice->family != AF_UNSPEC && choice->family != candidate->family) ||
 			!is_it(of, &candidate->address))
 			continue;
 		choice->taken = *candidate;

@@ -65,8 +65,8 @@ const char *chooser_text(
  * (more). -EAFNOSUPPORT: none is of its family. -ENOMEM. */
 int choose_next(struct choice *choice, uint64_t now_us);
 
-/* The first of which this is true, whatever its weight, its health and its number of connections: a session of its own goes there. 0 or
- * -EHOSTUNREACH. */
+/* The first of which this is true, whatever its weight, its health and its number of connections: a session of its own goes there. Not one
+ * that the operator took down. 0 or -EHOSTUNREACH. */
 int choose_known(struct choice *choice, bool (*is_it)(const void *of, const struct address *address), const void *of,
 	uint64_t now_us);
 

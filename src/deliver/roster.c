@@ -30,7 +30,7 @@ static void candidate_make(struct candidate *ret, const struct target *target, u
 	enum transport_kind transport, struct backend_table *table)
 {
 	uint32_t weight = target->connect.backends[backend].weight;
-	bool is_out = false;
+	enum backend_mode mode = BACKEND_MODE_NONE;
 
 	ret->family = address_unmapped(&ret->address).sa.sa_family;
 	ret->backend = backend;
@@ -38,14 +38,14 @@ static void candidate_make(struct candidate *ret, const struct target *target, u
 	ret->place = table ? backend_table_place(table, service, ret->key) : BACKEND_NONE;
 	if (ret->place != BACKEND_NONE) {
 		weight = backend_order_weight(table, ret->place, weight);
-		is_out = backend_order_mode(table, ret->place) != BACKEND_MODE_NONE;
+		mode = backend_order_mode(table, ret->place);
 	}
-	ret->weight = is_out ? 0 : weight;
+	ret->is_closed = mode == BACKEND_MODE_DOWN;
+	ret->weight = mode == BACKEND_MODE_NONE ? weight : 0;
 	ret->share = weight;
 }
 
-static int tier_make(
-	struct tier *ret, const struct candidate *candidates, uint32_t n, struct backend_table *table)
+static int tier_make(struct tier *ret, const struct candidate *candidates, uint32_t n, struct backend_table *table)
 {
 	uint32_t sum = 0;
 

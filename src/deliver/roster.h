@@ -13,14 +13,15 @@ struct candidate {
 	uint32_t backend;   /* its place in the list */
 	uint32_t place;     /* in the table; BACKEND_NONE: it is not counted, and always up */
 	uint64_t key;
-	uint32_t weight; /* 0: it gets nobody */
+	uint32_t weight; /* 0: it gets nobody new */
+	bool is_closed;  /* the operator took it down: also nobody who is known to belong to it */
 	uint32_t share;  /* the weight that it has, or would have if the operator had not taken it out */
 };
 
 struct tier {
 	const struct candidate *candidates;
 	uint32_t n;
-	uint32_t *reach;  /* the sum of weights up to and with each */
+	uint32_t *reach; /* the sum of weights up to and with each */
 	uint32_t turn;   /* the balancer's own */
 	uint32_t step;   /* likewise */
 	void *own;       /* likewise, on the heap; NULL */

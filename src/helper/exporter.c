@@ -7,6 +7,7 @@
 #include "helper_process.h"
 #include "log.h"
 #include "policy.h"
+#include "resolved.h"
 #include "sandbox.h"
 #include "shared.h"
 #include "timer.h"
@@ -51,6 +52,22 @@ static int memory_view(int fd, struct exporter_memory **ret)
 	return error;
 }
 
+/* It can be read only, and its descriptor is closed. */
+static int names_view(const struct exporter_start *start, const struct resolved **ret)
+{
+	struct resolved *resolved;
+
+	if (start->names < 0)
+		return 0;
+	int error = resolved_adopt(
+		&resolved, start->names, (const char *const *)start->policy->names, start->policy->n_names);
+	if (error == 0)
+		error = resolved_read_only(resolved);
+	if (error == 0)
+		*ret = resolved;
+	return error;
+}
+
 static int exporter_begin(struct exporter_start *start, pid_t master, int channel)
 {
 	static const int ignored[] = { SIGINT, SIGHUP, SIGTERM, SIGPIPE };
@@ -81,6 +98,8 @@ static void __attribute__((noreturn)) exporter_main(struct exporter_start *start
 	int error = shared_view(start->shared, SHARED_EXPORTER, &shared);
 	if (error == 0)
 		error = memory_view(start->memory, &source.memory);
+	if (error == 0)
+		error = names_view(start, &source.resolved);
 	if (error == 0)
 		error = exporter_begin(start, master, channel);
 	if (error == 0 && !(server = exporter_server_new(start->socket, &source)))

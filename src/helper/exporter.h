@@ -25,6 +25,7 @@ struct exporter_start {
 	int memory; /* the descriptor of a struct exporter_memory */
 	const struct shared *shared;
 	const struct policy *policy; /* which the caller keeps for itself: the process has its own pages of it */
+	int names;                   /* the descriptor of the table of its names' answers; -1: it has none */
 	int log_fd;
 	const struct log_settings *log;
 };

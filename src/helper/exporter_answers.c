@@ -56,7 +56,7 @@ static ssize_t body_write(void *context, const char *bytes, size_t len)
 static int snapshot_take(const struct exporter_source *source, struct snapshot *ret, bool *ret_serves)
 {
 	int error = master_facts_read(&source->memory->facts, source->policy->file, ret, ret_serves);
-	return error < 0 ? error : snapshot_gather(ret, source->shared, source->policy);
+	return error < 0 ? error : snapshot_gather(ret, source->shared, source->policy, source->resolved);
 }
 
 void exporter_sample(const struct exporter_source *source)

@@ -8,6 +8,7 @@
 struct exporter_source {
 	const struct shared *shared;
 	const struct policy *policy;
+	const struct resolved *resolved; /* of its names; NULL: it has none */
 	struct exporter_memory *memory;
 };
 

@@ -163,9 +163,9 @@ static void client_answer_done(struct client *client, const char *what)
 	client_answer(client, len < 0 ? NULL : text, len < 0 ? 0 : (size_t)len);
 }
 
-static void client_status(struct client *client)
+/* What a hook writes. */
+static void client_tell(struct client *client, int (*write)(void *context, FILE *to))
 {
-	struct control *control = client->control;
 	char *text = NULL;
 	size_t len = 0;
 	FILE *to = open_memstream(&text, &len);
@@ -174,7 +174,7 @@ static void client_status(struct client *client)
 		client_answer_error(client, "out of memory");
 		return;
 	}
-	int error = control->hooks->status(control->context, to);
+	int error = write(client->control->context, to);
 	if (fclose(to) != 0 || error < 0) {
 		free(text);
 		client_answer_error(client, "out of memory");
@@ -346,6 +346,29 @@ static void client_reopen(struct client *client)
 	client_answer_error(client, why);
 }
 
+static void client_order_backend(struct client *client)
+{
+	static const char *const orders[] = {
+		[CONTROL_BACKEND_DRAIN] = "drain",
+		[CONTROL_BACKEND_DOWN] = "down",
+		[CONTROL_BACKEND_UP] = "up",
+		[CONTROL_BACKEND_WEIGHT] = "weight",
+	};
+	const struct control *control = client->control;
+	const struct control_backend *order = &client->request.backend;
+	char why[512] = "", done[64];
+
+	int n = control->hooks->backend(control->context, order, why, sizeof(why));
+	if (n < 0) {
+		client_answer_error(client, why);
+		return;
+	}
+	int len = snprintf(done, sizeof(done), "%d backend%s: %s", n, n == 1 ? "" : "s", orders[order->order]);
+	if (order->order == CONTROL_BACKEND_WEIGHT)
+		snprintf(done + len, sizeof(done) - (size_t)len, " %u", order->weight);
+	client_answer_done(client, done);
+}
+
 static void client_serve(struct client *client)
 {
 	struct control *control = client->control;
@@ -363,7 +386,13 @@ static void client_serve(struct client *client)
 	}
 	switch (client->request.word) {
 	case CONTROL_STATUS:
-		client_status(client);
+		client_tell(client, control->hooks->status);
+		break;
+	case CONTROL_BACKENDS:
+		client_tell(client, control->hooks->backends);
+		break;
+	case CONTROL_BACKEND:
+		client_order_backend(client);
 		break;
 	case CONTROL_SESSIONS:
 	case CONTROL_EVIDENCE:

@@ -23,6 +23,7 @@
 enum control_word {
 	CONTROL_STATUS,
 	CONTROL_SESSIONS,
+	CONTROL_BACKENDS,
 	CONTROL_EVIDENCE,
 	CONTROL_CLOSE,
 	CONTROL_DRAIN,
@@ -30,13 +31,29 @@ enum control_word {
 	CONTROL_UPGRADE,
 	CONTROL_LOG,
 	CONTROL_REOPEN,
+	CONTROL_BACKEND,
 	CONTROL_UNKNOWN,
+};
+
+enum control_backend_order {
+	CONTROL_BACKEND_DRAIN,
+	CONTROL_BACKEND_DOWN,
+	CONTROL_BACKEND_UP,
+	CONTROL_BACKEND_WEIGHT,
+};
+
+/* backend SERVICE ADDRESS drain|down|up|weight N */
+struct control_backend {
+	char service[64], address[256];
+	enum control_backend_order order;
+	uint32_t weight; /* of CONTROL_BACKEND_WEIGHT */
 };
 
 struct control_request {
 	enum control_word word;
 	uint64_t id;    /* of evidence, close */
 	unsigned level; /* of log */
+	struct control_backend backend;
 };
 
 /* A line without its end. 0; -EINVAL with a sentence in *ret_why. */
@@ -44,7 +61,10 @@ int control_parse(const char *line, size_t len, struct control_request *ret, con
 
 /* What the master does for it. */
 struct control_hooks {
-	int (*status)(void *context, FILE *to); /* 0 or -errno */
+	int (*status)(void *context, FILE *to);   /* 0 or -errno */
+	int (*backends)(void *context, FILE *to); /* likewise */
+	/* How many addresses the order is for; or -errno with a sentence in `why`. */
+	int (*backend)(void *context, const struct control_backend *order, char *why, size_t size);
 	/* Asks every worker, each with a file of its own; returns how many were asked, at most CONTROL_PARTS_MAX. `ret_missed` is set where some
 	 * could not be. */
 	unsigned (*report)(void *context, const struct message *request, int *files, bool *ret_missed);

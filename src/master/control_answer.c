@@ -1,11 +1,12 @@
 /* The words of the control socket: what a request says. Refuses anything but a known word with as many arguments as it has;
  * reads no byte behind the line. Owns no memory. */
+#include "backend_table.h"
 #include "control.h"
 #include "log.h"
 #include <errno.h>
 #include <string.h>
 
-enum argument { ARGUMENT_NONE, ARGUMENT_ID, ARGUMENT_LEVEL };
+enum argument { ARGUMENT_NONE, ARGUMENT_ID, ARGUMENT_LEVEL, ARGUMENT_BACKEND };
 
 static const struct {
 	const char *name;
@@ -21,6 +22,8 @@ static const struct {
 	{ "upgrade", CONTROL_UPGRADE, ARGUMENT_NONE },
 	{ "log", CONTROL_LOG, ARGUMENT_LEVEL },
 	{ "reopen", CONTROL_REOPEN, ARGUMENT_NONE },
+	{ "backends", CONTROL_BACKENDS, ARGUMENT_NONE },
+	{ "backend", CONTROL_BACKEND, ARGUMENT_BACKEND },
 };
 
 static int id_parse(const char *text, size_t len, uint64_t *ret)
@@ -50,6 +53,59 @@ static int level_parse(const char *text, size_t len, unsigned *ret)
 	return -EINVAL;
 }
 
+/* The word behind the last blank of `text`; its length. What is before that blank is left in *len; 0: there is no blank. */
+static size_t last_word(const char *text, size_t *len, const char **ret)
+{
+	const char *blank = memrchr(text, ' ', *len);
+	size_t word = *len;
+
+	*ret = blank ? blank + 1 : text;
+	*len = blank ? (size_t)(blank - text) : 0;
+	return word - (size_t)(*ret - text);
+}
+
+static bool is_word(const char *text, size_t len, const char *word)
+{
+	return strlen(word) == len && memcmp(text, word, len) == 0;
+}
+
+static int text_copy(char *to, size_t size, const char *from, size_t len)
+{
+	if (len == 0 || len >= size || memchr(from, '\0', len))
+		return -EINVAL;
+	memcpy(to, from, len);
+	to[len] = '\0';
+	return 0;
+}
+
+/* An order's words are its last ones and the service is the first: the path of a UNIX socket may have blanks. */
+static int backend_parse(const char *text, size_t len, struct control_backend *ret)
+{
+	static const char *const orders[] = { "drain", "down", "up" };
+	const char *word, *blank = memchr(text, ' ', len);
+	size_t word_len = last_word(text, &len, &word), service_len = blank ? (size_t)(blank - text) : len;
+	uint64_t weight;
+
+	ret->order = CONTROL_BACKEND_WEIGHT;
+	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++)
+		if (is_word(word, word_len, orders[i]))
+			ret->order = (enum control_backend_order)i;
+	if (ret->order == CONTROL_BACKEND_WEIGHT) {
+		if (id_parse(word, word_len, &weight) < 0 || weight > BACKEND_WEIGHT_MAX)
+			return -EINVAL;
+		ret->weight = (uint32_t)weight;
+		word_len = last_word(text, &len, &word);
+		if (!is_word(word, word_len, "weight"))
+			return -EINVAL;
+	}
+	if (len <= service_len)
+		return -EINVAL;
+	int error = text_copy(ret->service, sizeof(ret->service), text, service_len);
+	return error < 0
+		? error
+		: text_copy(ret->address, sizeof(ret->address), text + service_len + 1, len - service_len - 1);
+}
+
 static int argument_parse(
 	enum argument argument, const char *text, size_t len, struct control_request *ret, const char **ret_why)
 {
@@ -63,6 +119,10 @@ static int argument_parse(
 	case ARGUMENT_LEVEL:
 		*ret_why = "expected error, warning, notice, info or debug behind the request";
 		return level_parse(text, len, &ret->level);
+	case ARGUMENT_BACKEND:
+		*ret_why = "expected a service, the address of a backend of it, and drain, down, up or weight N with "
+			   "N from 0 to 256";
+		return backend_parse(text, len, &ret->backend);
 	}
 	return -EINVAL;
 }
@@ -73,8 +133,8 @@ int control_parse(const char *line, size_t len, struct control_request *ret, con
 	size_t name_len = blank ? (size_t)(blank - line) : len;
 
 	*ret = (struct control_request){ .word = CONTROL_UNKNOWN };
-	*ret_why = "unknown request, expected status, sessions, evidence ID, close ID, drain, reload, upgrade, "
-		   "reopen or log LEVEL";
+	*ret_why = "unknown request, expected status, sessions, backends, evidence ID, close ID, drain, reload, "
+		   "upgrade, reopen, log LEVEL or backend SERVICE ADDRESS ORDER";
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (strlen(words[i].name) != name_len || memcmp(words[i].name, line, name_len) != 0)
 			continue;

@@ -9,6 +9,7 @@
 #include "port_owner.h"
 #include "sandbox.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -126,6 +127,7 @@ static int exporting_start(struct exporting *exporting)
 			.memory = exporting->memory_fd,
 			.shared = exporting->shared,
 			.policy = exporting->policy,
+			.names = exporting->names_fd,
 			.log_fd = exporting->log_fd,
 			.log = &exporting->log,
 		},
@@ -181,6 +183,7 @@ void exporting_init(struct exporting *exporting, struct loop *loop, const struct
 		.publish = publish,
 		.context = context,
 		.held.fd = -1,
+		.names_fd = -1,
 		.memory_fd = -1,
 		.channel = -1,
 		.again = { .fired = exporting_again },
@@ -196,6 +199,7 @@ void exporting_fini(struct exporting *exporting)
 	exporting_end(exporting);
 	socket_close(exporting);
 	policy_free(exporting->policy);
+	fd_close(exporting->names_fd);
 	if (exporting->memory)
 		munmap(exporting->memory, sizeof(*exporting->memory));
 	fd_close(exporting->memory_fd);
@@ -224,7 +228,11 @@ void exporting_follow(struct exporting *exporting, const struct generation *serv
 	loop_timer_stop(exporting->loop, &exporting->again);
 	exporting_end(exporting);
 	policy_free(exporting->policy);
+	fd_close(exporting->names_fd);
 	exporting->policy = policy;
+	exporting->names_fd = error == 0 && wanted && serving->resolved
+		? fcntl(resolved_fd(serving->resolved), F_DUPFD_CLOEXEC, 0)
+		: -1;
 	exporting->log_fd = serving->log_fd;
 	exporting->log = serving->log;
 	exporting->deaths = 0;

@@ -13,6 +13,7 @@ struct exporting {
 	void *context;
 
 	struct policy *policy; /* a share of the one in force; NULL: there is none, or it wants no exporter */
+	int names_fd;          /* of the answers to its names, for the exporter to read; -1: none */
 	int log_fd;
 	struct log_settings log;
 

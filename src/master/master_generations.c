@@ -1,4 +1,5 @@
 /* The master's generations: one comes, takes over when it is ready, and those before it retire. */
+#include "backend_orders.h"
 #include "capacity.h"
 #include "failure.h"
 #include "master_parts.h"
@@ -172,6 +173,7 @@ static void master_generation_ready(struct generation *generation)
 		master_close_sockets(master, generation);
 	if (before)
 		master_rewrite_pid_file(master, generation->policy);
+	backend_orders_keep(master->shared.backends, generation->policy);
 	transparent_check(generation->policy);
 	master_follow_forwarding(master, generation->policy);
 	master->control_missing = false; /* to be told of this policy's */

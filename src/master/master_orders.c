@@ -1,5 +1,6 @@
 /* What the master is told, by signals and over the control socket: to reload, to reopen its log, to take another image, to end.
  * What does not compile changes nothing; whoever is told to end twice ends at once. */
+#include "backend_orders.h"
 #include "failure.h"
 #include "master_parts.h"
 #include "program_table.h"
@@ -277,6 +278,22 @@ static int control_status(void *context, FILE *to)
 	return status_write(&status, to);
 }
 
+static int control_backends(void *context, FILE *to)
+{
+	const struct status status = master_status(context);
+	return status_write_backends(&status, to);
+}
+
+static int control_backend(void *context, const struct control_backend *order, char *why, size_t size)
+{
+	const struct master *master = context;
+
+	if (master->serving)
+		return backend_orders_give(master->shared.backends, master->serving, order, why, size);
+	snprintf(why, size, "no configuration is in force: try again");
+	return -EAGAIN;
+}
+
 static unsigned control_report(void *context, const struct message *request, int *files, bool *ret_missed)
 {
 	struct master *master = context;
@@ -326,6 +343,8 @@ static int control_reopen(void *context)
 
 const struct control_hooks master_control_hooks = {
 	.status = control_status,
+	.backends = control_backends,
+	.backend = control_backend,
 	.report = control_report,
 	.drain = control_drain,
 	.reload = control_reload,

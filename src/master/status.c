@@ -78,9 +78,24 @@ int status_write(const struct status *status, FILE *to)
 
 	int r = status_begin(status, &snapshot);
 	if (r == 0)
-		r = snapshot_gather(&snapshot, status->shared, serving ? serving->policy : NULL);
+		r = snapshot_gather(&snapshot, status->shared, serving ? serving->policy : NULL,
+			serving ? serving->resolved : NULL);
 	if (r == 0)
 		snapshot_json(&snapshot, to);
+	snapshot_fini(&snapshot);
+	return r;
+}
+
+int status_write_backends(const struct status *status, FILE *to)
+{
+	const struct generation *serving = status->serving ? status->serving : status->coming;
+	struct snapshot snapshot = { 0 };
+
+	int r = serving ? snapshot_gather_backends(&snapshot, status->shared, serving->policy, serving->resolved) : 0;
+	for (size_t i = 0; i < snapshot.n_backends && r == 0; i++) {
+		snapshot_backend_json(&snapshot.backends[i], to);
+		putc('\n', to);
+	}
 	snapshot_fini(&snapshot);
 	return r;
 }

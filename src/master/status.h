@@ -19,3 +19,5 @@ void status_publish(const struct status *status, struct master_facts *facts);
 
 /* 0 or -ENOMEM: nothing was written. */
 int status_write(const struct status *status, FILE *to);
+/* What `usher backends' says: a line for each. Likewise. */
+int status_write_backends(const struct status *status, FILE *to);

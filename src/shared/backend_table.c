@@ -19,7 +19,8 @@ struct backend_slot {
 };
 
 struct backend_any {
-	_Alignas(SHARED_PART) _Atomic uint64_t keys[BACKEND_PLACES]; /* 0: free, and none was ever pushed on from here */
+	_Alignas(SHARED_PART) _Atomic uint64_t
+		keys[BACKEND_PLACES]; /* 0: free, and none was ever pushed on from here */
 	_Atomic uint32_t published[BACKEND_PLACES];
 	struct backend_record records[BACKEND_PLACES];
 };
@@ -279,15 +280,20 @@ static void order_write(struct backend_table *table, uint32_t place, uint32_t wo
 	atomic_fetch_add(&table->edition, 1);
 }
 
-void backend_order_set(struct backend_table *table, uint32_t place, enum backend_mode mode, uint32_t said)
+void backend_order_set(
+	struct backend_table *table, uint32_t place, enum backend_mode mode, uint32_t said, uint32_t now_s)
 {
 	uint32_t word = atomic_load(&table->orders[place].word) >> WEIGHT_BITS << WEIGHT_BITS;
+
+	atomic_store(&table->orders[place].since_s, now_s);
 	order_write(table, place, word | mode, said);
 }
 
 void backend_order_set_weight(struct backend_table *table, uint32_t place, uint32_t weight, uint32_t said)
 {
-	order_write(table, place, (weight + 1) << WEIGHT_BITS | backend_order_mode(table, place), said);
+	uint32_t above = weight == BACKEND_WEIGHT_OF_FILE ? 0 : weight + 1;
+
+	order_write(table, place, above << WEIGHT_BITS | backend_order_mode(table, place), said);
 }
 
 void backend_order_drop(struct backend_table *table, uint32_t place)
@@ -295,8 +301,12 @@ void backend_order_drop(struct backend_table *table, uint32_t place)
 	order_write(table, place, 0, 0);
 }
 
-bool backend_order_is_set(const struct backend_table *table, uint32_t place, uint32_t *ret_said)
+uint32_t backend_order_since(const struct backend_table *table, uint32_t place)
 {
-	*ret_said = atomic_load(&table->orders[place].said);
-	return atomic_load(&table->orders[place].word) != 0;
+	return atomic_load_explicit(&table->orders[place].since_s, memory_order_relaxed);
+}
+
+uint32_t backend_order_said(const struct backend_table *table, uint32_t place)
+{
+	return atomic_load(&table->orders[place].word) ? atomic_load(&table->orders[place].said) : 0;
 }

@@ -40,8 +40,9 @@ enum backend_mode { BACKEND_MODE_NONE, BACKEND_MODE_DRAIN, BACKEND_MODE_DOWN, BA
 
 /* What the operator wants of it while usher runs; the master's to write. */
 struct backend_order {
-	_Atomic uint32_t word; /* enum backend_mode, and the weight + 1 above it; 0: nothing */
-	_Atomic uint32_t said; /* a digest of what the file said of it then */
+	_Atomic uint32_t word;    /* enum backend_mode, and the weight + 1 above it; 0: nothing */
+	_Atomic uint32_t said;    /* a digest of what the file said of it then */
+	_Atomic uint32_t since_s; /* of the wall clock: of the mode */
 };
 
 struct backend_table;
@@ -86,8 +87,12 @@ enum backend_mode backend_order_mode(const struct backend_table *table, uint32_t
 uint32_t backend_order_weight(const struct backend_table *table, uint32_t place, uint32_t configured);
 uint32_t backend_orders_edition(const struct backend_table *table); /* another number: some order is another */
 
-/* `said` is a digest of what the file says of it: backend_orders_keep() */
-void backend_order_set(struct backend_table *table, uint32_t place, enum backend_mode mode, uint32_t said);
+/* `said` is a digest of what the file says of it (backend_said()), never 0. BACKEND_WEIGHT_OF_FILE: no other weight is wanted any more. */
+#define BACKEND_WEIGHT_OF_FILE UINT32_MAX
+void backend_order_set(
+	struct backend_table *table, uint32_t place, enum backend_mode mode, uint32_t said, uint32_t now_s);
 void backend_order_set_weight(struct backend_table *table, uint32_t place, uint32_t weight, uint32_t said);
 void backend_order_drop(struct backend_table *table, uint32_t place);
-bool backend_order_is_set(const struct backend_table *table, uint32_t place, uint32_t *ret_said);
+uint32_t backend_order_since(const struct backend_table *table, uint32_t place);
+/* What was said when it was given; 0: there is none. */
+uint32_t backend_order_said(const struct backend_table *table, uint32_t place);

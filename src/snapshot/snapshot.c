@@ -95,13 +95,16 @@ static int policy_gather(struct snapshot *snapshot, const struct shared *shared,
 	return r < 0 ? r : services_gather(snapshot, shared, policy);
 }
 
-int snapshot_gather(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy)
+int snapshot_gather(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy,
+	const struct resolved *resolved)
 {
 	const struct counters *counters = shared->counters;
 
 	snapshot->connections = limits_live_all(shared->limits);
 	snapshot->undecided = limits_undecided(shared->limits);
 	int r = policy ? policy_gather(snapshot, shared, policy) : 0;
+	if (r == 0 && policy)
+		r = snapshot_gather_backends(snapshot, shared, policy, resolved);
 	if (r == 0)
 		r = totals_gather(&snapshot->ended, counters, COUNTER_END, session_end_names, SESSION_ENDS);
 	if (r == 0)
@@ -125,6 +128,7 @@ void snapshot_fini(struct snapshot *snapshot)
 	for (size_t i = 0; i < snapshot->n_services; i++)
 		free(snapshot->services[i].measured);
 	free(snapshot->services);
+	free(snapshot->backends);
 	free(snapshot->ended.items);
 	free(snapshot->refused.items);
 	free(snapshot->lost.items);

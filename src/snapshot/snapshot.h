@@ -14,8 +14,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#define SNAPSHOT_BACKENDS_MAX     16384 /* the table that counts them has no more */
+#define SNAPSHOT_BACKEND_TEXT_MAX 136
+
 struct json_t;
 struct measured;
+struct resolved;
 struct policy;
 struct shared;
 
@@ -52,6 +56,32 @@ struct snapshot_service {
 	const char *name;
 	uint64_t open, total, failed, bytes_up, bytes_down;
 	struct measured *measured; /* HISTOGRAMS of them; NULL: nothing was measured, or it was read from JSON */
+};
+
+enum snapshot_backend_state {
+	SNAPSHOT_BACKEND_UP,
+	SNAPSHOT_BACKEND_DOWN,
+	SNAPSHOT_BACKEND_DRAIN,
+	SNAPSHOT_BACKEND_UNRESOLVED, /* its name has no address yet */
+	SNAPSHOT_BACKEND_STATES
+};
+
+extern const char *const snapshot_backend_names[SNAPSHOT_BACKEND_STATES]; /* "up" */
+
+/* One address of one service, by one transport. */
+struct snapshot_backend {
+	const char *service;
+	const char *name; /* as the file has it, where that is a name: "web.example:80"; NULL */
+	char address[SNAPSHOT_BACKEND_TEXT_MAX]; /* "192.0.2.1:80", "udp:192.0.2.1:53"; "": none */
+	enum snapshot_backend_state state;
+	const char *why;  /* it is not up: "operator", or how a connection failed; NULL: it is up */
+	int64_t since;    /* of the state, in seconds of the wall clock; 0: from the start */
+	uint64_t weight;  /* in force */
+	uint64_t of_file; /* the weight that the file says */
+	uint64_t most;    /* max_connections; 0: no limit */
+	bool backup;
+	uint64_t open, total, failed;
+	double latency_s; /* until a connection is made, of the last few; 0: not known */
 };
 
 struct snapshot_total {
@@ -92,7 +122,8 @@ struct snapshot {
 	struct snapshot_room room;
 	struct snapshot_listener *listeners;
 	struct snapshot_service *services;
-	size_t n_listeners, n_services;
+	struct snapshot_backend *backends; /* in the order of services and of the file */
+	size_t n_listeners, n_services, n_backends;
 };
 
 /* One session, as its worker sees it. Texts are borrowed. */
@@ -107,19 +138,25 @@ struct snapshot_session {
 	int64_t worker;
 };
 
-/* Fills in what shared memory and the policy (NULL: none) say; `descriptors` is set already. 0 or -ENOMEM; snapshot_fini() in both
- * cases. */
-int snapshot_gather(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy);
+/* Fills in what shared memory and the policy (NULL: none) say; `resolved` has the answers to its names (NULL: none); `descriptors` is set
+ * already. 0 or -ENOMEM; snapshot_fini() in both cases. */
+int snapshot_gather(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy,
+	const struct resolved *resolved);
+/* Its backends alone, into one that is empty; past SNAPSHOT_BACKENDS_MAX the rest is left out. Likewise. */
+int snapshot_gather_backends(struct snapshot *snapshot, const struct shared *shared, const struct policy *policy,
+	const struct resolved *resolved);
 void snapshot_fini(struct snapshot *snapshot);
 
 /* One line: usher(8) explains every key. */
 void snapshot_json(const struct snapshot *snapshot, FILE *to);
 void snapshot_session_json(const struct snapshot_session *session, FILE *to);
+void snapshot_backend_json(const struct snapshot_backend *backend, FILE *to); /* without the end of the line */
 
 /* What these have written, or another version of usher: a key that is missing or of another type is 0, NULL, or no element. `from` must
  * outlive the result. 0 or -ENOMEM; snapshot_fini() in both cases. */
 int snapshot_read(struct snapshot *ret, const struct json_t *from);
 void snapshot_session_read(struct snapshot_session *ret, const struct json_t *from);
+void snapshot_backend_read(struct snapshot_backend *ret, const struct json_t *from);
 
 /* For Prometheus: its text format, or with `is_open` OpenMetrics. */
 void snapshot_metrics(const struct snapshot *snapshot, bool is_open, FILE *to);
@@ -129,3 +166,5 @@ void snapshot_metrics(const struct snapshot *snapshot, bool is_open, FILE *to);
 void snapshot_table(const struct snapshot *snapshot, FILE *to);
 void snapshot_sessions_head(FILE *to);
 void snapshot_session_table(const struct snapshot_session *session, FILE *to);
+void snapshot_backends_head(FILE *to);
+void snapshot_backend_table(const struct snapshot_backend *backend, FILE *to);

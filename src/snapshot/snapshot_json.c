@@ -110,6 +110,41 @@ static void write_services(const struct snapshot *snapshot, FILE *to)
 	fputs("]", to);
 }
 
+void snapshot_backend_json(const struct snapshot_backend *backend, FILE *to)
+{
+	fprintf(to, "{\"service\": \"%s\"", backend->service); /* has nothing that is to be escaped */
+	escape_json_member(to, "address", *backend->address ? backend->address : NULL);
+	if (backend->name)
+		escape_json_member(to, "name", backend->name);
+	fprintf(to, ", \"state\": \"%s\"", snapshot_backend_names[backend->state]);
+	if (backend->why)
+		escape_json_member(to, "why", backend->why);
+	if (backend->since)
+		fprintf(to, ", \"since\": %" PRId64, backend->since);
+	fprintf(to, ", \"weight\": %" PRIu64, backend->weight);
+	if (backend->weight != backend->of_file)
+		fprintf(to, ", \"weight_of_file\": %" PRIu64, backend->of_file);
+	if (backend->backup)
+		fputs(", \"backup\": true", to);
+	if (backend->most)
+		fprintf(to, ", \"max_connections\": %" PRIu64, backend->most);
+	fprintf(to, ", \"open\": %" PRIu64 ", \"total\": %" PRIu64 ", \"failed\": %" PRIu64, backend->open,
+		backend->total, backend->failed);
+	if (backend->latency_s > 0)
+		fprintf(to, ", \"latency_s\": %.6f", backend->latency_s);
+	putc('}', to);
+}
+
+static void write_backends(const struct snapshot *snapshot, FILE *to)
+{
+	fputs(", \"backends\": [", to);
+	for (size_t i = 0; i < snapshot->n_backends; i++) {
+		fputs(i ? ", " : "", to);
+		snapshot_backend_json(&snapshot->backends[i], to);
+	}
+	fputs("]", to);
+}
+
 static void write_totals(const struct snapshot_totals *these, const char *key, FILE *to)
 {
 	fprintf(to, ", \"%s\": {", key);
@@ -143,6 +178,7 @@ void snapshot_json(const struct snapshot *snapshot, FILE *to)
 			room->worker, room->in_all, room->undecided, room->undecided_per_source);
 		write_listeners(snapshot, to);
 		write_services(snapshot, to);
+		write_backends(snapshot, to);
 		write_bounds(to);
 	}
 	for (size_t i = 0; i < N_TOTALS; i++)
@@ -249,6 +285,45 @@ static int services_read(struct snapshot *ret, const json_t *array)
 	return ret->services ? 0 : -ENOMEM;
 }
 
+static enum snapshot_backend_state backend_state_read(const char *name)
+{
+	for (int i = 0; name && i < SNAPSHOT_BACKEND_STATES; i++)
+		if (strcmp(snapshot_backend_names[i], name) == 0)
+			return (enum snapshot_backend_state)i;
+	return SNAPSHOT_BACKEND_UNRESOLVED;
+}
+
+void snapshot_backend_read(struct snapshot_backend *ret, const json_t *from)
+{
+	const char *address = text_of(from, "address");
+	const json_t *of_file = json_object_get(from, "weight_of_file");
+
+	*ret = (struct snapshot_backend){
+		.service = text_of(from, "service"),
+		.name = text_of(from, "name"),
+		.state = backend_state_read(text_of(from, "state")),
+		.why = text_of(from, "why"),
+		.since = whole_of(from, "since"),
+		.weight = count_of(from, "weight"),
+		.of_file = count_of(from, of_file ? "weight_of_file" : "weight"),
+		.most = count_of(from, "max_connections"),
+		.backup = json_is_true(json_object_get(from, "backup")),
+		.open = count_of(from, "open"),
+		.total = count_of(from, "total"),
+		.failed = count_of(from, "failed"),
+		.latency_s = json_number_value(json_object_get(from, "latency_s")),
+	};
+	snprintf(ret->address, sizeof(ret->address), "%s", address ? address : "");
+}
+
+static int backends_read(struct snapshot *ret, const json_t *array)
+{
+	ret->backends = elements_new(array, sizeof(*ret->backends), &ret->n_backends);
+	for (size_t i = 0; i < ret->n_backends; i++)
+		snapshot_backend_read(&ret->backends[i], json_array_get(array, i));
+	return ret->backends ? 0 : -ENOMEM;
+}
+
 static int totals_read(struct snapshot_totals *ret, json_t *object)
 {
 	const char *key;
@@ -295,6 +370,8 @@ int snapshot_read(struct snapshot *ret, const json_t *from)
 		r = listeners_read(ret, json_object_get(from, "listeners"));
 	if (r == 0)
 		r = services_read(ret, json_object_get(from, "services"));
+	if (r == 0)
+		r = backends_read(ret, json_object_get(from, "backends"));
 	for (size_t i = 0; r == 0 && i < N_TOTALS; i++)
 		r = totals_read(
 			(struct snapshot_totals *)((char *)ret + totals[i].at), json_object_get(from, totals[i].key));

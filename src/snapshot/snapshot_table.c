@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <time.h>
 
+#define BACKEND_FORMAT "%-16s %-36s %-10s %8s %6s %6s %10s %8s %9s"
 #define SESSION_FORMAT "%-8s %-24s %-14s %-10s %-12s %8s %10s %10s\n"
 
 struct shown {
@@ -103,4 +104,57 @@ void snapshot_session_table(const struct snapshot_session *session, FILE *to)
 		shown(session->protocol).text, shown(session->phase).text,
 		snapshot_duration_text(session->age_s, age), snapshot_size_text((double)session->bytes_up, up),
 		snapshot_size_text((double)session->bytes_down, down));
+}
+
+void snapshot_backends_head(FILE *to)
+{
+	fprintf(to, BACKEND_FORMAT "\n", "service", "backend", "state", "since", "weight", "open", "total", "failed",
+		"latency");
+}
+
+static const char *count_text(uint64_t count, char buf[32])
+{
+	snprintf(buf, 32, "%" PRIu64, count);
+	return buf;
+}
+
+/* What has no column, because most have none of it. */
+static void show_notes(const struct snapshot_backend *backend, FILE *to)
+{
+	const char *between = "  ";
+
+	if (backend->why) {
+		fprintf(to, "%s%s", between, shown(backend->why).text);
+		between = ", ";
+	}
+	if (backend->weight != backend->of_file) {
+		fprintf(to, "%sweight %" PRIu64 " in the file", between, backend->of_file);
+		between = ", ";
+	}
+	if (backend->most) {
+		fprintf(to, "%sat most %" PRIu64, between, backend->most);
+		between = ", ";
+	}
+	if (backend->backup)
+		fprintf(to, "%sbackup", between);
+}
+
+void snapshot_backend_table(const struct snapshot_backend *backend, FILE *to)
+{
+	char where[1100], since[32] = "-", weight[32], open[32], total[32], failed[32], latency[32] = "-";
+	const char *address = *backend->address ? backend->address : "no address";
+
+	if (backend->name)
+		snprintf(where, sizeof(where), "%s (%s)", shown(backend->name).text, shown(address).text);
+	else
+		snprintf(where, sizeof(where), "%s", shown(address).text);
+	if (backend->since)
+		since_text(backend->since, since);
+	if (backend->latency_s > 0)
+		snprintf(latency, sizeof(latency), "%.1f ms", backend->latency_s * 1e3);
+	fprintf(to, BACKEND_FORMAT, shown(backend->service).text, where, snapshot_backend_names[backend->state],
+		since, count_text(backend->weight, weight), count_text(backend->open, open),
+		count_text(backend->total, total), count_text(backend->failed, failed), latency);
+	show_notes(backend, to);
+	putc('\n', to);
 }

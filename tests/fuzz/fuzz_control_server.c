@@ -32,6 +32,13 @@ static int hook_status(void *context, FILE *to)
 	return 0;
 }
 
+static int hook_backend(void *context, const struct control_backend *order, char *why, size_t size)
+{
+	require(*order->service && *order->address && order->weight <= 256);
+	snprintf(why, size, "there is no service `%s'", order->service);
+	return part_len % 2 ? -ENOENT : (int)part_len;
+}
+
 static unsigned hook_report(void *context, const struct message *request, int *files, bool *ret_missed)
 {
 	unsigned n = (unsigned)(part_len % 4);
@@ -75,6 +82,8 @@ static int hook_reopen(void *context)
 
 static const struct control_hooks hooks = {
 	.status = hook_status,
+	.backends = hook_status,
+	.backend = hook_backend,
 	.report = hook_report,
 	.drain = hook_drain,
 	.reload = hook_reload,

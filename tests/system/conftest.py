@@ -86,6 +86,20 @@ def backend():
 
 
 @pytest.fixture
+def named_servers():
+    """named_servers("a", "b") starts servers that say their names (peers.Named)."""
+    made = []
+
+    def start(*names, **options):
+        made.extend(peers.Named(name, **options) for name in names)
+        return made[-len(names):]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
 def relay(usher, backend):
     """An usher that relays to it."""
     return usher(peers.RELAY, backend=backend.port)

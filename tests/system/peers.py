@@ -1,6 +1,7 @@
 """Both ends of a relayed connection, played by the test itself: clients and backends that reset, stall,
 half-close and check what comes; what processes cost; a ClientHello made to measure."""
 
+import contextlib
 import hashlib
 import os
 import random
@@ -24,6 +25,38 @@ listen = [ "127.0.0.1:{port}" ];  workers = 1;
 protocols = ( { name = "go"; string = "go"; } );
 services = ( { name = "go"; match = "go"; connect = "127.0.0.1:{backend}"; } );
 """
+
+
+class Named:
+    """A server that says its name to each client and keeps the connection until the client ends it. `silent`: says nothing."""
+
+    def __init__(self, name, port=0, silent=False):
+        self.name, self.silent, self.accepted = name.encode(), silent, 0
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", port))
+        self.listener.listen(1000)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                self.accepted += 1
+                threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+
+    def _answer(self, client):
+        with contextlib.suppress(OSError), client:
+            if not self.silent:
+                client.sendall(self.name)
+            while client.recv(1024):
+                pass
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
 
 
 class Backend:

@@ -10,58 +10,13 @@ import threading
 
 import pytest
 from harness import NEVER, dead_port, read_all, run_usher, slow, wait_until
-from peers import Backend, pair
+from peers import Backend, Named, pair
 
 CONFIG = """
 listen = [ "127.0.0.1:{port}" ];  workers = {workers};  connect_timeout = {timeout};
 protocols = ( { name = "go"; string = "go"; } );
 services = ( { name = "go"; match = "go"; connect = ( {backends} ); {more} } );
 """
-
-
-class Named:
-    """A server that says its name to each client and keeps the connection until the client ends it. `silent`: says nothing."""
-
-    def __init__(self, name, port=0, silent=False):
-        self.name, self.silent, self.accepted = name.encode(), silent, 0
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", port))
-        self.listener.listen(1000)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                self.accepted += 1
-                threading.Thread(target=self._answer, args=(client,), daemon=True).start()
-
-    def _answer(self, client):
-        with contextlib.suppress(OSError), client:
-            if not self.silent:
-                client.sendall(self.name)
-            while client.recv(1024):
-                pass
-
-    def close(self):
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-
-@pytest.fixture
-def servers():
-    made = []
-
-    def start(*names, **options):
-        made.extend(Named(name, **options) for name in names)
-        return made[-len(names):]
-
-    yield start
-    for one in made:
-        one.close()
 
 
 @pytest.fixture
@@ -101,19 +56,19 @@ def answers(one, n):
     return got
 
 
-def test_clients_get_backends_in_turn_over_all_workers(serve, servers):
-    one = serve(servers("a", "b", "c"), 'balance = "roundrobin";')
+def test_clients_get_backends_in_turn_over_all_workers(serve, named_servers):
+    one = serve(named_servers("a", "b", "c"), 'balance = "roundrobin";')
     assert answers(one, 30) == {"a": 10, "b": 10, "c": 10}
 
 
-def test_turns_go_by_weight(serve, servers):
-    a, b = servers("a", "b")
+def test_turns_go_by_weight(serve, named_servers):
+    a, b = named_servers("a", "b")
     one = serve([group(a, "weight = 3;"), b], 'balance = "roundrobin";')
     assert answers(one, 40) == {"a": 30, "b": 10}
 
 
-def test_the_backend_with_the_fewest_connections_is_next(serve, servers):
-    one = serve(servers("a", "b", "c"), 'balance = "least";')
+def test_the_backend_with_the_fewest_connections_is_next(serve, named_servers):
+    one = serve(named_servers("a", "b", "c"), 'balance = "least";')
     clients = [ask(one) for _ in range(30)]
     assert collections.Counter(name for _, name in clients) == {"a": 10, "b": 10, "c": 10}
     for client, name in clients:
@@ -124,13 +79,13 @@ def test_the_backend_with_the_fewest_connections_is_next(serve, servers):
     assert {name for _, name in more} == {"b"}
 
 
-def test_a_client_comes_back_to_its_backend(serve, servers):
-    one = serve(servers("a", "b", "c", "d"), 'balance = "hash"; hash = "source";')
+def test_a_client_comes_back_to_its_backend(serve, named_servers):
+    one = serve(named_servers("a", "b", "c", "d"), 'balance = "hash"; hash = "source";')
     assert len(answers(one, 20)) == 1
 
 
-def test_a_backend_that_is_full_has_its_clients_wait_in_line(serve, servers):
-    (a,) = servers("a")
+def test_a_backend_that_is_full_has_its_clients_wait_in_line(serve, named_servers):
+    (a,) = named_servers("a")
     one = serve([group(a, "max_connections = 2;")], workers=2, timeout=NEVER)
     first, second = ask(one)[0], ask(one)[0]
     waiting = [one.connect() for _ in range(4)]
@@ -149,8 +104,8 @@ def test_a_backend_that_is_full_has_its_clients_wait_in_line(serve, servers):
     assert got == [b"a"] * 4
 
 
-def test_who_waits_in_vain_is_told_that_all_are_full(serve, servers):
-    (a,) = servers("a")
+def test_who_waits_in_vain_is_told_that_all_are_full(serve, named_servers):
+    (a,) = named_servers("a")
     one = serve([group(a, "max_connections = 1;")], timeout=0.3)
     client, _ = ask(one)
     late = one.connect()
@@ -161,8 +116,8 @@ def test_who_waits_in_vain_is_told_that_all_are_full(serve, servers):
     client.close()
 
 
-def test_a_backup_gets_clients_when_all_others_are_down(serve, servers):
-    (backup,) = servers("backup")
+def test_a_backup_gets_clients_when_all_others_are_down(serve, named_servers):
+    (backup,) = named_servers("backup")
     a = Named("a")
     one = serve([a, group(backup, "backup = true;")])
     assert answers(one, 5) == {"a": 5}
@@ -170,9 +125,9 @@ def test_a_backup_gets_clients_when_all_others_are_down(serve, servers):
     assert answers(one, 5) == {"backup": 5}
 
 
-def test_a_backend_that_refuses_is_told_once_and_tried_last(serve, servers):
+def test_a_backend_that_refuses_is_told_once_and_tried_last(serve, named_servers):
     """Before that one client after the other had found it out for itself."""
-    (alive,) = servers("alive")
+    (alive,) = named_servers("alive")
     dead = dead_port()
     one = serve([dead, alive], workers=1)
     assert answers(one, 50) == {"alive": 50}
@@ -184,7 +139,7 @@ def test_a_backend_that_refuses_is_told_once_and_tried_last(serve, servers):
     back.close()
 
 
-def test_all_down_is_as_if_all_were_up(serve, servers):
+def test_all_down_is_as_if_all_were_up(serve, named_servers):
     dead, other = dead_port(), dead_port()
     one = serve([dead, other], timeout=1.0)
     client = one.connect()
@@ -196,8 +151,8 @@ def test_all_down_is_as_if_all_were_up(serve, servers):
     back.close()
 
 
-def test_a_backend_that_flaps_under_load_fails_no_client(serve, servers):
-    (steady,) = servers("steady")
+def test_a_backend_that_flaps_under_load_fails_no_client(serve, named_servers):
+    (steady,) = named_servers("steady")
     flapping = Named("flapping")
     port = flapping.port
     one = serve([flapping, steady], 'balance = "least";')
@@ -230,8 +185,8 @@ def test_a_backend_that_flaps_under_load_fails_no_client(serve, servers):
     assert len(failures) <= 5 * len(threads)
 
 
-def test_a_backend_that_accepts_and_says_nothing_stays_up(serve, servers):
-    (silent,), (other,) = servers("silent", silent=True), servers("other")
+def test_a_backend_that_accepts_and_says_nothing_stays_up(serve, named_servers):
+    (silent,), (other,) = named_servers("silent", silent=True), named_servers("other")
     one = serve([silent, other])
     clients = [one.connect() for _ in range(5)]
     for client in clients:
@@ -240,8 +195,8 @@ def test_a_backend_that_accepts_and_says_nothing_stays_up(serve, servers):
     assert "is down" not in one.output()
 
 
-def test_resets_before_the_first_byte_count_where_they_are_observed(serve, servers):
-    (other,) = servers("other")
+def test_resets_before_the_first_byte_count_where_they_are_observed(serve, named_servers):
+    (other,) = named_servers("other")
     with Backend() as resetting:
         one = serve([resetting, other], "observe = true;", workers=1)
         for _ in range(3):
@@ -254,8 +209,8 @@ def test_resets_before_the_first_byte_count_where_they_are_observed(serve, serve
         one.wait_log(re.escape(f"backend 127.0.0.1:{resetting.port} is down (Connection reset by peer)"))
 
 
-def test_what_is_known_of_backends_stays_when_the_file_lists_them_otherwise(serve, servers):
-    a, b = servers("a", "b")
+def test_what_is_known_of_backends_stays_when_the_file_lists_them_otherwise(serve, named_servers):
+    a, b = named_servers("a", "b")
     dead = dead_port()
     one = serve([dead, a], workers=1)
     assert answers(one, 2) == {"a": 2}
@@ -268,8 +223,8 @@ def test_what_is_known_of_backends_stays_when_the_file_lists_them_otherwise(serv
     assert one.output().count("is down") == 1
 
 
-def test_a_worker_that_dies_gives_its_places_back(serve, servers):
-    (a,) = servers("a")
+def test_a_worker_that_dies_gives_its_places_back(serve, named_servers):
+    (a,) = named_servers("a")
     one = serve([group(a, "max_connections = 1;")], workers=1, timeout=NEVER, may_crash=True)
     held, _ = ask(one)
     (worker,) = one.workers
@@ -278,8 +233,8 @@ def test_a_worker_that_dies_gives_its_places_back(serve, servers):
     held.close()
 
 
-def test_connections_that_move_count_all_the_while(serve, servers):
-    (a,) = servers("a")
+def test_connections_that_move_count_all_the_while(serve, named_servers):
+    (a,) = named_servers("a")
     one = serve([group(a, "max_connections = 2;")], workers=2, timeout=NEVER)
     held = [ask(one)[0] for _ in range(2)]
     one.reload(one.config)

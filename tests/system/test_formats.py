@@ -46,7 +46,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (9, "0f3c3e1aa9514558"),
-    "TAKEOVER_FORMAT": (16, "1165d5cd9f4193cc"),
+    "TAKEOVER_FORMAT": (17, "c81b4c4925c70a72"),
 }
 
 

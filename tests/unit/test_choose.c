@@ -332,7 +332,7 @@ static void one_that_is_drained_moves_only_its_own(void **state)
 	uint64_t service = hash_name("web");
 	uint32_t place =
 		backend_table_find(table, service, backend_key(service, TRANSPORT_STREAM, &backends[3].address));
-	backend_order_set(table, place, BACKEND_MODE_DRAIN, 1);
+	backend_order_set(table, place, BACKEND_MODE_DRAIN, 1, 0);
 	now_us++;
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		uint32_t now = choose_for(0, i);

@@ -45,7 +45,11 @@ static void hook_log_level(void *context, unsigned level)
 {
 }
 
-static const struct control_hooks hooks = { hook_status, hook_report, hook_drain, hook_reload, hook_log_level };
+static const struct control_hooks hooks = { .status = hook_status,
+	.report = hook_report,
+	.drain = hook_drain,
+	.reload = hook_reload,
+	.log_level = hook_log_level };
 
 static int setup(void **state)
 {

@@ -35,6 +35,7 @@ static void every_word_is_known(void **state)
 		{ "log debug", CONTROL_LOG, 0, LEVEL_DEBUG },
 		{ "log error", CONTROL_LOG, 0, LEVEL_ERROR },
 		{ "reopen", CONTROL_REOPEN, 0, 0 },
+		{ "backends", CONTROL_BACKENDS, 0, 0 },
 	};
 	struct control_request request;
 
@@ -46,11 +47,42 @@ static void every_word_is_known(void **state)
 	}
 }
 
+static void an_order_has_a_service_an_address_and_what_to_do(void **state)
+{
+	static const struct {
+		const char *line, *service, *address;
+		enum control_backend_order order;
+		uint32_t weight;
+	} cases[] = {
+		{ "backend web 192.0.2.1:80 drain", "web", "192.0.2.1:80", CONTROL_BACKEND_DRAIN, 0 },
+		{ "backend web udp:[2001:db8::1]:80 down", "web", "udp:[2001:db8::1]:80", CONTROL_BACKEND_DOWN, 0 },
+		{ "backend web web.example:80 up", "web", "web.example:80", CONTROL_BACKEND_UP, 0 },
+		{ "backend web 192.0.2.1:80 weight 256", "web", "192.0.2.1:80", CONTROL_BACKEND_WEIGHT, 256 },
+		{ "backend web unix:/run/a weight 0 up", "web", "unix:/run/a weight 0", CONTROL_BACKEND_UP, 0 },
+		{ "backend web unix:/run/a b weight 0", "web", "unix:/run/a b", CONTROL_BACKEND_WEIGHT, 0 },
+	};
+	struct control_request request;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(parse(cases[i].line, &request), 0);
+		assert_int_equal(request.word, CONTROL_BACKEND);
+		assert_string_equal(request.backend.service, cases[i].service);
+		assert_string_equal(request.backend.address, cases[i].address);
+		assert_int_equal(request.backend.order, cases[i].order);
+		assert_int_equal(request.backend.weight, cases[i].weight);
+	}
+}
+
 static void everything_else_is_refused(void **state)
 {
 	static const char *const wrong[] = { "", " ", "statu", "statuss", "STATUS", "status x", "close", "close ",
 		"close x", "close 1 2", "close -1", "close 1234567890123456789", "log", "log loud", "log debug ",
-		"evidence 0x1", "close 1\r" };
+		"evidence 0x1", "close 1\r", "backends x", "backend", "backend ", "backend up", "backend web up",
+		"backend web  up", "backend web 192.0.2.1:80", "backend web 192.0.2.1:80 ",
+		"backend web 192.0.2.1:80 weight", "backend web 192.0.2.1:80 weight 257",
+		"backend web 192.0.2.1:80 weight -1", "backend web 192.0.2.1:80 weights 1", "backend web weight 1",
+		"backend  192.0.2.1:80 up",
+		"backend 0123456789012345678901234567890123456789012345678901234567890123 a:1 up" };
 	struct control_request request;
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
@@ -62,6 +94,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_word_is_known),
+		cmocka_unit_test(an_order_has_a_service_an_address_and_what_to_do),
 		cmocka_unit_test(everything_else_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,13 @@
 /* A snapshot: what counters say of a policy, written as JSON, read again, and shown as tables. */
 #include "counters.h"
+#include "hash.h"
 #include "policy.h"
+#include "resolved.h"
 #include "shared.h"
 #include "shared_limits.h"
 #include "snapshot.h"
+#include "timer.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -13,13 +17,28 @@
 #include <jansson.h>
 
 static struct listener_policy listeners[] = { { .text = "127.0.0.1:443" }, { .text = "unix:/run/\x1b\"x" } };
-static struct service services[] = { { .name = "ssh" }, { .name = "web" } };
+static const struct backend backends[] = {
+	{ .text = "192.0.2.1:22",
+		.address = { sizeof(struct sockaddr_in), { .in = { AF_INET, 0x1600, { 0x010200c0 }, { 0 } } } },
+		.name = BACKEND_NO_NAME,
+		.weight = 2 },
+	{ .text = "ssh.example:22", .name = 0, .port = 22, .weight = 1, .backup = true, .max_connections = 5 },
+};
+static const char *names[] = { "ssh.example" };
+static struct service services[] = {
+	{ .name = "ssh",
+		.transports = 1 << TRANSPORT_STREAM,
+		.target = { .delivery = DELIVERY_CONNECT, .connect = { .backends = backends, .n_backends = 2 } } },
+	{ .name = "web", .target.delivery = DELIVERY_REJECT },
+};
 static const struct policy policy = {
 	.file = "/etc/usher/usher.conf",
 	.listeners = listeners,
 	.n_listeners = 2,
 	.services = services,
 	.n_services = 2,
+	.names = names,
+	.n_names = 1,
 	.workers = 2,
 	.max_connections = 100,
 };
@@ -62,7 +81,7 @@ static void gather(struct snapshot *ret, const struct shared *shared, const stru
 		calloc(2, sizeof(struct snapshot_worker)), 2 };
 	ret->generations[0].workers[0] = (struct snapshot_worker){ 78, true };
 	ret->generations[0].workers[1] = (struct snapshot_worker){ 79, false };
-	assert_int_equal(snapshot_gather(ret, shared, of), 0);
+	assert_int_equal(snapshot_gather(ret, shared, of, NULL), 0);
 }
 
 static uint64_t total(const struct snapshot_totals *totals, const char *name)
@@ -129,6 +148,92 @@ static void a_worker_with_a_view_of_the_memory_gathers_the_same(void **state)
 }
 
 /* With a policy and without. */
+/* One that is not in the table, as any is before its first client; then what the table says; and a name that has an address. */
+static void backends_are_gathered_by_address(void **state)
+{
+	struct shared shared = counted();
+	struct resolved *resolved;
+	struct address found[2];
+	struct snapshot snapshot = { 0 };
+	uint64_t service = hash_name("ssh"), key = backend_key(service, TRANSPORT_STREAM, &backends[0].address);
+
+	assert_int_equal(snapshot_gather_backends(&snapshot, &shared, &policy, NULL), 0);
+	assert_int_equal(snapshot.n_backends, 2);
+	assert_string_equal(snapshot.backends[0].address, "192.0.2.1:22");
+	assert_null(snapshot.backends[0].name);
+	assert_int_equal(snapshot.backends[0].state, SNAPSHOT_BACKEND_UP);
+	assert_int_equal(snapshot.backends[0].weight, 2);
+	assert_string_equal(snapshot.backends[1].name, "ssh.example:22");
+	assert_string_equal(snapshot.backends[1].address, "");
+	assert_int_equal(snapshot.backends[1].state, SNAPSHOT_BACKEND_UNRESOLVED);
+	snapshot_fini(&snapshot);
+
+	uint32_t place = backend_table_place(shared.backends, service, key);
+	struct backend_record *record = backend_table_at(shared.backends, place);
+	backend_health_failed(&record->health, 0, false, clock_monotonic_us());
+	record->error = -ECONNREFUSED;
+	record->since_s = 77;
+	record->failed = 3;
+	record->latency_us = 1500;
+	backend_table_enter(shared.backends, shared.limits, 0, place, key, 0);
+	backend_order_set_weight(shared.backends, place, 9, 1);
+	assert_int_equal(address_parse(&found[0], "192.0.2.7:1"), 0);
+	assert_int_equal(address_parse(&found[1], "[2001:db8::7]:1"), 0);
+	assert_int_equal(resolved_new(&resolved, names, 1), 0);
+	resolved_write(resolved, 0, found, 2);
+	snapshot = (struct snapshot){ 0 };
+	assert_int_equal(snapshot_gather_backends(&snapshot, &shared, &policy, resolved), 0);
+	assert_int_equal(snapshot.n_backends, 3);
+	const struct snapshot_backend *one = &snapshot.backends[0];
+	assert_int_equal(one->state, SNAPSHOT_BACKEND_DOWN);
+	assert_string_equal(one->why, "Connection refused");
+	assert_int_equal(one->since, 77);
+	assert_int_equal(one->open, 1);
+	assert_int_equal(one->failed, 3);
+	assert_int_equal(one->weight, 9);
+	assert_int_equal(one->of_file, 2);
+	assert_true(one->latency_s > 0.00149 && one->latency_s < 0.00151);
+	assert_string_equal(snapshot.backends[1].address, "192.0.2.7:22");
+	assert_string_equal(snapshot.backends[2].address, "[2001:db8::7]:22");
+	assert_true(snapshot.backends[2].backup);
+	snapshot_fini(&snapshot);
+
+	backend_order_set(shared.backends, place, BACKEND_MODE_DRAIN, 1, 99);
+	record->error = 123456; /* of a worker that was taken over */
+	snapshot = (struct snapshot){ 0 };
+	assert_int_equal(snapshot_gather_backends(&snapshot, &shared, &policy, resolved), 0);
+	assert_int_equal(snapshot.backends[0].state, SNAPSHOT_BACKEND_DRAIN);
+	assert_string_equal(snapshot.backends[0].why, "operator");
+	assert_int_equal(snapshot.backends[0].since, 99);
+	snapshot_fini(&snapshot);
+	backend_order_drop(shared.backends, place);
+	snapshot = (struct snapshot){ 0 };
+	assert_int_equal(snapshot_gather_backends(&snapshot, &shared, &policy, resolved), 0);
+	assert_string_equal(snapshot.backends[0].why, "unknown");
+	snapshot_fini(&snapshot);
+	resolved_free(resolved);
+	shared_close(&shared);
+}
+
+/* A table of other names than the policy's, as workers of an image before this one may have. */
+static void a_name_of_another_policy_has_no_address_here(void **state)
+{
+	static const char *const others[] = { "other.example" };
+	struct shared shared = counted();
+	struct resolved *resolved;
+	struct address found;
+	struct snapshot snapshot = { 0 };
+
+	assert_int_equal(address_parse(&found, "192.0.2.7:1"), 0);
+	assert_int_equal(resolved_new(&resolved, others, 1), 0);
+	resolved_write(resolved, 0, &found, 1);
+	assert_int_equal(snapshot_gather_backends(&snapshot, &shared, &policy, resolved), 0);
+	assert_int_equal(snapshot.backends[1].state, SNAPSHOT_BACKEND_UNRESOLVED);
+	snapshot_fini(&snapshot);
+	resolved_free(resolved);
+	shared_close(&shared);
+}
+
 static void json_that_is_read_again_says_the_same(void **state)
 {
 	static const struct policy *const policies[] = { &policy, NULL };
@@ -246,15 +351,63 @@ static void a_session_is_read_as_it_was_written(void **state)
 	json_decref(json);
 }
 
+static void a_backend_is_read_as_it_was_written(void **state)
+{
+	const struct snapshot_backend backend = { .service = "web",
+		.address = "udp:192.0.2.1:53",
+		.name = "web.example:53",
+		.state = SNAPSHOT_BACKEND_DRAIN,
+		.why = "operator",
+		.since = 99,
+		.weight = 4,
+		.of_file = 1,
+		.most = 10,
+		.backup = true,
+		.open = 2,
+		.total = 7,
+		.failed = 1,
+		.latency_s = 0.0015 };
+	char *text = NULL, *table = NULL;
+	size_t len = 0, table_len = 0;
+	FILE *to = open_memstream(&text, &len), *rows = open_memstream(&table, &table_len);
+	struct snapshot_backend again;
+
+	snapshot_backend_json(&backend, to);
+	fclose(to);
+	assert_string_equal(text,
+		"{\"service\": \"web\", \"address\": \"udp:192.0.2.1:53\", \"name\": \"web.example:53\", "
+		"\"state\": \"drain\", \"why\": \"operator\", \"since\": 99, \"weight\": 4, \"weight_of_file\": 1, "
+		"\"backup\": true, \"max_connections\": 10, \"open\": 2, \"total\": 7, \"failed\": 1, "
+		"\"latency_s\": 0.001500}");
+	json_t *json = json_loads(text, 0, NULL);
+	snapshot_backend_read(&again, json);
+	assert_string_equal(again.address, backend.address);
+	assert_int_equal(again.state, SNAPSHOT_BACKEND_DRAIN);
+	assert_int_equal(again.of_file, 1);
+	again.since = 0;
+	snapshot_backend_table(&again, rows);
+	fclose(rows);
+	assert_string_equal(table,
+		"web              web.example:53 (udp:192.0.2.1:53)    drain             -      4      2          7  "
+		"      1    "
+		"1.5 ms  operator, weight 1 in the file, at most 10, backup\n");
+	free(text);
+	free(table);
+	json_decref(json);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_counter_is_gathered_under_its_name),
 		cmocka_unit_test(a_worker_with_a_view_of_the_memory_gathers_the_same),
+		cmocka_unit_test(backends_are_gathered_by_address),
+		cmocka_unit_test(a_name_of_another_policy_has_no_address_here),
 		cmocka_unit_test(json_that_is_read_again_says_the_same),
 		cmocka_unit_test(a_key_of_another_type_or_none_at_all_is_nothing),
 		cmocka_unit_test(the_tables_have_a_row_for_each_and_only_what_was_counted),
 		cmocka_unit_test(a_session_is_read_as_it_was_written),
+		cmocka_unit_test(a_backend_is_read_as_it_was_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
