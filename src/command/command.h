@@ -35,6 +35,7 @@ int command_upgrade(int argc, char **argv);
 int command_drain(int argc, char **argv);
 int command_close(int argc, char **argv);
 int command_log(int argc, char **argv);
+int command_log_report(int argc, char **argv);
 int command_reopen(int argc, char **argv);
 int command_convert(int argc, char **argv);
 int command_demo(int argc, char **argv);

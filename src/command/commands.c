@@ -80,7 +80,7 @@ static const struct command commands[] = {
 		.options = SOCKET JSON },
 	{ .name = "upgrade",
 		.run = command_upgrade,
-		.summary = "replace the running usher by the installed binary, connections kept",
+		.summary = "replace the running usher by the installed one, connections kept",
 		.usage = "upgrade [-s SOCKET | -c FILE] [--json]",
 		.options = SOCKET JSON },
 	{ .name = "drain",
@@ -93,6 +93,11 @@ static const struct command commands[] = {
 		.summary = "set the log level of the running usher",
 		.usage = "log [-s SOCKET | -c FILE] [--json] LEVEL",
 		.options = SOCKET JSON },
+	{ .name = "log-report",
+		.run = command_log_report,
+		.summary = "say what logs add up to: by service, end, network, rule, time",
+		.usage = "log-report [--json] [--top NUMBER] [FILE ...]",
+		.options = JSON "      --top NUMBER        networks that are shown; default: 10\n" },
 	{ .name = "reopen",
 		.run = command_reopen,
 		.summary = "reopen the log file",
@@ -199,7 +204,7 @@ int command_help_all(FILE *to)
 	      "usage: usher [COMMAND] [OPTION ...]\n\n",
 		to);
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		fprintf(to, "  %-9s  %s\n", commands[i].name, commands[i].summary);
+		fprintf(to, "  %-10s  %s\n", commands[i].name, commands[i].summary);
 	fputs("\n`usher COMMAND --help' lists a command's options, `usher --version' says what\n"
 	      "usher was built with. The configuration is described in usher.conf(5).\n"
 	      "\n"

@@ -262,7 +262,7 @@ def test_configurations_to_start_from_pass_the_check(place):
 
 
 def commands():
-    return re.findall(r"^  ([a-z]+)  ", run_usher("--help").stdout, re.M)
+    return re.findall(r"^  ([a-z-]+)  ", run_usher("--help").stdout, re.M)
 
 
 def test_the_manual_and_the_help_have_the_same_options():
@@ -277,8 +277,8 @@ def test_the_manual_and_the_help_have_the_same_options():
 
 def test_the_manual_and_the_help_have_the_same_commands():
     page = (SOURCE / "man/usher.8").read_text()
-    assert set(re.findall(r"^\.It Cm (\w+)", page, re.M)) == set(commands())
-    assert set(re.findall(r"\bCm (\w+)", page)) == set(commands())
+    assert set(re.findall(r"^\.It Cm ([\w-]+)", page, re.M)) == set(commands())
+    assert set(re.findall(r"\bCm ([\w-]+)", page)) == set(commands())
 
 
 def test_the_manual_has_every_log_key_and_every_end():

@@ -220,7 +220,7 @@ def usher_in_path(place):
 
 def options():
     """{command: its options} as the help has them."""
-    commands = re.findall(r"^  ([a-z]+)  ", run_usher("help").stdout, re.M)
+    commands = re.findall(r"^  ([a-z-]+)  ", run_usher("help").stdout, re.M)
     return {name: {option for line in re.findall(r"^ +(-.*?)   *\S", run_usher("help", name).stdout, re.M)
                    for option in re.findall(r"--?[a-z]+", line)} for name in commands}
 

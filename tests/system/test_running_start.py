@@ -554,7 +554,7 @@ def test_help_and_version():
 
 
 def commands():
-    return re.findall(r"^  ([a-z]+)  ", run_usher("--help").stdout, re.M)
+    return re.findall(r"^  ([a-z-]+)  ", run_usher("--help").stdout, re.M)
 
 
 def test_every_command_has_a_help_of_its_own_that_fits_a_terminal():
