@@ -75,7 +75,7 @@ int access_policy_load_text(
 	struct access_policy *policy = arena_alloc(arena, sizeof(*policy));
 
 	policy->arena = arena;
-	struct reader *reader = reader_new(file, true, text, len, complaints);
+	struct reader *reader = reader_new(file, true, text, len, NULL, complaints);
 	if (reader)
 		policy_read(policy, reader);
 	reader_free(reader);

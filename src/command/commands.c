@@ -15,12 +15,13 @@ static const struct command commands[] = {
 	{ .name = "run",
 		.run = command_run,
 		.summary = "serve (the default)",
-		.usage = "[run] [-c FILE] [-d | -i] [-p PORT] [-t]",
+		.usage = "[run] [-c FILE] [-d | -i] [-p PORT] [-t] [--watch]",
 		.has_config = true,
 		.options = "  -d, --daemon            go to the background when usher serves\n"
 			   "  -i, --inetd             serve one connection, descriptor 0 (inetd)\n"
 			   "  -p, --port PORT         the port of every IP listener, whatever the file says\n"
-			   "  -t, --test              check the configuration and exit, as `usher check'\n" },
+			   "  -t, --test              check the configuration and exit, as `usher check'\n"
+			   "      --watch             reload when the configuration's files change\n" },
 	{ .name = "check",
 		.run = command_check,
 		.summary = "compile the configuration and print its routing table",

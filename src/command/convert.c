@@ -20,7 +20,8 @@ int command_convert(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
 		if (strcmp(argv[1], programs[i].name) != 0)
 			continue;
-		char print[] = "--print", *arguments[] = { argv[1], print, (char *)programs[i].option, argv[2], NULL };
+		char print[] = "--print",
+		     *arguments[] = { argv[1], print, (char *)programs[i].option, argv[2], NULL };
 		return programs[i].run(4, arguments);
 	}
 	fprintf(stderr, "usher convert: `%s', expected sslh, tcpmux or portsplit\n", argv[1]);

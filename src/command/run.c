@@ -28,11 +28,12 @@ int command_run(int argc, char **argv)
 		{ "inetd", no_argument, NULL, 'i' },
 		{ "port", required_argument, NULL, 'p' },
 		{ "test", no_argument, NULL, 't' },
+		{ "watch", no_argument, NULL, 'w' },
 		{ NULL },
 	};
 	struct run run = { .file = path_configuration };
 	struct master_options options = { .load = run_load, .context = &run };
-	bool test = false;
+	bool test = false, watch = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:dip:t", longs, NULL)) != -1) {
@@ -54,11 +55,15 @@ int command_run(int argc, char **argv)
 		case 't':
 			test = true;
 			break;
+		case 'w':
+			watch = true;
+			break;
 		default:
 			return command_usage("run");
 		}
 	}
-	if (optind < argc || (options.daemon && options.inetd))
+	if (optind < argc || (options.inetd && (options.daemon || watch)))
 		return command_usage("run");
+	options.watch = watch ? run.file : NULL;
 	return test ? check_file(run.file, &run.policy) : master_run(&options);
 }

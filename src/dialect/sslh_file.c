@@ -321,7 +321,7 @@ void sslh_file_read(
 	size_t kept_len;
 
 	config->text = zeros_kept(file, text, len, complaints, &kept_len);
-	config->reader = reader_new(file, false, config->text, kept_len, complaints);
+	config->reader = reader_new(file, false, config->text, kept_len, NULL, complaints);
 	if (!config->reader)
 		return;
 	const struct setting *top = reader_root(config->reader);

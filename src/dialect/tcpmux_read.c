@@ -198,7 +198,7 @@ static void number_read(
 void tcpmux_read(
 	struct tcpmux_file *ret, const char *file, const char *text, size_t len, struct complaints *complaints)
 {
-	struct reader *reader = ret->reader = reader_new(file, false, text, len, complaints);
+	struct reader *reader = ret->reader = reader_new(file, false, text, len, NULL, complaints);
 
 	if (!reader)
 		return;

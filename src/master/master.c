@@ -48,7 +48,7 @@ static void master_child_ended(struct master *master, pid_t pid, int status)
 		master->next_logger.pid = 0;
 	else if (compiling_reap(&master->compiling, pid, status))
 		master_compiled(master);
-	else if (exporting_reap(&master->exporting, pid, status))
+	else if (exporting_reap(&master->exporting, pid, status) || watching_reap(&master->watching, pid))
 		return;
 	else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status) &&
 		!forwarding_reap(&master->forwarding, pid, status))
@@ -157,8 +157,8 @@ static int master_init(struct master *master, const struct master_options *optio
 	return 0;
 }
 
-/* A socket that a worker has shut down does not stand any more: whoever reloads gets another. */
-static void master_rebind(void *context)
+/* Also where a socket that a worker has shut down does not stand any more: whoever reloads gets another. */
+static void master_reload_later(void *context)
 {
 	struct master *master = context;
 	loop_defer(&master->loop, &master->reload);
@@ -184,7 +184,10 @@ static int master_prepare(struct master *master)
 	logger_wait_init(&master->logger_wait, &master->loop, master_logger_over);
 	logger_wait_init(&master->next_logger_wait, &master->loop, master_next_logger_over);
 	master->asks = (struct asks){ .loop = &master->loop, .answered = request_decided };
-	listener_guard_init(&master->guard, &master->loop, master_rebind, master);
+	listener_guard_init(&master->guard, &master->loop, master_reload_later, master);
+	if (master->options->watch)
+		watching_init(&master->watching, &master->loop, master->options->watch, &master->read_since,
+			master_reload_later, master);
 	exporting_init(&master->exporting, &master->loop, &master->shared, master_publish, master);
 	upgrade_init(&master->upgrade, &master->loop, &master_upgrade_hooks, master);
 	if (error == 0)
@@ -230,6 +233,7 @@ static void master_fini(struct master *master)
 	}
 	control_free(master->control);
 	exporting_fini(&master->exporting);
+	watching_fini(&master->watching);
 	logger_wait_cancel(&master->logger_wait);
 	logger_wait_cancel(&master->next_logger_wait);
 	asks_fini(&master->asks);
@@ -276,6 +280,7 @@ int master_run(const struct master_options *options)
 		return 1;
 	if (master.takeover)
 		master_resume_taken(&master);
+	clock_gettime(CLOCK_REALTIME_COARSE, &master.read_since);
 	int error = master_load(&master, &policy);
 	if (error < 0 && !master.takeover)
 		return error == -EINVAL ? 2 : 1;

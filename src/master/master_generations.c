@@ -180,6 +180,7 @@ static void master_generation_ready(struct generation *generation)
 	master_control_listen(master, generation->policy);
 	if (!master->options->inetd)
 		exporting_follow(&master->exporting, generation);
+	watching_start(&master->watching);
 	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
 		generation->policy->n_listeners, generation->policy->n_services);
 	master_tell_capacity(generation->policy);

@@ -9,6 +9,7 @@ struct master_options {
 	int (*load)(const void *context, struct arena *arena, struct policy **ret, struct complaints *complaints);
 	const void *context;
 	bool daemon;
+	const char *watch; /* this file and what it includes is followed: a change is a reload; NULL: no */
 	bool inetd; /* one connection, on descriptor 0 */
 	/* Once it serves; for whoever wants to say so. NULL: nobody. */
 	void (*serving)(const struct policy *policy);

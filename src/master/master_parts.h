@@ -17,6 +17,7 @@
 #include "sockets.h"
 #include "takeover.h"
 #include "upgrade.h"
+#include "watching.h"
 #include "worker.h"
 #include <stdint.h>
 #include <time.h>
@@ -57,6 +58,8 @@ struct master {
 	struct task all_held; /* then it goes on */
 	struct control *control;
 	struct exporting exporting;
+	struct watching watching;
+	struct timespec read_since; /* the configuration, at the start */
 	time_t since;
 	uint64_t privileges, privileges_told; /* in force, and as the log has them; 0: not limited yet */
 	struct takeover *takeover;            /* from the image before this one; NULL: there was none */

@@ -29,6 +29,7 @@ struct piece {
 
 struct includes {
 	const char *folder;
+	struct sources *sources; /* NULL: not wanted */
 	struct complaints *complaints;
 	char *text;
 	size_t len, room;
@@ -101,6 +102,7 @@ static char *read_included(struct includes *includes, const char *name, size_t *
 	if (asprintf(&path, "%s%s%s", name[0] != '/' && includes->folder ? includes->folder : "",
 		    name[0] != '/' && includes->folder ? "/" : "", name) < 0)
 		abort();
+	sources_add(includes->sources, path, false);
 	*ret_error = text_file_load(path, &text, ret_len);
 	free(path);
 	return text;
@@ -181,6 +183,7 @@ static void include_matches(
 	char *pattern = pattern_place(includes, name, &prefix);
 	glob_t found = { 0 };
 
+	sources_add(includes->sources, pattern, true);
 	folder_error = 0;
 	int r = glob(pattern, 0, folder_failed, &found);
 	free(pattern);
@@ -218,14 +221,14 @@ static void expand(struct includes *includes, const char *file, const char *text
 	put(includes, at, (size_t)(end - at));
 }
 
-struct includes *includes_expand(
-	const char *file, const char *folder, const char *text, size_t len, struct complaints *complaints)
+struct includes *includes_expand(const char *file, const char *folder, const char *text, size_t len,
+	struct sources *sources, struct complaints *complaints)
 {
 	struct includes *includes = calloc(1, sizeof(*includes));
 
 	if (!includes)
 		abort();
-	*includes = (struct includes){ .folder = folder, .complaints = complaints, .line = 1 };
+	*includes = (struct includes){ .folder = folder, .sources = sources, .complaints = complaints, .line = 1 };
 	piece_add(includes, file, 1);
 	expand(includes, file, text, len, 0);
 	if (!includes->wrong)

@@ -2,15 +2,17 @@
  * error. Included files are put into the text here, and not by libconfig, which would wait for a FIFO. */
 #pragma once
 #include "complaint.h"
+#include "sources.h"
 #include <stdbool.h>
 #include <stddef.h>
 
 struct includes;
 
 /* The text with all that it includes in its place. Paths are relative to `folder` (NULL: the current one). What cannot be
- * included is complained about, at the line that names it, and NULL returned; `file` must live as long as what is returned. */
-struct includes *includes_expand(
-	const char *file, const char *folder, const char *text, size_t len, struct complaints *complaints);
+ * included is complained about, at the line that names it, and NULL returned; `file` must live as long as what is returned. Files and patterns are added to
+ * `sources`. */
+struct includes *includes_expand(const char *file, const char *folder, const char *text, size_t len,
+	struct sources *sources, struct complaints *complaints);
 void includes_free(struct includes *includes); /* accepts NULL */
 
 char *includes_text(const struct includes *includes, size_t *ret_len); /* with a NUL behind it; it may be changed */

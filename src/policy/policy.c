@@ -218,7 +218,7 @@ static int policy_read(struct policy **ret, const char *file, bool is_file, cons
 	struct policy *policy = arena_alloc(arena, sizeof(*policy));
 
 	*policy = (struct policy){ .arena = own, .file = arena_strdup(arena, file) };
-	struct reader *reader = reader_new(policy->file, is_file, text, len, complaints);
+	struct reader *reader = reader_new(policy->file, is_file, text, len, NULL, complaints);
 	if (reader)
 		compile(policy, arena, reader, options, complaints);
 	/* To give back what libconfig made of a large text, piece by piece, takes half as long as to make it. */

@@ -146,7 +146,8 @@ static bool reader_parse(struct reader *reader, const char *text)
 	return config_read_string(&reader->config, text) == CONFIG_TRUE;
 }
 
-struct reader *reader_new(const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints)
+struct reader *reader_new(const char *file, bool is_file, const char *text, size_t len, struct sources *sources,
+	struct complaints *complaints)
 {
 	struct reader *reader = calloc(1, sizeof(*reader));
 	char *folder = is_file ? folder_of(file) : NULL;
@@ -169,7 +170,7 @@ struct reader *reader_new(const char *file, bool is_file, const char *text, size
 	scan_values(file, text, len, complaints);
 	if (memchr(text, 0, len))
 		goto out; /* what libconfig would see is not what is there */
-	reader->includes = includes_expand(file, folder, text, len, complaints);
+	reader->includes = includes_expand(file, folder, text, len, sources, complaints);
 	if (!reader->includes)
 		goto out;
 	char *whole = includes_text(reader->includes, &whole_len);

@@ -11,12 +11,13 @@
 struct setting; /* one of libconfig's */
 
 struct reader;
+struct sources;
 
 /* Parses. Complaints about the text's form are added; NULL with at least one error where there is nothing to
  * go on with. Paths of @include are relative to the folder of `file` where `is_file`, else to the current
- * one. */
-struct reader *reader_new(
-	const char *file, bool is_file, const char *text, size_t len, struct complaints *complaints);
+ * one. What is included is added to `sources`; NULL: nobody wants to know. */
+struct reader *reader_new(const char *file, bool is_file, const char *text, size_t len, struct sources *sources,
+	struct complaints *complaints);
 void reader_free(struct reader *reader); /* accepts NULL */
 
 const struct setting *reader_root(const struct reader *reader);

@@ -241,7 +241,7 @@ def test_bash_completes_commands_and_options(usher_in_path):
         if command != "help":
             assert bash([command, "-"], usher_in_path) == known
         assert command in bash(["help", ""], usher_in_path)
-    assert bash(["--"], usher_in_path) == {"--help", "--version", "--config", "--daemon", "--inetd", "--port", "--test"}
+    assert bash(["--"], usher_in_path) == {"--help", "--version", "--config", "--daemon", "--inetd", "--port", "--test", "--watch"}
     assert bash(["-d", "-"], usher_in_path) == bash(["run", "-"], usher_in_path) >= {"-c", "-d", "-i", "-p"}
 
 

@@ -1,6 +1,7 @@
 /* `@include`: what is included, and where each setting is then said to stand. */
 #include "policy.h"
 #include "reader.h"
+#include "sources.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -49,7 +50,7 @@ static void write_file(const char *name, const char *text)
 
 static struct reader *read_main(const char *text, struct complaints *complaints)
 {
-	return reader_new(place("main.conf"), true, text, strlen(text), complaints);
+	return reader_new(place("main.conf"), true, text, strlen(text), NULL, complaints);
 }
 
 static void settings_stand_where_they_were_written(void **state)
@@ -139,7 +140,8 @@ static void a_folder_is_no_pattern(void **state)
 	assert_int_equal(mkdir(place("[x]*"), 0700), 0);
 	assert_int_equal(mkdir(place("[x]*/d"), 0700), 0);
 	write_file("[x]*/d/1.conf", "a = 1;\nb = 2;");
-	struct reader *reader = reader_new(place("[x]*/main.conf"), true, "@include \"d/*.conf\"\n", 19, &complaints);
+	struct reader *reader =
+		reader_new(place("[x]*/main.conf"), true, "@include \"d/*.conf\"\n", 19, NULL, &complaints);
 	assert_non_null(reader);
 	assert_string_equal(reader_place(reader, setting_member(reader_root(reader), 1), NULL), "d/1.conf:2");
 	reader_free(reader);
@@ -176,6 +178,38 @@ static void faults_of_a_pattern_name_the_file(void **state)
 	assert_refused("x = 1;\n@include \"p/*.conf\"\n", main_file, 2, "`p/0.conf' cannot be read: Is a directory");
 }
 
+static void assert_source(const struct source *source, const char *name, bool is_pattern)
+{
+	assert_string_equal(source->path, place(name));
+	assert_int_equal(source->is_pattern, is_pattern);
+}
+
+static void sources_are_all_files_also_where_one_is_wrong(void **state)
+{
+	struct sources sources;
+
+	assert_int_equal(mkdir(place("all"), 0700), 0);
+	write_file("all/2.conf", "b = ( { allow = [ \"10.0.0.0/8\", \"file:/lists/one\" ]; } );\n");
+	write_file("all.conf", "a = \"file:/lists/two\";\n@include \"all/*.conf\"\n");
+	sources_read(place("all.conf"), &sources);
+	assert_int_equal(sources.n, 5);
+	assert_source(&sources.list[0], "all.conf", false);
+	assert_source(&sources.list[1], "all/*.conf", true);
+	assert_source(&sources.list[2], "all/2.conf", false);
+	assert_string_equal(sources.list[3].path, "/lists/two");
+	assert_string_equal(sources.list[4].path, "/lists/one");
+	sources_free(&sources);
+
+	write_file("all.conf", "@include \"all/2.conf\"\n@include \"missing\"\n");
+	sources_read(place("all.conf"), &sources);
+	assert_int_equal(sources.n, 3);
+	assert_source(&sources.list[2], "missing", false);
+	sources_free(&sources);
+	sources_read(place("nothing"), &sources);
+	assert_int_equal(sources.n, 1);
+	sources_free(&sources);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,6 +221,7 @@ int main(void)
 		cmocka_unit_test(a_folder_is_no_pattern),
 		cmocka_unit_test(elements_of_a_list_stand_in_files_of_their_own),
 		cmocka_unit_test(faults_of_a_pattern_name_the_file),
+		cmocka_unit_test(sources_are_all_files_also_where_one_is_wrong),
 	};
 	return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
