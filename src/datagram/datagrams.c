@@ -201,7 +201,7 @@ static int listener_watch(struct datagram_listener *listener)
 	return loop_watch(&listener->datagrams->context->loop, &listener->watch, listener->fd, EPOLLIN | EPOLLRDHUP);
 }
 
-int datagrams_listen(struct datagrams *datagrams, int fd, size_t number)
+int datagrams_listen(struct datagrams *datagrams, int fd, size_t number, uint32_t place)
 {
 	struct datagram_listener *listener = calloc(1, sizeof(*listener));
 	struct context *context = datagrams->context;
@@ -214,6 +214,7 @@ int datagrams_listen(struct datagrams *datagrams, int fd, size_t number)
 		.datagrams = datagrams,
 		.policy = &context->policy->listeners[number],
 		.number = number,
+		.place = place,
 		.fd = fd,
 	};
 	int error = getsockname(fd, &address.sa, &address.len) < 0 ? -errno : 0;

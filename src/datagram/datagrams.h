@@ -11,8 +11,8 @@ extern const struct transport flow_transport;
 int datagrams_new(struct context *context, struct datagrams **ret); /* 0 or -errno */
 void datagrams_free(struct datagrams *datagrams);                   /* its flows have ended; accepts NULL */
 
-/* A socket of the policy's listener, which is taken over: read from datagrams_resume() on. 0 or -errno. */
-int datagrams_listen(struct datagrams *datagrams, int fd, size_t listener);
+/* A socket of the policy's listener, its place among these; it is taken over, and read from datagrams_resume() on. 0 or -errno. */
+int datagrams_listen(struct datagrams *datagrams, int fd, size_t listener, uint32_t place);
 
 /* Reads nothing until datagrams_resume(): what clients send waits in the sockets. The answers to flows go on. */
 void datagrams_hold(struct datagrams *datagrams);

@@ -13,6 +13,24 @@
 
 /* ---- going --------------------------------------------------------------------------------------------------------------- */
 
+static uint32_t migration_place(const struct session *session)
+{
+	return container_of(session, struct flow, session)->listener->place;
+}
+
+static bool migration_socket(const struct context *context, size_t at, uint32_t *ret_listener, uint32_t *ret_place)
+{
+	const struct datagram_listener *listener = context->datagrams ? context->datagrams->listeners : NULL;
+
+	for (; listener && at > 0; at--)
+		listener = listener->next;
+	if (!listener)
+		return false;
+	*ret_listener = (uint32_t)listener->number;
+	*ret_place = listener->place;
+	return true;
+}
+
 static bool migration_is_movable(const struct session *session)
 {
 	const struct flow *flow = container_of(session, struct flow, session);
@@ -42,6 +60,7 @@ static int migration_pack(struct session *session, struct migration_state *state
 		.speaks = (uint8_t)flow->speaks,
 		.known_by = (uint8_t)flow->known_by,
 		.answers = flow->answers,
+		.place = flow->listener->place,
 		.error = session->error,
 		.whole = flow->whole,
 		.failed = flow->failed,
@@ -94,11 +113,11 @@ static struct session *migration_arrive(struct context *context, enum session_ph
 	return &flow->session;
 }
 
-static struct datagram_listener *listener_of(const struct datagrams *datagrams, const char *text)
+static struct datagram_listener *listener_of(const struct datagrams *datagrams, const char *text, uint32_t place)
 {
 	struct datagram_listener *listener = datagrams->listeners;
 
-	while (listener && strcmp(listener->policy->text, text) != 0)
+	while (listener && (listener->place != place || strcmp(listener->policy->text, text) != 0))
 		listener = listener->next;
 	return listener;
 }
@@ -114,7 +133,7 @@ static int migration_unpack(struct session *session, struct migration_state *sta
 	int error = flow_state_read(&head, session->phase, state->bytes, state->len, state->n_fds);
 	if (error < 0)
 		return error;
-	flow->listener = listener_of(datagrams, session->listener);
+	flow->listener = listener_of(datagrams, session->listener, head.place);
 	if (!flow->listener || datagrams->is_closed)
 		return -ENOENT;
 	if (flow_table_find(datagrams->table, &head.key))
@@ -165,6 +184,8 @@ static void migration_go_on(struct session *session, int error)
 
 const struct transport_migration flow_migration = {
 	.head_size = sizeof(struct flow_state),
+	.place = migration_place,
+	.socket = migration_socket,
 	.is_movable = migration_is_movable,
 	.pack = migration_pack,
 	.leave = migration_leave,

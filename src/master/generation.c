@@ -186,9 +186,10 @@ int generation_start(struct generation *generation, const struct generation *bef
 	generation->follows = before;
 	generation->workers = calloc(n, sizeof(*generation->workers));
 	generation->n_workers = generation->workers ? n : 0;
+	generation->n_share = n;
 	int error = generation->workers ? 0 : -ENOMEM;
 	for (unsigned i = 0; i < generation->n_workers; i++)
-		worker_process_init(&generation->workers[i], generation);
+		worker_process_init(&generation->workers[i], generation, i);
 	if (error == 0 && policy->n_names)
 		error = generation_make_names(generation, before);
 	for (unsigned i = 0; error == 0 && i < generation->n_workers; i++)
@@ -231,7 +232,8 @@ int generation_adopt(
 		if (takeover->workers[i].generation != number)
 			continue;
 		struct worker_process *worker = &generation->workers[generation->n_workers++];
-		worker_process_init(worker, generation);
+		worker_process_init(worker, generation, takeover->workers[i].number);
+		generation->n_share = takeover->workers[i].workers;
 		error = worker_process_adopt(worker, takeover, i);
 	}
 	generation->n_ready = generation->n_running = generation->n_workers;
@@ -261,7 +263,7 @@ void generation_migrate(struct generation *generation, struct generation *next)
 	generation_retire(generation);
 	for (unsigned i = 0; i < generation->n_workers; i++)
 		if (generation->workers[i].pid)
-			worker_process_migrate(&generation->workers[i], &next->workers[i % next->n_workers]);
+			worker_process_migrate(&generation->workers[i], next);
 	generation_end_resolver(generation);
 }
 

@@ -57,6 +57,7 @@ struct generation {
 
 	struct worker_process *workers;
 	unsigned n_workers, n_ready, n_running;
+	unsigned n_share; /* workers that share the sockets of datagrams: as many as there were at its start */
 
 	struct child *children; /* identifiers that run */
 

@@ -54,8 +54,14 @@ static void describe_generation(const struct generation *generation, unsigned nu
 			if (child->worker == worker)
 				takeover->children[takeover->n_children++] = (struct takeover_child){ child->pid,
 					(int)takeover->n_workers, child->identifier, child->number };
-		takeover->workers[takeover->n_workers++] =
-			(struct takeover_worker){ worker->pid, worker->channel.fd, worker->slot, number };
+		takeover->workers[takeover->n_workers++] = (struct takeover_worker){
+			.pid = worker->pid,
+			.channel = worker->channel.fd,
+			.slot = worker->slot,
+			.generation = number,
+			.number = worker->number,
+			.workers = generation->n_share,
+		};
 	}
 }
 

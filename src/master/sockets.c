@@ -307,7 +307,6 @@ static int group_mend(struct sockets *sockets, const struct policy *policy, cons
 		int error = datagrams_open(policy, listener, false, &fresh);
 		if (error < 0)
 			return error;
-		fresh.owner = old->owner;
 		if ((error = sockets_take(sockets, &fresh)) < 0) {
 			socket_let_go(&fresh);
 			return error;
@@ -357,14 +356,10 @@ static int sockets_list(
 		for (size_t k = 0; k < sockets->count; k++)
 			if (socket_is_of(&sockets->list[k], &policy->listeners[i]) &&
 				socket_stands(&sockets->list[k]))
-				list[n++] = (struct listening){
-					.fd = sockets->list[k].fd, .listener = i, .owner = sockets->list[k].owner
-				};
+				list[n++] = (struct listening){ .fd = sockets->list[k].fd, .listener = i };
 		for (size_t k = first; k < n; k++) {
 			list[k].place = (unsigned)(k - first);
 			list[k].group_size = (unsigned)(n - first);
-			/* Flows go from a worker to the one of its number, and the sockets with them. */
-			list[k].owner = (list[k].owner ? list[k].owner - 1 : list[k].place) % policy->workers;
 		}
 	}
 	*ret_list = list;
@@ -411,20 +406,6 @@ int sockets_show_marks(const struct sockets *sockets, const struct policy *polic
 	return error;
 }
 
-/* How many workers have a socket of this group. */
-static unsigned count_owners(const struct listening *group, unsigned size)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < size; i++) {
-		bool is_first = true;
-		for (unsigned k = 0; k < i && is_first; k++)
-			is_first = group[k].owner != group[i].owner;
-		n += is_first;
-	}
-	return n;
-}
-
 void sockets_log_groups(const struct policy *policy, const struct listening *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -433,11 +414,10 @@ void sockets_log_groups(const struct policy *policy, const struct listening *lis
 		socklen_t len = sizeof(bytes);
 		if (listener->transport != TRANSPORT_DATAGRAM || list[i].place != 0)
 			continue;
-		unsigned n = count_owners(list + i, list[i].group_size);
-		if (n < policy->workers)
+		if (list[i].group_size < policy->workers)
 			log_notice("listener %s has %u socket%s: of the %u workers %u get no datagrams from it",
 				listener->text, list[i].group_size, list[i].group_size == 1 ? "" : "s",
-				policy->workers, policy->workers - n);
+				policy->workers, policy->workers - list[i].group_size);
 		if (getsockopt(list[i].fd, SOL_SOCKET, SO_RCVBUF, &bytes, &len) == 0 &&
 			(unsigned)bytes / 2 < listener->receive_buffer)
 			log_warning("listener %s: a receive_buffer of %d bytes instead of %u, for more needs "
@@ -457,13 +437,12 @@ static void socket_shut_down(const struct socket_held *held)
 		shutdown(held->fd, SHUT_RD);
 }
 
-/* NULL: it is not in the list. */
-static const struct listening *listed(const struct listening *list, size_t count, int fd)
+static bool is_listed(const struct listening *list, size_t count, int fd)
 {
 	for (size_t i = 0; i < count; i++)
 		if (list[i].fd == fd)
-			return &list[i];
-	return NULL;
+			return true;
+	return false;
 }
 
 void sockets_close_others(struct sockets *sockets, const struct listening *list, size_t count)
@@ -472,10 +451,8 @@ void sockets_close_others(struct sockets *sockets, const struct listening *list,
 
 	for (size_t i = 0; i < sockets->count; i++) {
 		struct socket_held *held = &sockets->list[i];
-		const struct listening *one = listed(list, count, held->fd);
-		if (one) {
+		if (is_listed(list, count, held->fd)) {
 			sockets->list[kept] = *held;
-			sockets->list[kept].owner = 1 + one->owner;
 			sockets->list[kept++].fresh = false;
 			continue;
 		}

@@ -2,7 +2,7 @@
  *
  * A UDP listener has a group of sockets (SO_REUSEPORT), which the workers share out among themselves. The kernel chooses one of them by
  * the addresses and ports of a datagram and by the group's size, so the group keeps its size and its order for as long as it is there:
- * with another number of workers whole sockets change hands, and the flows of each with it. */
+ * with another number of workers whole sockets change hands (socket_reader()), and the flows of each with it. */
 #pragma once
 #include "address.h"
 #include "policy.h"
@@ -17,7 +17,6 @@ struct socket_held {
 	enum transport_kind transport; /* those of a group stand in the list in its order */
 	int fd;
 	bool handed;             /* by systemd: its file is not ours, and systemd has it open as well */
-	unsigned owner;          /* of UDP: 1 and the number of the worker that reads it; 0: none has so far */
 	bool fresh;              /* bound for a policy that is not in force yet */
 	bool replaced;           /* of UDP: it was shut down, and another has its place in the group */
 	struct socket_file file; /* of a UNIX socket that we bound */
@@ -27,6 +26,12 @@ struct sockets {
 	struct socket_held *list;
 	size_t count;
 };
+
+/* The number of the worker that reads the UDP socket of this place, of so many workers. */
+static inline unsigned socket_reader(unsigned place, unsigned workers)
+{
+	return place % workers;
+}
 
 /* Takes the descriptors that systemd handed over (sd_listen_fds(3)): UDP sockets with one address are its group, in their order, and get
  * no others beside them. 0 or -errno. */

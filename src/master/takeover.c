@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 17
+#define TAKEOVER_FORMAT 18
 
 static void format_write(char *to, size_t size)
 {
@@ -40,8 +40,8 @@ static json_t *socket_write(const struct socket_held *one)
 	char address[2 * sizeof(struct address) + 1];
 
 	hex_write(address, &one->address, sizeof(one->address));
-	return json_pack("{s:s, s:b, s:i, s:i, s:b, s:I, s:I}", "address", address, "datagrams",
-		one->transport == TRANSPORT_DATAGRAM, "owner", (int)one->owner, "fd", one->fd, "handed",
+	return json_pack("{s:s, s:b, s:i, s:b, s:I, s:I}", "address", address, "datagrams",
+		one->transport == TRANSPORT_DATAGRAM, "fd", one->fd, "handed",
 		(int)one->handed, "device", (json_int_t)one->file.device, "inode", (json_int_t)one->file.inode);
 }
 
@@ -61,8 +61,9 @@ static json_t *workers_write(const struct takeover *takeover)
 	for (size_t i = 0; i < takeover->n_workers; i++) {
 		const struct takeover_worker *one = &takeover->workers[i];
 		json_array_append_new(list,
-			json_pack("{s:i, s:i, s:i, s:i}", "pid", one->pid, "channel", one->channel, "slot",
-				(int)one->slot, "generation", (int)one->generation));
+			json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "pid", one->pid, "channel", one->channel, "slot",
+				(int)one->slot, "generation", (int)one->generation, "number", (int)one->number,
+				"workers", (int)one->workers));
 	}
 	return list;
 }
@@ -141,13 +142,12 @@ static int socket_unpack(struct socket_held *one, json_t *element)
 {
 	const char *address;
 	json_int_t device, inode;
-	int datagrams, owner, handed;
+	int datagrams, handed;
 
-	if (json_unpack(element, "{s:s, s:b, s:i, s:i, s:b, s:I, s:I}", "address", &address, "datagrams", &datagrams,
-		    "owner", &owner, "fd", &one->fd, "handed", &handed, "device", &device, "inode", &inode) < 0)
+	if (json_unpack(element, "{s:s, s:b, s:i, s:b, s:I, s:I}", "address", &address, "datagrams", &datagrams,
+		    "fd", &one->fd, "handed", &handed, "device", &device, "inode", &inode) < 0)
 		return -EINVAL;
 	one->transport = datagrams ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM;
-	one->owner = (unsigned)owner;
 	one->handed = handed;
 	one->file = (struct socket_file){ (uint64_t)device, (uint64_t)inode };
 	return hex_read(address, &one->address, sizeof(one->address));
@@ -161,12 +161,15 @@ static int socket_read(struct takeover *takeover, size_t at, json_t *element)
 static int worker_read(struct takeover *takeover, size_t at, json_t *element)
 {
 	struct takeover_worker *one = &takeover->workers[at];
-	int slot, generation;
+	int slot, generation, number, workers;
 
-	if (json_unpack(element, "{s:i, s:i, s:i, s:i}", "pid", &one->pid, "channel", &one->channel, "slot", &slot,
-		    "generation", &generation) < 0 ||
-		slot < 0 || slot >= LIMITS_SLOTS_MAX || generation < 0 || one->pid <= 0)
+	if (json_unpack(element, "{s:i, s:i, s:i, s:i, s:i, s:i}", "pid", &one->pid, "channel", &one->channel, "slot",
+		    &slot, "generation", &generation, "number", &number, "workers", &workers) < 0 ||
+		slot < 0 || slot >= LIMITS_SLOTS_MAX || generation < 0 || one->pid <= 0 || number < 0 ||
+		number >= workers)
 		return -EINVAL;
+	one->number = (unsigned)number;
+	one->workers = (unsigned)workers;
 	one->slot = (unsigned)slot;
 	one->generation = (unsigned)generation;
 	return 0;

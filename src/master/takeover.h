@@ -28,6 +28,8 @@ struct takeover_worker {
 	int channel;
 	unsigned slot;
 	unsigned generation; /* by its place in the list; 0 is the one that serves */
+	unsigned number;     /* among the workers of its generation, */
+	unsigned workers;    /* which were so many */
 };
 
 struct takeover_program {

@@ -12,6 +12,7 @@
 #include "message.h"
 #include "requests.h"
 #include "sandbox.h"
+#include "sockets.h"
 #include "takeover.h"
 #include "worker.h"
 #include <errno.h>
@@ -231,10 +232,32 @@ static int migration_pair(int ends[2])
 	return error;
 }
 
-/* Where the channel does not reach both, the old one finishes what it has. */
-void worker_process_migrate(struct worker_process *from, struct worker_process *to)
+/* The numbers of workers of `next`, each once, the one for sessions that any may have first. How many they are. */
+static unsigned migration_targets(
+	const struct worker_process *from, const struct generation *next, unsigned ret[LIMITS_SLOTS_MAX])
 {
-	const struct message migrate = { .kind = MESSAGE_MIGRATE, .peer = { .slot = to->slot } };
+	bool is_one[LIMITS_SLOTS_MAX] = { false };
+	unsigned n = 0;
+
+	ret[n++] = from->number % next->n_workers;
+	is_one[ret[0]] = true;
+	for (size_t i = 0; i < next->n_listening; i++) {
+		const struct listening *one = &next->listening[i];
+		if (next->policy->listeners[one->listener].transport == TRANSPORT_STREAM ||
+			socket_reader(one->place, from->generation->n_share) != from->number)
+			continue;
+		unsigned to = socket_reader(one->place, next->n_share);
+		if (!is_one[to])
+			ret[n++] = to;
+		is_one[to] = true;
+	}
+	return n;
+}
+
+/* Where the channel does not reach both, the old one finishes what it has. */
+static void migrate_to(struct worker_process *from, struct worker_process *to, unsigned more)
+{
+	const struct message migrate = { .kind = MESSAGE_MIGRATE, .peer = { .slot = to->slot, .more = more } };
 	const struct message adopt = { .kind = MESSAGE_ADOPT, .peer = { .slot = from->slot } };
 	int ends[2] = { -1, -1 };
 
@@ -249,19 +272,27 @@ void worker_process_migrate(struct worker_process *from, struct worker_process *
 	fd_close(ends[1]);
 }
 
+void worker_process_migrate(struct worker_process *from, struct generation *next)
+{
+	unsigned targets[LIMITS_SLOTS_MAX];
+	unsigned n = migration_targets(from, next, targets);
+
+	for (unsigned i = 0; i < n; i++)
+		migrate_to(from, &next->workers[targets[i]], n - 1 - i);
+}
+
 /* ---- its life ---- */
 
 /* All workers accept on one socket; datagrams of a socket are one worker's. In the worker, which can be taken over with what it has. */
 static size_t worker_process_share(const struct worker_process *worker, struct listening *ret)
 {
 	const struct generation *generation = worker->generation;
-	unsigned number = (unsigned)(worker - generation->workers);
 	size_t n = 0;
 
 	for (size_t i = 0; i < generation->n_listening; i++) {
 		const struct listening *one = &generation->listening[i];
 		if (generation->policy->listeners[one->listener].transport == TRANSPORT_STREAM ||
-			one->owner == number)
+			socket_reader(one->place, generation->n_share) == worker->number)
 			ret[n++] = *one;
 	}
 	return n;
@@ -363,10 +394,11 @@ static void worker_process_restart(struct timer *timer)
 	worker_process_start(container_of(timer, struct worker_process, restart));
 }
 
-void worker_process_init(struct worker_process *worker, struct generation *generation)
+void worker_process_init(struct worker_process *worker, struct generation *generation, unsigned number)
 {
 	*worker = (struct worker_process){
 		.generation = generation,
+		.number = number,
 		.channel = { .fd = -1, .ready = worker_process_receive },
 		.restart = { .fired = worker_process_restart },
 		.again = { .run = worker_process_receive_again },

@@ -20,13 +20,14 @@ struct worker_process {
 	uint64_t held;            /* the last hold that it has answered; 0: none */
 	uint64_t asked, reported; /* the last report that it was asked for, and that it has answered */
 	unsigned slot;
+	unsigned number; /* in its generation: it has the sockets of datagrams that socket_reader() gives to this number */
 	uint64_t started_us;
 	unsigned quick_deaths; /* in a row: the back-off */
 	struct timer restart;
 	struct timer gone; /* it has closed its channel, and has so long to end */
 };
 
-void worker_process_init(struct worker_process *worker, struct generation *generation);
+void worker_process_init(struct worker_process *worker, struct generation *generation, unsigned number);
 void worker_process_fini(struct worker_process *worker);
 
 /* 0 or -errno. */
@@ -44,8 +45,8 @@ void worker_process_order(struct worker_process *worker, const struct message *m
 /* Is to decide nothing, as its generation is. */
 void worker_process_hold(struct worker_process *worker);
 
-/* Its live connections are to go to `to`, which may be of another generation. */
-void worker_process_migrate(struct worker_process *from, struct worker_process *to);
+/* Its live sessions are to go to workers of `next`: flows to those that have its sockets of datagrams now, all others to one of them. */
+void worker_process_migrate(struct worker_process *from, struct generation *next);
 
 /* It has ended and was reaped; where its generation serves, it is started again. */
 void worker_process_died(struct worker_process *worker, int status);

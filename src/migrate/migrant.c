@@ -88,14 +88,6 @@ ssize_t migrant_write(uint8_t *to, struct migrant *head, const struct migrant_pa
 	return at - to;
 }
 
-bool migrant_hello_is_sound(const uint8_t *message, size_t len)
-{
-	const struct migrant_hello *hello = (const struct migrant_hello *)message;
-
-	return len >= sizeof(*hello) && hello->format == MIGRANT_FORMAT && hello->texts_len == len - sizeof(*hello) &&
-		(hello->texts_len == 0 || message[len - 1] == 0);
-}
-
 bool migrant_taken_is_sound(const uint8_t *message, size_t len)
 {
 	const struct migrant_taken *taken = (const struct migrant_taken *)message;
@@ -103,10 +95,75 @@ bool migrant_taken_is_sound(const uint8_t *message, size_t len)
 	return len == sizeof(*taken) && taken->format == MIGRANT_FORMAT;
 }
 
-const char *migrant_hello_next(const uint8_t *message, size_t len, const char *text)
-{
-	const char *end = (const char *)message + len;
-	const char *next = text ? text + strlen(text) + 1 : (const char *)message + sizeof(struct migrant_hello);
+/* ---- hello ---- */
 
-	return next < end ? next : NULL;
+size_t migrant_hello_write(uint8_t *to, size_t size, const void *of, const char *(*text)(const void *of, size_t at),
+	bool (*socket)(const void *of, size_t at, struct migrant_socket *ret))
+{
+	struct migrant_hello hello = { .format = MIGRANT_FORMAT };
+	struct migrant_socket one;
+	size_t len = sizeof(hello), n_texts = 0;
+
+	for (const char *next; (next = text(of, n_texts)) && strlen(next) + 1 <= size - len; n_texts++)
+		len = (size_t)(part_put(to + len, next, strlen(next) + 1) - to);
+	hello.texts_len = (uint32_t)(len - sizeof(hello));
+	for (size_t at = 0; size - len >= sizeof(one) && socket(of, at, &one); at++)
+		if (one.listener < n_texts) {
+			len = (size_t)(part_put(to + len, &one, sizeof(one)) - to);
+			hello.n_sockets++;
+		}
+	memcpy(to, &hello, sizeof(hello));
+	return len;
+}
+
+static struct migrant_hello hello_of(const uint8_t *message)
+{
+	struct migrant_hello hello;
+
+	memcpy(&hello, message, sizeof(hello));
+	return hello;
+}
+
+bool migrant_hello_is_sound(const uint8_t *message, size_t len)
+{
+	if (len < sizeof(struct migrant_hello))
+		return false;
+	struct migrant_hello hello = hello_of(message);
+	size_t behind = len - sizeof(hello);
+
+	return hello.format == MIGRANT_FORMAT && hello.texts_len <= behind &&
+		behind - hello.texts_len == hello.n_sockets * sizeof(struct migrant_socket) &&
+		(hello.texts_len == 0 || message[sizeof(hello) + hello.texts_len - 1] == 0);
+}
+
+/* The number of the listener among the texts; UINT32_MAX: it is none of them. */
+static uint32_t hello_listener(const uint8_t *message, const char *listener)
+{
+	const char *text = (const char *)message + sizeof(struct migrant_hello);
+	const char *end = text + hello_of(message).texts_len;
+
+	for (uint32_t number = 0; text < end; number++, text += strlen(text) + 1)
+		if (strcmp(text, listener) == 0)
+			return number;
+	return UINT32_MAX;
+}
+
+bool migrant_hello_names(const uint8_t *message, const char *listener)
+{
+	return hello_listener(message, listener) != UINT32_MAX;
+}
+
+bool migrant_hello_has_socket(const uint8_t *message, const char *listener, uint32_t place)
+{
+	struct migrant_hello hello = hello_of(message);
+	uint32_t number = hello_listener(message, listener);
+	const uint8_t *at = message + sizeof(hello) + hello.texts_len;
+
+	for (uint32_t i = 0; number != UINT32_MAX && i < hello.n_sockets; i++, at += sizeof(struct migrant_socket)) {
+		struct migrant_socket socket;
+		memcpy(&socket, at, sizeof(socket));
+		if (socket.listener == number && socket.place == place)
+			return true;
+	}
+	return false;
 }

@@ -1,8 +1,10 @@
 /* A live session as it crosses from one worker to another: one message over a SOCK_SEQPACKET pair, its descriptors beside it.
  *
- *	hello     from the new worker, first: struct migrant_hello, then the texts of its listeners, NUL after each
+ *	hello     from the new worker, first: struct migrant_hello, then the texts of its listeners, NUL after each, then a struct
+ *	          migrant_socket for each of its sockets by which flows come
  *	taken     from the new worker, after some migrants: struct migrant_taken. How many, limits_transit.h tells
- *	moved     from the old one: struct migrant_flows_moved. No flow is left there, and it reads no datagrams any more
+ *	moved     from the old one: struct migrant_flows_moved. No flow is left there that came by one of these sockets, and it reads no
+ *	          datagrams any more
  *	migrant   from the old one, one a session: struct migrant, then in this order
  *	          what its transport has packed | the texts, NUL after each that is there | PROXY header that came in
  *	          | first bytes kept for people
@@ -19,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MIGRANT_FORMAT   9
+#define MIGRANT_FORMAT   10
 #define MIGRANT_MAX      MESSAGE_MIGRANT_MAX
 #define MIGRANT_TEXT_MAX 1024
 
@@ -28,6 +30,12 @@ enum migrant_phase { MIGRANT_PROXIED, MIGRANT_DECIDING, MIGRANT_RELAYING, MIGRAN
 struct migrant_hello {
 	uint32_t format;
 	uint32_t texts_len;
+	uint32_t n_sockets;
+};
+
+struct migrant_socket {
+	uint32_t listener; /* its number among the texts */
+	uint32_t place;    /* among the sockets of the listener */
 };
 
 struct migrant_taken {
@@ -70,7 +78,13 @@ uint8_t *migrant_state(uint8_t *message);
  * the parts; format and text_len are filled in. The length, or -EMSGSIZE. */
 ssize_t migrant_write(uint8_t *to, struct migrant *head, const struct migrant_parts *parts);
 
-/* The texts of a hello one after the other: NULL before the first. NULL: no more. */
 bool migrant_taken_is_sound(const uint8_t *message, size_t len);
+
+/* A hello, which is aligned as malloc() does it, of the listeners `text` and the sockets `socket` (NULL: no more; `at` counts from 0). What does
+ * not fit is left out, with what is behind it. The length. */
+size_t migrant_hello_write(uint8_t *to, size_t size, const void *of, const char *(*text)(const void *of, size_t at),
+	bool (*socket)(const void *of, size_t at, struct migrant_socket *ret));
 bool migrant_hello_is_sound(const uint8_t *message, size_t len);
-const char *migrant_hello_next(const uint8_t *message, size_t len, const char *text);
+/* Of one that is sound: does it name the listener, or this socket of it? */
+bool migrant_hello_names(const uint8_t *message, const char *listener);
+bool migrant_hello_has_socket(const uint8_t *message, const char *listener, uint32_t place);

@@ -143,23 +143,32 @@ static void receiver_go_on(struct timer *timer)
 	receiver_receive(container_of(timer, struct migration_receiver, pause));
 }
 
+static const char *listener_text(const void *of, size_t at)
+{
+	const struct context *context = of;
+	return at < context->policy->n_listeners ? context->policy->listeners[at].text : NULL;
+}
+
+static bool socket_here(const void *of, size_t at, struct migrant_socket *ret)
+{
+	const struct context *context = of;
+
+	for (size_t i = 0; i < TRANSPORT_COUNT; i++) {
+		const struct transport *transport = context->transports[i];
+		if (transport && transport->migration && transport->migration->socket)
+			return transport->migration->socket(context, at, &ret->listener, &ret->place);
+	}
+	return false;
+}
+
 /* With more listeners than a message holds the rest are as if they were not there: their undecided sessions are decided
  * where they are. */
 static int receiver_greet(const struct migration_receiver *receiver)
 {
-	const struct policy *policy = receiver->context->policy;
-	struct migrant_hello *hello = (struct migrant_hello *)receiver->message;
-	size_t len = sizeof(*hello);
+	size_t len = migrant_hello_write(
+		receiver->message, MIGRANT_MAX / 2, receiver->context, listener_text, socket_here);
 
-	for (size_t i = 0; i < policy->n_listeners; i++) {
-		size_t text_len = strlen(policy->listeners[i].text) + 1;
-		if (len + text_len > MIGRANT_MAX / 2)
-			break;
-		memcpy(receiver->message + len, policy->listeners[i].text, text_len);
-		len += text_len;
-	}
-	*hello = (struct migrant_hello){ MIGRANT_FORMAT, (uint32_t)(len - sizeof(*hello)) };
-	return ipc_send(receiver->channel.fd, hello, len, NULL, 0);
+	return ipc_send(receiver->channel.fd, receiver->message, len, NULL, 0);
 }
 
 void migration_receive_begin(struct context *context, int channel, unsigned from)

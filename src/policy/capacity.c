@@ -9,8 +9,8 @@
  * libraries and modules open. */
 #define FDS_OF_A_WORKER 32
 
-/* A worker's share of a UDP listener's sockets. */
-#define FDS_OF_A_GROUP 16
+/* A worker's share of a UDP listener's sockets, and at a reload a channel to the worker that has each of them then. */
+#define FDS_OF_A_GROUP 32
 
 /* Spare sockets to backends of both families (upstream.h). */
 #define FDS_SPARE_UPSTREAM 128

@@ -1,7 +1,7 @@
 /* What a transport does so that its sessions can move to another worker (migrate). What every session has (number, addresses, clocks, names,
  * limits, counters, kept evidence) moves without it; bytes and descriptors of its own it packs here and unpacks there.
  *
- *	old worker    is_movable -> pack -> (the message is sent) -> leave
+ *	old worker    is_movable, place -> pack -> (the message is sent) -> leave
  *	new worker    is_sound -> arrive -> (what every session has, and its counts) -> unpack -> go_on
  *
  * The old worker reads hostile bytes: is_sound() believes nothing, and what does not add up is refused whole. */
@@ -27,6 +27,11 @@ struct migration_state {
 struct transport_migration {
 	/* The size of what pack() writes at the start: another one is another format of upgrades (worker_migration_format()). */
 	size_t head_size;
+
+	/* Where each socket of a listener is one worker's: sessions that came by it go to the worker that has it. Both NULL: any may have them. */
+	uint32_t (*place)(const struct session *session); /* of its socket, among those of its listener */
+	/* The sockets of this worker, `at` counting from 0: of which listener of its policy, and the place. False: no more. */
+	bool (*socket)(const struct context *context, size_t at, uint32_t *ret_listener, uint32_t *ret_place);
 
 	/* Nothing is under way for it that this worker alone knows. It is undecided or relayed: no other is asked about. */
 	bool (*is_movable)(const struct session *session);

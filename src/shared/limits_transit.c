@@ -17,7 +17,7 @@
 /* As it lies in memory: [ to: 8 bits ][ begun: 28 ][ sent: 28 ]. */
 struct transit {
 	unsigned to;    /* the slot of the worker that takes them */
-	uint32_t begun; /* how many were sent before to others */
+	uint32_t begun; /* how many of all were sent to others */
 	uint32_t sent;  /* in all */
 };
 
@@ -110,17 +110,25 @@ uint64_t limits_sum_up(
 
 /* ---- on the way ---- */
 
+static void transit_store(struct limits *limits, unsigned slot, unsigned to, uint32_t begun, uint32_t sent)
+{
+	atomic_store(&limits->slots[slot].transit,
+		(uint64_t)to << 2 * TRANSIT_BITS | (uint64_t)begun << TRANSIT_BITS | sent);
+}
+
+/* It may have taken some before others got theirs. */
 void limits_transit_begin(struct limits *limits, unsigned slot, unsigned to)
 {
-	uint64_t sent = transit_of(limits, slot).sent;
+	uint32_t sent = transit_of(limits, slot).sent;
+	uint32_t taken = atomic_load(&limits->slots[to % LIMITS_SLOTS_MAX].taken[slot]);
 
-	atomic_store(&limits->slots[slot].transit,
-		(uint64_t)(to % LIMITS_SLOTS_MAX) << 2 * TRANSIT_BITS | sent << TRANSIT_BITS | sent);
+	transit_store(limits, slot, to % LIMITS_SLOTS_MAX, taken < sent ? sent - taken : 0, sent);
 }
 
 void limits_transit_end(struct limits *limits, unsigned slot)
 {
-	limits_transit_begin(limits, slot, transit_of(limits, slot).to);
+	struct transit transit = transit_of(limits, slot);
+	transit_store(limits, slot, transit.to, transit.sent, transit.sent);
 }
 
 uint32_t limits_transit_count(const struct limits *limits, unsigned slot)

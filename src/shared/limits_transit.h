@@ -19,7 +19,7 @@ struct limits_transit {
 	uint64_t backend;     /* of its backend (backend_table.h); 0: none */
 };
 
-/* The sender's: to the worker of the slot `to`. No more is on its way to another one. */
+/* The sender's: what follows goes to the worker of the slot `to`, which expects it. Nothing is on its way to another one. */
 void limits_transit_begin(struct limits *limits, unsigned slot, unsigned to);
 /* The receiver's, before the sender of the slot `from` sends anything. */
 void limits_transit_expect(struct limits *limits, unsigned slot, unsigned from);
@@ -33,7 +33,7 @@ void limits_transit_take(struct limits *limits, unsigned slot, unsigned from);
 
 /* The sender's: how many are on their way. */
 uint32_t limits_transit_count(const struct limits *limits, unsigned slot);
-/* The sender's: what is on its way is lost, since the receiver is gone. */
+/* The sender's: nothing is on its way to that one any more; what was is lost, since the receiver is gone. */
 void limits_transit_end(struct limits *limits, unsigned slot);
 
 /* What `count` says of all workers, and what is on its way that counts under this key. Never too small; while connections move perhaps

@@ -45,7 +45,7 @@ enum message_kind {
 	MESSAGE_RESUME,
 	MESSAGE_RECEIVE, /* read datagrams, as soon as those who pass sessions on to it do not any more */
 	MESSAGE_ADOPT,   /* the channel that comes with it: sessions come there from another worker */
-	MESSAGE_MIGRATE, /* accept no more; over the channel that comes with it sessions go to another worker; end */
+	MESSAGE_MIGRATE, /* accept no more; over the channels that come with it and those that follow sessions go to other workers; end */
 	MESSAGE_DRAIN,   /* accept no more, finish what there is, end */
 	MESSAGE_STOP,    /* end now */
 	MESSAGE_KINDS
@@ -133,6 +133,7 @@ struct message_report {
 
 struct message_peer { /* of MESSAGE_ADOPT and MESSAGE_MIGRATE */
 	uint32_t slot;
+	uint32_t more; /* of MESSAGE_MIGRATE: how many other workers are named by the messages that follow */
 };
 
 struct message_hold {

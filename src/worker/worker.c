@@ -157,12 +157,16 @@ static void worker_orphaned(struct worker *worker)
 	worker_drain(worker);
 }
 
-/* The next generation serves: all goes there. Who is undecided is looked at again once it is known who cannot. */
-static void worker_migrate(struct worker *worker, int *channel, unsigned to)
+/* The next generation serves: all goes there, when all its workers are known. Who is undecided is looked at again once it is known who
+ * cannot. */
+static void worker_migrate(struct worker *worker, int *channel, const struct message_peer *peer)
 {
-	worker_unpause(worker);
-	bool moves = *channel >= 0 && migration_send_begin(&worker->context, *channel, to) == 0;
+	migration_send_add(&worker->context, *channel, peer->slot);
 	*channel = -1;
+	if (peer->more)
+		return;
+	worker_unpause(worker);
+	bool moves = migration_send_begin(&worker->context) == 0;
 	if (worker->context.datagrams)
 		datagrams_hold(worker->context.datagrams);
 	worker_drain(worker);
@@ -280,7 +284,7 @@ static void worker_hear(struct worker *worker, struct message *message, struct i
 		worker_begin_to_receive(worker);
 		break;
 	case MESSAGE_MIGRATE:
-		worker_migrate(worker, &fds->fd[0], message->peer.slot);
+		worker_migrate(worker, &fds->fd[0], &message->peer);
 		break;
 	case MESSAGE_ADOPT:
 		worker_adopt_from(worker, &fds->fd[0], message->peer.slot);
@@ -481,7 +485,7 @@ static int worker_listen_for_datagrams(struct worker *worker, const struct liste
 	struct context *context = &worker->context;
 	int error = context->datagrams ? 0 : datagrams_new(context, &context->datagrams);
 
-	return error < 0 ? error : datagrams_listen(context->datagrams, listening->fd, listening->listener);
+	return error < 0 ? error : datagrams_listen(context->datagrams, listening->fd, listening->listener, listening->place);
 }
 
 static int worker_listen(struct worker *worker, const struct worker_start *start)

@@ -13,7 +13,6 @@ struct listening {
 	uint32_t listener;
 	unsigned place;      /* among those of the listener, which is the same over reloads and upgrades for UDP */
 	unsigned group_size; /* how many those are */
-	unsigned owner;      /* of UDP: the number of the worker that reads it */
 };
 
 struct worker_start {

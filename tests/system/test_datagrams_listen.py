@@ -96,14 +96,16 @@ def test_a_reload_keeps_the_sockets_whatever_becomes_of_the_workers(usher, echo)
         one.reload(config(workers=workers))
         assert udp_inodes(one.port) == before
         wait_until(lambda: len(one.workers) == workers, 10, "the workers of the reload alone")
-        assert sorted(inode for share in shares(one, one.port) for inode in share) == before
+        found = shares(one, one.port)
+        assert sorted(inode for share in found for inode in share) == before
+        assert max(map(len, found)) - min(map(len, found)) <= 1
 
 
 def test_more_workers_than_sockets_are_logged(usher, echo):
     one = usher(config(workers=2), echo=echo.tcp4)
     before = udp_inodes(one.port)
     one.reload(config(workers=18))
-    (line,) = one.wait_log(rf"udp:127\.0\.0\.1:{one.port} has 16 sockets: of the 18 workers 16 get no datagrams from it")
+    (line,) = one.wait_log(rf"udp:127\.0\.0\.1:{one.port} has 16 sockets: of the 18 workers 2 get no datagrams from it")
     assert line.level == "notice" and udp_inodes(one.port) == before
     assert speaks_http(one.port), "connections all workers accept"
 

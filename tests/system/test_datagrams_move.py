@@ -101,6 +101,60 @@ def test_no_datagram_is_lost_doubled_or_overtaken_by_a_reload(relay, server, tal
     assert one.connections() == []
 
 
+def flows_of_workers(one, n):
+    """How many flows each worker has, once all have come to where they go."""
+    wait_until(lambda: len(sessions(one)) == n, what="all flows in the list")
+    return collections.Counter(line["worker"] for line in sessions(one))
+
+
+def test_flows_are_shared_out_anew_with_another_number_of_workers(relay, server, talkers):
+    """Those that are open, some of them at rate, and those that come. So many that no worker is left out by chance."""
+    one = relay(1)
+    all_of_them = talkers(one.port)
+    with contextlib.ExitStack() as open_:
+        def more():
+            return [open_.enter_context(client(one.port)) for _ in range(60)]
+
+        cs = more()
+        for c in cs:
+            exchange(c, b"before")
+        for workers in (3, 2, 1):
+            one.reload(CONFIG % (workers, ""))
+            progress(all_of_them)
+            assert len(flows_of_workers(one, len(cs) + len(all_of_them))) == workers
+            cs += more()
+            for c in cs:
+                assert exchange(c, b"with %d" % workers) == b"with %d" % workers
+            assert len(flows_of_workers(one, len(cs) + len(all_of_them))) == workers
+    for talker in all_of_them:
+        talker.end()
+    assert len({peer for _, peer, _ in server.got}) == len(cs) + len(all_of_them)  # each kept its socket to the backend
+
+
+def test_a_new_worker_that_dies_costs_its_own_flows_alone(usher, server):
+    """In the middle of a reload: the old worker is stopped, so that it has sent nothing yet."""
+    one = usher(CONFIG % (1, ""), echo=server.text(), never=NEVER, may_crash=True)
+    with contextlib.ExitStack() as open_:
+        cs = [open_.enter_context(client(one.port)) for _ in range(60)]
+        for c in cs:
+            exchange(c, b"before")
+        (old,) = one.workers
+        os.kill(old, signal.SIGSTOP)
+        try:
+            one.reload(CONFIG % (3, ""))
+            victim = next(pid for pid in one.workers if pid != old)
+            os.kill(victim, signal.SIGKILL)
+            wait_until(lambda: len(set(one.workers) - {old, victim}) == 3, what="a worker in its place")
+        finally:
+            os.kill(old, signal.SIGCONT)
+        for c in cs:
+            assert exchange(c, b"after") == b"after"
+        left = [line for line in sessions(one) if line["datagrams_up"] == 2]
+        assert 0 < len(left) < len(cs)
+        peers = collections.Counter(peer for _, peer, _ in server.got)
+        assert sum(n == 2 for n in peers.values()) == len(left)  # the others have another socket to the backend
+
+
 def test_no_datagram_is_lost_by_an_upgrade(relay, server, talkers):
     one = relay(2)
     all_of_them = talkers(one.port)

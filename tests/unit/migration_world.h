@@ -169,7 +169,7 @@ static inline void channel_open(void)
 	int ends[2];
 
 	assert_int_equal(ipc_pair(ends), 0);
-	assert_int_equal(migration_send_begin(&workers[OLD], ends[0], NEW), 0);
+	assert_int_equal(migration_send_to(&workers[OLD], ends[0], NEW), 0);
 	migration_receive_begin(&workers[NEW], ends[1], OLD);
 }
 

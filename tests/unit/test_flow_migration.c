@@ -5,6 +5,7 @@
 #include "datagrams_parts.h"
 #include "former.h"
 #include "ipc.h"
+#include "limits_transit.h"
 #include "two_workers.h"
 
 #include <errno.h>
@@ -38,7 +39,8 @@ static int udp_bind(struct address *ret)
 	return fd;
 }
 
-static void worker_begin(struct context *context, unsigned slot, int fd)
+/* The socket has this place in the listener's group. */
+static void worker_begin(struct context *context, unsigned slot, int fd, uint32_t place)
 {
 	worker_open(context, slot, transports);
 	context->choosers = calloc(policy->n_services * TRANSPORT_COUNT + 1, sizeof(struct chooser *));
@@ -46,7 +48,7 @@ static void worker_begin(struct context *context, unsigned slot, int fd)
 	context->flows_over = over;
 	assert_int_equal(decider_scratch_fit(context->scratch, policy->deciders[0]), 0);
 	assert_int_equal(datagrams_new(context, &context->datagrams), 0);
-	assert_int_equal(datagrams_listen(context->datagrams, fd, 0), 0);
+	assert_int_equal(datagrams_listen(context->datagrams, fd, 0, place), 0);
 }
 
 static int setup(void **state)
@@ -61,8 +63,8 @@ static int setup(void **state)
 		"services = ( { name = \"go\"; connect = \"%s\"; } ); on_unknown = \"go\";\n",
 		address_format(&here, here_text), IDLE_S, address_format(&to, to_text));
 	two_workers_policy(text);
-	worker_begin(&workers[OLD], OLD, fd);
-	worker_begin(&workers[NEW], NEW, dup(fd));
+	worker_begin(&workers[OLD], OLD, fd, 0);
+	worker_begin(&workers[NEW], NEW, dup(fd), 0);
 	datagrams_resume(workers[OLD].datagrams);
 	client = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	assert_int_equal(connect(client, &here.sa, here.len), 0);
@@ -110,7 +112,7 @@ static struct flow *move(void)
 
 	assert_int_equal(ipc_pair(ends), 0);
 	datagrams_hold(workers[OLD].datagrams);
-	assert_int_equal(migration_send_begin(&workers[OLD], ends[0], NEW), 0);
+	assert_int_equal(migration_send_to(&workers[OLD], ends[0], NEW), 0);
 	migration_receive_begin(&workers[NEW], ends[1], OLD);
 	worker_turn(&workers[OLD]); /* hears the hello, and sends */
 	worker_turn(&workers[OLD]);
@@ -239,6 +241,163 @@ static void a_socket_to_a_backend_that_is_closed_outlives_the_turn(void **state)
 	assert_null(datagrams->closed_upstreams);
 }
 
+/* ---- several new workers ---------------------------------------------------------------------------------------------------- */
+
+#define THIRD 2 /* its slot */
+
+static struct context third; /* it has the listener's socket of place 1 */
+static int others_client;
+
+/* Two flows of the old worker, by one socket each. */
+static void two_flows_begin(struct flow *ret[2])
+{
+	struct datagrams *old = workers[OLD].datagrams;
+	int fd = old->listeners->fd;
+	char byte;
+
+	assert_int_equal(datagrams_listen(old, dup(fd), 0, 1), 0);
+	worker_begin(&third, THIRD, dup(fd), 1);
+	others_client = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(others_client, &here.sa, here.len), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(send(i ? others_client : client, "x", 1, 0), 1);
+		worker_turn(&workers[OLD]);
+		assert_int_equal(recv(backend, &byte, 1, 0), 1);
+		ret[i] = flow_of(session_first(&workers[OLD])); /* the newest */
+		ret[i]->listener = old->listeners; /* the one that was added last is first, and of place 1 */
+		if (i == 0)
+			ret[i]->listener = old->listeners->next;
+		assert_int_equal(ret[i]->listener->place, i);
+	}
+	assert_int_equal(workers[OLD].n_sessions, 2);
+}
+
+static void move_to_both(int ret_ends[2])
+{
+	int there[2], to_third[2];
+
+	assert_int_equal(ipc_pair(there), 0);
+	assert_int_equal(ipc_pair(to_third), 0);
+	datagrams_hold(workers[OLD].datagrams);
+	migration_send_add(&workers[OLD], there[0], NEW);
+	migration_send_add(&workers[OLD], to_third[0], THIRD);
+	assert_int_equal(migration_send_begin(&workers[OLD]), 0);
+	ret_ends[0] = there[1];
+	ret_ends[1] = to_third[1];
+}
+
+static void turns(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		worker_turn(&workers[OLD]);
+		worker_turn(&workers[NEW]);
+		worker_turn(&third);
+	}
+}
+
+static void third_end(void)
+{
+	worker_end(&third);
+	close(others_client);
+}
+
+static void each_flow_goes_to_the_worker_that_has_its_socket(void **state)
+{
+	struct flow *flows[2];
+	int ends[2];
+
+	two_flows_begin(flows);
+	move_to_both(ends);
+	migration_receive_begin(&third, ends[1], OLD);
+	turns(3);
+	assert_int_equal(workers[OLD].n_sessions, 2); /* it is not known yet who has which socket */
+	migration_receive_begin(&workers[NEW], ends[0], OLD);
+	turns(6);
+	assert_int_equal(workers[OLD].n_sessions, 0);
+	assert_int_equal(workers[NEW].n_sessions, 1);
+	assert_int_equal(third.n_sessions, 1);
+	assert_int_equal(flow_of(session_first(&workers[NEW]))->listener->place, 0);
+	assert_int_equal(flow_of(session_first(&third))->listener->place, 1);
+	assert_false(migration_receive_awaits_flows(&workers[NEW]));
+	assert_false(migration_receive_awaits_flows(&third));
+	assert_false(migration_send_is_under_way(workers[OLD].sender));
+	assert_int_equal(n_over, 1);
+	assert_int_equal(limits_live_all(shared.limits), 2);
+	third_end();
+}
+
+static void a_worker_whose_flows_have_come_does_not_wait_for_those_of_another(void **state)
+{
+	struct flow *flows[2];
+	int ends[2];
+
+	two_flows_begin(flows);
+	flows[1]->session.stays = true; /* for now */
+	move_to_both(ends);
+	migration_receive_begin(&workers[NEW], ends[0], OLD);
+	migration_receive_begin(&third, ends[1], OLD);
+	turns(6);
+	assert_int_equal(workers[NEW].n_sessions, 1);
+	assert_false(migration_receive_awaits_flows(&workers[NEW]));
+	assert_true(migration_receive_awaits_flows(&third));
+	assert_int_equal(n_over, 0);
+	flows[1]->session.stays = false;
+	movable(&workers[OLD]);
+	turns(3);
+	assert_int_equal(third.n_sessions, 1);
+	assert_false(migration_receive_awaits_flows(&third));
+	assert_int_equal(n_over, 1);
+	third_end();
+}
+
+static void flows_of_a_worker_that_is_gone_end_and_the_others_move(void **state)
+{
+	struct flow *flows[2];
+	int ends[2];
+
+	two_flows_begin(flows);
+	move_to_both(ends);
+	close(ends[1]);
+	migration_receive_begin(&workers[NEW], ends[0], OLD);
+	turns(6);
+	assert_int_equal(workers[OLD].n_sessions, 0);
+	assert_int_equal(workers[NEW].n_sessions, 1);
+	assert_int_equal(third.n_sessions, 0);
+	assert_false(migration_receive_awaits_flows(&workers[NEW]));
+	assert_int_equal(limits_live_all(shared.limits), 1);
+	third_end();
+}
+
+/* They go one worker after the other, whichever comes first in the list, and more than are on their way at a time. */
+static void many_flows_for_several_workers_all_arrive(void **state)
+{
+	struct flow *flows[2];
+	struct datagrams *old = workers[OLD].datagrams;
+	int ends[2], clients[3 * LIMITS_TRANSIT_MAX];
+	unsigned n = sizeof(clients) / sizeof(clients[0]);
+
+	two_flows_begin(flows);
+	for (unsigned i = 0; i < n; i++) {
+		clients[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(clients[i], &here.sa, here.len), 0);
+		assert_int_equal(send(clients[i], "x", 1, 0), 1);
+		worker_turn(&workers[OLD]);
+		flow_of(session_first(&workers[OLD]))->listener = i % 3 ? old->listeners : old->listeners->next;
+	}
+	assert_int_equal(workers[OLD].n_sessions, n + 2);
+	move_to_both(ends);
+	migration_receive_begin(&workers[NEW], ends[0], OLD);
+	migration_receive_begin(&third, ends[1], OLD);
+	turns(40);
+	assert_int_equal(workers[OLD].n_sessions, 0);
+	assert_int_equal(workers[NEW].n_sessions, n / 3 + 1);
+	assert_int_equal(third.n_sessions, n - n / 3 + 1);
+	assert_int_equal(limits_live_all(shared.limits), n + 2);
+	for (unsigned i = 0; i < n; i++)
+		close(clients[i]);
+	third_end();
+}
+
 /* Thousands of flows live that were answered long ago. */
 static void what_only_an_opening_flow_needs_is_given_back_with_the_first_answer(void **state)
 {
@@ -268,6 +427,10 @@ int main(void)
 		TEST(timeouts_are_no_longer_than_those_of_connections),
 		TEST(a_socket_to_a_backend_that_came_from_another_worker_is_not_used_again),
 		TEST(a_socket_to_a_backend_that_is_closed_outlives_the_turn),
+		TEST(each_flow_goes_to_the_worker_that_has_its_socket),
+		TEST(a_worker_whose_flows_have_come_does_not_wait_for_those_of_another),
+		TEST(flows_of_a_worker_that_is_gone_end_and_the_others_move),
+		TEST(many_flows_for_several_workers_all_arrive),
 		TEST(what_only_an_opening_flow_needs_is_given_back_with_the_first_answer),
 	};
 

@@ -116,8 +116,8 @@ static uint64_t none(const void *of, uint64_t key)
 
 static void begin(unsigned from, unsigned to)
 {
-	limits_transit_begin(limits, from, to);
 	limits_transit_expect(limits, to, from);
+	limits_transit_begin(limits, from, to);
 }
 
 static void a_connection_counts_once_wherever_it_is(void **state)

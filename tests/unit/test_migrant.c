@@ -258,29 +258,75 @@ static void a_text_that_is_too_long_is_left_out(void **state)
 	free(message);
 }
 
-static void a_hello_names_the_listeners(void **state)
+static const char *hello_text(const void *of, size_t at)
 {
-	struct {
-		struct migrant_hello head;
-		char texts[8];
-	} hello = { { MIGRANT_FORMAT, 8 }, "one\0two" };
-	const uint8_t *message = (const uint8_t *)&hello;
+	static const char *const texts[] = { "one", "the second", NULL };
+	return texts[at];
+}
 
-	assert_true(migrant_hello_is_sound(message, sizeof(hello)));
-	const char *one = migrant_hello_next(message, sizeof(hello), NULL);
-	assert_string_equal(one, "one");
-	const char *two = migrant_hello_next(message, sizeof(hello), one);
-	assert_string_equal(two, "two");
-	assert_null(migrant_hello_next(message, sizeof(hello), two));
-	assert_false(migrant_hello_is_sound(message, sizeof(hello) - 1));
-	hello.texts[7] = 'x';
-	assert_false(migrant_hello_is_sound(message, sizeof(hello)));
-	hello.texts[7] = 0;
-	hello.head.format++;
-	assert_false(migrant_hello_is_sound(message, sizeof(hello)));
-	hello.head = (struct migrant_hello){ MIGRANT_FORMAT, 0 };
-	assert_true(migrant_hello_is_sound(message, sizeof(hello.head)));
-	assert_null(migrant_hello_next(message, sizeof(hello.head), NULL));
+static bool hello_socket(const void *of, size_t at, struct migrant_socket *ret)
+{
+	static const struct migrant_socket sockets[] = { { 1, 0 }, { 1, 7 }, { 0, 3 } };
+	if (at < sizeof(sockets) / sizeof(sockets[0]))
+		*ret = sockets[at];
+	return at < sizeof(sockets) / sizeof(sockets[0]);
+}
+
+static void a_hello_names_listeners_and_sockets(void **state)
+{
+	uint8_t message[256];
+	struct migrant_hello *head = (struct migrant_hello *)message;
+	size_t len = migrant_hello_write(message, sizeof(message), NULL, hello_text, hello_socket);
+
+	assert_int_equal(len, sizeof(*head) + strlen("one") + 1 + strlen("the second") + 1 + 3 * sizeof(struct migrant_socket));
+	assert_true(migrant_hello_is_sound(message, len));
+	assert_true(migrant_hello_names(message, "one"));
+	assert_true(migrant_hello_names(message, "the second"));
+	assert_false(migrant_hello_names(message, "on"));
+	assert_false(migrant_hello_names(message, "three"));
+	assert_true(migrant_hello_has_socket(message, "the second", 0));
+	assert_true(migrant_hello_has_socket(message, "the second", 7));
+	assert_true(migrant_hello_has_socket(message, "one", 3));
+	assert_false(migrant_hello_has_socket(message, "one", 0));
+	assert_false(migrant_hello_has_socket(message, "three", 0));
+	assert_false(migrant_hello_is_sound(message, len - 1));
+	assert_false(migrant_hello_is_sound(message, len + 1));
+	assert_false(migrant_hello_is_sound(message, sizeof(*head) - 1));
+	head->n_sockets++;
+	assert_false(migrant_hello_is_sound(message, len));
+	head->n_sockets--;
+	head->texts_len++;
+	assert_false(migrant_hello_is_sound(message, len));
+	head->texts_len = UINT32_MAX;
+	assert_false(migrant_hello_is_sound(message, len));
+	*head = (struct migrant_hello){ MIGRANT_FORMAT, 15, 0 };
+	assert_true(migrant_hello_is_sound(message, sizeof(*head) + 15));
+	message[sizeof(*head) + 14] = 'x';
+	assert_false(migrant_hello_is_sound(message, sizeof(*head) + 15));
+	message[sizeof(*head) + 14] = 0;
+	head->format++;
+	assert_false(migrant_hello_is_sound(message, sizeof(*head) + 15));
+	*head = (struct migrant_hello){ MIGRANT_FORMAT, 0, 0 };
+	assert_true(migrant_hello_is_sound(message, sizeof(*head)));
+	assert_false(migrant_hello_names(message, "one"));
+}
+
+/* A listener that did not fit is as one that is not there, and so are its sockets. */
+static void a_hello_has_what_fits(void **state)
+{
+	uint8_t message[256];
+	size_t len = migrant_hello_write(
+		message, sizeof(struct migrant_hello) + 4 + sizeof(struct migrant_socket), NULL, hello_text, hello_socket);
+
+	assert_true(migrant_hello_is_sound(message, len));
+	assert_true(migrant_hello_names(message, "one"));
+	assert_false(migrant_hello_names(message, "the second"));
+	assert_true(migrant_hello_has_socket(message, "one", 3));
+	assert_false(migrant_hello_has_socket(message, "the second", 0));
+	len = migrant_hello_write(message, sizeof(struct migrant_hello) + 15, NULL, hello_text, hello_socket);
+	assert_true(migrant_hello_is_sound(message, len));
+	assert_true(migrant_hello_names(message, "the second"));
+	assert_false(migrant_hello_has_socket(message, "one", 3));
 }
 
 static void word_that_some_were_taken_is_known_by_its_format(void **state)
@@ -305,7 +351,8 @@ int main(void)
 		cmocka_unit_test(another_format_is_refused),
 		cmocka_unit_test(what_fits_into_no_message_is_not_written),
 		cmocka_unit_test(a_text_that_is_too_long_is_left_out),
-		cmocka_unit_test(a_hello_names_the_listeners),
+		cmocka_unit_test(a_hello_names_listeners_and_sockets),
+		cmocka_unit_test(a_hello_has_what_fits),
 		cmocka_unit_test(word_that_some_were_taken_is_known_by_its_format),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,6 +99,13 @@ static inline void worker_end_sessions(struct context *context)
 	assert_int_equal(context->n_sessions, 0);
 }
 
+/* Over this channel, which leads to the worker of that slot, and no other. */
+static inline int migration_send_to(struct context *context, int channel, unsigned to)
+{
+	migration_send_add(context, channel, to);
+	return migration_send_begin(context);
+}
+
 /* Without sessions. */
 static inline void worker_close(struct context *context)
 {
