@@ -46,7 +46,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (10, "e7250733555f6d0d"),
-    "TAKEOVER_FORMAT": (18, ""),
+    "TAKEOVER_FORMAT": (18, "fdd0b0d465541997"),
 }
 
 
