@@ -1,5 +1,5 @@
 /* usher top: a running usher, live in a terminal. It asks the control socket again and again, and never waits for an answer; a session is
- * closed after a question to whoever sits there. Refuses to run where there is no terminal. Owns the tables, two of each view. */
+ * closed, and a backend drained, after a question to whoever sits there. Refuses to run where there is no terminal. Owns the tables, two of each view. */
 #include "command.h"
 #include "control_client.h"
 #include "options.h"
@@ -42,8 +42,8 @@ struct top {
 	enum mode mode;
 	bool is_paused, is_over;
 	char filter[FILTER_MAX], message[TOP_MESSAGE_MAX];
-	char trouble[TOP_MESSAGE_MAX]; /* why there is no status; "": there is */
-	char question[192], order[80]; /* what is asked of the person, and what `y' tells usher */
+	char trouble[TOP_MESSAGE_MAX];  /* why there is no status; "": there is */
+	char question[512], order[512]; /* what is asked of the person, and what `y' tells usher */
 };
 
 /* ---- what is shown ---- */
@@ -147,6 +147,8 @@ static void top_answered_status(struct top *top, const json_t *lines)
 	top->has_totals = true;
 	top->trouble[0] = '\0';
 	top_replace(top, TOP_SERVICES, &table);
+	if (top_backends_read(&table, json_incref(status), top->totals.at_us) == 0)
+		top_replace(top, TOP_BACKENDS, &table);
 }
 
 static void top_answered(struct top *top, enum asked about, char *answer)
@@ -193,7 +195,7 @@ static void top_ask_to_close(struct top *top)
 	char client[TOP_CELL_MAX], id[TOP_CELL_MAX];
 
 	if (top->view != TOP_SESSIONS || !row) {
-		snprintf(top->message, sizeof(top->message), "select a session first (2)");
+		snprintf(top->message, sizeof(top->message), "select a session first (3)");
 		return;
 	}
 	const struct top_column *columns = top_view_kinds[TOP_SESSIONS].columns;
@@ -201,6 +203,24 @@ static void top_ask_to_close(struct top *top)
 	top_cell_text(&columns[1], &row->cells[1], client);
 	snprintf(top->question, sizeof(top->question), "Close session %s of %s? (y/n)", id, client);
 	snprintf(top->order, sizeof(top->order), "close %s", id);
+	top->mode = MODE_CONFIRM;
+}
+
+/* `word`: "drain" or "up". */
+static void top_ask_to_order(struct top *top, const char *word)
+{
+	const struct top_row *row = top_selected(top);
+	const char *service = NULL, *address = NULL;
+
+	if (top->view == TOP_BACKENDS && row)
+		top_backend_of(row, &service, &address);
+	if (!service || !address) {
+		snprintf(top->message, sizeof(top->message), "select a backend first (2)");
+		return;
+	}
+	snprintf(top->question, sizeof(top->question), "%s backend %s of %s? (y/n)",
+		strcmp(word, "up") == 0 ? "Take up" : "Drain", address, service);
+	snprintf(top->order, sizeof(top->order), "backend %s %s %s", service, address, word);
 	top->mode = MODE_CONFIRM;
 }
 
@@ -278,6 +298,10 @@ static void top_key_in_table(struct top *top, int key)
 		break;
 	case 'c':
 		top_ask_to_close(top);
+		break;
+	case 'd':
+	case 'u':
+		top_ask_to_order(top, key == 'd' ? "drain" : "up");
 		break;
 	case '?':
 	case 'h':

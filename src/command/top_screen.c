@@ -12,10 +12,10 @@
 #define HEAD_LINES 6 /* totals, the views, the columns' titles */
 #define FOOT_LINES 1
 
-static const char keys_text[] = "q quit  TAB view  s sort  r reverse  / filter  p pause  c close  ? help";
+static const char keys_text[] = "q quit  TAB view  s sort  r reverse  / filter  p pause  c close  d drain  ? help";
 
 static const char *const help_lines[] = {
-	"TAB, 1, 2     the next view; services; sessions",
+	"TAB, 1, 2, 3  the next view; services; backends; sessions",
 	"up, down, page up, page down, home, end",
 	"              select a row",
 	"s, S          sort by the next column, by the one before",
@@ -23,6 +23,8 @@ static const char *const help_lines[] = {
 	"/             show rows that have a text: ENTER keeps it, ESC ends it",
 	"p             pause: nothing is asked until p is pressed again",
 	"c             close the selected session, after a question",
+	"d, u          drain the selected backend, or take it up again, after a",
+	"              question",
 	"?             this text",
 	"q             quit",
 	"",
@@ -154,10 +156,8 @@ static void draw_views(const struct top_picture *picture)
 	if (*picture->filter)
 		len += (size_t)snprintf(line + len, sizeof(line) - len, "  filter: %.60s", picture->filter);
 	if (picture->is_paused)
-		len += (size_t)snprintf(line + len, sizeof(line) - len, "  PAUSED");
-	if (*picture->message)
-		snprintf(line + len, sizeof(line) - len, "  %s", picture->message);
-	put_line(4, *picture->message ? A_BOLD : A_NORMAL, line);
+		snprintf(line + len, sizeof(line) - len, "  PAUSED");
+	put_line(4, A_NORMAL, line);
 }
 
 /* Texts to the left, numbers to the right. */
@@ -212,8 +212,8 @@ void top_screen_draw(const struct top_picture *picture)
 			put_line(HEAD_LINES + (int)i, A_NORMAL, help_lines[i]);
 	else
 		draw_table(picture);
-	if (picture->prompt)
-		put_line(LINES - FOOT_LINES, A_BOLD, picture->prompt);
+	if (picture->prompt || *picture->message)
+		put_line(LINES - FOOT_LINES, A_BOLD, picture->prompt ? picture->prompt : picture->message);
 	else
 		put_line(LINES - FOOT_LINES, A_DIM, picture->is_help ? "any key: back" : keys_text);
 	refresh();

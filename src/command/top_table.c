@@ -151,6 +151,9 @@ const char *top_cell_text(const struct top_column *column, const struct top_cell
 	case TOP_COUNT:
 		snprintf(ret, TOP_CELL_MAX, "%.0f", cell->number);
 		break;
+	case TOP_MS:
+		snprintf(ret, TOP_CELL_MAX, "%.1f ms", cell->number);
+		break;
 	case TOP_RATE:
 		snprintf(ret, TOP_CELL_MAX, "%.1f", cell->number);
 		break;

@@ -7,7 +7,7 @@
 #define TOP_COLUMNS_MAX 12
 #define TOP_CELL_MAX    64 /* bytes of a cell that is shown */
 
-enum top_kind { TOP_TEXT, TOP_COUNT, TOP_BYTES, TOP_SECONDS, TOP_RATE, TOP_BYTE_RATE };
+enum top_kind { TOP_TEXT, TOP_COUNT, TOP_BYTES, TOP_SECONDS, TOP_MS, TOP_RATE, TOP_BYTE_RATE };
 
 struct top_column {
 	const char *title;

@@ -34,6 +34,33 @@ static const struct top_column service_columns[SERVICE_COLUMNS] = {
 };
 
 enum {
+	BACKEND_SERVICE,
+	BACKEND_ADDRESS,
+	BACKEND_STATE,
+	BACKEND_OPEN,
+	BACKEND_NEW,
+	BACKEND_TOTAL,
+	BACKEND_FAILED,
+	BACKEND_LATENCY,
+	BACKEND_WEIGHT,
+	BACKEND_WHY,
+	BACKEND_COLUMNS
+};
+
+static const struct top_column backend_columns[BACKEND_COLUMNS] = {
+	[BACKEND_SERVICE] = { "SERVICE", TOP_TEXT, 10, .is_key = true },
+	[BACKEND_ADDRESS] = { "BACKEND", TOP_TEXT, .is_key = true },
+	[BACKEND_STATE] = { "STATE", TOP_TEXT, 10 },
+	[BACKEND_OPEN] = { "OPEN", TOP_COUNT, 6 },
+	[BACKEND_NEW] = { "NEW/s", TOP_RATE, 7, .of = BACKEND_TOTAL },
+	[BACKEND_TOTAL] = { "TOTAL", TOP_COUNT, 9, .rank = 2 },
+	[BACKEND_FAILED] = { "FAILED", TOP_COUNT, 7, .rank = 1 },
+	[BACKEND_LATENCY] = { "LATENCY", TOP_MS, 10, .rank = 3 },
+	[BACKEND_WEIGHT] = { "WEIGHT", TOP_COUNT, 6, .rank = 4 },
+	[BACKEND_WHY] = { "WHY", TOP_TEXT, 24, .rank = 5 },
+};
+
+enum {
 	SESSION_ID,
 	SESSION_CLIENT,
 	SESSION_SERVICE,
@@ -62,6 +89,7 @@ static const struct top_column session_columns[SESSION_COLUMNS] = {
 
 const struct top_view_kind top_view_kinds[TOP_VIEWS] = {
 	[TOP_SERVICES] = { "Services", service_columns, SERVICE_COLUMNS, { SERVICE_OPEN, false } },
+	[TOP_BACKENDS] = { "Backends", backend_columns, BACKEND_COLUMNS, { BACKEND_OPEN, false } },
 	[TOP_SESSIONS] = { "Sessions", session_columns, SESSION_COLUMNS, { SESSION_DOWN_RATE, false } },
 };
 
@@ -149,6 +177,46 @@ int top_services_read(struct top_table *ret, struct top_totals *ret_totals, json
 	}
 	snapshot_fini(&snapshot);
 	return r;
+}
+
+/* ---- backends ---- */
+
+/* Texts are those of the JSON: the snapshot's end with it. */
+static void backend_row(struct top_row *row, const json_t *from)
+{
+	const char *address = json_string_value(json_object_get(from, "address"));
+	struct snapshot_backend backend;
+
+	snapshot_backend_read(&backend, from);
+	row->cells[BACKEND_SERVICE].text = backend.service;
+	row->cells[BACKEND_ADDRESS].text = address ? address : backend.name;
+	row->cells[BACKEND_STATE].text = snapshot_backend_names[backend.state];
+	row->cells[BACKEND_OPEN].number = (double)backend.open;
+	row->cells[BACKEND_TOTAL].number = (double)backend.total;
+	row->cells[BACKEND_FAILED].number = (double)backend.failed;
+	row->cells[BACKEND_LATENCY].number = backend.latency_s * 1e3;
+	row->cells[BACKEND_WEIGHT].number = (double)backend.weight;
+	row->cells[BACKEND_WHY].text = backend.why;
+}
+
+int top_backends_read(struct top_table *ret, json_t *status, uint64_t at_us)
+{
+	const json_t *backends = json_object_get(status, "backends"), *from;
+	size_t i;
+
+	int r = rows_new(ret, TOP_BACKENDS, status, json_array_size(backends), at_us);
+	if (r < 0) {
+		top_table_fini(ret);
+		return r;
+	}
+	json_array_foreach(backends, i, from) backend_row(&ret->rows[i], from);
+	return 0;
+}
+
+void top_backend_of(const struct top_row *row, const char **ret_service, const char **ret_address)
+{
+	*ret_service = row->cells[BACKEND_SERVICE].text;
+	*ret_address = row->cells[BACKEND_ADDRESS].text;
 }
 
 /* ---- sessions ---- */

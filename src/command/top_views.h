@@ -4,7 +4,7 @@
 
 #define TOP_MESSAGE_MAX 256
 
-enum top_view { TOP_SERVICES, TOP_SESSIONS, TOP_VIEWS };
+enum top_view { TOP_SERVICES, TOP_BACKENDS, TOP_SESSIONS, TOP_VIEWS };
 
 struct top_view_kind {
 	const char *title;
@@ -26,6 +26,10 @@ struct top_totals {
 
 /* `status` is taken over, also where it fails. 0 or -ENOMEM. */
 int top_services_read(struct top_table *ret, struct top_totals *ret_totals, struct json_t *status, uint64_t at_us);
+/* Of the same answer. */
+int top_backends_read(struct top_table *ret, struct json_t *status, uint64_t at_us);
+/* What a row is called in an order to usher: its service, and its address or name. */
+void top_backend_of(const struct top_row *row, const char **ret_service, const char **ret_address);
 /* Of the whole answer, an array of its lines. Likewise. */
 int top_sessions_read(struct top_table *ret, struct json_t *sessions, uint64_t at_us);
 

@@ -5,6 +5,7 @@
 #include "escape.h"
 #include "snapshot.h"
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct metrics {
@@ -52,19 +53,25 @@ static void put_value(struct metrics *metrics, uint64_t number)
 	put(metrics, "\n");
 }
 
-/* name{label="value" */
-static void put_sample(struct metrics *metrics, const char *name, const char *label, const char *value)
+/* `name` ends with the quotation mark in front of the value. */
+static void put_label(struct metrics *metrics, const char *name, const char *value)
 {
 	put(metrics, name);
-	put(metrics, "{");
-	put(metrics, label);
-	put(metrics, "=\"");
 	for (; *value; value++) {
 		const char escaped[] = { '\\', escape_printable(*value) };
 		bool is_special = *value == '"' || *value == '\\';
 		put_bytes(metrics, escaped + !is_special, is_special ? 2 : 1);
 	}
 	put(metrics, "\"");
+}
+
+/* name{label="value" */
+static void put_sample(struct metrics *metrics, const char *name, const char *label, const char *value)
+{
+	put(metrics, name);
+	put(metrics, "{");
+	put(metrics, label);
+	put_label(metrics, "=\"", value);
 }
 
 static void put_line(struct metrics *metrics, const char *name, const char *label, const char *value, uint64_t number)
@@ -210,6 +217,99 @@ static void put_service_bytes(struct metrics *metrics)
 	}
 }
 
+/* ---- backends ---- */
+
+/* One that has no address yet is called by its name. */
+static const char *backend_text(const struct snapshot_backend *backend)
+{
+	return *backend->address ? backend->address : backend->name ? backend->name : "-";
+}
+
+static int backends_compare(const void *a, const void *b)
+{
+	const struct snapshot_backend *one = *(const struct snapshot_backend *const *)a;
+	const struct snapshot_backend *other = *(const struct snapshot_backend *const *)b;
+	int difference = strcmp(one->service, other->service);
+
+	return difference ? difference : strcmp(backend_text(one), backend_text(other));
+}
+
+/* Two names of a service may lead to one address, which is counted once; a sample that is there twice is an error. To be freed; NULL: no
+ * memory. */
+static const struct snapshot_backend **backends_once(const struct snapshot *snapshot, size_t *ret_n)
+{
+	const struct snapshot_backend **sorted = malloc((snapshot->n_backends + 1) * sizeof(*sorted));
+	size_t n = 0;
+
+	if (!sorted)
+		return NULL;
+	for (size_t i = 0; i < snapshot->n_backends; i++)
+		sorted[i] = &snapshot->backends[i];
+	qsort(sorted, snapshot->n_backends, sizeof(*sorted), backends_compare);
+	for (size_t i = 0; i < snapshot->n_backends; i++)
+		if (n == 0 || backends_compare(&sorted[n - 1], &sorted[i]) != 0)
+			sorted[n++] = sorted[i];
+	*ret_n = n;
+	return sorted;
+}
+
+static void put_backend_sample(struct metrics *metrics, const char *name, const struct snapshot_backend *backend)
+{
+	put_sample(metrics, name, "service", backend->service);
+	put_label(metrics, ",backend=\"", backend_text(backend));
+	put(metrics, "}");
+}
+
+static void put_backends_member(struct metrics *metrics, const struct snapshot_backend *const *backends, size_t n,
+	size_t member, const char *name, const char *type, const char *help)
+{
+	put_family(metrics, name, type, NULL, help);
+	for (size_t i = 0; i < n; i++) {
+		put_backend_sample(metrics, name, backends[i]);
+		put_value(metrics, *MEMBER(backends[i], member));
+	}
+}
+
+static void put_backends_latency(struct metrics *metrics, const struct snapshot_backend *const *backends, size_t n)
+{
+	static const char name[] = "usher_backend_latency_seconds";
+	char text[32];
+
+	put_family(metrics, name, "gauge", "seconds",
+		"Until a connection is made, or a first datagram answered, averaged over the last few.");
+	for (size_t i = 0; i < n; i++) {
+		if (backends[i]->latency_s <= 0)
+			continue;
+		put_backend_sample(metrics, name, backends[i]);
+		snprintf(text, sizeof(text), " %.6f\n", backends[i]->latency_s);
+		put(metrics, text);
+	}
+}
+
+static void put_backends(struct metrics *metrics)
+{
+	size_t n;
+	const struct snapshot_backend **backends = backends_once(metrics->snapshot, &n);
+
+	if (!backends)
+		return;
+	put_family(metrics, "usher_backend_up", "gauge", NULL, "1: the backend gets new clients.");
+	for (size_t i = 0; i < n; i++) {
+		put_backend_sample(metrics, "usher_backend_up", backends[i]);
+		put_value(metrics, backends[i]->state == SNAPSHOT_BACKEND_UP);
+	}
+	put_backends_member(metrics, backends, n, offsetof(struct snapshot_backend, weight), "usher_backend_weight",
+		"gauge", "The weight in force.");
+	put_backends_member(metrics, backends, n, offsetof(struct snapshot_backend, open),
+		"usher_backend_open_connections", "gauge", "Connections and flows that are open, by backend.");
+	put_backends_member(metrics, backends, n, offsetof(struct snapshot_backend, total),
+		"usher_backend_connections_total", "counter", "Connections and flows that were made to the backend.");
+	put_backends_member(metrics, backends, n, offsetof(struct snapshot_backend, failed),
+		"usher_backend_failed_total", "counter", "Attempts to reach the backend that failed.");
+	put_backends_latency(metrics, backends, n);
+	free(backends);
+}
+
 /* ---- histograms ---- */
 
 static const struct {
@@ -330,6 +430,7 @@ void snapshot_metrics(const struct snapshot *snapshot, bool is_open, FILE *to)
 	put_services(&metrics, offsetof(struct snapshot_service, failed), "usher_service_failed_total", "counter",
 		"Deliveries of the service that failed.");
 	put_service_bytes(&metrics);
+	put_backends(&metrics);
 	put_all_totals(&metrics);
 	put_histograms(&metrics);
 	if (is_open)

@@ -318,6 +318,57 @@ static void put_services(const struct snapshot *snapshot, FILE *to)
 	fputs("</p>\n", to);
 }
 
+static void put_backend(const struct snapshot_backend *one, int64_t now_s, FILE *to)
+{
+	const char *class = one->state == SNAPSHOT_BACKEND_UP ? "" : " class=\"bad\"";
+
+	row_begin(one->service, to);
+	fputs("<td>", to);
+	put_text(*one->address ? one->address : one->name ? one->name : "-", to);
+	fprintf(to, "</td><td%s>%s", class, snapshot_backend_names[one->state]);
+	if (one->why) {
+		fputs(": ", to);
+		put_text(one->why, to);
+	}
+	if (one->since) {
+		fputs(", for ", to);
+		put_duration(now_s - one->since, to);
+	}
+	fputs("</td>", to);
+	cell_count(one->open, one->open ? "" : "none", to);
+	cell_count(one->total, one->total ? "" : "none", to);
+	cell_count(one->failed, one->failed ? "bad" : "none", to);
+	fputs(one->latency_s > 0 ? "<td>" : "<td class=\"none\">", to);
+	if (one->latency_s > 0)
+		put_us(one->latency_s * 1e6, to);
+	fputs("</td></tr>\n", to);
+}
+
+/* Of many, those that are in use or not up. */
+static void put_backends(const struct snapshot *snapshot, int64_t now_s, FILE *to)
+{
+	static const char *const heads[] = { "Service", "Backend", "State", "Open", "In all", "Failed", "Latency",
+		NULL };
+	size_t shown = 0;
+
+	if (snapshot->n_backends == 0)
+		return;
+	table_begin("Backends", heads, to);
+	for (size_t i = 0; i < snapshot->n_backends && shown < ROWS_MAX; i++) {
+		const struct snapshot_backend *one = &snapshot->backends[i];
+		if (snapshot->n_backends > ROWS_FEW && !one->total && one->state == SNAPSHOT_BACKEND_UP)
+			continue;
+		put_backend(one, now_s, to);
+		shown++;
+	}
+	table_end(to);
+	if (shown < snapshot->n_backends) {
+		fputs("<p class=\"note\">Not shown: ", to);
+		put_count(snapshot->n_backends - shown, to);
+		fputs(" backends.</p>\n", to);
+	}
+}
+
 static void put_listeners(const struct snapshot *snapshot, FILE *to)
 {
 	static const char *const heads[] = { "Listener", "Open", "In all", "Shed", NULL };
@@ -386,6 +437,7 @@ void snapshot_page(
 	put_process(snapshot, now_s, to);
 	put_charts(snapshot, samples, n_samples, to);
 	put_services(snapshot, to);
+	put_backends(snapshot, now_s, to);
 	put_listeners(snapshot, to);
 	fputs("<div class=\"pair\">\n", to);
 	put_totals("How connections ended", "End", "None has ended yet.", ended, 1, to);

@@ -98,6 +98,10 @@ def test_samples_are_what_usher_status_says(exported):
     assert seen["usher_start_time_seconds"] == str(status["since"])
     assert [seen[f'usher_state{{state="{state}"}}'] for state in ("serving", "reloading", "ending")] == ["1", "0", "0"]
     assert seen['usher_workers{state="serving"}'] == "2"
+    (backend,) = status["backends"]
+    labels = f'{{service="echo",backend="{backend["address"]}"}}'
+    assert seen["usher_backend_up" + labels] == "1" and seen["usher_backend_connections_total" + labels] == "3"
+    assert float(seen["usher_backend_latency_seconds" + labels]) > 0
     for end, count in status["ended"].items():
         assert seen[f'usher_ended_total{{end="{end}"}}'] == str(count)
     for name in ("decision_seconds", "connect_seconds", "answer_seconds", "session_seconds", "session_bytes"):
@@ -105,6 +109,17 @@ def test_samples_are_what_usher_status_says(exported):
     assert seen['usher_session_bytes_sum{service="echo"}'] == str(6 * len(HELLO))
     buckets = [int(value) for name, value in seen.items() if name.startswith("usher_answer_seconds_bucket")]
     assert buckets == sorted(buckets) and len(buckets) == 17
+
+
+def test_a_backend_that_is_drained_gets_no_new_clients_and_says_so(exported):
+    one = exported()
+    say_hello(one)
+    (backend,) = one.ask(b"backends")
+    one.ask(f"backend echo {backend['address']} drain".encode())
+    seen = now(one)
+    assert seen[f'usher_backend_up{{service="echo",backend="{backend["address"]}"}}'] == "0"
+    page = get(one, "/")[2]
+    assert "<h2>Backends</h2>" in page and backend["address"] in page and "drain: operator" in page
 
 
 def test_a_client_s_words_are_in_no_label(exported):

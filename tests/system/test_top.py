@@ -112,7 +112,7 @@ def row(screen, name):
 def names(screen):
     """The first column of the table."""
     lines = screen.splitlines()
-    (head,) = [i for i, line in enumerate(lines) if line.startswith(("SERVICE", " ", "ID")) and "OPEN" in line or "CLIENT" in line]
+    (head,) = [i for i, line in enumerate(lines) if line.startswith(("SERVICE", " ")) and ("OPEN" in line or "CLIENT" in line)]
     return [line.split()[0] for line in lines[head + 1:-1] if line.strip()]
 
 
@@ -153,8 +153,8 @@ def test_top_sorts_and_filters(one, top):
 def test_top_shows_more_of_a_session_on_a_wide_terminal(one, top):
     shown = top(width=140)
     client = enter(one)
-    shown.keys("Tab")
-    screen = shown.wait("[2 Sessions]", "1 of 1", "PROTOCOL", "relaying")
+    shown.keys("Tab", "Tab")
+    screen = shown.wait("[3 Sessions]", "1 of 1", "PROTOCOL", "relaying")
     assert " ssh " in screen and "DOWN/s" in screen
     client.close()
 
@@ -162,8 +162,8 @@ def test_top_shows_more_of_a_session_on_a_wide_terminal(one, top):
 def test_top_closes_a_session_after_a_question(one, top):
     shown = top()
     clients = [enter(one), enter(one)]
-    shown.keys("2")
-    screen = shown.wait("[2 Sessions]", "2 of 2")
+    shown.keys("3")
+    screen = shown.wait("[3 Sessions]", "2 of 2")
     assert len(names(screen)) == 2
     shown.keys("Down", "c")
     closed = shown.wait("Close session").splitlines()[-1].split()[2]
@@ -177,6 +177,31 @@ def test_top_closes_a_session_after_a_question(one, top):
     one.wait_connections(1, end="closed")
     for client in clients:
         client.close()
+
+
+def test_top_drains_a_backend_after_a_question(one, top):
+    shown = top()
+    enter(one).close()
+    shown.keys("2")
+    screen = shown.wait("[2 Backends]", "2 of 2")
+    address = row(screen, "echo")[1]
+    shown.keys("/")
+    shown.type("echo")
+    shown.keys("Enter", "d")
+    shown.wait(f"Drain backend {address} of echo? (y/n)")
+    shown.keys("n")
+    shown.wait("q quit")
+    assert one.ask(b"backends")[0]["state"] == "up"
+    shown.keys("d")
+    shown.wait("Drain backend")
+    shown.keys("y")
+    wait_until(lambda: row(shown.screen(), "echo")[2] == "drain", 10.0, "a backend that drains")
+    (drained,) = [one for one in one.ask(b"backends") if one["service"] == "echo"]
+    assert drained["state"] == "drain" and drained["why"] == "operator"
+    shown.keys("u")
+    shown.wait("Take up backend")
+    shown.keys("y")
+    wait_until(lambda: row(shown.screen(), "echo")[2] == "up", 10.0, "a backend that is up")
 
 
 def test_top_pauses(one, top):
