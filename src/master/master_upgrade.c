@@ -255,7 +255,7 @@ int master_take_over(struct master *master, const struct policy *policy)
  * channels. */
 void master_resume_taken(const struct master *master)
 {
-	const struct message resume = { .kind = MESSAGE_RESUME };
+	const struct message resume = { .kind = MESSAGE_RESUME, .resume = { .by_another = 1 } };
 
 	for (size_t i = 0; i < master->takeover->n_workers;
 		i++) /* one that it does not reach goes on in HOLD_MOST_US */

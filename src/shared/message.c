@@ -31,7 +31,7 @@ static const struct shape {
 	[MESSAGE_LOG] = { false, false, 0, sizeof(struct message_log) },
 	[MESSAGE_REPORT] = { false, true, 1, sizeof(struct message_report) },
 	[MESSAGE_HOLD] = { false, true, 0, sizeof(struct message_hold) },
-	[MESSAGE_RESUME] = { false, false, 0, 0 },
+	[MESSAGE_RESUME] = { false, false, 0, sizeof(struct message_resume) },
 	[MESSAGE_RECEIVE] = { false, false, 0, 0 },
 	[MESSAGE_ADOPT] = { false, false, 1, sizeof(struct message_peer) },
 	[MESSAGE_MIGRATE] = { false, false, 1, sizeof(struct message_peer) },
@@ -86,6 +86,8 @@ static bool payload_is_sound(const struct message *message, const struct ipc_fds
 		return error_is_sound(message->reported.error);
 	case MESSAGE_VERDICT:
 		return message->verdict.admits <= 1;
+	case MESSAGE_RESUME:
+		return message->resume.by_another <= 1;
 	case MESSAGE_LOG:
 		return message->log.level <= LEVEL_DEBUG;
 	case MESSAGE_REPORT:

@@ -136,6 +136,10 @@ struct message_peer { /* of MESSAGE_ADOPT and MESSAGE_MIGRATE */
 	uint32_t more; /* of MESSAGE_MIGRATE: how many other workers are named by the messages that follow */
 };
 
+struct message_resume {
+	uint8_t by_another; /* 1: image of the master, which answers when it has read its configuration; 0: the upgrade failed */
+};
+
 struct message_hold {
 	uint64_t most_us; /* after which the worker resumes by itself */
 };
@@ -158,6 +162,7 @@ struct message {
 		struct message_log log;
 		struct message_report report;
 		struct message_hold hold;
+		struct message_resume resume;
 		struct message_peer peer;
 	};
 };

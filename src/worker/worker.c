@@ -203,13 +203,14 @@ static void worker_tell_paused(struct worker *worker)
 }
 
 /* The master's next image reads requests only once it has compiled its configuration, which has taken no longer than upgrade_timeout
- * in the trial. */
-static void worker_resume(struct worker *worker)
+ * in the trial. Where there is none, what was asked is answered as ever, or has failed in its time. */
+static void worker_resume(struct worker *worker, bool by_another)
 {
 	if (!worker->context.is_paused)
 		return;
 	worker_unpause(worker);
-	requester_extend(&worker->requester, worker->context.policy->upgrade_timeout_us);
+	if (by_another)
+		requester_extend(&worker->requester, worker->context.policy->upgrade_timeout_us);
 	for (size_t i = 0; i < worker->n_listeners; i++)
 		listener_resume(&worker->listeners[i]);
 	worker_receive_datagrams(worker);
@@ -219,7 +220,7 @@ static void worker_resume(struct worker *worker)
 static void worker_held_too_long(struct timer *timer)
 {
 	log_warning("a worker was told to pause and not to go on: it goes on");
-	worker_resume(container_of(timer, struct worker, hold_limit));
+	worker_resume(container_of(timer, struct worker, hold_limit), true);
 }
 
 static void worker_begin_to_receive(struct worker *worker)
@@ -278,7 +279,7 @@ static void worker_hear(struct worker *worker, struct message *message, struct i
 		worker_pause(worker, message->number, message->hold.most_us);
 		break;
 	case MESSAGE_RESUME:
-		worker_resume(worker);
+		worker_resume(worker, message->resume.by_another);
 		break;
 	case MESSAGE_RECEIVE:
 		worker_begin_to_receive(worker);

@@ -28,7 +28,7 @@ FORMATS = {
                                  "struct message_forward",
                                  "struct message_answer", "struct message_ask_anew", "struct message_reported",
                                  "struct message_verdict", "struct message_exited", "struct message_log", "struct message_report",
-                                 "struct message_peer", "struct message_hold", "struct message"],
+                                 "struct message_peer", "struct message_hold", "struct message_resume", "struct message"],
         "src/shared/limits_layout.h": ["struct entry", "struct transit_record", "struct slot", "struct rate", "struct limits"],
         "src/shared/affinity.h": ["enum affinity_kind"],
         "src/shared/affinity.c": ["struct entry", "struct group", "struct affinity"],
@@ -46,7 +46,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (10, "e7250733555f6d0d"),
-    "TAKEOVER_FORMAT": (18, "fdd0b0d465541997"),
+    "TAKEOVER_FORMAT": (19, "882caff65f7b7051"),
 }
 
 

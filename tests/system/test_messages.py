@@ -5,7 +5,7 @@ import os
 import threading
 
 import pytest
-from harness import BUILD, BINARY, read_all, read_exactly, wait_until
+from harness import BUILD, BINARY, read_all, read_exactly, slow, wait_until
 
 MESSAGES = BUILD / "tests/faults/faults-messages.so"
 HOLD = BUILD / "tests/faults/faults-hold.so"
@@ -159,6 +159,30 @@ def test_workers_that_a_lost_order_to_go_on_does_not_reach_go_on(pressed, place)
     finally:
         hold.unlink()
     asking.join()
+    everything(one)
+
+
+def test_a_lost_answer_is_not_waited_for_longer_because_an_upgrade_failed(copied, echo):
+    """What asks the next image of the master has upgrade_timeout for it; here there is none, and the one that was asked has answered."""
+    env = {"LD_PRELOAD": str(MESSAGES), "USHER_MESSAGES": "faults: seed=1 lose=answer:1"}
+    if SANITIZED:
+        env["ASAN_OPTIONS"] = SANITIZER_OPTIONS + ":verify_asan_link_order=0"
+    one = copied(CONFIG + "upgrade_timeout = 3600;\n", workers=1, access=0.2, patience=60.0, echo=echo.tcp4,
+                 name=echo.tcp4.rsplit(":")[-1], env=env)
+    with one.connect(timeout=slow(60)) as client:
+        client.sendall(b"stdio")
+        wait_until(lambda: any(session.get("phase") == "spawning" for session in one.ask(b"sessions", 60)), 60, "its request")
+        other = one.binary.with_name("other")
+        other.write_text(f'#!/bin/sh\nrm {one.binary}\nexec {BINARY} "$@"\n')
+        other.chmod(0o755)
+        other.rename(one.binary)
+        assert "cannot be executed" in one.ask(b"upgrade", 60)[0]["error"]
+        try:
+            read_all(client)
+        except ConnectionResetError:  # what it had sent was not read
+            pass
+    (line,) = one.wait_connections(1)
+    assert line["end"] == "delivery-failed" and "timed out" in line["error"].lower()
     everything(one)
 
 
