@@ -1,4 +1,5 @@
 /* usher check: compile the configuration, say everything that is wrong with it, print the routing table. */
+#include "check_diff.h"
 #include "command.h"
 #include "paths.h"
 #include "places.h"
@@ -44,15 +45,23 @@ int check_file(const char *file, const struct policy_options *options)
 
 int command_check(int argc, char **argv)
 {
-	static const struct option longs[] = { { "config", required_argument, NULL, 'c' }, { NULL } };
-	const char *file = path_configuration;
+	static const struct option longs[] = { { "config", required_argument, NULL, 'c' },
+		{ "diff", no_argument, NULL, 'd' }, { "socket", required_argument, NULL, 's' }, { NULL } };
+	const char *file = path_configuration, *socket = NULL;
+	bool diff = false;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "c:", longs, NULL)) != -1) {
-		if (option != 'c')
+	while ((option = getopt_long(argc, argv, "c:s:", longs, NULL)) != -1) {
+		if (option == 'c')
+			file = optarg;
+		else if (option == 'd')
+			diff = true;
+		else if (option == 's')
+			socket = optarg;
+		else
 			return command_usage("check");
-		file = optarg;
 	}
-	return optind < argc ? command_usage("check")
-			     : check_file(file, &(struct policy_options){ .keep_rules = true });
+	if (optind < argc || (socket && !diff))
+		return command_usage("check");
+	return diff ? check_diff(file, socket) : check_file(file, &(struct policy_options){ .keep_rules = true });
 }

@@ -25,8 +25,10 @@ static const struct command commands[] = {
 	{ .name = "check",
 		.run = command_check,
 		.summary = "compile the configuration and print its routing table",
-		.usage = "check [-c FILE]",
-		.has_config = true },
+		.usage = "check [-c FILE] [--diff [-s SOCKET]]",
+		.has_config = true,
+		.options = "      --diff              print what a reload of the running usher would change\n"
+			   "  -s, --socket SOCKET     its control socket, not the one of the configuration\n" },
 	{ .name = "explain",
 		.run = command_explain,
 		.summary = "show which service matches some bytes, and why",

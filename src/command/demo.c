@@ -233,7 +233,7 @@ static int demo_write(FILE *to)
 static int demo_load(const void *context, struct arena *arena, struct policy **ret, struct complaints *complaints)
 {
 	return policy_load_text(ret, "demonstration", demo.text,
-		&(struct policy_options){ .arena = arena, .process_ends = true }, complaints);
+		&(struct policy_options){ .arena = arena, .process_ends = true, .keep_settings = true }, complaints);
 }
 
 static void demo_serving(const struct policy *policy)

@@ -83,7 +83,7 @@ int foreign_load(const void *context, struct arena *arena, struct policy **ret, 
 	struct native text = { 0 };
 
 	int error = foreign_compile(
-		foreign, &(struct policy_options){ .arena = arena, .process_ends = true }, &text, ret, complaints);
+		foreign, &(struct policy_options){ .arena = arena, .process_ends = true, .keep_settings = true }, &text, ret, complaints);
 	if (error == 0) {
 		lines_translate(*ret, &text);
 		(*ret)->text = arena_strdup(arena, text.text);

@@ -17,6 +17,7 @@ static int run_load(const void *context, struct arena *arena, struct policy **re
 
 	options.arena = arena;
 	options.process_ends = true;
+	options.keep_settings = true;
 	return policy_load(ret, run->file, &options, complaints);
 }
 

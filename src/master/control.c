@@ -391,6 +391,9 @@ static void client_serve(struct client *client)
 	case CONTROL_BACKENDS:
 		client_tell(client, control->hooks->backends);
 		break;
+	case CONTROL_SETTINGS:
+		client_tell(client, control->hooks->settings);
+		break;
 	case CONTROL_BACKEND:
 		client_order_backend(client);
 		break;

@@ -32,6 +32,7 @@ enum control_word {
 	CONTROL_LOG,
 	CONTROL_REOPEN,
 	CONTROL_BACKEND,
+	CONTROL_SETTINGS,
 	CONTROL_UNKNOWN,
 };
 
@@ -63,6 +64,7 @@ int control_parse(const char *line, size_t len, struct control_request *ret, con
 struct control_hooks {
 	int (*status)(void *context, FILE *to);   /* 0 or -errno */
 	int (*backends)(void *context, FILE *to); /* likewise */
+	int (*settings)(void *context, FILE *to); /* likewise */
 	/* How many addresses the order is for; or -errno with a sentence in `why`. */
 	int (*backend)(void *context, const struct control_backend *order, char *why, size_t size);
 	/* Asks every worker, each with a file of its own; returns how many were asked, at most CONTROL_PARTS_MAX. `ret_missed` is set where some

@@ -23,6 +23,7 @@ static const struct {
 	{ "log", CONTROL_LOG, ARGUMENT_LEVEL },
 	{ "reopen", CONTROL_REOPEN, ARGUMENT_NONE },
 	{ "backends", CONTROL_BACKENDS, ARGUMENT_NONE },
+	{ "settings", CONTROL_SETTINGS, ARGUMENT_NONE },
 	{ "backend", CONTROL_BACKEND, ARGUMENT_BACKEND },
 };
 
@@ -134,7 +135,7 @@ int control_parse(const char *line, size_t len, struct control_request *ret, con
 
 	*ret = (struct control_request){ .word = CONTROL_UNKNOWN };
 	*ret_why = "unknown request, expected status, sessions, backends, evidence ID, close ID, drain, reload, "
-		   "upgrade, reopen, log LEVEL or backend SERVICE ADDRESS ORDER";
+		   "upgrade, reopen, settings, log LEVEL or backend SERVICE ADDRESS ORDER";
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (strlen(words[i].name) != name_len || memcmp(words[i].name, line, name_len) != 0)
 			continue;

@@ -284,6 +284,15 @@ static int control_backends(void *context, FILE *to)
 	return status_write_backends(&status, to);
 }
 
+static int control_settings(void *context, FILE *to)
+{
+	const struct master *master = context;
+	const struct policy *policy = master->serving ? master->serving->policy : NULL;
+
+	fprintf(to, "{\"settings\": %s}\n", policy && policy->settings ? policy->settings : "null");
+	return ferror(to) ? -EIO : 0;
+}
+
 static int control_backend(void *context, const struct control_backend *order, char *why, size_t size)
 {
 	const struct master *master = context;
@@ -344,6 +353,7 @@ static int control_reopen(void *context)
 const struct control_hooks master_control_hooks = {
 	.status = control_status,
 	.backends = control_backends,
+	.settings = control_settings,
 	.backend = control_backend,
 	.report = control_report,
 	.drain = control_drain,

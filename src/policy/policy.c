@@ -6,6 +6,7 @@
 #include "compile.h"
 #include "cpus.h"
 #include "region.h"
+#include "settings.h"
 #include "text_file.h"
 #include <errno.h>
 #include <grp.h>
@@ -221,6 +222,8 @@ static int policy_read(struct policy **ret, const char *file, bool is_file, cons
 	struct reader *reader = reader_new(policy->file, is_file, text, len, NULL, complaints);
 	if (reader)
 		compile(policy, arena, reader, options, complaints);
+	if (reader && options && options->keep_settings && complaints->errors == errors)
+		policy->settings = settings_text(arena, reader);
 	/* To give back what libconfig made of a large text, piece by piece, takes half as long as to make it. */
 	if (!options || !options->process_ends)
 		reader_free(reader);

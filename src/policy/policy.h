@@ -94,7 +94,8 @@ struct metrics_policy {
 
 struct policy {
 	const char *file;
-	const char *text; /* what another program's configuration came to be; NULL: it is usher's own */
+	const char *text;     /* what another program's configuration came to be; NULL: it is usher's own */
+	const char *settings; /* settings_text(); NULL unless the options ask for it */
 
 	struct listener_policy *listeners;
 	size_t n_listeners;
@@ -168,6 +169,7 @@ struct policy_options {
 	bool process_ends;   /* soon, without looking for what was not freed: the configuration's text may be left */
 	uint16_t port;       /* overrides that of every IP listener; 0: as configured */
 	bool keep_rules;     /* fill rule_lists */
+	bool keep_settings;  /* fill settings */
 };
 
 /* Reads and compiles. 0 and a policy, or -EINVAL with at least one error among the complaints. Warnings

@@ -83,6 +83,7 @@ static int hook_reopen(void *context)
 static const struct control_hooks hooks = {
 	.status = hook_status,
 	.backends = hook_status,
+	.settings = hook_status,
 	.backend = hook_backend,
 	.report = hook_report,
 	.drain = hook_drain,

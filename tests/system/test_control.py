@@ -391,6 +391,9 @@ def test_others_may_look_and_not_touch(controlled):
     assert as_nobody("status").returncode == 0
     denied = as_nobody("drain")
     assert denied.returncode == 1 and "only root" in denied.stderr
+    os.chmod(one.file, 0o644)
+    denied = as_nobody("check", "--diff", "-c", one.file)  # a configuration may have more in it than numbers say
+    assert denied.returncode == 1 and "only root" in denied.stderr
     assert one.ask(b"status")[0]["state"] == "serving"
     closed = controlled()
     os.chmod(closed.dir, 0o755)

@@ -36,6 +36,7 @@ static void every_word_is_known(void **state)
 		{ "log error", CONTROL_LOG, 0, LEVEL_ERROR },
 		{ "reopen", CONTROL_REOPEN, 0, 0 },
 		{ "backends", CONTROL_BACKENDS, 0, 0 },
+		{ "settings", CONTROL_SETTINGS, 0, 0 },
 	};
 	struct control_request request;
 
