@@ -53,8 +53,8 @@ static int chooser_look(struct chooser *chooser, uint64_t now_us)
 	if (chooser->looked_us == now_us && chooser->roster.candidates)
 		return 0;
 	if (!roster_is_current(&chooser->roster, of->target, of->lookup, of->table)) {
-		int error = roster_make(
-			&chooser->roster, of->target, chooser->service, of->transport, of->lookup, of->table);
+		int error = roster_make(&chooser->roster, of->target, chooser->service, of->transport, of->lookup,
+			of->table, of->slot);
 		if (error < 0 && !chooser->roster.candidates)
 			return error;
 	}
@@ -188,6 +188,11 @@ static bool choice_take(struct choice *choice, const struct candidate *candidate
 		return true;
 	if (!backend_table_enter(
 		    of->table, of->limits, of->slot, candidate->place, candidate->key, most_of(choice, candidate))) {
+		/* A place that the master gave back: an address that no name has any more goes uncounted for this turn. */
+		if (!backend_table_is_at(of->table, candidate->place, candidate->key)) {
+			choice->taken.place = BACKEND_NONE;
+			return true;
+		}
 		*asked->full = true;
 		return false;
 	}
@@ -292,10 +297,11 @@ int choose_known(struct choice *choice, bool (*is_it)(const void *of, const stru
 			continue;
 		choice->taken = *candidate;
 		choice->taken_us = now_us;
-		choice->is_counted = record_of(choice, candidate) != NULL;
-		if (choice->is_counted)
+		choice->is_counted = record_of(choice, candidate) &&
 			backend_table_enter(
 				with->table, with->limits, with->slot, candidate->place, candidate->key, 0);
+		if (!choice->is_counted)
+			choice->taken.place = BACKEND_NONE;
 		return 0;
 	}
 	return -EHOSTUNREACH;

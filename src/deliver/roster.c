@@ -27,7 +27,7 @@ bool roster_is_current(const struct roster *roster, const struct target *target,
 }
 
 static void candidate_make(struct candidate *ret, const struct target *target, uint32_t backend, uint64_t service,
-	enum transport_kind transport, struct backend_table *table)
+	enum transport_kind transport, struct backend_table *table, unsigned slot)
 {
 	uint32_t weight = target->connect.backends[backend].weight;
 	enum backend_mode mode = BACKEND_MODE_NONE;
@@ -35,7 +35,7 @@ static void candidate_make(struct candidate *ret, const struct target *target, u
 	ret->family = address_unmapped(&ret->address).sa.sa_family;
 	ret->backend = backend;
 	ret->key = backend_key(service, transport, &ret->address);
-	ret->place = table ? backend_table_place(table, service, ret->key) : BACKEND_NONE;
+	ret->place = table ? backend_table_place(table, slot, service, ret->key) : BACKEND_NONE;
 	if (ret->place != BACKEND_NONE) {
 		weight = backend_order_weight(table, ret->place, weight);
 		mode = backend_order_mode(table, ret->place);
@@ -71,7 +71,7 @@ void roster_fini(struct roster *roster)
 }
 
 int roster_make(struct roster *roster, const struct target *target, uint64_t service, enum transport_kind transport,
-	const struct lookup *lookup, struct backend_table *table)
+	const struct lookup *lookup, struct backend_table *table, unsigned slot)
 {
 	struct address known[RESOLVED_ADDRESSES_MAX];
 	size_t n_backends = target->connect.n_backends, room = n_backends;
@@ -99,7 +99,7 @@ int roster_make(struct roster *roster, const struct target *target, uint64_t ser
 			for (size_t k = 0; k < n; k++) {
 				struct candidate *candidate = &made.candidates[made.n++];
 				candidate->address = known[k];
-				candidate_make(candidate, target, i, service, transport, table);
+				candidate_make(candidate, target, i, service, transport, table, slot);
 			}
 		}
 		int error = tier_make(&made.tiers[tier], made.candidates + first, made.n - first, table);

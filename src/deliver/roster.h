@@ -41,7 +41,7 @@ struct roster {
 
 /* 0 or -ENOMEM: then it is as it was. `table` NULL: there is none. */
 int roster_make(struct roster *roster, const struct target *target, uint64_t service, enum transport_kind transport,
-	const struct lookup *lookup, struct backend_table *table);
+	const struct lookup *lookup, struct backend_table *table, unsigned slot);
 void roster_fini(struct roster *roster);
 
 /* Is it still what it was made of? Looks at every name. */

@@ -32,8 +32,8 @@ static bool is_meant(const struct giving *giving, const struct backend_at *at)
 	return giving->address.len && at->key && address_equal(&giving->address, &address);
 }
 
-static void order_write(struct backend_table *table, uint32_t place, const struct backend_at *at,
-	const struct control_backend *order)
+static void order_write(
+	struct backend_table *table, uint32_t place, const struct backend_at *at, const struct control_backend *order)
 {
 	uint32_t said = backend_said(at), now_s = (uint32_t)time(NULL);
 	struct backend_record *record = backend_table_at(table, place);
@@ -70,7 +70,7 @@ static int give_one(void *context, const struct backend_at *at)
 		giving->unresolved = true;
 		return 0;
 	}
-	uint32_t place = backend_table_place(giving->table, at->service_hash, at->key);
+	uint32_t place = backend_table_place(giving->table, BACKEND_MASTER, at->service_hash, at->key);
 	if (place == BACKEND_NONE)
 		return -ENOSPC;
 	order_write(giving->table, place, at, giving->order);
@@ -82,17 +82,20 @@ static void log_order(const struct control_backend *order)
 {
 	switch (order->order) {
 	case CONTROL_BACKEND_DRAIN:
-		log_notice("service %s: backend %s gets no new clients, by the control socket", order->service, order->address);
+		log_notice("service %s: backend %s gets no new clients, by the control socket", order->service,
+			order->address);
 		break;
 	case CONTROL_BACKEND_DOWN:
-		log_notice("service %s: backend %s is taken down, by the control socket", order->service, order->address);
+		log_notice("service %s: backend %s is taken down, by the control socket", order->service,
+			order->address);
 		break;
 	case CONTROL_BACKEND_UP:
-		log_notice("service %s: backend %s is taken up, by the control socket", order->service, order->address);
+		log_notice(
+			"service %s: backend %s is taken up, by the control socket", order->service, order->address);
 		break;
 	case CONTROL_BACKEND_WEIGHT:
-		log_notice("service %s: backend %s has weight %u, by the control socket", order->service, order->address,
-			order->weight);
+		log_notice("service %s: backend %s has weight %u, by the control socket", order->service,
+			order->address, order->weight);
 		break;
 	}
 }
@@ -105,8 +108,8 @@ static bool has_service(const struct policy *policy, const char *name)
 	return false;
 }
 
-int backend_orders_give(struct backend_table *table, const struct generation *serving, const struct control_backend *order,
-	char *why, size_t size)
+int backend_orders_give(struct backend_table *table, const struct generation *serving,
+	const struct control_backend *order, char *why, size_t size)
 {
 	struct giving giving = { .table = table, .order = order, .text = order->address };
 
@@ -129,8 +132,9 @@ int backend_orders_give(struct backend_table *table, const struct generation *se
 		snprintf(why, size, "service `%s' has no backend `%s', expected one that `usher backends' lists",
 			order->service, order->address);
 	else
-		snprintf(why, size, has_service(serving->policy, order->service) ? "service `%s' has no backends"
-										 : "there is no service `%s'",
+		snprintf(why, size,
+			has_service(serving->policy, order->service) ? "service `%s' has no backends"
+								     : "there is no service `%s'",
 			order->service);
 	return r < 0 ? r : -ENOENT;
 }

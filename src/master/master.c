@@ -189,6 +189,8 @@ static int master_prepare(struct master *master)
 		watching_init(&master->watching, &master->loop, master->options->watch, &master->read_since,
 			master_reload_later, master);
 	exporting_init(&master->exporting, &master->loop, &master->shared, master_publish, master);
+	backend_upkeep_init(&master->upkeep, &master->loop, master->shared.backends, master->shared.limits,
+		(const struct generation *const *)&master->all);
 	upgrade_init(&master->upgrade, &master->loop, &master_upgrade_hooks, master);
 	if (error == 0)
 		error = master_watch_signals(master);
@@ -234,6 +236,7 @@ static void master_fini(struct master *master)
 	control_free(master->control);
 	exporting_fini(&master->exporting);
 	watching_fini(&master->watching);
+	backend_upkeep_fini(&master->upkeep);
 	logger_wait_cancel(&master->logger_wait);
 	logger_wait_cancel(&master->next_logger_wait);
 	asks_fini(&master->asks);

@@ -174,6 +174,7 @@ static void master_generation_ready(struct generation *generation)
 	if (before)
 		master_rewrite_pid_file(master, generation->policy);
 	backend_orders_keep(master->shared.backends, generation->policy);
+	backend_upkeep_follow(&master->upkeep);
 	transparent_check(generation->policy);
 	master_follow_forwarding(master, generation->policy);
 	master->control_missing = false; /* to be told of this policy's */

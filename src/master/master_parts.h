@@ -3,6 +3,7 @@
  * the other). */
 #pragma once
 #include "ask.h"
+#include "backend_upkeep.h"
 #include "compiling.h"
 #include "control.h"
 #include "exporting.h"
@@ -60,6 +61,7 @@ struct master {
 	struct exporting exporting;
 	struct watching watching;
 	struct timespec read_since; /* the configuration, at the start */
+	struct backend_upkeep upkeep;
 	time_t since;
 	uint64_t privileges, privileges_told; /* in force, and as the log has them; 0: not limited yet */
 	struct takeover *takeover;            /* from the image before this one; NULL: there was none */

@@ -14,20 +14,27 @@
 #define MOST        (1U << 20)
 #define WEIGHT_BITS 2 /* of the mode, below the weight */
 
+/* What is no backend, among the keys (backend_key()). */
+#define KEY_NONE       0 /* none was ever pushed on from here */
+#define KEY_GIVEN_BACK 1
+
+_Static_assert(KEY_GIVEN_BACK >= KEY_UNDECIDED, "keys of backends are keys of limits_transit.h as well");
+
 struct backend_slot {
 	_Alignas(SHARED_PART) _Atomic uint32_t open[BACKEND_PLACES];
+	_Atomic uint32_t is_placing; /* it takes a place: none is to be given back */
 };
 
 struct backend_any {
-	_Alignas(SHARED_PART) _Atomic uint64_t
-		keys[BACKEND_PLACES]; /* 0: free, and none was ever pushed on from here */
+	_Alignas(SHARED_PART) _Atomic uint64_t keys[BACKEND_PLACES];
 	_Atomic uint32_t published[BACKEND_PLACES];
 	struct backend_record records[BACKEND_PLACES];
 };
 
 struct backend_table {
-	_Atomic uint32_t n_slots; /* those that were ever used are below */
-	_Atomic uint32_t edition; /* of the orders */
+	_Atomic uint32_t n_slots;  /* those that were ever used are below */
+	_Atomic uint32_t edition;  /* of the orders, and of who has which place */
+	_Atomic uint32_t is_swept; /* the master gives places back */
 	struct backend_order orders[BACKEND_PLACES];
 	struct backend_any any;
 	struct backend_slot slots[LIMITS_SLOTS_MAX];
@@ -115,7 +122,7 @@ uint64_t backend_digest(const struct address *address)
 uint64_t backend_key(uint64_t service, enum transport_kind transport, const struct address *address)
 {
 	uint64_t key = address_digest(hash_byte(service, (uint8_t)transport), address);
-	return key > KEY_UNDECIDED ? key : KEY_UNDECIDED + 1;
+	return key > KEY_GIVEN_BACK ? key : KEY_GIVEN_BACK + 1;
 }
 
 static uint32_t place_of(uint64_t service, uint32_t probe)
@@ -130,23 +137,53 @@ uint32_t backend_table_find(const struct backend_table *table, uint64_t service,
 		uint64_t there = atomic_load_explicit(&table->any.keys[place], memory_order_acquire);
 		if (there == key)
 			return place;
-		if (there == 0)
+		if (there == KEY_NONE)
 			break;
 	}
 	return BACKEND_NONE;
 }
 
-uint32_t backend_table_place(struct backend_table *table, uint64_t service, uint64_t key)
+bool backend_table_is_at(const struct backend_table *table, uint32_t place, uint64_t key)
+{
+	return atomic_load(&table->any.keys[place]) == key;
+}
+
+bool backend_table_is_used(const struct backend_table *table, uint32_t place)
+{
+	return atomic_load_explicit(&table->any.keys[place], memory_order_relaxed) > KEY_GIVEN_BACK;
+}
+
+/* The first place that is free, or that another has taken meanwhile for the same backend: as long as none is given back, all who look for
+ * one at the same time find the same. */
+static uint32_t place_take(struct backend_table *table, uint64_t service, uint64_t key)
 {
 	for (uint32_t i = 0; i < PROBES; i++) {
 		uint32_t place = place_of(service, i);
-		uint64_t there = atomic_load_explicit(&table->any.keys[place], memory_order_acquire);
-		if (there == 0 && atomic_compare_exchange_strong(&table->any.keys[place], &there, key))
+		uint64_t there = atomic_load(&table->any.keys[place]);
+		if (there <= KEY_GIVEN_BACK && atomic_compare_exchange_strong(&table->any.keys[place], &there, key))
 			return place;
 		if (there == key)
 			return place;
 	}
 	return BACKEND_NONE;
+}
+
+uint32_t backend_table_place(struct backend_table *table, unsigned slot, uint64_t service, uint64_t key)
+{
+	uint32_t place = backend_table_find(table, service, key);
+
+	if (place != BACKEND_NONE)
+		return place;
+	if (slot == BACKEND_MASTER)
+		return place_take(table, service, key);
+	atomic_store(&table->slots[slot].is_placing, 1);
+	if (!atomic_load(&table->is_swept)) {
+		place = backend_table_find(table, service, key);
+		if (place == BACKEND_NONE)
+			place = place_take(table, service, key);
+	}
+	atomic_store(&table->slots[slot].is_placing, 0);
+	return place;
 }
 
 struct backend_record *backend_table_at(struct backend_table *table, uint32_t place)
@@ -214,7 +251,8 @@ bool backend_table_enter(struct backend_table *table, const struct limits *limit
 	_Atomic uint32_t *open = &table->slots[slot].open[place];
 
 	atomic_fetch_add(open, 1);
-	bool enters = !most || backend_table_open(table, limits, place, key) <= most;
+	bool enters = backend_table_is_at(table, place, key) &&
+		(!most || backend_table_open(table, limits, place, key) <= most);
 	if (!enters)
 		atomic_fetch_sub(open, 1);
 	table_publish(table, place);
@@ -240,8 +278,9 @@ void backend_table_forget(struct backend_table *table, unsigned slot, uint64_t n
 	struct backend_slot *own = &table->slots[slot];
 	bool counted = false;
 
+	atomic_store(&own->is_placing, 0);
 	for (uint32_t place = 0; place < BACKEND_PLACES; place++) {
-		if (!atomic_load_explicit(&table->any.keys[place], memory_order_relaxed))
+		if (!backend_table_is_used(table, place))
 			continue;
 		counted |= atomic_load_explicit(&own->open[place], memory_order_relaxed) != 0;
 		backend_health_forget(&table->any.records[place].health, slot, now_us);
@@ -250,8 +289,76 @@ void backend_table_forget(struct backend_table *table, unsigned slot, uint64_t n
 		return;
 	memset(own, 0, sizeof(*own));
 	for (uint32_t place = 0; place < BACKEND_PLACES; place++)
-		if (atomic_load_explicit(&table->any.keys[place], memory_order_relaxed))
+		if (backend_table_is_used(table, place))
 			table_publish(table, place);
+}
+
+/* ---- given back ---- */
+
+static bool is_placing(const struct backend_table *table)
+{
+	uint32_t n = table_slots(table);
+
+	for (uint32_t i = 0; i < n; i++)
+		if (atomic_load(&table->slots[i].is_placing))
+			return true;
+	return false;
+}
+
+/* False: a worker has begun to count there. */
+static bool place_give_back(struct backend_table *table, const struct limits *limits, uint32_t place)
+{
+	_Atomic uint64_t *at = &table->any.keys[place];
+	struct backend_record *record = &table->any.records[place];
+	uint64_t key = atomic_load(at);
+
+	if (key <= KEY_GIVEN_BACK || backend_order_said(table, place) ||
+		backend_table_open(table, limits, place, key) > 0)
+		return false;
+	atomic_store(at, KEY_GIVEN_BACK);
+	if (backend_table_open(table, limits, place, key) > 0) {
+		atomic_store(at, key);
+		return false;
+	}
+	atomic_store(&record->health, 0);
+	atomic_store(&record->total, 0);
+	atomic_store(&record->failed, 0);
+	atomic_store(&record->latency_us, 0);
+	atomic_store(&record->since_s, 0);
+	atomic_store(&record->error, 0);
+	atomic_store(&record->turn, 0);
+	atomic_store(&table->any.published[place], 0);
+	return true;
+}
+
+/* What nothing is behind any more pushes nothing on, so that who looks for a key need not look at it. */
+static void places_shorten(struct backend_table *table)
+{
+	for (uint32_t place = 2 * BACKEND_PLACES; place-- > 0;) {
+		uint32_t next = (place + 1) % BACKEND_PLACES;
+		uint64_t given_back = KEY_GIVEN_BACK;
+		if (atomic_load(&table->any.keys[next]) == KEY_NONE)
+			atomic_compare_exchange_strong(
+				&table->any.keys[place % BACKEND_PLACES], &given_back, KEY_NONE);
+	}
+}
+
+unsigned backend_table_sweep(
+	struct backend_table *table, const struct limits *limits, const uint8_t idle[BACKEND_BITS])
+{
+	unsigned n = 0;
+
+	atomic_store(&table->is_swept, 1);
+	if (!is_placing(table)) {
+		for (uint32_t place = 0; place < BACKEND_PLACES; place++)
+			if (idle[place / 8] >> place % 8 & 1)
+				n += place_give_back(table, limits, place);
+		if (n)
+			places_shorten(table);
+	}
+	atomic_store(&table->is_swept, 0);
+	atomic_fetch_add(&table->edition, 1); /* who found no place meanwhile looks again */
+	return n;
 }
 
 /* ---- orders ---- */

@@ -8,8 +8,11 @@
  *	backends    health, totals                           any worker's
  *	slots       connections at a time, of that worker    that worker's
  *
- * A backend is found by its key, from a place on that its service says, so that those of one service are neighbours. A place is never given
- * to another backend: past BACKEND_PLACES, those that come are not counted and are always up (BACKEND_NONE).
+ * A backend is found by its key, from a place on that its service says, so that those of one service are neighbours. Past BACKEND_PLACES,
+ * those that come are not counted and are always up (BACKEND_NONE).
+ *
+ * The master gives places back (backend_table_sweep()). While it does, no worker takes one: else two could take one each for the same backend.
+ * Whoever counts looks behind that whether the place is still the backend's; the master looks behind its change whether somebody counts.
  *
  * Nothing is locked. What a worker that was taken over writes here makes others choose another backend of the same service, or is a wrong
  * number: what locates data is the reader's own key, and what bounds connections is the sum over slots. */
@@ -58,18 +61,29 @@ int backend_table_view(int fd, unsigned slot, struct backend_table **ret);
 void backend_table_begin(struct backend_table *table, unsigned slot);
 void backend_table_forget(struct backend_table *table, unsigned slot, uint64_t now_us);
 
+/* The master's. Gives the places back whose bit is set (place / 8, place % 8), but of a backend that has connections or an order. Returns how
+ * many; 0 also where a worker takes a place at this moment. */
+#define BACKEND_BITS (BACKEND_PLACES / 8)
+unsigned backend_table_sweep(
+	struct backend_table *table, const struct limits *limits, const uint8_t idle[BACKEND_BITS]);
+bool backend_table_is_used(const struct backend_table *table, uint32_t place);
+
 /* `service` is hash_name() of its name. Never 0; the same on every machine. */
 uint64_t backend_key(uint64_t service, enum transport_kind transport, const struct address *address);
 /* What is the same for every service: for what several machines are to choose alike. */
 uint64_t backend_digest(const struct address *address);
 
-/* Its place; find only: BACKEND_NONE where it has none yet. */
-uint32_t backend_table_place(struct backend_table *table, uint64_t service, uint64_t key);
+/* Its place, which it gets where it has none yet: BACKEND_NONE where there is none left, or the master sweeps at this moment. `slot` is the
+ * caller's, BACKEND_MASTER the master's. Find only: BACKEND_NONE where it has none. */
+#define BACKEND_MASTER LIMITS_SLOTS_MAX
+uint32_t backend_table_place(struct backend_table *table, unsigned slot, uint64_t service, uint64_t key);
 uint32_t backend_table_find(const struct backend_table *table, uint64_t service, uint64_t key);
 struct backend_record *backend_table_at(struct backend_table *table, uint32_t place);
 const struct backend_record *backend_table_look(const struct backend_table *table, uint32_t place);
 
-/* One connection more; false where there are `most` already over all workers (0: no limit), and nothing was counted. Two that come at the
+bool backend_table_is_at(const struct backend_table *table, uint32_t place, uint64_t key);
+
+/* One connection more; false where the place is not that backend's any more, and where there are `most` already over all workers (0: no limit), and nothing was counted. Two that come at the
  * same moment for the last place may both be refused. Those that move from one worker to another count (limits_transit.h). */
 bool backend_table_enter(struct backend_table *table, const struct limits *limits, unsigned slot, uint32_t place,
 	uint64_t key, uint32_t most);

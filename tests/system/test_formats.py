@@ -46,7 +46,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (10, "e7250733555f6d0d"),
-    "TAKEOVER_FORMAT": (19, "882caff65f7b7051"),
+    "TAKEOVER_FORMAT": (19, "53f9a43fb991a6de"),
 }
 
 

@@ -4,6 +4,7 @@
 #include "hash.h"
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -619,6 +620,135 @@ static void a_choice_that_was_made_long_ago_is_known_by_its_key(void **state)
 	backend_table_leave(table, 0, one.taken.place);
 }
 
+/* ---- places that are given back ---- */
+
+static void all_bits(uint8_t ret[BACKEND_BITS])
+{
+	memset(ret, 0xff, BACKEND_BITS);
+}
+
+static uint64_t key_of(unsigned number)
+{
+	struct address address;
+	char text[32];
+
+	snprintf(text, sizeof(text), "10.%u.%u.%u:80", number >> 16, number >> 8 & 255, number & 255);
+	assert_int_equal(address_parse(&address, text), 0);
+	return backend_key(7, TRANSPORT_STREAM, &address);
+}
+
+static void a_table_that_is_swept_never_meets_its_end(void **state)
+{
+	uint8_t idle[BACKEND_BITS];
+	uint32_t last = BACKEND_NONE;
+
+	all_bits(idle);
+	/* One that stays, and so many others one after the other. */
+	uint32_t stays = backend_table_place(table, 0, 7, key_of(0));
+	assert_true(backend_table_enter(table, limits, 0, stays, key_of(0), 0));
+	for (unsigned i = 1; i < 3 * BACKEND_PLACES; i++) {
+		uint32_t place = backend_table_place(table, i % WORKERS, 7, key_of(i));
+		assert_int_not_equal(place, BACKEND_NONE);
+		assert_int_not_equal(place, stays);
+		atomic_store(&backend_table_at(table, place)->failed, i);
+		if (i % 100 == 0)
+			assert_int_equal(backend_table_sweep(table, limits, idle), 100);
+		last = place;
+	}
+	assert_int_equal(backend_table_find(table, 7, key_of(0)), stays);
+	assert_int_equal(backend_table_open(table, limits, stays, key_of(0)), 1);
+	assert_true(last < BACKEND_PLACES);
+	backend_table_leave(table, 0, stays);
+}
+
+static void only_what_is_idle_is_given_back_and_it_begins_anew(void **state)
+{
+	uint8_t idle[BACKEND_BITS], none[BACKEND_BITS] = { 0 };
+	uint32_t place[4];
+
+	all_bits(idle);
+	for (unsigned i = 0; i < 4; i++)
+		place[i] = backend_table_place(table, 0, 7, key_of(i));
+	assert_true(backend_table_enter(table, limits, 1, place[1], key_of(1), 0));
+	backend_order_set(table, place[2], BACKEND_MODE_DRAIN, 5, 0);
+	atomic_store(&backend_table_at(table, place[0])->total, 9);
+	assert_int_equal(backend_table_sweep(table, limits, none), 0);
+	idle[place[3] / 8] &= (uint8_t) ~(1U << place[3] % 8);
+	uint32_t edition = backend_orders_edition(table);
+	assert_int_equal(backend_table_sweep(table, limits, idle), 1);
+	assert_int_not_equal(backend_orders_edition(table), edition);
+	assert_int_equal(backend_table_find(table, 7, key_of(0)), BACKEND_NONE);
+	for (unsigned i = 1; i < 4; i++)
+		assert_int_equal(backend_table_find(table, 7, key_of(i)), place[i]);
+	/* Its place goes to another, which has nothing of it; who still believes in it is told. */
+	assert_int_equal(backend_table_place(table, 1, 7, key_of(9)), place[0]);
+	assert_int_equal(atomic_load(&backend_table_at(table, place[0])->total), 0);
+	assert_false(backend_table_enter(table, limits, 0, place[0], key_of(0), 0));
+	assert_int_equal(backend_table_published(table, place[0]), 0);
+	backend_table_leave(table, 1, place[1]);
+}
+
+#define RACERS 300 /* backends that both workers see for the first time at the same moment */
+
+static void *place_all(void *of)
+{
+	unsigned slot = *(const unsigned *)of;
+
+	for (unsigned i = 1; i <= RACERS; i++)
+		while (backend_table_place(table, slot, 7, key_of(i)) == BACKEND_NONE)
+			; /* swept at this moment */
+	return NULL;
+}
+
+/* Or each of them would count for itself. */
+static void two_workers_never_take_two_places_for_one_backend(void **state)
+{
+	static const unsigned slots[WORKERS] = { 0, 1 };
+	uint8_t idle[BACKEND_BITS];
+	pthread_t threads[WORKERS];
+
+	all_bits(idle);
+	for (unsigned round = 0; round < 50; round++) {
+		uint32_t old[RACERS];
+		for (unsigned i = 0; i < RACERS; i++)
+			old[i] = backend_table_place(table, 0, 7, key_of(1000 + i));
+		for (unsigned i = 0; i < WORKERS; i++)
+			assert_int_equal(
+				pthread_create(&threads[i], NULL, place_all, (void *)(uintptr_t)&slots[i]), 0);
+		/* While they look for places behind these, one after the other becomes free. */
+		for (unsigned i = RACERS; i-- > 0;) {
+			uint8_t one[BACKEND_BITS] = { 0 };
+			one[old[i] / 8] = (uint8_t)(1U << old[i] % 8);
+			while (backend_table_sweep(table, limits, one) == 0)
+				;
+		}
+		for (unsigned i = 0; i < WORKERS; i++)
+			pthread_join(threads[i], NULL);
+		assert_int_equal(backend_table_sweep(table, limits, idle), RACERS);
+	}
+}
+
+/* It stays in the roster of a worker that has not looked since. */
+static void who_chooses_a_backend_whose_place_is_gone_connects_uncounted(void **state)
+{
+	uint8_t idle[BACKEND_BITS];
+	struct choice choice;
+
+	all_bits(idle);
+	add("10.0.0.1:80", 1);
+	choice = choice_at(0, 1);
+	assert_int_equal(choose_next(&choice, now_us), 0);
+	choose_leave(&choice, now_us);
+	assert_int_equal(backend_table_sweep(table, limits, idle), 1);
+	assert_int_equal(choose_next(&choice, now_us), 0); /* in the same turn */
+	assert_false(choice.is_counted);
+	choose_failed(&choice, -ECONNREFUSED, now_us);
+	choose_again(&choice);
+	assert_int_equal(choose_next(&choice, ++now_us), 0);
+	assert_true(choice.is_counted);
+	choose_leave(&choice, now_us);
+}
+
 int main(void)
 {
 #define UNIT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -650,6 +780,10 @@ int main(void)
 		UNIT(the_line_has_an_end),
 		UNIT(what_is_known_of_a_backend_goes_by_its_address),
 		UNIT(a_choice_that_was_made_long_ago_is_known_by_its_key),
+		UNIT(a_table_that_is_swept_never_meets_its_end),
+		UNIT(only_what_is_idle_is_given_back_and_it_begins_anew),
+		UNIT(two_workers_never_take_two_places_for_one_backend),
+		UNIT(who_chooses_a_backend_whose_place_is_gone_connects_uncounted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

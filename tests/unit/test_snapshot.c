@@ -168,7 +168,7 @@ static void backends_are_gathered_by_address(void **state)
 	assert_int_equal(snapshot.backends[1].state, SNAPSHOT_BACKEND_UNRESOLVED);
 	snapshot_fini(&snapshot);
 
-	uint32_t place = backend_table_place(shared.backends, service, key);
+	uint32_t place = backend_table_place(shared.backends, BACKEND_MASTER, service, key);
 	struct backend_record *record = backend_table_at(shared.backends, place);
 	backend_health_failed(&record->health, 0, false, clock_monotonic_us());
 	record->error = -ECONNREFUSED;
