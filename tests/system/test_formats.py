@@ -46,7 +46,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (10, "e7250733555f6d0d"),
-    "TAKEOVER_FORMAT": (19, "53f9a43fb991a6de"),
+    "TAKEOVER_FORMAT": (20, "318e6d9433eadb6b"),
 }
 
 
