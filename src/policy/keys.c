@@ -50,6 +50,8 @@ static const struct key listen_keys[LISTEN_COUNT] = {
 	[LISTEN_RECEIVE_BUFFER] = { "receive_buffer", KEY_WHOLE, 4096, RECEIVE_BUFFER_MAX },
 	[LISTEN_ON_SILENCE] = { "on_silence", KEY_STRING },
 	[LISTEN_ON_UNKNOWN] = { "on_unknown", KEY_STRING },
+	[LISTEN_LOG_LEVEL] = { "log_level", KEY_CHOICE, .choices = "notice info debug" },
+	[LISTEN_EMPTY_LEVEL] = { "empty_level", KEY_CHOICE, .choices = "error warning notice info debug" },
 	[LISTEN_ACCEPT_PROXY] = { "accept_proxy", KEY_STRINGS },
 	[LISTEN_OTHERS] = { "others", KEY_CHOICE, .choices = "refuse plain" },
 	[LISTEN_ABSENT] = { "absent", KEY_CHOICE, .choices = "refuse plain" },

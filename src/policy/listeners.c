@@ -102,6 +102,7 @@ static void belongings_check(struct compiler *compiler, const struct listener_po
 		{ LISTEN_FREEBIND, KIND_TCP | KIND_UDP },
 		{ LISTEN_RECEIVE_BUFFER, KIND_UDP },
 		{ LISTEN_ON_SILENCE, KIND_TCP | KIND_UNIX },
+		{ LISTEN_EMPTY_LEVEL, KIND_TCP | KIND_UNIX },
 		{ LISTEN_ACCEPT_PROXY, KIND_TCP | KIND_UNIX },
 		{ LISTEN_OTHERS, KIND_TCP | KIND_UNIX },
 		{ LISTEN_ABSENT, KIND_TCP | KIND_UNIX },
@@ -170,6 +171,10 @@ static const struct setting *listener_read(
 	listener->freebind = values_switch(values, LISTEN_FREEBIND, 0, 1) != 0;
 	listener->max_connections = (unsigned)values_number(values, LISTEN_MAX_CONNECTIONS);
 	listener->receive_buffer = (unsigned)values_number(values, LISTEN_RECEIVE_BUFFER);
+	listener->log_level =
+		values->given[LISTEN_LOG_LEVEL] ? LEVEL_NOTICE + (int)values_choice(values, LISTEN_LOG_LEVEL) : -1;
+	listener->empty_level =
+		values->given[LISTEN_EMPTY_LEVEL] ? (int)values_choice(values, LISTEN_EMPTY_LEVEL) : -1;
 	if (listener->transport == TRANSPORT_STREAM)
 		proxies_compile(compiler, listener, values);
 	return at;
@@ -216,9 +221,11 @@ void listeners_compile(struct compiler *compiler, const struct setting *at)
 		uint32_t number = (uint32_t)policy->n_listeners;
 		struct listener_policy *listener = &policy->listeners[number];
 
-		*listener = (struct listener_policy){
-			.mode = MODE_PRESET, .keepalive_s = KEEPALIVE_SYSTEM, .line = setting_line(item)
-		};
+		*listener = (struct listener_policy){ .mode = MODE_PRESET,
+			.keepalive_s = KEEPALIVE_SYSTEM,
+			.log_level = -1,
+			.empty_level = -1,
+			.line = setting_line(item) };
 		compiler->listener_values[number] = (struct values){ .section = &sections[SECTION_LISTEN] };
 		item = listener_read(compiler, listener, &compiler->listener_values[number], item);
 		if (!item)

@@ -27,7 +27,9 @@ struct listener_policy {
 	uint32_t on_silence, on_unknown; /* SERVICE_NONE: close */
 	/* UDP: a bit for each service that its clients may come to, by a rule, on_unknown or a fallback: reaches[service / 8] >> service % 8 & 1 */
 	const uint8_t *reaches;
-	bool awaits_bytes;       /* silence leads nowhere: the kernel keeps who is silent to itself, for a second */
+	int log_level;     /* enum log_level of the line of what came in here and went well; -1: as its service's */
+	int empty_level;   /* of clients that leave without a byte; -1: as the policy's */
+	bool awaits_bytes; /* silence leads nowhere: the kernel keeps who is silent to itself, for a second */
 	uint32_t banner_service; /* whose banner a silent client is shown; SERVICE_NONE */
 	/* Between whom its answer decides, by what kind of banner it was; NULL: nobody but this service. */
 	const struct decider *banner_deciders[SERVER_BANNER_KINDS];

@@ -275,6 +275,10 @@ static void print_listeners(const struct policy *policy, FILE *to)
 			fprintf(to, "  PROXY headers from %s%s, others %s", listener->proxies_text,
 				listener->plain_absent ? " where there are any" : "",
 				listener->plain_others ? "plain" : "refused");
+		if (listener->log_level >= 0)
+			fprintf(to, "  logged at %s", log_level_names[listener->log_level]);
+		if (listener->empty_level >= 0)
+			fprintf(to, "  without a byte at %s", log_level_names[listener->empty_level]);
 		fputc('\n', to);
 		if (policy->rule_lists && datagrams)
 			print_asked(policy, i, to);

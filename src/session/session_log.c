@@ -22,14 +22,17 @@ const char *session_error_text(int error)
 static enum log_level level_of_empty(const struct session *session)
 {
 	const struct policy *policy = session->context->policy;
-	uint32_t silent = policy->listeners[session->decider].on_silence;
+	const struct listener_policy *listener = &policy->listeners[session->decider];
+	uint32_t silent = listener->on_silence;
 
+	if (listener->empty_level >= 0)
+		return (enum log_level)listener->empty_level;
 	if (policy->empty_level >= 0)
 		return (enum log_level)policy->empty_level;
 	return silent == SERVICE_NONE ? LEVEL_INFO : policy->services[silent].log_level;
 }
 
-/* A service may keep what went well quiet; whom it failed or refused is told of all the same. */
+/* A service or a listener may keep what went well quiet; whom it failed or refused is told of all the same. */
 enum log_level session_log_level(const struct session *session, enum session_end end)
 {
 	if (session->former)
@@ -38,7 +41,8 @@ enum log_level session_log_level(const struct session *session, enum session_end
 		return level_of_empty(session);
 	if (session->service == SERVICE_NONE || end == END_REFUSED || end == END_DELIVERY_FAILED)
 		return LEVEL_INFO;
-	return session_service(session)->log_level;
+	int of_listener = session->context->policy->listeners[session->decider].log_level;
+	return of_listener >= 0 ? (enum log_level)of_listener : session_service(session)->log_level;
 }
 
 void session_log(const struct session *session, enum log_level level, enum session_end end)

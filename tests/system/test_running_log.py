@@ -181,6 +181,27 @@ def test_clients_that_leave_without_a_byte_have_a_level_of_their_own(usher, echo
     assert [line.level for line in one.wait_connections(len(levels), 30)] == levels
 
 
+def test_a_listener_has_levels_of_its_own(usher, echo):
+    """What goes well there is quiet, and so is who says nothing; whom a service refuses is not."""
+    one = usher(
+        'listen = ( "127.0.0.1:{port}", { address = "127.0.0.1:{port_quiet}"; log_level = "debug"; empty_level = "notice"; } );'
+        'workers = 1; on_silence = "echo"; log = { level = "debug"; empty_level = "debug"; };'
+        'services = ( { name = "echo"; match = "ssh"; connect = "{echo}"; log_level = "notice"; },'
+        ' { name = "denied"; match = "http"; connect = "{echo}"; deny = "127.0.0.0/8"; } );', echo=echo.tcp4)
+    expected = []
+    for port, well, empty in ((one.ports["port"], "notice", "debug"), (one.ports["port_quiet"], "debug", "notice")):
+        with connect(port) as client:
+            client.sendall(b"SSH-2.0-x\r\n")
+            assert read_exactly(client, 11) == b"SSH-2.0-x\r\n"
+        one.wait_connections(len(expected) + 1, 30)
+        say(port, b"GET / HTTP/1.1\r\n\r\n")
+        one.wait_connections(len(expected) + 2, 30)
+        reset(connect(port))
+        expected += [well, "info", empty]
+        one.wait_connections(len(expected), 30)
+    assert [line.level for line in one.connections()] == expected
+
+
 def test_a_delivery_that_failed_names_the_backend(usher):
     one = usher('listen = "127.0.0.1:{port}"; services = ( { name = "a"; match = "ssh"; '
                 'connect = [ "127.0.0.1:{port_dead}", "127.0.0.1:{port_too}" ]; } );')
