@@ -74,6 +74,7 @@ static const struct key log_keys[LOG_KEY_COUNT] = {
 	[LOG_KEY_EMPTY_LEVEL] = { "empty_level", KEY_CHOICE, .choices = "error warning notice info debug" },
 	[LOG_KEY_TO] = { "to", KEY_STRING },
 	[LOG_KEY_FORMAT] = { "format", KEY_CHOICE, .choices = "text json" },
+	[LOG_KEY_FIELDS] = { "fields", KEY_STRINGS },
 	[LOG_KEY_FACILITY] = { "facility", KEY_CHOICE, .choices = LOG_FACILITIES, .preset = LOG_FACILITY_PRESET },
 };
 

@@ -144,6 +144,7 @@ static void log_compile(struct compiler *compiler, const struct setting *at)
 	policy->empty_level =
 		values.value[LOG_KEY_EMPTY_LEVEL] ? (int)values_choice(&values, LOG_KEY_EMPTY_LEVEL) : -1;
 	policy->log.format = (enum log_format)values_choice(&values, LOG_KEY_FORMAT);
+	log_fields_compile(compiler, values.value[LOG_KEY_FIELDS]);
 	if (values.value[LOG_KEY_TO])
 		log_sink_compile(compiler, values.value[LOG_KEY_TO]);
 	policy->log.facility = facilities[values_choice(&values, LOG_KEY_FACILITY)];

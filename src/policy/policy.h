@@ -159,6 +159,8 @@ struct policy {
 	enum log_sink log_sink;
 	const char *log_file;
 	int empty_level; /* enum log_level of clients that leave without a byte; -1: that of the service for the silent */
+	const uint8_t *log_fields; /* enum log_field: the keys of the line of a session, in their order */
+	size_t n_log_fields;
 	struct log_settings log;
 
 	struct arena *arena; /* all of the above but compiled expressions; NULL: it is in somebody else's */

@@ -284,8 +284,9 @@ def test_the_manual_and_the_help_have_the_same_commands():
 def test_the_manual_has_every_log_key_and_every_end():
     page = roff_text((SOURCE / "man/usher.8").read_text())
     code = (SOURCE / "src/session/session_log.c").read_text()
-    keys = set(re.findall(r'record_\w+\(&record, "(\w+)"', code))
+    keys = set(re.findall(r'record_\w+\(record, "(\w+)"', code))
     ends = set(re.findall(r'\[END_\w+\] = "([a-z-]+)"', (SOURCE / "src/shared/reasons.c").read_text()))
+    assert keys == set(re.findall(r'\[FIELD_\w+\] = "(\w+)"', (SOURCE / "src/policy/log_fields.c").read_text()))
     assert keys and ends
     described = set(re.findall(r"^\.It Ic (.+)$", page, re.M))
     assert keys <= {key for line in described for key in line.split(" , ")}

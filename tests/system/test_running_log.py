@@ -181,6 +181,22 @@ def test_clients_that_leave_without_a_byte_have_a_level_of_their_own(usher, echo
     assert [line.level for line in one.wait_connections(len(levels), 30)] == levels
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_the_operator_chooses_the_keys_of_the_line_and_their_order(usher, echo, log_format):
+    one = usher('listen = "127.0.0.1:{port}"; log = { format = "{format}"; fields = [ "end", "service", "rule", "client", "to" ]; };'
+                'services = ( { name = "echo"; match = "ssh"; connect = "{echo}"; } );', echo=echo.tcp4, format=log_format)
+    with one.connect() as client:
+        client.sendall(b"SSH-2.0-x\r\n")
+        assert read_exactly(client, 11) == b"SSH-2.0-x\r\n"
+        name = f"127.0.0.1:{client.getsockname()[1]}"
+    wait_until(lambda: name in one.output(), 30.0, "the line")
+    (line,) = [line for line in one.output().splitlines() if name in line]
+    if log_format == "json":
+        assert list(json.loads(line).items())[3:] == [("end", "finished"), ("service", "echo"), ("client", name), ("to", echo.tcp4)]
+    else:
+        assert line.split(" connection ")[1] == f"end=finished service=echo client={name} to={echo.tcp4}"
+
+
 def test_a_listener_has_levels_of_its_own(usher, echo):
     """What goes well there is quiet, and so is who says nothing; whom a service refuses is not."""
     one = usher(
