@@ -59,6 +59,36 @@ class Named:
         self.listener.close()
 
 
+class Hanging:
+    """A port whose backlog is full: a connection to it is neither accepted nor refused."""
+
+    def __init__(self, port=0):
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", port))
+        self.listener.listen(0)
+        self.port = self.listener.getsockname()[1]
+        self.fillers = []
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", self.port))
+            self.fillers.append(filler)
+        time.sleep(0.05)
+
+    def relent(self):
+        """Lets everybody in from now on."""
+        for filler in self.fillers:
+            filler.close()
+        self.fillers = []
+        self.listener.settimeout(slow(5))
+        self.listener.listen(100)
+
+    def close(self):
+        for sock in (*self.fillers, self.listener):
+            sock.close()
+
+
 class Backend:
     """A listening socket of the test's own: .port, accept(), and whether anybody came."""
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from harness import NEVER, connect, count_fds, dead_port, read_all, slow, wait_until
-from peers import Backend, how_it_ends, reset
+from peers import Backend, Hanging, how_it_ends, reset
 
 LIST = """
 listen = [ "127.0.0.1:{port}" ];  workers = 1;  connect_timeout = {timeout};  decide_timeout = 2.0;
@@ -16,35 +16,6 @@ services = ( { name = "go"; match = "go"; connect = [ {backends} ]; {fallback} }
              { name = "sorry"; exec = [ "/bin/echo", "sorry" ]; } );
 on_unknown = "spare";  on_silence = "sorry";
 """
-
-
-class Hanging:
-    """A port whose backlog is full: a connection to it is neither accepted nor refused."""
-
-    def __init__(self):
-        self.listener = socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen(0)
-        self.port = self.listener.getsockname()[1]
-        self.fillers = []
-        for _ in range(4):
-            filler = socket.socket()
-            filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", self.port))
-            self.fillers.append(filler)
-        time.sleep(0.05)
-
-    def relent(self):
-        """Lets everybody in from now on."""
-        for filler in self.fillers:
-            filler.close()
-        self.fillers = []
-        self.listener.settimeout(slow(5))
-        self.listener.listen(100)
-
-    def close(self):
-        for sock in (*self.fillers, self.listener):
-            sock.close()
 
 
 @pytest.fixture
