@@ -68,8 +68,8 @@ static const struct command commands[] = {
 	{ .name = "backend",
 		.run = command_backend,
 		.summary = "drain a backend, take it down or up, or set its weight",
-		.usage = "backend [-s SOCKET | -c FILE] [--json] SERVICE ADDRESS drain | down | up\n"
-			 "backend [-s SOCKET | -c FILE] [--json] SERVICE ADDRESS weight NUMBER",
+		.usage = "backend [OPTION ...] SERVICE ADDRESS drain | down | up\n"
+			 "backend [OPTION ...] SERVICE ADDRESS weight NUMBER",
 		.options = SOCKET JSON },
 	{ .name = "close",
 		.run = command_close,
@@ -89,8 +89,8 @@ static const struct command commands[] = {
 	{ .name = "drain",
 		.run = command_drain,
 		.summary = "accept no more connections, and exit when the open ones end",
-		.usage = "drain [-s SOCKET | -c FILE] [--json]",
-		.options = SOCKET JSON },
+		.usage = "drain [-s SOCKET | -c FILE] [--json] [--wait]",
+		.options = SOCKET JSON "      --wait              return when it has ended\n" },
 	{ .name = "log",
 		.run = command_log,
 		.summary = "set the log level of the running usher",

@@ -1,4 +1,4 @@
-/* status, sessions, backends, backend, close, drain, reload, upgrade, log: ask a running usher, and have what it says shown.
+/* status, sessions, backends, backend, close, reload, upgrade, log: ask a running usher, and have what it says shown.
  *
  * Refuses to guess where it runs: the socket is named, or that of the configuration, or the usual one. Owns what it was told. */
 #include "control_client.h"
@@ -56,21 +56,26 @@ const char *control_error(int error)
 	}
 }
 
-char *control_ask(const char *path, const char *request)
+int control_ask_once(const char *path, const char *request, char **ret)
 {
-	char *answer = NULL;
 	size_t len;
 
 	int fd = control_connect(path);
-	if (fd < 0) {
-		fprintf(stderr, "usher: %s: %s\n", path, control_error(fd));
-		return NULL;
-	}
-	int r = dprintf(fd, "%s\n", request) < 0 ? -errno : file_read_rest(fd, SIZE_MAX - 1, &answer, &len);
-	if (r < 0)
-		fprintf(stderr, "usher: %s: no answer: %s\n", path, control_error(r));
+	if (fd < 0)
+		return fd;
+	int r = dprintf(fd, "%s\n", request) < 0 ? -errno : file_read_rest(fd, SIZE_MAX - 1, ret, &len);
 	fd_close(fd);
-	return answer;
+	return r;
+}
+
+char *control_ask(const char *path, const char *request)
+{
+	char *answer = NULL;
+
+	int error = control_ask_once(path, request, &answer);
+	if (error < 0)
+		fprintf(stderr, "usher: %s: %s\n", path, control_error(error));
+	return error < 0 ? NULL : answer;
 }
 
 int control_path(const char *socket, const char *file, char *ret, size_t size)
@@ -227,11 +232,6 @@ int command_reload(int argc, char **argv)
 int command_upgrade(int argc, char **argv)
 {
 	return command_ask("upgrade", argc, argv, 0, 0);
-}
-
-int command_drain(int argc, char **argv)
-{
-	return command_ask("drain", argc, argv, 0, 0);
 }
 
 int command_close(int argc, char **argv)

@@ -11,6 +11,9 @@ int control_path(const char *socket, const char *file, char *ret, size_t size);
 /* The whole answer to one request, to be freed; NULL after a message. */
 char *control_ask(const char *path, const char *request);
 
+/* Without a message. 0 and the answer, or -errno. */
+int control_ask_once(const char *path, const char *request, char **ret);
+
 /* A connection to the control socket, or -errno; no message. */
 int control_connect(const char *path);
 const char *control_error(int error); /* for people */

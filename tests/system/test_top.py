@@ -273,6 +273,28 @@ def test_status_is_shown_again_and_again(one, terminal):
     assert wrong.returncode == 2 and "expected seconds from 0.1 to 3600" in wrong.stderr
 
 
+def test_drain_waits_for_the_end_and_shows_how_many_are_left(one, terminal):
+    clients = [enter(one), enter(one)]
+    shown = terminal("sh", "-c", f"{USHER} drain --wait -s {one.control}; echo ended $?; sleep 1000")
+    shown.wait("waiting for 2 connections")
+    clients.pop().close()
+    screen = shown.wait("waiting for 1 connections")
+    assert screen.count("waiting") == 1 and "ended 0" not in screen
+    clients.pop().close()
+    screen = shown.wait("ended 0")
+    assert "waiting" not in screen
+    assert one.process.wait(slow(10)) == 0
+
+
+def test_where_there_is_no_terminal_drain_waits_without_a_word(one):
+    client = enter(one)
+    waiting = subprocess.Popen([USHER, "drain", "--wait", "-s", one.control], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said = waiting.stdout.readline()
+    assert said and waiting.poll() is None
+    client.close()
+    assert waiting.communicate(timeout=slow(20)) == ("", "") and waiting.returncode == 0
+
+
 def test_status_that_is_watched_replaces_what_a_terminal_shows(one, terminal):
     shown = terminal(USHER, "status", "-s", one.control, "--watch=0.1")
     shown.wait("0 connections")
