@@ -13,7 +13,7 @@ import signal
 import subprocess
 
 import pytest
-from harness import SOURCE, read_exactly, wait_until
+from harness import SOURCE, read_exactly, slow, wait_until
 
 HELLO = b"SSH-2.0-x\r\n"
 CONFIG = """
@@ -87,6 +87,20 @@ def test_the_page_is_whole_in_itself_and_allows_nothing_else(shown):
         (inside,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.S)
         digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
         assert policy[f"{tag}-src"] == f"'sha256-{digest}'"
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+def test_a_browser_shows_it_and_has_nothing_to_complain_of(shown, tmp_path):
+    """Without packages of npm: what the page has become after its script ran, and what is on the console."""
+    say_hello(shown)
+    shown.wait_connections(1)
+    done = subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", f"--user-data-dir={tmp_path}",
+                           "--enable-logging=stderr", "--window-size=360,800", "--virtual-time-budget=3000", "--dump-dom",
+                           f"http://127.0.0.1:{shown.ports['port_metrics']}/"], capture_output=True, text=True, timeout=slow(60), check=False,
+                          env={**os.environ, "HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "CONSOLE" not in done.stderr, done.stderr
+    assert "<h1" in done.stdout and "echo" in done.stdout and "<svg" in done.stdout and 'id="stale" role="status" hidden' in done.stdout
 
 
 @pytest.fixture(scope="module")
