@@ -29,6 +29,7 @@ import compiling
 import contenders
 import datagrams
 import decisions
+import failover
 import figures
 import network
 import picture
@@ -41,7 +42,7 @@ import standing
 import traffic
 
 MEASUREMENTS = traffic.MEASUREMENTS + standing.MEASUREMENTS + scaling.MEASUREMENTS + programs.MEASUREMENTS + datagrams.MEASUREMENTS
-ONCE = "calls", "decisions", "compile", "scrape"  # no matter of rounds
+ONCE = "calls", "decisions", "compile", "scrape", "failover"  # no matter of rounds
 
 
 def refuse(complaint):
@@ -148,7 +149,7 @@ def title(arguments, cores):
 
 def measure_once(bench, arguments):
     """What does not change from round to round."""
-    found = {"calls": {}, "decisions": [], "probes": [], "quic": [], "choices": [], "compile": {}, "scrape": {}}
+    found = {"calls": {}, "decisions": [], "probes": [], "quic": [], "choices": [], "compile": {}, "scrape": {}, "failover": {}}
     if "calls" in arguments.only:
         found["calls"] = calls.count_all(bench, arguments.contenders)
     if "decisions" in arguments.only:
@@ -161,6 +162,8 @@ def measure_once(bench, arguments):
         found["compile"] = compiling.measure_all(bench)
     if "scrape" in arguments.only:
         found["scrape"] = scraping.measure(bench)
+    if "failover" in arguments.only:
+        found["failover"] = failover.measure(bench)
     return found
 
 
@@ -179,6 +182,8 @@ def write_report(arguments, results, once, heading):
         print(compiling.as_text(once["compile"]))
     if once["scrape"]:
         print(scraping.as_text(once["scrape"]))
+    if once["failover"]:
+        print(failover.as_text(once["failover"]))
     judged = {"bars": bars.judge(results, once["decisions"]), "datagram_bars": bars.judge_datagrams(results, once["quic"])}
     print(bars.as_text(judged["bars"] + judged["datagram_bars"]))
     everything = {"conditions": heading, **results.as_json(), **once,
@@ -207,6 +212,7 @@ def main():
         decisions.are_fast(once["decisions"], once["probes"]) and decisions.choices_are_fast(once["choices"]))
     sound = sound and (decisions.quic_is_fast(once["quic"]) or not {"decisions", "datagrams"} & set(arguments.only))
     sound = sound and not compiling.too_slow(once["compile"]) and not scraping.too_slow(once["scrape"])
+    sound = sound and not failover.failed_by_usher(once["failover"])
     return 0 if sound and not results.failures_of("usher") else 1
 
 
