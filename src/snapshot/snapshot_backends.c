@@ -40,8 +40,8 @@ static const char *why_down(const struct backend_record *record)
 	return text ? text : "unknown";
 }
 
-static void state_gather(
-	struct snapshot_backend *ret, const struct gathering *gathering, uint32_t place, const struct backend_record *record)
+static void state_gather(struct snapshot_backend *ret, const struct gathering *gathering, uint32_t place,
+	const struct backend_record *record)
 {
 	enum backend_mode mode = backend_order_mode(gathering->table, place);
 
