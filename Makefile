@@ -19,7 +19,7 @@ BUILD ?= build
 OPTIONS ?=
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all configured run test test-unit test-system test-sanitize mutants soak benches bench bench-identifiers bench-accept accuracy fuzz lint format prefixed install uninstall deb test-deb test-release clean packages-%
+.PHONY: all configured run test test-unit test-system test-sanitize mutants soak benches bench bench-identifiers bench-accept accuracy fuzz lint format prefixed install uninstall deb test-deb test-release test-container clean packages-%
 
 # The program and what is installed with it. Tests, benches and fuzzers are built by the targets that run them.
 all: configured
@@ -118,6 +118,10 @@ test-deb: deb packages-test-deb
 # As root, or with sudo: debootstrap makes that Debian and it is kept, see the script.
 test-release:
 	@scripts/test-release $(RELEASE) $(PARTS)
+
+# As root, or with sudo: buildah builds the image of Containerfile from a Debian that debootstrap makes.
+test-container:
+	@scripts/test-container
 
 clean:
 	rm -rf build build-sanitize build-soak build-fuzz build-bench build-lint build-mutants
