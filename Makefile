@@ -120,7 +120,8 @@ test-release:
 	@scripts/test-release $(RELEASE) $(PARTS)
 
 # As root, or with sudo: buildah builds the image of Containerfile from a Debian that debootstrap makes.
-test-container:
+test-container: all
+	@ninja -C $(BUILD) --quiet test-parts
 	@scripts/test-container
 
 clean:

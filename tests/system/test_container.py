@@ -219,7 +219,8 @@ def test_the_image_is_small_and_not_of_root():
 
 @pytest.mark.skipif("USHER_IMAGE" not in os.environ, reason="make test-container builds the image")
 def test_the_image_that_was_built_says_so():
-    config = json.loads(pathlib.Path(os.environ["USHER_IMAGE"]).read_text())["OCIv1"]["config"]
+    config = json.loads(pathlib.Path(os.environ["USHER_IMAGE"]).read_text())["Docker"]["config"]
+    assert config["Healthcheck"]["Test"] == ["CMD", "/usr/sbin/usher", "status"]
     assert (config["User"], config["Entrypoint"], config["Cmd"]) == (f"{UID}:{UID}", ["/usr/sbin/usher"], ["run", "--watch"])
     assert not (pathlib.Path(IMAGE_ROOT) / "usr/bin/gcc").exists()
 
