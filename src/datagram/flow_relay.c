@@ -571,7 +571,8 @@ static bool flow_read(struct flow *flow)
 	int n = datagram_receive(
 		datagrams->answers, flow->upstream->watch.fd, false, datagrams->n_answers, most, &read);
 	if (n < 0) {
-		if (n != -EAGAIN)
+		/* A router says that the way is narrower than what was sent: the next one that is too big is refused when it is sent. */
+		if (n != -EAGAIN && n != -EMSGSIZE)
 			flow_refused(flow, n);
 		return n != -EAGAIN;
 	}

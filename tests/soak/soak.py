@@ -4,8 +4,8 @@
 An usher, built with sanitizers, serves clients of every kind at the same time: bulk both ways with checksums, short questions, half-closes,
 resets of either side, PROXY headers, handovers, programs on a socket, on pipes and on a terminal, names from an identifier, clients that are
 silent or send a byte at a time, and over UDP flows whose every answer is compared, single questions, and a flood that no service takes; while
-it is reloaded, upgraded and asked for its status. From time to time all pause, and the books are balanced: bytes, connections and datagrams as
-clients, servers and usher counted them, descriptors as at the start, memory flat. A datagram that was sent has an answer, or usher says
+it is reloaded with another number of workers, upgraded and asked for its status. From time to time all pause, and the books are balanced:
+bytes, connections and datagrams as clients, servers and usher counted them, descriptors as at the start, memory flat. A datagram that was sent has an answer, or usher says
 what became of it. In the last third of the time workers are killed too: then connections may be cut and datagrams lost, but what arrives is
 still right.
 
@@ -14,6 +14,7 @@ Prints what was done and what was found; ends with 1 where something is wrong.
 
 import argparse
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -461,6 +462,7 @@ class Soak:
                                  env={"ASAN_OPTIONS": harness.SANITIZER_OPTIONS["ASAN_OPTIONS"] + ":quarantine_size_mb=1"})
         self.one.start()
         self.fds = self.one.fds()
+        self.workers = itertools.cycle([3, 1, 4, 2])
         self.go, self.stop, self.killing = (multiprocessing.Event() for _ in range(3))
 
     def _identifier(self, example):
@@ -516,14 +518,18 @@ class Soak:
                 self.one.send_signal(signal.SIGUSR2)
                 self.upgrades += 1
             elif self.turn % 4 == 0:
-                self.one.send_signal(signal.SIGHUP)
-                self.reloads += 1
+                self.reload(next(self.workers))
             if self.killing.is_set() and self.turn % 3 == 0 and self.one.workers:
                 os.kill(random.choice(self.one.workers), signal.SIGKILL)
                 self.kills += 1
             if self.one.process.poll() is not None:
                 self.problems.append(f"the master ended with {self.one.process.returncode}")
                 return
+
+    def reload(self, workers):
+        self.one.write(CONFIG.replace("workers = 2;", f"workers = {workers};"))
+        self.one.send_signal(signal.SIGHUP)
+        self.reloads += 1
 
     def counts(self):
         """What servers and clients say, once they have paused."""
@@ -547,9 +553,11 @@ class Soak:
         """All clients pause; the counts must agree."""
         self.go.clear()
         _, clients = self.counts()
+        self.reload(2)  # as many as at the start, for the memory and the descriptors
         for _ in range(400):
             status = self.status()
-            if status["connections"] == 0 and len(status["generations"]) == 1 and not self.programs():
+            if (status["connections"] == 0 and len(status["generations"]) == 1 and len(self.one.workers) == 2
+                    and not self.programs()):
                 break
             time.sleep(0.1)
         else:
