@@ -76,7 +76,7 @@ static const char *judge(const struct options *options, const struct access_poli
 	if (!rule)
 		return "protocol";
 	const struct access *access = &rule->access;
-	const char *refused = access_judge(access, client, time(NULL));
+	const char *refused = access_judge(access, client, false, time(NULL));
 	uint64_t source = access_source(client);
 	if (refused || !access->rate.burst || !source)
 		return refused;

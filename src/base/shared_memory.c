@@ -23,6 +23,29 @@ static int shared_memory_new(size_t size)
 	return error;
 }
 
+/* At a multiple of SHARED_PART, which declarations of what is in it promise. As mmap(). */
+static void *map_aligned(size_t size, int protection, int fd)
+{
+	uint8_t *room = mmap(NULL, size + SHARED_PART, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (room == MAP_FAILED)
+		return MAP_FAILED;
+	size_t before = -(uintptr_t)room % SHARED_PART, page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t end = (before + size + page - 1) / page * page;
+	uint8_t *at = mmap(room + before, size, protection, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0);
+	int error = errno;
+	if (at == MAP_FAILED) {
+		munmap(room, size + SHARED_PART);
+		errno = error;
+		return MAP_FAILED;
+	}
+	if (before > 0)
+		munmap(room, before);
+	if (end < size + SHARED_PART)
+		munmap(room + end, size + SHARED_PART - end);
+	return at;
+}
+
 int shared_memory_map(int *fd, size_t size, void **ret)
 {
 	struct stat status;
@@ -34,7 +57,7 @@ int shared_memory_map(int *fd, size_t size, void **ret)
 		errno = EPROTO;
 		*ret = MAP_FAILED;
 	} else {
-		*ret = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, own, 0);
+		*ret = map_aligned(size, PROT_READ | PROT_WRITE, own);
 	}
 	int error = *ret == MAP_FAILED ? -errno : 0;
 	if (error < 0 && *fd < 0)
@@ -49,7 +72,7 @@ int shared_memory_view(int fd, size_t size, const struct shared_part *parts, siz
 	int error = 0;
 	/* What is mapped by a description that cannot be written through stays read-only whatever mprotect() is asked. */
 	int reader = fd_reopen(fd, O_RDONLY);
-	uint8_t *all = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, reader >= 0 ? reader : fd, 0);
+	uint8_t *all = map_aligned(size, PROT_READ, reader >= 0 ? reader : fd);
 
 	if (all == MAP_FAILED)
 		error = -errno;

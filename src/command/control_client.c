@@ -1,4 +1,4 @@
-/* status, sessions, backends, backend, close, reload, upgrade, log: ask a running usher, and have what it says shown.
+/* status, sessions, backends, backend, bans, unban, close, reload, upgrade, log: ask a running usher, and have what it says shown.
  *
  * Refuses to guess where it runs: the socket is named, or that of the configuration, or the usual one. Owns what it was told. */
 #include "control_client.h"
@@ -222,6 +222,16 @@ int command_backends(int argc, char **argv)
 int command_backend(int argc, char **argv)
 {
 	return command_ask("backend", argc, argv, 3, 4);
+}
+
+int command_bans(int argc, char **argv)
+{
+	return command_ask("bans", argc, argv, 0, 0);
+}
+
+int command_unban(int argc, char **argv)
+{
+	return command_ask("unban", argc, argv, 1, 1);
 }
 
 int command_reload(int argc, char **argv)

@@ -3,6 +3,7 @@
 #include "control_show.h"
 #include "escape.h"
 #include "snapshot.h"
+#include "snapshot_live.h"
 #include <jansson.h>
 #include <string.h>
 
@@ -45,6 +46,15 @@ static int show_backend(const json_t *line, FILE *to)
 	return 0;
 }
 
+static int show_live(const json_t *line, FILE *to)
+{
+	struct snapshot_live live;
+
+	snapshot_live_read(&live, line);
+	snapshot_live_table(&live, to);
+	return 0;
+}
+
 /* Answers that are a line for each of many. */
 static const struct listing {
 	const char *word;
@@ -53,6 +63,7 @@ static const struct listing {
 } listings[] = {
 	{ "sessions", snapshot_sessions_head, show_session },
 	{ "backends", snapshot_backends_head, show_backend },
+	{ "bans", snapshot_live_head, show_live },
 };
 
 /* NULL: it is not one of them. */

@@ -310,9 +310,15 @@ struct flow *flow_new(struct datagram_listener *listener, const struct datagram 
 	struct context *context = datagrams->context;
 	uint32_t len = datagram->segment ? datagram->segment : datagram->len;
 	uint32_t service = SERVICE_NONE, protocol = PROTOCOL_NONE;
+	struct address client;
 
 	if (datagrams->is_draining) {
 		datagrams_count(datagrams, DATAGRAM_NO_ROOM, datagram_count(datagram));
+		return NULL;
+	}
+	flow_key_client(&datagram->key, &client);
+	if (live_list_has(context->shared->live, LIVE_BAN, &client, context->loop.now_us)) {
+		datagrams_count(datagrams, DATAGRAM_BANNED, datagram_count(datagram));
 		return NULL;
 	}
 	enum flow_look look =
@@ -339,7 +345,7 @@ struct flow *flow_new(struct datagram_listener *listener, const struct datagram 
 	flow->opening->known = known;
 	flow->session.listener = listener->policy->text;
 	flow->session.decider = listener->number;
-	flow_key_client(&datagram->key, &flow->session.client);
+	flow->session.client = client;
 	flow->opening->connection_id = connection_id_hash(datagram->bytes, len);
 	if (look != FLOW_WAITS) { /* before others are looked at, who may make room */
 		session_keep_names(&flow->session, context->findings);

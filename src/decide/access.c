@@ -4,14 +4,14 @@
 #include <stddef.h>
 #include <string.h>
 
-const char *access_judge(const struct access *access, const struct address *client, time_t now)
+const char *access_judge(const struct access *access, const struct address *client, bool is_open, time_t now)
 {
 	if (!access)
 		return NULL;
 	if (address_is_ip(client)) {
 		if (access->deny && address_set_contains(access->deny, client))
 			return "deny";
-		if (access->allow && !address_set_contains(access->allow, client))
+		if (access->allow && !is_open && !address_set_contains(access->allow, client))
 			return "allow";
 	}
 	if (access->hours && !schedule_covers(access->hours, now))

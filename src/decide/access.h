@@ -30,9 +30,10 @@ struct access {
 #define ACCESS_STARTUP_US 120000000ULL /* the two minutes that sshd gives a client to log in */
 
 /* NULL: the client may come in now; else the name of the rule that refuses: "deny", "allow" or "hours". deny wins over allow;
- * an allow that is given admits only what it covers. A client without an IP address (of a UNIX socket) is subject to
+ * an allow that is given admits only what it covers, and whom the
+ * service is open for (`is_open`). A client without an IP address (of a UNIX socket) is subject to
  * hours alone. `access` NULL: nothing restricts. */
-const char *access_judge(const struct access *access, const struct address *client, time_t now);
+const char *access_judge(const struct access *access, const struct address *client, bool is_open, time_t now);
 
 /* The source that a client counts for: its IPv4 address (also where it is mapped into IPv6, or translated: 64:ff9b::/96), or the /64 of its IPv6 address, as one number that no other source
  * has. 0: it has none (UNIX sockets), and no limit per source applies to it. */

@@ -369,6 +369,24 @@ static void client_order_backend(struct client *client)
 	client_answer_done(client, done);
 }
 
+static void client_order_live(struct client *client)
+{
+	static const char *const done[] = {
+		[CONTROL_LIVE_BAN] = "banned",
+		[CONTROL_LIVE_UNBAN] = "banned no more",
+		[CONTROL_LIVE_OPEN] = "open",
+		[CONTROL_LIVE_SHUT] = "open no more",
+	};
+	const struct control *control = client->control;
+	const struct control_live *order = &client->request.live;
+	char why[512] = "";
+
+	if (control->hooks->live(control->context, order, why, sizeof(why)) < 0)
+		client_answer_error(client, why);
+	else
+		client_answer_done(client, done[order->order]);
+}
+
 static void client_serve(struct client *client)
 {
 	struct control *control = client->control;
@@ -396,6 +414,12 @@ static void client_serve(struct client *client)
 		break;
 	case CONTROL_BACKEND:
 		client_order_backend(client);
+		break;
+	case CONTROL_BANS:
+		client_tell(client, control->hooks->bans);
+		break;
+	case CONTROL_LIVE:
+		client_order_live(client);
 		break;
 	case CONTROL_SESSIONS:
 	case CONTROL_EVIDENCE:

@@ -4,6 +4,7 @@
  * Bounded: CONTROL_CLIENTS at a time, CONTROL_LINE_MAX bytes of request, CONTROL_PATIENCE_US for all of it. Nobody who stalls
  * here keeps anybody waiting. */
 #pragma once
+#include "live_list.h"
 #include "loop.h"
 #include "message.h"
 #include "policy.h"
@@ -24,6 +25,7 @@ enum control_word {
 	CONTROL_STATUS,
 	CONTROL_SESSIONS,
 	CONTROL_BACKENDS,
+	CONTROL_BANS,
 	CONTROL_EVIDENCE,
 	CONTROL_CLOSE,
 	CONTROL_DRAIN,
@@ -33,6 +35,7 @@ enum control_word {
 	CONTROL_REOPEN,
 	CONTROL_BACKEND,
 	CONTROL_SETTINGS,
+	CONTROL_LIVE,
 	CONTROL_UNKNOWN,
 };
 
@@ -50,11 +53,30 @@ struct control_backend {
 	uint32_t weight; /* of CONTROL_BACKEND_WEIGHT */
 };
 
+enum control_live_order {
+	CONTROL_LIVE_BAN,
+	CONTROL_LIVE_UNBAN,
+	CONTROL_LIVE_OPEN,
+	CONTROL_LIVE_SHUT,
+};
+
+#define CONTROL_EVER        UINT64_MAX
+#define CONTROL_SECONDS_MAX (10 * 366 * UINT64_C(86400)) /* of a time that ends */
+
+/* ban ADDRESS [SECONDS], unban ADDRESS, open SERVICE ADDRESS SECONDS, shut SERVICE ADDRESS */
+struct control_live {
+	enum control_live_order order;
+	char service[64]; /* "": it is a ban */
+	struct live_source source;
+	uint64_t seconds; /* CONTROL_EVER: without an end */
+};
+
 struct control_request {
 	enum control_word word;
 	uint64_t id;    /* of evidence, close */
 	unsigned level; /* of log */
 	struct control_backend backend;
+	struct control_live live;
 };
 
 /* A line without its end. 0; -EINVAL with a sentence in *ret_why. */
@@ -65,6 +87,9 @@ struct control_hooks {
 	int (*status)(void *context, FILE *to);   /* 0 or -errno */
 	int (*backends)(void *context, FILE *to); /* likewise */
 	int (*settings)(void *context, FILE *to); /* likewise */
+	int (*bans)(void *context, FILE *to);     /* likewise */
+	int (*live)(void *context, const struct control_live *order, char *why,
+		size_t size); /* 0; or -errno with a sentence in `why` */
 	/* How many addresses the order is for; or -errno with a sentence in `why`. */
 	int (*backend)(void *context, const struct control_backend *order, char *why, size_t size);
 	/* Asks every worker, each with a file of its own; returns how many were asked, at most CONTROL_PARTS_MAX. `ret_missed` is set where some

@@ -6,7 +6,16 @@
 #include <errno.h>
 #include <string.h>
 
-enum argument { ARGUMENT_NONE, ARGUMENT_ID, ARGUMENT_LEVEL, ARGUMENT_BACKEND };
+enum argument {
+	ARGUMENT_NONE,
+	ARGUMENT_ID,
+	ARGUMENT_LEVEL,
+	ARGUMENT_BACKEND,
+	ARGUMENT_BAN,
+	ARGUMENT_UNBAN,
+	ARGUMENT_OPEN,
+	ARGUMENT_SHUT
+};
 
 static const struct {
 	const char *name;
@@ -25,6 +34,11 @@ static const struct {
 	{ "backends", CONTROL_BACKENDS, ARGUMENT_NONE },
 	{ "settings", CONTROL_SETTINGS, ARGUMENT_NONE },
 	{ "backend", CONTROL_BACKEND, ARGUMENT_BACKEND },
+	{ "bans", CONTROL_BANS, ARGUMENT_NONE },
+	{ "ban", CONTROL_LIVE, ARGUMENT_BAN },
+	{ "unban", CONTROL_LIVE, ARGUMENT_UNBAN },
+	{ "open", CONTROL_LIVE, ARGUMENT_OPEN },
+	{ "shut", CONTROL_LIVE, ARGUMENT_SHUT },
 };
 
 static int id_parse(const char *text, size_t len, uint64_t *ret)
@@ -107,6 +121,37 @@ static int backend_parse(const char *text, size_t len, struct control_backend *r
 		: text_copy(ret->address, sizeof(ret->address), text + service_len + 1, len - service_len - 1);
 }
 
+/* The word in front of the first blank, into `to`; *text and *len are what is behind it. */
+static int first_word(const char **text, size_t *len, char *to, size_t size)
+{
+	const char *blank = memchr(*text, ' ', *len);
+	size_t word = blank ? (size_t)(blank - *text) : *len;
+
+	int error = text_copy(to, size, *text, word);
+	*text += blank ? word + 1 : word;
+	*len -= blank ? word + 1 : word;
+	return error;
+}
+
+/* [SERVICE] ADDRESS [SECONDS] */
+static int live_parse(const char *text, size_t len, enum control_live_order order, bool has_service, bool needs_time,
+	struct control_live *ret)
+{
+	char address[LIVE_SOURCE_MAX];
+
+	*ret = (struct control_live){ .order = order, .seconds = CONTROL_EVER };
+	if (has_service && first_word(&text, &len, ret->service, sizeof(ret->service)) < 0)
+		return -EINVAL;
+	if (first_word(&text, &len, address, sizeof(address)) < 0 || live_source_parse(&ret->source, address) < 0)
+		return -EINVAL;
+	bool takes_time = order == CONTROL_LIVE_BAN || order == CONTROL_LIVE_OPEN;
+	if (len == 0)
+		return needs_time ? -EINVAL : 0;
+	if (!takes_time || id_parse(text, len, &ret->seconds) < 0)
+		return -EINVAL;
+	return ret->seconds < 1 || ret->seconds > CONTROL_SECONDS_MAX ? -EINVAL : 0;
+}
+
 static int argument_parse(
 	enum argument argument, const char *text, size_t len, struct control_request *ret, const char **ret_why)
 {
@@ -124,6 +169,18 @@ static int argument_parse(
 		*ret_why = "expected a service, the address of a backend of it, and drain, down, up or weight N with "
 			   "N from 0 to 256";
 		return backend_parse(text, len, &ret->backend);
+	case ARGUMENT_BAN:
+		*ret_why = "expected an address or a prefix, and perhaps for how many seconds";
+		return live_parse(text, len, CONTROL_LIVE_BAN, false, false, &ret->live);
+	case ARGUMENT_UNBAN:
+		*ret_why = "expected an address or a prefix";
+		return live_parse(text, len, CONTROL_LIVE_UNBAN, false, false, &ret->live);
+	case ARGUMENT_OPEN:
+		*ret_why = "expected a service, an address or a prefix, and for how many seconds";
+		return live_parse(text, len, CONTROL_LIVE_OPEN, true, true, &ret->live);
+	case ARGUMENT_SHUT:
+		*ret_why = "expected a service, and an address or a prefix";
+		return live_parse(text, len, CONTROL_LIVE_SHUT, true, false, &ret->live);
 	}
 	return -EINVAL;
 }
@@ -134,8 +191,9 @@ int control_parse(const char *line, size_t len, struct control_request *ret, con
 	size_t name_len = blank ? (size_t)(blank - line) : len;
 
 	*ret = (struct control_request){ .word = CONTROL_UNKNOWN };
-	*ret_why = "unknown request, expected status, sessions, backends, evidence ID, close ID, drain, reload, "
-		   "upgrade, reopen, settings, log LEVEL or backend SERVICE ADDRESS ORDER";
+	*ret_why = "unknown request, expected status, sessions, backends, bans, evidence ID, close ID, drain, "
+		   "reload, upgrade, reopen, settings, log LEVEL, backend SERVICE ADDRESS ORDER, ban ADDRESS [SECONDS], "
+		   "unban ADDRESS, open SERVICE ADDRESS SECONDS or shut SERVICE ADDRESS";
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (strlen(words[i].name) != name_len || memcmp(words[i].name, line, name_len) != 0)
 			continue;

@@ -2,6 +2,7 @@
  * What does not compile changes nothing; whoever is told to end twice ends at once. */
 #include "backend_orders.h"
 #include "failure.h"
+#include "live_orders.h"
 #include "master_parts.h"
 #include "program_table.h"
 #include "status.h"
@@ -303,6 +304,25 @@ static int control_backend(void *context, const struct control_backend *order, c
 	return -EAGAIN;
 }
 
+static int control_bans(void *context, FILE *to)
+{
+	const struct master *master = context;
+
+	if (master->serving)
+		live_orders_write(master->shared.live, master->serving->policy, to);
+	return 0;
+}
+
+static int control_live(void *context, const struct control_live *order, char *why, size_t size)
+{
+	const struct master *master = context;
+
+	if (master->serving)
+		return live_orders_give(master->shared.live, master->serving->policy, order, why, size);
+	snprintf(why, size, "no configuration is in force: try again");
+	return -EAGAIN;
+}
+
 static unsigned control_report(void *context, const struct message *request, int *files, bool *ret_missed)
 {
 	struct master *master = context;
@@ -355,6 +375,8 @@ const struct control_hooks master_control_hooks = {
 	.backends = control_backends,
 	.settings = control_settings,
 	.backend = control_backend,
+	.bans = control_bans,
+	.live = control_live,
 	.report = control_report,
 	.drain = control_drain,
 	.reload = control_reload,

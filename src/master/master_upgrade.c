@@ -114,6 +114,7 @@ static int master_describe(void *context, struct takeover *ret)
 		.counters_fd = master->shared.counters_fd,
 		.affinity_fd = master->shared.affinity_fd,
 		.backends_fd = master->shared.backends_fd,
+		.live_fd = master->shared.live_fd,
 		.resolver = master->serving->resolver,
 		.pid_file = master->pid_file ? strdup(master->pid_file) : NULL,
 		.resolver_channel = master->serving->resolver_channel,
@@ -313,6 +314,7 @@ int master_inherit(struct master *master, struct takeover *takeover, int state)
 	master->shared.page_fd = takeover->shared_fd;
 	master->shared.limits_fd = takeover->limits_fd;
 	master->shared.backends_fd = takeover->backends_fd;
+	master->shared.live_fd = takeover->live_fd;
 	master->shared.counters_fd = takeover->counters_fd;
 	master->shared.affinity_fd = takeover->affinity_fd;
 	return 0;

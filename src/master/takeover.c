@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 20
+#define TAKEOVER_FORMAT 21
 
 static void format_write(char *to, size_t size)
 {
@@ -28,9 +28,10 @@ static void format_write(char *to, size_t size)
 
 	worker_migration_format(migration, sizeof(migration));
 	snprintf(to, size,
-		"%d message %zu migration %s limits %zu counters %zu affinity %zu backends %zu shared %zu names %zu",
+		"%d message %zu migration %s limits %zu counters %zu affinity %zu backends %zu live %zu shared %zu "
+		"names %zu",
 		TAKEOVER_FORMAT, sizeof(struct message), migration, limits_size(), counters_size(), affinity_size(),
-		backend_table_size(), sizeof(struct shared_page), resolved_size(1));
+		backend_table_size(), live_list_size(), sizeof(struct shared_page), resolved_size(1));
 }
 
 /* ---- writing ---- */
@@ -109,20 +110,20 @@ int takeover_write(const struct takeover *takeover)
 	char format[256];
 
 	format_write(format, sizeof(format));
-	json_t *root = json_pack(
-		"{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:s, s:o, "
-		"s:o, s:o, s:o, s:o, s:o, s:i}",
+	json_t *root = json_pack("{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, "
+				 "s:I, s:I, s:s, s:o, "
+				 "s:o, s:o, s:o, s:o, s:o, s:i}",
 		"format", format, "log_lost", (json_int_t)takeover->log_lost, "proof", takeover->proof, "pid_file",
 		takeover->pid_file ? takeover->pid_file : "", "since", (json_int_t)takeover->since, "services",
 		(json_int_t)takeover->services, "shared", takeover->shared_fd, "limits", takeover->limits_fd,
 		"counters", takeover->counters_fd, "affinity", takeover->affinity_fd, "backends",
-		takeover->backends_fd, "resolver", takeover->resolver, "control", takeover->control_fd, "client",
-		takeover->control_client, "control_path", takeover->control_path, "control_device",
-		(json_int_t)takeover->control_file.device, "control_inode", (json_int_t)takeover->control_file.inode,
-		"forwarding", takeover->forwarding_table, "sockets", sockets_write(takeover), "workers",
-		workers_write(takeover), "children", children_write(takeover), "programs", programs_write(takeover),
-		"names", names_write(takeover), "metrics", socket_write(&takeover->metrics), "exporter",
-		takeover->exporter);
+		takeover->backends_fd, "live", takeover->live_fd, "resolver", takeover->resolver, "control",
+		takeover->control_fd, "client", takeover->control_client, "control_path", takeover->control_path,
+		"control_device", (json_int_t)takeover->control_file.device, "control_inode",
+		(json_int_t)takeover->control_file.inode, "forwarding", takeover->forwarding_table, "sockets",
+		sockets_write(takeover), "workers", workers_write(takeover), "children", children_write(takeover),
+		"programs", programs_write(takeover), "names", names_write(takeover), "metrics",
+		socket_write(&takeover->metrics), "exporter", takeover->exporter);
 	int fd = root ? memfd_create("usher-state", MFD_CLOEXEC) : -1;
 	int error = !root ? -ENOMEM : fd < 0 ? -errno : json_dumpfd(root, fd, JSON_COMPACT) < 0 ? -EIO : 0;
 
@@ -249,16 +250,17 @@ static int takeover_unpack(json_t *root, struct takeover *ret)
 	const char *path, *proof, *pid_file, *table;
 
 	if (json_unpack(root,
-		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:s, s:o, s:o, "
+		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:s, s:o, "
+		    "s:o, "
 		    "s:o, s:o, "
 		    "s:o, s:o, s:i}",
 		    "log_lost", &log_lost, "proof", &proof, "pid_file", &pid_file, "since", &since, "services",
 		    &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters", &ret->counters_fd,
-		    "affinity", &ret->affinity_fd, "backends", &ret->backends_fd, "resolver", &ret->resolver,
-		    "control", &ret->control_fd, "client", &ret->control_client, "control_path", &path,
-		    "control_device", &device, "control_inode", &inode, "forwarding", &table, "sockets", &sockets,
-		    "workers", &workers, "children", &children, "programs", &programs, "names", &names, "metrics",
-		    &metrics, "exporter", &ret->exporter) < 0 ||
+		    "affinity", &ret->affinity_fd, "backends", &ret->backends_fd, "live", &ret->live_fd, "resolver",
+		    &ret->resolver, "control", &ret->control_fd, "client", &ret->control_client, "control_path",
+		    &path, "control_device", &device, "control_inode", &inode, "forwarding", &table, "sockets",
+		    &sockets, "workers", &workers, "children", &children, "programs", &programs, "names", &names,
+		    "metrics", &metrics, "exporter", &ret->exporter) < 0 ||
 		socket_unpack(&ret->metrics, metrics) < 0)
 		return -EINVAL;
 	ret->since = since;
@@ -330,6 +332,7 @@ void takeover_keep_fds(const struct takeover *takeover, bool keep)
 	fd_keep(takeover->counters_fd, keep);
 	fd_keep(takeover->affinity_fd, keep);
 	fd_keep(takeover->backends_fd, keep);
+	fd_keep(takeover->live_fd, keep);
 	fd_keep(takeover->control_fd, keep);
 	fd_keep(takeover->control_client, keep);
 	fd_keep(takeover->resolver_channel, keep);

@@ -45,7 +45,7 @@ struct takeover {
 	int64_t since;
 	uint64_t
 		services; /* a digest of the serving policy's: requests of its workers are only served where it is the same */
-	int shared_fd, limits_fd, counters_fd, affinity_fd, backends_fd;
+	int shared_fd, limits_fd, counters_fd, affinity_fd, backends_fd, live_fd;
 	int resolver;                   /* a pid; 0: none */
 	int resolver_channel, names_fd; /* -1: none */
 	int control_fd, control_client; /* -1: none */

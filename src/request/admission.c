@@ -88,11 +88,13 @@ static void admission_ask(struct admission *admission, struct session *session)
 const char *admission_judge(struct session *session, const struct service *service)
 {
 	struct context *context = session->context;
-	const char *rule = access_judge(service->access, &session->client, time(NULL));
+	uint64_t name = hash_name(service->name), now_us = context->loop.now_us;
+	bool is_open = service->access && live_list_has(context->shared->live, name, &session->client, now_us);
+	const char *rule = access_judge(service->access, &session->client, is_open, time(NULL));
 
 	return rule ? rule
-		    : limits_enter(context->shared->limits, context->slot, service->access, hash_name(service->name),
-			      session_source(session), context->loop.now_us, &session->ticket);
+		    : limits_enter(context->shared->limits, context->slot, service->access, name,
+			      session_source(session), now_us, &session->ticket);
 }
 
 void admission_begin(struct admission *admission, struct session *session)

@@ -136,6 +136,13 @@ struct limits_source session_source(const struct session *session)
 		session->transport->kind == TRANSPORT_DATAGRAM };
 }
 
+bool session_is_banned(const struct session *session)
+{
+	const struct context *context = session->context;
+
+	return live_list_has(context->shared->live, LIVE_BAN, &session->client, context->loop.now_us);
+}
+
 bool session_is_undecided(const struct session *session)
 {
 	return session->phase == PHASE_PROXIED || session->phase == PHASE_DECIDING;

@@ -143,6 +143,9 @@ const struct address *session_via(const struct session *session);
 struct limits_source session_source(const struct session *session);
 
 bool session_is_undecided(const struct session *session);
+
+/* Its client is one of those whom the operator has banned (live_list.h). */
+bool session_is_banned(const struct session *session);
 const struct service *session_service(const struct session *session); /* only once decided for one, in this worker */
 /* The one of its name in this worker's policy; NULL: none has it. */
 const struct service *session_service_here(const struct session *session);

@@ -22,7 +22,7 @@ const char *const session_end_names[SESSION_ENDS] = {
 	[END_SHED] = "shed",
 };
 
-const char *const rule_names[] = { "deny", "allow", "hours", "max_connections", "per_source", "rate", "sources",
+const char *const rule_names[] = { "ban", "deny", "allow", "hours", "max_connections", "per_source", "rate", "sources",
 	"access", "max_startups", "max_startups_per_source", "back-off" };
 const size_t n_rule_names = sizeof(rule_names) / sizeof(rule_names[0]);
 
@@ -43,6 +43,7 @@ const char *rule_name(const char *text)
 
 const char *const datagram_event_names[DATAGRAM_EVENTS] = {
 	[DATAGRAM_UNWANTED] = "unwanted",
+	[DATAGRAM_BANNED] = "banned",
 	[DATAGRAM_NO_ROOM] = "no_room",
 	[DATAGRAM_FULL] = "full",
 	[DATAGRAM_KERNEL] = "kernel",

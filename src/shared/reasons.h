@@ -35,6 +35,7 @@ const char *rule_name(const char *text);
 /* What becomes of datagrams that do not simply go on. */
 enum datagram_event {
 	DATAGRAM_UNWANTED, /* no service takes them */
+	DATAGRAM_BANNED,   /* their client is banned */
 	DATAGRAM_NO_ROOM,  /* for a new flow, under a limit */
 	DATAGRAM_FULL,     /* a buffer was full: of the flow that waits, or of a socket that sends */
 	DATAGRAM_KERNEL, /* dropped by the kernel: the listener's socket was full. Counted as the kernel does, which may join several */

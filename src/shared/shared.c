@@ -16,7 +16,8 @@ static int keep_from_children(const struct shared *shared)
 		madvise(shared->limits, limits_size(), MADV_DONTFORK) < 0 ||
 		madvise(shared->counters, counters_size(), MADV_DONTFORK) < 0 ||
 		madvise(shared->affinity, affinity_size(), MADV_DONTFORK) < 0 ||
-		madvise(shared->backends, backend_table_size(), MADV_DONTFORK) < 0)
+		madvise(shared->backends, backend_table_size(), MADV_DONTFORK) < 0 ||
+		madvise(shared->live, live_list_size(), MADV_DONTFORK) < 0)
 		return failure_set(-errno, "madvise(MADV_DONTFORK)");
 	return 0;
 }
@@ -39,6 +40,8 @@ int shared_open(struct shared *shared)
 		error = affinity_new(&shared->affinity, &shared->affinity_fd);
 	if (error == 0)
 		error = backend_table_new(&shared->backends, &shared->backends_fd);
+	if (error == 0)
+		error = live_list_new(&shared->live, &shared->live_fd);
 	return error < 0 ? error : keep_from_children(shared);
 }
 
@@ -50,11 +53,13 @@ void shared_close(struct shared *shared)
 	counters_free(shared->counters);
 	affinity_free(shared->affinity);
 	backend_table_free(shared->backends);
+	live_list_free(shared->live);
 	fd_close(shared->page_fd);
 	fd_close(shared->limits_fd);
 	fd_close(shared->counters_fd);
 	fd_close(shared->affinity_fd);
 	fd_close(shared->backends_fd);
+	fd_close(shared->live_fd);
 	*shared = NO_SHARED;
 }
 
@@ -83,6 +88,8 @@ int shared_view(const struct shared *from, unsigned slot, struct shared *ret)
 		error = counters_view(from->counters_fd, slot, &ret->counters);
 	if (error == 0 && slot < LIMITS_SLOTS_MAX)
 		error = affinity_view(from->affinity_fd, &ret->affinity);
+	if (error == 0 && slot < LIMITS_SLOTS_MAX)
+		error = live_list_view(from->live_fd, &ret->live);
 	if (error == 0 && slot != SHARED_RESOLVER)
 		error = backend_table_view(from->backends_fd, slot, &ret->backends);
 	return error;

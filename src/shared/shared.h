@@ -6,6 +6,7 @@
 #include "affinity.h"
 #include "backend_table.h"
 #include "counters.h"
+#include "live_list.h"
 #include "shared_limits.h"
 #include "shared_memory.h"
 #include <stdatomic.h>
@@ -32,11 +33,17 @@ struct shared {
 	struct counters *counters;
 	struct affinity *affinity;
 	struct backend_table *backends;
-	int page_fd, limits_fd, counters_fd, affinity_fd, backends_fd; /* -1: none, or none yet */
+	struct live_list *live;
+	int page_fd, limits_fd, counters_fd, affinity_fd, backends_fd, live_fd; /* -1: none, or none yet */
 };
 
 #define NO_SHARED                                                                                                    \
-	((struct shared){ .page_fd = -1, .limits_fd = -1, .counters_fd = -1, .affinity_fd = -1, .backends_fd = -1 })
+	((struct shared){ .page_fd = -1,                                                                             \
+		.limits_fd = -1,                                                                                     \
+		.counters_fd = -1,                                                                                   \
+		.affinity_fd = -1,                                                                                   \
+		.backends_fd = -1,                                                                                   \
+		.live_fd = -1 })
 
 /* The master's: what is behind the descriptors, and what has none is new. 0 or -errno; shared_close() in both cases. */
 int shared_open(struct shared *shared);

@@ -1,11 +1,13 @@
 /* A snapshot as tables. Refuses to write a byte of a text that is not printable ASCII. Owns nothing. */
 #include "escape.h"
 #include "snapshot.h"
+#include "snapshot_live.h"
 #include "snapshot_text.h"
 #include <inttypes.h>
 #include <time.h>
 
 #define BACKEND_FORMAT "%-16s %-36s %-10s %8s %6s %6s %10s %8s %9s"
+#define LIVE_FORMAT    "%-43s %-20s %s\n"
 #define SESSION_FORMAT "%-8s %-24s %-14s %-10s %-12s %8s %10s %10s\n"
 
 struct shown {
@@ -157,4 +159,19 @@ void snapshot_backend_table(const struct snapshot_backend *backend, FILE *to)
 		count_text(backend->total, total), count_text(backend->failed, failed), latency);
 	show_notes(backend, to);
 	putc('\n', to);
+}
+
+void snapshot_live_head(FILE *to)
+{
+	fprintf(to, LIVE_FORMAT, "address", "what", "left");
+}
+
+void snapshot_live_table(const struct snapshot_live *live, FILE *to)
+{
+	char left[SNAPSHOT_TEXT_MAX], what[520] = "banned";
+
+	if (live->service)
+		snprintf(what, sizeof(what), "open: %s", shown(live->service).text);
+	fprintf(to, LIVE_FORMAT, shown(live->address).text, what,
+		live->ends ? snapshot_duration_text((double)live->left_s, left) : "-");
 }

@@ -316,6 +316,26 @@ static void stream_discard_input(const struct stream *stream)
 	(void)n;
 }
 
+/* Rather than an orderly close. */
+static bool stream_ends_by_reset(const struct stream *stream, enum session_end end)
+{
+	const struct service *service =
+		stream->session.service == SERVICE_NONE ? NULL : session_service(&stream->session);
+
+	switch (end) {
+	case END_CLIENT_RESET:
+	case END_NO_MEMORY:
+	case END_SHED:
+		return true;
+	case END_REJECTED:
+		return service->target.reject.reset;
+	case END_REFUSED: /* without a service: banned */
+		return !service || (service->access && service->access->reset);
+	default:
+		return false;
+	}
+}
+
 /* Lets go of whatever the phase holds. */
 static void stream_release(struct stream *stream, enum session_end end)
 {
@@ -324,10 +344,7 @@ static void stream_release(struct stream *stream, enum session_end end)
 		[END_SERVER_RESET] = RELAY_SERVER_RESET,
 		[END_NO_MEMORY] = RELAY_SERVER_RESET,
 	};
-	bool reset = end == END_CLIENT_RESET || end == END_NO_MEMORY || end == END_SHED ||
-		(end == END_REJECTED && session_service(&stream->session)->target.reject.reset) ||
-		(end == END_REFUSED && session_service(&stream->session)->access &&
-			session_service(&stream->session)->access->reset);
+	bool reset = stream_ends_by_reset(stream, end);
 
 	switch (stream->session.phase) {
 	case PHASE_PROXIED:

@@ -59,6 +59,10 @@ static void undecided_header_failed(struct stream *stream, const char *how)
  * client that was named. */
 static void undecided_announced(struct stream *stream)
 {
+	if (session_is_banned(&stream->session)) {
+		stream_refuse(stream, "ban");
+		return;
+	}
 	if (session_enter(&stream->session, PHASE_DECIDING) < 0) {
 		stream_end(stream, END_NO_MEMORY);
 		return;
@@ -306,6 +310,8 @@ void undecided_begin(struct stream *stream, enum proxied_by by)
 
 	if (by == PROXIED_BY_STRANGER)
 		undecided_header_failed(stream, "source");
+	else if (by == PROXIED_BY_NOBODY && session_is_banned(&stream->session))
+		stream_refuse(stream, "ban");
 	else if (error < 0)
 		stream_end(stream, END_NO_MEMORY);
 	else

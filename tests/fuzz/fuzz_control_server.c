@@ -32,6 +32,13 @@ static int hook_status(void *context, FILE *to)
 	return 0;
 }
 
+static int hook_live(void *context, const struct control_live *order, char *why, size_t size)
+{
+	require(order->seconds >= 1 && memchr(order->service, '\0', sizeof(order->service)));
+	snprintf(why, size, "not here");
+	return -ENOENT;
+}
+
 static int hook_backend(void *context, const struct control_backend *order, char *why, size_t size)
 {
 	require(*order->service && *order->address && order->weight <= 256);
@@ -85,6 +92,8 @@ static const struct control_hooks hooks = {
 	.backends = hook_status,
 	.settings = hook_status,
 	.backend = hook_backend,
+	.bans = hook_status,
+	.live = hook_live,
 	.report = hook_report,
 	.drain = hook_drain,
 	.reload = hook_reload,

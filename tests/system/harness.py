@@ -36,7 +36,7 @@ PR_SET_CHILD_SUBREAPER = 36
 IP_BIND_ADDRESS_NO_PORT = 24
 
 SANITIZER_OPTIONS = {
-    "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_stack_use_after_return=1:handle_abort=1",
+    "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_stack_use_after_return=1:handle_abort=1:verify_asan_link_order=0",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=0",
     "LSAN_OPTIONS": "exitcode=99",
 }

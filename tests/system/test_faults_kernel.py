@@ -7,7 +7,7 @@ import re
 import time
 
 import pytest
-from harness import BUILD, SANITIZER_OPTIONS, read_exactly, run_usher, slow
+from harness import BUILD, read_exactly, run_usher, slow
 from peers import SANITIZED, Backend, Receiver, Sender, cpu_of, exchange, how_it_ends, pair
 
 INJECT = BUILD / "tests/faults/faults-inject.so"
@@ -28,8 +28,6 @@ def pressed(usher):
 
     def start(backends, faults="", workers=1, fallback="", more="", env=None):
         preload = {"LD_PRELOAD": str(INJECT), "USHER_FAULTS": faults} if faults else {}
-        if SANITIZED:
-            preload["ASAN_OPTIONS"] = SANITIZER_OPTIONS["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
         return usher(CONFIG, backends=backends, workers=workers, fallback=fallback, more=more, env={**preload, **(env or {})})
 
     return start

@@ -38,6 +38,7 @@ FORMATS = {
         "src/shared/backend_table.h": ["struct backend_record", "enum backend_mode", "struct backend_order"],
         "src/shared/backend_table.c": ["struct backend_slot", "struct backend_any", "struct backend_table"],
         "src/shared/backend_health.c": ["enum state", "struct health"],
+        "src/shared/live_list.c": ["struct place", "struct live_list"],
         "src/base/address.h": ["struct address"],
         "src/base/socket_file.h": ["struct socket_file"],
         "src/master/sockets.h": ["struct socket_held"],
@@ -46,7 +47,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (10, "e7250733555f6d0d"),
-    "TAKEOVER_FORMAT": (20, "318e6d9433eadb6b"),
+    "TAKEOVER_FORMAT": (21, "42c9ea0f9cc1a8bb"),
 }
 
 

@@ -45,7 +45,7 @@ static struct address address_of(const char *text)
 static const char *judge(const struct access *access, const char *client, time_t now)
 {
 	struct address address = address_of(client);
-	const char *rule = access_judge(access, &address, now);
+	const char *rule = access_judge(access, &address, false, now);
 
 	return rule ? rule : "in";
 }

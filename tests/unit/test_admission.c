@@ -1,6 +1,7 @@
 /* The admission of a session, alone: what is asked in which order, and what comes of each answer. The rules, the limits, the master and the
  * transport are the test's. */
 #include "admission.h"
+#include "hash.h"
 #include "turn.h"
 
 static struct context context;
@@ -20,7 +21,7 @@ static struct message asked;
 
 static int n_admitted;
 static const char *refused;
-static bool has_ended;
+static bool has_ended, opens;
 
 static void transport_admitted(struct session *session, const char *rule)
 {
@@ -50,12 +51,23 @@ int __wrap_session_enter(struct session *session, enum session_phase phase)
 	return 0;
 }
 
-const char *__wrap_access_judge(const struct access *access, const struct address *client, time_t now);
-const char *__wrap_access_judge(const struct access *access, const struct address *client, time_t now)
+const char *__wrap_access_judge(const struct access *access, const struct address *client, bool is_open, time_t now);
+const char *__wrap_access_judge(const struct access *access, const struct address *client, bool is_open, time_t now)
 {
 	assert_ptr_equal(access, services[0].access);
 	assert_int_not_equal(client->len, 0);
+	assert_int_equal(is_open, opens);
 	return forbids;
+}
+
+bool __wrap_live_list_has(
+	const struct live_list *list, uint64_t service, const struct address *address, uint64_t now_us);
+bool __wrap_live_list_has(
+	const struct live_list *list, uint64_t service, const struct address *address, uint64_t now_us)
+{
+	assert_true(service == hash_name("web"));
+	assert_int_equal(now_us, context.loop.now_us);
+	return opens;
 }
 
 const char *__wrap_limits_enter(struct limits *limits, unsigned slot, const struct access *access, uint64_t name,
@@ -101,7 +113,7 @@ static int setup(void **state)
 	assert_int_equal(loop_init(&context.loop), 0);
 	transport.kind = TRANSPORT_STREAM;
 	forbids = exceeds = refused = NULL;
-	was_charged = has_ended = false;
+	was_charged = has_ended = opens = false;
 	refusal = n_admitted = 0;
 	n_asked = 0;
 	for (size_t i = 0; i < 2; i++) {
@@ -305,12 +317,21 @@ static void a_worker_that_stops_delivers_nothing_more(void **state)
 	assert_int_equal(n_admitted, 0);
 }
 
+static void a_service_that_is_open_for_its_client_is_judged_as_open(void **state)
+{
+	opens = true;
+	admission_begin(&admissions[0], &sessions[0]);
+	assert_int_equal(n_admitted, 1);
+	assert_null(refused);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(one_that_nothing_forbids_is_admitted_at_once),
 		TEST(one_that_is_forbidden_is_not_charged),
+		TEST(a_service_that_is_open_for_its_client_is_judged_as_open),
 		TEST(one_above_a_limit_is_refused_before_a_program_is_asked),
 		TEST(a_fallback_is_charged_in_place_of_the_service),
 		TEST(a_program_is_told_of_the_session),

@@ -36,6 +36,7 @@ static void every_word_is_known(void **state)
 		{ "log error", CONTROL_LOG, 0, LEVEL_ERROR },
 		{ "reopen", CONTROL_REOPEN, 0, 0 },
 		{ "backends", CONTROL_BACKENDS, 0, 0 },
+		{ "bans", CONTROL_BANS, 0, 0 },
 		{ "settings", CONTROL_SETTINGS, 0, 0 },
 	};
 	struct control_request request;
@@ -82,7 +83,10 @@ static void everything_else_is_refused(void **state)
 		"backend web  up", "backend web 192.0.2.1:80", "backend web 192.0.2.1:80 ",
 		"backend web 192.0.2.1:80 weight", "backend web 192.0.2.1:80 weight 257",
 		"backend web 192.0.2.1:80 weight -1", "backend web 192.0.2.1:80 weights 1", "backend web weight 1",
-		"backend  192.0.2.1:80 up",
+		"backend  192.0.2.1:80 up", "bans x", "ban", "ban ", "ban x", "ban 192.0.2.1 0", "ban 192.0.2.1 x",
+		"ban 192.0.2.1 5 5", "ban 192.0.2.1  5", "ban 192.0.2.1 999999999", "ban 192.0.2.1/24", "unban",
+		"unban 192.0.2.1 5", "open", "open ssh", "open ssh 192.0.2.1", "open ssh 192.0.2.1 0",
+		"open  192.0.2.1 5", "open 192.0.2.1 5", "shut ssh", "shut ssh 192.0.2.1 5",
 		"backend 0123456789012345678901234567890123456789012345678901234567890123 a:1 up" };
 	struct control_request request;
 
@@ -91,12 +95,43 @@ static void everything_else_is_refused(void **state)
 			fail_msg("`%s' was understood", wrong[i]);
 }
 
+static void what_is_said_of_clients_is_understood(void **state)
+{
+	static const struct {
+		const char *line;
+		enum control_live_order order;
+		const char *service, *source;
+		uint64_t seconds;
+	} cases[] = {
+		{ "ban 192.0.2.1", CONTROL_LIVE_BAN, "", "192.0.2.1", CONTROL_EVER },
+		{ "ban 2001:db8::/32 600", CONTROL_LIVE_BAN, "", "2001:db8::/32", 600 },
+		{ "ban 192.0.2.1 316224000", CONTROL_LIVE_BAN, "", "192.0.2.1", CONTROL_SECONDS_MAX },
+		{ "unban 192.0.2.0/24", CONTROL_LIVE_UNBAN, "", "192.0.2.0/24", CONTROL_EVER },
+		{ "open ssh 192.0.2.1 1", CONTROL_LIVE_OPEN, "ssh", "192.0.2.1", 1 },
+		{ "shut ssh 192.0.2.1", CONTROL_LIVE_SHUT, "ssh", "192.0.2.1", CONTROL_EVER },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct control_request request;
+		char text[LIVE_SOURCE_MAX];
+		const char *why;
+
+		assert_int_equal(control_parse(cases[i].line, strlen(cases[i].line), &request, &why), 0);
+		assert_int_equal(request.word, CONTROL_LIVE);
+		assert_int_equal(request.live.order, cases[i].order);
+		assert_string_equal(request.live.service, cases[i].service);
+		assert_string_equal(live_source_format(&request.live.source, text), cases[i].source);
+		assert_true(request.live.seconds == cases[i].seconds);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_word_is_known),
 		cmocka_unit_test(an_order_has_a_service_an_address_and_what_to_do),
 		cmocka_unit_test(everything_else_is_refused),
+		cmocka_unit_test(what_is_said_of_clients_is_understood),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

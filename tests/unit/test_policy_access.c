@@ -46,7 +46,7 @@ static const char *judged(const struct policy *policy, const char *client)
 {
 	struct address address;
 	assert_int_equal(address_parse(&address, client), 0);
-	return access_judge(policy->services[0].access, &address, 1780000000);
+	return access_judge(policy->services[0].access, &address, false, 1780000000);
 }
 
 static void nothing_said_is_nothing_restricted(void **state)

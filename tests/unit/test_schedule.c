@@ -240,17 +240,17 @@ static void deny_wins_over_allow_and_an_allow_admits_only_what_it_covers(void **
 
 	address_set_insert(allow, "192.0.2.0/24", why);
 	address_set_insert(deny, "192.0.2.64/26", why);
-	assert_null(access_judge(&access, &good, NOW));
-	assert_string_equal(access_judge(&access, &bad, NOW), "deny");
-	assert_string_equal(access_judge(&access, &other, NOW), "allow");
-	assert_string_equal(access_judge(&access, &six, NOW), "allow");
-	assert_null(access_judge(&access, &local, NOW));
-	assert_string_equal(access_judge(&access, &good, NOW + 3600), "hours");
-	assert_string_equal(access_judge(&access, &local, NOW + 3600), "hours");
-	assert_string_equal(access_judge(&access, &bad, NOW + 3600), "deny");
+	assert_null(access_judge(&access, &good, false, NOW));
+	assert_string_equal(access_judge(&access, &bad, false, NOW), "deny");
+	assert_string_equal(access_judge(&access, &other, false, NOW), "allow");
+	assert_string_equal(access_judge(&access, &six, false, NOW), "allow");
+	assert_null(access_judge(&access, &local, false, NOW));
+	assert_string_equal(access_judge(&access, &good, false, NOW + 3600), "hours");
+	assert_string_equal(access_judge(&access, &local, false, NOW + 3600), "hours");
+	assert_string_equal(access_judge(&access, &bad, false, NOW + 3600), "deny");
 	access.allow = NULL;
-	assert_null(access_judge(&access, &other, NOW));
-	assert_null(access_judge(NULL, &bad, NOW));
+	assert_null(access_judge(&access, &other, false, NOW));
+	assert_null(access_judge(NULL, &bad, false, NOW));
 	address_set_free(allow);
 	address_set_free(deny);
 }

@@ -232,6 +232,25 @@ static void whatever_is_written_readers_come_to_an_end(void **state)
 
 #define SHARED_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void memory_begins_where_declarations_promise(void **state)
+{
+	for (size_t i = 1; i <= 8; i++) {
+		size_t size = i % 2 ? i * SHARED_PART : i * SHARED_PART + 100;
+		void *memory, *view;
+		int fd = -1;
+
+		assert_int_equal(shared_memory_map(&fd, size, &memory), 0);
+		assert_int_equal(shared_memory_view(fd, size, NULL, 0, &view), 0);
+		assert_int_equal((uintptr_t)memory % SHARED_PART, 0);
+		assert_int_equal((uintptr_t)view % SHARED_PART, 0);
+		((char *)memory)[size - 1] = 7;
+		assert_int_equal(((char *)view)[size - 1], 7);
+		munmap(view, size);
+		munmap(memory, size);
+		fd_close(fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -240,6 +259,7 @@ int main(void)
 		SHARED_TEST(children_inherit_none_of_it),
 		SHARED_TEST(nobody_can_change_its_size),
 		SHARED_TEST(who_claims_to_have_all_connections_is_believed_as_many_as_a_process_can_have),
+		cmocka_unit_test(memory_begins_where_declarations_promise),
 		SHARED_TEST(whatever_is_written_readers_come_to_an_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

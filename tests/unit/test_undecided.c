@@ -24,7 +24,7 @@ static struct banner banner;
 static struct identification *const asked = (struct identification *)&banner; /* any address */
 static int client;
 static int line;
-static bool is_shed, is_spoken;
+static bool is_shed, is_spoken, is_banned;
 static identified_function *identified;         /* whom examine() was given */
 static void (*bannered)(struct stream *stream); /* and banner_begin() */
 static enum proxied_taken taken;
@@ -59,6 +59,18 @@ void shed_enter(struct session *session)
 void shed_leave(struct session *session)
 {
 	note("uncount ");
+}
+
+bool __wrap_session_is_banned(const struct session *session);
+bool __wrap_session_is_banned(const struct session *session)
+{
+	return is_banned;
+}
+
+void stream_refuse(struct stream *which, const char *rule)
+{
+	note("refuse:%s ", rule);
+	which->session.phase = PHASE_ENDED;
 }
 
 void banner_begin(struct stream *which, void (*whole)(struct stream *stream))
@@ -122,7 +134,7 @@ static int setup(void **state)
 	client = ends[0];
 	did[0] = '\0';
 	enters = line = 0;
-	is_shed = is_spoken = false;
+	is_shed = is_spoken = is_banned = false;
 	taken = PROXIED_WAIT;
 	looks = EXAMINED_WAIT;
 	found_service = SERVICE;
@@ -639,6 +651,25 @@ static void nothing_is_answered_where_nothing_asks(void **state)
 
 #define UNIT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- banned -------------------------------------------------------------------------------------------------------------- */
+
+static void one_that_is_banned_is_refused_at_once(void **state)
+{
+	is_banned = true;
+	undecided_begin(&stream, PROXIED_BY_NOBODY);
+	assert_did("enter:deciding refuse:ban ");
+}
+
+static void behind_a_proxy_its_client_is_who_may_be_banned(void **state)
+{
+	is_banned = true;
+	undecided_begin(&stream, PROXIED_BY_TRUSTED);
+	assert_did("enter:proxy-header count watch ");
+	taken = PROXIED_TAKEN;
+	undecided_ready(&stream, true);
+	assert_did("header refuse:ban ");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -682,6 +713,8 @@ int main(void)
 		UNIT(a_name_goes_to_who_gets_what_is_unknown),
 		UNIT(a_line_that_cannot_be_taken_is_not_answered),
 		UNIT(nothing_is_answered_where_nothing_asks),
+		UNIT(one_that_is_banned_is_refused_at_once),
+		UNIT(behind_a_proxy_its_client_is_who_may_be_banned),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
