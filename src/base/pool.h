@@ -13,6 +13,6 @@ struct pool {
 	struct pool_piece *spare;
 };
 
-void *pool_take(struct pool *pool);              /* with whatever is in it; NULL: no memory */
+void *pool_take(struct pool *pool);             /* with whatever is in it; NULL: no memory */
 void pool_give(struct pool *pool, void *piece); /* accepts NULL */
-void pool_fini(struct pool *pool);               /* frees what is spare */
+void pool_fini(struct pool *pool);              /* frees what is spare */

@@ -22,8 +22,8 @@
 struct options {
 	const char *socket, *file;
 	bool json;
-	double watch_s;       /* 0: once */
-	char **words; /* behind the command's own */
+	double watch_s; /* 0: once */
+	char **words;   /* behind the command's own */
 	int n_words;
 };
 

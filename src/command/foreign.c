@@ -82,8 +82,9 @@ int foreign_load(const void *context, struct arena *arena, struct policy **ret, 
 	const struct foreign *foreign = context;
 	struct native text = { 0 };
 
-	int error = foreign_compile(
-		foreign, &(struct policy_options){ .arena = arena, .process_ends = true, .keep_settings = true }, &text, ret, complaints);
+	int error = foreign_compile(foreign,
+		&(struct policy_options){ .arena = arena, .process_ends = true, .keep_settings = true }, &text, ret,
+		complaints);
 	if (error == 0) {
 		lines_translate(*ret, &text);
 		(*ret)->text = arena_strdup(arena, text.text);

@@ -17,8 +17,8 @@ struct datagram_listener {
 	struct datagrams *datagrams;
 	struct datagram_listener *next;
 	const struct listener_policy *policy;
-	size_t number;  /* in the policy */
-	uint32_t place; /* of the socket, among those of the listener */
+	size_t number;                 /* in the policy */
+	uint32_t place;                /* of the socket, among those of the listener */
 	struct flow_handing *draining; /* flows that wait until it is read empty */
 	uint64_t limits_key;           /* its name there */
 	struct counter *counter;

@@ -22,7 +22,7 @@ struct flow_state {
 	int32_t error; /* 0, or a -errno that the network has reported */
 	uint32_t n_kept;
 	uint32_t header_len; /* 0: it has none */
-	uint32_t place; /* of the socket that it came by, among those of its listener */
+	uint32_t place;      /* of the socket that it came by, among those of its listener */
 	uint8_t whole, failed, is_unproven, header_each, header_is_sent;
 };
 

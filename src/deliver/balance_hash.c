@@ -95,6 +95,4 @@ static uint32_t hash_pick(struct tier *tier, const struct pick *pick)
 	return balance_any(tier, pick, at);
 }
 
-const struct balance balance_hash = {
-	.name = "hash", .hashes = true, .prepare = hash_prepare, .pick = hash_pick
-};
+const struct balance balance_hash = { .name = "hash", .hashes = true, .prepare = hash_prepare, .pick = hash_pick };

@@ -424,7 +424,8 @@ static void dial_supplied(struct socket_pool_waiter *waiter, int fd)
 /* or after a quarter of the time for all, where that is less. */
 static uint64_t patient_us(const struct dial *dial)
 {
-	uint64_t quarter_us = dial->due_us > dial->loop->now_us ? (dial->due_us - dial->loop->now_us) / SHARES_MAX : 0;
+	uint64_t quarter_us =
+		dial->due_us > dial->loop->now_us ? (dial->due_us - dial->loop->now_us) / SHARES_MAX : 0;
 	return quarter_us < HANGS_US ? quarter_us : HANGS_US;
 }
 

@@ -17,7 +17,7 @@ struct dial {
 	struct lookup *lookup;
 	bool fresh; /* names are asked for anew first */
 	const struct target *target;
-	struct choice choice;  /* of its backends; the caller sets `chooser` and `hash` */
+	struct choice choice; /* of its backends; the caller sets `chooser` and `hash` */
 	int keepalive_s;      /* of target.h */
 	unsigned patience_ms; /* of dial_set_patience(); 0: the system's */
 	/* To come from, by its port where that is free, with a socket of `socket_pool`. NULL: whatever the kernel takes. */
@@ -36,7 +36,7 @@ struct dial {
 		DIAL_FRESHENS,    /* `patience`: looks whether the name's new answer is there */
 		DIAL_AWAITS_NEWS, /* the same, where all have failed */
 		DIAL_PAUSES,      /* `patience`: until the list is tried again */
-		DIAL_IN_LINE,     /* all are full. `patience`: until it looks again, where it is the first in the line */
+		DIAL_IN_LINE, /* all are full. `patience`: until it looks again, where it is the first in the line */
 	} step;
 	/* Of the caller's: is this socket, which is connected, one that leads back to ourselves? Then -EDEADLK is this address's error. */
 	bool (*is_ours)(const struct dial *dial, int fd);

@@ -191,9 +191,10 @@ int control_parse(const char *line, size_t len, struct control_request *ret, con
 	size_t name_len = blank ? (size_t)(blank - line) : len;
 
 	*ret = (struct control_request){ .word = CONTROL_UNKNOWN };
-	*ret_why = "unknown request, expected status, sessions, backends, bans, evidence ID, close ID, drain, "
-		   "reload, upgrade, reopen, settings, log LEVEL, backend SERVICE ADDRESS ORDER, ban ADDRESS [SECONDS], "
-		   "unban ADDRESS, open SERVICE ADDRESS SECONDS or shut SERVICE ADDRESS";
+	*ret_why =
+		"unknown request, expected status, sessions, backends, bans, evidence ID, close ID, drain, "
+		"reload, upgrade, reopen, settings, log LEVEL, backend SERVICE ADDRESS ORDER, ban ADDRESS [SECONDS], "
+		"unban ADDRESS, open SERVICE ADDRESS SECONDS or shut SERVICE ADDRESS";
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (strlen(words[i].name) != name_len || memcmp(words[i].name, line, name_len) != 0)
 			continue;

@@ -10,7 +10,7 @@ struct master_options {
 	const void *context;
 	bool daemon;
 	const char *watch; /* this file and what it includes is followed: a change is a reload; NULL: no */
-	bool inetd; /* one connection, on descriptor 0 */
+	bool inetd;        /* one connection, on descriptor 0 */
 	/* Once it serves; for whoever wants to say so. NULL: nobody. */
 	void (*serving)(const struct policy *policy);
 	/* A signal that means the same as SIGHUP; 0: none. */

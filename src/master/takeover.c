@@ -42,8 +42,8 @@ static json_t *socket_write(const struct socket_held *one)
 
 	hex_write(address, &one->address, sizeof(one->address));
 	return json_pack("{s:s, s:b, s:i, s:b, s:I, s:I}", "address", address, "datagrams",
-		one->transport == TRANSPORT_DATAGRAM, "fd", one->fd, "handed",
-		(int)one->handed, "device", (json_int_t)one->file.device, "inode", (json_int_t)one->file.inode);
+		one->transport == TRANSPORT_DATAGRAM, "fd", one->fd, "handed", (int)one->handed, "device",
+		(json_int_t)one->file.device, "inode", (json_int_t)one->file.inode);
 }
 
 static json_t *sockets_write(const struct takeover *takeover)
@@ -145,8 +145,8 @@ static int socket_unpack(struct socket_held *one, json_t *element)
 	json_int_t device, inode;
 	int datagrams, handed;
 
-	if (json_unpack(element, "{s:s, s:b, s:i, s:b, s:I, s:I}", "address", &address, "datagrams", &datagrams,
-		    "fd", &one->fd, "handed", &handed, "device", &device, "inode", &inode) < 0)
+	if (json_unpack(element, "{s:s, s:b, s:i, s:b, s:I, s:I}", "address", &address, "datagrams", &datagrams, "fd",
+		    &one->fd, "handed", &handed, "device", &device, "inode", &inode) < 0)
 		return -EINVAL;
 	one->transport = datagrams ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM;
 	one->handed = handed;

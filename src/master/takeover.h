@@ -53,7 +53,7 @@ struct takeover {
 	struct socket_file control_file;
 	struct socket_held metrics; /* the exporter's; fd -1: none */
 	int exporter;               /* a pid; 0: none */
-	char forwarding_table[32]; /* of the kernel, for flows that it forwards; "": none */
+	char forwarding_table[32];  /* of the kernel, for flows that it forwards; "": none */
 	struct socket_held *sockets;
 	struct takeover_worker *workers;
 	struct takeover_child *children;

@@ -20,7 +20,8 @@ struct worker_process {
 	uint64_t held;            /* the last hold that it has answered; 0: none */
 	uint64_t asked, reported; /* the last report that it was asked for, and that it has answered */
 	unsigned slot;
-	unsigned number; /* in its generation: it has the sockets of datagrams that socket_reader() gives to this number */
+	unsigned
+		number; /* in its generation: it has the sockets of datagrams that socket_reader() gives to this number */
 	uint64_t started_us;
 	unsigned quick_deaths; /* in a row: the back-off */
 	struct timer restart;

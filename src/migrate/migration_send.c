@@ -169,8 +169,8 @@ static int peer_send(struct peer *peer, struct session *session)
 		len = migrant_write(sender->message, &head, &parts);
 	}
 	sender_record(session);
-	int error = len < 0 ? (int)len
-			    : ipc_send(peer->channel.fd, sender->message, (size_t)len, state.fds, state.n_fds);
+	int error =
+		len < 0 ? (int)len : ipc_send(peer->channel.fd, sender->message, (size_t)len, state.fds, state.n_fds);
 	if (error == 0) {
 		limits_transit_sent(limits, slot);
 		migration->leave(session);
@@ -474,8 +474,7 @@ void migration_send_add(struct context *context, int channel, unsigned to)
 	while (*end)
 		end = &(*end)->next;
 	*end = peer;
-	if (channel >= 0 &&
-		loop_watch(&context->loop, &peer->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET) < 0)
+	if (channel >= 0 && loop_watch(&context->loop, &peer->channel, channel, EPOLLIN | EPOLLOUT | EPOLLET) < 0)
 		fd_close(channel);
 }
 

@@ -23,8 +23,7 @@ static const struct listener_policy *listener_of(const struct policy *policy, co
 	return NULL;
 }
 
-static void session_count(
-	struct session *session, const struct listener_policy *listener, uint64_t backend)
+static void session_count(struct session *session, const struct listener_policy *listener, uint64_t backend)
 {
 	const struct context *context = session->context;
 	struct limits *limits = context->shared->limits;

@@ -11,8 +11,8 @@
 
 #define BACKEND_EXPECTED "\"192.0.2.1:80\", \"[2001:db8::1]:80\", \"name:80\" or \"unix:/path\""
 
-#define BACKENDS_MAX       4096 /* of a service */
-#define HASH_SERVICES_MAX  256  /* each of them has a table of 128 KiB in each worker */
+#define BACKENDS_MAX      4096 /* of a service */
+#define HASH_SERVICES_MAX 256  /* each of them has a table of 128 KiB in each worker */
 
 static bool localhost_check(struct compiler *compiler, unsigned transports, const struct setting *at, uint16_t port)
 {
@@ -160,7 +160,8 @@ static void balance_compile(struct compiler *compiler, uint32_t service, const s
 			of->name);
 	if (hash && target->connect.hash_by == HASH_BY_CONNECTION_ID && !(of->transports >> TRANSPORT_DATAGRAM & 1))
 		compile_error(compiler, hash,
-			"service `%s' has hash = \"connection-id\" and takes no datagrams, expected it with QUIC", of->name);
+			"service `%s' has hash = \"connection-id\" and takes no datagrams, expected it with QUIC",
+			of->name);
 	if (++compiler->n_hash_services == HASH_SERVICES_MAX + 1)
 		compile_error(compiler, values->value[SERVICE_BALANCE],
 			"this is the service number %d with balance = \"hash\", expected at most %d",

@@ -58,7 +58,7 @@ struct compiler {
 /* Each takes its part of the configuration (NULL: absent) and fills its part of the policy. */
 void listeners_compile(struct compiler *compiler, const struct setting *at);
 void log_fields_compile(struct compiler *compiler, const struct setting *at); /* NULL: all */
-void metrics_compile(struct compiler *compiler, const struct setting *at); /* behind the listeners */
+void metrics_compile(struct compiler *compiler, const struct setting *at);    /* behind the listeners */
 void protocols_compile(struct compiler *compiler, const struct setting *at);
 void identifiers_compile(struct compiler *compiler, const struct setting *at); /* behind the protocols */
 void services_compile(struct compiler *compiler, const struct values *top);

@@ -179,8 +179,8 @@ static void connect_compile(struct compiler *compiler, uint32_t service, const s
 	send_proxy_compile(compiler, target, values);
 	target->connect.forwarded = values_choice(values, SERVICE_THROUGH) == 1;
 	for (size_t i = 0; target->connect.forwarded && i < target->connect.n_backends; i++)
-		forwarding_backend_check(compiler, &target->connect.backends[i],
-			setting_item(values->value[SERVICE_CONNECT], i));
+		forwarding_backend_check(
+			compiler, &target->connect.backends[i], setting_item(values->value[SERVICE_CONNECT], i));
 	target->connect.transparent = values_switch(values, SERVICE_TRANSPARENT, 0, 1) != 0;
 	if (target->connect.transparent)
 		transparent_check(compiler, service, values->value[SERVICE_TRANSPARENT]);

@@ -126,7 +126,8 @@ void backends_arrived(struct session *session, uint64_t key)
 		return;
 	uint32_t place = backend_table_place(context->shared->backends, context->slot, hash_name(service), key);
 	if (place == BACKEND_NONE ||
-		!backend_table_enter(context->shared->backends, context->shared->limits, context->slot, place, key, 0))
+		!backend_table_enter(
+			context->shared->backends, context->shared->limits, context->slot, place, key, 0))
 		return;
 	session->backend_place = place;
 	session->backend_key = key;

@@ -46,8 +46,8 @@ enum message_kind {
 	MESSAGE_RECEIVE, /* read datagrams, as soon as those who pass sessions on to it do not any more */
 	MESSAGE_ADOPT,   /* the channel that comes with it: sessions come there from another worker */
 	MESSAGE_MIGRATE, /* accept no more; over the channels that come with it and those that follow sessions go to other workers; end */
-	MESSAGE_DRAIN,   /* accept no more, finish what there is, end */
-	MESSAGE_STOP,    /* end now */
+	MESSAGE_DRAIN, /* accept no more, finish what there is, end */
+	MESSAGE_STOP,  /* end now */
 	MESSAGE_KINDS
 };
 

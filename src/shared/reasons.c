@@ -22,8 +22,8 @@ const char *const session_end_names[SESSION_ENDS] = {
 	[END_SHED] = "shed",
 };
 
-const char *const rule_names[] = { "ban", "deny", "allow", "hours", "max_connections", "per_source", "rate", "sources",
-	"access", "max_startups", "max_startups_per_source", "back-off" };
+const char *const rule_names[] = { "ban", "deny", "allow", "hours", "max_connections", "per_source", "rate",
+	"sources", "access", "max_startups", "max_startups_per_source", "back-off" };
 const size_t n_rule_names = sizeof(rule_names) / sizeof(rule_names[0]);
 
 const char *const limit_names[] = { "descriptors", "max_connections", "listener_max_connections", "max_undecided",

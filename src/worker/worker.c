@@ -427,8 +427,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	outbox_init(&worker->outbox, &context->loop, start->channel, NULL);
 	requester_init(&worker->requester, &context->loop, &worker->outbox);
 	if (!context->relay_pool || !context->findings || !context->scratch || !context->peeked ||
-		!worker->listeners || !context->service_counters || !context->service_measures || !context->choosers ||
-		!context->undecided || (start->policy->keep_evidence && !context->evidence))
+		!worker->listeners || !context->service_counters || !context->service_measures ||
+		!context->choosers || !context->undecided || (start->policy->keep_evidence && !context->evidence))
 		return -ENOMEM;
 	int error = scratch_fit(context->scratch, start->policy);
 	if (error == 0)
@@ -486,7 +486,8 @@ static int worker_listen_for_datagrams(struct worker *worker, const struct liste
 	struct context *context = &worker->context;
 	int error = context->datagrams ? 0 : datagrams_new(context, &context->datagrams);
 
-	return error < 0 ? error : datagrams_listen(context->datagrams, listening->fd, listening->listener, listening->place);
+	return error < 0 ? error
+			 : datagrams_listen(context->datagrams, listening->fd, listening->listener, listening->place);
 }
 
 static int worker_listen(struct worker *worker, const struct worker_start *start)

@@ -93,8 +93,8 @@ def prison(usher, place, echo):
 
     yield start
     for one in started:
-        for client in one.attackers:
-            client.close()
+        for attacker in one.attackers:
+            attacker.close()
 
 
 # ---- shared memory
@@ -196,13 +196,13 @@ def test_a_worker_that_answers_for_others_takes_nothing_from_their_answers(priso
     one.attack("answer_for_others", 80)
     one.outcome("answer_for_others")
     idle = [one.one.connect() for _ in range(20)]
-    for client in idle:
-        client.sendall(b"hello\n")
-        assert read_exactly(client, 6) == b"hello\n"
+    for held in idle:
+        held.sendall(b"hello\n")
+        assert read_exactly(held, 6) == b"hello\n"
     for _ in range(10):
         assert sum(session.get("service") == "echo" for session in one.one.ask(b"sessions", MINUTE)) >= 20
-    for client in idle:
-        client.close()
+    for held in idle:
+        held.close()
 
 
 def test_a_worker_that_goes_on_without_the_master_is_ended(prison):

@@ -8,9 +8,8 @@ import subprocess
 
 import proxy_header
 import pytest
-from datagrams import client
+from datagrams import Server, client
 from harness import BINARY, SOURCE, slow, wait_until
-from test_datagrams import events, server  # noqa: F401  a fixture
 
 CONFIG = """
 listen = ( "127.0.0.1:{port}", "udp:127.0.0.1:{port}" );  control = "{dir}/control";  workers = 2;
@@ -41,6 +40,13 @@ def is_served(one, host="127.0.0.2", first=b"hello"):
             return c.recv(100) == b"served"
     except ConnectionResetError:
         return False
+
+
+@pytest.fixture
+def echo():
+    one = Server()
+    yield one
+    one.close()
 
 
 @pytest.fixture
@@ -98,18 +104,17 @@ def test_sessions_that_are_served_already_go_on(serve):
     assert one.wait_connections(1, end="finished")[0]["bytes_up"] == "3"
 
 
-def test_datagrams_of_who_is_banned_are_dropped_and_counted(usher, server):  # noqa: F811
-    back = server()
+def test_datagrams_of_who_is_banned_are_dropped_and_counted(usher, echo):
     one = usher('listen = "udp:127.0.0.1:{port}"; control = "{dir}/control"; drain_timeout = 0.1; '
-                'services = ({ name = "all"; connect = "%s"; }); on_unknown = "all";' % back.text())
+                'services = ({ name = "all"; connect = "%s"; }); on_unknown = "all";' % echo.text())
     order(one, "ban", "127.0.0.1")
     with client(one.port) as c:
         c.send(b"one")
-        wait_until(lambda: events(one)["banned"] == 1, 10, "it to be counted")
+        wait_until(lambda: one.ask(b"status")[0]["datagrams"]["banned"] == 1, 10, "it to be counted")
         order(one, "unban", "127.0.0.1")
         c.send(b"two")
         assert c.recv(100) == b"two"
-    assert back.datagrams() == [b"two"]
+    assert echo.datagrams() == [b"two"]
 
 
 def test_behind_a_proxy_the_proxys_client_is_banned(serve):

@@ -37,7 +37,8 @@ static void every_string_comes_back_as_it_was(void **state)
 
 		writer_setting(writer, "key", samples[i]);
 		writer_finish(writer, &native);
-		struct reader *reader = reader_new("native", false, native.text, strlen(native.text), NULL, &complaints);
+		struct reader *reader =
+			reader_new("native", false, native.text, strlen(native.text), NULL, &complaints);
 		assert_non_null(reader);
 		assert_int_equal(complaints.count, 0);
 		assert_string_equal(

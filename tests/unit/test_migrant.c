@@ -278,7 +278,8 @@ static void a_hello_names_listeners_and_sockets(void **state)
 	struct migrant_hello *head = (struct migrant_hello *)message;
 	size_t len = migrant_hello_write(message, sizeof(message), NULL, hello_text, hello_socket);
 
-	assert_int_equal(len, sizeof(*head) + strlen("one") + 1 + strlen("the second") + 1 + 3 * sizeof(struct migrant_socket));
+	assert_int_equal(len,
+		sizeof(*head) + strlen("one") + 1 + strlen("the second") + 1 + 3 * sizeof(struct migrant_socket));
 	assert_true(migrant_hello_is_sound(message, len));
 	assert_true(migrant_hello_names(message, "one"));
 	assert_true(migrant_hello_names(message, "the second"));
@@ -315,8 +316,8 @@ static void a_hello_names_listeners_and_sockets(void **state)
 static void a_hello_has_what_fits(void **state)
 {
 	uint8_t message[256];
-	size_t len = migrant_hello_write(
-		message, sizeof(struct migrant_hello) + 4 + sizeof(struct migrant_socket), NULL, hello_text, hello_socket);
+	size_t len = migrant_hello_write(message, sizeof(struct migrant_hello) + 4 + sizeof(struct migrant_socket),
+		NULL, hello_text, hello_socket);
 
 	assert_true(migrant_hello_is_sound(message, len));
 	assert_true(migrant_hello_names(message, "one"));
