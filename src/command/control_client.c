@@ -44,6 +44,17 @@ int control_connect(const char *path)
 	return error;
 }
 
+int control_send(int fd, const char *request)
+{
+	struct iovec line[] = { { (void *)request, strlen(request) }, { (void *)"\n", 1 } };
+	struct msghdr m = { .msg_iov = line, .msg_iovlen = 2 };
+
+	ssize_t n = sendmsg(fd, &m, MSG_NOSIGNAL);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == line[0].iov_len + 1 ? 0 : -EMSGSIZE; /* it blocks: a line is taken whole */
+}
+
 const char *control_error(int error)
 {
 	switch (error) {
@@ -63,7 +74,9 @@ int control_ask_once(const char *path, const char *request, char **ret)
 	int fd = control_connect(path);
 	if (fd < 0)
 		return fd;
-	int r = dprintf(fd, "%s\n", request) < 0 ? -errno : file_read_rest(fd, SIZE_MAX - 1, ret, &len);
+	int r = control_send(fd, request);
+	if (r == 0 || r == -EPIPE) /* it may have said why it has closed */
+		r = file_read_rest(fd, SIZE_MAX - 1, ret, &len);
 	fd_close(fd);
 	return r;
 }

@@ -16,4 +16,6 @@ int control_ask_once(const char *path, const char *request, char **ret);
 
 /* A connection to the control socket, or -errno; no message. */
 int control_connect(const char *path);
+/* The line of a request, onto such a connection. 0 or -errno: -EPIPE where the other side has closed, and no signal. */
+int control_send(int fd, const char *request);
 const char *control_error(int error); /* for people */

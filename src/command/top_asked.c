@@ -14,7 +14,9 @@ int top_asked_begin(struct top_asked *asked, const char *path, const char *reque
 	int fd = control_connect(path);
 	if (fd < 0)
 		return fd;
-	int r = dprintf(fd, "%s\n", request) < 0 ? -errno : fd_set_nonblocking(fd, true);
+	int r = control_send(fd, request);
+	if (r == 0 || r == -EPIPE) /* it may have said why it has closed */
+		r = fd_set_nonblocking(fd, true);
 	if (r < 0) {
 		fd_close(fd);
 		return r;

@@ -227,6 +227,8 @@ def test_the_image_that_was_built_says_so():
 
 @pytest.mark.parametrize("file", sorted((SOURCE / "examples").glob("*/**/usher.conf")), ids=lambda file: str(file.relative_to(SOURCE)))
 def test_configurations_of_containers_are_right(file):
+    if "user = " in file.read_text() and not IS_ROOT:
+        pytest.skip("needs root, to run workers as another user")
     checked = run_usher("check", "-c", file)
     assert checked.returncode == 0
     assert "error" not in checked.stderr
@@ -270,7 +272,8 @@ def test_manifests_render_and_fit_the_configuration_in_them(file, place):
     objects = {item["kind"]: item for item in rendered(file.parent)}
     text = objects["ConfigMap"]["data"]["usher.conf"]
     (place / "usher.conf").write_text(text)
-    assert run_usher("check", "-c", place / "usher.conf").returncode == 0
+    if IS_ROOT or "user = " not in text:
+        assert run_usher("check", "-c", place / "usher.conf").returncode == 0
 
     workload = objects.get("Deployment") or objects["DaemonSet"]
     pod = workload["spec"]["template"]["spec"]

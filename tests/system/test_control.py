@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -400,3 +401,24 @@ def test_others_may_look_and_not_touch(controlled):
     alone = subprocess.run([USHER, "status", "-s", closed.control], capture_output=True, text=True, check=False,
                            user="nobody", group="nogroup", extra_groups=[])
     assert alone.returncode == 1 and "Permission denied" in alone.stderr
+
+
+def test_a_socket_that_closes_before_it_is_asked_ends_no_command_by_a_signal(place):
+    """As one does at which as many are served as may be: what it says is shown."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(place / "socket"))
+    listener.listen(10)
+
+    def serve():
+        for _ in range(60):
+            client, _ = listener.accept()
+            client.sendall(b'{"error": "not now"}\n')
+            client.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    for _ in range(60):
+        done = subprocess.run([USHER, "status", "-s", place / "socket"], capture_output=True, text=True, timeout=slow(20), check=False)
+        assert (done.returncode, done.stderr) in ((1, "usher: not now\n"), (1, f"usher: {place}/socket: Connection reset by peer\n"))
+    thread.join(slow(20))
+    listener.close()
