@@ -55,7 +55,7 @@ def slow(seconds):
 
 
 def wait_until(condition, timeout=5.0, what="something"):
-    """What `condition()` returns once that is true; fails after a bound for `timeout` seconds, see slow()."""
+    """What `condition()` returns once that is true; fails after a bound for `timeout` seconds, see slow(). `what`: a text, or who says it then."""
     end = time.monotonic() + slow(timeout)
     pause = 0.002
     while True:
@@ -63,7 +63,7 @@ def wait_until(condition, timeout=5.0, what="something"):
         if result:
             return result
         if time.monotonic() > end:
-            raise AssertionError(f"waited {slow(timeout):g} s in vain for {what}")
+            raise AssertionError(f"waited {slow(timeout):g} s in vain for {what() if callable(what) else what}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
 
@@ -425,7 +425,7 @@ class Usher:
         for attempt in itertools.count(1):
             self.launch()
             try:
-                wait_until(self._serves_or_ended, 15.0, "usher to serve:\n" + self.output())
+                wait_until(self._serves_or_ended, 15.0, lambda: "usher to serve:\n" + self.output())
             except AssertionError:
                 end_process(self.process, signal_number=signal.SIGKILL)
                 raise
@@ -543,7 +543,7 @@ class Usher:
             lines = [line for line in self.log if re.search(text, line.text)]
             return lines if len(lines) >= count else None
 
-        return wait_until(found, timeout, f"{text!r} in the log:\n{self.output()[-4000:]}")
+        return wait_until(found, timeout, lambda: f"{text!r} in the log:\n{self.output()[-4000:]}")
 
     def connect(self, port=None, host="127.0.0.1", timeout=10.0):
         return connect((host, port or self.port), timeout)
@@ -572,7 +572,7 @@ class Usher:
             self.write(config)
         self.send_signal(signal.SIGHUP)
         wait_until(lambda: self.output().count("notice serving: ") > before, timeout,
-                   "the reload:\n" + self.output()[-2000:])
+                   lambda: "the reload:\n" + self.output()[-2000:])
         self.seen.look()
 
     def stop(self, signal_number=signal.SIGTERM):

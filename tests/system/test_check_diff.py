@@ -65,7 +65,7 @@ def test_a_list_of_addresses_with_other_contents_is_a_difference(running):
 
 
 def test_after_a_reload_there_is_no_difference(running):
-    running.reload(running.text().replace("60", "90"))
+    running.reload(running.text().replace("idle_timeout = 60", "idle_timeout = 90"))
     result = run_usher("check", "--diff", "-c", running.file)
     assert (result.returncode, result.stdout) == (0, "a reload would change nothing\n")
 

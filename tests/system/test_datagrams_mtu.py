@@ -109,7 +109,7 @@ def test_a_link_of_this_machine_gets_narrower(way):
         way.narrow((way.net.usher, "eth1"), (way.net.server, "eth0"))
         before = way.counts()
         hear(plain, BIG)
-        assert way.counts()["fragmented"] > before["fragmented"]
+        wait_until(lambda: way.counts()["fragmented"] > before["fragmented"], 10, "the fragments to be counted")
         assert way.counts()["too_big"] == before["too_big"]
         whole.send(BIG)
         hear(whole, SMALL)
@@ -124,7 +124,7 @@ def test_a_link_to_the_clients_gets_narrower(way):
         way.narrow((way.net.usher, "eth0"), (way.net.client, "eth0"))
         before = way.counts()
         hear(plain, BIG)  # the client's kernel sends it in fragments
-        assert way.counts()["fragmented"] > before["fragmented"]
+        wait_until(lambda: way.counts()["fragmented"] > before["fragmented"], 10, "the fragments to be counted")
         way.assert_unhurt()
 
 
