@@ -80,8 +80,8 @@ static const struct command commands[] = {
 		.run = command_ban,
 		.summary = "serve no more connections from an address",
 		.usage = "ban [-s SOCKET | -c FILE] [--json] [--for TIME] ADDRESS",
-		.options = SOCKET JSON
-		"      --for TIME          such as 90s, 10m, 2h or 7d; without it until `usher unban'\n" },
+		.options =
+			SOCKET JSON "      --for TIME          such as 90s, 10m, 2h or 7d; default: until unban\n" },
 	{ .name = "unban",
 		.run = command_unban,
 		.summary = "serve an address again",
@@ -90,13 +90,13 @@ static const struct command commands[] = {
 	{ .name = "open",
 		.run = command_open,
 		.summary = "let an address in to a service for a time",
-		.usage = "open [-s SOCKET | -c FILE] [--json] SERVICE --from ADDRESS --for TIME",
+		.usage = "open [OPTION ...] SERVICE --from ADDRESS --for TIME",
 		.options = SOCKET JSON "      --from ADDRESS      who comes in though `allow' does not have it\n"
 				       "      --for TIME          such as 90s, 10m, 2h or 7d\n" },
 	{ .name = "shut",
 		.run = command_shut,
 		.summary = "take back what `usher open' said",
-		.usage = "shut [-s SOCKET | -c FILE] [--json] SERVICE --from ADDRESS",
+		.usage = "shut [OPTION ...] SERVICE --from ADDRESS",
 		.options = SOCKET JSON "      --from ADDRESS      as it was opened for\n" },
 	{ .name = "close",
 		.run = command_close,
