@@ -85,7 +85,8 @@ def test_it_holds_over_all_workers(flooded, workers):
     one = flooded("max_undecided_per_source = 20;", workers)
     clients = silent(one, 60)
     wait_until(lambda: status(one)["listeners"][0]["accepted"] == 60, 5)
-    assert 20 <= status(one)["undecided"] < 40
+    # Workers that see the same one too many at the same time shed one each.
+    assert 20 - workers < status(one)["undecided"] < 40
 
     def one_more():
         clients.append(silent(one, 1)[0])
