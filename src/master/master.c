@@ -269,38 +269,47 @@ int master_load(struct master *master, struct policy **ret)
 	return error;
 }
 
+// From an inherited state, or none, to the end. Returns the exit status.
+static int master_serve(struct master *master, struct takeover *takeover)
+{
+	struct policy *policy;
+
+	if (master->takeover)
+		master_resume_taken(master);
+	clock_gettime(CLOCK_REALTIME_COARSE, &master->read_since);
+	int error = master_load(master, &policy);
+	if (error < 0 && !master->takeover)
+		return error == -EINVAL ? 2 : 1;
+	if (error < 0 && master_load_again(master, &policy) < 0)
+		return master_leave_nothing(master);
+	error = master_prepare(master);
+	if (error < 0) {
+		master_say(master, "cannot start: %s", failure_text(error));
+		policy_free(policy);
+		return 1;
+	}
+	process_rename("master");
+	error = master_start(master, policy);
+	master->takeover = NULL;
+	takeover_free(takeover);
+	if (error == 0)
+		error = loop_run(&master->loop);
+	master_fini(master);
+	return error < 0 ? 1 : master->status;
+}
+
 int master_run(const struct master_options *options)
 {
 	struct master master;
 	struct takeover takeover = { 0 };
-	struct policy *policy;
+	int status = 1;
 	bool is_trial;
 
 	int state = upgrade_inherited(&is_trial);
 	if (is_trial)
 		return trial_run(options, state);
-	if (master_init(&master, options) < 0 || master_inherit(&master, &takeover, state) < 0)
-		return 1;
-	if (master.takeover)
-		master_resume_taken(&master);
-	clock_gettime(CLOCK_REALTIME_COARSE, &master.read_since);
-	int error = master_load(&master, &policy);
-	if (error < 0 && !master.takeover)
-		return error == -EINVAL ? 2 : 1;
-	if (error < 0 && master_load_again(&master, &policy) < 0)
-		return master_leave_nothing(&master);
-	error = master_prepare(&master);
-	if (error < 0) {
-		master_say(&master, "cannot start: %s", failure_text(error));
-		policy_free(policy);
-		return 1;
-	}
-	process_rename("master");
-	error = master_start(&master, policy);
+	if (master_init(&master, options) == 0 && master_inherit(&master, &takeover, state) == 0)
+		status = master_serve(&master, &takeover);
 	takeover_free(&takeover);
-	master.takeover = NULL;
-	if (error == 0)
-		error = loop_run(&master.loop);
-	master_fini(&master);
-	return error < 0 ? 1 : master.status;
+	return status;
 }

@@ -317,6 +317,7 @@ void takeover_free(struct takeover *takeover)
 	for (size_t i = 0; i < takeover->n_names; i++)
 		free(takeover->names[i]);
 	free(takeover->names);
+	*takeover = (struct takeover){ 0 };
 }
 
 static void fd_keep(int fd, bool keep)
