@@ -29,13 +29,14 @@
 #define ATTEMPTS 64 /* a writer writes a few times a second; this is for one that has gone mad */
 
 struct shared_address {
-	_Atomic uint32_t family; /* AF_INET or AF_INET6 */
+	_Atomic uint32_t family; /* AF_INET or AF_INET6, and the port << 16 */
 	_Atomic uint32_t scope;
 	_Atomic uint32_t bytes[4]; /* in network order */
+	_Atomic uint32_t share;    /* the weight, and the rank << 16 */
 };
 
 struct answer {
-	_Atomic uint32_t count; /* 0 before the first answer */
+	_Atomic uint32_t count; /* 0 before the first answer, and of one that was withdrawn */
 	struct shared_address addresses[RESOLVED_ADDRESSES_MAX];
 };
 
@@ -203,38 +204,51 @@ static uint32_t get_word(const _Atomic uint32_t *word)
 	return atomic_load_explicit(word, memory_order_acquire);
 }
 
-static void put_address(struct shared_address *to, const struct address *from)
+static void put_address(struct shared_address *to, const struct resolved_address *from)
 {
-	bool v6 = from->sa.sa_family == AF_INET6;
+	const struct address *address = &from->address;
+	bool v6 = address->sa.sa_family == AF_INET6;
 	uint32_t bytes[4] = { 0 };
 
 	if (v6)
-		memcpy(bytes, &from->in6.sin6_addr, 16);
+		memcpy(bytes, &address->in6.sin6_addr, 16);
 	else
-		memcpy(bytes, &from->in.sin_addr, 4);
-	put_word(&to->family, from->sa.sa_family);
-	put_word(&to->scope, v6 ? from->in6.sin6_scope_id : 0);
+		memcpy(bytes, &address->in.sin_addr, 4);
+	put_word(&to->family, address->sa.sa_family | (uint32_t)address_port(address) << 16);
+	put_word(&to->scope, v6 ? address->in6.sin6_scope_id : 0);
 	for (int i = 0; i < 4; i++)
 		put_word(&to->bytes[i], bytes[i]);
+	put_word(&to->share, from->weight | (uint32_t)from->rank << 16);
 }
 
-void resolved_write(struct resolved *resolved, size_t name, const struct address *addresses, size_t count)
+static void slot_write(struct slot *slot, const struct resolved_address *addresses, size_t count, bool may_be_empty)
 {
-	assert(name < resolved->n_names);
-
-	struct slot *slot = &resolved->slots[name];
 	uint32_t next = atomic_load_explicit(&slot->version, memory_order_relaxed) + 1;
 	struct answer *answer = &slot->answers[next & 1];
 	uint32_t kept = 0;
 
 	for (size_t i = 0; i < count && kept < RESOLVED_ADDRESSES_MAX; i++)
-		if (address_is_ip(&addresses[i]))
+		if (address_is_ip(&addresses[i].address))
 			put_address(&answer->addresses[kept++], &addresses[i]);
-	if (kept == 0)
+	if (kept == 0 && !may_be_empty)
 		return;
 	put_word(&answer->count, kept);
 	put_word(&slot->answered_ms, now_ms());
 	put_word(&slot->version, next);
+}
+
+void resolved_write(struct resolved *resolved, size_t name, const struct resolved_address *addresses, size_t count)
+{
+	assert(name < resolved->n_names);
+
+	slot_write(&resolved->slots[name], addresses, count, false);
+}
+
+void resolved_withdraw(struct resolved *resolved, size_t name)
+{
+	assert(name < resolved->n_names);
+
+	slot_write(&resolved->slots[name], NULL, 0, true);
 }
 
 void resolved_end(struct resolved *resolved, size_t name, bool failing)
@@ -248,31 +262,34 @@ void resolved_end(struct resolved *resolved, size_t name, bool failing)
 }
 
 /* False for what is no address: the writer reads what strangers send, and is not believed blindly. */
-static bool get_address(const struct shared_address *from, uint16_t port, struct address *ret)
+static bool get_address(const struct shared_address *from, uint16_t port, struct resolved_address *ret)
 {
-	uint32_t family = get_word(&from->family), scope = get_word(&from->scope), bytes[4];
+	uint32_t head = get_word(&from->family), scope = get_word(&from->scope), share, bytes[4];
+	uint32_t family = head & UINT16_MAX;
+	struct address *address = &ret->address;
 
 	for (int i = 0; i < 4; i++)
 		bytes[i] = get_word(&from->bytes[i]);
+	share = get_word(&from->share);
 	if (family != AF_INET && family != AF_INET6)
 		return false;
-	*ret = (struct address){ 0 };
+	*ret = (struct resolved_address){ .weight = (uint16_t)share, .rank = (uint8_t)(share >> 16) };
 	if (family == AF_INET6) {
-		ret->len = sizeof(ret->in6);
-		ret->in6.sin6_family = AF_INET6;
-		ret->in6.sin6_scope_id = scope;
-		memcpy(&ret->in6.sin6_addr, bytes, 16);
+		address->len = sizeof(address->in6);
+		address->in6.sin6_family = AF_INET6;
+		address->in6.sin6_scope_id = scope;
+		memcpy(&address->in6.sin6_addr, bytes, 16);
 	} else {
-		ret->len = sizeof(ret->in);
-		ret->in.sin_family = AF_INET;
-		memcpy(&ret->in.sin_addr, bytes, 4);
+		address->len = sizeof(address->in);
+		address->in.sin_family = AF_INET;
+		memcpy(&address->in.sin_addr, bytes, 4);
 	}
-	address_set_port(ret, port);
+	address_set_port(address, head >> 16 ? (uint16_t)(head >> 16) : port);
 	return true;
 }
 
-size_t resolved_read(
-	const struct resolved *resolved, size_t name, uint16_t port, struct address ret[RESOLVED_ADDRESSES_MAX])
+size_t resolved_read(const struct resolved *resolved, size_t name, uint16_t port,
+	struct resolved_address ret[RESOLVED_ADDRESSES_MAX])
 {
 	assert(name < resolved->n_names);
 
@@ -315,7 +332,7 @@ static int compare_names(const void *first, const void *second)
 int resolved_inherit(struct resolved *to, const struct resolved *from)
 {
 	char ***sorted = calloc(from->n_names + 1, sizeof(*sorted));
-	struct address addresses[RESOLVED_ADDRESSES_MAX];
+	struct resolved_address addresses[RESOLVED_ADDRESSES_MAX];
 
 	if (!sorted)
 		return -ENOMEM;

@@ -8,12 +8,21 @@
 #include "address.h"
 #include <stddef.h>
 
-#define RESOLVED_ADDRESSES_MAX 8
+#define RESOLVED_ADDRESSES_MAX 64
+
+struct resolved_address {
+	struct address address;
+	uint16_t weight; /* beside the others of its rank */
+	uint8_t rank;    /* 0 first; a higher one is for when none of those below can be had */
+};
+
+#define RESOLVED_SRV                                                                                                 \
+	"srv:" /* begins a name of which the SRV records are asked for: they have ports, and may have others than were expected */
 
 struct resolved; /* one slot a name, in the order of the policy's names */
 
 struct resolved_state {
-	uint32_t version; /* of the answer: another number, another answer */
+	uint32_t version; /* of the answer: another number, another answer; 0: there was none yet */
 	uint32_t ended;   /* questions that have ended, in an answer or not; wraps around */
 	uint32_t age_ms;  /* of the answer: when the name was last found. Wraps around */
 	bool failing;     /* the last question had no answer */
@@ -41,10 +50,12 @@ const char *resolved_name(const struct resolved *resolved, size_t name);
 int resolved_inherit(struct resolved *to, const struct resolved *from);
 
 /* The resolver's side. An empty answer is ignored: the last good one stays. */
-void resolved_write(struct resolved *resolved, size_t name, const struct address *addresses, size_t count);
+void resolved_write(struct resolved *resolved, size_t name, const struct resolved_address *addresses, size_t count);
+void resolved_withdraw(struct resolved *resolved, size_t name); /* it has no address, and that is the answer */
 void resolved_end(struct resolved *resolved, size_t name, bool failing); /* behind each question */
 
-/* The worker's side: how many addresses were copied into `ret` (their port as given); 0: no answer yet. */
-size_t resolved_read(
-	const struct resolved *resolved, size_t name, uint16_t port, struct address ret[RESOLVED_ADDRESSES_MAX]);
+/* The worker's side: how many addresses were copied into `ret` (with this port where the answer has none); 0: no answer yet, or it was
+ * withdrawn. */
+size_t resolved_read(const struct resolved *resolved, size_t name, uint16_t port,
+	struct resolved_address ret[RESOLVED_ADDRESSES_MAX]);
 void resolved_look(const struct resolved *resolved, size_t name, struct resolved_state *ret);

@@ -139,12 +139,11 @@ static void flow_count_backend(struct flow *flow)
 static bool flow_has_unknown(const struct flow *flow)
 {
 	const struct target *target = flow_target(flow);
-	struct address unused[RESOLVED_ADDRESSES_MAX];
 
 	for (size_t i = 0; target->connect.has_names && i < target->connect.n_backends; i++) {
 		const struct backend *backend = &target->connect.backends[i];
 		if (backend->name != BACKEND_NO_NAME &&
-			lookup_read(flow->session.context->lookup, backend->name, backend->port, unused) == 0)
+			lookup_version(flow->session.context->lookup, backend->name) == 0)
 			return true;
 	}
 	return false;
@@ -155,16 +154,15 @@ static bool flow_awaits_names(const struct flow *flow)
 {
 	const struct target *target = flow_target(flow);
 	const struct context *context = flow->session.context;
-	struct address unused[RESOLVED_ADDRESSES_MAX];
 	bool awaited = false;
 
 	for (size_t i = 0; target->connect.has_names && i < target->connect.n_backends; i++) {
 		const struct backend *backend = &target->connect.backends[i];
 		if (backend->name == BACKEND_NO_NAME)
 			continue;
-		size_t n = lookup_read(context->lookup, backend->name, backend->port, unused);
+		bool is_known = lookup_version(context->lookup, backend->name) > 0;
 		lookup_ask(context->lookup, backend->name, context->loop.now_us);
-		awaited |= n == 0 && lookup_is_awaited(context->lookup, backend->name, context->loop.now_us);
+		awaited |= !is_known && lookup_is_awaited(context->lookup, backend->name, context->loop.now_us);
 	}
 	return awaited;
 }

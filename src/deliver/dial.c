@@ -175,15 +175,14 @@ static bool dial_awaits_news(const struct dial *dial)
 	return false;
 }
 
-/* Names that have no address: they are asked for, and may have one in a moment. */
+/* Names without an answer: they are asked for, and may have one in a moment. */
 static void dial_ask_for_unknown(struct dial *dial)
 {
 	const struct target *target = dial->target;
 
 	for (size_t i = 0; target->connect.has_names && i < target->connect.n_backends; i++) {
 		const struct backend *backend = &target->connect.backends[i];
-		struct address unused[RESOLVED_ADDRESSES_MAX];
-		if (!is_named(backend) || lookup_read(dial->lookup, backend->name, backend->port, unused) > 0)
+		if (!is_named(backend) || lookup_version(dial->lookup, backend->name) > 0)
 			continue;
 		lookup_ask(dial->lookup, backend->name, dial->loop->now_us);
 		dial->try_again = true;

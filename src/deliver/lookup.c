@@ -38,8 +38,8 @@ void lookup_free(struct lookup *lookup)
 	free(lookup);
 }
 
-size_t lookup_read(
-	const struct lookup *lookup, uint32_t name, uint16_t port, struct address ret[RESOLVED_ADDRESSES_MAX])
+size_t lookup_read(const struct lookup *lookup, uint32_t name, uint16_t port,
+	struct resolved_address ret[RESOLVED_ADDRESSES_MAX])
 {
 	return resolved_read(lookup->table, name, port, ret);
 }

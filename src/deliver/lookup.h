@@ -12,9 +12,9 @@ struct lookup *lookup_new(const struct resolved *table, int (*ask)(void *context
 void lookup_free(struct lookup *lookup); /* accepts NULL */
 
 /* As resolved_read(). */
-size_t lookup_read(
-	const struct lookup *lookup, uint32_t name, uint16_t port, struct address ret[RESOLVED_ADDRESSES_MAX]);
-uint32_t lookup_version(const struct lookup *lookup, uint32_t name); /* another number: another answer */
+size_t lookup_read(const struct lookup *lookup, uint32_t name, uint16_t port,
+	struct resolved_address ret[RESOLVED_ADDRESSES_MAX]);
+uint32_t lookup_version(const struct lookup *lookup, uint32_t name); /* another number: another answer; 0: none yet */
 
 /* Younger than a second: no question would bring a better one. */
 bool lookup_is_fresh(const struct lookup *lookup, uint32_t name);

@@ -26,19 +26,32 @@ bool roster_is_current(const struct roster *roster, const struct target *target,
 		(!table || roster->orders == backend_orders_edition(table));
 }
 
-static void candidate_make(struct candidate *ret, const struct target *target, uint32_t backend, uint64_t service,
-	enum transport_kind transport, struct backend_table *table, unsigned slot)
+/* Of the roster that is made. */
+struct making {
+	const struct target *target;
+	uint64_t service;
+	enum transport_kind transport;
+	struct backend_table *table;
+	unsigned slot;
+};
+
+static void candidate_make(
+	struct candidate *ret, const struct making *of, uint32_t backend, const struct resolved_address *from)
 {
-	uint32_t weight = target->connect.backends[backend].weight;
+	uint32_t weight = (uint32_t)of->target->connect.backends[backend].weight * from->weight;
 	enum backend_mode mode = BACKEND_MODE_NONE;
 
+	ret->address = from->address;
+	ret->tier = (uint8_t)(from->rank < TIER_RANKS ? from->rank : TIER_RANKS - 1);
+	if (of->target->connect.backends[backend].backup)
+		ret->tier += TIER_RANKS;
 	ret->family = address_unmapped(&ret->address).sa.sa_family;
 	ret->backend = backend;
-	ret->key = backend_key(service, transport, &ret->address);
-	ret->place = table ? backend_table_place(table, slot, service, ret->key) : BACKEND_NONE;
+	ret->key = backend_key(of->service, of->transport, &ret->address);
+	ret->place = of->table ? backend_table_place(of->table, of->slot, of->service, ret->key) : BACKEND_NONE;
 	if (ret->place != BACKEND_NONE) {
-		weight = backend_order_weight(table, ret->place, weight);
-		mode = backend_order_mode(table, ret->place);
+		weight = backend_order_weight(of->table, ret->place, weight);
+		mode = backend_order_mode(of->table, ret->place);
 	}
 	ret->is_closed = mode == BACKEND_MODE_DOWN;
 	ret->weight = mode == BACKEND_MODE_NONE ? weight : 0;
@@ -70,44 +83,83 @@ void roster_fini(struct roster *roster)
 	*roster = (struct roster){ 0 };
 }
 
+/* The addresses that backend number `i` has now. */
+static size_t read_addresses(const struct target *target, uint32_t i, const struct lookup *lookup,
+	struct resolved_address ret[RESOLVED_ADDRESSES_MAX])
+{
+	const struct backend *backend = &target->connect.backends[i];
+
+	if (is_named(backend))
+		return lookup_read(lookup, backend->name, backend->port, ret);
+	ret[0] = (struct resolved_address){ .address = backend->address, .weight = 1 };
+	return 1;
+}
+
+/* In the order of the list. 0 or -ENOMEM. */
+static int candidates_make(struct roster *roster, const struct making *of, const struct lookup *lookup)
+{
+	struct resolved_address known[RESOLVED_ADDRESSES_MAX];
+	const struct target *target = of->target;
+	size_t room = 0;
+
+	for (uint32_t i = 0; i < target->connect.n_backends; i++) {
+		size_t n = read_addresses(target, i, lookup, known);
+		if (roster->n + n + 1 > room) {
+			size_t wanted =
+				2 * room > target->connect.n_backends + n ? 2 * room : target->connect.n_backends + n;
+			struct candidate *grown = realloc(roster->candidates, (wanted + 1) * sizeof(*grown));
+			if (!grown)
+				return -ENOMEM;
+			roster->candidates = grown;
+			room = wanted + 1;
+		}
+		for (size_t k = 0; k < n; k++)
+			if (target_takes(target, &target->connect.backends[i], &known[k].address))
+				candidate_make(&roster->candidates[roster->n++], of, i, &known[k]);
+	}
+	return 0;
+}
+
+/* A tier's behind each other, those of one in the order that they have. 0 or -ENOMEM. */
+static int candidates_sort(struct roster *roster)
+{
+	struct candidate *sorted = malloc((roster->n + 1) * sizeof(*sorted));
+	uint32_t n = 0;
+
+	if (!sorted)
+		return -ENOMEM;
+	for (unsigned tier = 0; tier < TIERS; tier++)
+		for (uint32_t i = 0; i < roster->n; i++)
+			if (roster->candidates[i].tier == tier)
+				sorted[n++] = roster->candidates[i];
+	free(roster->candidates);
+	roster->candidates = sorted;
+	return 0;
+}
+
 int roster_make(struct roster *roster, const struct target *target, uint64_t service, enum transport_kind transport,
 	const struct lookup *lookup, struct backend_table *table, unsigned slot)
 {
-	struct address known[RESOLVED_ADDRESSES_MAX];
-	size_t n_backends = target->connect.n_backends, room = n_backends;
-
-	if (target->connect.has_names)
-		room *= RESOLVED_ADDRESSES_MAX;
-	struct roster made = { .candidates = calloc(room + 1, sizeof(*made.candidates)) };
+	const struct making of = { target, service, transport, table, slot };
+	struct roster made = { 0 };
 	uint32_t first = 0;
 
-	if (!made.candidates)
-		return -ENOMEM;
 	/* Before they are read: what changes meanwhile is seen at the next look. */
 	made.names = names_edition(target, lookup);
 	made.orders = table ? backend_orders_edition(table) : 0;
-	for (int tier = 0; tier < TIERS; tier++) {
-		for (uint32_t i = 0; i < n_backends; i++) {
-			const struct backend *backend = &target->connect.backends[i];
-			size_t n = 1;
-			if (backend->backup != (tier == TIER_BACKUP))
-				continue;
-			if (is_named(backend))
-				n = lookup_read(lookup, backend->name, backend->port, known);
-			else
-				known[0] = backend->address;
-			for (size_t k = 0; k < n; k++) {
-				struct candidate *candidate = &made.candidates[made.n++];
-				candidate->address = known[k];
-				candidate_make(candidate, target, i, service, transport, table, slot);
-			}
-		}
-		int error = tier_make(&made.tiers[tier], made.candidates + first, made.n - first, table);
-		if (error < 0) {
-			roster_fini(&made);
-			return error;
-		}
-		first = made.n;
+	int error = candidates_make(&made, &of, lookup);
+	if (error == 0)
+		error = candidates_sort(&made);
+	for (unsigned tier = 0; tier < TIERS && error == 0; tier++) {
+		uint32_t end = first;
+		while (end < made.n && made.candidates[end].tier == tier)
+			end++;
+		error = tier_make(&made.tiers[tier], made.candidates + first, end - first, table);
+		first = end;
+	}
+	if (error < 0) {
+		roster_fini(&made);
+		return error;
 	}
 	roster_fini(roster);
 	*roster = made;

@@ -1,7 +1,8 @@
 /* The backends of a service as they are now: those of the list, each address of a name by itself, with the weights that are in force. It is
  * made anew when a name has another answer or the operator says something else.
  *
- * Two tiers: those that are not `backup`, and those that are, each in the order of the list. A balancer (balance.h) chooses within one. */
+ * Tiers: those that are not `backup`, by the priorities of their SRV records, and those that are, likewise; each in the order of the list. A
+ * balancer (balance.h) chooses within one. */
 #pragma once
 #include "backend_table.h"
 #include "lookup.h"
@@ -10,8 +11,9 @@
 struct candidate {
 	struct address address;
 	sa_family_t family; /* of the address where it is mapped into IPv6 */
-	uint32_t backend;   /* its place in the list */
-	uint32_t place;     /* in the table; BACKEND_NONE: it is not counted, and always up */
+	uint8_t tier;
+	uint32_t backend; /* its place in the list */
+	uint32_t place;   /* in the table; BACKEND_NONE: it is not counted, and always up */
 	uint64_t key;
 	uint32_t weight; /* 0: it gets nobody new */
 	bool is_closed;  /* the operator took it down: also nobody who is known to belong to it */
@@ -30,10 +32,11 @@ struct tier {
 	struct backend_table *table; /* NULL: none */
 };
 
-enum { TIER_FIRST, TIER_BACKUP, TIERS };
+#define TIER_RANKS 4 /* of priorities; from the fourth on they are one */
+#define TIERS      (2 * TIER_RANKS)
 
 struct roster {
-	struct candidate *candidates; /* of both tiers, one behind the other */
+	struct candidate *candidates; /* of all tiers, one behind the other */
 	uint32_t n;
 	struct tier tiers[TIERS];
 	uint32_t names, orders; /* editions: of the answers, of the orders */

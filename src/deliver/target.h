@@ -23,13 +23,17 @@ struct backend {
 	const char *text;         /* as the operator wrote it */
 	struct address address;   /* len 0 when `name` is set */
 	uint32_t name;            /* index into the resolved names, or BACKEND_NO_NAME */
-	uint16_t port;            /* beside a name */
+	uint16_t port;            /* beside a name; 0: its answer has ports (SRV) */
 	uint16_t weight;          /* 0: it gets nobody */
 	bool backup;              /* it gets clients that no other one takes */
 	unsigned max_connections; /* at a time, of each of its addresses, in all workers together; 0: no limit */
 	/* Where the kernel forwards flows to it: the set that these are in, and the mark of sockets that put them there. */
 	const char *set; /* NULL: usher relays */
 	uint32_t mark;
+};
+
+struct port_range {
+	uint16_t first, last;
 };
 
 enum handover_format { HANDOVER_USHER, HANDOVER_TCPMUX };
@@ -53,7 +57,9 @@ struct target {
 		struct {
 			const struct backend *backends;
 			size_t n_backends;
-			bool has_names;       /* some of them are names */
+			bool has_names;                 /* some of them are names */
+			const struct port_range *ports; /* that answers of SRV may have */
+			size_t n_ports;
 			unsigned balance;     /* enum balance_kind: which of them a client gets */
 			enum hash_by hash_by; /* with BALANCE_HASH */
 			bool observe;         /* resets before the first byte count as failures of the backend */
@@ -77,3 +83,6 @@ struct target {
 		} reject;
 	};
 };
+
+/* May an address that is an answer to this one's name be connected to? Not where SRV gave it a port that the service does not have. */
+bool target_takes(const struct target *target, const struct backend *backend, const struct address *address);

@@ -11,6 +11,7 @@
 #include "resolver_sockets.h"
 #include "sandbox.h"
 #include "shared.h"
+#include "srv.h"
 #include "timer.h"
 #include <ares.h>
 #include <errno.h>
@@ -35,18 +36,22 @@
 #define NO_TTL_S       10 /* where the C library answers */
 #define AGAIN_US       (30 * SECOND_US)
 #define IN_FLIGHT_MAX  64 /* names asked for at a time: a name server need not suffer from a long list */
+#define LISTED_MAX     16 /* addresses in a line of the log */
 #define SERVERS_FILE   "/etc/resolv.conf"
 
 struct answer {
 	size_t n;
 	unsigned ttl_s; /* 0: none */
-	struct address addresses[RESOLVED_ADDRESSES_MAX];
+	bool withdrawn; /* there is no address, and that is the answer */
+	struct resolved_address addresses[RESOLVED_ADDRESSES_MAX];
 };
 
 struct name {
 	struct resolver *resolver;
 	const char *text;
-	size_t number; /* in the table */
+	struct srv *srv; /* NULL: it has addresses of its own */
+	size_t refused;  /* SRV: records whose ports no service has, of the last answer */
+	size_t number;   /* in the table */
 	enum nsswitch_way way;
 	bool unknown; /* to the hosts file and DNS: the C library is asked next */
 	bool asking;
@@ -54,8 +59,9 @@ struct name {
 	uint64_t asked_us, due_us;
 	sa_family_t checked; /* the family of the second question, where the first answer had none of it any more */
 	struct answer fresh; /* the first answer meanwhile */
+	bool is_withdrawn;   /* the last good answer was that there is no address */
 	size_t n_addresses;  /* of the last good answer; 0: there was none */
-	struct address addresses[RESOLVED_ADDRESSES_MAX];
+	struct resolved_address addresses[RESOLVED_ADDRESSES_MAX];
 };
 
 struct resolver {
@@ -70,23 +76,25 @@ struct resolver {
 	struct name_helpers helpers;
 	uint64_t again_us; /* when to end and be started with helpers anew; 0: not */
 	unsigned max_age_s;
+	bool (*takes)(const void *context, uint32_t name, uint16_t port);
+	const void *context;
 	size_t in_flight;
 	size_t n_names;
 	struct name names[];
 };
 
-static bool contains(const struct address *addresses, size_t n, const struct address *wanted)
+static bool contains(const struct resolved_address *addresses, size_t n, const struct resolved_address *wanted)
 {
 	for (size_t i = 0; i < n; i++)
-		if (address_equal(&addresses[i], wanted))
-			return true;
+		if (address_equal(&addresses[i].address, &wanted->address))
+			return addresses[i].weight == wanted->weight && addresses[i].rank == wanted->rank;
 	return false;
 }
 
 /* The same addresses in another order are no news: name servers rotate them. */
 static bool is_news(const struct name *name, const struct answer *answer)
 {
-	if (name->failures || name->n_addresses != answer->n)
+	if (name->failures || name->n_addresses != answer->n || name->is_withdrawn != answer->withdrawn)
 		return true;
 	for (size_t i = 0; i < answer->n; i++)
 		if (!contains(name->addresses, name->n_addresses, &answer->addresses[i]))
@@ -96,18 +104,22 @@ static bool is_news(const struct name *name, const struct answer *answer)
 
 static void log_answer(const struct name *name)
 {
-	char list[RESOLVED_ADDRESSES_MAX * ADDRESS_TEXT_MAX], *end = list;
+	char list[LISTED_MAX * ADDRESS_TEXT_MAX], *end = list;
+	size_t n = name->n_addresses < LISTED_MAX ? name->n_addresses : LISTED_MAX;
 	struct record record;
 
-	for (size_t i = 0; i < name->n_addresses; i++) {
+	for (size_t i = 0; i < n; i++) {
+		const struct address *address = &name->addresses[i].address;
 		if (i > 0)
 			*end++ = ',';
-		address_format_host(&name->addresses[i], end);
+		name->srv ? address_format(address, end) : address_format_host(address, end);
 		end += strlen(end);
 	}
 	record_begin(&record, LEVEL_NOTICE, "resolved");
 	record_text(&record, "name", name->text);
 	record_bytes(&record, "addresses", list, (size_t)(end - list));
+	if (name->n_addresses > n)
+		record_number(&record, "more", name->n_addresses - n);
 	record_write(&record);
 }
 
@@ -122,10 +134,14 @@ static void name_answered(struct name *name, const struct answer *answer)
 		wait_s = name->resolver->max_age_s;
 	name->due_us = clock_monotonic_us() + wait_s * SECOND_US;
 	name->failures = 0;
+	name->is_withdrawn = answer->withdrawn;
 	name->n_addresses = answer->n;
 	memcpy(name->addresses, answer->addresses, sizeof(name->addresses));
 	/* Also when nothing but the order changed: it is the order in which backends are tried. */
-	resolved_write(name->resolver->table, name->number, answer->addresses, answer->n);
+	if (answer->withdrawn)
+		resolved_withdraw(name->resolver->table, name->number);
+	else
+		resolved_write(name->resolver->table, name->number, answer->addresses, answer->n);
 	resolved_end(name->resolver->table, name->number, false);
 	if (news)
 		log_answer(name);
@@ -153,12 +169,12 @@ static void read_answer(const struct ares_addrinfo *info, struct answer *ret)
 
 	ret->n = 0;
 	for (const struct ares_addrinfo_node *node = info->nodes; node; node = node->ai_next) {
-		struct address address = { .len = node->ai_addrlen };
-		if (node->ai_addrlen > sizeof(address.in6))
+		struct resolved_address address = { .address.len = node->ai_addrlen, .weight = 1 };
+		if (node->ai_addrlen > sizeof(address.address.in6))
 			continue;
-		memcpy(&address.sa, node->ai_addr, node->ai_addrlen);
-		address_set_port(&address, 0);
-		if (!address_is_ip(&address))
+		memcpy(&address.address.sa, node->ai_addr, node->ai_addrlen);
+		address_set_port(&address.address, 0);
+		if (!address_is_ip(&address.address))
 			continue;
 		if (lowest < 0 || node->ai_ttl < lowest)
 			lowest = node->ai_ttl;
@@ -171,10 +187,10 @@ static void read_answer(const struct ares_addrinfo *info, struct answer *ret)
 	ret->ttl_s = lowest > 0 ? (unsigned)lowest : 0;
 }
 
-static bool has_family(const struct address *addresses, size_t n, sa_family_t family)
+static bool has_family(const struct resolved_address *addresses, size_t n, sa_family_t family)
 {
 	for (size_t i = 0; i < n; i++)
-		if (addresses[i].sa.sa_family == family)
+		if (addresses[i].address.sa.sa_family == family)
 			return true;
 	return false;
 }
@@ -195,7 +211,7 @@ static sa_family_t lost_family(const struct name *name, const struct answer *ans
 static void keep_family(const struct name *name, sa_family_t family, struct answer *answer)
 {
 	for (size_t i = 0; i < name->n_addresses && answer->n < RESOLVED_ADDRESSES_MAX; i++)
-		if (name->addresses[i].sa.sa_family == family)
+		if (name->addresses[i].address.sa.sa_family == family)
 			answer->addresses[answer->n++] = name->addresses[i];
 }
 
@@ -207,7 +223,10 @@ static void ask(struct name *name, int family)
 
 	name->asking = true;
 	name->resolver->in_flight++;
-	ares_getaddrinfo(name->resolver->channel, name->text, NULL, &hints, on_answer, name);
+	if (name->srv)
+		srv_ask(name->srv, name->resolver->channel);
+	else
+		ares_getaddrinfo(name->resolver->channel, name->text, NULL, &hints, on_answer, name);
 }
 
 /* c-ares asks for both families and takes the answer of one for the whole, also where the question for the other failed. A name
@@ -255,6 +274,51 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 		ares_freeaddrinfo(info);
 }
 
+/* ---- names with SRV records ---- */
+
+static bool name_takes(const void *context, uint16_t port)
+{
+	const struct name *name = context;
+	const struct resolver *resolver = name->resolver;
+
+	return !resolver->takes || resolver->takes(resolver->context, (uint32_t)name->number, port);
+}
+
+static void log_left_out(const struct name *name, size_t refused, size_t left_out)
+{
+	if (refused)
+		log_warning("%s: %zu of its records have a port that `ports' does not have: they get no clients",
+			name->text, refused);
+	if (left_out)
+		log_warning("%s: %zu records are too many: they get no clients", name->text, left_out);
+}
+
+static void on_srv(void *context, int status, const struct srv_answer *from)
+{
+	struct answer answer = { 0 };
+	struct name *name = context;
+	size_t refused = 0;
+
+	name->asking = false;
+	name->resolver->in_flight--;
+	if (status == ARES_SUCCESS) {
+		answer.ttl_s = from->ttl_s;
+		answer.withdrawn = from->withdrawn;
+		answer.n = srv_answer_addresses(from, name_takes, name, answer.addresses, &refused);
+		if (refused + from->left_out != name->refused)
+			log_left_out(name, refused, from->left_out);
+		name->refused = refused + from->left_out;
+	}
+	if (status == ARES_EDESTRUCTION)
+		name->due_us = 0;
+	else if (status == ARES_SUCCESS && (answer.n > 0 || answer.withdrawn))
+		name_answered(name, &answer);
+	else
+		name_failed(name,
+			refused ? "no record with a port that `ports' has"
+				: ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status));
+}
+
 /* ---- names that the C library is asked for ---- */
 
 static bool asks_helper(const struct name *name)
@@ -275,10 +339,13 @@ static bool ask_helper(struct name *name, uint64_t now_us)
 static void hear_helpers(struct resolver *resolver)
 {
 	struct answer answer = { .ttl_s = NO_TTL_S };
+	struct address addresses[RESOLVED_ADDRESSES_MAX];
 	struct name_answer told;
 	bool gone;
 
-	while (name_helpers_hear(&resolver->helpers, &told, answer.addresses, &answer.n, &gone)) {
+	while (name_helpers_hear(&resolver->helpers, &told, addresses, &answer.n, &gone)) {
+		for (size_t i = 0; !gone && i < answer.n; i++)
+			answer.addresses[i] = (struct resolved_address){ .address = addresses[i], .weight = 1 };
 		if (gone && resolver->again_us == 0) {
 			log_warning("a helper that asks the C library for names is gone");
 			resolver->again_us = clock_monotonic_us() + AGAIN_US;
@@ -342,7 +409,7 @@ static int helpers_start(struct resolver *resolver, int log_fd)
 	nsswitch_read(&resolver->nsswitch);
 	for (size_t i = 0; i < resolver->n_names; i++) {
 		struct name *name = &resolver->names[i];
-		name->way = nsswitch_way(&resolver->nsswitch, name->text);
+		name->way = name->srv ? NSSWITCH_OWN : nsswitch_way(&resolver->nsswitch, name->text);
 		wanted += name->way != NSSWITCH_OWN;
 	}
 	int error = name_helpers_start(&resolver->helpers, wanted, &resolver->nsswitch, resolver->table, log_fd);
@@ -502,6 +569,8 @@ static struct resolver *resolver_new(const struct resolver_start *start, int cha
 	resolver->table = start->table;
 	resolver->master = channel;
 	resolver->max_age_s = start->max_age_s;
+	resolver->takes = start->takes;
+	resolver->context = start->context;
 	resolver->n_names = n;
 	for (size_t i = 0; i < n; i++) {
 		struct name *name = &resolver->names[i];
@@ -510,6 +579,9 @@ static struct resolver *resolver_new(const struct resolver_start *start, int cha
 			.text = resolved_name(start->table, i),
 			.number = i,
 		};
+		bool is_srv = strncmp(name->text, RESOLVED_SRV, strlen(RESOLVED_SRV)) == 0;
+		if (is_srv && !(name->srv = srv_new(name->text + strlen(RESOLVED_SRV), on_srv, name)))
+			return NULL;
 		/* Of a resolver before this one. */
 		name->n_addresses = resolved_read(start->table, i, 0, name->addresses);
 	}

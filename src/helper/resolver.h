@@ -1,5 +1,5 @@
-/* The resolver: a process that keeps asking for the addresses of the policy's backends and writes them into the shared table,
- * so that nobody else ever waits for DNS.
+/* The resolver: a process that keeps asking for the addresses of the policy's backends, and for their SRV records, and writes them into the
+ * shared table, so that nobody else ever waits for DNS.
  *
  * Each name is asked for again when the lowest TTL of its answer is over, but after max_age_s at the latest and 5 s at the
  * earliest; every 5 s where the answer has no TTL (the hosts file). A name that fails is asked for again after 1 s, doubling up to
@@ -18,6 +18,9 @@ struct shared;
 struct resolver_start {
 	struct resolved *table; /* with at least one name */
 	unsigned max_age_s;     /* of an answer, before the name is asked for again */
+	/* May an SRV record of this name have this port? NULL: any. */
+	bool (*takes)(const void *context, uint32_t name, uint16_t port);
+	const void *context;
 	int log_fd;
 	const struct log_settings *log;
 	bool drop; /* it becomes uid and gid */

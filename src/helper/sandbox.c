@@ -541,6 +541,13 @@ static int confine(const struct landlock *landlock)
 	return SANITIZED ? 0 : landlock_enter(landlock, landlock_abi());
 }
 
+/* Port 0 is none. */
+static void mark_range(uint8_t *ports, unsigned first, unsigned last)
+{
+	for (unsigned port = first ? first : 1; port <= last; port++)
+		ports[port / 8] |= (uint8_t)(1u << port % 8);
+}
+
 static void mark_ports(uint8_t *ports, const struct policy *policy)
 {
 	for (size_t i = 0; i < policy->n_services; i++) {
@@ -549,9 +556,10 @@ static void mark_ports(uint8_t *ports, const struct policy *policy)
 			const struct backend *backend = &target->connect.backends[k];
 			uint16_t port =
 				backend->name == BACKEND_NO_NAME ? address_port(&backend->address) : backend->port;
-			if (port > 0)
-				ports[port / 8] |= (uint8_t)(1u << port % 8);
+			mark_range(ports, port, port);
 		}
+		for (size_t k = 0; target->delivery == DELIVERY_CONNECT && k < target->connect.n_ports; k++)
+			mark_range(ports, target->connect.ports[k].first, target->connect.ports[k].last);
 	}
 }
 

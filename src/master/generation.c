@@ -1,6 +1,7 @@
 /* The workers of one policy, together: started or taken over, held, asked to end, and their resolver. What happens to one of them
  * is worker_process.c's, what they ask for requests.c's. Owns the policy, the table of resolved names and the array of workers. */
 #include "generation.h"
+#include "backend_walk.h"
 #include "fd.h"
 #include "identifier_processes.h"
 #include "kill_as.h"
@@ -96,6 +97,8 @@ static int generation_start_resolver(struct generation *generation)
 		&(struct resolver_start){
 			.table = generation->resolved,
 			.max_age_s = policy->name_max_age_s,
+			.takes = backend_walk_takes,
+			.context = policy,
 			.log_fd = generation->log_fd,
 			.log = &generation->log,
 			.drop = policy->drop_identity,

@@ -6,10 +6,10 @@
 #include <string.h>
 
 static size_t addresses_of(const struct policy *policy, const struct resolved *resolved,
-	const struct backend *backend, struct address ret[RESOLVED_ADDRESSES_MAX])
+	const struct backend *backend, struct resolved_address ret[RESOLVED_ADDRESSES_MAX])
 {
 	if (backend->name == BACKEND_NO_NAME) {
-		ret[0] = backend->address;
+		ret[0] = (struct resolved_address){ .address = backend->address, .weight = 1 };
 		return 1;
 	}
 	/* Workers that an image before this one started may have names of another policy. */
@@ -29,17 +29,25 @@ struct walk {
 
 static int walk_backend(const struct walk *walk, struct backend_at *at)
 {
-	struct address known[RESOLVED_ADDRESSES_MAX];
+	struct resolved_address known[RESOLVED_ADDRESSES_MAX];
 	size_t n = addresses_of(walk->policy, walk->resolved, at->backend, known);
+	bool is_known = false;
 	int r = 0;
 
 	for (size_t i = 0; i < n && r == 0; i++) {
-		at->address = known[i];
-		at->key = backend_key(at->service_hash, at->transport, &known[i]);
+		if (!target_takes(&at->service->target, at->backend, &known[i].address))
+			continue;
+		is_known = true;
+		at->address = known[i].address;
+		at->weight = (uint32_t)at->backend->weight * known[i].weight;
+		at->backup = at->backend->backup || known[i].rank > 0;
+		at->key = backend_key(at->service_hash, at->transport, &at->address);
 		r = walk->visit(walk->context, at);
 	}
-	if (n == 0) {
+	if (!is_known) {
 		at->address = (struct address){ 0 };
+		at->weight = at->backend->weight;
+		at->backup = at->backend->backup;
 		at->key = 0;
 		r = walk->visit(walk->context, at);
 	}
@@ -76,6 +84,22 @@ int backend_walk(const struct policy *policy, const struct resolved *resolved,
 	for (size_t i = 0; i < policy->n_services && r == 0; i++)
 		r = walk_service(&walk, &policy->services[i]);
 	return r;
+}
+
+bool backend_walk_takes(const void *policy, uint32_t name, uint16_t port)
+{
+	const struct policy *of = policy;
+	struct address address = { .len = sizeof(address.in), .in.sin_family = AF_INET };
+
+	address_set_port(&address, port);
+	for (size_t i = 0; i < of->n_services; i++) {
+		const struct target *target = &of->services[i].target;
+		for (size_t k = 0; target->delivery == DELIVERY_CONNECT && k < target->connect.n_backends; k++)
+			if (target->connect.backends[k].name == name &&
+				target_takes(target, &target->connect.backends[k], &address))
+				return true;
+	}
+	return false;
 }
 
 static uint64_t hash_number(uint64_t hash, uint32_t number)

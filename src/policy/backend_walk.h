@@ -10,6 +10,8 @@ struct backend_at {
 	const struct backend *backend;
 	enum transport_kind transport;
 	struct address address; /* len 0: its name has none yet */
+	uint32_t weight;        /* of this address, as the file or SRV has it */
+	bool backup;            /* likewise */
 	uint64_t service_hash;  /* of the service's name, for the table of backends */
 	uint64_t key;           /* in that table; 0 without an address */
 };
@@ -18,6 +20,9 @@ struct backend_at {
  * than the policy's. */
 int backend_walk(const struct policy *policy, const struct resolved *resolved,
 	int (*visit)(void *context, const struct backend_at *at), void *context);
+
+/* Does any service take an SRV record of this name with this port? `policy` is a struct policy. */
+bool backend_walk_takes(const void *policy, uint32_t name, uint16_t port);
 
 /* A digest of what the file says of it: another one, and it is said otherwise. Never 0. */
 uint32_t backend_said(const struct backend_at *at);

@@ -5,11 +5,15 @@
 #include "backend_table.h"
 #include "balance.h"
 #include "compile.h"
+#include "resolved.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#define BACKEND_EXPECTED "\"192.0.2.1:80\", \"[2001:db8::1]:80\", \"name:80\" or \"unix:/path\""
+#define BACKEND_EXPECTED                                                                                             \
+	"\"192.0.2.1:80\", \"[2001:db8::1]:80\", \"name:80\", \"srv:_imaps._tcp.name\" or \"unix:/path\""
+#define SRV RESOLVED_SRV
 
 #define BACKENDS_MAX      4096 /* of a service */
 #define HASH_SERVICES_MAX 256  /* each of them has a table of 128 KiB in each worker */
@@ -59,16 +63,37 @@ static uint32_t name_number(struct compiler *compiler, const char *name)
 	return number;
 }
 
+/* The port that it is split by is none of SRV. */
+static void srv_compile(struct compiler *compiler, struct backend *backend, const struct setting *at)
+{
+	const char *text = setting_text(at);
+	char name[254];
+	uint16_t unused;
+	const char *whole = arena_printf(compiler->arena, "%s:1", text + strlen(SRV));
+
+	if (address_split_name(whole, name, &unused) < 0)
+		compile_error(compiler, at,
+			"`%s' has no name to ask for, expected one such as \"srv:_imaps._tcp.example.net\", without "
+			"a "
+			"port",
+			text);
+	else
+		backend->name = name_number(compiler, arena_printf(compiler->arena, SRV "%s", name));
+}
+
 static void address_compile(
 	struct compiler *compiler, unsigned transports, struct backend *backend, const struct setting *at)
 {
 	const char *text = setting_text(at);
 	char name[254];
-	int error = address_parse(&backend->address, text);
+	bool asks_srv = strncmp(text, SRV, strlen(SRV)) == 0;
+	int error = asks_srv ? 0 : address_parse(&backend->address, text);
 
 	backend->text = arena_strdup(compiler->arena, text);
 	backend->name = BACKEND_NO_NAME;
-	if (error == 0) {
+	if (asks_srv) {
+		srv_compile(compiler, backend, at);
+	} else if (error == 0) {
 		if (address_is_ip(&backend->address) && address_port(&backend->address) == 0)
 			compile_error(compiler, at, "backend `%s' has port 0, expected 1 to 65535", text);
 		else if (address_is_link_local(&backend->address) && !backend->address.in6.sin6_scope_id)
@@ -100,6 +125,11 @@ const char *backend_text(const struct setting *at)
 	return address ? setting_text(address) : NULL;
 }
 
+static bool is_srv(const struct backend *backend)
+{
+	return strncmp(backend->text, SRV, strlen(SRV)) == 0;
+}
+
 /* A text, or a group with more said of it. */
 static void backend_compile(
 	struct compiler *compiler, unsigned transports, struct backend *backend, const struct setting *at)
@@ -117,6 +147,9 @@ static void backend_compile(
 	if (values.value[BACKEND_ADDRESS])
 		address_compile(compiler, transports, backend, values.value[BACKEND_ADDRESS]);
 	backend->weight = (uint16_t)values_number(&values, BACKEND_WEIGHT);
+	if (is_srv(backend) && values.value[BACKEND_WEIGHT])
+		compile_error(compiler, values.value[BACKEND_WEIGHT],
+			"`weight' of `%s', expected it without: its records have weights", backend->text);
 	backend->backup = values_switch(&values, BACKEND_BACKUP, 0, 1) != 0;
 	backend->max_connections = (unsigned)values_number(&values, BACKEND_MAX_CONNECTIONS);
 }
@@ -137,6 +170,48 @@ static void weights_check(struct compiler *compiler, uint32_t service, const str
 	if (!is_first)
 		compile_error(compiler, at, "all backends of service `%s' are `backup', expected one that is not",
 			of->name);
+}
+
+static bool range_parse(const char *text, struct port_range *ret)
+{
+	char *end;
+	unsigned long first = strtoul(text, &end, 10), last = first;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	if (*end == '-' && end[1] >= '0' && end[1] <= '9')
+		last = strtoul(end + 1, &end, 10);
+	*ret = (struct port_range){ (uint16_t)first, (uint16_t)last };
+	return *end == '\0' && first >= 1 && first <= last && last <= UINT16_MAX;
+}
+
+/* What a worker may connect to is settled before the first answer comes. */
+static void ports_compile(struct compiler *compiler, struct target *target, const struct values *values)
+{
+	const struct setting *at = values->value[SERVICE_PORTS];
+	const struct setting *connect = values->value[SERVICE_CONNECT];
+	size_t srv = 0;
+
+	while (srv < target->connect.n_backends && !is_srv(&target->connect.backends[srv]))
+		srv++;
+	if (srv < target->connect.n_backends && !values->given[SERVICE_PORTS])
+		compile_error(compiler, setting_item(connect, srv),
+			"backend `%s' without `ports', expected the ports that its records may have, such as ports = "
+			"\"8000-8999\"",
+			target->connect.backends[srv].text);
+	if (!at)
+		return;
+	if (srv == target->connect.n_backends)
+		compile_error(compiler, at, "`ports' without a backend \"" SRV "...\", expected it with one only");
+	struct port_range *ranges = arena_alloc(compiler->arena, setting_count(at) * sizeof(*ranges));
+	target->connect.ports = ranges;
+	target->connect.n_ports = setting_count(at);
+	for (size_t i = 0; i < setting_count(at); i++) {
+		const struct setting *item = setting_item(at, i);
+		if (!range_parse(setting_text(item), &ranges[i]))
+			compile_error(compiler, item, "`%s' are no ports, expected \"443\" or \"8000-8999\"",
+				setting_text(item));
+	}
 }
 
 static void balance_compile(struct compiler *compiler, uint32_t service, const struct values *values)
@@ -186,5 +261,6 @@ void backends_compile(struct compiler *compiler, uint32_t service, const struct 
 		compile_error(compiler, at, "service `%s' has %zu backends, expected at most %d",
 			compiler->policy->services[service].name, count, BACKENDS_MAX);
 	weights_check(compiler, service, at);
+	ports_compile(compiler, target, values);
 	balance_compile(compiler, service, values);
 }

@@ -211,6 +211,7 @@ static void handover_compile(struct compiler *compiler, const struct values *val
 static const struct {
 	enum service_key key, owner;
 } belongs[] = {
+	{ SERVICE_PORTS, SERVICE_CONNECT },
 	{ SERVICE_BALANCE, SERVICE_CONNECT },
 	{ SERVICE_HASH, SERVICE_CONNECT },
 	{ SERVICE_OBSERVE, SERVICE_CONNECT },

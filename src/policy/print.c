@@ -4,6 +4,7 @@
 #include "compile.h"
 #include "forwarding_rules.h"
 #include "nsswitch.h"
+#include "resolved.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,17 @@ static char *backend_row(struct arena *arena, const struct backend *backend)
 	return backend->backup ? arena_printf(arena, "%s backup", text) : text;
 }
 
+/* " (ports 443, 8000-8999)", piece by piece. */
+static char *ports_row(struct arena *arena, const struct target *target, size_t i)
+{
+	const struct port_range *range = &target->connect.ports[i];
+	const char *begin = i == 0 ? " (ports " : ", ", *end = i + 1 == target->connect.n_ports ? ")" : "";
+
+	if (range->first == range->last)
+		return arena_printf(arena, "%s%u%s", begin, range->first, end);
+	return arena_printf(arena, "%s%u-%u%s", begin, range->first, range->last, end);
+}
+
 static char *target_backends(struct arena *arena, const struct target *target)
 {
 	static const char *const hashes[] = { "source", "sni", "host", "connection id" };
@@ -59,6 +71,8 @@ static char *target_backends(struct arena *arena, const struct target *target)
 		text = arena_printf(arena, "%s (hash of %s)", text, hashes[target->connect.hash_by]);
 	else if (target->connect.balance != BALANCE_FIRST)
 		text = arena_printf(arena, "%s (%s)", text, balance->name);
+	for (size_t i = 0; i < target->connect.n_ports; i++)
+		text = arena_printf(arena, "%s%s", text, ports_row(arena, target, i));
 	if (target->connect.observe)
 		text = arena_printf(arena, "%s (resets count)", text);
 	if (target->connect.forwarded)
@@ -407,8 +421,12 @@ static void print_names(const struct policy *policy, FILE *to)
 		return;
 	nsswitch_read(&nsswitch);
 	fputs("\nNames\n", to);
-	for (size_t i = 0; i < policy->n_names; i++)
-		fprintf(to, "  %-22s %s\n", policy->names[i], nsswitch_describe(&nsswitch, policy->names[i], text));
+	for (size_t i = 0; i < policy->n_names; i++) {
+		const char *name = policy->names[i];
+		bool is_srv = strncmp(name, RESOLVED_SRV, strlen(RESOLVED_SRV)) == 0;
+		fprintf(to, "  %-22s %s\n", name,
+			is_srv ? "DNS, SRV records" : nsswitch_describe(&nsswitch, name, text));
+	}
 }
 
 static void print_forwarding(const struct policy *policy, FILE *to)

@@ -88,10 +88,10 @@ static int backend_gather(void *context, const struct backend_at *at)
 		.service = at->service->name,
 		.name = at->backend->name == BACKEND_NO_NAME ? NULL : at->backend->text,
 		.state = at->key ? SNAPSHOT_BACKEND_UP : SNAPSHOT_BACKEND_UNRESOLVED,
-		.weight = at->backend->weight,
-		.of_file = at->backend->weight,
+		.weight = at->weight,
+		.of_file = at->weight,
 		.most = at->backend->max_connections,
-		.backup = at->backend->backup,
+		.backup = at->backup,
 	};
 	address_write(one, at);
 	uint32_t place = at->key ? backend_table_find(gathering->table, at->service_hash, at->key) : BACKEND_NONE;

@@ -80,8 +80,7 @@ bool self_connection_reached(const struct dial *dial, int fd)
 {
 	const struct stream *stream = dial->context;
 	const struct policy *policy = stream->session.context->policy;
-	const struct backend *backend = &dial->target->connect.backends[dial->backend];
-	uint16_t port = backend->name == BACKEND_NO_NAME ? address_port(&backend->address) : backend->port;
+	uint16_t port = address_port(&dial->choice.taken.address);
 
 	if (dial_is_unix(dial))
 		return is_own_path(stream->session.context, fd);

@@ -80,13 +80,13 @@ static void affinity_read(const uint8_t *data)
 
 static void names_read(void)
 {
-	struct address found[RESOLVED_ADDRESSES_MAX];
+	struct resolved_address found[RESOLVED_ADDRESSES_MAX];
 
 	for (size_t name = 0; name < NAMES; name++) {
 		size_t n = resolved_read(names, name, 443, found);
 		require(n <= RESOLVED_ADDRESSES_MAX);
 		for (size_t i = 0; i < n; i++)
-			require(address_is_ip(&found[i]) && address_port(&found[i]) == 443);
+			require(address_is_ip(&found[i].address) && address_port(&found[i].address) > 0);
 	}
 }
 

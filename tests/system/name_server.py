@@ -10,7 +10,7 @@ import time
 
 from harness import IS_ROOT
 
-A, CNAME, TXT, AAAA = 1, 5, 16, 28
+A, CNAME, TXT, AAAA, SRV = 1, 5, 16, 28, 33
 SERVFAIL, NXDOMAIN, REFUSED = 2, 3, 5
 
 WHY_NOT = (None if IS_ROOT and pathlib.Path("/etc/resolv.conf").exists()
@@ -18,7 +18,7 @@ WHY_NOT = (None if IS_ROOT and pathlib.Path("/etc/resolv.conf").exists()
 
 
 def in_name(name):
-    return b"".join(bytes([len(label)]) + label.encode() for label in name.rstrip(".").split(".")) + b"\0"
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.rstrip(".").split(".") if label) + b"\0"
 
 
 def record(kind, ttl, data, owner=b"\xc0\x0c"):
@@ -26,11 +26,14 @@ def record(kind, ttl, data, owner=b"\xc0\x0c"):
 
 
 class NameServer:
-    """zone[name] = (addresses, TTL). mode[kind of question, or None for all] is one of the names of `lies`, "silent", or a code of
+    """zone[name] = (addresses, TTL); services[name] = ([(priority, weight, port, target)], TTL), and the addresses of targets come along
+    where `additional` says so. mode[kind of question, or None for all] is one of the names of `lies`, "silent", or a code of
     failure; `delay` is in seconds."""
 
     def __init__(self):
         self.zone = {}
+        self.services = {}
+        self.additional = True
         self.mode = {}
         self.delay = 0
         self.asked = []   # (name, kind), each question over UDP
@@ -132,17 +135,24 @@ class NameServer:
 
     def answer(self, question, code=0, flags=0x8180):
         name, kind = self._read(question)
-        addresses, ttl = self.zone.get(name, (None, 0))
-        records = []
-        if addresses is None:
+        records, more = [], []
+        if name not in self.zone and name not in self.services:
             code = code or NXDOMAIN
+        elif code == 0 and kind == SRV:
+            offers, ttl = self.services.get(name, ([], 0))
+            records = [record(SRV, ttl, struct.pack("!HHH", *offer[:3]) + in_name(offer[3])) for offer in offers]
+            for target in dict.fromkeys(offer[3] for offer in offers if self.additional):
+                more += self._addresses(target, A, in_name(target)) + self._addresses(target, AAAA, in_name(target))
         elif code == 0:
-            family = {A: socket.AF_INET, AAAA: socket.AF_INET6}.get(kind)
-            for one in addresses:
-                if (":" in one) == (family == socket.AF_INET6):
-                    records.append(record(kind, ttl, socket.inet_pton(family, one)))
-        return (question[:2] + struct.pack("!HHHHH", flags | code, 1, len(records), 0, 0) +
-                self._asked_part(question) + b"".join(records))
+            records = self._addresses(name, kind)
+        return (question[:2] + struct.pack("!HHHHH", flags | code, 1, len(records), 0, len(more)) +
+                self._asked_part(question) + b"".join(records + more))
+
+    def _addresses(self, name, kind, owner=b"\xc0\x0c"):
+        addresses, ttl = self.zone.get(name, ([], 0))
+        family = {A: socket.AF_INET, AAAA: socket.AF_INET6}.get(kind)
+        return [record(kind, ttl, socket.inet_pton(family, one), owner)
+                for one in addresses if (":" in one) == (family == socket.AF_INET6)]
 
     # ---- lies: each a list of datagrams
 

@@ -40,6 +40,7 @@ FORMATS = {
         "src/shared/backend_health.c": ["enum state", "struct health"],
         "src/shared/live_list.c": ["struct place", "struct live_list"],
         "src/base/address.h": ["struct address"],
+        "src/base/resolved.c": ["struct shared_address", "struct answer", "struct slot"],
         "src/base/socket_file.h": ["struct socket_file"],
         "src/master/sockets.h": ["struct socket_held"],
         "src/master/takeover.h": ["struct takeover_child", "struct takeover_worker", "struct takeover_program", "struct takeover"],
@@ -47,7 +48,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (10, "e7250733555f6d0d"),
-    "TAKEOVER_FORMAT": (21, "42c9ea0f9cc1a8bb"),
+    "TAKEOVER_FORMAT": (22, "90f4e1b14fa7d425"),
 }
 
 

@@ -233,13 +233,15 @@ static inline void add_name(uint32_t name)
 
 static inline void answer(uint32_t name, const char *first, const char *second)
 {
-	struct address addresses[2];
+	struct resolved_address addresses[2] = { { .weight = 1 }, { .weight = 1 } };
 	size_t n = 0;
 
 	if (first)
-		assert_int_equal(address_parse(&addresses[n++], first), 0);
+		assert_int_equal(address_parse(&addresses[n++].address, first), 0);
 	if (second)
-		assert_int_equal(address_parse(&addresses[n++], second), 0);
+		assert_int_equal(address_parse(&addresses[n++].address, second), 0);
+	for (size_t i = 0; i < n; i++)
+		address_set_port(&addresses[i].address, 0);
 	resolved_write(table, name, addresses, n);
 	resolved_end(table, name, false);
 }

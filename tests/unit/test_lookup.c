@@ -121,12 +121,12 @@ static void a_name_that_fails_is_not_waited_for(void **state)
 
 static void an_answer_is_fresh_for_a_second(void **state)
 {
-	struct address address;
+	struct resolved_address address = { .weight = 1 };
 	struct play play;
 
 	play_start(&play);
 	assert_false(lookup_is_fresh(play.lookup, 0));
-	assert_int_equal(address_parse(&address, "192.0.2.1:1"), 0);
+	assert_int_equal(address_parse(&address.address, "192.0.2.1:1"), 0);
 	uint32_t before = lookup_version(play.lookup, 0);
 	resolved_write(play.table, 0, &address, 1);
 	assert_true(lookup_version(play.lookup, 0) != before);

@@ -1,5 +1,6 @@
 /* A configuration that is right: what becomes of it. (What is wrong with one is in test_policy_files.c.) */
 #include "../decide.h"
+#include "backend_walk.h"
 #include "keys.h"
 #include "policy.h"
 #include <errno.h>
@@ -323,6 +324,30 @@ static void backends_are_addresses_and_names_listed_once(void **state)
 	policy_free(policy);
 }
 
+static void srv_names_have_no_port_and_the_service_has_ranges(void **state)
+{
+	struct policy *policy = load(LISTEN "services = ( { name = \"a\"; match = \"ssh\"; connect = [ "
+					    "\"srv:_Ssh._tcp.example.net\", \"_ssh._tcp.example.net:22\" ];"
+					    "  ports = [ \"22\", \"8000-8999\" ]; } );");
+	const struct target *target = &policy->services[0].target;
+	const struct backend *backend = target->connect.backends;
+	struct address address;
+
+	assert_string_equal(policy->names[backend->name], "srv:_ssh._tcp.example.net");
+	assert_int_equal(backend->port, 0);
+	assert_int_equal(policy->n_names, 2);
+	assert_int_equal(target->connect.n_ports, 2);
+	for (unsigned port = 1; port < 10000; port++) {
+		address_parse(&address, "192.0.2.1:1");
+		address_set_port(&address, (uint16_t)port);
+		bool is_in = port == 22 || (port >= 8000 && port <= 8999);
+		assert_int_equal(target_takes(target, backend, &address), is_in);
+		assert_int_equal(backend_walk_takes(policy, backend->name, (uint16_t)port), is_in);
+		assert_true(target_takes(target, backend + 1, &address));
+	}
+	policy_free(policy);
+}
+
 static void deliveries_besides_connect(void **state)
 {
 	struct policy *policy = load(
@@ -634,6 +659,7 @@ int main(void)
 		cmocka_unit_test(matches_are_any_of_lists_and_all_of_groups),
 		cmocka_unit_test(a_rule_with_a_listener_holds_there_only),
 		cmocka_unit_test(backends_are_addresses_and_names_listed_once),
+		cmocka_unit_test(srv_names_have_no_port_and_the_service_has_ranges),
 		cmocka_unit_test(deliveries_besides_connect),
 		cmocka_unit_test(programs_are_found_and_made_absolute),
 		cmocka_unit_test(root_becomes_whom_it_is_told),

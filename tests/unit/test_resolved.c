@@ -24,22 +24,25 @@
 
 static const char *const names[] = { "one.test", "two.test", "three.test" };
 
-static struct address parsed(const char *text)
+static struct resolved_address parsed(const char *text)
 {
-	struct address a;
+	struct resolved_address a = { .weight = 1 };
 
-	assert_int_equal(address_parse(&a, text), 0);
+	assert_int_equal(address_parse(&a.address, text), 0);
 	return a;
 }
 
 static void an_answer_is_read_as_written(void **state)
 {
-	struct address written[3] = { parsed("192.0.2.1:9"), parsed("[2001:db8::1]:9"), parsed("192.0.2.3:9") };
-	struct address read[RESOLVED_ADDRESSES_MAX];
+	struct resolved_address written[3] = { parsed("192.0.2.1:0"), parsed("[2001:db8::1]:0"),
+		parsed("192.0.2.3:9") };
+	struct resolved_address read[RESOLVED_ADDRESSES_MAX];
 	struct resolved *table;
 	char text[ADDRESS_TEXT_MAX];
 
-	written[1].in6.sin6_scope_id = 7;
+	written[1].address.in6.sin6_scope_id = 7;
+	written[2].weight = 7;
+	written[2].rank = 2;
 	assert_int_equal(resolved_new(&table, names, 3), 0);
 	for (size_t name = 0; name < 3; name++)
 		assert_int_equal(resolved_read(table, name, 80, read), 0);
@@ -47,17 +50,19 @@ static void an_answer_is_read_as_written(void **state)
 	assert_int_equal(resolved_read(table, 0, 80, read), 0);
 	assert_int_equal(resolved_read(table, 2, 80, read), 0);
 	assert_int_equal(resolved_read(table, 1, 443, read), 3);
-	assert_string_equal(address_format(&read[0], text), "192.0.2.1:443");
-	assert_string_equal(address_format(&read[1], text), "[2001:db8::1]:443");
-	assert_int_equal(read[1].in6.sin6_scope_id, 7);
-	assert_string_equal(address_format(&read[2], text), "192.0.2.3:443");
+	assert_string_equal(address_format(&read[0].address, text), "192.0.2.1:443");
+	assert_string_equal(address_format(&read[1].address, text), "[2001:db8::1]:443");
+	assert_int_equal(read[1].address.in6.sin6_scope_id, 7);
+	assert_string_equal(address_format(&read[2].address, text), "192.0.2.3:9"); /* SRV said so */
+	assert_int_equal(read[2].weight, 7);
+	assert_int_equal(read[2].rank, 2);
 	resolved_free(table);
 	resolved_free(NULL);
 }
 
 static void an_empty_answer_keeps_the_last_good_one(void **state)
 {
-	struct address good = parsed("192.0.2.1:9"), path = parsed("unix:/x"), read[RESOLVED_ADDRESSES_MAX];
+	struct resolved_address good = parsed("192.0.2.1:9"), path = parsed("unix:/x"), read[RESOLVED_ADDRESSES_MAX];
 	struct resolved *table;
 
 	assert_int_equal(resolved_new(&table, names, 1), 0);
@@ -65,13 +70,30 @@ static void an_empty_answer_keeps_the_last_good_one(void **state)
 	resolved_write(table, 0, NULL, 0);
 	resolved_write(table, 0, &path, 1); /* no IP address: as good as none */
 	assert_int_equal(resolved_read(table, 0, 9, read), 1);
-	assert_true(address_equal(&read[0], &good));
+	assert_true(address_equal(&read[0].address, &good.address));
 	resolved_free(table);
 }
 
-static void more_than_eight_addresses_are_cut(void **state)
+static void a_name_can_be_withdrawn(void **state)
 {
-	struct address many[RESOLVED_ADDRESSES_MAX + 4], read[RESOLVED_ADDRESSES_MAX];
+	struct resolved_address good = parsed("192.0.2.1:9"), read[RESOLVED_ADDRESSES_MAX];
+	struct resolved_state looked;
+	struct resolved *table;
+
+	assert_int_equal(resolved_new(&table, names, 1), 0);
+	resolved_write(table, 0, &good, 1);
+	resolved_withdraw(table, 0);
+	resolved_look(table, 0, &looked);
+	assert_int_equal(looked.version, 2);
+	assert_int_equal(resolved_read(table, 0, 9, read), 0);
+	resolved_write(table, 0, &good, 1);
+	assert_int_equal(resolved_read(table, 0, 9, read), 1);
+	resolved_free(table);
+}
+
+static void more_addresses_than_there_is_room_for_are_cut(void **state)
+{
+	struct resolved_address many[RESOLVED_ADDRESSES_MAX + 4], read[RESOLVED_ADDRESSES_MAX];
 	struct resolved *table;
 
 	for (size_t i = 0; i < RESOLVED_ADDRESSES_MAX + 4; i++)
@@ -84,17 +106,17 @@ static void more_than_eight_addresses_are_cut(void **state)
 	resolved_free(table);
 }
 
-/* Answer number i has 1 + i % 8 addresses, each of which is i. */
+/* Answer number i has 1 + i % RESOLVED_ADDRESSES_MAX addresses, each of which is i. */
 static void write_numbered(struct resolved *table, uint32_t i)
 {
-	struct address addresses[RESOLVED_ADDRESSES_MAX];
+	struct resolved_address addresses[RESOLVED_ADDRESSES_MAX];
 	size_t n = 1 + i % RESOLVED_ADDRESSES_MAX;
 
 	for (size_t k = 0; k < n; k++) {
-		addresses[k] = (struct address){ .len = sizeof(addresses[k].in6) };
-		addresses[k].in6.sin6_family = AF_INET6;
+		addresses[k] = (struct resolved_address){ .address.len = sizeof(addresses[k].address.in6) };
+		addresses[k].address.in6.sin6_family = AF_INET6;
 		for (int word = 0; word < 4; word++)
-			addresses[k].in6.sin6_addr.s6_addr32[word] = htonl(i);
+			addresses[k].address.in6.sin6_addr.s6_addr32[word] = htonl(i);
 	}
 	resolved_write(table, 0, addresses, n);
 }
@@ -102,18 +124,18 @@ static void write_numbered(struct resolved *table, uint32_t i)
 /* The number of the answer, 0 for none; ends the process with 9 at a torn one. */
 static uint32_t read_numbered(const struct resolved *table)
 {
-	struct address addresses[RESOLVED_ADDRESSES_MAX];
+	struct resolved_address addresses[RESOLVED_ADDRESSES_MAX];
 	size_t n = resolved_read(table, 0, 1, addresses);
 
 	if (n == 0)
 		return 0;
-	uint32_t i = ntohl(addresses[0].in6.sin6_addr.s6_addr32[0]);
+	uint32_t i = ntohl(addresses[0].address.in6.sin6_addr.s6_addr32[0]);
 	if (n != 1 + i % RESOLVED_ADDRESSES_MAX)
 		_exit(9);
 	for (size_t k = 0; k < n; k++)
 		for (int word = 0; word < 4; word++)
-			if (addresses[k].in6.sin6_family != AF_INET6 ||
-				ntohl(addresses[k].in6.sin6_addr.s6_addr32[word]) != i)
+			if (addresses[k].address.in6.sin6_family != AF_INET6 ||
+				ntohl(addresses[k].address.in6.sin6_addr.s6_addr32[word]) != i)
 				_exit(9);
 	return i;
 }
@@ -276,7 +298,8 @@ static void the_descriptor_itself_cannot_be_written(void **state)
 static void a_table_is_inherited_by_name(void **state)
 {
 	static const char *const other[] = { "three.test", "new.test", "one.test" };
-	struct address first = parsed("192.0.2.1:9"), third = parsed("192.0.2.3:9"), read[RESOLVED_ADDRESSES_MAX];
+	struct resolved_address first = parsed("192.0.2.1:0"), third = parsed("192.0.2.3:0"),
+				read[RESOLVED_ADDRESSES_MAX];
 	struct resolved *before, *table, *adopted;
 	char text[ADDRESS_TEXT_MAX];
 
@@ -291,10 +314,10 @@ static void a_table_is_inherited_by_name(void **state)
 	assert_int_equal(resolved_new(&table, other, 3), 0);
 	assert_int_equal(resolved_inherit(table, adopted), 0);
 	assert_int_equal(resolved_read(table, 0, 80, read), 1);
-	assert_string_equal(address_format(&read[0], text), "192.0.2.3:80");
+	assert_string_equal(address_format(&read[0].address, text), "192.0.2.3:80");
 	assert_int_equal(resolved_read(table, 1, 80, read), 0);
 	assert_int_equal(resolved_read(table, 2, 80, read), 1);
-	assert_string_equal(address_format(&read[0], text), "192.0.2.1:80");
+	assert_string_equal(address_format(&read[0].address, text), "192.0.2.1:80");
 	resolved_free(before);
 	resolved_free(adopted);
 	resolved_free(table);
@@ -306,7 +329,8 @@ int main(void)
 		cmocka_unit_test(a_table_is_inherited_by_name),
 		cmocka_unit_test(an_answer_is_read_as_written),
 		cmocka_unit_test(an_empty_answer_keeps_the_last_good_one),
-		cmocka_unit_test(more_than_eight_addresses_are_cut),
+		cmocka_unit_test(a_name_can_be_withdrawn),
+		cmocka_unit_test(more_addresses_than_there_is_room_for_are_cut),
 		cmocka_unit_test(readers_never_see_a_torn_answer),
 		cmocka_unit_test(a_writer_that_is_killed_leaves_the_last_answer),
 		cmocka_unit_test(who_gave_the_write_access_up_never_gets_it_back),

@@ -222,13 +222,13 @@ static void play_end(struct play *play)
 static const char *addresses_of(struct play *play, size_t name)
 {
 	static char text[RESOLVED_ADDRESSES_MAX * ADDRESS_TEXT_MAX];
-	struct address addresses[RESOLVED_ADDRESSES_MAX];
+	struct resolved_address addresses[RESOLVED_ADDRESSES_MAX];
 	char *end = text;
 
 	size_t n = resolved_read(play->table, name, 80, addresses);
 	*end = '\0';
 	for (size_t i = 0; i < n; i++) {
-		address_format(&addresses[i], end);
+		address_format(&addresses[i].address, end);
 		end = strchr(end, '\0');
 		strcpy(end++, " ");
 	}
@@ -331,8 +331,8 @@ static void answers_change_and_failures_keep_the_last_good_one(void **state)
 	assert_non_null(strstr(addresses_of(&play, 1), "192.0.2.1:80 "));
 	assert_non_null(strstr(addresses_of(&play, 1), "[2001:db8::2]:80 "));
 	wait_until_logged(&play, "resolved name=twelve.test");
-	struct address addresses[RESOLVED_ADDRESSES_MAX];
-	assert_int_equal(resolved_read(play.table, 5, 80, addresses), RESOLVED_ADDRESSES_MAX);
+	struct resolved_address addresses[RESOLVED_ADDRESSES_MAX];
+	assert_int_equal(resolved_read(play.table, 5, 80, addresses), 12);
 
 	server->octet = 200;
 	server->found = true;
@@ -434,7 +434,7 @@ static void it_ends_with_its_master(void **state)
 	pid_t master = fork();
 	if (master == 0) {
 		struct resolved *table;
-		struct address addresses[RESOLVED_ADDRESSES_MAX];
+		struct resolved_address addresses[RESOLVED_ADDRESSES_MAX];
 		if (resolved_new(&table, names, 1) < 0)
 			_exit(1);
 		const struct resolver_start start = {

@@ -153,7 +153,7 @@ static void backends_are_gathered_by_address(void **state)
 {
 	struct shared shared = counted();
 	struct resolved *resolved;
-	struct address found[2];
+	struct resolved_address found[2] = { { .weight = 1 }, { .weight = 1 } };
 	struct snapshot snapshot = { 0 };
 	uint64_t service = hash_name("ssh"), key = backend_key(service, TRANSPORT_STREAM, &backends[0].address);
 
@@ -177,8 +177,8 @@ static void backends_are_gathered_by_address(void **state)
 	record->latency_us = 1500;
 	backend_table_enter(shared.backends, shared.limits, 0, place, key, 0);
 	backend_order_set_weight(shared.backends, place, 9, 1);
-	assert_int_equal(address_parse(&found[0], "192.0.2.7:1"), 0);
-	assert_int_equal(address_parse(&found[1], "[2001:db8::7]:1"), 0);
+	assert_int_equal(address_parse(&found[0].address, "192.0.2.7:0"), 0);
+	assert_int_equal(address_parse(&found[1].address, "[2001:db8::7]:0"), 0);
 	assert_int_equal(resolved_new(&resolved, names, 1), 0);
 	resolved_write(resolved, 0, found, 2);
 	snapshot = (struct snapshot){ 0 };
@@ -221,10 +221,10 @@ static void a_name_of_another_policy_has_no_address_here(void **state)
 	static const char *const others[] = { "other.example" };
 	struct shared shared = counted();
 	struct resolved *resolved;
-	struct address found;
+	struct resolved_address found = { .weight = 1 };
 	struct snapshot snapshot = { 0 };
 
-	assert_int_equal(address_parse(&found, "192.0.2.7:1"), 0);
+	assert_int_equal(address_parse(&found.address, "192.0.2.7:0"), 0);
 	assert_int_equal(resolved_new(&resolved, others, 1), 0);
 	resolved_write(resolved, 0, &found, 1);
 	assert_int_equal(snapshot_gather_backends(&snapshot, &shared, &policy, resolved), 0);
