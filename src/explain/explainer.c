@@ -22,6 +22,12 @@ struct explainer {
 	struct decider_scratch *scratch;
 	uint64_t serial;
 
+	/* Of a client that asks for TLS within a protocol: what it said to that end, and who takes what follows. */
+	struct starttls starttls;
+	bool asks, is_refused;
+	size_t taken;
+	const struct decider *hello_decider; /* NULL: it has not come to that */
+
 	bool is_settled;
 	bool is_full;           /* no further datagram would be looked at */
 	bool search_over;       /* for the looks from here on */
@@ -87,6 +93,18 @@ static void listener_choose(struct explainer *explainer, enum transport_kind tra
 	listener_take(explainer, listener);
 }
 
+static int scratch_fit(struct explainer *explainer)
+{
+	int r = decider_scratch_fit(explainer->scratch, explainer->decider);
+
+	for (size_t i = 0; explainer->policy && i < explainer->policy->n_listeners; i++)
+		for (unsigned kind = 0; r == 0 && kind < STARTTLS_KINDS; kind++)
+			if (explainer->policy->listeners[i].starttls_deciders[kind])
+				r = decider_scratch_fit(
+					explainer->scratch, explainer->policy->listeners[i].starttls_deciders[kind]);
+	return r;
+}
+
 int explainer_new(struct explainer **ret, const struct policy *policy, size_t listener)
 {
 	struct explainer *explainer = calloc(1, sizeof(*explainer));
@@ -110,7 +128,7 @@ int explainer_new(struct explainer **ret, const struct policy *policy, size_t li
 	}
 	explainer->scratch = decider_scratch_new();
 	if (r == 0)
-		r = explainer->scratch ? decider_scratch_fit(explainer->scratch, explainer->decider) : -ENOMEM;
+		r = explainer->scratch ? scratch_fit(explainer) : -ENOMEM;
 	if (r == 0)
 		*ret = explainer;
 	else
@@ -159,8 +177,8 @@ size_t explanation_datagrams(const struct explanation *explanation, size_t len)
 static void decide(struct explainer *explainer, size_t len, bool may_be_named, struct outcome *ret)
 {
 	struct evidence evidence = {
-		.bytes = explainer->bytes,
-		.len = len,
+		.bytes = explainer->bytes + explainer->taken,
+		.len = len - explainer->taken,
 		.ends = explainer->explanation.ends,
 		.n_datagrams = explanation_datagrams(&explainer->explanation, len),
 		.serial = ++explainer->serial,
@@ -168,7 +186,8 @@ static void decide(struct explainer *explainer, size_t len, bool may_be_named, s
 		.search_over = explainer->search_over,
 	};
 
-	decider_decide(explainer->decider, &evidence, &explainer->findings, explainer->scratch, ret);
+	decider_decide(explainer->hello_decider ? explainer->hello_decider : explainer->decider, &evidence,
+		&explainer->findings, explainer->scratch, ret);
 }
 
 /* Open with `open` bytes, settled with `settled`: where is it in between? */
@@ -189,6 +208,63 @@ static void settled_find(struct explainer *explainer, size_t open, size_t settle
 	explainer->explanation.decided_at = settled;
 }
 
+/* Behind `open` bytes there are more. */
+static void segment_decide(struct explainer *explainer, size_t open)
+{
+	size_t len = explainer->explanation.len;
+
+	explainer->before = explainer->outcome;
+	decide(explainer, len, false, &explainer->outcome);
+	explainer->is_settled = explainer->outcome.more == SERVICE_NONE;
+	if (explainer->is_settled)
+		settled_find(explainer, open, len);
+	else if (len == EVIDENCE_MAX)
+		explainer->explanation.decided_at = EVIDENCE_MAX;
+}
+
+/* ---- clients that ask for TLS within a protocol ---- */
+
+/* A request for TLS is answered; whose it is, the hello says that follows. */
+static bool starttls_begins(struct explainer *explainer)
+{
+	const struct outcome *outcome = &explainer->outcome;
+	enum starttls_kind kind = STARTTLS_NONE;
+
+	if (explainer->asks || !explainer->is_settled || outcome->yes == SERVICE_NONE)
+		return false;
+	if (outcome->protocol != PROTOCOL_NONE)
+		kind = starttls_of_probe(explainer->protocols[outcome->protocol].probe);
+	if (kind == STARTTLS_NONE)
+		return false;
+	explainer->asks = true;
+	starttls_meet_client(&explainer->starttls, kind);
+	return true;
+}
+
+/* What there is of the conversation; then the hello. */
+static void starttls_take(struct explainer *explainer)
+{
+	const struct listener_policy *listener = &explainer->policy->listeners[explainer->listener];
+	const struct explanation *explanation = &explainer->explanation;
+	enum starttls_step step = STARTTLS_ON;
+
+	while (step == STARTTLS_ON) {
+		size_t taken;
+		step = starttls_hear_client(&explainer->starttls, explainer->bytes + explainer->taken,
+			explanation->len - explainer->taken, &taken);
+		explainer->taken += taken;
+	}
+	explainer->is_refused = step == STARTTLS_REFUSED;
+	if (step != STARTTLS_TLS)
+		return;
+	explainer->hello_decider = listener->starttls_deciders[explainer->starttls.kind];
+	explainer->is_settled = false;
+	explainer->explanation.decided_at = EXPLAIN_NEVER;
+	decide(explainer, explainer->taken, false, &explainer->outcome);
+	if (explanation->len > explainer->taken)
+		segment_decide(explainer, explainer->taken);
+}
+
 static void segment_take(struct explainer *explainer, const void *bytes, size_t len)
 {
 	size_t old_len = explainer->explanation.len;
@@ -199,15 +275,10 @@ static void segment_take(struct explainer *explainer, const void *bytes, size_t 
 		return;
 	memcpy(explainer->bytes + old_len, bytes, len);
 	explainer->explanation.len += len;
-	if (explainer->is_settled)
-		return;
-	explainer->before = explainer->outcome;
-	decide(explainer, old_len + len, false, &explainer->outcome);
-	explainer->is_settled = explainer->outcome.more == SERVICE_NONE;
-	if (explainer->is_settled)
-		settled_find(explainer, old_len, old_len + len);
-	else if (old_len + len == EVIDENCE_MAX)
-		explainer->explanation.decided_at = EVIDENCE_MAX;
+	if (!explainer->is_settled)
+		segment_decide(explainer, old_len);
+	if (starttls_begins(explainer) || (explainer->asks && !explainer->hello_decider && !explainer->is_refused))
+		starttls_take(explainer);
 }
 
 /* As many as a worker would look at. */
@@ -242,6 +313,9 @@ void explainer_begin(struct explainer *explainer, bool is_datagram)
 	if (explainer->any_listener)
 		listener_choose(explainer, is_datagram ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM);
 	explainer->is_settled = explainer->is_full = explainer->search_over = explainer->client_waited = false;
+	explainer->asks = explainer->is_refused = false;
+	explainer->taken = 0;
+	explainer->hello_decider = NULL;
 	explainer->explanation = (struct explanation){
 		.is_datagram = is_datagram,
 		.decided_at = EXPLAIN_NEVER,
@@ -415,6 +489,24 @@ static void why_identifiers(struct explainer *explainer)
 			service_name(explainer, outcome.more));
 }
 
+/* It asks for TLS, and the hello has not come, or what came is none of that. */
+static void why_starttls(struct explainer *explainer)
+{
+	const char *protocol = starttls_name(explainer->starttls.kind);
+
+	if (explainer->is_refused)
+		explainer_note(explainer, "it asks for TLS within `%s', and says what has no answer: it is closed",
+			protocol);
+	else if (explainer->explanation.verdict == VERDICT_NO)
+		explainer_note(explainer,
+			"it asks for TLS within `%s', and no service with `starttls' takes what follows: it is "
+			"closed",
+			protocol);
+	else
+		explainer_note(explainer,
+			"it asks for TLS within `%s', and its ClientHello says which service it goes to", protocol);
+}
+
 /* ---- the end ---- */
 
 static void take_name(struct explainer *explainer, uint32_t service)
@@ -463,11 +555,17 @@ const struct explanation *explainer_end(struct explainer *explainer, enum explai
 
 	if (explanation->decided_at == EXPLAIN_NEVER && how == EXPLAIN_OPEN && explanation->len > 0)
 		search_end(explainer);
-	if (outcome->yes != SERVICE_NONE && (explainer->is_settled || how != EXPLAIN_RESET)) {
+	if (explainer->asks && (!explainer->hello_decider || outcome->yes == SERVICE_NONE)) {
+		bool is_over = explainer->is_refused || (explainer->hello_decider && explainer->is_settled);
+		explanation->verdict = is_over ? VERDICT_NO : VERDICT_MORE;
+		why_starttls(explainer);
+	} else if (outcome->yes != SERVICE_NONE && (explainer->is_settled || how != EXPLAIN_RESET)) {
 		explanation->verdict = VERDICT_YES;
 		take_name(explainer, outcome->yes);
 		if (outcome->protocol != PROTOCOL_NONE)
 			explanation->protocol = explainer->protocols[outcome->protocol].name;
+		if (explainer->asks)
+			explanation->protocol = starttls_name(explainer->starttls.kind);
 		why_yes(explainer, how);
 	} else if (explanation->decided_at != EXPLAIN_NEVER || explainer->search_over) {
 		explanation->verdict = VERDICT_NO;
@@ -479,7 +577,8 @@ const struct explanation *explainer_end(struct explainer *explainer, enum explai
 			take_name(explainer, silence_service(explainer));
 		why_more(explainer, how);
 	}
-	why_identifiers(explainer);
+	if (!explainer->asks)
+		why_identifiers(explainer);
 	findings_reset(&explainer->findings);
 	decide(explainer, explanation->len, false, &whole); /* for what is learned from all bytes */
 	return explanation;

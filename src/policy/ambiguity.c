@@ -118,7 +118,7 @@ static void services_find(struct ambiguity *ambiguity)
 
 	for (size_t i = 0; i < compiler->n_drafts; i++) {
 		const struct draft *draft = &compiler->drafts[i];
-		bool plain = !draft->broken && draft->n_listeners == 0;
+		bool plain = !draft->broken && draft->n_listeners == 0 && !draft->starttls;
 		for (int a = 0; a < ATTRIBUTE_COUNT; a++)
 			plain = plain && draft->rule.attribute[a].count == 0;
 		for (size_t k = 0; plain && k < draft->rule.n_protocols; k++) {

@@ -7,12 +7,14 @@
 
 /* One rule, and where it applies. */
 struct draft {
-	struct rule rule;
+	struct rule rule;          /* where `starttls' is set: of the request for TLS */
 	const uint32_t *listeners; /* none: on all */
 	size_t n_listeners;
 	bool implied;        /* the rule's protocols: none is named */
 	bool broken;         /* complained about: not to be compiled, nor compared with others */
 	unsigned transports; /* bits, 1 << enum transport_kind: what comes so can match it */
+	unsigned starttls;   /* bits, 1 << enum starttls_kind: what TLS is asked for within; 0: none */
+	struct rule hello;   /* then: of the ClientHello */
 };
 
 struct identity;
@@ -102,6 +104,16 @@ struct identity {
 };
 const struct identity *identity_find(
 	struct compiler *compiler, const struct setting *user, const struct setting *group);
+
+/* The number of one more protocol. */
+uint32_t protocol_add(struct compiler *compiler, const struct protocol *protocol);
+/* One more draft, behind all others: pointers to drafts end here. */
+struct draft *draft_add(struct compiler *compiler, uint32_t service);
+
+/* Where `starttls' is set: its drafts become those of requests for TLS. Behind match_compile(). Then, where all services are known, that its
+ * clients come to none that expects others. */
+void starttls_compile(struct compiler *compiler, uint32_t service, const struct values *values);
+void starttls_check(struct compiler *compiler, const struct values *all);
 
 /* By what its clients can come, from its match and its delivery; and that of its drafts. Behind match_compile(). */
 void transports_compile(struct compiler *compiler, uint32_t service, const struct values *values);

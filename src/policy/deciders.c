@@ -1,4 +1,4 @@
-/* The compiled rules of each listener, and what is left of them once a server's banner was shown.
+/* The compiled rules of each listener, what is left of them once a server's banner was shown, and those of clients that have asked for TLS.
  *
  * Refuses nothing that was not complained about before. The deciders are in the policy's arena. */
 #include "compile.h"
@@ -182,7 +182,7 @@ static const struct decider *banner_decider(
 
 	for (size_t i = 0; i < compiler->n_drafts; i++) {
 		const struct draft *draft = &compiler->drafts[i];
-		if (!draft_applies(compiler, draft, listener) ||
+		if (draft->starttls || !draft_applies(compiler, draft, listener) ||
 			!banner_rule(compiler, &draft->rule, kind, &rules[n]))
 			continue;
 		choice |= rules[n++].service != service;
@@ -206,6 +206,30 @@ static void banners_decide(struct compiler *compiler, struct rule *rules)
 	}
 }
 
+/* ---- after a request for TLS ---- */
+
+/* NULL: no service here takes clients that have asked so. */
+static const struct decider *starttls_decider(
+	struct compiler *compiler, struct rule *rules, uint32_t listener, unsigned kind)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < compiler->n_drafts; i++) {
+		const struct draft *draft = &compiler->drafts[i];
+		if (draft->starttls >> kind & 1 && draft_applies(compiler, draft, listener))
+			rules[n++] = draft->hello;
+	}
+	return n ? decider_compile(compiler, rules, n) : NULL;
+}
+
+static void starttls_decide(struct compiler *compiler, struct rule *rules)
+{
+	for (uint32_t l = 0; l < compiler->policy->n_listeners; l++)
+		for (unsigned kind = 0; kind < STARTTLS_KINDS; kind++)
+			compiler->policy->listeners[l].starttls_deciders[kind] =
+				starttls_decider(compiler, rules, l, kind);
+}
+
 void deciders_compile(struct compiler *compiler)
 {
 	struct rule *rules = calloc(compiler->n_drafts + 1, sizeof(*rules));
@@ -214,6 +238,7 @@ void deciders_compile(struct compiler *compiler)
 		abort();
 	listeners_decide(compiler, rules);
 	banners_decide(compiler, rules);
+	starttls_decide(compiler, rules);
 	listeners_reach(compiler);
 	free(rules);
 }

@@ -123,6 +123,7 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_REJECT] = { "reject", KEY_CHOICE, .choices = "close reset" },
 	[SERVICE_FALLBACK] = { "fallback", KEY_STRING },
 	[SERVICE_BANNER] = { "banner", KEY_BOOL },
+	[SERVICE_STARTTLS] = { "starttls", KEY_BOOL },
 	[SERVICE_KEEPALIVE] = { "keepalive", KEY_SWITCH, 1, KEEPALIVE_MAX },
 	[SERVICE_IDLE_TIMEOUT] = { "idle_timeout", KEY_SECONDS, 0.01, 30 * DAY },
 	[SERVICE_ANSWER_TIMEOUT] = { "answer_timeout", KEY_SECONDS, 0.01, 30 * DAY, 30 },

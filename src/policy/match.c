@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct draft *draft_add(struct compiler *compiler, uint32_t service)
+struct draft *draft_add(struct compiler *compiler, uint32_t service)
 {
 	size_t n = compiler->n_drafts;
 
@@ -51,24 +51,29 @@ static const uint32_t *references(struct compiler *compiler, const struct settin
 	return numbers;
 }
 
-/* The number of a name that identifiers give, which may be that of another protocol too. */
-static uint32_t external_number(struct compiler *compiler, const char *name)
+uint32_t protocol_add(struct compiler *compiler, const struct protocol *protocol)
 {
 	struct policy *policy = compiler->policy;
-	uint32_t number = (uint32_t)policy->n_protocols;
-	uint32_t known = index_find(compiler->externals, name);
 
-	if (known != INDEX_NONE)
-		return known;
 	if (policy->n_protocols >= compiler->protocols_room) {
 		compiler->protocols_room = 2 * policy->n_protocols + 16;
 		struct protocol *more = arena_alloc(compiler->arena, compiler->protocols_room * sizeof(*more));
 		memcpy(more, policy->protocols, policy->n_protocols * sizeof(*more));
 		policy->protocols = more;
 	}
-	policy->protocols[policy->n_protocols++] =
-		(struct protocol){ .name = arena_strdup(compiler->arena, name), .is_external = true };
-	return index_add(compiler->externals, policy->protocols[number].name, number);
+	policy->protocols[policy->n_protocols] = *protocol;
+	return (uint32_t)policy->n_protocols++;
+}
+
+/* The number of a name that identifiers give, which may be that of another protocol too. */
+static uint32_t external_number(struct compiler *compiler, const char *name)
+{
+	uint32_t known = index_find(compiler->externals, name);
+
+	if (known != INDEX_NONE)
+		return known;
+	const struct protocol external = { .name = arena_strdup(compiler->arena, name), .is_external = true };
+	return index_add(compiler->externals, external.name, protocol_add(compiler, &external));
 }
 
 /* A name that nothing here knows may be one that an identifier gives. */

@@ -244,8 +244,8 @@ static void rule_take(struct overlap *overlap, const struct draft *draft)
 	const struct rule *rule = &draft->rule;
 	unsigned asked = rule_attributes(rule);
 
-	if (draft->broken || draft->n_listeners || (asked & (asked - 1)))
-		return; /* takes only some: its listeners', or those with a second name */
+	if (draft->broken || draft->n_listeners || (asked & (asked - 1)) || draft->starttls)
+		return; /* takes only some: its listeners', those with a second name, or those that its hello names */
 	for (size_t i = 0; i < rule_width(rule); i++) {
 		uint32_t protocol = rule_protocol(rule, i);
 		if (!rule_has_protocol(overlap, rule, protocol, i))
@@ -257,6 +257,22 @@ static void rule_take(struct overlap *overlap, const struct draft *draft)
 			take_literals(overlap, &overlap->compiler->policy->protocols[protocol], rule->service);
 		}
 	}
+}
+
+/* Likewise, of requests for TLS: who takes the protocol from its first bytes on takes these. */
+static uint32_t starttls_taker(const struct overlap *overlap, unsigned kinds)
+{
+	uint32_t last = NOBODY;
+
+	for (; kinds; kinds &= kinds - 1) {
+		uint32_t number = starttls_protocol((enum starttls_kind)__builtin_ctz(kinds));
+		uint32_t taker = overlap->taker[number];
+		if (taker == NOBODY)
+			return NOBODY;
+		if (last == NOBODY || taker > last)
+			last = taker;
+	}
+	return last;
 }
 
 /* What becomes of a service's clients, by one transport. */
@@ -281,7 +297,8 @@ static enum reach service_reach(
 			reach = reach == REACH_NONE ? REACH_VOID : reach;
 			continue;
 		}
-		uint32_t taker = rule_taker(overlap, &drafts[i].rule);
+		uint32_t taker = drafts[i].starttls ? starttls_taker(overlap, drafts[i].starttls)
+						    : rule_taker(overlap, &drafts[i].rule);
 		if (taker == NOBODY)
 			return REACH_SOME;
 		if (*ret_last == NOBODY || taker > *ret_last)

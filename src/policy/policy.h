@@ -8,6 +8,7 @@
 #include "log.h"
 #include "module.h"
 #include "server_banner.h"
+#include "starttls.h"
 #include "target.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,6 +34,8 @@ struct listener_policy {
 	uint32_t banner_service; /* whose banner a silent client is shown; SERVICE_NONE */
 	/* Between whom its answer decides, by what kind of banner it was; NULL: nobody but this service. */
 	const struct decider *banner_deciders[SERVER_BANNER_KINDS];
+	/* Whose a client is that has asked for TLS within a protocol, by its ClientHello; NULL: nobody's here. */
+	const struct decider *starttls_deciders[STARTTLS_KINDS];
 	unsigned line;
 
 	/* Whose connections begin with a PROXY header; NULL: nobody's. */
@@ -63,6 +66,7 @@ struct service {
 		answers; /* to each datagram of a client, after which the flow ends; ANSWERS_ANY; 0: none is expected */
 	unsigned patience_ms; /* with who does not acknowledge, on either side: dial_set_patience() */
 	bool has_banner;      /* its server speaks first; silent clients are shown what it says */
+	unsigned starttls;    /* bits, 1 << enum starttls_kind: clients that ask for TLS are answered in its place */
 	uint32_t fallback;    /* the service that takes over when this one's delivery fails, or SERVICE_NONE */
 };
 

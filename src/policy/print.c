@@ -177,6 +177,8 @@ static void table_fill(struct table *table, const struct policy *policy)
 		if (datagrams && service->answers != ANSWERS_ANY)
 			row[COLUMN_TARGET] = arena_printf(
 				table->arena, "%s (answers to a datagram: %u)", row[COLUMN_TARGET], service->answers);
+		if (service->starttls)
+			row[COLUMN_TARGET] = arena_printf(table->arena, "%s (STARTTLS)", row[COLUMN_TARGET]);
 		row[COLUMN_AS] = identity_text(table->arena, &service->target);
 		if (service->fallback != SERVICE_NONE)
 			row[COLUMN_FALLBACK] = arena_strdup(table->arena, policy->services[service->fallback].name);

@@ -102,6 +102,7 @@ static void service_compile(struct compiler *compiler, uint32_t number, const st
 	service->match = "";
 	if (values->value[SERVICE_MATCH])
 		match_compile(compiler, number, values->value[SERVICE_MATCH]);
+	starttls_compile(compiler, number, values);
 	transports_compile(compiler, number, values);
 	delivery_compile(compiler, number, values);
 	access_compile(compiler, number, values);
@@ -245,6 +246,7 @@ void services_compile(struct compiler *compiler, const struct values *top)
 	tcpmux_names_collect(compiler);
 	fallbacks_check(compiler, all);
 	reachable_check(compiler, all);
+	starttls_check(compiler, all);
 	transports_check(compiler, all);
 	forwarding_compile(compiler, all);
 	free(all);

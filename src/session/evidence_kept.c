@@ -29,10 +29,13 @@ void evidence_kept_free(struct evidence_kept *evidence)
 	free(evidence);
 }
 
+/* Behind what was taken before. */
 static struct kept *kept_new(const struct session *session, const uint8_t *bytes, size_t len)
 {
-	size_t most = session->context->policy->keep_evidence;
-	struct kept *kept = malloc(sizeof(*kept) + (len < most ? len : most));
+	const struct kept *old = session->kept;
+	size_t taken = old ? old->taken : 0, room = session->context->policy->keep_evidence - taken;
+	size_t more = len < room ? len : room;
+	struct kept *kept = malloc(sizeof(*kept) + taken + more);
 
 	if (!kept)
 		return NULL;
@@ -40,9 +43,13 @@ static struct kept *kept_new(const struct session *session, const uint8_t *bytes
 		.id = session->id,
 		.transport = session->transport->name,
 		.listener = session->listener,
-		.len = len < most ? len : most,
+		.taken = taken,
+		.len = taken + more,
 	};
-	memcpy(kept->bytes, bytes, kept->len);
+	if (taken)
+		memcpy(kept->bytes, old->bytes, taken);
+	if (more)
+		memcpy(kept->bytes + taken, bytes, more);
 	return kept;
 }
 
@@ -50,8 +57,16 @@ void evidence_keep(struct session *session, const uint8_t *bytes, size_t len)
 {
 	if (!session->context->evidence)
 		return;
+	struct kept *kept = kept_new(session, bytes, len);
 	free(session->kept);
-	session->kept = kept_new(session, bytes, len);
+	session->kept = kept;
+}
+
+void evidence_take(struct session *session, const uint8_t *bytes, size_t len)
+{
+	evidence_keep(session, bytes, len);
+	if (session->kept)
+		session->kept->taken = session->kept->len;
 }
 
 const uint8_t *evidence_kept_bytes(const struct session *session, uint32_t *ret_len)

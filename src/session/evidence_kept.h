@@ -11,6 +11,7 @@ struct kept {
 	const char *transport;
 	const char *listener, *service, *protocol; /* the policy's, or in `former`; NULL: none */
 	struct former *former;                     /* NULL: none */
+	size_t taken;                              /* of these, that are not at the socket any more: the rest is */
 	size_t len;
 	uint8_t bytes[];
 };
@@ -18,8 +19,11 @@ struct kept {
 struct evidence_kept *evidence_kept_new(void); /* NULL: no memory */
 void evidence_kept_free(struct evidence_kept *evidence);
 
-/* Keeps the first bytes of a session that is decided, in place of what was kept of it. */
+/* Keeps the first bytes of a session that is decided, in place of what was kept of it but for what was taken. */
 void evidence_keep(struct session *session, const uint8_t *bytes, size_t len);
+
+/* Keeps bytes that are taken from the socket, behind those that were. */
+void evidence_take(struct session *session, const uint8_t *bytes, size_t len);
 
 /* Those bytes, to go with the session to another worker; NULL and 0: none. */
 const uint8_t *evidence_kept_bytes(const struct session *session, uint32_t *ret_len);

@@ -13,6 +13,8 @@ const char *session_error_text(int error)
 		return "Leads back to usher itself";
 	case -EBUSY:
 		return "All backends are full";
+	case -EPROTONOSUPPORT:
+		return "The backend refuses TLS";
 	default:
 		return strerrordesc_np(-error);
 	}

@@ -12,6 +12,7 @@ const char *const session_end_names[SESSION_ENDS] = {
 	[END_REJECTED] = "rejected",
 	[END_REFUSED] = "refused",
 	[END_PROXY_HEADER] = "proxy-header",
+	[END_STARTTLS] = "starttls",
 	[END_HANDED_OVER] = "handed-over",
 	[END_FORWARDED] = "given-to-kernel",
 	[END_PROGRAM] = "program-started",

@@ -12,6 +12,7 @@ enum session_end {
 	END_REJECTED,
 	END_REFUSED,      /* by a rule of access */
 	END_PROXY_HEADER, /* the proxy's header is not there or broken, or it comes from somebody else */
+	END_STARTTLS,     /* a client that asked for TLS within a protocol did not go on with it */
 	END_HANDED_OVER,
 	END_FORWARDED, /* the kernel forwards the flow from here on */
 	END_PROGRAM,   /* runs on the client's socket */

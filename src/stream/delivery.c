@@ -8,6 +8,8 @@
 #include "message.h"
 #include "proxied.h"
 #include "receivers.h"
+#include "starttls_answer.h"
+#include "starttls_replay.h"
 #include "stream.h"
 #include "stream_dial.h"
 #include <errno.h>
@@ -40,10 +42,31 @@ static void delivery_skip_banner(struct stream *stream, uint32_t events)
 	}
 }
 
+/* The server is asked for TLS, as its client has asked usher: this `step` is reached. */
+static void delivery_replay_starttls(struct stream *stream, enum starttls_step step)
+{
+	if (step == STARTTLS_TLS) {
+		starttls_forget(stream);
+		stream_delivered(stream, stream->server_events);
+	} else if (step == STARTTLS_REFUSED) {
+		dial_cancel(&stream->dial);
+		stream_undelivered(stream, -EPROTONOSUPPORT);
+	}
+}
+
+static void delivery_begin_starttls(struct stream *stream, uint32_t events)
+{
+	stream->server_events |= events;
+	delivery_replay_starttls(stream, starttls_replay_begin(stream));
+}
+
 static void delivery_server_ready(struct watch *watch, uint32_t events)
 {
 	struct stream *stream = container_of(watch, struct stream, relay.server.in);
-	if (stream->dialled)
+	if (stream->dialled && stream->starttls) {
+		stream->server_events |= events;
+		delivery_replay_starttls(stream, starttls_replay(stream));
+	} else if (stream->dialled)
 		delivery_skip_banner(stream, events);
 	else
 		dial_ready(&stream->dial, events);
@@ -67,6 +90,8 @@ static void delivery_dialled(struct dial *dial, int error, uint32_t events)
 	}
 	if (error < 0)
 		stream_undelivered(stream, error);
+	else if (stream->starttls)
+		delivery_begin_starttls(stream, events);
 	else if (stream->skips_banner)
 		delivery_skip_banner(stream, events);
 	else

@@ -41,12 +41,14 @@ static enum examined conclude(
 	return closed ? EXAMINED_GONE : EXAMINED_SILENT;
 }
 
-/* Who was shown a banner is somebody's who says the like. */
+/* Who was shown a banner is somebody's who says the like; who has asked for TLS, somebody's who is named in the hello. */
 static const struct decider *examine_decider(const struct stream *stream)
 {
 	const struct policy *policy = stream->session.context->policy;
 	const struct banner *banner = stream->banner;
 
+	if (stream->starttls)
+		return policy->listeners[stream->session.decider].starttls_deciders[stream->starttls->kind];
 	if (banner && banner->known)
 		return policy->listeners[stream->session.decider].banner_deciders[banner->kind];
 	return policy->deciders[stream->session.decider];

@@ -7,6 +7,7 @@
 #include "relay.h"
 #include "server_banner.h"
 #include "session.h"
+#include "starttls.h"
 #include <stdbool.h>
 
 struct banner;
@@ -30,7 +31,9 @@ struct stream {
 	bool was_silent;        /* and has had its chance of one */
 	bool skips_banner;      /* the client has seen one of this kind: the backend's own is left out */
 	enum server_banner skipped;
-	bool owes_reply; /* TCPMUX: its line was taken and not answered yet */
+	struct starttls
+		*starttls; /* it has asked for TLS within a protocol, and its server was not told so yet; NULL */
+	bool owes_reply;   /* TCPMUX: its line was taken and not answered yet */
 
 	struct relay relay; /* relay.client.in: the client from accept on, watched where it is waited for */
 	union {

@@ -16,7 +16,8 @@ static bool migration_is_movable(const struct session *session)
 {
 	const struct stream *stream = container_of(session, struct stream, session);
 
-	return session->phase == PHASE_RELAYING ? relay_is_running(&stream->relay) : !stream->banner;
+	return session->phase == PHASE_RELAYING ? relay_is_running(&stream->relay)
+						: !stream->banner && !stream->starttls;
 }
 
 static void flow_pack(const struct relay_flow *flow, struct stream_state_flow *to, const uint8_t **ret_pending)

@@ -15,6 +15,7 @@
 #include "log.h"
 #include "session_log.h"
 #include "shed.h"
+#include "starttls_answer.h"
 #include "stream.h"
 #include "tcpmux_reply.h"
 #include "undecided.h"
@@ -358,9 +359,12 @@ static void stream_release(struct stream *stream, enum session_end end)
 		delivery_cancel(stream);
 		break;
 	}
-	if (!reset && (end == END_REJECTED || end == END_REFUSED || end == END_NO_SERVICE || end == END_PROXY_HEADER))
+	if (!reset &&
+		(end == END_REJECTED || end == END_REFUSED || end == END_NO_SERVICE || end == END_PROXY_HEADER ||
+			end == END_STARTTLS))
 		stream_discard_input(stream);
 	relay_preface(&stream->relay, NULL, 0);
+	starttls_forget(stream);
 	stream_close_client(stream, reset);
 	fd_close(loop_unwatch_to_close(&stream->session.context->loop, &stream->relay.server.in));
 	fd_close(loop_unwatch(&stream->session.context->loop, &stream->relay.server.out));

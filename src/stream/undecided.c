@@ -2,18 +2,23 @@
  *
  *     the proxy's header, where one is due -> peek, ask the decider, an identifier, show a banner -> stream_decided()
  *
- * Nothing is consumed but that header and, where it is answered here, TCPMUX's line. Refuses to wait past the deadline, which is
+ * Nothing is consumed but that header, where they are answered here TCPMUX's line, and what asks for TLS within a protocol. Refuses to wait past the deadline, which is
  * counted from accept and which bytes do not renew. Owns nothing but what the phase keeps in the stream. */
 #include "undecided.h"
 #include "banner.h"
+#include "evidence_kept.h"
 #include "examine.h"
 #include "identify.h"
 #include "proxied.h"
 #include "shed.h"
+#include "starttls_answer.h"
 #include "stream.h"
 #include "tcpmux_reply.h"
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#define TLS_HANDSHAKE 22 /* the first byte of a ClientHello, RFC 8446 5.1 */
 
 /* A deadline that comes while nothing may be decided comes again. */
 #define PAUSED_US 20000
@@ -199,12 +204,101 @@ static void undecided_bannered(struct stream *stream)
 	undecided_examine_answer(stream, false);
 }
 
+/* ---- asked for TLS within a protocol ---- */
+
+static void undecided_starttls_failed(struct stream *stream, const char *how)
+{
+	stream->session.refused = how;
+	stream_end(stream, END_STARTTLS);
+}
+
+/* Both have agreed to TLS: the hello says whose it is. */
+static void undecided_examine_hello(struct stream *stream, bool last)
+{
+	uint32_t service, unused;
+
+	switch (examine(stream, last, undecided_identified, &service, &unused)) {
+	case EXAMINED_WAIT:
+		break;
+	case EXAMINED_SERVICE:
+		stream_decided(stream, service, starttls_protocol(stream->starttls->kind));
+		break;
+	case EXAMINED_UNKNOWN:
+		if (stream->session.context->peeked[0] != TLS_HANDSHAKE)
+			undecided_starttls_failed(stream, "plaintext");
+		else
+			stream_end(stream, END_NO_SERVICE);
+		break;
+	case EXAMINED_SILENT:
+		undecided_starttls_failed(stream, "late");
+		break;
+	case EXAMINED_GONE:
+		stream_end(stream, END_CLIENT_GONE);
+		break;
+	case EXAMINED_RESET:
+		stream_end(stream, END_CLIENT_RESET);
+		break;
+	}
+}
+
+static void undecided_answer_starttls(struct stream *stream, bool last)
+{
+	switch (starttls_answer(stream)) {
+	case ANSWERED_WAIT:
+		if (last)
+			undecided_starttls_failed(stream, "late");
+		break;
+	case ANSWERED_AGREED:
+		undecided_examine_hello(stream, last);
+		break;
+	case ANSWERED_WRONG:
+		undecided_starttls_failed(stream, "request");
+		break;
+	case ANSWERED_GONE:
+		stream_end(stream, END_CLIENT_GONE);
+		break;
+	case ANSWERED_RESET:
+		stream_end(stream, END_CLIENT_RESET);
+		break;
+	}
+}
+
+static void undecided_begin_starttls(struct stream *stream, enum starttls_kind kind)
+{
+	int error = starttls_answer_begin(stream, kind);
+
+	evidence_keep(&stream->session, NULL, 0);
+	if (error < 0)
+		stream_end(stream, error == -ENOMEM ? END_NO_MEMORY : END_CLIENT_RESET);
+	else
+		undecided_answer_starttls(stream, false);
+}
+
+/* ---- whatever has come ---- */
+
+/* `protocol` has decided for `service`; a request for TLS decides no more than that it is answered. */
+static void undecided_settle(struct stream *stream, uint32_t service, uint32_t protocol)
+{
+	const struct policy *policy = stream->session.context->policy;
+	enum starttls_kind kind =
+		protocol == PROTOCOL_NONE ? STARTTLS_NONE : starttls_of_probe(policy->protocols[protocol].probe);
+
+	if (kind == STARTTLS_NONE)
+		stream_decided(stream, service, protocol);
+	else
+		undecided_begin_starttls(stream, kind);
+}
+
 /* Looks at what has come. `last`: the deadline is here. */
 static void undecided_examine(struct stream *stream, bool last)
 {
 	const struct listener_policy *listener = undecided_listener(stream);
 	uint32_t service, protocol;
 
+	if (stream->starttls) {
+		undecided_answer_starttls(stream, last);
+		return;
+	}
 	if (stream->banner && stream->banner->shown) {
 		if (stream->banner->known)
 			undecided_examine_answer(stream, last);
@@ -217,7 +311,7 @@ static void undecided_examine(struct stream *stream, bool last)
 		undecided_limit_search(stream);
 		break;
 	case EXAMINED_SERVICE:
-		stream_decided(stream, service, protocol);
+		undecided_settle(stream, service, protocol);
 		break;
 	case EXAMINED_UNKNOWN:
 		if (undecided_answer_tcpmux(stream))
@@ -262,7 +356,7 @@ static void undecided_deciding_timer(struct stream *stream)
 	}
 	stream->was_silent = true;
 	session_enter(&stream->session, PHASE_DECIDING);
-	if (recv(stream_socket(stream), &byte, 1, MSG_PEEK) < 0)
+	if (!stream->starttls && recv(stream_socket(stream), &byte, 1, MSG_PEEK) < 0)
 		banner_begin(stream, undecided_bannered);
 }
 

@@ -385,6 +385,9 @@ static int scratch_fit(struct decider_scratch *scratch, const struct policy *pol
 		for (int kind = 0; kind < SERVER_BANNER_KINDS && error == 0; kind++)
 			if (policy->listeners[i].banner_deciders[kind])
 				error = decider_scratch_fit(scratch, policy->listeners[i].banner_deciders[kind]);
+		for (int kind = 0; kind < STARTTLS_KINDS && error == 0; kind++)
+			if (policy->listeners[i].starttls_deciders[kind])
+				error = decider_scratch_fit(scratch, policy->listeners[i].starttls_deciders[kind]);
 	}
 	return error;
 }

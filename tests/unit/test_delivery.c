@@ -7,6 +7,8 @@
 #include "proxied.h"
 #include "receivers.h"
 #include "self_connection.h"
+#include "starttls_answer.h"
+#include "starttls_replay.h"
 #include "stream_calls.h"
 #include <signal.h>
 
@@ -67,6 +69,27 @@ enum banner_skipped banner_skip(int fd, enum server_banner kind)
 	assert_int_equal(fd, stream.relay.server.in.fd);
 	note("skip:%d ", kind);
 	return skipped;
+}
+
+static struct starttls talk;
+static enum starttls_step agrees; /* what comes of the conversation with the server */
+
+enum starttls_step starttls_replay_begin(struct stream *which)
+{
+	note("ask-for-tls ");
+	return agrees;
+}
+
+enum starttls_step starttls_replay(struct stream *which)
+{
+	note("hear ");
+	return agrees;
+}
+
+void starttls_forget(struct stream *which)
+{
+	note("forget ");
+	which->starttls = NULL;
 }
 
 bool proxied_announces(const struct stream *which, const struct target *target)
@@ -372,6 +395,30 @@ static void a_banner_of_another_kind_is_an_error(void **state)
 	delivery_begin(&stream);
 	stream.dial.done(&stream.dial, 0, EPOLLOUT);
 	assert_did("watch enter:connecting dial announce skip:0 dial-cancel undelivered:EPROTO ");
+}
+
+static void a_server_is_asked_for_tls_where_its_client_has_asked(void **state)
+{
+	stream.starttls = &talk;
+	agrees = STARTTLS_MORE;
+	delivery_begin(&stream);
+	stream.dial.done(&stream.dial, 0, EPOLLOUT);
+	assert_did("watch enter:connecting dial announce-more ask-for-tls ");
+	stream.relay.server.in.ready(&stream.relay.server.in, EPOLLIN);
+	assert_did("hear ");
+	agrees = STARTTLS_TLS;
+	stream.relay.server.in.ready(&stream.relay.server.in, EPOLLPRI);
+	assert_did("hear forget delivered:7 "); /* with all events that were seen */
+}
+
+static void a_server_that_refuses_tls_is_not_delivered_to(void **state)
+{
+	stream.starttls = &talk;
+	agrees = STARTTLS_REFUSED;
+	delivery_begin(&stream);
+	stream.dial.done(&stream.dial, 0, EPOLLOUT);
+	assert_did("watch enter:connecting dial announce-more ask-for-tls dial-cancel undelivered:EPROTONOSUPPORT ");
+	assert_non_null(stream.starttls); /* the fallback's server is asked too */
 }
 
 /* ---- to a receiver ------------------------------------------------------------------------------------------------------- */
@@ -717,6 +764,8 @@ int main(void)
 		UNIT(without_memory_for_its_choice_it_ends),
 		UNIT(a_banner_that_the_client_has_seen_is_left_out),
 		UNIT(a_banner_of_another_kind_is_an_error),
+		UNIT(a_server_is_asked_for_tls_where_its_client_has_asked),
+		UNIT(a_server_that_refuses_tls_is_not_delivered_to),
 		UNIT(a_socket_is_handed_over_with_what_is_known),
 		UNIT(a_receiver_that_breaks_the_format_may_have_it),
 		UNIT(a_receiver_that_is_not_there_is_waited_for),

@@ -4,6 +4,7 @@
 #include "examine.h"
 #include "identify.h"
 #include "shed.h"
+#include "starttls_answer.h"
 #include "stream_calls.h"
 #include "tcpmux_reply.h"
 #include "undecided.h"
@@ -30,6 +31,26 @@ static void (*bannered)(struct stream *stream); /* and banner_begin() */
 static enum proxied_taken taken;
 static enum examined looks;
 static uint32_t found_service;
+static struct protocol protocols[PROTOCOL + 2]; /* the last one asks for TLS */
+static uint32_t found_protocol;
+static struct starttls talk;
+static uint8_t peeked[16];
+static enum starttls_answered answered;
+static int begins; /* what starttls_answer_begin() answers */
+
+int starttls_answer_begin(struct stream *which, enum starttls_kind kind)
+{
+	note("meet:%s ", starttls_name(kind));
+	if (begins == 0)
+		which->starttls = &talk;
+	return begins;
+}
+
+enum starttls_answered starttls_answer(struct stream *which)
+{
+	note("answer ");
+	return answered;
+}
 
 void stream_decided(struct stream *which, uint32_t service, uint32_t protocol)
 {
@@ -122,7 +143,7 @@ enum examined examine(
 	identified = done;
 	note(last ? "last-look " : "look ");
 	*ret_service = found_service;
-	*ret_protocol = PROTOCOL;
+	*ret_protocol = found_protocol;
 	return looks;
 }
 
@@ -138,11 +159,17 @@ static int setup(void **state)
 	taken = PROXIED_WAIT;
 	looks = EXAMINED_WAIT;
 	found_service = SERVICE;
+	found_protocol = PROTOCOL;
+	protocols[PROTOCOL + 1].probe = starttls_probe(STARTTLS_POSTGRES);
+	answered = ANSWERED_WAIT;
+	begins = 0;
 	clock_us += 100 * SECOND_US;
 	context = (struct context){ .policy = &policy, .findings = &findings };
-	policy = (struct policy){
-		.listeners = listeners, .decide_timeout_us = DECIDE_US, .banner_timeout_us = BANNER_US
-	};
+	context.peeked = peeked;
+	policy = (struct policy){ .protocols = protocols,
+		.listeners = listeners,
+		.decide_timeout_us = DECIDE_US,
+		.banner_timeout_us = BANNER_US };
 	listeners[0] = listeners[1] =
 		(struct listener_policy){ .on_silence = 11, .on_unknown = 12, .banner_service = SERVICE_NONE };
 	findings = (struct findings){ 0 };
@@ -591,6 +618,100 @@ static void a_banner_that_was_not_shown_yet_changes_nothing(void **state)
 	assert_did("look decided:5/7 ");
 }
 
+/* ---- asked for TLS within a protocol ------------------------------------------------------------------------------------- */
+
+static void asks_for_tls(void)
+{
+	looks = EXAMINED_SERVICE;
+	found_protocol = PROTOCOL + 1;
+	undecided_ready(&stream, true);
+	assert_did("look meet:postgres answer ");
+}
+
+static void a_request_for_tls_is_answered_and_decides_nothing(void **state)
+{
+	asks_for_tls();
+	undecided_ready(&stream, true);
+	assert_did("answer ");
+	assert_int_equal(stream.session.phase, PHASE_DECIDING);
+}
+
+static void the_hello_behind_it_decides(void **state)
+{
+	asks_for_tls();
+	answered = ANSWERED_AGREED;
+	looks = EXAMINED_WAIT;
+	undecided_ready(&stream, true);
+	assert_did("answer look ");
+	looks = EXAMINED_SERVICE;
+	found_service = SERVICE + 1;
+	found_protocol = 0; /* TLS */
+	undecided_ready(&stream, true);
+	char said[64];
+	snprintf(said, sizeof(said), "answer look decided:6/%u ", starttls_protocol(STARTTLS_POSTGRES));
+	assert_did(said);
+	assert_non_null(stream.starttls); /* its server is to be asked */
+}
+
+static void what_follows_and_is_no_hello_of_anybodys_ends_it(void **state)
+{
+	static const struct {
+		enum starttls_answered answered;
+		enum examined looks;
+		uint8_t first;
+		const char *did, *rule;
+	} cases[] = {
+		{ ANSWERED_WRONG, EXAMINED_WAIT, 0, "answer end:starttls ", "request" },
+		{ ANSWERED_GONE, EXAMINED_WAIT, 0, "answer end:client-gone ", NULL },
+		{ ANSWERED_RESET, EXAMINED_WAIT, 0, "answer end:client-reset ", NULL },
+		{ ANSWERED_AGREED, EXAMINED_UNKNOWN, 'E', "answer look end:starttls ", "plaintext" },
+		{ ANSWERED_AGREED, EXAMINED_UNKNOWN, 22, "answer look end:no-service ", NULL },
+		{ ANSWERED_AGREED, EXAMINED_SILENT, 22, "answer look end:starttls ", "late" },
+		{ ANSWERED_AGREED, EXAMINED_GONE, 22, "answer look end:client-gone ", NULL },
+		{ ANSWERED_AGREED, EXAMINED_RESET, 22, "answer look end:client-reset ", NULL },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		stream.session.phase = PHASE_DECIDING;
+		stream.session.refused = NULL;
+		stream.starttls = &talk;
+		answered = cases[i].answered;
+		looks = cases[i].looks;
+		peeked[0] = cases[i].first;
+		undecided_ready(&stream, true);
+		assert_did(cases[i].did);
+		if (cases[i].rule)
+			assert_string_equal(stream.session.refused, cases[i].rule);
+		else
+			assert_null(stream.session.refused);
+	}
+}
+
+static void it_has_until_the_deadline_of_the_decision(void **state)
+{
+	asks_for_tls();
+	undecided_out_of_time(&stream.session);
+	assert_did("answer end:starttls ");
+	assert_string_equal(stream.session.refused, "late");
+}
+
+static void it_is_shown_no_banner(void **state)
+{
+	listener->banner_service = SERVICE;
+	asks_for_tls();
+	undecided_out_of_time(&stream.session);
+	assert_did("enter:deciding ");
+}
+
+static void without_memory_for_the_conversation_it_ends(void **state)
+{
+	begins = -ENOMEM;
+	looks = EXAMINED_SERVICE;
+	found_protocol = PROTOCOL + 1;
+	undecided_ready(&stream, true);
+	assert_did("look meet:postgres end:no-memory ");
+}
+
 /* ---- TCPMUX -------------------------------------------------------------------------------------------------------------- */
 
 static void asks_for(const char *name)
@@ -707,6 +828,12 @@ int main(void)
 		UNIT(an_answer_that_another_service_wants_skips_its_banner),
 		UNIT(a_banner_that_is_not_whole_yet_is_waited_for),
 		UNIT(a_banner_that_was_not_shown_yet_changes_nothing),
+		UNIT(a_request_for_tls_is_answered_and_decides_nothing),
+		UNIT(the_hello_behind_it_decides),
+		UNIT(what_follows_and_is_no_hello_of_anybodys_ends_it),
+		UNIT(it_has_until_the_deadline_of_the_decision),
+		UNIT(it_is_shown_no_banner),
+		UNIT(without_memory_for_the_conversation_it_ends),
 		UNIT(a_name_that_no_service_has_is_answered),
 		UNIT(help_is_answered_in_any_case),
 		UNIT(a_longer_name_is_no_help),
