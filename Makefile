@@ -9,6 +9,8 @@
 #   make mutants    which faults in the code no test sees: COUNT=12 of each file, ROOM=deliver, FILE=relay.c
 #   make soak       everything at once under ASan for MINUTES=10, then the books are balanced
 #   make deb        Debian packages in build/deb  make test-deb     install, upgrade and purge them in a system of their own
+#   make rpm        RPM packages in build/rpm     make test-rpm     rpmlint, install and remove them in a root of their own
+#   make test-musl  all compiled with musl; what needs no library runs
 prefix ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
@@ -19,7 +21,7 @@ BUILD ?= build
 OPTIONS ?=
 SOURCES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all configured run test test-unit test-system test-sanitize mutants soak benches bench bench-identifiers bench-accept accuracy fuzz lint format prefixed install uninstall deb test-deb test-release test-container clean packages-%
+.PHONY: all configured run test test-unit test-system test-sanitize mutants soak benches bench bench-identifiers bench-accept accuracy fuzz lint format prefixed install uninstall deb test-deb rpm test-rpm test-musl test-release test-container clean packages-%
 
 # The program and what is installed with it. Tests, benches and fuzzers are built by the targets that run them.
 all: configured
@@ -114,6 +116,17 @@ deb: packages-build packages-deb
 # As root: it makes a small Debian with debootstrap, boots it, and throws it away.
 test-deb: deb packages-test-deb
 	DEBS=$(abspath $(BUILD))/deb $(PYTHON) -m pytest -q tests/deb
+
+rpm: packages-build packages-rpm
+	@scripts/rpm $(BUILD)
+
+test-rpm: rpm
+	@scripts/test-rpm $(BUILD)
+
+# All of it compiles with musl; what needs no library but libc is linked with it and serves behind the usher that is built here.
+test-musl: packages-build packages-musl
+	@$(MAKE) --no-print-directory all
+	@scripts/test-musl $(BUILD)
 
 # As root, or with sudo: debootstrap makes that Debian and it is kept, see the script.
 test-release:

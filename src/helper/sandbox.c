@@ -512,13 +512,11 @@ static int limit(int resource, rlim_t most)
 	const struct rlimit wanted = { most, most };
 	struct rlimit now;
 
-	if (getrlimit((__rlimit_resource_t)resource, &now) < 0)
+	if (getrlimit(resource, &now) < 0)
 		return failure_set(-errno, "cannot limit itself: getrlimit");
 	if (now.rlim_max <= most)
 		return 0;
-	return setrlimit((__rlimit_resource_t)resource, &wanted) < 0
-		? failure_set(-errno, "cannot limit itself: setrlimit")
-		: 0;
+	return setrlimit(resource, &wanted) < 0 ? failure_set(-errno, "cannot limit itself: setrlimit") : 0;
 }
 
 /* The filter refuses all of this already; these hold where it has a hole. A sanitizer needs what all but the first take away. */

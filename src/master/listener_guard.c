@@ -8,6 +8,7 @@
 #include "log.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define RETRY_US  100000

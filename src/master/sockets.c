@@ -14,6 +14,9 @@
 #ifdef HAVE_LIBSYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
+#ifndef SO_RCVMARK
+#define SO_RCVMARK 75 /* musl has no name for it */
+#endif
 
 /* Sockets of a group, at least: so many workers may be there by a later reload and have datagrams, and of fewer each has nearly as many
  * as the others. docs/performance.md has what they cost. */
