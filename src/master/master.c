@@ -3,6 +3,7 @@
 #include "master.h"
 #include "failure.h"
 #include "fd.h"
+#include "generation_life.h"
 #include "master_parts.h"
 #include "pidfile.h"
 #include "process.h"

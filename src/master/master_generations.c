@@ -2,6 +2,7 @@
 #include "backend_orders.h"
 #include "capacity.h"
 #include "failure.h"
+#include "generation_life.h"
 #include "master_parts.h"
 #include "pidfile.h"
 #include "privileges.h"

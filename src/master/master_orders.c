@@ -2,6 +2,7 @@
  * What does not compile changes nothing; whoever is told to end twice ends at once. */
 #include "backend_orders.h"
 #include "failure.h"
+#include "generation_life.h"
 #include "live_orders.h"
 #include "master_parts.h"
 #include "program_table.h"

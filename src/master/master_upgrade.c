@@ -1,5 +1,6 @@
 /* One image of the master after the other: what the one that leaves says of itself, and what the next makes of it. */
 #include "fd.h"
+#include "generation_life.h"
 #include "hash.h"
 #include "identifier_processes.h"
 #include "master_parts.h"
@@ -145,7 +146,7 @@ static void master_hold(void *context)
 		generation_hold(generation, hold_us(master->serving->policy) + HOLD_MOST_US);
 		/* The next image hears of one resolver alone; workers that retire have the last answers. */
 		if (generation != master->serving && generation->resolver > 0)
-			generation_kill_one(generation, generation->resolver);
+			generation_kill_resolver(generation);
 	}
 }
 

@@ -15,6 +15,7 @@
 #include "program.h"
 #include "program_table.h"
 #include "receiver_connect.h"
+#include "resolver.h"
 #include "socket_pool.h"
 #include "transparent.h"
 #include "worker_process.h"
@@ -217,6 +218,18 @@ bool request_forward(struct worker_process *worker, const struct message *reques
 	int fd = backend ? forwarding_socket(&asked->client, &asked->local, backend->mark) : -EAFNOSUPPORT;
 	return fd < 0 ? request_fail(worker, request, fd)
 		      : request_answer(worker, request, (struct message_answer){ 0 }, &fd, 1);
+}
+
+bool request_name(const struct worker_process *worker, const struct message *request)
+{
+	const struct generation *generation = worker->generation;
+	uint32_t name = request->ask_anew.name;
+
+	if (!generation->resolved || name >= resolved_count(generation->resolved))
+		return generation->kind == GENERATION_STALE;
+	if (generation->resolver_channel >= 0)
+		resolver_ask_anew(generation->resolver_channel, name);
+	return true;
 }
 
 void request_decided(struct asks *asks, void *asker, uint64_t number, bool admitted)

@@ -19,5 +19,8 @@ bool request_client(struct worker_process *worker, const struct message *request
 bool request_sockets(struct worker_process *worker, const struct message *request);  /* MESSAGE_WANT_SOCKETS */
 bool request_forward(struct worker_process *worker, const struct message *request);  /* MESSAGE_FORWARD */
 
+/* No known address of a name answers: the resolver asks for it again. No answer. */
+bool request_name(const struct worker_process *worker, const struct message *request); /* MESSAGE_ASK_ANEW */
+
 /* An access program has decided; `asker` is the worker that it was begun for. */
 void request_decided(struct asks *asks, void *asker, uint64_t number, bool admitted);

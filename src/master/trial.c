@@ -6,7 +6,7 @@
 #include "counters.h"
 #include "failure.h"
 #include "fd.h"
-#include "generation.h"
+#include "generation_life.h"
 #include "log.h"
 #include "process.h"
 #include "program_table.h"

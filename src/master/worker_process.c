@@ -1,16 +1,14 @@
-/* One worker as the master has it: forked, told, heard, replaced when it crashes. Trusts no field of what it hears
- * (requests.c). Owns the master's end of the channel, and the worker's slot. */
+/* One worker as the master has it: forked, told, heard, replaced when it crashes. What it asks for goes to its generation
+ * (worker_heard.c). Owns the master's end of the channel, and the worker's slot. */
 #include "worker_process.h"
-#include "ask.h"
 #include "back_off.h"
 #include "fd.h"
 #include "generation.h"
 #include "helper_process.h"
-#include "identifier_processes.h"
 #include "ipc.h"
+#include "kill_as.h"
 #include "log.h"
 #include "message.h"
-#include "requests.h"
 #include "sandbox.h"
 #include "sockets.h"
 #include "takeover.h"
@@ -45,6 +43,13 @@ static bool channel_has_room(int fd)
 	return poll(&room, 1, 0) == 1 && (room.revents & POLLOUT);
 }
 
+void worker_process_kill(const struct worker_process *worker)
+{
+	const struct policy *policy = worker->generation->policy;
+
+	kill_as(worker->pid, policy->drop_identity ? policy->uid : geteuid());
+}
+
 /* One whose end is closed is ending already. */
 void worker_process_order(struct worker_process *worker, const struct message *message)
 {
@@ -52,7 +57,7 @@ void worker_process_order(struct worker_process *worker, const struct message *m
 	bool reads = !outbox_waits(&worker->outbox) || channel_has_room(worker->channel.fd);
 
 	if ((error < 0 && error != -EPIPE) || !reads)
-		generation_kill_one(worker->generation, worker->pid);
+		worker_process_kill(worker);
 }
 
 /* Where it is lost, the upgrade that waits for the answer gives up. */
@@ -109,29 +114,11 @@ static bool worker_process_hear(struct worker_process *worker, const struct mess
 	case MESSAGE_HELD:
 		worker_process_is_held(worker, message->number);
 		return true;
-	case MESSAGE_ASK_ANEW:
-		return generation_ask_anew(worker->generation, message->ask_anew.name);
 	case MESSAGE_REPORTED:
 		worker_process_has_reported(worker, message->number, message->reported.error);
 		return true;
-	case MESSAGE_SPAWN:
-		if (fds->n > 0 && fd_lingers(fds->fd[0]))
-			return false;
-		bool is_sound = request_spawn(worker, message, fds);
-		fds->fd[0] = fd_close_foreign(fds->fd[0]);
-		return is_sound;
-	case MESSAGE_IDENTIFY:
-		return request_identify(worker, message);
-	case MESSAGE_CONNECT:
-		return request_connect(worker, message);
-	case MESSAGE_WANT_SOCKETS:
-		return request_sockets(worker, message);
-	case MESSAGE_WANT_CLIENT:
-		return request_client(worker, message);
-	case MESSAGE_FORWARD:
-		return request_forward(worker, message);
 	default:
-		return false;
+		return worker->generation->heard(worker, message, fds);
 	}
 }
 
@@ -141,7 +128,7 @@ static void worker_process_accuse(struct worker_process *worker)
 		return;
 	worker->accused = true;
 	log_error("worker %d sent an invalid message or request, and is killed", worker->pid);
-	generation_kill_one(worker->generation, worker->pid);
+	worker_process_kill(worker);
 }
 
 /* One that goes on without us would never be told to end. */
@@ -159,7 +146,7 @@ static void worker_process_stays(struct timer *timer)
 
 	log_error("worker %d has closed its channel to the master and does not exit: it is killed", worker->pid);
 	worker->accused = true;
-	generation_kill_one(worker->generation, worker->pid);
+	worker_process_kill(worker);
 }
 
 /* True where there may be more. */
@@ -420,7 +407,7 @@ int worker_process_adopt(struct worker_process *worker, const struct takeover *t
 	int error = loop_watch(generation->loop, &worker->channel, from->channel, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error == 0)
 		outbox_init(&worker->outbox, generation->loop, from->channel, worker_process_told);
-	return error < 0 ? error : children_adopt(worker, takeover, (int)number);
+	return error;
 }
 
 void worker_process_fini(struct worker_process *worker)
@@ -466,8 +453,6 @@ void worker_process_died(struct worker_process *worker, int status)
 	if (worker->channel.fd >= 0)
 		channel_empty(worker->channel.fd);
 	fd_close(loop_unwatch(generation->loop, &worker->channel));
-	children_kill(worker);
-	asks_forget(generation->asks, worker);
 	slot_give(generation, worker->slot);
 	worker->pid = 0;
 	generation->n_running--;

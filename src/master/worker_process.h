@@ -43,6 +43,8 @@ int worker_process_tell(struct worker_process *worker, const struct message *mes
 /* The same for an order that it must not miss: one that cannot be told, or that does not read, is ended. */
 void worker_process_order(struct worker_process *worker, const struct message *message);
 
+void worker_process_kill(const struct worker_process *worker);
+
 /* Is to decide nothing, as its generation is. */
 void worker_process_hold(struct worker_process *worker);
 

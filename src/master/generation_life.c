@@ -1,6 +1,7 @@
 /* The workers of one policy, together: started or taken over, held, asked to end, and their resolver. What happens to one of them
  * is worker_process.c's, what they ask for requests.c's. Owns the policy, the table of resolved names and the array of workers. */
-#include "generation.h"
+#include "generation_life.h"
+#include "ask.h"
 #include "backend_walk.h"
 #include "fd.h"
 #include "identifier_processes.h"
@@ -11,6 +12,7 @@
 #include "sandbox.h"
 #include "takeover.h"
 #include "worker.h"
+#include "worker_heard.h"
 #include "worker_process.h"
 #include <errno.h>
 #include <signal.h>
@@ -81,11 +83,6 @@ void generation_log_level(struct generation *generation, unsigned level)
 				generation->workers[i].pid);
 }
 
-void generation_kill_one(const struct generation *generation, pid_t pid)
-{
-	kill_as(pid, generation->policy->drop_identity ? generation->policy->uid : geteuid());
-}
-
 /* ---- the resolver ---- */
 
 static int generation_start_resolver(struct generation *generation)
@@ -118,13 +115,11 @@ static void generation_restart_resolver(struct timer *timer)
 		loop_timer(generation->loop, timer, generation->loop->now_us + RESOLVER_RESTART_US);
 }
 
-bool generation_ask_anew(struct generation *generation, uint32_t name)
+void generation_kill_resolver(const struct generation *generation)
 {
-	if (!generation->resolved || name >= resolved_count(generation->resolved))
-		return generation->kind == GENERATION_STALE;
-	if (generation->resolver_channel >= 0)
-		resolver_ask_anew(generation->resolver_channel, name);
-	return true;
+	const struct policy *policy = generation->policy;
+
+	kill_as(generation->resolver, policy->drop_identity ? policy->uid : geteuid());
 }
 
 static int generation_make_names(struct generation *generation, const struct generation *before)
@@ -145,7 +140,7 @@ static void generation_end_resolver(struct generation *generation)
 		return;
 	generation->resolver_channel = fd_close(generation->resolver_channel);
 	if (generation->resolver)
-		generation_kill_one(generation, generation->resolver);
+		generation_kill_resolver(generation);
 }
 
 static void generation_resolver_died(struct generation *generation, int status)
@@ -174,6 +169,7 @@ struct generation *generation_new(const struct generation *like)
 		return NULL;
 	}
 	*generation = *like;
+	generation->heard = worker_heard;
 	generation->resolver_channel = -1;
 	generation->resolver_restart = (struct timer){ .fired = generation_restart_resolver };
 	return generation;
@@ -238,6 +234,8 @@ int generation_adopt(
 		worker_process_init(worker, generation, takeover->workers[i].number);
 		generation->n_share = takeover->workers[i].workers;
 		error = worker_process_adopt(worker, takeover, i);
+		if (error == 0)
+			error = children_adopt(worker, takeover, (int)i);
 	}
 	generation->n_ready = generation->n_running = generation->n_workers;
 	return error;
@@ -293,7 +291,7 @@ void generation_kill(struct generation *generation)
 	generation->state = GENERATION_KILLED;
 	for (unsigned i = 0; i < generation->n_workers; i++) {
 		if (generation->workers[i].pid)
-			generation_kill_one(generation, generation->workers[i].pid);
+			worker_process_kill(&generation->workers[i]);
 	}
 }
 
@@ -310,9 +308,13 @@ bool generation_reap(struct generation *generation, pid_t pid, int status)
 	if (found)
 		generation_resolver_died(generation, status);
 	for (unsigned i = 0; !found && i < generation->n_workers; i++) {
-		found = generation->workers[i].pid == pid;
-		if (found)
-			worker_process_died(&generation->workers[i], status);
+		struct worker_process *worker = &generation->workers[i];
+		found = worker->pid == pid;
+		if (!found)
+			continue;
+		worker_process_died(worker, status);
+		children_kill(worker);
+		asks_forget(generation->asks, worker);
 	}
 	if (found)
 		generation_end_resolver(generation);
