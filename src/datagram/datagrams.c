@@ -4,8 +4,12 @@
 #include "datagrams.h"
 #include "datagrams_parts.h"
 #include "fd.h"
+#include "flow.h"
+#include "flow_handover.h"
+#include "flow_table.h"
 #include "hash.h"
 #include "log.h"
+#include "upstream.h"
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <stdlib.h>

@@ -1,11 +1,11 @@
 /* Of datagrams.h, for this room's files. */
 #pragma once
+#include "context.h"
 #include "counters.h"
 #include "datagram.h"
-#include "datagrams.h"
-#include "flow.h"
+#include "list.h"
+#include "pool.h"
 #include "reasons.h"
-#include "upstream.h"
 
 #define UPSTREAM_FAMILIES  2
 #define UPSTREAM_SPARE_MAX 64 /* of a family; capacity.c counts them */

@@ -4,7 +4,6 @@
 #include "choose.h"
 #include "datagram.h"
 #include "datagram_id.h"
-#include "flow_handover.h"
 #include "flow_header.h"
 #include "flow_kept.h"
 #include "flow_table.h"
@@ -13,9 +12,11 @@
 #include "session.h"
 #include "socket_pool.h"
 #include "transport_migration.h"
-#include "upstream.h"
 
 struct datagram_listener;
+struct datagrams;
+struct flow_handing;
+struct upstream;
 
 /* What a datagram has shown that belongs to a session which began elsewhere. */
 struct flow_known {

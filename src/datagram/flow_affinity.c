@@ -9,6 +9,7 @@
 #include "datagrams_parts.h"
 #include "flow.h"
 #include "hash.h"
+#include "upstream.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

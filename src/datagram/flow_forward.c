@@ -10,7 +10,9 @@
 #include "datagrams_parts.h"
 #include "fd.h"
 #include "flow.h"
+#include "flow_handover.h"
 #include "forwarding_rules.h"
+#include "upstream.h"
 #include <errno.h>
 #include <sys/socket.h>
 

@@ -14,6 +14,7 @@
 #include "flow.h"
 #include "handover.h"
 #include "receivers.h"
+#include "upstream.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

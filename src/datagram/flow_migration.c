@@ -5,8 +5,10 @@
 #include "datagrams_parts.h"
 #include "fd.h"
 #include "flow.h"
+#include "flow_handover.h"
 #include "flow_state.h"
 #include "shed.h"
+#include "upstream.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>

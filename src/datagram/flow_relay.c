@@ -6,8 +6,10 @@
 #include "datagrams_parts.h"
 #include "fd.h"
 #include "flow.h"
+#include "flow_handover.h"
 #include "lookup.h"
 #include "shed.h"
+#include "upstream.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>

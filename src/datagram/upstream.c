@@ -4,6 +4,7 @@
 #include "upstream.h"
 #include "datagrams_parts.h"
 #include "fd.h"
+#include "flow.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>

@@ -3,10 +3,12 @@
 #include "backends.h"
 #include "datagrams.h"
 #include "datagrams_parts.h"
+#include "flow.h"
 #include "former.h"
 #include "ipc.h"
 #include "limits_transit.h"
 #include "two_workers.h"
+#include "upstream.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,16 +1,19 @@
 /* A flow from its first datagram to its end: decided, admitted, delivered, ended. A flow is made in flow_new(), only for a datagram that a
  * service takes or may yet take, and ends in flow_end(), once, with a reason; its memory is used again after the loop's turn. It owns
  * copies of its first datagrams and the socket to its backend; the client's side is the listener's socket. */
-#include "flow.h"
 #include "account.h"
 #include "backends.h"
+#include "datagrams.h"
 #include "datagrams_parts.h"
 #include "evidence_kept.h"
+#include "flow.h"
 #include "flow_examine.h"
+#include "flow_handover.h"
 #include "log.h"
 #include "session_log.h"
 #include "session_names.h"
 #include "shed.h"
+#include "upstream.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
