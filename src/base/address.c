@@ -164,6 +164,15 @@ int address_parse(struct address *ret, const char *text)
 	return parse_ip(ret, text);
 }
 
+int address_parse_remote(struct address *ret, enum transport_kind *ret_transport, const char *text)
+{
+	if (strncmp(text, "udp:", 4) != 0 && strncmp(text, "tcp:", 4) != 0)
+		return -EINVAL;
+	*ret_transport = text[0] == 'u' ? TRANSPORT_DATAGRAM : TRANSPORT_STREAM;
+	int error = address_parse(ret, text + 4);
+	return error < 0 ? error : address_is_ip(ret) && address_port(ret) > 0 ? 0 : -EINVAL;
+}
+
 static bool is_name_char(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';

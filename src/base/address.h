@@ -28,6 +28,9 @@ struct address {
  * no interface of the zone's name. */
 int address_parse(struct address *ret, const char *text);
 
+/* "udp:192.0.2.1:514" or "tcp:[2001:db8::1]:601": where to send to. 0, or as address_parse(); -EINVAL also for a path and for port 0. */
+int address_parse_remote(struct address *ret, enum transport_kind *ret_transport, const char *text);
+
 /* "eth0" or "2": the number of an interface. 0, -EINVAL or -ENODEV. */
 int address_parse_zone(const char *text, uint32_t *ret);
 

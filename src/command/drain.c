@@ -2,7 +2,6 @@
  * are left; elsewhere nothing is said until the end. Refuses to end usher by itself. Owns what it was told. */
 #include "command.h"
 #include "control_client.h"
-#include "control_show.h"
 #include <getopt.h>
 #include <jansson.h>
 #include <stdint.h>
@@ -47,39 +46,24 @@ static void wait_for_end(const char *path)
 
 int command_drain(int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "socket", required_argument, NULL, 's' },
-		{ "wait", no_argument, NULL, 'w' },
-		{ NULL },
-	};
+	static const struct option longs[] = { CONTROL_LONG_OPTIONS, { "wait", no_argument, NULL, 'w' }, { NULL } };
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	const char *socket = NULL, *file = NULL;
-	bool json = false, waits = false;
+	struct control_options options = { 0 };
+	bool waits = false;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "s:c:", longs, NULL)) != -1) {
-		if (option == 's')
-			socket = optarg;
-		else if (option == 'c')
-			file = optarg;
-		else if (option == 'j')
-			json = true;
-		else if (option == 'w')
-			waits = true;
-		else
+	while ((option = getopt_long(argc, argv, CONTROL_SHORT_OPTIONS, longs, NULL)) != -1) {
+		if (control_option(&options, option, optarg))
+			continue;
+		if (option != 'w')
 			return command_usage("drain");
+		waits = true;
 	}
 	if (optind != argc)
 		return command_usage("drain");
-	if (control_path(socket, file, path, sizeof(path)) < 0)
+	if (control_path(options.socket, options.file, path, sizeof(path)) < 0)
 		return 2;
-	char *answer = control_ask(path, "drain");
-	if (!answer)
-		return 1;
-	int status = control_show("drain", answer, json, stdout);
-	free(answer);
+	int status = control_ask_at(path, "drain", "drain", options.json, stdout);
 	fflush(stdout);
 	if (status == 0 && waits)
 		wait_for_end(path);

@@ -2,40 +2,27 @@
 #include "command.h"
 #include "control.h"
 #include "control_client.h"
-#include "control_show.h"
 #include "options.h"
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/un.h>
 
 struct options {
-	const char *socket, *file, *from, *time;
-	bool json;
+	struct control_options control;
+	const char *from, *time;
 	char **words;
 	int n_words;
 };
 
 static int options_read(struct options *ret, int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "for", required_argument, NULL, 't' },
-		{ "from", required_argument, NULL, 'f' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "socket", required_argument, NULL, 's' },
-		{ NULL },
-	};
+	static const struct option longs[] = { CONTROL_LONG_OPTIONS, { "for", required_argument, NULL, 't' },
+		{ "from", required_argument, NULL, 'f' }, { NULL } };
 	int option;
 
-	while ((option = getopt_long(argc, argv, "s:c:", longs, NULL)) != -1) {
-		if (option == 's')
-			ret->socket = optarg;
-		else if (option == 'c')
-			ret->file = optarg;
-		else if (option == 'j')
-			ret->json = true;
-		else if (option == 't')
+	while ((option = getopt_long(argc, argv, CONTROL_SHORT_OPTIONS, longs, NULL)) != -1) {
+		if (control_option(&ret->control, option, optarg))
+			continue;
+		if (option == 't')
 			ret->time = optarg;
 		else if (option == 'f')
 			ret->from = optarg;
@@ -60,20 +47,6 @@ static bool is_source(const char *text)
 	return false;
 }
 
-static int ask(const struct options *options, const char *word, const char *request)
-{
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-
-	if (control_path(options->socket, options->file, path, sizeof(path)) < 0)
-		return 2;
-	char *answer = control_ask(path, request);
-	if (!answer)
-		return 1;
-	int status = control_show(word, answer, options->json, stdout);
-	free(answer);
-	return status;
-}
-
 int command_ban(int argc, char **argv)
 {
 	struct options options = { 0 };
@@ -88,7 +61,7 @@ int command_ban(int argc, char **argv)
 	if (options.time)
 		snprintf(time, sizeof(time), " %llu", (unsigned long long)seconds);
 	snprintf(request, sizeof(request), "ban %s%s", options.words[0], time);
-	return ask(&options, "ban", request);
+	return control_ask_and_show(&options.control, "ban", request);
 }
 
 int command_open(int argc, char **argv)
@@ -103,7 +76,7 @@ int command_open(int argc, char **argv)
 		return 2;
 	snprintf(request, sizeof(request), "open %s %s %llu", options.words[0], options.from,
 		(unsigned long long)seconds);
-	return ask(&options, "open", request);
+	return control_ask_and_show(&options.control, "open", request);
 }
 
 int command_shut(int argc, char **argv)
@@ -116,5 +89,5 @@ int command_shut(int argc, char **argv)
 	if (!is_source(options.from))
 		return 2;
 	snprintf(request, sizeof(request), "shut %s %s", options.words[0], options.from);
-	return ask(&options, "shut", request);
+	return control_ask_and_show(&options.control, "shut", request);
 }

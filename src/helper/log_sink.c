@@ -69,12 +69,14 @@ static bool send_to_journal(int priority, int facility, const char *text, size_t
 #endif
 
 /* One line to a sink that takes lines. `text` has no '\n'. */
-static bool send_line(const struct sink *sink, int priority, const char *text, size_t len)
+static bool send_line(struct sink *sink, int priority, const char *text, size_t len)
 {
 #ifdef HAVE_LIBSYSTEMD
 	if (sink->sink == SINK_JOURNAL)
 		return send_to_journal(priority, sink->facility, text, len);
 #endif
+	if (sink->sink == SINK_SERVER)
+		return log_remote_send(&sink->remote, sink->facility | priority, text, len);
 	syslog(priority, "%.*s", (int)len, text);
 	return true;
 }

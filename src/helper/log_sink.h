@@ -1,5 +1,6 @@
-/* Where log lines go: a file, stderr, syslog or the journal. In the logger process only, which may wait. */
+/* Where log lines go: a file, stderr, syslog, the journal or a log server. In the logger process only, which may wait. */
 #pragma once
+#include "log_remote.h"
 #include "policy.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -7,10 +8,11 @@
 
 #define LOG_SINK_CHUNK (64 * 1024)
 
-/* Zero but for the sink, the facility, the descriptor and `prefixed`. */
+/* Zero but for the sink, the facility, the log server, the descriptor and `prefixed`. */
 struct sink {
 	enum log_sink sink;
-	int facility;     /* of syslog and the journal */
+	int facility; /* of syslog, the journal and a log server */
+	struct log_remote remote;
 	int fd;           /* stderr or the file; -1 for the others */
 	bool prefixed;    /* whoever reads our stderr understands "<N>" */
 	bool broken_line; /* what was written last did not end its line */

@@ -105,16 +105,19 @@ static int become_logger(const struct logger *logger, struct sink *sink, int con
 	sink->prefixed = logger->to_journal;
 	if (sink->sink == SINK_SYSLOG)
 		openlog(process_program_name(), LOG_NDELAY, logger->log.facility);
-	return sandbox_enter_logger();
+	return sandbox_enter_logger(sink->sink == SINK_SERVER ? &sink->remote : NULL);
 }
 
-static void __attribute__((noreturn)) logger_main(const struct logger *logger, int sink_fd, int control_fd)
+static void __attribute__((noreturn))
+logger_main(const struct logger *logger, const char *file, int sink_fd, int control_fd)
 {
 	static struct sink sink; /* 128 KiB, touched in this process only */
 
 	sink.sink = logger->sink;
 	sink.facility = logger->log.facility;
 	sink.fd = logger->sink == SINK_STDERR ? STDERR_FILENO : sink_fd;
+	if (sink.sink == SINK_SERVER)
+		log_remote_init(&sink.remote, file, getppid());
 	struct start start = { .error = become_logger(logger, &sink, control_fd) };
 	if (start.error < 0)
 		snprintf(start.why, sizeof(start.why), "the logger cannot start: %s", failure_text(start.error));
@@ -168,7 +171,7 @@ static int fork_logger(struct logger *logger, const char *file)
 	}
 	pid_t pid = helper_process_fork(&control_fd);
 	if (pid == 0)
-		logger_main(logger, sink_fd, control_fd);
+		logger_main(logger, file, sink_fd, control_fd);
 	fd_close(sink_fd);
 	if (pid < 0)
 		return pid;

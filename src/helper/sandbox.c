@@ -9,6 +9,7 @@
 #include "sandbox.h"
 #include "failure.h"
 #include "landlock.h"
+#include "log_remote.h"
 #include "relay_pool.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -415,7 +416,7 @@ static int enter_worker_calls(const struct policy *policy, _Atomic uint32_t *ret
 	return filter_enter(&filter, ret_refused);
 }
 
-static int enter_logger_calls(void)
+static int enter_logger_calls(const struct log_remote *server)
 {
 	struct filter filter;
 	int error = filter_init(&filter, SCMP_ACT_TRAP);
@@ -427,6 +428,9 @@ static int enter_logger_calls(void)
 	allow_sending(&filter);
 	allow_socket(&filter, AF_UNIX, SOCK_STREAM);
 	allow_socket(&filter, AF_UNIX, SOCK_DGRAM);
+	if (server)
+		allow_socket(&filter, server->to.sa.sa_family,
+			server->transport == TRANSPORT_DATAGRAM ? SOCK_DGRAM : SOCK_STREAM);
 	/* Older C libraries look after SIGPIPE in syslog(). */
 	allow_value(&filter, "rt_sigaction", 0, SIGPIPE);
 	allow_value(&filter, "ioctl", 1, TCGETS);
@@ -593,11 +597,19 @@ static int limit_to_what_is_open(void)
 	return error < 0 ? error : confine(&(struct landlock){ .limits_connect = true, .limits_bind = true });
 }
 
-int sandbox_enter_logger(void)
+int sandbox_enter_logger(const struct log_remote *server)
 {
+	uint8_t ports[LANDLOCK_PORTS / 8] = { 0 };
+	uint16_t port = server && server->transport == TRANSPORT_STREAM ? address_port(&server->to) : 0;
+
 	load_time_zone();
-	int error = limit_to_what_is_open();
-	return error < 0 ? error : enter_logger_calls();
+	if (port > 0)
+		ports[port / 8] |= (uint8_t)(1u << port % 8);
+	int error = set_limits(RLIM_INFINITY);
+	if (error == 0)
+		error = confine(&(struct landlock){
+			.limits_connect = true, .limits_bind = true, .ports = port > 0 ? ports : NULL });
+	return error < 0 ? error : enter_logger_calls(server);
 }
 
 int sandbox_enter_exporter(_Atomic uint32_t *ret_refused)

@@ -6,10 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct log_remote;
+
 /* 0 or -errno: the caller must end. Any other call than the listed ones ends the process with SIGSYS; which one it was is
  * written to `ret_refused` (its number and 1, so that 0 is none; NULL: not wanted), which the master can read. */
 int sandbox_enter_worker(const struct policy *policy, _Atomic uint32_t *ret_refused);
-int sandbox_enter_logger(void);
+int sandbox_enter_logger(const struct log_remote *server); /* that it may connect to; NULL: none */
 int sandbox_enter_resolver(_Atomic uint32_t *ret_refused);
 int sandbox_enter_exporter(_Atomic uint32_t *ret_refused); /* with its listening socket open */
 int sandbox_enter_explain(void);                           /* with what it reads from open */

@@ -118,6 +118,11 @@ static void log_sink_compile(struct compiler *compiler, const struct setting *at
 		policy->log_file = arena_strdup(compiler->arena, text);
 		return;
 	}
+	if (address_parse_remote(&(struct address){ 0 }, &(enum transport_kind){ 0 }, text) == 0) {
+		policy->log_sink = SINK_SERVER;
+		policy->log_file = arena_strdup(compiler->arena, text);
+		return;
+	}
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(text, names[i]) != 0)
 			continue;
@@ -125,7 +130,10 @@ static void log_sink_compile(struct compiler *compiler, const struct setting *at
 		return;
 	}
 	compile_error(compiler, at,
-		"`to' is \"%s\", expected one of \"stderr\", \"syslog\", \"journal\" or an absolute path", text);
+		"`to' is \"%s\", expected one of \"stderr\", \"syslog\", \"journal\", an absolute path, or a log "
+		"server "
+		"such as \"udp:192.0.2.1:514\" or \"tcp:[2001:db8::1]:601\"",
+		text);
 }
 
 /* In the order of the key's choices. */

@@ -81,7 +81,7 @@ struct identifier {
 	uint64_t timeout_us;    /* for each question */
 };
 
-enum log_sink { SINK_STDERR, SINK_SYSLOG, SINK_JOURNAL, SINK_FILE };
+enum log_sink { SINK_STDERR, SINK_SYSLOG, SINK_JOURNAL, SINK_FILE, SINK_SERVER };
 
 /* What a listener's decider was made of, for who asks the services one by one. */
 struct rule_list {
@@ -161,7 +161,7 @@ struct policy {
 	size_t keep_evidence; /* first bytes of each connection that are kept for people */
 
 	enum log_sink log_sink;
-	const char *log_file;
+	const char *log_file; /* its path, or the log server as address_parse_remote() takes it; NULL: neither */
 	int empty_level; /* enum log_level of clients that leave without a byte; -1: that of the service for the silent */
 	const uint8_t *log_fields; /* enum log_field: the keys of the line of a session, in their order */
 	size_t n_log_fields;

@@ -466,7 +466,7 @@ static void print_rest(const struct policy *policy, FILE *to)
 	if (policy->max_connections)
 		fprintf(to, ", at most %u connections in all", policy->max_connections);
 	fprintf(to, "\nLog       %s and above, to %s, as %s\n", log_level_names[policy->log.level],
-		policy->log_sink == SINK_FILE ? policy->log_file : sinks[policy->log_sink],
+		policy->log_file ? policy->log_file : sinks[policy->log_sink],
 		policy->log.format == LOG_JSON ? "JSON" : "text");
 	if (policy->pid_file)
 		fprintf(to, "Pid file  %s\n", policy->pid_file);

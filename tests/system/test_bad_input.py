@@ -135,7 +135,7 @@ CASES = {
     "log target": (
         good() + 'log = { to = "usher.log"; };',
         7,
-        '`to\' is "usher.log", expected one of "stderr", "syslog", "journal" or an absolute path',
+        '`to\' is "usher.log", expected one of "stderr", "syslog", "journal", an absolute path, or a log server such as "udp:192.0.2.1:514" or "tcp:[2001:db8::1]:601"',
     ),
     "relative pid file": (
         good() + 'pid_file = "usher.pid";',

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import socket
+import threading
 
 import pytest
 from harness import IS_ROOT, read_exactly, wait_until
@@ -118,3 +120,57 @@ def test_lines_for_the_journal_have_a_priority_and_no_time(usher, echo, place, p
     lines = stream.read_text().splitlines()
     assert [line for line in lines if re.match("<5>notice serving: ", line)], lines
     assert [line for line in lines if re.match("<6>info connection id=1 ", line)], lines
+
+
+class LogServer:
+    """One over UDP and one over TCP (RFC 6587, octet counting); `messages` are those that have come."""
+
+    def __init__(self):
+        self.messages = []
+        self.datagrams, self.listener = socket.socket(type=socket.SOCK_DGRAM), socket.create_server(("127.0.0.1", 0))
+        self.datagrams.bind(("127.0.0.1", 0))
+        self.udp = f"udp:127.0.0.1:{self.datagrams.getsockname()[1]}"
+        self.tcp = f"tcp:127.0.0.1:{self.listener.getsockname()[1]}"
+        for serve in (self.serve_udp, self.serve_tcp):
+            threading.Thread(target=serve, daemon=True).start()
+
+    def serve_udp(self):
+        while message := self.datagrams.recv(4096):
+            self.messages.append(message.decode())
+
+    def serve_tcp(self):
+        while True:
+            stream, _ = self.listener.accept()
+            threading.Thread(target=self.serve_stream, args=(stream.makefile("rb"),), daemon=True).start()
+
+    def serve_stream(self, file):
+        length = b""
+        while digit := file.read(1):
+            length += digit
+            if digit == b" ":
+                self.messages.append(file.read(int(length)).decode())
+                length = b""
+
+    def wait_for(self, pattern, times=1):
+        wait_until(lambda: sum(bool(re.search(pattern, message)) for message in self.messages) == times, 60,
+                   f"{pattern} in {self.messages}")
+
+
+def test_a_log_server_gets_each_line_over_udp_then_tcp_and_after_an_upgrade(usher, echo):
+    """RFC 5424: facility 3 (daemon) and level 6 make <30>."""
+    server = LogServer()
+    one = logging_to(usher, echo, server.udp, serving=False)
+    head = rf"^<30>1 \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{6}}Z \S+ usher {one.process.pid} - - info connection id="
+    server.wait_for("serving: ")
+    one_connection(one)
+    server.wait_for(head + "1 ")
+    one.write(one.config.replace(server.udp, server.tcp))
+    one.send_signal(signal.SIGHUP)
+    server.wait_for("serving: ", 2)
+    one_connection(one)
+    server.wait_for(head + "2 ")
+    one.send_signal(signal.SIGUSR2)
+    server.wait_for("serving: ", 3)
+    one_connection(one)
+    server.wait_for(head + "3 ")
+    one.stop()

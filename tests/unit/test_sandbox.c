@@ -354,7 +354,7 @@ static int log_there(void *context)
 {
 	int file = open("/tmp", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
 
-	EXPECT(file >= 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && sandbox_enter_logger() == 0);
+	EXPECT(file >= 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && sandbox_enter_logger(NULL) == 0);
 	EXPECT(write(file, "line\n", 5) == 5);
 	EXPECT(pwrite(file, "x", 1, (off_t)1 << 31) == 1);
 	EXPECT(connect_path() == 0);
@@ -368,7 +368,7 @@ static int log_there(void *context)
 
 static int log_elsewhere(void *context)
 {
-	EXPECT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && sandbox_enter_logger() == 0);
+	EXPECT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && sandbox_enter_logger(NULL) == 0);
 	return connect_port(world.named_port) == 0 ? 254 : 255;
 }
 

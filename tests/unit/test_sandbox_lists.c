@@ -450,7 +450,7 @@ static void a_worker_reaches_the_ports_of_its_backends(void **state)
 
 static void the_logger_writes_to_who_listens_here(void **state)
 {
-	assert_int_equal(sandbox_enter_logger(), 0);
+	assert_int_equal(sandbox_enter_logger(NULL), 0);
 	assert_common();
 	assert_no_fast_open();
 	assert_socket(AF_UNIX, SOCK_STREAM);
@@ -595,7 +595,7 @@ static void a_limit_that_is_lower_already_stays(void **state)
 
 static void the_loggers_files_may_grow(void **state)
 {
-	assert_int_equal(sandbox_enter_logger(), 0);
+	assert_int_equal(sandbox_enter_logger(NULL), 0);
 	assert_int_equal(limits[RLIMIT_FSIZE].rlim_max, RLIM_INFINITY);
 	assert_int_equal(n_limits, 4);
 	n_limits = 0;
@@ -610,7 +610,7 @@ static int enter(int which)
 	case 0:
 		return sandbox_enter_worker(&policy, NULL);
 	case 1:
-		return sandbox_enter_logger();
+		return sandbox_enter_logger(NULL);
 	case 2:
 		return sandbox_enter_explain();
 	case 3:
