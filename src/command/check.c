@@ -5,6 +5,7 @@
 #include "places.h"
 #include "policy.h"
 #include "privileges.h"
+#include "progress.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -28,7 +29,9 @@ int check_file(const char *file, const struct policy_options *options)
 	struct complaints complaints = { 0 };
 	struct policy *policy = NULL;
 
+	progress_begin("checking");
 	int error = policy_load(&policy, file, options, &complaints);
+	progress_end();
 	if (error == 0) {
 		policy_print(policy, stdout);
 		privileges_print(policy, stdout);

@@ -6,6 +6,7 @@
 #include "fd.h"
 #include "file.h"
 #include "policy.h"
+#include "progress.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,9 @@ char *control_ask(const char *path, const char *request)
 {
 	char *answer = NULL;
 
+	progress_begin("waiting for usher");
 	int error = control_ask_once(path, request, &answer);
+	progress_end();
 	if (error < 0)
 		fprintf(stderr, "usher: %s: %s\n", path, control_error(error));
 	return error < 0 ? NULL : answer;

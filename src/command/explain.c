@@ -8,6 +8,7 @@
 #include "hex.h"
 #include "module.h"
 #include "process.h"
+#include "progress.h"
 #include "sandbox.h"
 
 #include <ctype.h>
@@ -223,6 +224,7 @@ static int explain_prepare(struct explain *explain)
 		return 1;
 	}
 	json_object_seed(0); /* from a file */
+	progress_count_begin(" packets read");
 	error = sandbox_enter_explain();
 	if (error < 0) /* of a kernel that has none: no reason to leave bytes unexplained */
 		fprintf(stderr, "usher: the sandbox cannot be entered: %s\n", strerror(-error));
@@ -277,7 +279,9 @@ static int words_explain(const struct explain *explain)
 
 static int capture_explain(struct explain *explain)
 {
-	const struct capture_options options = { .json = explain->json, .only = explain->flow };
+	const struct capture_options options = {
+		.json = explain->json, .only = explain->flow, .progress = progress_count
+	};
 	FILE *from = explain->from;
 	struct page page;
 

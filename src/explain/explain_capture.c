@@ -12,6 +12,8 @@
 #include <pcap/pcap.h>
 #include <string.h>
 
+#define PROGRESS_EVERY 65536 /* packets */
+
 struct capture {
 	pcap_t *pcap;
 	enum packet_link link;
@@ -93,26 +95,28 @@ static int packet_take(struct capture *capture, const struct pcap_pkthdr *head, 
 }
 
 /* False, after a message: not to its end. */
-static bool capture_read(struct capture *capture, const char *name)
+static bool capture_read(struct capture *capture, const char *name, void (*progress)(size_t packets))
 {
 	struct pcap_pkthdr *head;
 	const u_char *bytes;
-	int r;
+	int r = 0, error = 0;
 
-	while ((r = pcap_next_ex(capture->pcap, &head, &bytes)) == 1) {
-		int error = packet_take(capture, head, bytes);
-		if (error == -E2BIG)
-			fprintf(stderr, "usher: %s: stopped at packet %zu, expected at most %u flows with %u MiB\n",
-				name, capture->n_packets, CAPTURE_FLOWS_MAX, CAPTURE_BYTES_MAX >> 20);
-		else if (error < 0)
-			fprintf(stderr, "usher: %s: %s\n", name, strerror(-error));
-		if (error < 0)
-			return false;
+	while (error == 0 && (r = pcap_next_ex(capture->pcap, &head, &bytes)) == 1) {
+		error = packet_take(capture, head, bytes);
+		if (progress && capture->n_packets % PROGRESS_EVERY == 0)
+			progress(capture->n_packets);
 	}
-	if (r != PCAP_ERROR_BREAK)
+	if (progress)
+		progress(0);
+	if (error == -E2BIG)
+		fprintf(stderr, "usher: %s: stopped at packet %zu, expected at most %u flows with %u MiB\n", name,
+			capture->n_packets, CAPTURE_FLOWS_MAX, CAPTURE_BYTES_MAX >> 20);
+	else if (error < 0)
+		fprintf(stderr, "usher: %s: %s\n", name, strerror(-error));
+	else if (r != PCAP_ERROR_BREAK)
 		fprintf(stderr, "usher: %s: behind packet %zu: %s\n", name, capture->n_packets,
 			pcap_geterr(capture->pcap));
-	return r == PCAP_ERROR_BREAK;
+	return error == 0 && r == PCAP_ERROR_BREAK;
 }
 
 /* ---- explaining ---- */
@@ -314,7 +318,7 @@ int explain_capture(struct explainer *explainer, FILE *from, const char *name, c
 		fprintf(stderr, "usher: %s\n", strerror(ENOMEM));
 		goto out;
 	}
-	status = !capture_read(&capture, name);
+	status = !capture_read(&capture, name, options->progress);
 	if (flows_print(&capture, explainer, options, page) == 0) {
 		fprintf(stderr, "usher: %s: there is no %sflow in its %zu packets\n", name,
 			options->only ? "such " : "", capture.n_packets);

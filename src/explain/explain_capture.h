@@ -9,8 +9,9 @@
 bool capture_begins(const uint8_t *bytes);
 
 struct capture_options {
-	bool json;   /* an object a line, else a table */
-	size_t only; /* the number of one flow, from 1 on; 0: all */
+	bool json;                        /* an object a line, else a table */
+	size_t only;                      /* the number of one flow, from 1 on; 0: all */
+	void (*progress)(size_t packets); /* now and then how many were read, then 0; NULL: nobody wants to know */
 };
 
 /* Reads `from` to its end and closes it. `name` is for messages, which go to standard error. The exit status: 0; 1: it could
