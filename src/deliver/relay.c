@@ -54,10 +54,18 @@ static void relay_turn(struct task *task)
 		relay_run(relay);
 }
 
+/* It is not idle, it is held back. */
+static bool relay_is_paced(const struct relay *relay)
+{
+	return relay->paces && (pace_is_waiting(&relay->paces->up) || pace_is_waiting(&relay->paces->down));
+}
+
 /* One timer for a relay's whole life: it looks when something last moved and goes back to sleep for the rest. */
 static void relay_idle(struct timer *timer)
 {
 	struct relay *relay = container_of(timer, struct relay, idle);
+	if (relay_is_paced(relay))
+		relay->moved_us = relay->loop->now_us;
 	uint64_t due_us = relay->moved_us + relay->idle_us;
 	if (relay->lingering)
 		relay_finish(relay, RELAY_FINISHED);
@@ -187,6 +195,12 @@ void relay_close(struct relay *relay, enum relay_end end)
 	bool reset = end == RELAY_CLIENT_RESET || end == RELAY_SERVER_RESET;
 
 	loop_timer_stop(relay->loop, &relay->idle);
+	if (relay->paces) {
+		pace_leave(&relay->paces->up);
+		pace_leave(&relay->paces->down);
+		relay_pool_give_paces(relay->pool, relay->paces);
+		relay->paces = NULL;
+	}
 	loop_cancel(relay->loop, &relay->turn);
 	flow_let_go(relay, &relay->up);
 	flow_let_go(relay, &relay->down);

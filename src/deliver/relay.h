@@ -15,6 +15,7 @@
 
 /* One a worker: the shared buffer, spare buffers and pipes. */
 struct relay_pool;
+struct relay_paces;
 struct relay_pool *relay_pool_new(void); /* NULL: no memory */
 void relay_pool_free(struct relay_pool *pool);
 
@@ -64,6 +65,7 @@ struct relay_flow {
 struct relay {
 	struct loop *loop;
 	struct relay_pool *pool;
+	struct relay_paces *paces; /* of the pool's; NULL: both directions go as fast as they can */
 	uint64_t idle_us;
 	void (*answered)(
 		struct relay *relay); /* once, when the first byte of the server's has been delivered; NULL */

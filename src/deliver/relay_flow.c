@@ -23,6 +23,8 @@
 #define SMALL_READS_TO_COPY   8
 #define SMALL_READ            (RELAY_BUFFER_SIZE / 4)
 
+#define SPLICE_MOST (1 << 20)
+
 /* The answer of one step. */
 enum step { STEP_MOVED, STEP_WAIT, STEP_OVER };
 
@@ -219,27 +221,43 @@ static ssize_t side_read(const struct relay_side *source, uint8_t *bytes, size_t
 
 /* A short read means that the source is empty, and saves the call that would say so: a stream socket gives all it has, up to the
  * next urgent byte. Where its end was announced that call tells of it. */
-static bool read_emptied(const struct relay_flow *flow, size_t n)
+static bool read_emptied(const struct relay_flow *flow, size_t n, size_t size)
 {
-	return n < RELAY_BUFFER_SIZE && !flow->urgent && !flow->hung_up;
+	return n < size && !flow->urgent && !flow->hung_up;
 }
 
-static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
+/* NULL: it goes as fast as it can. */
+static struct pace *flow_pace(struct relay *relay, const struct relay_flow *flow)
+{
+	if (!relay->paces)
+		return NULL;
+	return flow_is_up(relay, flow) ? &relay->paces->up : &relay->paces->down;
+}
+
+static void flow_came(struct relay *relay, const struct relay_flow *flow, size_t n)
+{
+	struct pace *pace = flow_pace(relay, flow);
+	if (pace)
+		pace_moved(pace, n);
+}
+
+static enum step flow_copy(struct relay *relay, struct relay_flow *flow, size_t size)
 {
 	struct relay_side *source = flow_source(relay, flow);
 	uint8_t *shared = relay->pool->shared;
 
 	bool cut;
-	ssize_t got = side_read(source, shared, RELAY_BUFFER_SIZE, &cut);
+	ssize_t got = side_read(source, shared, size, &cut);
 	if (got < 0)
 		return source_failed(relay, flow, errno);
 	if (got == 0) {
 		flow->ended = true;
 		return STEP_MOVED;
 	}
-	if (!cut && read_emptied(flow, (size_t)got))
+	flow_came(relay, flow, (size_t)got);
+	if (!cut && read_emptied(flow, (size_t)got, size))
 		flow->readable = false;
-	else if (got == RELAY_BUFFER_SIZE)
+	else if ((size_t)got == size)
 		flow_keep_urgent(relay, flow);
 	flow->streak = got >= LARGE_READ ? flow->streak + 1 : 0;
 	if (flow->discard)
@@ -247,7 +265,7 @@ static enum step flow_copy(struct relay *relay, struct relay_flow *flow)
 
 	ssize_t put;
 	/* EOF comes next, and can leave in the same packet. */
-	bool last = flow->hung_up && !flow->broken && got < RELAY_BUFFER_SIZE;
+	bool last = flow->hung_up && !flow->broken && (size_t)got < size;
 	do
 		put = side_write(flow_sink(relay, flow), shared, (size_t)got, last);
 	while (put < 0 && errno == EINTR);
@@ -278,9 +296,9 @@ static enum step flow_empty_pipe(struct relay *relay, struct relay_flow *flow)
 }
 
 /* Only into an empty pipe, so that EAGAIN can mean nothing but an empty source. */
-static enum step flow_fill_pipe(struct relay *relay, struct relay_flow *flow)
+static enum step flow_fill_pipe(struct relay *relay, struct relay_flow *flow, size_t size)
 {
-	ssize_t n = splice(flow_source(relay, flow)->in.fd, NULL, flow->pipe->out, NULL, 1 << 20,
+	ssize_t n = splice(flow_source(relay, flow)->in.fd, NULL, flow->pipe->out, NULL, size,
 		SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	/* It cannot be spliced. Or it has ended, or says so before an urgent byte that comes last: a read tells. */
 	if (n == 0 || (n < 0 && errno == EINVAL)) {
@@ -290,6 +308,7 @@ static enum step flow_fill_pipe(struct relay *relay, struct relay_flow *flow)
 	}
 	if (n < 0)
 		return source_failed(relay, flow, errno);
+	flow_came(relay, flow, (size_t)n);
 	flow->in_pipe = (uint32_t)n;
 	flow->streak = n < SMALL_READ ? flow->streak + 1 : 0;
 	return STEP_MOVED;
@@ -323,7 +342,13 @@ static enum step flow_step(struct relay *relay, struct relay_flow *flow)
 	if (!flow->readable || !(flow->writable || flow->discard))
 		return STEP_WAIT;
 	flow_choose_way(relay, flow);
-	return flow->pipe ? flow_fill_pipe(relay, flow) : flow_copy(relay, flow);
+	size_t size = flow->pipe ? SPLICE_MOST : RELAY_BUFFER_SIZE;
+	struct pace *pace = flow_pace(relay, flow);
+	if (pace && !flow->discard)
+		size = pace_room(pace, size);
+	if (size == 0)
+		return STEP_WAIT;
+	return flow->pipe ? flow_fill_pipe(relay, flow, size) : flow_copy(relay, flow, size);
 }
 
 void flow_run(struct relay *relay, struct relay_flow *flow)
@@ -336,6 +361,8 @@ void flow_run(struct relay *relay, struct relay_flow *flow)
 			break;
 		}
 	}
+	if (relay->paces)
+		pace_rest(flow_pace(relay, flow));
 }
 
 void flow_source_events(struct relay *relay, struct relay_flow *flow, uint32_t events)

@@ -3,9 +3,11 @@
 #include "fd.h"
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define SPARE_BUFFERS_MAX 16
+#define SPARE_PACES_MAX   4096
 
 struct relay_buffer {
 	struct relay_buffer *next;
@@ -43,6 +45,10 @@ void relay_pool_free(struct relay_pool *pool)
 	for (struct relay_pipe *next; pool->spare_pipes; pool->spare_pipes = next) {
 		next = pool->spare_pipes->next;
 		pipe_free(pool, pool->spare_pipes);
+	}
+	for (struct relay_paces *next; pool->spare_paces; pool->spare_paces = next) {
+		next = pool->spare_paces->next;
+		free(pool->spare_paces);
 	}
 	free(pool->shared);
 	free(pool);
@@ -116,4 +122,27 @@ void relay_pool_give_pipe(struct relay_pool *pool, struct relay_pipe *pipe, bool
 	}
 	pipe->next = pool->spare_pipes;
 	pool->spare_pipes = pipe;
+}
+
+struct relay_paces *relay_pool_take_paces(struct relay_pool *pool)
+{
+	struct relay_paces *paces = pool->spare_paces;
+
+	if (!paces)
+		return calloc(1, sizeof(*paces));
+	pool->spare_paces = paces->next;
+	pool->n_spare_paces--;
+	memset(paces, 0, sizeof(*paces));
+	return paces;
+}
+
+void relay_pool_give_paces(struct relay_pool *pool, struct relay_paces *paces)
+{
+	if (pool->n_spare_paces >= SPARE_PACES_MAX) {
+		free(paces);
+		return;
+	}
+	paces->next = pool->spare_paces;
+	pool->spare_paces = paces;
+	pool->n_spare_paces++;
 }

@@ -1,6 +1,7 @@
 /* What the relays of one worker share: the buffer that everything is read into, spare buffers for what a receiver does
  * not take at once, and pipes to splice through. Bounded: past the bound a flow is copied. */
 #pragma once
+#include "pace.h"
 #include "relay.h"
 
 #define RELAY_PIPES_MAX 64
@@ -14,12 +15,20 @@ struct relay_pipe {
 
 struct relay_buffer;
 
+/* How fast the directions of a relay may go. */
+struct relay_paces {
+	struct pace up, down;
+	struct relay_paces *next; /* among the spare ones */
+};
+
 struct relay_pool {
 	uint8_t *shared; /* RELAY_BUFFER_SIZE; holds nothing between two calls */
 	struct relay_buffer *spare_buffers;
 	unsigned n_spare_buffers;
 	struct relay_pipe *spare_pipes;
 	unsigned n_pipes; /* spare and in use */
+	struct relay_paces *spare_paces;
+	unsigned n_spare_paces;
 };
 
 uint8_t *relay_pool_take_buffer(struct relay_pool *pool); /* RELAY_BUFFER_SIZE bytes, or NULL */
@@ -29,6 +38,9 @@ struct relay_pipe *relay_pool_take_pipe(struct relay_pool *pool); /* NULL: the b
 
 /* One that was another process's, with what is in it; past the bound as well. NULL: no memory, and the ends are still the caller's. */
 struct relay_pipe *relay_pool_adopt_pipe(struct relay_pool *pool, int in, int out);
+
+struct relay_paces *relay_pool_take_paces(struct relay_pool *pool); /* all zero; NULL: no memory */
+void relay_pool_give_paces(struct relay_pool *pool, struct relay_paces *paces);
 
 /* An empty pipe is kept for the next flow; one that still holds bytes is closed. */
 void relay_pool_give_pipe(struct relay_pool *pool, struct relay_pipe *pipe, bool empty);

@@ -79,7 +79,8 @@ struct target {
 		} handover;
 		struct program exec;
 		struct {
-			bool reset; /* RST rather than FIN */
+			bool reset;         /* RST rather than FIN */
+			uint64_t tarpit_us; /* so long the client is kept waiting before; 0: it is closed at once */
 		} reject;
 	};
 };

@@ -159,6 +159,9 @@ static const struct option worker_options[] = { { SOL_SOCKET, SO_KEEPALIVE }, { 
 	{ IPPROTO_TCP, TCP_KEEPIDLE }, { IPPROTO_TCP, TCP_KEEPINTVL }, { IPPROTO_TCP, TCP_KEEPCNT },
 	{ IPPROTO_TCP, TCP_QUICKACK }, { IPPROTO_TCP, TCP_USER_TIMEOUT }, { IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT } };
 
+/* A client in a tarpit sends to a small buffer. */
+static const struct option tarpit_options[] = { { SOL_SOCKET, SO_RCVBUF } };
+
 /* What datagrams need besides. */
 static const struct option datagram_options[] = { { IPPROTO_UDP, UDP_GRO }, { IPPROTO_IP, IP_RECVTOS },
 	{ IPPROTO_IP, IP_PKTINFO }, { IPPROTO_IP, IP_MTU_DISCOVER }, { IPPROTO_IPV6, IPV6_RECVTCLASS },
@@ -364,6 +367,15 @@ static int filter_enter(struct filter *filter, _Atomic uint32_t *ret_refused)
 	return error;
 }
 
+static bool policy_has_tarpit(const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_services; i++)
+		if (policy->services[i].target.delivery == DELIVERY_REJECT &&
+			policy->services[i].target.reject.tarpit_us)
+			return true;
+	return false;
+}
+
 static bool policy_has_datagrams(const struct policy *policy)
 {
 	for (size_t i = 0; i < policy->n_listeners; i++)
@@ -406,6 +418,8 @@ static int enter_worker_calls(const struct policy *policy, _Atomic uint32_t *ret
 		allow_pairs(&filter, SOCK_STREAM);
 	}
 	allow_options(&filter, worker_options, sizeof(worker_options) / sizeof(worker_options[0]));
+	if (policy_has_tarpit(policy))
+		allow_options(&filter, tarpit_options, sizeof(tarpit_options) / sizeof(tarpit_options[0]));
 	allow_requests(&filter, worker_requests, sizeof(worker_requests) / sizeof(worker_requests[0]));
 	if (policy_has_datagrams(policy))
 		allow_datagrams(&filter);

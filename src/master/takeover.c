@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 22
+#define TAKEOVER_FORMAT 23
 
 static void format_write(char *to, size_t size)
 {

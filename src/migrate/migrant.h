@@ -21,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MIGRANT_FORMAT   10
+#define MIGRANT_FORMAT   11
 #define MIGRANT_MAX      MESSAGE_MIGRANT_MAX
 #define MIGRANT_TEXT_MAX 1024
 

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RATE_MOST 1000000UL /* in any unit */
+#define RATE_MOST     1000000UL /* in any unit */
+#define TARPIT_PRESET 1024      /* connections of a tarpit */
 
 struct access_reader {
 	struct reader *reader;
@@ -114,6 +115,19 @@ static void startups_compile(struct compiler *compiler, const struct values *val
 		(uint32_t)values_number(values, SERVICE_ACCESS + ACCESS_MAX_STARTUPS_PER_SOURCE);
 }
 
+/* A tarpit has a limit even where nothing is said. */
+static bool tarpit_limit(struct compiler *compiler, const struct values *values, struct access *access)
+{
+	const size_t key = SERVICE_ACCESS + ACCESS_MAX_CONNECTIONS;
+
+	if (!values->given[key])
+		access->max_connections = TARPIT_PRESET;
+	else if (values->value[key] && access->max_connections == 0)
+		compile_error(compiler, values->value[key],
+			"`max_connections' of a tarpit is 0, expected how many clients it may keep, from 1 on");
+	return true;
+}
+
 void access_compile(struct compiler *compiler, uint32_t number, const struct values *values)
 {
 	struct service *service = &compiler->policy->services[number];
@@ -123,6 +137,8 @@ void access_compile(struct compiler *compiler, uint32_t number, const struct val
 
 	access->per_source = (uint32_t)values_number(values, SERVICE_ACCESS + ACCESS_PER_SOURCE);
 	access->max_connections = (uint32_t)values_number(values, SERVICE_ACCESS + ACCESS_MAX_CONNECTIONS);
+	if (values->value[SERVICE_REJECT] && values_choice(values, SERVICE_REJECT) == REJECT_TARPIT)
+		given = tarpit_limit(compiler, values, access);
 	if (asks)
 		service->asks = asks_compile(compiler, asks);
 	if (values->given[SERVICE_EXEC] || values->given[SERVICE_ACCESS + ACCESS_MAX_STARTUPS] ||

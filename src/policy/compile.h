@@ -52,7 +52,8 @@ struct compiler {
 	const struct identity **identity;
 	size_t n_identities;
 
-	unsigned n_hash_services; /* with balance = "hash" */
+	unsigned n_hash_services;  /* with balance = "hash" */
+	unsigned n_paced_services; /* with total_bandwidth */
 };
 
 #define compile_error(compiler, at, ...) reader_error((compiler)->reader, at, __VA_ARGS__)
@@ -75,6 +76,11 @@ void backends_compile(struct compiler *compiler, uint32_t service, const struct 
 bool own_listener_check(
 	struct compiler *compiler, unsigned transports, const struct setting *at, const struct address *target);
 void delivery_compile(struct compiler *compiler, uint32_t service, const struct values *values);
+/* usher carries its bytes. Behind delivery_compile(). */
+bool service_is_relayed(const struct service *service);
+
+/* How fast a service may relay; behind delivery_compile(). */
+void bandwidth_compile(struct compiler *compiler, uint32_t service, const struct values *values);
 void access_compile(struct compiler *compiler, uint32_t service, const struct values *values);
 void program_compile(struct compiler *compiler, const struct values *values, struct program *ret);
 /* The words of a program's command line, the first one as an absolute path (NULL: complained). `key` is for complaints. */

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,6 +208,17 @@ static void handover_compile(struct compiler *compiler, const struct values *val
 		own_listener_check(compiler, 1U << TRANSPORT_STREAM, at, &target->handover.address);
 }
 
+static void reject_compile(struct compiler *compiler, const struct values *values, struct target *target)
+{
+	target->delivery = DELIVERY_REJECT;
+	target->reject.reset = values_choice(values, SERVICE_REJECT) == REJECT_RESET;
+	if (values_choice(values, SERVICE_REJECT) == REJECT_TARPIT)
+		target->reject.tarpit_us = (uint64_t)llround(values_number(values, SERVICE_TARPIT_TIMEOUT) * 1e6);
+	else if (values->value[SERVICE_TARPIT_TIMEOUT])
+		compile_error(compiler, values->value[SERVICE_TARPIT_TIMEOUT],
+			"`tarpit_timeout' goes with `reject = \"tarpit\"' only");
+}
+
 /* Which delivery a key belongs to, where it is not for all. */
 static const struct {
 	enum service_key key, owner;
@@ -226,6 +238,7 @@ static const struct {
 	{ SERVICE_USER, SERVICE_EXEC },
 	{ SERVICE_GROUP, SERVICE_EXEC },
 	{ SERVICE_KEEPALIVE, SERVICE_CONNECT },
+	{ SERVICE_TARPIT_TIMEOUT, SERVICE_REJECT },
 };
 
 static void belongings_check(struct compiler *compiler, const struct values *values)
@@ -269,8 +282,6 @@ void delivery_compile(struct compiler *compiler, uint32_t service, const struct 
 		target->delivery = DELIVERY_EXEC;
 		program_compile(compiler, values, &target->exec);
 	}
-	if (values->value[SERVICE_REJECT]) {
-		target->delivery = DELIVERY_REJECT;
-		target->reject.reset = values_choice(values, SERVICE_REJECT) == 1;
-	}
+	if (values->value[SERVICE_REJECT])
+		reject_compile(compiler, values, target);
 }

@@ -120,7 +120,8 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_STDIO] = { "stdio", KEY_CHOICE, .choices = "socket pipe pty" },
 	[SERVICE_USER] = { "user", KEY_STRING },
 	[SERVICE_GROUP] = { "group", KEY_STRING },
-	[SERVICE_REJECT] = { "reject", KEY_CHOICE, .choices = "close reset" },
+	[SERVICE_REJECT] = { "reject", KEY_CHOICE, .choices = "close reset tarpit" },
+	[SERVICE_TARPIT_TIMEOUT] = { "tarpit_timeout", KEY_SECONDS, 1, DAY, 600 },
 	[SERVICE_FALLBACK] = { "fallback", KEY_STRING },
 	[SERVICE_BANNER] = { "banner", KEY_BOOL },
 	[SERVICE_STARTTLS] = { "starttls", KEY_BOOL },
@@ -128,6 +129,8 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_IDLE_TIMEOUT] = { "idle_timeout", KEY_SECONDS, 0.01, 30 * DAY },
 	[SERVICE_ANSWER_TIMEOUT] = { "answer_timeout", KEY_SECONDS, 0.01, 30 * DAY, 30 },
 	[SERVICE_ANSWERS] = { "answers", KEY_WHOLE, 0, 65535 }, /* default: as many as come */
+	[SERVICE_BANDWIDTH] = { "bandwidth", KEY_MIXED },
+	[SERVICE_TOTAL_BANDWIDTH] = { "total_bandwidth", KEY_MIXED },
 	[SERVICE_LOG_LEVEL] = { "log_level", KEY_CHOICE, .choices = "notice info debug", .preset = 1 },
 	[SERVICE_ACCESS + ACCESS_ALLOW] = { "allow", KEY_STRINGS },
 	[SERVICE_ACCESS + ACCESS_DENY] = { "deny", KEY_STRINGS },
@@ -147,6 +150,11 @@ static const struct key backend_keys[BACKEND_KEYS] = {
 	[BACKEND_WEIGHT] = { "weight", KEY_WHOLE, 0, 256, 1 },
 	[BACKEND_BACKUP] = { "backup", KEY_BOOL },
 	[BACKEND_MAX_CONNECTIONS] = { "max_connections", KEY_WHOLE, 0, 1000000, 0 },
+};
+
+static const struct key bandwidth_keys[BANDWIDTH_KEYS] = {
+	[BANDWIDTH_UP] = { "up", KEY_STRING },
+	[BANDWIDTH_DOWN] = { "down", KEY_STRING },
 };
 
 static const struct key match_keys[MATCH_COUNT] = {
@@ -176,5 +184,6 @@ const struct section sections[SECTION_COUNT] = {
 	[SECTION_IDENTIFIER] = { "an identifier", identifier_keys, IDENTIFIER_COUNT },
 	[SECTION_SERVICE] = { "a service", service_keys, SERVICE_COUNT },
 	[SECTION_BACKEND] = { "a backend", backend_keys, BACKEND_KEYS },
+	[SECTION_BANDWIDTH] = { "a bandwidth", bandwidth_keys, BANDWIDTH_KEYS },
 	[SECTION_MATCH] = { "match", match_keys, MATCH_COUNT },
 };

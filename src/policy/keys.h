@@ -153,6 +153,7 @@ enum service_key {
 	SERVICE_USER,
 	SERVICE_GROUP,
 	SERVICE_REJECT,
+	SERVICE_TARPIT_TIMEOUT,
 	SERVICE_FALLBACK,
 	SERVICE_BANNER,
 	SERVICE_STARTTLS,
@@ -160,12 +161,20 @@ enum service_key {
 	SERVICE_IDLE_TIMEOUT,
 	SERVICE_ANSWER_TIMEOUT,
 	SERVICE_ANSWERS,
+	SERVICE_BANDWIDTH,
+	SERVICE_TOTAL_BANDWIDTH,
 	SERVICE_LOG_LEVEL,
 	SERVICE_ACCESS, /* from here on in the order of enum access_key */
 	SERVICE_COUNT = SERVICE_ACCESS + ACCESS_COUNT
 };
 
+/* The values of `reject'. */
+enum reject_choice { REJECT_CLOSE, REJECT_RESET, REJECT_TARPIT };
+
 enum backend_key_name { BACKEND_ADDRESS, BACKEND_WEIGHT, BACKEND_BACKUP, BACKEND_MAX_CONNECTIONS, BACKEND_KEYS };
+
+/* Of `bandwidth' and `total_bandwidth'. */
+enum bandwidth_key { BANDWIDTH_UP, BANDWIDTH_DOWN, BANDWIDTH_KEYS };
 
 /* The attributes stand in the order of enum attribute, from MATCH_SNI. */
 enum match_key {
@@ -186,7 +195,7 @@ enum match_key {
 	MATCH_COUNT
 };
 
-#define SECTION_KEYS_MAX 40 /* no section has more */
+#define SECTION_KEYS_MAX 48 /* no section has more */
 
 enum {
 	SECTION_TOP,
@@ -198,6 +207,7 @@ enum {
 	SECTION_IDENTIFIER,
 	SECTION_SERVICE,
 	SECTION_BACKEND,
+	SECTION_BANDWIDTH,
 	SECTION_MATCH,
 	SECTION_COUNT
 };

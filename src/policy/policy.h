@@ -3,6 +3,7 @@
 #pragma once
 #include "access.h"
 #include "address.h"
+#include "byte_bucket.h"
 #include "complaint.h"
 #include "decider.h"
 #include "log.h"
@@ -48,6 +49,12 @@ struct listener_policy {
 
 #define ANSWERS_ANY UINT32_MAX
 
+/* How fast bytes may be relayed: from clients to the server, and from the server to them. */
+struct bandwidth {
+	struct byte_rate up, down; /* each_s 0: no limit */
+	const char *text;          /* for people: "1 MB/s up, 10 MB/s down"; NULL: no limit */
+};
+
 struct service {
 	const char *name;
 	const char *match; /* as text, for people: "tls sni=shop.example alpn=h2 | http host=..." */
@@ -60,8 +67,10 @@ struct service {
 	const struct program *asks;  /* the access program, run as the workers' user; NULL: none */
 	enum log_level log_level;    /* of the line of a connection that it served */
 	uint64_t idle_timeout_us;    /* of connections that usher relays for it */
-	uint64_t flow_timeout_us;    /* of a flow, from its last datagram, once it was answered */
-	uint64_t answer_timeout_us;  /* of a flow without an answer so far, from the client's last datagram */
+	struct bandwidth bandwidth,
+		total_bandwidth;    /* of each connection that usher relays for it; of all together */
+	uint64_t flow_timeout_us;   /* of a flow, from its last datagram, once it was answered */
+	uint64_t answer_timeout_us; /* of a flow without an answer so far, from the client's last datagram */
 	uint32_t
 		answers; /* to each datagram of a client, after which the flow ends; ANSWERS_ANY; 0: none is expected */
 	unsigned patience_ms; /* with who does not acknowledge, on either side: dial_set_patience() */

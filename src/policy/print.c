@@ -120,6 +120,24 @@ static char *target_program(struct arena *arena, const struct program *program)
 	return arena_printf(arena, "%s%s", text, stdio_names[program->stdio]);
 }
 
+/* 3600 s is an hour to a person; 2.5 s stays. */
+static const char *duration(uint64_t us, char buf[32])
+{
+	uint64_t s = us / 1000000;
+
+	if (us % 1000000 || s == 0)
+		snprintf(buf, 32, "%g s", (double)us / 1e6);
+	else if (s % 86400 == 0)
+		snprintf(buf, 32, "%ju d", (uintmax_t)(s / 86400));
+	else if (s % 3600 == 0)
+		snprintf(buf, 32, "%ju h", (uintmax_t)(s / 3600));
+	else if (s % 60 == 0)
+		snprintf(buf, 32, "%ju min", (uintmax_t)(s / 60));
+	else
+		snprintf(buf, 32, "%ju s", (uintmax_t)s);
+	return buf;
+}
+
 static char *target_text(struct arena *arena, const struct target *target)
 {
 	const char *delivery = delivery_names[target->delivery];
@@ -133,6 +151,9 @@ static char *target_text(struct arena *arena, const struct target *target)
 	case DELIVERY_EXEC:
 		return arena_printf(arena, "%s %s", delivery, target_program(arena, &target->exec));
 	case DELIVERY_REJECT:
+		if (target->reject.tarpit_us)
+			return arena_printf(arena, "%s (tarpit, %s)", delivery,
+				duration(target->reject.tarpit_us, (char[32]){ 0 }));
 		return arena_printf(arena, "%s (%s)", delivery, target->reject.reset ? "reset" : "close");
 	}
 	return NULL;
@@ -179,6 +200,12 @@ static void table_fill(struct table *table, const struct policy *policy)
 				table->arena, "%s (answers to a datagram: %u)", row[COLUMN_TARGET], service->answers);
 		if (service->starttls)
 			row[COLUMN_TARGET] = arena_printf(table->arena, "%s (STARTTLS)", row[COLUMN_TARGET]);
+		if (service->bandwidth.text)
+			row[COLUMN_TARGET] = arena_printf(
+				table->arena, "%s (%s each)", row[COLUMN_TARGET], service->bandwidth.text);
+		if (service->total_bandwidth.text)
+			row[COLUMN_TARGET] = arena_printf(
+				table->arena, "%s (%s in all)", row[COLUMN_TARGET], service->total_bandwidth.text);
 		row[COLUMN_AS] = identity_text(table->arena, &service->target);
 		if (service->fallback != SERVICE_NONE)
 			row[COLUMN_FALLBACK] = arena_strdup(table->arena, policy->services[service->fallback].name);
@@ -377,24 +404,6 @@ static void print_access(const struct policy *policy, FILE *to)
 			rules_say(&rules, "else a reset");
 	}
 	arena_free(arena);
-}
-
-/* 3600 s is an hour to a person; 2.5 s stays. */
-static const char *duration(uint64_t us, char buf[32])
-{
-	uint64_t s = us / 1000000;
-
-	if (us % 1000000 || s == 0)
-		snprintf(buf, 32, "%g s", (double)us / 1e6);
-	else if (s % 86400 == 0)
-		snprintf(buf, 32, "%ju d", (uintmax_t)(s / 86400));
-	else if (s % 3600 == 0)
-		snprintf(buf, 32, "%ju h", (uintmax_t)(s / 3600));
-	else if (s % 60 == 0)
-		snprintf(buf, 32, "%ju min", (uintmax_t)(s / 60));
-	else
-		snprintf(buf, 32, "%ju s", (uintmax_t)s);
-	return buf;
 }
 
 static bool shows_banner(const struct policy *policy)

@@ -80,14 +80,18 @@ static void banner_compile(struct compiler *compiler, struct service *service, c
 			service->name, (double)policy->decide_timeout_us / 1e6);
 }
 
+bool service_is_relayed(const struct service *service)
+{
+	const struct target *target = &service->target;
+
+	return target->delivery == DELIVERY_CONNECT ||
+		(target->delivery == DELIVERY_EXEC && target->exec.stdio != STDIO_SOCKET);
+}
+
 /* Where usher relays nothing it cannot tell when nothing moves. */
 static void idle_check(struct compiler *compiler, const struct service *service, const struct values *values)
 {
-	const struct target *target = &service->target;
-	bool relays = target->delivery == DELIVERY_CONNECT ||
-		(target->delivery == DELIVERY_EXEC && target->exec.stdio != STDIO_SOCKET);
-
-	if (values->value[SERVICE_IDLE_TIMEOUT] && !relays)
+	if (values->value[SERVICE_IDLE_TIMEOUT] && !service_is_relayed(service))
 		compile_error(compiler, values->value[SERVICE_IDLE_TIMEOUT],
 			"`idle_timeout' of service `%s' goes with `connect' only, and with `exec' on pipes or a "
 			"terminal",
@@ -119,6 +123,7 @@ static void service_compile(struct compiler *compiler, uint32_t number, const st
 		values->value[SERVICE_ANSWERS] ? (uint32_t)values_number(values, SERVICE_ANSWERS) : ANSWERS_ANY;
 	service->patience_ms = patience_ms(compiler->policy, service->idle_timeout_us);
 	idle_check(compiler, service, values);
+	bandwidth_compile(compiler, number, values);
 	service->fallback = service_reference(compiler, values, SERVICE_FALLBACK);
 	if (service->fallback != SERVICE_NONE && values->value[SERVICE_REJECT])
 		reader_warn(compiler->reader, values->value[SERVICE_FALLBACK],

@@ -220,6 +220,12 @@ static void missing_check(struct compiler *compiler, const struct service *servi
 			"`send_proxy' of service `%s', which takes datagrams of listener `%s', is 1, expected 2 or "
 			"\"each\": version 1 of the header has no datagrams",
 			service->name, listener->text);
+	for (size_t key = SERVICE_BANDWIDTH; key <= SERVICE_TOTAL_BANDWIDTH; key++)
+		if (values->value[key])
+			reader_warn(compiler->reader, values->value[key],
+				"`%s' of service `%s' holds for connections alone: the datagrams of listener `%s' "
+				"are relayed as they come",
+				values->section->keys[key].name, service->name, listener->text);
 }
 
 static void unused_check(struct compiler *compiler, const struct service *service, const struct values *values)

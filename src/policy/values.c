@@ -331,7 +331,7 @@ static void complain_of_key(struct reader *reader, const struct setting *at, con
 {
 	const char *name = config_setting_name(parsed(at)), *best = NULL;
 	unsigned distance = NEAREST_NONE;
-	char known[512] = "";
+	char known[1024] = "";
 
 	for (size_t i = 0; i < section->n_keys; i++) {
 		unsigned d = nearest_distance(name, section->keys[i].name);

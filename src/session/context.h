@@ -19,6 +19,7 @@ struct findings;
 struct identifiers;
 struct lookup;
 struct measures;
+struct pace_line;
 struct migration_receiver;
 struct migration_sender;
 struct receivers;
@@ -54,6 +55,7 @@ struct context {
 	struct undecided_registry *undecided;
 	/* Of flows, whose clients' addresses may be forged (shed.h): undecided, and decided but not proven. NULL: there are no datagrams. */
 	struct undecided_registry *undecided_flows, *unproven;
+	struct undecided_registry *tarpit;                   /* of those that are rejected and kept waiting */
 	struct log_limit told_undecided, told_of_one_source; /* that some were shed */
 	struct evidence_kept *evidence;                      /* of sessions that have ended; NULL: nothing is kept */
 	struct counter **service_counters;                   /* one a service; NULL: not looked up yet */
@@ -69,6 +71,7 @@ struct context {
 	struct receivers *receivers;          /* of handovers */
 	struct lookup *lookup;                /* of backends' names; NULL: the policy has none */
 	struct chooser **choosers;            /* of backends, one a service and transport */
+	struct pace_line **pace_lines;        /* of services, one each way; NULL: not used yet */
 	struct socket_pool *sockets;          /* for connections; NULL: the policy has no transparent service */
 	struct socket_pool *datagram_sockets; /* for flows; NULL: no such service, or no UDP listener */
 	struct relay_pool *relay_pool;

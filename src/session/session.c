@@ -14,6 +14,7 @@ const char *const session_phase_names[SESSION_PHASES] = {
 	[PHASE_SPAWNING] = "spawning",
 	[PHASE_HANDING_OVER] = "handing-over",
 	[PHASE_RELAYING] = "relaying",
+	[PHASE_TARPIT] = "tarpit",
 	[PHASE_ENDED] = "ended",
 };
 

@@ -28,6 +28,7 @@ enum session_phase {
 	PHASE_SPAWNING,
 	PHASE_HANDING_OVER,
 	PHASE_RELAYING,
+	PHASE_TARPIT, /* rejected, and kept waiting */
 	PHASE_ENDED,
 	SESSION_PHASES
 };
@@ -97,9 +98,10 @@ struct session {
 		refused; /* the rule of access that did, the limit that it was shed for, or what is wrong with the proxy's header */
 
 	struct limits_ticket ticket;
-	uint32_t listener_place;           /* among the limits, or LIMITS_NONE */
-	struct undecided_place place;      /* among the undecided, while it is, */
-	bool is_unproven;                  /* or among those whose clients are not proven (shed.h) */
+	uint32_t listener_place; /* among the limits, or LIMITS_NONE */
+	/* Among the undecided, while it is; among those whose clients are not proven; or of the tarpit (shed.h). */
+	struct undecided_place place;
+	bool is_unproven;
 	struct counter *came_in, *counted; /* of the listener, of the service; NULL: none */
 	struct measures *measured;         /* of the service; NULL: none */
 	uint64_t backend_key;              /* of the backend that it counts for (backends.h); 0: none */

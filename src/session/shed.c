@@ -4,10 +4,16 @@
 #include "log.h"
 #include "session.h"
 
+static bool is_of_tarpit(const struct session *session)
+{
+	return session->phase == PHASE_TARPIT;
+}
+
 /* Not without a last look: of who has just come in nothing was seen yet, and it may have said everything. */
 static void shed_session(struct session *session, const char *limit)
 {
-	session->transport->look(session);
+	if (!is_of_tarpit(session))
+		session->transport->look(session);
 	if (!session->place.source)
 		return;
 	session->refused = limit;
@@ -30,6 +36,8 @@ static struct undecided_registry *registry_of(const struct session *session)
 
 	if (session->is_unproven)
 		return context->unproven;
+	if (is_of_tarpit(session))
+		return context->tarpit;
 	return is_flow(session) ? context->undecided_flows : context->undecided;
 }
 
@@ -50,9 +58,18 @@ bool shed_one_flow(struct context *context, const char *limit)
 	return victim;
 }
 
+bool shed_one_of_tarpit(struct context *context, const char *limit)
+{
+	struct undecided_place *victim = victim_in(context->tarpit, NULL);
+
+	if (victim)
+		shed_place(victim, limit);
+	return victim;
+}
+
 bool shed_one(struct context *context, const char *limit)
 {
-	if (shed_one_flow(context, limit))
+	if (shed_one_of_tarpit(context, limit) || shed_one_flow(context, limit))
 		return true;
 	struct undecided_place *victim = victim_in(context->undecided, NULL);
 	if (victim)
@@ -106,7 +123,7 @@ void shed_leave(struct session *session)
 	if (!session->place.source)
 		return;
 	undecided_registry_leave(registry_of(session), &session->place);
-	if (!session->is_unproven)
+	if (!session->is_unproven && !is_of_tarpit(session))
 		limits_leave_undecided(context->shared->limits, context->slot, &session->place.counted);
 	session->is_unproven = false;
 }
@@ -141,4 +158,9 @@ void shed_enter_unproven(struct session *session)
 	shed_leave(session);
 	undecided_registry_enter(context->unproven, &session->place, access_source(&session->client));
 	session->is_unproven = true;
+}
+
+void shed_enter_tarpit(struct session *session)
+{
+	undecided_registry_enter(session->context->tarpit, &session->place, access_source(&session->client));
 }

@@ -22,5 +22,11 @@ void shed_enter_unproven(struct session *session);
  * forged addresses costs its sender nothing. */
 bool shed_one_flow(struct context *context, const char *limit);
 
-/* One makes room for any other session: a flow, else one that is undecided. False: there is none. */
+/* It was rejected, and is kept waiting as long as there is room. Until shed_leave(). */
+void shed_enter_tarpit(struct session *session);
+
+/* One of the tarpit makes room: of the source with most of them the one that came first. False: there is none. */
+bool shed_one_of_tarpit(struct context *context, const char *limit);
+
+/* One makes room for any other session: one of the tarpit, a flow, else one that is undecided. False: there is none. */
 bool shed_one(struct context *context, const char *limit);

@@ -7,6 +7,7 @@
 #include "backend_table.h"
 #include "counters.h"
 #include "live_list.h"
+#include "pace_table.h"
 #include "shared_limits.h"
 #include "shared_memory.h"
 #include <stdatomic.h>
@@ -23,7 +24,9 @@ struct shared_slot {
 };
 
 struct shared_page {
-	_Alignas(SHARED_PART) _Atomic uint64_t next_connection; /* any worker's to write: a number for the log */
+	/* Any worker's to write: a number for the log, and */
+	_Alignas(SHARED_PART) _Atomic uint64_t next_connection;
+	struct pace_table paces;
 	struct shared_slot slots[LIMITS_SLOTS_MAX + SHARED_HELPERS];
 };
 

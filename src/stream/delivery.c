@@ -8,6 +8,7 @@
 #include "message.h"
 #include "proxied.h"
 #include "receivers.h"
+#include "shed.h"
 #include "starttls_answer.h"
 #include "starttls_replay.h"
 #include "stream.h"
@@ -16,7 +17,9 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#define RECEIVER_RETRY_US 50000
+#define RECEIVER_RETRY_US     50000
+#define TARPIT_RECEIVE_BUFFER 1 /* the kernel makes it its least, about 2 KiB */
+#define TARPIT_EVENTS         (EPOLLRDHUP | EPOLLET)
 
 uint64_t delivery_due_us(const struct session *session)
 {
@@ -268,6 +271,40 @@ static void delivery_spawn(struct stream *stream)
 		stream_undelivered(stream, error);
 }
 
+/* ---- rejected ---- */
+
+/* A client that is rejected into the tarpit is not read: what it sends stays with the kernel, which takes little of it. All that is waited for is
+ * that it leaves. A worker that ends soon keeps nobody waiting. */
+static void delivery_keep_waiting(struct stream *stream)
+{
+	struct context *context = stream->session.context;
+	struct watch *client = &stream->relay.client.in;
+
+	if (context->state != WORKER_SERVING) {
+		stream_end(stream, END_REJECTED);
+		return;
+	}
+	fd_set_option(client->fd, SOL_SOCKET, SO_RCVBUF, TARPIT_RECEIVE_BUFFER);
+	int error = session_enter(&stream->session, PHASE_TARPIT);
+	if (error == 0)
+		shed_enter_tarpit(&stream->session);
+	if (error == 0)
+		error = client->listed ? loop_rewatch(&context->loop, client, TARPIT_EVENTS)
+				       : loop_watch_held(&context->loop, client, TARPIT_EVENTS);
+	if (error < 0)
+		stream_end(stream, END_NO_MEMORY);
+}
+
+uint64_t delivery_tarpit_due_us(const struct session *session)
+{
+	return session->context->loop.now_us + session_service(session)->target.reject.tarpit_us;
+}
+
+void delivery_tarpit_over(struct session *session)
+{
+	stream_end(stream_of(session), END_REJECTED);
+}
+
 /* ---- whichever ---- */
 
 void delivery_begin(struct stream *stream)
@@ -284,7 +321,10 @@ void delivery_begin(struct stream *stream)
 		delivery_spawn(stream);
 		break;
 	case DELIVERY_REJECT:
-		stream_end(stream, END_REJECTED);
+		if (target->reject.tarpit_us)
+			delivery_keep_waiting(stream);
+		else
+			stream_end(stream, END_REJECTED);
 		break;
 	}
 }
@@ -302,4 +342,6 @@ void delivery_cancel(struct stream *stream)
 		dial_cancel(&stream->dial);
 	else if (stream->session.phase == PHASE_HANDING_OVER)
 		handover_cancel(&stream->handing.request);
+	else if (stream->session.phase == PHASE_TARPIT)
+		shed_leave(&stream->session);
 }

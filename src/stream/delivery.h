@@ -13,5 +13,9 @@ uint64_t delivery_due_us(const struct session *session);
 void delivery_connect_out_of_time(struct session *session);
 void delivery_hand_over_out_of_time(struct session *session);
 
+/* How long a client is kept waiting that was rejected, and what happens then. */
+uint64_t delivery_tarpit_due_us(const struct session *session);
+void delivery_tarpit_over(struct session *session);
+
 /* Nothing more will come back. Harmless where nothing is under way. */
 void delivery_cancel(struct stream *stream);

@@ -43,6 +43,7 @@ void listener_starved(struct listener *listener)
 {
 	if (listener->watch.fd < 0)
 		return;
+	shed_one_of_tarpit(listener->context, "descriptors");
 	listener_tell(listener, "out of descriptors or memory, accepting again in 100 ms");
 	listener_pause(listener);
 }
@@ -129,7 +130,8 @@ static bool listener_accept_one(struct listener *listener)
 	if (client.len > sizeof(client.un))
 		client.len = sizeof(client.un); /* a path that fills its place has one byte more than there is */
 	struct context *context = listener->context;
-	if (context->n_sessions >= context->capacity.connections && !shed_one_flow(context, "descriptors")) {
+	if (context->n_sessions >= context->capacity.connections && !shed_one_of_tarpit(context, "descriptors") &&
+		!shed_one_flow(context, "descriptors")) {
 		listener_shed(listener, "descriptors",
 			"as many connections as there are descriptors for, one more refused");
 		fd_reset(fd);

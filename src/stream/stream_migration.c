@@ -3,6 +3,7 @@
 #include "fd.h"
 #include "relay_pool.h"
 #include "stream.h"
+#include "stream_pace.h"
 #include "stream_state.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -51,6 +52,10 @@ static void relay_pack(
 	head->server_kind = relay->server.kind;
 	flow_pack(&relay->up, &head->up, &parts->up);
 	flow_pack(&relay->down, &head->down, &parts->down);
+	if (relay->paces) {
+		head->up.paced_ns = relay->paces->up.full_ns;
+		head->down.paced_ns = relay->paces->down.full_ns;
+	}
 	by_place[STREAM_FD_SERVER] = relay->server.in.fd;
 	by_place[STREAM_FD_INPUT] = relay->server.out.fd;
 	flow_pack_pipe(&relay->up, by_place, STREAM_FD_UP_OUT);
@@ -210,6 +215,19 @@ static int relay_unpack(struct relay *relay, const struct stream_state_parts *pa
 	return error;
 }
 
+/* Its service may have another bandwidth here. What a bucket of that cannot have counts as full (byte_bucket.h). */
+static int pace_unpack(struct stream *stream, const struct stream_state *head)
+{
+	struct relay *relay = &stream->relay;
+	int error = stream_pace(stream, session_service_here(&stream->session));
+
+	if (relay->paces) {
+		relay->paces->up.full_ns = head->up.paced_ns;
+		relay->paces->down.full_ns = head->down.paced_ns;
+	}
+	return error;
+}
+
 static int migration_unpack(struct session *session, struct migration_state *state)
 {
 	struct stream *stream = stream_of(session);
@@ -228,6 +246,8 @@ static int migration_unpack(struct session *session, struct migration_state *sta
 	error = side_take(&session->context->loop, &stream->relay.client, &at[STREAM_FD_CLIENT]);
 	if (error == 0 && session->phase == PHASE_RELAYING)
 		error = relay_unpack(&stream->relay, &parts, at);
+	if (error == 0 && session->phase == PHASE_RELAYING)
+		error = pace_unpack(stream, parts.head);
 	for (size_t i = 0; i < STREAM_FDS; i++)
 		fd_close(at[i]);
 	return error;

@@ -22,6 +22,7 @@ _Static_assert((int)STREAM_FDS <= MIGRATION_FDS_MAX, "all fit");
 /* One direction of a relay (relay.h). */
 struct stream_state_flow {
 	uint64_t bytes;
+	uint64_t paced_ns; /* struct pace's full_ns */
 	uint32_t uncounted, pending_len, in_pipe;
 	uint8_t ended, told, discard, copy_only;
 };

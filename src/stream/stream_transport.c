@@ -13,6 +13,7 @@ static const struct session_deadline deadlines[SESSION_PHASES] = {
 	[PHASE_DECIDING] = { undecided_due_us, undecided_out_of_time },
 	[PHASE_ASKING] = { admission_due_us, admission_out_of_time },
 	[PHASE_CONNECTING] = { delivery_due_us, delivery_connect_out_of_time },
+	[PHASE_TARPIT] = { delivery_tarpit_due_us, delivery_tarpit_over },
 	[PHASE_HANDING_OVER] = { delivery_due_us, delivery_hand_over_out_of_time },
 };
 

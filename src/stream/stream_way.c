@@ -17,6 +17,7 @@
 #include "shed.h"
 #include "starttls_answer.h"
 #include "stream.h"
+#include "stream_pace.h"
 #include "tcpmux_reply.h"
 #include "undecided.h"
 #include <assert.h>
@@ -37,6 +38,8 @@ static void stream_client_ready(struct watch *watch, uint32_t events)
 		undecided_ready(stream, lost || events & (EPOLLIN | EPOLLRDHUP));
 	else if (stream->session.phase == PHASE_CONNECTING && lost)
 		stream_end(stream, END_CLIENT_RESET);
+	else if (stream->session.phase == PHASE_TARPIT && (lost || events & EPOLLRDHUP))
+		stream_end(stream, END_REJECTED);
 }
 
 /* After the turn in which it ended: events that were already fetched may still have named it. */
@@ -201,6 +204,10 @@ void stream_delivered(struct stream *stream, uint32_t server_events)
 		backends_hold(&stream->session, &stream->dial.choice);
 	stream_equip_relay(stream);
 	stream->relay.idle_us = service->idle_timeout_us;
+	if (stream_pace(stream, service) < 0) {
+		stream_end(stream, END_NO_MEMORY);
+		return;
+	}
 	/* Its socket has that of the listener, which knows no service. */
 	if (service->patience_ms != context->policy->patience_ms)
 		dial_set_patience(stream_socket(stream), AF_INET, service->patience_ms);

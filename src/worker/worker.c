@@ -24,6 +24,7 @@
 #include "sandbox.h"
 #include "session_report.h"
 #include "stream.h"
+#include "stream_pace.h"
 #include "supplier.h"
 #include "transport_migration.h"
 #include <errno.h>
@@ -117,6 +118,14 @@ static void worker_unpause(struct worker *worker)
 	loop_timer_stop(&worker->context.loop, &worker->hold_limit);
 }
 
+/* Nobody waits for those who are only kept waiting. */
+static void worker_end_tarpit(struct worker *worker)
+{
+	for (struct session *session = session_first(&worker->context); session; session = session_next(session))
+		if (session->phase == PHASE_TARPIT)
+			session->transport->stop(session, END_SHUTDOWN);
+}
+
 static void worker_drain(struct worker *worker)
 {
 	if (worker->context.is_paused) { /* no MESSAGE_RESUME will come */
@@ -130,6 +139,7 @@ static void worker_drain(struct worker *worker)
 	worker->n_listeners = 0;
 	if (worker->context.datagrams)
 		datagrams_drain(worker->context.datagrams);
+	worker_end_tarpit(worker);
 	worker_end_if_done(worker);
 }
 
@@ -402,6 +412,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 			.transports = transports,
 			.master = getppid(),
 			.undecided = undecided_registry_new(),
+			.tarpit = undecided_registry_new(),
 			.evidence = start->policy->keep_evidence ? evidence_kept_new() : NULL,
 			.service_counters =
 				calloc(start->policy->n_services + 1, sizeof(*worker->context.service_counters)),
@@ -409,6 +420,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 				calloc(start->policy->n_services + 1, sizeof(*worker->context.service_measures)),
 			.choosers = calloc(start->policy->n_services * TRANSPORT_COUNT + 1,
 				sizeof(*worker->context.choosers)),
+			.pace_lines = calloc(start->policy->n_services * 2 + 1, sizeof(*worker->context.pace_lines)),
 			.findings = calloc(1, sizeof(*worker->context.findings)),
 			.scratch = decider_scratch_new(),
 			.peeked = malloc(EVIDENCE_MAX),
@@ -431,7 +443,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	requester_init(&worker->requester, &context->loop, &worker->outbox);
 	if (!context->relay_pool || !context->findings || !context->scratch || !context->peeked ||
 		!worker->listeners || !context->service_counters || !context->service_measures ||
-		!context->choosers || !context->undecided || (start->policy->keep_evidence && !context->evidence))
+		!context->choosers || !context->undecided || !context->tarpit || !context->pace_lines ||
+		(start->policy->keep_evidence && !context->evidence))
 		return -ENOMEM;
 	int error = scratch_fit(context->scratch, start->policy);
 	if (error == 0)
@@ -544,6 +557,7 @@ static void worker_fini(struct worker *worker)
 	receivers_free(worker->context.receivers);
 	free(worker->listeners);
 	undecided_registry_free(worker->context.undecided);
+	undecided_registry_free(worker->context.tarpit);
 	free(worker->context.service_counters);
 	free(worker->context.service_measures);
 	evidence_kept_free(worker->context.evidence);
@@ -551,6 +565,7 @@ static void worker_fini(struct worker *worker)
 	free(worker->context.findings);
 	decider_scratch_free(worker->context.scratch);
 	backends_free(&worker->context);
+	stream_paces_free(&worker->context);
 	lookup_free(worker->context.lookup);
 	supplier_free(worker->supplier);
 	supplier_free(worker->datagram_supplier);

@@ -35,6 +35,7 @@ FORMATS = {
         "src/shared/counters.h": ["enum counter_kind", "struct counter", "struct measures"],
         "src/shared/histogram.h": ["enum histogram_kind", "struct histogram"],
         "src/shared/shared.h": ["struct shared_slot", "struct shared_page"],
+        "src/shared/pace_table.h": ["struct pace_table"],
         "src/shared/backend_table.h": ["struct backend_record", "enum backend_mode", "struct backend_order"],
         "src/shared/backend_table.c": ["struct backend_slot", "struct backend_any", "struct backend_table"],
         "src/shared/backend_health.c": ["enum state", "struct health"],
@@ -47,8 +48,8 @@ FORMATS = {
     }),
 }
 RECORDED = {
-    "MIGRANT_FORMAT": (10, "e7250733555f6d0d"),
-    "TAKEOVER_FORMAT": (22, "90f4e1b14fa7d425"),
+    "MIGRANT_FORMAT": (11, "542cf4e0bf59409d"),
+    "TAKEOVER_FORMAT": (23, "5ae1fda7d061ea95"),
 }
 
 

@@ -731,7 +731,31 @@ static void the_limits_of_programs_refuse_by_their_names(void **state)
 
 static void one_that_is_turned_away_ends(void **state)
 {
-	service->target.delivery = DELIVERY_REJECT;
+	service->target = (struct target){ .delivery = DELIVERY_REJECT };
+	delivery_begin(&stream);
+	assert_did("end:rejected ");
+}
+
+static void one_in_a_tarpit_ends_when_its_time_is_over(void **state)
+{
+	context.tarpit = undecided_registry_new();
+	service->target = (struct target){ .delivery = DELIVERY_REJECT, .reject.tarpit_us = 5 * SECOND_US };
+	delivery_begin(&stream);
+	assert_did("enter:tarpit ");
+	assert_true(stream.relay.client.in.listed);
+	assert_ptr_equal(undecided_registry_victim(context.tarpit, NULL), &stream.session.place);
+	assert_int_equal(delivery_tarpit_due_us(&stream.session), clock_us + 5 * SECOND_US);
+	delivery_cancel(&stream);
+	assert_null(undecided_registry_victim(context.tarpit, NULL));
+	delivery_tarpit_over(&stream.session);
+	assert_did("end:rejected ");
+	undecided_registry_free(context.tarpit);
+}
+
+static void a_worker_that_ends_has_no_tarpit(void **state)
+{
+	context.state = WORKER_DRAINING;
+	service->target = (struct target){ .delivery = DELIVERY_REJECT, .reject.tarpit_us = 5 * SECOND_US };
 	delivery_begin(&stream);
 	assert_did("end:rejected ");
 }
@@ -788,6 +812,8 @@ int main(void)
 		UNIT(a_program_that_does_not_start_is_told),
 		UNIT(the_limits_of_programs_refuse_by_their_names),
 		UNIT(one_that_is_turned_away_ends),
+		UNIT(one_in_a_tarpit_ends_when_its_time_is_over),
+		UNIT(a_worker_that_ends_has_no_tarpit),
 		UNIT(what_is_under_way_is_cancelled),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -372,6 +372,49 @@ static void deliveries_besides_connect(void **state)
 	policy_free(policy);
 }
 
+static void a_tarpit_has_a_time_and_a_limit(void **state)
+{
+	struct policy *policy = load("listen = \"127.0.0.1:1\"; services = ("
+				     " { name = \"a\"; match = \"ssh\"; reject = \"tarpit\"; },"
+				     " { name = \"b\"; match = \"tls\"; reject = \"tarpit\"; tarpit_timeout = 1.5; "
+				     "max_connections = 7; } );");
+	const struct service *a = &policy->services[0], *b = &policy->services[1];
+
+	assert_false(a->target.reject.reset);
+	assert_int_equal(a->target.reject.tarpit_us, 600000000);
+	assert_int_equal(a->access->max_connections, 1024);
+	assert_int_equal(b->target.reject.tarpit_us, 1500000);
+	assert_int_equal(b->access->max_connections, 7);
+	policy_free(policy);
+}
+
+static void bandwidths_are_read_in_their_units(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t each_s;
+	} rates[] = { { "1000 B/s", 1000 }, { "64 kB/s", 64000 }, { "10 MB/s", 10000000 },
+		{ "100GB/s", BYTE_RATE_MOST }, { "1 KiB/s", 1024 }, { "2 MiB/s", 2097152 }, { "1 GiB/s", 1073741824 },
+		{ "8 kbit/s", 1000 }, { "100 Mbit/s", 12500000 }, { "1 Gbit/s", 125000000 } };
+	char text[400];
+
+	for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+		snprintf(text, sizeof(text),
+			"listen = \"127.0.0.1:1\"; services = ( { name = \"a\"; match = \"ssh\"; connect = "
+			"\"127.0.0.1:22\"; "
+			"bandwidth = \"%s\"; total_bandwidth = { down = \"%s\"; }; } );",
+			rates[i].text, rates[i].text);
+		struct policy *policy = load(text);
+		const struct service *service = &policy->services[0];
+		assert_int_equal(service->bandwidth.up.each_s, rates[i].each_s);
+		assert_int_equal(service->bandwidth.down.each_s, rates[i].each_s);
+		assert_int_equal(service->bandwidth.up.burst, rates[i].each_s < 40960 ? 4096 : rates[i].each_s / 10);
+		assert_int_equal(service->total_bandwidth.up.each_s, 0);
+		assert_int_equal(service->total_bandwidth.down.each_s, rates[i].each_s);
+		policy_free(policy);
+	}
+}
+
 static void programs_are_found_and_made_absolute(void **state)
 {
 	char folder[] = "/tmp/usher-policy-XXXXXX", here[4096], wanted[4200];
@@ -661,6 +704,8 @@ int main(void)
 		cmocka_unit_test(backends_are_addresses_and_names_listed_once),
 		cmocka_unit_test(srv_names_have_no_port_and_the_service_has_ranges),
 		cmocka_unit_test(deliveries_besides_connect),
+		cmocka_unit_test(a_tarpit_has_a_time_and_a_limit),
+		cmocka_unit_test(bandwidths_are_read_in_their_units),
 		cmocka_unit_test(programs_are_found_and_made_absolute),
 		cmocka_unit_test(root_becomes_whom_it_is_told),
 		cmocka_unit_test(who_is_not_root_stays_who_he_is),

@@ -415,6 +415,19 @@ static void a_worker_that_hands_over_may_make_sockets_wait(void **state)
 	MUST_NOT("fcntl", 0, F_SETFL, O_APPEND);
 }
 
+static void a_worker_with_a_tarpit_may_make_buffers_small(void **state)
+{
+	policy.services = services;
+	policy.n_services = 2;
+	services[1].target.delivery = DELIVERY_REJECT;
+	enter_worker();
+	MUST_NOT("setsockopt", 0, SOL_SOCKET, SO_RCVBUF);
+	services[1].target.reject.tarpit_us = 1;
+	enter_worker();
+	MAY("setsockopt", 0, SOL_SOCKET, SO_RCVBUF);
+	MUST_NOT("setsockopt", 0, SOL_SOCKET, SO_SNDBUF);
+}
+
 static void a_worker_with_transparent_services_may_bind(void **state)
 {
 	policy.transparent = true;
@@ -714,6 +727,7 @@ int main(void)
 		UNIT(a_worker_makes_pipes_and_pairs_of_its_own_kind),
 		UNIT(a_worker_has_sockets_of_few_kinds),
 		UNIT(a_worker_that_hands_over_may_make_sockets_wait),
+		UNIT(a_worker_with_a_tarpit_may_make_buffers_small),
 		UNIT(a_worker_with_transparent_services_may_bind),
 		UNIT(a_worker_reaches_the_ports_of_its_backends),
 		UNIT(the_logger_writes_to_who_listens_here),
