@@ -7,11 +7,14 @@ import sys
 
 import proxy_header
 import pytest
+import test_clients_services
 from harness import IS_ROOT, connect, free_port, read_exactly, wait_for_server, wait_until
 from peers import client_hello
 from recipes import HAPROXY, Program, Recipe, backwards, haproxy, nginx, nginx_file
 from servers import NGINX, Process, have, output_of, run
-from test_clients_services import UNPRIVILEGED, Daemon, postgres  # noqa: F401 a fixture
+from test_clients_services import UNPRIVILEGED, Daemon
+
+postgres = test_clients_services.postgres
 
 
 def needs(*programs):
@@ -123,7 +126,7 @@ def databases(serve, keep):
 
 
 @needs("git", "/usr/lib/git-core/git-daemon")
-def test_git_and_postgres_share_a_port(databases, postgres, keep, place):  # noqa: F811
+def test_git_and_postgres_share_a_port(databases, postgres, keep, place):
     port = free_port()
     output_of(["git", "init", "-q", "--bare", place / "one.git"])
     keep(Process(["/usr/lib/git-core/git-daemon", "--listen=127.0.0.1", f"--port={port}", "--export-all", f"--base-path={place}"], place / "git",
