@@ -52,6 +52,8 @@ def blocks(document):
     return [match.groups() for match in BLOCK.finditer(document.read_text())]
 
 
+# Only root can become another user.
+NO_USER = re.compile(r'(user|group) = "[^"]+";')
 RUN = [document for document in DOCUMENTS if any(what for what, *_ in blocks(document))]
 
 
@@ -120,7 +122,7 @@ class Tour:
         target = self.translate(path)
         assert target.startswith(str(self.place)), path
         with open(target, "w", encoding="utf-8") as file:
-            file.write(self.translate(block))
+            file.write(self.translate(block if IS_ROOT else NO_USER.sub("", block)))
 
     def take_serve(self, _, block):
         ((line, expected),) = self.steps(block)
@@ -243,9 +245,9 @@ def test_a_configuration_that_is_shown_passes_the_check(text, place):
 
 
 def elsewhere(text, place):
-    """Its folders for logs and pid files may not be there; the tests' is. Only root can become another user."""
+    """Its folders for logs and pid files may not be there; the tests' is."""
     if not IS_ROOT:
-        text = re.sub(r'(user|group) = "[^"]+";', "", text)
+        text = NO_USER.sub("", text)
     for folder in ("/var/log/usher/", "/tmp/tour/", "/run/usher/"):
         text = text.replace(folder, f"{place}/")
     return text
