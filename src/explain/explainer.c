@@ -450,6 +450,11 @@ static void why_no(struct explainer *explainer)
 	why_otherwise(explainer, "on_unknown", explainer->on_unknown);
 }
 
+static enum starttls_kind greeting_of(const struct explainer *explainer)
+{
+	return explainer->policy ? explainer->policy->listeners[explainer->listener].greeting : STARTTLS_NONE;
+}
+
 static void why_more(struct explainer *explainer, enum explain_end how)
 {
 	bool is_silent = explainer->explanation.len == 0;
@@ -460,7 +465,12 @@ static void why_more(struct explainer *explainer, enum explain_end how)
 		explainer_note(explainer, "the %s end, and `%s' waits for more",
 			explainer->explanation.is_datagram ? "datagrams" : "bytes",
 			service_name(explainer, explainer->outcome.more));
-	if (how == EXPLAIN_OPEN && is_silent && explainer->banner_service != SERVICE_NONE)
+	if (how == EXPLAIN_OPEN && is_silent && greeting_of(explainer) != STARTTLS_NONE)
+		explainer_note(explainer,
+			"; it is greeted in `%s', and if it asks for TLS then, its ClientHello says which service it "
+			"goes to",
+			starttls_name(greeting_of(explainer)));
+	else if (how == EXPLAIN_OPEN && is_silent && explainer->banner_service != SERVICE_NONE)
 		explainer_note(explainer, "; `%s' shows its `banner', and keeps it unless an answer is another's",
 			service_name(explainer, explainer->banner_service));
 	else if (how != EXPLAIN_OPEN)
@@ -543,6 +553,8 @@ static uint32_t silence_service(const struct explainer *explainer)
 
 	if (explainer->explanation.is_datagram)
 		return explainer->on_unknown;
+	if (is_silent && greeting_of(explainer) != STARTTLS_NONE)
+		return SERVICE_NONE;
 	return is_silent && explainer->banner_service != SERVICE_NONE ? explainer->banner_service
 								      : explainer->on_silence;
 }

@@ -26,8 +26,8 @@ struct srv {
 	} questions[ASKED_MAX];
 };
 
-struct srv *srv_new(const char *name, void (*done)(void *context, int status, const struct srv_answer *answer),
-	void *context)
+struct srv *srv_new(
+	const char *name, void (*done)(void *context, int status, const struct srv_answer *answer), void *context)
 {
 	struct srv *srv = calloc(1, sizeof(*srv));
 

@@ -8,8 +8,8 @@ struct srv;
 
 /* `done` is called once for each srv_ask(), perhaps before that returns: ARES_SUCCESS with the answer, which stays the srv's and is there until the
  * next question; or why there is none. NULL: no memory. */
-struct srv *srv_new(const char *name, void (*done)(void *context, int status, const struct srv_answer *answer),
-	void *context);
+struct srv *srv_new(
+	const char *name, void (*done)(void *context, int status, const struct srv_answer *answer), void *context);
 
 /* One question at a time. */
 void srv_ask(struct srv *srv, ares_channel channel);

@@ -11,7 +11,7 @@
 struct srv_target {
 	char host[256];
 	uint16_t port, priority, weight;
-	size_t n; /* 0: its addresses did not come along */
+	size_t n;                                    /* 0: its addresses did not come along */
 	struct address addresses[SRV_ADDRESSES_MAX]; /* without a port */
 };
 

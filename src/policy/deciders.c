@@ -127,18 +127,34 @@ static void listeners_reach(struct compiler *compiler)
 
 /* ---- after a banner ---- */
 
-/* The first service that shows its banner to who came in here. */
-static uint32_t banner_service(const struct compiler *compiler, uint32_t listener)
+/* Of its protocols within which TLS is asked for, the first one whose server speaks first. */
+static enum starttls_kind draft_greeting(const struct draft *draft)
+{
+	unsigned kind = 0;
+
+	while (kind < STARTTLS_KINDS &&
+		!(draft->starttls >> kind & 1 && starttls_speaks_first((enum starttls_kind)kind)))
+		kind++;
+	return (enum starttls_kind)kind;
+}
+
+/* The first service that shows its banner to who came in here, or that such clients are greeted for. */
+static uint32_t banner_service(const struct compiler *compiler, uint32_t listener, enum starttls_kind *ret_greeting)
 {
 	const struct policy *policy = compiler->policy;
 
+	*ret_greeting = STARTTLS_NONE;
 	for (uint32_t i = 0; i < policy->n_services; i++) {
-		bool applies = policy->services[i].has_banner && !*policy->services[i].match;
-		for (size_t k = 0; k < compiler->n_drafts && policy->services[i].has_banner && !applies; k++)
-			applies = compiler->drafts[k].rule.service == i &&
-				draft_applies(compiler, &compiler->drafts[k], listener);
-		if (applies)
+		if (policy->services[i].has_banner && !*policy->services[i].match)
 			return i;
+		for (size_t k = 0; k < compiler->n_drafts; k++) {
+			const struct draft *draft = &compiler->drafts[k];
+			if (draft->rule.service != i || !draft_applies(compiler, draft, listener))
+				continue;
+			*ret_greeting = draft_greeting(draft);
+			if (policy->services[i].has_banner || *ret_greeting != STARTTLS_NONE)
+				return i;
+		}
 	}
 	return SERVICE_NONE;
 }
@@ -194,11 +210,13 @@ static void banners_decide(struct compiler *compiler, struct rule *rules)
 {
 	for (uint32_t l = 0; l < compiler->policy->n_listeners; l++) {
 		struct listener_policy *listener = &compiler->policy->listeners[l];
-		listener->banner_service =
-			listener->transport == TRANSPORT_STREAM ? banner_service(compiler, l) : SERVICE_NONE;
+		listener->banner_service = SERVICE_NONE;
+		listener->greeting = STARTTLS_NONE;
+		if (listener->transport == TRANSPORT_STREAM)
+			listener->banner_service = banner_service(compiler, l, &listener->greeting);
 		listener->awaits_bytes =
 			listener->on_silence == SERVICE_NONE && listener->banner_service == SERVICE_NONE;
-		if (listener->banner_service == SERVICE_NONE)
+		if (listener->banner_service == SERVICE_NONE || listener->greeting != STARTTLS_NONE)
 			continue;
 		for (int kind = 0; kind < SERVER_BANNER_KINDS; kind++)
 			listener->banner_deciders[kind] =

@@ -32,9 +32,11 @@ struct listener_policy {
 	int log_level;     /* enum log_level of the line of what came in here and went well; -1: as its service's */
 	int empty_level;   /* of clients that leave without a byte; -1: as the policy's */
 	bool awaits_bytes; /* silence leads nowhere: the kernel keeps who is silent to itself, for a second */
-	uint32_t banner_service; /* whose banner a silent client is shown; SERVICE_NONE */
+	uint32_t banner_service; /* whose banner or greeting a silent client is shown; SERVICE_NONE */
 	/* Between whom its answer decides, by what kind of banner it was; NULL: nobody but this service. */
 	const struct decider *banner_deciders[SERVER_BANNER_KINDS];
+	/* A silent client is greeted in that service's place, so that it can ask for TLS; STARTTLS_NONE: it is shown the banner. */
+	enum starttls_kind greeting;
 	/* Whose a client is that has asked for TLS within a protocol, by its ClientHello; NULL: nobody's here. */
 	const struct decider *starttls_deciders[STARTTLS_KINDS];
 	unsigned line;

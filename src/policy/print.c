@@ -313,7 +313,8 @@ static void print_listeners(const struct policy *policy, FILE *to)
 					? "dropped"
 					: service_text(policy, listener->on_unknown));
 		if (listener->banner_service != SERVICE_NONE)
-			fprintf(to, "  banner: %s", service_text(policy, listener->banner_service));
+			fprintf(to, "  %s: %s", listener->greeting == STARTTLS_NONE ? "banner" : "greeted for",
+				service_text(policy, listener->banner_service));
 		if (listener->proxies)
 			fprintf(to, "  PROXY headers from %s%s, others %s", listener->proxies_text,
 				listener->plain_absent ? " where there are any" : "",

@@ -5,6 +5,12 @@
 
 static const struct starttls_protocol *const protocols[STARTTLS_KINDS] = {
 	[STARTTLS_POSTGRES] = &starttls_postgres,
+	[STARTTLS_LDAP] = &starttls_ldap,
+	[STARTTLS_XMPP] = &starttls_xmpp,
+	[STARTTLS_SMTP] = &starttls_smtp,
+	[STARTTLS_IMAP] = &starttls_imap,
+	[STARTTLS_POP3] = &starttls_pop3,
+	[STARTTLS_FTP] = &starttls_ftp,
 };
 
 const char *starttls_name(enum starttls_kind kind)
@@ -20,6 +26,11 @@ uint32_t starttls_protocol(enum starttls_kind kind)
 const struct probe *starttls_probe(enum starttls_kind kind)
 {
 	return &protocols[kind]->probe;
+}
+
+bool starttls_speaks_first(enum starttls_kind kind)
+{
+	return protocols[kind]->greeting;
 }
 
 enum starttls_kind starttls_of_probe(const struct probe *probe)
@@ -39,16 +50,25 @@ void starttls_say(struct starttls *starttls, const void *bytes, size_t len)
 	starttls->say_len += (uint16_t)len;
 }
 
+void starttls_say_text(struct starttls *starttls, const char *text)
+{
+	starttls_say(starttls, text, strlen(text));
+}
+
 void starttls_meet_client(struct starttls *starttls, enum starttls_kind kind)
 {
 	*starttls = (struct starttls){ .kind = kind };
+	if (protocols[kind]->greeting)
+		starttls_say_text(starttls, protocols[kind]->greeting);
 }
 
 void starttls_meet_server(struct starttls *starttls)
 {
 	starttls->state = starttls->turns = 0;
+	starttls->in_reply = starttls->offers_tls = false;
 	starttls->say_len = 0;
-	protocols[starttls->kind]->meet_server(starttls);
+	if (!protocols[starttls->kind]->greeting)
+		protocols[starttls->kind]->meet_server(starttls);
 }
 
 static enum starttls_step hear(

@@ -14,11 +14,22 @@
 #pragma once
 #include "probe.h"
 
-enum starttls_kind { STARTTLS_POSTGRES, STARTTLS_KINDS, STARTTLS_NONE = STARTTLS_KINDS };
+enum starttls_kind {
+	STARTTLS_POSTGRES,
+	STARTTLS_LDAP,
+	STARTTLS_XMPP,
+	STARTTLS_SMTP,
+	STARTTLS_IMAP,
+	STARTTLS_POP3,
+	STARTTLS_FTP,
+	STARTTLS_KINDS,
+	STARTTLS_NONE = STARTTLS_KINDS
+};
 
 #define STARTTLS_MESSAGE_MAX 4096
-#define STARTTLS_TURNS_MAX   16
-#define STARTTLS_SAY_MAX     512
+#define STARTTLS_TURNS_MAX   64
+#define STARTTLS_SAY_MAX     1024
+#define STARTTLS_NAME_MAX    255
 
 enum starttls_step {
 	STARTTLS_MORE,    /* nothing was taken: the message is not whole */
@@ -32,7 +43,11 @@ struct starttls {
 	bool is_agreed; /* with the client */
 	uint8_t state;  /* of the kind's own */
 	uint8_t turns;
-	uint16_t say_len; /* what is to be said now */
+	bool in_reply;                    /* of several lines, */
+	bool offers_tls;                  /* in one of which the server has offered TLS */
+	bool of_servers;                  /* the stream is one between servers */
+	char name[STARTTLS_NAME_MAX + 1]; /* the server's, as the client has called it */
+	uint16_t say_len;                 /* what is to be said now */
 	char say[STARTTLS_SAY_MAX];
 };
 
@@ -42,6 +57,9 @@ uint32_t starttls_protocol(enum starttls_kind kind);
 
 /* Of a client's first bytes: it asks for TLS, or may yet do so. */
 const struct probe *starttls_probe(enum starttls_kind kind);
+
+/* The server speaks first: a client may wait for it. */
+bool starttls_speaks_first(enum starttls_kind kind);
 
 /* The kind whose probe that is; STARTTLS_NONE: it is none of these. */
 enum starttls_kind starttls_of_probe(const struct probe *probe);

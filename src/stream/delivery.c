@@ -78,6 +78,8 @@ static void delivery_server_ready(struct watch *watch, uint32_t events)
 /* Its first bytes follow at once, whatever the backend says. */
 static bool delivery_client_talks(const struct stream *stream)
 {
+	if (stream->starttls)
+		return !starttls_speaks_first(stream->starttls->kind);
 	return stream->session.protocol != PROTOCOL_NONE && !stream->skips_banner && !stream->owes_reply;
 }
 

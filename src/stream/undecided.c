@@ -356,8 +356,13 @@ static void undecided_deciding_timer(struct stream *stream)
 	}
 	stream->was_silent = true;
 	session_enter(&stream->session, PHASE_DECIDING);
-	if (!stream->starttls && recv(stream_socket(stream), &byte, 1, MSG_PEEK) < 0)
+	if (stream->starttls || recv(stream_socket(stream), &byte, 1, MSG_PEEK) >= 0)
+		return;
+	enum starttls_kind greeting = undecided_listener(stream)->greeting;
+	if (greeting == STARTTLS_NONE)
 		banner_begin(stream, undecided_bannered);
+	else
+		undecided_begin_starttls(stream, greeting);
 }
 
 /* True: nothing may be decided now, and it comes again. */

@@ -15,8 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (answer.n > SRV_TARGETS_MAX || (answer.n == 0) != answer.withdrawn)
 		abort();
 	for (size_t i = 0; i < answer.n; i++)
-		if (answer.targets[i].n > SRV_ADDRESSES_MAX || answer.targets[i].port == 0 || !answer.targets[i].host[0] ||
-			strlen(answer.targets[i].host) > 254)
+		if (answer.targets[i].n > SRV_ADDRESSES_MAX || answer.targets[i].port == 0 ||
+			!answer.targets[i].host[0] || strlen(answer.targets[i].host) > 254)
 			abort();
 	size_t n = srv_answer_addresses(&answer, NULL, NULL, addresses, &refused);
 	if (n > RESOLVED_ADDRESSES_MAX || refused > 0)

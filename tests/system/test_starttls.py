@@ -6,13 +6,14 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 
 import pytest
 from harness import IS_ROOT, NEVER, SOURCE, free_port, read_all, read_exactly, slow
 from servers import Server, have, run
 
 RECIPE = (SOURCE / "docs/recipes/starttls.md").read_text()
-BLOCKS = dict(re.findall(r"^## ([\w, ]+)\n.*?^```conf\n(.*?)^```", RECIPE, re.M | re.S))
+BLOCKS = dict(re.findall(r"^## ([\w ]+)\n[^#]*?^```conf\n(.*?)^```", RECIPE, re.M | re.S))
 UNPRIVILEGED = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if IS_ROOT else []
 SSL_REQUEST, GSS_REQUEST = bytes.fromhex("0000000804d2162f"), bytes.fromhex("0000000804d21630")
 
@@ -86,6 +87,83 @@ def test_psql_comes_to_the_server_that_its_hello_names_with_the_certificate_chec
     psql(one, "other.example", "sslmode=require", fails=True)
     psql(one, "shop.example", "sslmode=disable gssencmode=disable", fails=True)
     assert ends(one, 5)[3:] == [{"sni": "other.example", "end": "no-service"}, {"end": "no-service"}]
+
+
+# What a server says first, and what to each beginning of what a client says; the last one is the answer to the request for TLS.
+STREAM = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='x' version='1.0'>"
+NS = b"xmlns='urn:ietf:params:xml:ns:xmpp-tls'"
+SERVERS = {
+    "ldap": (b"", {bytes.fromhex("301d020101"): bytes.fromhex("300c02010178070a010004000400")}),
+    "xmpp": (b"", {b"<?xml": STREAM + b"<stream:features><starttls " + NS + b"/></stream:features>", b"<starttls": b"<proceed " + NS + b"/>"}),
+    "smtp": (b"220-{name}\r\n220 ESMTP\r\n", {b"EHLO": b"250-{name}\r\n250-STARTTLS\r\n250 8BITMIME\r\n", b"STARTTLS": b"220 go\r\n"}),
+    "imap": (b"* OK {name}\r\n", {b"u STARTTLS": b"u OK go\r\n"}),
+    "pop3": (b"+OK {name}\r\n", {b"STLS": b"+OK go\r\n"}),
+    "ftp": (b"220 {name}\r\n", {b"AUTH TLS": b"234 go\r\n"}),
+}
+PORTS = {"smtp": "587", "imap": "143", "ftp": "587", "pop3": "143", "ldap": "389", "xmpp": "5222"}
+
+
+class Talking:
+    """A server of such a protocol: with its certificate, and its name for who has come inside TLS."""
+
+    def __init__(self, name, protocol, certificate):
+        self.name, self.heard = name, []
+        self.greeting, self.answers = SERVERS[protocol]
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*certificate)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            with client:
+                try:
+                    client.sendall(self.greeting.replace(b"{name}", self.name.encode()))
+                    for asked, answer in self.answers.items():
+                        self.heard.append(client.recv(4096))
+                        assert self.heard[-1].startswith(asked), self.heard
+                        client.sendall(answer.replace(b"{name}", self.name.encode()))
+                    with self.context.wrap_socket(client, server_side=True) as inside:
+                        inside.recv(4096)
+                        inside.sendall(f"I am {self.name}\r\n".encode())
+                        inside.unwrap()
+                except OSError:
+                    pass
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@pytest.mark.parametrize("protocol", sorted(SERVERS))
+def test_clients_of_openssl_come_to_the_server_that_their_hello_names(usher, certificate, protocol):
+    servers = {name: Talking(name, protocol, certificate) for name in ("shop", "wiki")}
+    config = BLOCKS["LDAP and XMPP" if protocol in ("ldap", "xmpp") else "Mail and FTP"]
+    config = config.replace('"imap"', '"pop3"').replace('"smtp"', '"ftp"') if protocol in ("pop3", "ftp") else config
+    port = PORTS[protocol]
+    ports = {number: free_port() for number in re.findall(r"(?:0\.0\.0\.0|127\.0\.0\.1):(\d+)", config)}
+    ports |= {"1" + port: servers["shop"].port, "2" + port: servers["wiki"].port}
+    one = usher(re.sub(r"decide_timeout = \d+", f"decide_timeout = {NEVER}", moved(config, ports)))
+    one.ports["port"] = ports[port]
+    shown = subprocess.run([one.command()[0], "check", "-c", str(one.file)], capture_output=True, text=True, check=True).stdout
+    assert f"connect 127.0.0.1:{servers['shop'].port} (STARTTLS)" in shown
+    assert ("greeted for: shop-" in shown) == (SERVERS[protocol][0] != b"")
+    for name in ("shop", "wiki"):
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{ports[port]}", "-starttls", protocol, "-quiet",
+                               "-servername", f"{name}.example", *(["-xmpphost", f"{name}.example"] if protocol == "xmpp" else [])],
+                              input=b"who\n", capture_output=True, timeout=slow(20), check=False)
+        assert f"I am {name}".encode() in done.stdout, done.stderr.decode()
+    assert [(line["protocol"], line["sni"], line["to"]) for line in one.wait_connections(2)] == [
+        (protocol, f"{name}.example", f"127.0.0.1:{servers[name].port}") for name in ("shop", "wiki")]
+    if protocol == "xmpp":
+        assert b"to='wiki.example'" in servers["wiki"].heard[0]
+    for server in servers.values():
+        server.close()
 
 
 class Answering:
@@ -240,3 +318,16 @@ def test_usher_explain_follows_the_conversation_to_the_service(usher, answering)
     assert re.search(r"service +db\n", shop) and re.search(r"protocol +postgres\n", shop) and "shop.example" in shop
     assert re.search(r"service +none\n", other) and "other.example" in other
     assert re.search(r"service +none\n", plain)
+
+
+def test_kept_evidence_has_what_was_consumed_and_the_hello(usher, answering):
+    one = usher(CONFIG + 'keep_evidence = 4096;  control = "{dir}/control";', decide=NEVER, to=answering.address, more="")
+    with one.connect() as client:
+        client.sendall(GSS_REQUEST)
+        assert read_exactly(client, 1) == b"N"
+        client.sendall(SSL_REQUEST + hello("shop.example"))
+        assert read_exactly(client, 1) == b"S"
+        answering.take().close()
+    one.wait_connections(1)
+    told = subprocess.run([one.command()[0], "explain", "-s", one.control, "--id", one.connections()[0]["id"]], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"service +db\n", told) and "shop.example" in told and "04 d2 16 30" in told

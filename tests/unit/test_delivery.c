@@ -411,6 +411,17 @@ static void a_server_is_asked_for_tls_where_its_client_has_asked(void **state)
 	assert_did("hear forget delivered:7 "); /* with all events that were seen */
 }
 
+static void a_server_that_speaks_first_gets_the_header_at_once(void **state)
+{
+	talk.kind = STARTTLS_SMTP;
+	stream.starttls = &talk;
+	agrees = STARTTLS_MORE;
+	delivery_begin(&stream);
+	stream.dial.done(&stream.dial, 0, EPOLLOUT);
+	assert_did("watch enter:connecting dial announce ask-for-tls ");
+	talk.kind = STARTTLS_POSTGRES;
+}
+
 static void a_server_that_refuses_tls_is_not_delivered_to(void **state)
 {
 	stream.starttls = &talk;
@@ -789,6 +800,7 @@ int main(void)
 		UNIT(a_banner_that_the_client_has_seen_is_left_out),
 		UNIT(a_banner_of_another_kind_is_an_error),
 		UNIT(a_server_is_asked_for_tls_where_its_client_has_asked),
+		UNIT(a_server_that_speaks_first_gets_the_header_at_once),
 		UNIT(a_server_that_refuses_tls_is_not_delivered_to),
 		UNIT(a_socket_is_handed_over_with_what_is_known),
 		UNIT(a_receiver_that_breaks_the_format_may_have_it),

@@ -117,8 +117,8 @@ static const char *addresses(bool (*takes)(const void *context, uint16_t port), 
 
 	*end = '\0';
 	for (size_t i = 0; i < n; i++)
-		end += sprintf(end, "%s%s w%u r%u", i ? ", " : "", address_format(&all[i].address, one), all[i].weight,
-			all[i].rank);
+		end += sprintf(end, "%s%s w%u r%u", i ? ", " : "", address_format(&all[i].address, one),
+			all[i].weight, all[i].rank);
 	return text;
 }
 
@@ -176,8 +176,9 @@ static void weights_are_made_small(void **state)
 	put_srv(60, 2, 33, 5, "a.@22");
 	put_srv(60, 2, 33, 6, "a.@22");
 	put_address(60, "a.@22", "192.0.2.1");
-	read_whole("192.0.2.1:1 w256 r0, 192.0.2.1:2 w1 r0, 192.0.2.1:3 w1 r1, 192.0.2.1:4 w256 r1, 192.0.2.1:5 w1 r2, "
-		   "192.0.2.1:6 w1 r2");
+	read_whole(
+		"192.0.2.1:1 w256 r0, 192.0.2.1:2 w1 r0, 192.0.2.1:3 w1 r1, 192.0.2.1:4 w256 r1, 192.0.2.1:5 w1 r2, "
+		"192.0.2.1:6 w1 r2");
 }
 
 static void the_root_alone_withdraws_the_service(void **state)

@@ -170,8 +170,9 @@ static int setup(void **state)
 		.listeners = listeners,
 		.decide_timeout_us = DECIDE_US,
 		.banner_timeout_us = BANNER_US };
-	listeners[0] = listeners[1] =
-		(struct listener_policy){ .on_silence = 11, .on_unknown = 12, .banner_service = SERVICE_NONE };
+	listeners[0] = listeners[1] = (struct listener_policy){
+		.on_silence = 11, .on_unknown = 12, .banner_service = SERVICE_NONE, .greeting = STARTTLS_NONE
+	};
 	findings = (struct findings){ 0 };
 	banner = (struct banner){ .service = SERVICE, .kind = SERVER_BANNER_KINDS - 1 };
 	assert_int_equal(loop_init(&context.loop), 0);
@@ -703,6 +704,16 @@ static void it_is_shown_no_banner(void **state)
 	assert_did("enter:deciding ");
 }
 
+static void a_silent_client_is_greeted_where_its_server_would_speak_first(void **state)
+{
+	listener->banner_service = SERVICE;
+	listener->greeting = STARTTLS_SMTP;
+	undecided_out_of_time(&stream.session);
+	assert_did("enter:deciding meet:smtp answer ");
+	undecided_out_of_time(&stream.session);
+	assert_did("answer end:starttls ");
+}
+
 static void without_memory_for_the_conversation_it_ends(void **state)
 {
 	begins = -ENOMEM;
@@ -833,6 +844,7 @@ int main(void)
 		UNIT(what_follows_and_is_no_hello_of_anybodys_ends_it),
 		UNIT(it_has_until_the_deadline_of_the_decision),
 		UNIT(it_is_shown_no_banner),
+		UNIT(a_silent_client_is_greeted_where_its_server_would_speak_first),
 		UNIT(without_memory_for_the_conversation_it_ends),
 		UNIT(a_name_that_no_service_has_is_answered),
 		UNIT(help_is_answered_in_any_case),
