@@ -196,7 +196,7 @@ static void backend_row(struct top_row *row, const json_t *from)
 	row->cells[BACKEND_FAILED].number = (double)backend.failed;
 	row->cells[BACKEND_LATENCY].number = backend.latency_s * 1e3;
 	row->cells[BACKEND_WEIGHT].number = (double)backend.weight;
-	row->cells[BACKEND_WHY].text = backend.why;
+	row->cells[BACKEND_WHY].text = json_string_value(json_object_get(from, "why"));
 }
 
 int top_backends_read(struct top_table *ret, json_t *status, uint64_t at_us)

@@ -80,7 +80,9 @@ struct asked {
 	const struct choice *choice;
 	uint64_t now_us;
 	bool last_resort; /* also those that are down */
+	bool at_once;     /* also those that came back a moment ago, whatever the client */
 	bool *full;       /* some would be, but is full */
+	bool *early;      /* some would be, but came back a moment ago */
 };
 
 static struct backend_record *record_of(const struct choice *choice, const struct candidate *candidate)
@@ -109,6 +111,18 @@ static bool could_be(const struct choice *choice, const struct candidate *candid
 		!was_tried(choice, candidate);
 }
 
+/* Of one that came back the share of its clients grows with the time: which clients these are is said by their hash. */
+static bool is_early(
+	const struct asked *asked, const struct candidate *candidate, const struct backend_record *record)
+{
+	uint64_t all_us = asked->choice->chooser->of.target->connect.slow_start_us;
+	uint64_t up_us = all_us ? backend_health_up_us(&record->health, asked->now_us) : UINT64_MAX;
+
+	if (up_us >= all_us)
+		return false;
+	return balance_mix(asked->pick.hash ^ candidate->key) % all_us >= up_us;
+}
+
 static bool may_be(const struct pick *pick, const struct tier *tier, uint32_t number)
 {
 	const struct asked *asked = (const struct asked *)pick;
@@ -125,6 +139,10 @@ static bool may_be(const struct pick *pick, const struct tier *tier, uint32_t nu
 		return false;
 	if (most && backend_table_published(choice->chooser->of.table, candidate->place) >= most) {
 		*asked->full = true;
+		return false;
+	}
+	if (!asked->at_once && is_early(asked, candidate, record)) {
+		*asked->early = true;
 		return false;
 	}
 	return true;
@@ -230,9 +248,14 @@ static bool choose_among(struct choice *choice, struct asked *asked)
 {
 	struct roster *roster = &choice->chooser->roster;
 
-	for (int i = 0; i < TIERS; i++)
+	for (int i = 0; i < TIERS; i++) {
+		asked->at_once = *asked->early = false;
 		if (tier_choose(choice, &roster->tiers[i], asked))
 			return true;
+		asked->at_once = *asked->early;
+		if (asked->at_once && tier_choose(choice, &roster->tiers[i], asked))
+			return true;
+	}
 	return false;
 }
 
@@ -248,12 +271,13 @@ static int why_none(const struct choice *choice)
 
 static int choose_now(struct choice *choice, uint64_t now_us)
 {
-	bool full = false;
+	bool full = false, early = false;
 	struct asked asked = {
 		.pick = { .hash = choice->hash, .may_be = may_be },
 		.choice = choice,
 		.now_us = now_us,
 		.full = &full,
+		.early = &early,
 	};
 
 	if (choice->n_tried == CHOICE_TRIES)

@@ -51,6 +51,8 @@ struct program {
 	const char *user, *home, *shell; /* for the environment; NULL without own_identity */
 };
 
+struct check;
+
 struct target {
 	enum delivery delivery;
 	union {
@@ -60,17 +62,20 @@ struct target {
 			bool has_names;                 /* some of them are names */
 			const struct port_range *ports; /* that answers of SRV may have */
 			size_t n_ports;
-			unsigned balance;     /* enum balance_kind: which of them a client gets */
-			enum hash_by hash_by; /* with BALANCE_HASH */
-			bool observe;         /* resets before the first byte count as failures of the backend */
-			int keepalive_s;      /* of the connections to them */
-			bool resolves;        /* each connection asks for their names anew */
-			bool transparent;     /* they see the client's address in place of this machine's */
-			bool forwarded;       /* flows to them are the kernel's, once they are decided */
-			unsigned send_proxy;  /* the version of the PROXY header that they get first; 0: none */
-			bool send_proxy_each; /* in front of each datagram, not of a flow's first one alone */
-			bool backend_family;  /* in it IPv4 addresses are IPv6 ones for a backend of IPv6 */
-			bool pass_proxy;      /* they get the header that came in, where one did */
+			unsigned balance;          /* enum balance_kind: which of them a client gets */
+			enum hash_by hash_by;      /* with BALANCE_HASH */
+			bool observe;              /* resets before the first byte count as failures of the backend */
+			const struct check *check; /* how they are checked; NULL: they are not */
+			uint64_t slow_start_us;    /* until one that comes back has its weight; 0: at once */
+			bool closes_on_down;       /* sessions of one that a check finds down are closed */
+			int keepalive_s;           /* of the connections to them */
+			bool resolves;             /* each connection asks for their names anew */
+			bool transparent;          /* they see the client's address in place of this machine's */
+			bool forwarded;            /* flows to them are the kernel's, once they are decided */
+			unsigned send_proxy;       /* the version of the PROXY header that they get first; 0: none */
+			bool send_proxy_each;      /* in front of each datagram, not of a flow's first one alone */
+			bool backend_family;       /* in it IPv4 addresses are IPv6 ones for a backend of IPv6 */
+			bool pass_proxy;           /* they get the header that came in, where one did */
 		} connect;
 		struct {
 			const char *text;

@@ -7,6 +7,7 @@
  * dies. The handler is there for one call and cannot be put back, since no process may call sigaction() afterwards: the
  * second one would find the signal's default action, which is the end. Owns nothing. */
 #include "sandbox.h"
+#include "checks.h"
 #include "failure.h"
 #include "landlock.h"
 #include "log_remote.h"
@@ -124,6 +125,8 @@ static const char *const worker_calls[] = { "epoll_ctl", "epoll_wait", "epoll_pw
 
 /* libmicrohttpd's. */
 static const char *const exporter_calls[] = { "accept4", "epoll_ctl", "epoll_wait", "epoll_pwait", "sysinfo" };
+
+static const char *const checker_calls[] = { "connect", "epoll_ctl", "epoll_wait", "epoll_pwait", "sysinfo" };
 
 static const char *const logger_calls[] = { "connect", "mremap" };
 
@@ -467,6 +470,25 @@ static int enter_exporter_calls(_Atomic uint32_t *ret_refused)
 	return filter_enter(&filter, ret_refused);
 }
 
+static int enter_checker_calls(_Atomic uint32_t *ret_refused)
+{
+	struct filter filter;
+	int error = filter_init(&filter, SCMP_ACT_TRAP);
+
+	if (error < 0)
+		return error;
+	allow_all(&filter, checker_calls, sizeof(checker_calls) / sizeof(checker_calls[0]));
+	allow_libraries(&filter); /* OpenSSL's */
+	allow_sending(&filter);
+	refuse_remapping(&filter);
+	allow_socket(&filter, AF_INET, SOCK_STREAM);
+	allow_socket(&filter, AF_INET6, SOCK_STREAM);
+	allow_socket(&filter, AF_UNIX, SOCK_STREAM);
+	allow_socket(&filter, AF_INET, SOCK_DGRAM);
+	allow_socket(&filter, AF_INET6, SOCK_DGRAM);
+	return filter_enter(&filter, ret_refused);
+}
+
 static int enter_explain_calls(void)
 {
 	static const unsigned long requests[] = { TCGETS, TIOCGWINSZ };
@@ -564,18 +586,41 @@ static void mark_range(uint8_t *ports, unsigned first, unsigned last)
 		ports[port / 8] |= (uint8_t)(1u << port % 8);
 }
 
+static uint16_t backend_port(const struct backend *backend)
+{
+	return backend->name == BACKEND_NO_NAME ? address_port(&backend->address) : backend->port;
+}
+
+/* Where backends of a service listen. */
+static void mark_backends(uint8_t *ports, const struct target *target)
+{
+	for (size_t i = 0; i < target->connect.n_backends; i++) {
+		uint16_t port = backend_port(&target->connect.backends[i]);
+		mark_range(ports, port, port);
+	}
+	for (size_t i = 0; i < target->connect.n_ports; i++)
+		mark_range(ports, target->connect.ports[i].first, target->connect.ports[i].last);
+}
+
 static void mark_ports(uint8_t *ports, const struct policy *policy)
 {
 	for (size_t i = 0; i < policy->n_services; i++) {
 		const struct target *target = &policy->services[i].target;
-		for (size_t k = 0; target->delivery == DELIVERY_CONNECT && k < target->connect.n_backends; k++) {
-			const struct backend *backend = &target->connect.backends[k];
-			uint16_t port =
-				backend->name == BACKEND_NO_NAME ? address_port(&backend->address) : backend->port;
-			mark_range(ports, port, port);
-		}
-		for (size_t k = 0; target->delivery == DELIVERY_CONNECT && k < target->connect.n_ports; k++)
-			mark_range(ports, target->connect.ports[k].first, target->connect.ports[k].last);
+		if (target->delivery == DELIVERY_CONNECT)
+			mark_backends(ports, target);
+	}
+}
+
+/* Those to which checks go. */
+static void mark_checked_ports(uint8_t *ports, const struct policy *policy)
+{
+	for (size_t i = 0; i < policy->n_services; i++) {
+		const struct target *target = &policy->services[i].target;
+		const struct check *check = target->delivery == DELIVERY_CONNECT ? target->connect.check : NULL;
+		if (check && check->port)
+			mark_range(ports, check->port, check->port);
+		else if (check)
+			mark_backends(ports, target);
 	}
 }
 
@@ -631,6 +676,18 @@ int sandbox_enter_exporter(_Atomic uint32_t *ret_refused)
 	load_time_zone();
 	int error = limit_to_what_is_open();
 	return error < 0 ? error : enter_exporter_calls(ret_refused);
+}
+
+int sandbox_enter_checker(const struct policy *policy, _Atomic uint32_t *ret_refused)
+{
+	uint8_t ports[LANDLOCK_PORTS / 8] = { 0 };
+
+	load_time_zone();
+	mark_checked_ports(ports, policy);
+	int error = set_limits(0);
+	if (error == 0)
+		error = confine(&(struct landlock){ .limits_connect = true, .limits_bind = true, .ports = ports });
+	return error < 0 ? error : enter_checker_calls(ret_refused);
 }
 
 int sandbox_enter_explain(void)

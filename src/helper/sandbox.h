@@ -14,7 +14,8 @@ int sandbox_enter_worker(const struct policy *policy, _Atomic uint32_t *ret_refu
 int sandbox_enter_logger(const struct log_remote *server); /* that it may connect to; NULL: none */
 int sandbox_enter_resolver(_Atomic uint32_t *ret_refused);
 int sandbox_enter_exporter(_Atomic uint32_t *ret_refused); /* with its listening socket open */
-int sandbox_enter_explain(void);                           /* with what it reads from open */
+int sandbox_enter_checker(const struct policy *policy, _Atomic uint32_t *ret_refused);
+int sandbox_enter_explain(void); /* with what it reads from open */
 
 /* Of a process that runs other people's modules, which make calls that nobody here knows: what is not listed fails (EPERM) and
  * ends nothing. */

@@ -49,7 +49,8 @@ static void master_child_ended(struct master *master, pid_t pid, int status)
 		master->next_logger.pid = 0;
 	else if (compiling_reap(&master->compiling, pid, status))
 		master_compiled(master);
-	else if (exporting_reap(&master->exporting, pid, status) || watching_reap(&master->watching, pid))
+	else if (exporting_reap(&master->exporting, pid, status) || checking_reap(&master->checking, pid, status) ||
+		watching_reap(&master->watching, pid))
 		return;
 	else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status) &&
 		!forwarding_reap(&master->forwarding, pid, status))
@@ -190,6 +191,7 @@ static int master_prepare(struct master *master)
 		watching_init(&master->watching, &master->loop, master->options->watch, &master->read_since,
 			master_reload_later, master);
 	exporting_init(&master->exporting, &master->loop, &master->shared, master_publish, master);
+	checking_init(&master->checking, &master->loop, &master->shared);
 	backend_upkeep_init(&master->upkeep, &master->loop, master->shared.backends, master->shared.limits,
 		(const struct generation *const *)&master->all);
 	upgrade_init(&master->upgrade, &master->loop, &master_upgrade_hooks, master);
@@ -236,6 +238,7 @@ static void master_fini(struct master *master)
 	}
 	control_free(master->control);
 	exporting_fini(&master->exporting);
+	checking_fini(&master->checking);
 	watching_fini(&master->watching);
 	backend_upkeep_fini(&master->upkeep);
 	logger_wait_cancel(&master->logger_wait);

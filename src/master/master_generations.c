@@ -180,8 +180,10 @@ static void master_generation_ready(struct generation *generation)
 	master_follow_forwarding(master, generation->policy);
 	master->control_missing = false; /* to be told of this policy's */
 	master_control_listen(master, generation->policy);
-	if (!master->options->inetd)
+	if (!master->options->inetd) {
 		exporting_follow(&master->exporting, generation);
+		checking_follow(&master->checking, generation);
+	}
 	watching_start(&master->watching);
 	log_notice("serving: %u workers, %zu listeners, %zu services", generation->n_workers,
 		generation->policy->n_listeners, generation->policy->n_services);

@@ -4,6 +4,7 @@
 #pragma once
 #include "ask.h"
 #include "backend_upkeep.h"
+#include "checking.h"
 #include "compiling.h"
 #include "control.h"
 #include "exporting.h"
@@ -59,6 +60,7 @@ struct master {
 	struct task all_held; /* then it goes on */
 	struct control *control;
 	struct exporting exporting;
+	struct checking checking;
 	struct watching watching;
 	struct timespec read_since; /* the configuration, at the start */
 	struct backend_upkeep upkeep;

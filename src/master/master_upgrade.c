@@ -123,6 +123,7 @@ static int master_describe(void *context, struct takeover *ret)
 		.names_fd = -1,
 		.metrics = master->exporting.held,
 		.exporter = master->exporting.pid,
+		.checker = master->checking.pid,
 	};
 	const char *path = control_leave(master->control, &ret->control_fd, &ret->control_file, &ret->control_client);
 	snprintf(ret->control_path, sizeof(ret->control_path), "%s", path ? path : "");
@@ -239,6 +240,7 @@ int master_take_over(struct master *master, const struct policy *policy)
 	for (size_t i = 0; error == 0 && i < takeover->n_sockets; i++)
 		error = sockets_take(&master->sockets, &takeover->sockets[i]);
 	exporting_take(&master->exporting, &takeover->metrics, takeover->exporter);
+	checking_take(takeover->checker);
 	for (size_t i = 0; error == 0 && i < takeover->n_programs; i++)
 		error = program_table_restore(master->programs, takeover->programs[i].pid,
 			takeover->programs[i].service, takeover->programs[i].source,

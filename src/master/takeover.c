@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 23
+#define TAKEOVER_FORMAT 24
 
 static void format_write(char *to, size_t size)
 {
@@ -112,7 +112,7 @@ int takeover_write(const struct takeover *takeover)
 	format_write(format, sizeof(format));
 	json_t *root = json_pack("{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, "
 				 "s:I, s:I, s:s, s:o, "
-				 "s:o, s:o, s:o, s:o, s:o, s:i}",
+				 "s:o, s:o, s:o, s:o, s:o, s:i, s:i}",
 		"format", format, "log_lost", (json_int_t)takeover->log_lost, "proof", takeover->proof, "pid_file",
 		takeover->pid_file ? takeover->pid_file : "", "since", (json_int_t)takeover->since, "services",
 		(json_int_t)takeover->services, "shared", takeover->shared_fd, "limits", takeover->limits_fd,
@@ -123,7 +123,7 @@ int takeover_write(const struct takeover *takeover)
 		(json_int_t)takeover->control_file.inode, "forwarding", takeover->forwarding_table, "sockets",
 		sockets_write(takeover), "workers", workers_write(takeover), "children", children_write(takeover),
 		"programs", programs_write(takeover), "names", names_write(takeover), "metrics",
-		socket_write(&takeover->metrics), "exporter", takeover->exporter);
+		socket_write(&takeover->metrics), "exporter", takeover->exporter, "checker", takeover->checker);
 	int fd = root ? memfd_create("usher-state", MFD_CLOEXEC) : -1;
 	int error = !root ? -ENOMEM : fd < 0 ? -errno : json_dumpfd(root, fd, JSON_COMPACT) < 0 ? -EIO : 0;
 
@@ -253,14 +253,14 @@ static int takeover_unpack(json_t *root, struct takeover *ret)
 		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:s, s:o, "
 		    "s:o, "
 		    "s:o, s:o, "
-		    "s:o, s:o, s:i}",
+		    "s:o, s:o, s:i, s:i}",
 		    "log_lost", &log_lost, "proof", &proof, "pid_file", &pid_file, "since", &since, "services",
 		    &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters", &ret->counters_fd,
 		    "affinity", &ret->affinity_fd, "backends", &ret->backends_fd, "live", &ret->live_fd, "resolver",
 		    &ret->resolver, "control", &ret->control_fd, "client", &ret->control_client, "control_path",
 		    &path, "control_device", &device, "control_inode", &inode, "forwarding", &table, "sockets",
 		    &sockets, "workers", &workers, "children", &children, "programs", &programs, "names", &names,
-		    "metrics", &metrics, "exporter", &ret->exporter) < 0 ||
+		    "metrics", &metrics, "exporter", &ret->exporter, "checker", &ret->checker) < 0 ||
 		socket_unpack(&ret->metrics, metrics) < 0)
 		return -EINVAL;
 	ret->since = since;

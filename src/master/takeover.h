@@ -52,7 +52,7 @@ struct takeover {
 	char control_path[108];
 	struct socket_file control_file;
 	struct socket_held metrics; /* the exporter's; fd -1: none */
-	int exporter;               /* a pid; 0: none */
+	int exporter, checker;      /* pids; 0: none */
 	char forwarding_table[32];  /* of the kernel, for flows that it forwards; "": none */
 	struct socket_held *sockets;
 	struct takeover_worker *workers;

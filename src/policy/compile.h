@@ -63,6 +63,10 @@ void listeners_compile(struct compiler *compiler, const struct setting *at);
 void log_fields_compile(struct compiler *compiler, const struct setting *at); /* NULL: all */
 void metrics_compile(struct compiler *compiler, const struct setting *at);    /* behind the listeners */
 void protocols_compile(struct compiler *compiler, const struct setting *at);
+/* A protocol without a name: all of its keys but that. */
+void protocol_pattern_compile(struct compiler *compiler, struct protocol *protocol, const struct setting *at);
+/* Hex digits; `key' is for complaints. False: complained. */
+bool protocol_bytes(struct compiler *compiler, const struct setting *at, const char *key, struct literal *ret);
 void identifiers_compile(struct compiler *compiler, const struct setting *at); /* behind the protocols */
 void services_compile(struct compiler *compiler, const struct values *top);
 
@@ -72,6 +76,8 @@ void match_compile(struct compiler *compiler, uint32_t service, const struct set
 /* The address of a backend, as it stands there; NULL: there is none. */
 const char *backend_text(const struct setting *at);
 void backends_compile(struct compiler *compiler, uint32_t service, const struct values *values);
+/* What is said of the health of backends: behind them. */
+void check_compile(struct compiler *compiler, uint32_t service, const struct values *values);
 /* False: the target is one of usher's own listeners, and it was complained of. `transports`: by which it is connected to. */
 bool own_listener_check(
 	struct compiler *compiler, unsigned transports, const struct setting *at, const struct address *target);

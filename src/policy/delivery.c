@@ -175,6 +175,7 @@ static void connect_compile(struct compiler *compiler, uint32_t service, const s
 
 	target->delivery = DELIVERY_CONNECT;
 	backends_compile(compiler, service, values);
+	check_compile(compiler, service, values);
 	target->connect.keepalive_s = values_switch(values, SERVICE_KEEPALIVE, KEEPALIVE_AFAR, KEEPALIVE_SYSTEM);
 	target->connect.resolves = values_choice(values, SERVICE_RESOLVE) == 1;
 	send_proxy_compile(compiler, target, values);
@@ -227,6 +228,9 @@ static const struct {
 	{ SERVICE_BALANCE, SERVICE_CONNECT },
 	{ SERVICE_HASH, SERVICE_CONNECT },
 	{ SERVICE_OBSERVE, SERVICE_CONNECT },
+	{ SERVICE_CHECK, SERVICE_CONNECT },
+	{ SERVICE_SLOW_START, SERVICE_CONNECT },
+	{ SERVICE_ON_DOWN, SERVICE_CONNECT },
 	{ SERVICE_RESOLVE, SERVICE_CONNECT },
 	{ SERVICE_SEND_PROXY, SERVICE_CONNECT },
 	{ SERVICE_SEND_PROXY_FAMILY, SERVICE_CONNECT },

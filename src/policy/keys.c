@@ -108,6 +108,9 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_BALANCE] = { "balance", KEY_CHOICE, .choices = "first roundrobin least random hash" },
 	[SERVICE_HASH] = { "hash", KEY_CHOICE, .choices = "source sni host connection-id" },
 	[SERVICE_OBSERVE] = { "observe", KEY_BOOL },
+	[SERVICE_CHECK] = { "check", KEY_GROUP },
+	[SERVICE_SLOW_START] = { "slow_start", KEY_SECONDS, 0, 3600, 0 },
+	[SERVICE_ON_DOWN] = { "on_down", KEY_CHOICE, .choices = "keep close" },
 	[SERVICE_RESOLVE] = { "resolve", KEY_CHOICE, .choices = "background connect" },
 	[SERVICE_SEND_PROXY] = { "send_proxy", KEY_NUMBER_OR_CHOICE, 1, 2, 0, "each" },
 	[SERVICE_SEND_PROXY_FAMILY] = { "send_proxy_family", KEY_CHOICE, .choices = "client backend" },
@@ -157,6 +160,24 @@ static const struct key bandwidth_keys[BANDWIDTH_KEYS] = {
 	[BANDWIDTH_DOWN] = { "down", KEY_STRING },
 };
 
+/* A service's `check'. */
+static const struct key check_keys[CHECK_KEYS] = {
+	[CHECK_EVERY] = { "every", KEY_SECONDS, 0.1, 3600, 5 },
+	[CHECK_TIMEOUT] = { "timeout", KEY_SECONDS, 0.01, 3600, 2 },
+	[CHECK_RISE] = { "rise", KEY_WHOLE, 1, 100, 2 },
+	[CHECK_FALL] = { "fall", KEY_WHOLE, 1, 100, 3 },
+	[CHECK_PORT] = { "port", KEY_WHOLE, 1, 65535 },
+	[CHECK_SEND] = { "send", KEY_MIXED },
+	[CHECK_EXPECT] = { "expect", KEY_MIXED },
+	[CHECK_HTTP] = { "http", KEY_STRING },
+	[CHECK_SNI] = { "sni", KEY_STRING },
+};
+
+/* What a check sends, where it is no text. */
+static const struct key send_keys[SEND_KEYS] = {
+	[SEND_BYTES] = { "bytes", KEY_STRING },
+};
+
 static const struct key match_keys[MATCH_COUNT] = {
 	[MATCH_PROTOCOL] = { "protocol", KEY_STRINGS },
 	[MATCH_SNI] = { "sni", KEY_STRINGS },
@@ -184,6 +205,8 @@ const struct section sections[SECTION_COUNT] = {
 	[SECTION_IDENTIFIER] = { "an identifier", identifier_keys, IDENTIFIER_COUNT },
 	[SECTION_SERVICE] = { "a service", service_keys, SERVICE_COUNT },
 	[SECTION_BACKEND] = { "a backend", backend_keys, BACKEND_KEYS },
+	[SECTION_CHECK] = { "a check", check_keys, CHECK_KEYS },
+	[SECTION_SEND] = { "send", send_keys, SEND_KEYS },
 	[SECTION_BANDWIDTH] = { "a bandwidth", bandwidth_keys, BANDWIDTH_KEYS },
 	[SECTION_MATCH] = { "match", match_keys, MATCH_COUNT },
 };

@@ -267,6 +267,9 @@ static void policy_free_arena(struct policy *policy)
 	for (size_t i = 0; i < policy->n_protocols; i++)
 		for (size_t p = 0; p < policy->protocols[i].n_patterns; p++)
 			pattern_free(policy->protocols[i].patterns[p]);
+	for (size_t i = 0; i < policy->n_expected; i++)
+		for (size_t p = 0; p < policy->expected[i]->n_patterns; p++)
+			pattern_free(policy->expected[i]->patterns[p]);
 	arena_free(policy->arena);
 }
 
@@ -308,5 +311,8 @@ int policy_revive(const struct policy *policy)
 	for (size_t i = 0; policy->region && i < policy->n_protocols; i++)
 		for (size_t p = 0; error == 0 && p < policy->protocols[i].n_patterns; p++)
 			error = pattern_revive(policy->protocols[i].patterns[p]);
+	for (size_t i = 0; policy->region && i < policy->n_expected; i++)
+		for (size_t p = 0; error == 0 && p < policy->expected[i]->n_patterns; p++)
+			error = pattern_revive(policy->expected[i]->patterns[p]);
 	return error;
 }

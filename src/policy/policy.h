@@ -132,6 +132,10 @@ struct policy {
 	struct identifier *identifiers; /* in the order in which they are asked */
 	size_t n_identifiers;
 
+	struct protocol **expected; /* what checks expect and no protocol is */
+	size_t n_expected;
+	bool checks; /* some service does */
+
 	struct service *services; /* in file order */
 	size_t n_services;
 	/* One a listener; may be the same. That of a UDP listener has what can be a datagram, and goes to services that take them. */

@@ -1,6 +1,7 @@
 /* The routing table as `usher check` prints it: listeners, services in aligned columns, and what happens
  * otherwise. Columns that would be empty are left out. Owns no memory past the call. */
 #include "balance.h"
+#include "checks.h"
 #include "compile.h"
 #include "forwarding_rules.h"
 #include "nsswitch.h"
@@ -75,6 +76,12 @@ static char *target_backends(struct arena *arena, const struct target *target)
 		text = arena_printf(arena, "%s%s", text, ports_row(arena, target, i));
 	if (target->connect.observe)
 		text = arena_printf(arena, "%s (resets count)", text);
+	if (target->connect.check)
+		text = arena_printf(arena, "%s (checked every %g s%s)", text,
+			(double)target->connect.check->every_us / 1e6,
+			target->connect.closes_on_down ? ", closed when down" : "");
+	if (target->connect.slow_start_us)
+		text = arena_printf(arena, "%s (slow start %g s)", text, (double)target->connect.slow_start_us / 1e6);
 	if (target->connect.forwarded)
 		text = arena_printf(arena, "%s (through the kernel)", text);
 	if (target->connect.transparent)

@@ -24,8 +24,7 @@ static bool string_parse(struct compiler *compiler, const struct setting *at, st
 	return true;
 }
 
-/* `key` is for complaints. */
-static bool hex_parse(struct compiler *compiler, const struct setting *at, const char *key, struct literal *ret)
+bool protocol_bytes(struct compiler *compiler, const struct setting *at, const char *key, struct literal *ret)
 {
 	const char *text = setting_text(at);
 	uint8_t *bytes = arena_alloc(compiler->arena, strlen(text) / 2 + 1);
@@ -55,7 +54,7 @@ static bool hex_parse(struct compiler *compiler, const struct setting *at, const
 
 static bool bytes_parse(struct compiler *compiler, const struct setting *at, struct literal *ret)
 {
-	return hex_parse(compiler, at, "bytes", ret);
+	return protocol_bytes(compiler, at, "bytes", ret);
 }
 
 static void literals_compile(struct compiler *compiler, struct protocol *protocol, struct literal *literals,
@@ -115,7 +114,7 @@ static void fields_compile(
 	size_t offset = (size_t)values_number(values, PROTOCOL_AT);
 	struct literal mask = { 0 };
 
-	if (at && !hex_parse(compiler, at, "mask", &mask))
+	if (at && !protocol_bytes(compiler, at, "mask", &mask))
 		return;
 	if (!offset && !at)
 		return;
@@ -252,6 +251,23 @@ static void protocol_check(struct compiler *compiler, const struct protocol *pro
 			compiler, values->group, "`mask' of protocol `%s' goes with `bytes' only", protocol->name);
 }
 
+static void contents_compile(struct compiler *compiler, struct protocol *protocol, const struct values *values)
+{
+	const struct setting *strings = values->value[PROTOCOL_STRING], *bytes = values->value[PROTOCOL_BYTES];
+	struct literal *literals = arena_alloc(
+		compiler->arena, (setting_count(strings) + setting_count(bytes)) * sizeof(struct literal));
+	protocol->literals = literals;
+	literals_compile(compiler, protocol, literals, values, PROTOCOL_STRING, string_parse);
+	literals_compile(compiler, protocol, literals, values, PROTOCOL_BYTES, bytes_parse);
+	struct group groups[GROUP_COUNT] = { 0 };
+	fields_compile(compiler, protocol, values, &groups[GROUP_FIELDS]);
+	texts_compile(compiler, values, &groups[GROUP_TEXTS]);
+	regexes_compile(compiler, values, &groups[GROUP_REGEXES]);
+	groups_put_together(compiler, protocol, groups);
+	protocol->at_least = (size_t)values_number(values, PROTOCOL_AT_LEAST);
+	protocol_check(compiler, protocol, values);
+}
+
 static void protocol_compile(
 	struct compiler *compiler, uint32_t number, const struct setting *at, const struct setting **first)
 {
@@ -261,20 +277,17 @@ static void protocol_compile(
 	values_read(compiler->reader, &values, at, &sections[SECTION_PROTOCOL]);
 	protocol->name = "?";
 	protocol_name(compiler, protocol, number, &values, first);
+	contents_compile(compiler, protocol, &values);
+}
 
-	const struct setting *strings = values.value[PROTOCOL_STRING], *bytes = values.value[PROTOCOL_BYTES];
-	struct literal *literals = arena_alloc(
-		compiler->arena, (setting_count(strings) + setting_count(bytes)) * sizeof(struct literal));
-	protocol->literals = literals;
-	literals_compile(compiler, protocol, literals, &values, PROTOCOL_STRING, string_parse);
-	literals_compile(compiler, protocol, literals, &values, PROTOCOL_BYTES, bytes_parse);
-	struct group groups[GROUP_COUNT] = { 0 };
-	fields_compile(compiler, protocol, &values, &groups[GROUP_FIELDS]);
-	texts_compile(compiler, &values, &groups[GROUP_TEXTS]);
-	regexes_compile(compiler, &values, &groups[GROUP_REGEXES]);
-	groups_put_together(compiler, protocol, groups);
-	protocol->at_least = (size_t)values_number(&values, PROTOCOL_AT_LEAST);
-	protocol_check(compiler, protocol, &values);
+void protocol_pattern_compile(struct compiler *compiler, struct protocol *protocol, const struct setting *at)
+{
+	struct values values;
+
+	values_read(compiler->reader, &values, at, &sections[SECTION_PROTOCOL]);
+	if (values.value[PROTOCOL_NAME])
+		compile_error(compiler, values.value[PROTOCOL_NAME], "`name' of a pattern, expected none");
+	contents_compile(compiler, protocol, &values);
 }
 
 void protocols_compile(struct compiler *compiler, const struct setting *at)

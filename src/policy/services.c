@@ -240,6 +240,7 @@ void services_compile(struct compiler *compiler, const struct values *top)
 		abort();
 	policy->services = arena_alloc(compiler->arena, count * sizeof(*policy->services));
 	policy->n_services = count;
+	policy->expected = arena_alloc(compiler->arena, count * sizeof(*policy->expected)); /* at most one each */
 	compiler->service_at = arena_alloc(compiler->arena, count * sizeof(*compiler->service_at));
 	for (uint32_t i = 0; i < count; i++) {
 		values_read(compiler->reader, &all[i], setting_item(at, i), &sections[SECTION_SERVICE]);

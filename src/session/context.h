@@ -1,6 +1,7 @@
 /* What sessions need of the worker that serves them. The worker owns one (worker.h); transports, migration and what they ask of other
  * processes see no more of it than this. */
 #pragma once
+#include "backends_down.h"
 #include "capacity.h"
 #include "list.h"
 #include "log_limit.h"
@@ -66,12 +67,13 @@ struct context {
 	uint8_t *peeked;                 /* EVIDENCE_MAX bytes; holds nothing between two calls */
 
 	struct requester *requester;
-	struct admission *asking;             /* of sessions whose access programs have not answered yet */
-	struct identifiers *identifiers;      /* NULL: the policy has none */
-	struct receivers *receivers;          /* of handovers */
-	struct lookup *lookup;                /* of backends' names; NULL: the policy has none */
-	struct chooser **choosers;            /* of backends, one a service and transport */
-	struct pace_line **pace_lines;        /* of services, one each way; NULL: not used yet */
+	struct admission *asking;        /* of sessions whose access programs have not answered yet */
+	struct identifiers *identifiers; /* NULL: the policy has none */
+	struct receivers *receivers;     /* of handovers */
+	struct lookup *lookup;           /* of backends' names; NULL: the policy has none */
+	struct chooser **choosers;       /* of backends, one a service and transport */
+	struct pace_line **pace_lines;   /* of services, one each way; NULL: not used yet */
+	struct backends_down backends_down;
 	struct socket_pool *sockets;          /* for connections; NULL: the policy has no transparent service */
 	struct socket_pool *datagram_sockets; /* for flows; NULL: no such service, or no UDP listener */
 	struct relay_pool *relay_pool;

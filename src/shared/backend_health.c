@@ -2,11 +2,11 @@
  *
  *	[ moment: 46 bits, ms ][ slot: 8 ][ resets: 4 ][ step: 4 ][ state: 2 ]
  *
- * moment: of one that is down, when it is due; of a trial, when it is over at the latest; of one that is up, since when, 0: always.
+ * moment: of one that is down, when it is due; of one that is down by checks, until when that is believed; of a trial, when it is over at the latest; of one that is up, since when, 0: always.
  * step: the back-off was 1 s << step. slot: of the worker whose client is the trial. resets: in a row. */
 #include "backend_health.h"
 
-enum state { STATE_UP, STATE_DOWN, STATE_TRIAL };
+enum state { STATE_UP, STATE_DOWN, STATE_TRIAL, STATE_CHECKED };
 
 #define STEP_MAX     6
 #define MINUTE_MS    60000
@@ -63,14 +63,18 @@ static unsigned step_after(const struct health *up, uint64_t now_ms)
 	return lately ? up->step + 1 : 0;
 }
 
-enum backend_health backend_health_look(const _Atomic uint64_t *word, uint64_t now_us)
+static enum backend_health word_look(uint64_t word, uint64_t now_ms)
 {
-	uint64_t at = atomic_load_explicit(word, memory_order_relaxed), now_ms = now_us / 1000;
-	struct health health = health_of(at);
+	struct health health = health_of(word);
 
 	if (health.state == STATE_UP)
 		return BACKEND_UP;
 	return health.moment_ms <= now_ms || health.moment_ms - now_ms > BELIEVED_MS ? BACKEND_DUE : BACKEND_DOWN;
+}
+
+enum backend_health backend_health_look(const _Atomic uint64_t *word, uint64_t now_us)
+{
+	return word_look(atomic_load_explicit(word, memory_order_relaxed), now_us / 1000);
 }
 
 bool backend_health_try(_Atomic uint64_t *word, unsigned slot, uint64_t now_us)
@@ -78,7 +82,7 @@ bool backend_health_try(_Atomic uint64_t *word, unsigned slot, uint64_t now_us)
 	uint64_t at = atomic_load(word);
 	struct health health = health_of(at);
 
-	if (backend_health_look(&(_Atomic uint64_t){ at }, now_us) != BACKEND_DUE)
+	if (word_look(at, now_us / 1000) != BACKEND_DUE)
 		return false;
 	health.state = STATE_TRIAL;
 	health.slot = slot;
@@ -109,6 +113,8 @@ bool backend_health_worked(_Atomic uint64_t *word, uint64_t now_us)
 
 	while (health_of(at).state != STATE_UP) {
 		struct health health = health_of(at);
+		if (health.state == STATE_CHECKED && word_look(at, now_us / 1000) == BACKEND_DOWN)
+			return false;
 		health = (struct health){ .state = STATE_UP, .step = health.step, .moment_ms = now_us / 1000 };
 		if (word_change(word, &at, &health))
 			return true;
@@ -173,4 +179,60 @@ void backend_health_forget(_Atomic uint64_t *word, unsigned slot, uint64_t now_u
 	health.state = STATE_DOWN;
 	health.moment_ms = now_us / 1000;
 	word_change(word, &at, &health);
+}
+
+/* ---- checks ---- */
+
+bool backend_health_is_checked(const _Atomic uint64_t *word)
+{
+	return health_of(atomic_load_explicit(word, memory_order_relaxed)).state == STATE_CHECKED;
+}
+
+static struct health health_checked(const struct health *before, uint64_t now_us)
+{
+	return (struct health){
+		.state = STATE_CHECKED, .step = before->step, .moment_ms = (now_us + BACKEND_CHECKED_US) / 1000
+	};
+}
+
+bool backend_health_check_failed(_Atomic uint64_t *word, uint64_t now_us)
+{
+	uint64_t at = atomic_load(word);
+	struct health before, checked;
+
+	do {
+		before = health_of(at);
+		checked = health_checked(&before, now_us);
+	} while (!word_change(word, &at, &checked));
+	return before.state == STATE_UP;
+}
+
+bool backend_health_check_passed(_Atomic uint64_t *word, uint64_t now_us)
+{
+	uint64_t at = atomic_load(word);
+
+	while (health_of(at).state != STATE_UP) {
+		struct health up = { .state = STATE_UP, .step = health_of(at).step, .moment_ms = now_us / 1000 };
+		if (word_change(word, &at, &up))
+			return true;
+	}
+	return false;
+}
+
+void backend_health_check_renew(_Atomic uint64_t *word, uint64_t now_us)
+{
+	uint64_t at = atomic_load(word);
+	struct health before = health_of(at), checked = health_checked(&before, now_us);
+
+	if (before.state == STATE_CHECKED)
+		word_change(word, &at, &checked);
+}
+
+uint64_t backend_health_up_us(const _Atomic uint64_t *word, uint64_t now_us)
+{
+	struct health health = health_of(atomic_load_explicit(word, memory_order_relaxed));
+
+	if (health.state != STATE_UP || health.moment_ms == 0)
+		return UINT64_MAX;
+	return health.moment_ms * 1000 < now_us ? now_us - health.moment_ms * 1000 : 0;
 }

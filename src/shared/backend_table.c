@@ -31,12 +31,20 @@ struct backend_any {
 	struct backend_record records[BACKEND_PLACES];
 };
 
+struct backend_checker {
+	_Alignas(SHARED_PART) _Atomic uint64_t beat_us;
+	_Atomic uint32_t is_placing;
+	_Atomic uint32_t downs;
+	struct backend_check checks[BACKEND_PLACES];
+};
+
 struct backend_table {
 	_Atomic uint32_t n_slots;  /* those that were ever used are below */
 	_Atomic uint32_t edition;  /* of the orders, and of who has which place */
 	_Atomic uint32_t is_swept; /* the master gives places back */
 	struct backend_order orders[BACKEND_PLACES];
 	struct backend_any any;
+	struct backend_checker checker;
 	struct backend_slot slots[LIMITS_SLOTS_MAX];
 };
 
@@ -63,15 +71,18 @@ void backend_table_free(struct backend_table *table)
 
 int backend_table_view(int fd, unsigned slot, struct backend_table **ret)
 {
-	const struct shared_part own[] = {
-		{ offsetof(struct backend_table, any), sizeof(struct backend_any) },
-		{ offsetof(struct backend_table, slots) + slot * sizeof(struct backend_slot),
-			sizeof(struct backend_slot) },
-	};
+	const struct shared_part any = { offsetof(struct backend_table, any), sizeof(struct backend_any) };
+	struct shared_part own[] = { any, { 0, 0 } };
 	void *memory;
 
-	int error = shared_memory_view(fd, sizeof(struct backend_table), own,
-		slot < LIMITS_SLOTS_MAX ? sizeof(own) / sizeof(own[0]) : 0, &memory);
+	if (slot < LIMITS_SLOTS_MAX)
+		own[1] = (struct shared_part){ offsetof(struct backend_table, slots) +
+				slot * sizeof(struct backend_slot),
+			sizeof(struct backend_slot) };
+	else if (slot == BACKEND_CHECKER)
+		own[1] = (struct shared_part){ offsetof(struct backend_table, checker),
+			sizeof(struct backend_checker) };
+	int error = shared_memory_view(fd, sizeof(struct backend_table), own, own[1].size > 0 ? 2 : 0, &memory);
 	if (error == 0)
 		*ret = memory;
 	return error;
@@ -171,18 +182,20 @@ static uint32_t place_take(struct backend_table *table, uint64_t service, uint64
 uint32_t backend_table_place(struct backend_table *table, unsigned slot, uint64_t service, uint64_t key)
 {
 	uint32_t place = backend_table_find(table, service, key);
+	_Atomic uint32_t *is_placing;
 
 	if (place != BACKEND_NONE)
 		return place;
 	if (slot == BACKEND_MASTER)
 		return place_take(table, service, key);
-	atomic_store(&table->slots[slot].is_placing, 1);
+	is_placing = slot == BACKEND_CHECKER ? &table->checker.is_placing : &table->slots[slot].is_placing;
+	atomic_store(is_placing, 1);
 	if (!atomic_load(&table->is_swept)) {
 		place = backend_table_find(table, service, key);
 		if (place == BACKEND_NONE)
 			place = place_take(table, service, key);
 	}
-	atomic_store(&table->slots[slot].is_placing, 0);
+	atomic_store(is_placing, 0);
 	return place;
 }
 
@@ -194,6 +207,38 @@ struct backend_record *backend_table_at(struct backend_table *table, uint32_t pl
 const struct backend_record *backend_table_look(const struct backend_table *table, uint32_t place)
 {
 	return &table->any.records[place];
+}
+
+/* ---- checks ---- */
+
+struct backend_check *backend_table_check(struct backend_table *table, uint32_t place)
+{
+	return &table->checker.checks[place];
+}
+
+const struct backend_check *backend_table_check_look(const struct backend_table *table, uint32_t place)
+{
+	return &table->checker.checks[place];
+}
+
+void backend_table_beat(struct backend_table *table, uint64_t now_us)
+{
+	atomic_store_explicit(&table->checker.beat_us, now_us, memory_order_relaxed);
+}
+
+uint64_t backend_table_beaten(const struct backend_table *table)
+{
+	return atomic_load_explicit(&table->checker.beat_us, memory_order_relaxed);
+}
+
+void backend_table_count_down(struct backend_table *table)
+{
+	atomic_fetch_add(&table->checker.downs, 1);
+}
+
+uint32_t backend_table_downs(const struct backend_table *table)
+{
+	return atomic_load_explicit(&table->checker.downs, memory_order_acquire);
 }
 
 /* ---- how many ---- */
@@ -267,6 +312,11 @@ void backend_table_leave(struct backend_table *table, unsigned slot, uint32_t pl
 
 /* ---- the master's ---- */
 
+void backend_table_checker_ended(struct backend_table *table)
+{
+	atomic_store(&table->checker.is_placing, 0);
+}
+
 void backend_table_begin(struct backend_table *table, unsigned slot)
 {
 	if (atomic_load(&table->n_slots) <= slot)
@@ -302,7 +352,7 @@ static bool is_placing(const struct backend_table *table)
 	for (uint32_t i = 0; i < n; i++)
 		if (atomic_load(&table->slots[i].is_placing))
 			return true;
-	return false;
+	return atomic_load(&table->checker.is_placing);
 }
 
 /* False: a worker has begun to count there. */
@@ -328,6 +378,7 @@ static bool place_give_back(struct backend_table *table, const struct limits *li
 	atomic_store(&record->error, 0);
 	atomic_store(&record->turn, 0);
 	atomic_store(&table->any.published[place], 0);
+	memset(&table->checker.checks[place], 0, sizeof(table->checker.checks[place]));
 	return true;
 }
 

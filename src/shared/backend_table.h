@@ -5,7 +5,8 @@
  *	orders      of the operator                          the master's to write
  *	keys        which backend has which place            any worker's
  *	published   connections at a time, the sum           any worker's
- *	backends    health, totals                           any worker's
+ *	backends    health, totals                           any worker's, and the checker's
+ *	checks      what checks have found                   the checker's
  *	slots       connections at a time, of that worker    that worker's
  *
  * A backend is found by its key, from a place on that its service says, so that those of one service are neighbours. Past BACKEND_PLACES,
@@ -39,6 +40,17 @@ struct backend_record {
 	_Atomic uint32_t turn;          /* of the round-robin of which it is the first */
 };
 
+/* What the checker has found; its own to write. */
+struct backend_check {
+	_Alignas(64) _Atomic uint64_t at_us; /* when the last one had a result, by the monotonic clock; 0: none had */
+	_Atomic uint64_t total, failed;      /* those that had a result, and those of them that failed */
+	_Atomic uint64_t down_us;            /* when the backend was down with it the last time, likewise */
+	_Atomic uint32_t latency_us;         /* of the last one that passed */
+	_Atomic uint32_t result;             /* of the last one: check_result.h */
+	_Atomic uint32_t in_row;             /* results like the last one */
+	_Atomic uint32_t was_down;           /* whatever it was by, at the last one */
+};
+
 enum backend_mode { BACKEND_MODE_NONE, BACKEND_MODE_DRAIN, BACKEND_MODE_DOWN, BACKEND_MODES };
 
 /* What the operator wants of it while usher runs; the master's to write. */
@@ -54,12 +66,13 @@ struct backend_table;
 int backend_table_new(struct backend_table **ret, int *fd);
 size_t backend_table_size(void);
 void backend_table_free(struct backend_table *table); /* accepts NULL */
-/* As a worker that has the slot sees it. 0 or -errno. */
+/* As a worker that has the slot sees it, or the checker (BACKEND_CHECKER). 0 or -errno. */
 int backend_table_view(int fd, unsigned slot, struct backend_table **ret);
 
 /* The master's: before a worker gets the slot, and when it has ended. */
 void backend_table_begin(struct backend_table *table, unsigned slot);
 void backend_table_forget(struct backend_table *table, unsigned slot, uint64_t now_us);
+void backend_table_checker_ended(struct backend_table *table);
 
 /* The master's. Gives the places back whose bit is set (place / 8, place % 8), but of a backend that has connections or an order. Returns how
  * many; 0 also where a worker takes a place at this moment. */
@@ -74,12 +87,25 @@ uint64_t backend_key(uint64_t service, enum transport_kind transport, const stru
 uint64_t backend_digest(const struct address *address);
 
 /* Its place, which it gets where it has none yet: BACKEND_NONE where there is none left, or the master sweeps at this moment. `slot` is the
- * caller's, BACKEND_MASTER the master's. Find only: BACKEND_NONE where it has none. */
-#define BACKEND_MASTER LIMITS_SLOTS_MAX
+ * caller's, BACKEND_MASTER the master's, BACKEND_CHECKER the checker's. Find only: BACKEND_NONE where it has none. */
+#define BACKEND_MASTER  LIMITS_SLOTS_MAX
+#define BACKEND_CHECKER (LIMITS_SLOTS_MAX + 2) /* SHARED_CHECKER */
 uint32_t backend_table_place(struct backend_table *table, unsigned slot, uint64_t service, uint64_t key);
 uint32_t backend_table_find(const struct backend_table *table, uint64_t service, uint64_t key);
 struct backend_record *backend_table_at(struct backend_table *table, uint32_t place);
 const struct backend_record *backend_table_look(const struct backend_table *table, uint32_t place);
+
+/* What checks have found of the one at a place: the checker's to write. */
+struct backend_check *backend_table_check(struct backend_table *table, uint32_t place);
+const struct backend_check *backend_table_check_look(const struct backend_table *table, uint32_t place);
+
+/* A sign of life of the checker's, and when it was given, by the monotonic clock. */
+void backend_table_beat(struct backend_table *table, uint64_t now_us);
+uint64_t backend_table_beaten(const struct backend_table *table);
+
+/* How often checks took a backend down; the checker's to count. */
+void backend_table_count_down(struct backend_table *table);
+uint32_t backend_table_downs(const struct backend_table *table);
 
 bool backend_table_is_at(const struct backend_table *table, uint32_t place, uint64_t key);
 

@@ -20,6 +20,7 @@ const char *const session_end_names[SESSION_ENDS] = {
 	[END_SHUTDOWN] = "shutdown",
 	[END_NO_MEMORY] = "no-memory",
 	[END_CLOSED] = "closed",
+	[END_BACKEND_DOWN] = "backend-down",
 	[END_SHED] = "shed",
 };
 

@@ -19,8 +19,9 @@ enum session_end {
 	END_DELIVERY_FAILED,
 	END_SHUTDOWN,
 	END_NO_MEMORY,
-	END_CLOSED, /* by the operator */
-	END_SHED,   /* undecided, when there were too many */
+	END_CLOSED,       /* by the operator */
+	END_BACKEND_DOWN, /* a check has found so */
+	END_SHED,         /* undecided, when there were too many */
 	SESSION_ENDS
 };
 

@@ -80,11 +80,13 @@ static int page_view(int fd, unsigned slot, struct shared_page **ret)
 
 int shared_view(const struct shared *from, unsigned slot, struct shared *ret)
 {
+	bool counts = slot < LIMITS_SLOTS_MAX || slot == SHARED_EXPORTER;
+
 	*ret = NO_SHARED;
 	int error = page_view(from->page_fd, slot, &ret->page);
-	if (error == 0 && slot != SHARED_RESOLVER)
+	if (error == 0 && counts)
 		error = limits_view(from->limits_fd, slot, &ret->limits);
-	if (error == 0 && slot != SHARED_RESOLVER)
+	if (error == 0 && counts)
 		error = counters_view(from->counters_fd, slot, &ret->counters);
 	if (error == 0 && slot < LIMITS_SLOTS_MAX)
 		error = affinity_view(from->affinity_fd, &ret->affinity);

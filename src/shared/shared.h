@@ -13,10 +13,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* Slots of the page for helpers, which write none of limits and counters: resolvers do not see these, the exporter reads them. */
+/* Slots of the page for helpers, which write none of limits and counters: resolvers and checkers do not see these, the exporter reads them. */
 #define SHARED_RESOLVER LIMITS_SLOTS_MAX
 #define SHARED_EXPORTER (LIMITS_SLOTS_MAX + 1)
-#define SHARED_HELPERS  2
+#define SHARED_CHECKER  BACKEND_CHECKER
+#define SHARED_HELPERS  3
 
 struct shared_slot {
 	_Alignas(SHARED_PART) _Atomic uint32_t running; /* the module's function that a worker is in: module_hooks */
@@ -53,7 +54,7 @@ int shared_open(struct shared *shared);
 void shared_close(struct shared *shared);
 
 /* In a child that was forked, before it closes descriptors: as the worker that has the slot sees it, or a helper (SHARED_RESOLVER,
- * SHARED_EXPORTER).
+ * SHARED_EXPORTER, SHARED_CHECKER).
  * Its descriptors are -1. 0 or -errno. */
 int shared_view(const struct shared *from, unsigned slot, struct shared *ret);
 

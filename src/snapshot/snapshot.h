@@ -16,6 +16,7 @@
 
 #define SNAPSHOT_BACKENDS_MAX     16384 /* the table that counts them has no more */
 #define SNAPSHOT_BACKEND_TEXT_MAX 136
+#define SNAPSHOT_WHY_MAX          128
 
 struct json_t;
 struct measured;
@@ -68,20 +69,31 @@ enum snapshot_backend_state {
 
 extern const char *const snapshot_backend_names[SNAPSHOT_BACKEND_STATES]; /* "up" */
 
+/* What checks of a backend have found. */
+struct snapshot_check {
+	bool is_there;                 /* its service has a `check' that is for it */
+	uint64_t total, failed;        /* total 0: none had a result yet */
+	int64_t at;                    /* of the last one, in seconds of the wall clock */
+	char result[SNAPSHOT_WHY_MAX]; /* "passed", "HTTP status 503" */
+	bool passed;
+	double latency_s; /* of the last one that passed; 0: none did */
+};
+
 /* One address of one service, by one transport. */
 struct snapshot_backend {
 	const char *service;
 	const char *name; /* as the file has it, where that is a name: "web.example:80"; NULL */
 	char address[SNAPSHOT_BACKEND_TEXT_MAX]; /* "192.0.2.1:80", "udp:192.0.2.1:53"; "": none */
 	enum snapshot_backend_state state;
-	const char *why;  /* it is not up: "operator", or how a connection failed; NULL: it is up */
-	int64_t since;    /* of the state, in seconds of the wall clock; 0: from the start */
+	char why[SNAPSHOT_WHY_MAX]; /* it is not up: "operator", how a connection failed, "check: HTTP status 503"; "": it is up */
+	int64_t since;              /* of the state, in seconds of the wall clock; 0: from the start */
 	uint64_t weight;  /* in force */
 	uint64_t of_file; /* the weight that the file says */
 	uint64_t most;    /* max_connections; 0: no limit */
 	bool backup;
 	uint64_t open, total, failed;
 	double latency_s; /* until a connection is made, of the last few; 0: not known */
+	struct snapshot_check check;
 };
 
 struct snapshot_total {

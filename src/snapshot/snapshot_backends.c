@@ -2,12 +2,15 @@
  * table that would not fit. Owns nothing: the array is the snapshot's. */
 #include "backend_table.h"
 #include "backend_walk.h"
+#include "check_result.h"
+#include "checks.h"
 #include "shared.h"
 #include "snapshot.h"
 #include "timer.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 const char *const snapshot_backend_names[SNAPSHOT_BACKEND_STATES] = {
 	[SNAPSHOT_BACKEND_UP] = "up",
@@ -32,12 +35,23 @@ static void address_write(struct snapshot_backend *ret, const struct backend_at 
 			at->transport == TRANSPORT_DATAGRAM ? "udp:" : "", address_format(&at->address, text));
 }
 
-static const char *why_down(const struct backend_record *record)
+static uint32_t check_word_at(const struct gathering *gathering, uint32_t place)
 {
+	return atomic_load_explicit(&backend_table_check_look(gathering->table, place)->result, memory_order_relaxed);
+}
+
+static void why_down(struct snapshot_backend *ret, const struct gathering *gathering, uint32_t place,
+	const struct backend_record *record)
+{
+	char buf[CHECK_TEXT_MAX];
 	int error = atomic_load_explicit(&record->error, memory_order_relaxed);
 	const char *text = error < 0 && error > -4096 ? strerrordesc_np(-error) : NULL;
 
-	return text ? text : "unknown";
+	if (!backend_health_is_checked(&record->health))
+		snprintf(ret->why, sizeof(ret->why), "%s", text ? text : "unknown");
+	else
+		snprintf(ret->why, sizeof(ret->why), "check: %s",
+			check_word_text(check_word_at(gathering, place), buf));
 }
 
 static void state_gather(struct snapshot_backend *ret, const struct gathering *gathering, uint32_t place,
@@ -48,12 +62,29 @@ static void state_gather(struct snapshot_backend *ret, const struct gathering *g
 	ret->since = atomic_load_explicit(&record->since_s, memory_order_relaxed);
 	if (mode != BACKEND_MODE_NONE) {
 		ret->state = mode == BACKEND_MODE_DRAIN ? SNAPSHOT_BACKEND_DRAIN : SNAPSHOT_BACKEND_DOWN;
-		ret->why = "operator";
+		snprintf(ret->why, sizeof(ret->why), "operator");
 		ret->since = backend_order_since(gathering->table, place);
 	} else if (backend_health_look(&record->health, gathering->now_us) != BACKEND_UP) {
 		ret->state = SNAPSHOT_BACKEND_DOWN;
-		ret->why = why_down(record);
+		why_down(ret, gathering, place, record);
 	}
+}
+
+static void check_gather(struct snapshot_check *ret, const struct gathering *gathering, uint32_t place)
+{
+	const struct backend_check *check = backend_table_check_look(gathering->table, place);
+	uint64_t at_us = atomic_load_explicit(&check->at_us, memory_order_relaxed);
+	uint64_t age_us = at_us < gathering->now_us ? gathering->now_us - at_us : 0;
+	uint32_t word = check_word_at(gathering, place);
+
+	ret->total = atomic_load_explicit(&check->total, memory_order_relaxed);
+	ret->failed = atomic_load_explicit(&check->failed, memory_order_relaxed);
+	ret->latency_s = atomic_load_explicit(&check->latency_us, memory_order_relaxed) / 1e6;
+	if (ret->total == 0)
+		return;
+	ret->at = (int64_t)time(NULL) - (int64_t)(age_us / 1000000);
+	ret->passed = check_word_result(word) == CHECK_PASSED;
+	check_word_text(word, ret->result);
 }
 
 static void counts_gather(struct snapshot_backend *ret, const struct gathering *gathering, uint32_t place)
@@ -66,6 +97,8 @@ static void counts_gather(struct snapshot_backend *ret, const struct gathering *
 	ret->total = atomic_load_explicit(&record->total, memory_order_relaxed);
 	ret->failed = atomic_load_explicit(&record->failed, memory_order_relaxed);
 	ret->latency_s = atomic_load_explicit(&record->latency_us, memory_order_relaxed) / 1e6;
+	if (ret->check.is_there)
+		check_gather(&ret->check, gathering, place);
 }
 
 static int backend_gather(void *context, const struct backend_at *at)
@@ -92,6 +125,7 @@ static int backend_gather(void *context, const struct backend_at *at)
 		.of_file = at->weight,
 		.most = at->backend->max_connections,
 		.backup = at->backup,
+		.check.is_there = check_is_for(at->service->target.connect.check, at->transport),
 	};
 	address_write(one, at);
 	uint32_t place = at->key ? backend_table_find(gathering->table, at->service_hash, at->key) : BACKEND_NONE;

@@ -110,6 +110,18 @@ static void write_services(const struct snapshot *snapshot, FILE *to)
 	fputs("]", to);
 }
 
+static void write_check(const struct snapshot_check *check, FILE *to)
+{
+	fprintf(to, ", \"check\": {\"total\": %" PRIu64 ", \"failed\": %" PRIu64, check->total, check->failed);
+	if (check->total) {
+		fprintf(to, ", \"at\": %" PRId64 ", \"passed\": %s", check->at, check->passed ? "true" : "false");
+		escape_json_member(to, "result", check->result);
+	}
+	if (check->latency_s > 0)
+		fprintf(to, ", \"latency_s\": %.6f", check->latency_s);
+	putc('}', to);
+}
+
 void snapshot_backend_json(const struct snapshot_backend *backend, FILE *to)
 {
 	fprintf(to, "{\"service\": \"%s\"", backend->service); /* has nothing that is to be escaped */
@@ -117,7 +129,7 @@ void snapshot_backend_json(const struct snapshot_backend *backend, FILE *to)
 	if (backend->name)
 		escape_json_member(to, "name", backend->name);
 	fprintf(to, ", \"state\": \"%s\"", snapshot_backend_names[backend->state]);
-	if (backend->why)
+	if (*backend->why)
 		escape_json_member(to, "why", backend->why);
 	if (backend->since)
 		fprintf(to, ", \"since\": %" PRId64, backend->since);
@@ -132,6 +144,8 @@ void snapshot_backend_json(const struct snapshot_backend *backend, FILE *to)
 		backend->total, backend->failed);
 	if (backend->latency_s > 0)
 		fprintf(to, ", \"latency_s\": %.6f", backend->latency_s);
+	if (backend->check.is_there)
+		write_check(&backend->check, to);
 	putc('}', to);
 }
 
@@ -293,16 +307,30 @@ static enum snapshot_backend_state backend_state_read(const char *name)
 	return SNAPSHOT_BACKEND_UNRESOLVED;
 }
 
+static void check_read(struct snapshot_check *ret, const json_t *from)
+{
+	const char *result = text_of(from, "result");
+
+	*ret = (struct snapshot_check){
+		.is_there = json_is_object(from),
+		.total = count_of(from, "total"),
+		.failed = count_of(from, "failed"),
+		.at = whole_of(from, "at"),
+		.passed = json_is_true(json_object_get(from, "passed")),
+		.latency_s = json_number_value(json_object_get(from, "latency_s")),
+	};
+	snprintf(ret->result, sizeof(ret->result), "%s", result ? result : "");
+}
+
 void snapshot_backend_read(struct snapshot_backend *ret, const json_t *from)
 {
-	const char *address = text_of(from, "address");
+	const char *address = text_of(from, "address"), *why = text_of(from, "why");
 	const json_t *of_file = json_object_get(from, "weight_of_file");
 
 	*ret = (struct snapshot_backend){
 		.service = text_of(from, "service"),
 		.name = text_of(from, "name"),
 		.state = backend_state_read(text_of(from, "state")),
-		.why = text_of(from, "why"),
 		.since = whole_of(from, "since"),
 		.weight = count_of(from, "weight"),
 		.of_file = count_of(from, of_file ? "weight_of_file" : "weight"),
@@ -314,6 +342,8 @@ void snapshot_backend_read(struct snapshot_backend *ret, const json_t *from)
 		.latency_s = json_number_value(json_object_get(from, "latency_s")),
 	};
 	snprintf(ret->address, sizeof(ret->address), "%s", address ? address : "");
+	snprintf(ret->why, sizeof(ret->why), "%s", why ? why : "");
+	check_read(&ret->check, json_object_get(from, "check"));
 }
 
 static int backends_read(struct snapshot *ret, const json_t *array)

@@ -286,6 +286,49 @@ static void put_backends_latency(struct metrics *metrics, const struct snapshot_
 	}
 }
 
+static void put_checks_member(struct metrics *metrics, const struct snapshot_backend *const *backends, size_t n,
+	size_t member, const char *name, const char *help)
+{
+	put_family(metrics, name, "counter", NULL, help);
+	for (size_t i = 0; i < n; i++) {
+		if (!backends[i]->check.is_there)
+			continue;
+		put_backend_sample(metrics, name, backends[i]);
+		put_value(metrics, *MEMBER(backends[i], member));
+	}
+}
+
+static void put_checks(struct metrics *metrics, const struct snapshot_backend *const *backends, size_t n)
+{
+	static const char passed[] = "usher_backend_check_passed", latency[] = "usher_backend_check_latency_seconds";
+	char text[32];
+	size_t first = 0;
+
+	while (first < n && !backends[first]->check.is_there)
+		first++;
+	if (first == n)
+		return;
+	put_checks_member(metrics, backends, n, offsetof(struct snapshot_backend, check.total),
+		"usher_backend_checks_total", "Checks of the backend that had a result.");
+	put_checks_member(metrics, backends, n, offsetof(struct snapshot_backend, check.failed),
+		"usher_backend_checks_failed_total", "Checks of the backend that failed.");
+	put_family(metrics, passed, "gauge", NULL, "1: the last check of the backend passed.");
+	for (size_t i = 0; i < n; i++) {
+		if (backends[i]->check.total == 0)
+			continue;
+		put_backend_sample(metrics, passed, backends[i]);
+		put_value(metrics, backends[i]->check.passed);
+	}
+	put_family(metrics, latency, "gauge", "seconds", "How long the last check that passed took.");
+	for (size_t i = 0; i < n; i++) {
+		if (backends[i]->check.latency_s <= 0)
+			continue;
+		put_backend_sample(metrics, latency, backends[i]);
+		snprintf(text, sizeof(text), " %.6f\n", backends[i]->check.latency_s);
+		put(metrics, text);
+	}
+}
+
 static void put_backends(struct metrics *metrics)
 {
 	size_t n;
@@ -307,6 +350,7 @@ static void put_backends(struct metrics *metrics)
 	put_backends_member(metrics, backends, n, offsetof(struct snapshot_backend, failed),
 		"usher_backend_failed_total", "counter", "Attempts to reach the backend that failed.");
 	put_backends_latency(metrics, backends, n);
+	put_checks(metrics, backends, n);
 	free(backends);
 }
 

@@ -326,7 +326,7 @@ static void put_backend(const struct snapshot_backend *one, int64_t now_s, FILE 
 	fputs("<td>", to);
 	put_text(*one->address ? one->address : one->name ? one->name : "-", to);
 	fprintf(to, "</td><td%s>%s", class, snapshot_backend_names[one->state]);
-	if (one->why) {
+	if (*one->why) {
 		fputs(": ", to);
 		put_text(one->why, to);
 	}

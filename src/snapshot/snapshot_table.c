@@ -4,6 +4,7 @@
 #include "snapshot_live.h"
 #include "snapshot_text.h"
 #include <inttypes.h>
+#include <string.h>
 #include <time.h>
 
 #define BACKEND_FORMAT "%-16s %-36s %-10s %8s %6s %6s %10s %8s %9s"
@@ -120,12 +121,27 @@ static const char *count_text(uint64_t count, char buf[32])
 	return buf;
 }
 
+/* `is_told`: why it is down is the result. */
+static void show_check(const struct snapshot_check *check, bool is_told, const char *between, FILE *to)
+{
+	char ago[SNAPSHOT_TEXT_MAX];
+
+	if (check->total == 0)
+		fprintf(to, "%snot checked yet", between);
+	else if (check->passed)
+		fprintf(to, "%schecked %s ago: passed in %.1f ms", between, since_text(check->at, ago),
+			check->latency_s * 1e3);
+	else
+		fprintf(to, "%schecked %s ago%s%s", between, since_text(check->at, ago), is_told ? "" : ": ",
+			is_told ? "" : shown(check->result).text);
+}
+
 /* What has no column, because most have none of it. */
 static void show_notes(const struct snapshot_backend *backend, FILE *to)
 {
 	const char *between = "  ";
 
-	if (backend->why) {
+	if (*backend->why) {
 		fprintf(to, "%s%s", between, shown(backend->why).text);
 		between = ", ";
 	}
@@ -137,8 +153,12 @@ static void show_notes(const struct snapshot_backend *backend, FILE *to)
 		fprintf(to, "%sat most %" PRIu64, between, backend->most);
 		between = ", ";
 	}
-	if (backend->backup)
+	if (backend->backup) {
 		fprintf(to, "%sbackup", between);
+		between = ", ";
+	}
+	if (backend->check.is_there)
+		show_check(&backend->check, strncmp(backend->why, "check: ", 7) == 0, between, to);
 }
 
 void snapshot_backend_table(const struct snapshot_backend *backend, FILE *to)

@@ -3,6 +3,7 @@
 #include "worker.h"
 #include "admission.h"
 #include "backends.h"
+#include "backends_down.h"
 #include "counters.h"
 #include "datagrams.h"
 #include "evidence_kept.h"
@@ -453,6 +454,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 		error = loop_watch(&context->loop, &worker->channel, start->channel, EPOLLIN | EPOLLOUT | EPOLLET);
 	if (error == 0)
 		error = receivers_new(&context->receivers, &context->loop, &worker->requester, start->policy);
+	if (error == 0)
+		backends_down_watch(context);
 	context->lookup = lookup_new(start->resolved, worker_ask_anew, worker);
 	if (!context->lookup)
 		error = -ENOMEM;

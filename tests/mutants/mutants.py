@@ -45,6 +45,8 @@ TESTS = {
     "src/decide/decider.c": "decider",
     "src/decide/decider_rules.c": "decider",
     "src/shared/shared_limits.c": "shared_limits",
+    "src/shared/backend_check.c": "backend_check",
+    "src/helper/check_answer.c": "check_answer",
     "src/migrate/migrant.c": "migrant",
     "src/deliver/handover.c": "handover_taken_back handover_kept handover_said handover_datagrams handover",
     "src/deliver/handover_channel.c": "handover_taken_back handover_kept handover_said handover_datagrams handover",

@@ -150,9 +150,10 @@ def test_the_format_is_the_one_that_accept_prefers(exported, accept, is_open):
 
 
 def test_promtool_finds_nothing_to_complain_of(exported):
-    one = exported()
+    one = exported(METRICS.replace('"{echo}";', '"{echo}"; check = { };'))
     say_hello(one)
     one.wait_connections(1)
+    wait_until(lambda: "usher_backend_check_passed{" in get(one)[2], 5.0, "a check")
     text = get(one)[2]
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -36,9 +36,10 @@ FORMATS = {
         "src/shared/histogram.h": ["enum histogram_kind", "struct histogram"],
         "src/shared/shared.h": ["struct shared_slot", "struct shared_page"],
         "src/shared/pace_table.h": ["struct pace_table"],
-        "src/shared/backend_table.h": ["struct backend_record", "enum backend_mode", "struct backend_order"],
-        "src/shared/backend_table.c": ["struct backend_slot", "struct backend_any", "struct backend_table"],
+        "src/shared/backend_table.h": ["struct backend_record", "struct backend_check", "enum backend_mode", "struct backend_order"],
+        "src/shared/backend_table.c": ["struct backend_slot", "struct backend_any", "struct backend_checker", "struct backend_table"],
         "src/shared/backend_health.c": ["enum state", "struct health"],
+        "src/shared/check_result.h": ["enum check_result"],
         "src/shared/live_list.c": ["struct place", "struct live_list"],
         "src/base/address.h": ["struct address"],
         "src/base/resolved.c": ["struct shared_address", "struct answer", "struct slot"],
@@ -49,7 +50,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (11, "542cf4e0bf59409d"),
-    "TAKEOVER_FORMAT": (23, "5ae1fda7d061ea95"),
+    "TAKEOVER_FORMAT": (24, "9e3547b7b7e22db9"),
 }
 
 

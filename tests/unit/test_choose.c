@@ -749,6 +749,59 @@ static void who_chooses_a_backend_whose_place_is_gone_connects_uncounted(void **
 	choose_leave(&choice, now_us);
 }
 
+/* The first of two was down and is back since `us`: how many of CLIENTS it gets. */
+static unsigned share_of_the_first(uint64_t us)
+{
+	unsigned n = 0;
+
+	now_us += us;
+	for (unsigned i = 0; i < CLIENTS; i++)
+		n += choose_for(0, i) == 0;
+	now_us -= us;
+	return n;
+}
+
+static void come_back(unsigned number)
+{
+	_Atomic uint64_t *health = &backend_table_at(table,
+		backend_table_find(table, hash_name("web"),
+			backend_key(hash_name("web"), TRANSPORT_STREAM, &backends[number].address)))
+					    ->health;
+
+	assert_true(backend_health_failed(health, 0, false, now_us));
+	assert_true(backend_health_worked(health, now_us));
+}
+
+static void one_that_comes_back_gets_more_and_more(void **state)
+{
+	for (int kind = 0; kind < BALANCES; kind++) {
+		if (kind)
+			setup(state);
+		target.connect.slow_start_us = 10 * SECOND_US;
+		balance_by((enum balance_kind)kind);
+		add_numbered(0, 2);
+		unsigned all = share_of_the_first(0);
+		come_back(0);
+		unsigned soon = share_of_the_first(SECOND_US), later = share_of_the_first(9 * SECOND_US);
+		assert_true(soon > 0 && soon < all / 5);
+		assert_true(later > all / 2 && later <= all);
+		assert_true(share_of_the_first(10 * SECOND_US) >= all - all / 10);
+		if (kind < BALANCES - 1)
+			teardown(state);
+	}
+}
+
+static void one_that_comes_back_gets_all_where_there_is_no_other(void **state)
+{
+	target.connect.slow_start_us = 10 * SECOND_US;
+	add_numbered(0, 1);
+	add("10.1.0.1:80", 1);
+	backends[1].backup = true;
+	choose_for(0, 1);
+	come_back(0);
+	assert_int_equal(share_of_the_first(0), CLIENTS);
+}
+
 int main(void)
 {
 #define UNIT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -784,6 +837,8 @@ int main(void)
 		UNIT(only_what_is_idle_is_given_back_and_it_begins_anew),
 		UNIT(two_workers_never_take_two_places_for_one_backend),
 		UNIT(who_chooses_a_backend_whose_place_is_gone_connects_uncounted),
+		UNIT(one_that_comes_back_gets_more_and_more),
+		UNIT(one_that_comes_back_gets_all_where_there_is_no_other),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

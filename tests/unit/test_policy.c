@@ -1,6 +1,7 @@
 /* A configuration that is right: what becomes of it. (What is wrong with one is in test_policy_files.c.) */
 #include "../decide.h"
 #include "backend_walk.h"
+#include "checks.h"
 #include "keys.h"
 #include "policy.h"
 #include <errno.h>
@@ -688,6 +689,47 @@ static void ten_thousand_services_are_compiled_in_no_time(void **state)
 	free(text);
 }
 
+static const struct check *check_in(const struct policy *policy, size_t service)
+{
+	return policy->services[service].target.connect.check;
+}
+
+static void checks_have_defaults_and_say_what_datagrams_get(void **state)
+{
+	struct policy *policy =
+		load("listen = [ \"0.0.0.0:443\", \"udp:0.0.0.0:443\" ];\n"
+		     "services = ( { name = \"a\"; match = \"ssh\"; connect = \"10.0.0.1:22\"; check = { }; },\n"
+		     "{ name = \"b\"; match = \"smb\"; connect = \"10.0.0.1:445\"; check = { every = 0.5; }; "
+		     "slow_start = 2; "
+		     "on_down = \"close\"; },\n"
+		     "{ name = \"c\"; match = \"dns\"; connect = \"10.0.0.1:53\"; check = { every = 3; }; },\n"
+		     "{ name = \"d\"; match = \"ntp\"; connect = \"10.0.0.1:123\"; check = { send = \"x\"; expect = "
+		     "{ string = \"x\"; }; "
+		     "}; },\n"
+		     "{ name = \"e\"; match = \"snmp\"; connect = \"10.0.0.1:161\"; check = { port = 80; http = "
+		     "\"/\"; }; },\n"
+		     "{ name = \"f\"; match = \"git\"; connect = \"10.0.0.1:9418\"; } );\n");
+	const struct check *check = check_in(policy, 0);
+
+	assert_true(policy->checks);
+	assert_int_equal(check->every_us, 5000000);
+	assert_int_equal(check->timeout_us, 2000000);
+	assert_int_equal(check->rise, 2);
+	assert_int_equal(check->fall, 3);
+	assert_int_equal(check->expect, EXPECT_CONNECTION);
+	assert_int_equal(check_in(policy, 1)->timeout_us, 500000); /* no longer than `every' */
+	assert_int_equal(policy->services[1].target.connect.slow_start_us, 2000000);
+	assert_true(policy->services[1].target.connect.closes_on_down);
+	assert_false(policy->services[0].target.connect.closes_on_down);
+	assert_int_equal(check_in(policy, 2)->datagrams, CHECK_DATAGRAMS_NOT);
+	assert_int_equal(check_in(policy, 3)->datagrams, CHECK_DATAGRAMS);
+	assert_int_equal(check_in(policy, 4)->datagrams, CHECK_DATAGRAMS_BY_STREAM);
+	assert_true(check_has_status(check_in(policy, 4), 302));
+	assert_false(check_has_status(check_in(policy, 4), 404));
+	assert_null(check_in(policy, 5));
+	policy_free(policy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -712,6 +754,7 @@ int main(void)
 		cmocka_unit_test(the_listener_says_what_is_looked_for),
 		cmocka_unit_test(one_service_serves_both_transports),
 		cmocka_unit_test(flows_have_times_of_their_own),
+		cmocka_unit_test(checks_have_defaults_and_say_what_datagrams_get),
 		cmocka_unit_test(the_table_is_aligned_and_complete),
 		cmocka_unit_test(ten_thousand_services_are_compiled_in_no_time),
 	};
