@@ -7,11 +7,11 @@
  * dies. The handler is there for one call and cannot be put back, since no process may call sigaction() afterwards: the
  * second one would find the signal's default action, which is the end. Owns nothing. */
 #include "sandbox.h"
-#include "checks.h"
 #include "failure.h"
 #include "landlock.h"
 #include "log_remote.h"
 #include "relay_pool.h"
+#include "sandbox_ports.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -579,51 +579,6 @@ static int confine(const struct landlock *landlock)
 	return SANITIZED ? 0 : landlock_enter(landlock, landlock_abi());
 }
 
-/* Port 0 is none. */
-static void mark_range(uint8_t *ports, unsigned first, unsigned last)
-{
-	for (unsigned port = first ? first : 1; port <= last; port++)
-		ports[port / 8] |= (uint8_t)(1u << port % 8);
-}
-
-static uint16_t backend_port(const struct backend *backend)
-{
-	return backend->name == BACKEND_NO_NAME ? address_port(&backend->address) : backend->port;
-}
-
-/* Where backends of a service listen. */
-static void mark_backends(uint8_t *ports, const struct target *target)
-{
-	for (size_t i = 0; i < target->connect.n_backends; i++) {
-		uint16_t port = backend_port(&target->connect.backends[i]);
-		mark_range(ports, port, port);
-	}
-	for (size_t i = 0; i < target->connect.n_ports; i++)
-		mark_range(ports, target->connect.ports[i].first, target->connect.ports[i].last);
-}
-
-static void mark_ports(uint8_t *ports, const struct policy *policy)
-{
-	for (size_t i = 0; i < policy->n_services; i++) {
-		const struct target *target = &policy->services[i].target;
-		if (target->delivery == DELIVERY_CONNECT)
-			mark_backends(ports, target);
-	}
-}
-
-/* Those to which checks go. */
-static void mark_checked_ports(uint8_t *ports, const struct policy *policy)
-{
-	for (size_t i = 0; i < policy->n_services; i++) {
-		const struct target *target = &policy->services[i].target;
-		const struct check *check = target->delivery == DELIVERY_CONNECT ? target->connect.check : NULL;
-		if (check && check->port)
-			mark_range(ports, check->port, check->port);
-		else if (check)
-			mark_backends(ports, target);
-	}
-}
-
 /* What the C library reads once and then knows. */
 static void load_time_zone(void)
 {
@@ -639,7 +594,7 @@ int sandbox_enter_worker(const struct policy *policy, _Atomic uint32_t *ret_refu
 	uint8_t ports[LANDLOCK_PORTS / 8] = { 0 };
 
 	load_time_zone();
-	mark_ports(ports, policy);
+	sandbox_ports_connect(ports, policy);
 	/* A list of sessions that is too long fails, and no more than that. */
 	signal(SIGXFSZ, SIG_IGN);
 	int error = set_limits(WORKER_FILE_MAX);
@@ -683,7 +638,7 @@ int sandbox_enter_checker(const struct policy *policy, _Atomic uint32_t *ret_ref
 	uint8_t ports[LANDLOCK_PORTS / 8] = { 0 };
 
 	load_time_zone();
-	mark_checked_ports(ports, policy);
+	sandbox_ports_check(ports, policy);
 	int error = set_limits(0);
 	if (error == 0)
 		error = confine(&(struct landlock){ .limits_connect = true, .limits_bind = true, .ports = ports });

@@ -97,7 +97,7 @@ static void forwarding_check(struct compiler *compiler, uint32_t number, const s
 {
 	static const enum service_key unfit[] = { SERVICE_SEND_PROXY, SERVICE_PASS_PROXY, SERVICE_TRANSPARENT };
 	static const enum service_key unused[] = { SERVICE_ANSWER_TIMEOUT, SERVICE_ANSWERS, SERVICE_BALANCE,
-		SERVICE_HASH, SERVICE_OBSERVE };
+		SERVICE_HASH, SERVICE_OBSERVE, SERVICE_SLOW_START, SERVICE_ON_DOWN };
 	const struct service *service = &compiler->policy->services[number];
 	const struct setting *at = values->value[SERVICE_THROUGH];
 	size_t n[2] = { 0 };
