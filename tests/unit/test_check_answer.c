@@ -106,6 +106,9 @@ static void a_datagram_is_all_that_comes(void **state)
 	assert_int_equal(judge(check, "ab", true, &over), check_word(CHECK_UNEXPECTED, 0));
 	assert_true(over);
 	assert_int_equal(judge(check, "abcd", true, &over), check_word(CHECK_PASSED, 0));
+	teardown(NULL);
+	assert_int_equal(judge(check_of("expect = \"vnc\";"), "RFB", true, &over), check_word(CHECK_UNEXPECTED, 0));
+	assert_true(over);
 }
 
 static void an_answer_without_end_is_not_waited_for(void **state)
