@@ -7,11 +7,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-void kill_as(pid_t pid, uid_t uid)
+void kill_as(pid_t pid, uid_t uid, int signal_number)
 {
 	sigset_t all, before;
 
-	if (kill(pid, SIGKILL) == 0 || errno != EPERM)
+	if (kill(pid, signal_number) == 0 || errno != EPERM)
 		return;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
@@ -19,7 +19,7 @@ void kill_as(pid_t pid, uid_t uid)
 	pid_t helper = vfork();
 	if (helper == 0) {
 		if (syscall(SYS_setresuid, uid, uid, uid) == 0) /* NOLINT(clang-analyzer-unix.Vfork) */
-			syscall(SYS_kill, pid, SIGKILL);        /* NOLINT(clang-analyzer-unix.Vfork) */
+			syscall(SYS_kill, pid, signal_number);  /* NOLINT(clang-analyzer-unix.Vfork) */
 		_exit(0);
 	}
 	if (helper > 0)

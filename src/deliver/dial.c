@@ -9,7 +9,8 @@
 #include <sys/socket.h>
 
 #define RETRY_US     20000
-#define LOOK_US      1000 /* for an answer, first; doubling up to RETRY_US */
+#define COMING_US    50000 /* a server that is being started is looked for so often */
+#define LOOK_US      1000  /* for an answer, first; doubling up to RETRY_US */
 #define ASK_AFTER_US 1000000
 #define PROBE_EACH_S 75 /* as the system has it */
 #define PROBES       5
@@ -250,7 +251,7 @@ static bool dial_freshens(struct dial *dial, size_t upto)
 static void dial_all_failed(struct dial *dial)
 {
 	dial_ask_for_unknown(dial);
-	dial->pause_us = dial->try_again ? RETRY_US : LOOK_US;
+	dial->pause_us = dial->is_coming ? COMING_US : dial->try_again ? RETRY_US : LOOK_US;
 	dial->step = dial->try_again || dial_edition(dial) != dial->edition ? DIAL_PAUSES : DIAL_AWAITS_NEWS;
 	bool goes_on = dial->step == DIAL_PAUSES || dial_awaits_news(dial);
 	if (!goes_on || dial_pause(dial) < 0)
@@ -286,6 +287,10 @@ static void dial_connected(struct dial *dial, uint32_t events)
 static void dial_failed(struct dial *dial, int error)
 {
 	dial->error = error;
+	if (dial->absent && (error == -ECONNREFUSED || error == -ENOENT) && dial->absent(dial) == 0) {
+		dial->is_coming = true;
+		error = -EAGAIN;
+	}
 	dial->try_again |= error == -EAGAIN;
 	choose_failed(&dial->choice, error, dial->loop->now_us);
 	if (dial_is_last_of_name(dial))
@@ -345,7 +350,7 @@ static void dial_from_start(struct dial *dial)
 	choose_again(&dial->choice);
 	dial->freshened = 0;
 	dial->asked_anew = false;
-	dial->try_again = false;
+	dial->try_again = dial->is_coming = false;
 	dial->pause_us = LOOK_US;
 	dial->edition = dial_edition(dial);
 	dial_advance(dial);

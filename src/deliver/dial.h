@@ -27,6 +27,9 @@ struct dial {
 	uint64_t due_us; /* the caller's deadline: a backend gets an equal share of what is left, or a quarter */
 	/* The caller's: watches the socket while it connects and from then on. What it sees goes to dial_ready(). */
 	struct watch *socket;
+	/* Nobody is at a backend. 0: somebody will be, and it is tried again until the deadline, without a word on the backend's health. -errno: it is
+	 * as with any other error. NULL: always. */
+	int (*absent)(struct dial *dial);
 	/* Once, perhaps before dial_start() returns: 0 with the epoll events that came with the connection, the socket being
 	 * watched with RELAY_EVENTS; or -errno of the last address that failed. */
 	void (*done)(struct dial *dial, int error, uint32_t events);
@@ -43,6 +46,7 @@ struct dial {
 	const void *context; /* of is_ours */
 
 	size_t backend; /* of the list, that is being tried; the one connected to once done */
+	bool is_coming; /* absent() said so */
 	bool try_again; /* some backend may yet be there in a moment */
 	int error;
 	bool any_port;    /* the one of `from` is taken */

@@ -67,8 +67,8 @@ static bool line_take(struct pace_line *line, struct pace *pace, uint64_t most)
 	if (most > line->rate.burst)
 		most = line->rate.burst;
 	if (!line->waiting.first)
-		pace->granted = pace_table_take(line->table, line->key, &line->rate, most < slice ? most : slice,
-			most, line->loop->now_us);
+		pace->granted = pace_table_take(
+			line->table, line->key, &line->rate, most < slice ? most : slice, most, line->loop->now_us);
 	if (pace->granted)
 		return true;
 	list_append(&line->waiting, &pace->in_line);
@@ -88,9 +88,7 @@ static void pace_due(struct timer *timer)
 
 void pace_init(struct pace *pace, struct loop *loop, struct task *wake, struct byte_rate own, struct pace_line *line)
 {
-	*pace = (struct pace){
-		.loop = loop, .wake = wake, .own = own, .line = line, .rest = { .fired = pace_due }
-	};
+	*pace = (struct pace){ .loop = loop, .wake = wake, .own = own, .line = line, .rest = { .fired = pace_due } };
 }
 
 bool pace_is_waiting(const struct pace *pace)

@@ -58,6 +58,9 @@ struct target {
 	union {
 		struct {
 			const struct backend *backends;
+			const struct program *start; /* runs their server, where nobody is there; NULL: none */
+			uint64_t start_timeout_us;   /* so long clients wait for it */
+			uint64_t stop_after_us;      /* without a client it is ended */
 			size_t n_backends;
 			bool has_names;                 /* some of them are names */
 			const struct port_range *ports; /* that answers of SRV may have */

@@ -157,7 +157,7 @@ int logger_started(struct logger *logger)
 void logger_kill(const struct logger *logger)
 {
 	if (logger->pid > 0)
-		kill_as(logger->pid, logger->drop ? logger->uid : geteuid());
+		kill_as(logger->pid, logger->drop ? logger->uid : geteuid(), SIGKILL);
 }
 
 static int fork_logger(struct logger *logger, const char *file)

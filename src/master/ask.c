@@ -9,6 +9,7 @@
 #include "program.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +42,8 @@ static void ask_answer(struct ask *ask, bool admitted)
 /* It leads a session of its own: what it started goes with it. */
 static void ask_kill(const struct ask *ask)
 {
-	kill_as(-ask->pid, ask->uid);
-	kill_as(ask->pid, ask->uid);
+	kill_as(-ask->pid, ask->uid, SIGKILL);
+	kill_as(ask->pid, ask->uid, SIGKILL);
 }
 
 static void ask_out_of_time(struct timer *timer)

@@ -9,6 +9,7 @@
 #include "sandbox.h"
 #include "shared.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #define START_AGAIN_US 1000000
@@ -21,7 +22,7 @@ static void checking_end(struct checking *checking)
 	checking->channel = fd_close(checking->channel);
 	loop_timer_stop(checking->loop, &checking->watched);
 	if (checking->pid > 0)
-		kill_as(checking->pid, checking->policy->drop_identity ? checking->policy->uid : geteuid());
+		kill_as(checking->pid, checking->policy->drop_identity ? checking->policy->uid : geteuid(), SIGKILL);
 	checking->pid = 0; /* whoever reaps it finds nobody's */
 	backend_table_checker_ended(checking->shared->backends);
 }
@@ -143,5 +144,5 @@ bool checking_reap(struct checking *checking, pid_t pid, int status)
 void checking_take(pid_t pid)
 {
 	if (pid > 0)
-		kill_as(pid, geteuid());
+		kill_as(pid, geteuid(), SIGKILL);
 }

@@ -10,6 +10,7 @@
 #include "sandbox.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -112,7 +113,8 @@ static void exporting_end(struct exporting *exporting)
 	exporting->channel = fd_close(exporting->channel);
 	loop_timer_stop(exporting->loop, &exporting->telling);
 	if (exporting->pid > 0)
-		kill_as(exporting->pid, exporting->policy->drop_identity ? exporting->policy->uid : geteuid());
+		kill_as(exporting->pid, exporting->policy->drop_identity ? exporting->policy->uid : geteuid(),
+			SIGKILL);
 	exporting->pid = 0; /* whoever reaps it finds nobody's */
 }
 
@@ -274,5 +276,5 @@ void exporting_take(struct exporting *exporting, const struct socket_held *held,
 {
 	exporting->held = *held;
 	if (pid > 0)
-		kill_as(pid, geteuid());
+		kill_as(pid, geteuid(), SIGKILL);
 }

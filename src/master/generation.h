@@ -14,6 +14,7 @@ struct ipc_fds;
 struct listening;
 struct message;
 struct program_table;
+struct server_processes;
 struct shared;
 struct worker_process;
 
@@ -64,6 +65,7 @@ struct generation {
 	/* The master's: who runs for services, and access programs. */
 	struct forwarding *forwarding;
 	struct program_table *programs;
+	struct server_processes *servers;
 	struct asks *asks;
 	bool *slots; /* LIMITS_SLOTS_MAX: which are taken */
 

@@ -119,7 +119,7 @@ void generation_kill_resolver(const struct generation *generation)
 {
 	const struct policy *policy = generation->policy;
 
-	kill_as(generation->resolver, policy->drop_identity ? policy->uid : geteuid());
+	kill_as(generation->resolver, policy->drop_identity ? policy->uid : geteuid(), SIGKILL);
 }
 
 static int generation_make_names(struct generation *generation, const struct generation *before)

@@ -7,13 +7,14 @@
 #include "takeover.h"
 #include "worker_process.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* With what it has forked: it leads a session of its own. */
 static void child_kill(const struct child *child)
 {
-	kill_as(-child->pid, child->uid);
+	kill_as(-child->pid, child->uid, SIGKILL);
 }
 
 static uid_t identifier_uid(const struct generation *generation, uint32_t identifier)
@@ -54,7 +55,7 @@ int child_add(struct worker_process *worker, pid_t pid, uint32_t place, uint64_t
 	struct child *child = calloc(1, sizeof(*child));
 
 	if (!child) {
-		kill_as(-pid, identifier_uid(generation, place));
+		kill_as(-pid, identifier_uid(generation, place), SIGKILL);
 		return -ENOMEM;
 	}
 	if (identifier->mode == IDENTIFIER_STREAM)

@@ -50,7 +50,7 @@ static void master_child_ended(struct master *master, pid_t pid, int status)
 	else if (compiling_reap(&master->compiling, pid, status))
 		master_compiled(master);
 	else if (exporting_reap(&master->exporting, pid, status) || checking_reap(&master->checking, pid, status) ||
-		watching_reap(&master->watching, pid))
+		watching_reap(&master->watching, pid) || server_processes_reap(&master->servers, pid, status))
 		return;
 	else if (!upgrade_reap(&master->upgrade, pid, status) && !asks_reap(&master->asks, pid, status) &&
 		!forwarding_reap(&master->forwarding, pid, status))
@@ -190,6 +190,7 @@ static int master_prepare(struct master *master)
 	if (master->options->watch)
 		watching_init(&master->watching, &master->loop, master->options->watch, &master->read_since,
 			master_reload_later, master);
+	server_processes_init(&master->servers, &master->loop, &master->shared);
 	exporting_init(&master->exporting, &master->loop, &master->shared, master_publish, master);
 	checking_init(&master->checking, &master->loop, &master->shared);
 	backend_upkeep_init(&master->upkeep, &master->loop, master->shared.backends, master->shared.limits,
@@ -239,6 +240,7 @@ static void master_fini(struct master *master)
 	control_free(master->control);
 	exporting_fini(&master->exporting);
 	checking_fini(&master->checking);
+	server_processes_fini(&master->servers);
 	watching_fini(&master->watching);
 	backend_upkeep_fini(&master->upkeep);
 	logger_wait_cancel(&master->logger_wait);

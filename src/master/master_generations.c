@@ -176,6 +176,7 @@ static void master_generation_ready(struct generation *generation)
 		master_rewrite_pid_file(master, generation->policy);
 	backend_orders_keep(master->shared.backends, generation->policy);
 	backend_upkeep_follow(&master->upkeep);
+	server_processes_follow(&master->servers, generation->policy);
 	transparent_check(generation->policy);
 	master_follow_forwarding(master, generation->policy);
 	master->control_missing = false; /* to be told of this policy's */
@@ -256,6 +257,7 @@ struct generation *master_new_generation(struct master *master, struct policy *p
 		.leaves_workers = master->options->leaves_workers,
 		.forwarding = &master->forwarding,
 		.programs = master->programs,
+		.servers = &master->servers,
 		.asks = &master->asks,
 		.slots = master->slots,
 		.context = master,

@@ -8,6 +8,7 @@
 #include "process.h"
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -192,7 +193,7 @@ void master_end_logger(struct master *master)
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd end = { .fd = fd, .events = POLLIN };
 	if (fd < 0 || poll(&end, 1, LOGGER_WAIT_MS) == 0)
-		kill_as(pid, uid);
+		kill_as(pid, uid, SIGKILL);
 	fd_close(fd);
 	process_bury(pid); /* one that waits for a disk cannot be killed, and is not waited for */
 }

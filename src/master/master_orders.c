@@ -260,7 +260,7 @@ static struct status master_status(const struct master *master)
 		.coming = master->coming,
 		.shared = &master->shared,
 		.since = master->since,
-		.programs = program_table_count(master->programs),
+		.programs = program_table_count(master->programs) + server_processes_count(&master->servers),
 		.reloading_since = master->compiling.pid ? master->compiling.since
 			: master->waiting                ? master->waiting_since
 							 : 0,

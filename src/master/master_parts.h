@@ -15,6 +15,7 @@
 #include "loop.h"
 #include "master_options.h"
 #include "notify.h"
+#include "server_processes.h"
 #include "shared.h"
 #include "sockets.h"
 #include "takeover.h"
@@ -43,6 +44,7 @@ struct master {
 	time_t waiting_since;   /* with what compiling it took */
 	struct shared shared;
 	struct program_table *programs;
+	struct server_processes servers;
 	struct asks asks;
 	struct forwarding forwarding;
 	bool slots[LIMITS_SLOTS_MAX];

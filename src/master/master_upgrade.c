@@ -130,11 +130,13 @@ static int master_describe(void *context, struct takeover *ret)
 	snprintf(ret->forwarding_table, sizeof(ret->forwarding_table), "%s", master->forwarding.table);
 	ret->sockets = calloc(master->sockets.count + 1, sizeof(*ret->sockets));
 	ret->programs = calloc(program_table_count(master->programs) + 1, sizeof(*ret->programs));
-	if (!ret->sockets || !ret->programs)
+	ret->servers = calloc(server_processes_count(&master->servers) + 1, sizeof(*ret->servers));
+	if (!ret->sockets || !ret->programs || !ret->servers)
 		return -ENOMEM;
 	for (size_t i = 0; i < master->sockets.count; i++)
 		ret->sockets[ret->n_sockets++] = master->sockets.list[i];
 	program_table_each(master->programs, describe_program, ret);
+	server_processes_leave(&master->servers, ret->servers, &ret->n_servers);
 	int error = describe_names(master->serving, ret);
 	return error < 0 ? error : master_describe_generations(master, ret);
 }
@@ -245,6 +247,8 @@ int master_take_over(struct master *master, const struct policy *policy)
 		error = program_table_restore(master->programs, takeover->programs[i].pid,
 			takeover->programs[i].service, takeover->programs[i].source,
 			takeover->programs[i].started_us);
+	for (size_t i = 0; error == 0 && i < takeover->n_servers; i++)
+		error = server_processes_adopt(&master->servers, &takeover->servers[i]);
 	control_adopt(master->control, takeover->control_path, takeover->control_fd, &takeover->control_file,
 		takeover->control_client);
 	forwarding_adopt(&master->forwarding, takeover->forwarding_table);

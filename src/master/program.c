@@ -89,6 +89,11 @@ static void environment_build(struct environment *environment, const struct prog
 		environment_inherit(environment, "HOME", NULL);
 		environment_inherit(environment, "SHELL", NULL);
 	}
+	if (service)
+		environment_set(environment, "USHER_SERVICE", service);
+	environment->list[environment->count] = NULL;
+	if (!request)
+		return;
 	if (request->is_datagram)
 		environment_set_peers(
 			environment, request, "UDP", "UDPREMOTEIP", "UDPREMOTEPORT", "UDPLOCALIP", "UDPLOCALPORT");
@@ -97,8 +102,6 @@ static void environment_build(struct environment *environment, const struct prog
 			environment, request, "TCP", "TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT");
 	else
 		environment_set(environment, "PROTO", "UNIX");
-	if (service)
-		environment_set(environment, "USHER_SERVICE", service);
 	environment_set_name(environment, "USHER_PROTOCOL", request->protocol, sizeof(request->protocol));
 	environment_set_name(environment, "USHER_SNI", request->sni, sizeof(request->sni));
 	environment->list[environment->count] = NULL;
@@ -216,4 +219,25 @@ int program_start(const struct program *program, const char *service, const stru
 	ret_fds[0] = ends.ours[0];
 	ret_fds[1] = ends.ours[1];
 	return 0;
+}
+
+int program_start_server(const struct program *program, const char *service, pid_t *ret_pid)
+{
+	struct environment environment = { 0 };
+
+	environment_build(&environment, program, service, NULL);
+	return spawn_program(
+		&(struct spawn){
+			.argv = program->argv,
+			.env = environment.list,
+			.in = -1,
+			.out = -1,
+			.err = -1,
+			.own_identity = program->own_identity,
+			.uid = program->uid,
+			.gid = program->gid,
+			.groups = program->groups,
+			.n_groups = program->n_groups,
+		},
+		ret_pid);
 }

@@ -11,3 +11,6 @@
  * then, also where it fails after that. NULL: it is not sent. */
 int program_start(const struct program *program, const char *service, const struct message_spawn *request, int client,
 	int ret_fds[2], pid_t *ret_pid, bool *ret_greeted);
+
+/* A server, which finds its clients itself: with /dev/null as its stdio. 0 and the pid, or -errno. */
+int program_start_server(const struct program *program, const char *service, pid_t *ret_pid);

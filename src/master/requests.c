@@ -16,6 +16,7 @@
 #include "program_table.h"
 #include "receiver_connect.h"
 #include "resolver.h"
+#include "server_processes.h"
 #include "socket_pool.h"
 #include "transparent.h"
 #include "worker_process.h"
@@ -134,6 +135,22 @@ bool request_connect(struct worker_process *worker, const struct message *reques
 	int fd = receiver_connect(&service->target.handover.address);
 	return fd < 0 ? request_fail(worker, request, fd)
 		      : request_answer(worker, request, (struct message_answer){ 0 }, &fd, 1);
+}
+
+/* Under a policy that is not in force any more nothing is started. */
+bool request_start(struct worker_process *worker, const struct message *request)
+{
+	const struct generation *generation = worker->generation;
+	const struct service *service = policy_service(generation->policy, request->start.service);
+
+	if (generation->kind == GENERATION_STALE)
+		return request_fail(worker, request, -ESTALE);
+	if (!service || service->target.delivery != DELIVERY_CONNECT || !service->target.connect.start)
+		return false;
+	if (generation_retires(generation))
+		return request_fail(
+			worker, request, server_processes_run(generation->servers, service) ? 0 : -ESTALE);
+	return request_fail(worker, request, server_processes_start(generation->servers, service));
 }
 
 /* As many as a worker counts on (socket_pool.c). */

@@ -17,6 +17,7 @@ bool request_identify(struct worker_process *worker, const struct message *reque
 bool request_connect(struct worker_process *worker, const struct message *request);  /* MESSAGE_CONNECT */
 bool request_client(struct worker_process *worker, const struct message *request);   /* MESSAGE_WANT_CLIENT */
 bool request_sockets(struct worker_process *worker, const struct message *request);  /* MESSAGE_WANT_SOCKETS */
+bool request_start(struct worker_process *worker, const struct message *request);    /* MESSAGE_START */
 bool request_forward(struct worker_process *worker, const struct message *request);  /* MESSAGE_FORWARD */
 
 /* No known address of a name answers: the resolver asks for it again. No answer. */

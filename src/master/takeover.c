@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 24
+#define TAKEOVER_FORMAT 25
 
 static void format_write(char *to, size_t size)
 {
@@ -95,6 +95,20 @@ static json_t *programs_write(const struct takeover *takeover)
 	return list;
 }
 
+static json_t *servers_write(const struct takeover *takeover)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < takeover->n_servers; i++) {
+		const struct takeover_server *one = &takeover->servers[i];
+		json_array_append_new(list,
+			json_pack("{s:i, s:I, s:s, s:I, s:I, s:I}", "pid", one->pid, "uid", (json_int_t)one->uid,
+				"service", one->service, "digest", (json_int_t)one->digest, "started_us",
+				(json_int_t)one->started_us, "stop_after_us", (json_int_t)one->stop_after_us));
+	}
+	return list;
+}
+
 static json_t *names_write(const struct takeover *takeover)
 {
 	json_t *list = json_array();
@@ -112,7 +126,7 @@ int takeover_write(const struct takeover *takeover)
 	format_write(format, sizeof(format));
 	json_t *root = json_pack("{s:s, s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, "
 				 "s:I, s:I, s:s, s:o, "
-				 "s:o, s:o, s:o, s:o, s:o, s:i, s:i}",
+				 "s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:o}",
 		"format", format, "log_lost", (json_int_t)takeover->log_lost, "proof", takeover->proof, "pid_file",
 		takeover->pid_file ? takeover->pid_file : "", "since", (json_int_t)takeover->since, "services",
 		(json_int_t)takeover->services, "shared", takeover->shared_fd, "limits", takeover->limits_fd,
@@ -123,7 +137,8 @@ int takeover_write(const struct takeover *takeover)
 		(json_int_t)takeover->control_file.inode, "forwarding", takeover->forwarding_table, "sockets",
 		sockets_write(takeover), "workers", workers_write(takeover), "children", children_write(takeover),
 		"programs", programs_write(takeover), "names", names_write(takeover), "metrics",
-		socket_write(&takeover->metrics), "exporter", takeover->exporter, "checker", takeover->checker);
+		socket_write(&takeover->metrics), "exporter", takeover->exporter, "checker", takeover->checker, "servers",
+		servers_write(takeover));
 	int fd = root ? memfd_create("usher-state", MFD_CLOEXEC) : -1;
 	int error = !root ? -ENOMEM : fd < 0 ? -errno : json_dumpfd(root, fd, JSON_COMPACT) < 0 ? -EIO : 0;
 
@@ -206,6 +221,24 @@ static int program_read(struct takeover *takeover, size_t at, json_t *element)
 	return 0;
 }
 
+static int server_read(struct takeover *takeover, size_t at, json_t *element)
+{
+	struct takeover_server *one = &takeover->servers[at];
+	json_int_t uid, digest, started_us, stop_after_us;
+	const char *service;
+
+	if (json_unpack(element, "{s:i, s:I, s:s, s:I, s:I, s:I}", "pid", &one->pid, "uid", &uid, "service", &service,
+		    "digest", &digest, "started_us", &started_us, "stop_after_us", &stop_after_us) < 0 ||
+		one->pid <= 0)
+		return -EINVAL;
+	snprintf(one->service, sizeof(one->service), "%s", service);
+	one->uid = (unsigned)uid;
+	one->digest = (uint64_t)digest;
+	one->started_us = (uint64_t)started_us;
+	one->stop_after_us = (uint64_t)stop_after_us;
+	return 0;
+}
+
 static int name_read(struct takeover *takeover, size_t at, json_t *element)
 {
 	if (!json_is_string(element))
@@ -245,7 +278,7 @@ static int names_read(struct takeover *takeover, json_t *names)
 
 static int takeover_unpack(json_t *root, struct takeover *ret)
 {
-	json_t *sockets, *workers, *children, *programs, *names, *metrics;
+	json_t *sockets, *workers, *children, *programs, *names, *metrics, *servers;
 	json_int_t since, services, device, inode, log_lost;
 	const char *path, *proof, *pid_file, *table;
 
@@ -253,14 +286,15 @@ static int takeover_unpack(json_t *root, struct takeover *ret)
 		    "{s:I, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:I, s:I, s:s, s:o, "
 		    "s:o, "
 		    "s:o, s:o, "
-		    "s:o, s:o, s:i, s:i}",
+		    "s:o, s:o, s:i, s:i, s:o}",
 		    "log_lost", &log_lost, "proof", &proof, "pid_file", &pid_file, "since", &since, "services",
 		    &services, "shared", &ret->shared_fd, "limits", &ret->limits_fd, "counters", &ret->counters_fd,
 		    "affinity", &ret->affinity_fd, "backends", &ret->backends_fd, "live", &ret->live_fd, "resolver",
 		    &ret->resolver, "control", &ret->control_fd, "client", &ret->control_client, "control_path",
 		    &path, "control_device", &device, "control_inode", &inode, "forwarding", &table, "sockets",
 		    &sockets, "workers", &workers, "children", &children, "programs", &programs, "names", &names,
-		    "metrics", &metrics, "exporter", &ret->exporter, "checker", &ret->checker) < 0 ||
+		    "metrics", &metrics, "exporter", &ret->exporter, "checker", &ret->checker, "servers",
+		    &servers) < 0 ||
 		socket_unpack(&ret->metrics, metrics) < 0)
 		return -EINVAL;
 	ret->since = since;
@@ -280,6 +314,8 @@ static int takeover_unpack(json_t *root, struct takeover *ret)
 	if (error == 0)
 		error = list_read(
 			ret, programs, &ret->programs, sizeof(*ret->programs), &ret->n_programs, program_read);
+	if (error == 0)
+		error = list_read(ret, servers, &ret->servers, sizeof(*ret->servers), &ret->n_servers, server_read);
 	return error < 0 ? error : names_read(ret, names);
 }
 
@@ -314,6 +350,7 @@ void takeover_free(struct takeover *takeover)
 	free(takeover->workers);
 	free(takeover->children);
 	free(takeover->programs);
+	free(takeover->servers);
 	for (size_t i = 0; i < takeover->n_names; i++)
 		free(takeover->names[i]);
 	free(takeover->names);

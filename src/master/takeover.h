@@ -38,6 +38,13 @@ struct takeover_program {
 	uint64_t source, started_us;
 };
 
+struct takeover_server {
+	int pid;
+	unsigned uid;
+	char service[64];
+	uint64_t digest, started_us, stop_after_us;
+};
+
 struct takeover {
 	uint64_t log_lost;              /* lines of the log, not told of yet */
 	char proof[TAKEOVER_PROOF_MAX]; /* for a trial to say, once its workers are ready */
@@ -58,9 +65,10 @@ struct takeover {
 	struct takeover_worker *workers;
 	struct takeover_child *children;
 	struct takeover_program *programs;
+	struct takeover_server *servers;
 	char **names; /* of the table behind names_fd, in its order */
 	size_t n_names;
-	size_t n_sockets, n_workers, n_children, n_programs;
+	size_t n_sockets, n_workers, n_children, n_programs, n_servers;
 };
 
 /* A descriptor (close-on-exec), or -errno. */

@@ -30,6 +30,8 @@ bool worker_heard(struct worker_process *worker, const struct message *message, 
 		return request_sockets(worker, message);
 	case MESSAGE_WANT_CLIENT:
 		return request_client(worker, message);
+	case MESSAGE_START:
+		return request_start(worker, message);
 	case MESSAGE_FORWARD:
 		return request_forward(worker, message);
 	default:

@@ -47,7 +47,7 @@ void worker_process_kill(const struct worker_process *worker)
 {
 	const struct policy *policy = worker->generation->policy;
 
-	kill_as(worker->pid, policy->drop_identity ? policy->uid : geteuid());
+	kill_as(worker->pid, policy->drop_identity ? policy->uid : geteuid(), SIGKILL);
 }
 
 /* One whose end is closed is ending already. */

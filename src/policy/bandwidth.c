@@ -82,7 +82,8 @@ void bandwidth_compile(struct compiler *compiler, uint32_t number, const struct 
 			continue;
 		if (!service_is_relayed(service))
 			compile_error(compiler, at,
-				"`%s' of service `%s' goes with `connect' only, and with `exec' on pipes or a terminal",
+				"`%s' of service `%s' goes with `connect' only, and with `exec' on pipes or a "
+				"terminal",
 				name, service->name);
 		bandwidth_read(compiler, at, name,
 			key == SERVICE_BANDWIDTH ? &service->bandwidth : &service->total_bandwidth);

@@ -169,6 +169,27 @@ static void send_proxy_compile(struct compiler *compiler, struct target *target,
 			"both `send_proxy' and `pass_proxy', expected one: a backend gets one header");
 }
 
+/* A server that is started when a client comes. */
+static void start_compile(struct compiler *compiler, const struct values *values, struct target *target)
+{
+	struct program *program = arena_alloc(compiler->arena, sizeof(*program));
+
+	*program = (struct program){ .argv = program_argv(compiler, values->value[SERVICE_START], "start") };
+	program_identity(compiler, program, values->value[SERVICE_USER], values->value[SERVICE_GROUP]);
+	target->connect.start = program;
+	target->connect.start_timeout_us = (uint64_t)llround(values_number(values, SERVICE_START_TIMEOUT) * 1e6);
+	target->connect.stop_after_us = (uint64_t)llround(values_number(values, SERVICE_STOP_AFTER) * 1e6);
+	if (target->connect.n_backends > 1)
+		compile_error(compiler, values->value[SERVICE_START],
+			"`start' with %zu backends, expected it with one: the server that it starts",
+			target->connect.n_backends);
+	static const enum service_key others[] = { SERVICE_BANNER, SERVICE_TRANSPARENT, SERVICE_CHECK };
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (values->value[others[i]])
+			compile_error(compiler, values->value[SERVICE_START], "`start' does not go with `%s'",
+				values->section->keys[others[i]].name);
+}
+
 static void connect_compile(struct compiler *compiler, uint32_t service, const struct values *values)
 {
 	struct target *target = &compiler->policy->services[service].target;
@@ -179,6 +200,8 @@ static void connect_compile(struct compiler *compiler, uint32_t service, const s
 	target->connect.keepalive_s = values_switch(values, SERVICE_KEEPALIVE, KEEPALIVE_AFAR, KEEPALIVE_SYSTEM);
 	target->connect.resolves = values_choice(values, SERVICE_RESOLVE) == 1;
 	send_proxy_compile(compiler, target, values);
+	if (values->value[SERVICE_START])
+		start_compile(compiler, values, target);
 	target->connect.forwarded = values_choice(values, SERVICE_THROUGH) == 1;
 	for (size_t i = 0; target->connect.forwarded && i < target->connect.n_backends; i++)
 		forwarding_backend_check(
@@ -222,7 +245,7 @@ static void reject_compile(struct compiler *compiler, const struct values *value
 
 /* Which delivery a key belongs to, where it is not for all. */
 static const struct {
-	enum service_key key, owner;
+	enum service_key key, owner, other; /* SERVICE_NAME: it has no other */
 } belongs[] = {
 	{ SERVICE_PORTS, SERVICE_CONNECT },
 	{ SERVICE_BALANCE, SERVICE_CONNECT },
@@ -239,8 +262,11 @@ static const struct {
 	{ SERVICE_THROUGH, SERVICE_CONNECT },
 	{ SERVICE_FORMAT, SERVICE_HANDOVER },
 	{ SERVICE_STDIO, SERVICE_EXEC },
-	{ SERVICE_USER, SERVICE_EXEC },
-	{ SERVICE_GROUP, SERVICE_EXEC },
+	{ SERVICE_USER, SERVICE_EXEC, SERVICE_START },
+	{ SERVICE_GROUP, SERVICE_EXEC, SERVICE_START },
+	{ SERVICE_START, SERVICE_CONNECT },
+	{ SERVICE_START_TIMEOUT, SERVICE_START },
+	{ SERVICE_STOP_AFTER, SERVICE_START },
 	{ SERVICE_KEEPALIVE, SERVICE_CONNECT },
 	{ SERVICE_TARPIT_TIMEOUT, SERVICE_REJECT },
 };
@@ -249,10 +275,14 @@ static void belongings_check(struct compiler *compiler, const struct values *val
 {
 	const struct key *keys = values->section->keys;
 
-	for (size_t i = 0; i < sizeof(belongs) / sizeof(belongs[0]); i++)
-		if (values->value[belongs[i].key] && !values->given[belongs[i].owner])
-			compile_error(compiler, values->value[belongs[i].key], "`%s' goes with `%s' only",
-				keys[belongs[i].key].name, keys[belongs[i].owner].name);
+	for (size_t i = 0; i < sizeof(belongs) / sizeof(belongs[0]); i++) {
+		enum service_key owner = belongs[i].owner, other = belongs[i].other;
+		bool has_other = other != SERVICE_NAME;
+		if (values->value[belongs[i].key] && !values->given[owner] && !(has_other && values->given[other]))
+			compile_error(compiler, values->value[belongs[i].key], "`%s' goes with `%s'%s%s%s only",
+				keys[belongs[i].key].name, keys[owner].name, has_other ? " or `" : "",
+				has_other ? keys[other].name : "", has_other ? "'" : "");
+	}
 }
 
 void delivery_compile(struct compiler *compiler, uint32_t service, const struct values *values)

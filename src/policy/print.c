@@ -151,6 +151,10 @@ static char *target_text(struct arena *arena, const struct target *target)
 
 	switch (target->delivery) {
 	case DELIVERY_CONNECT:
+		if (target->connect.start)
+			return arena_printf(arena, "%s %s (started by %s, ended after %s)", delivery,
+				target_backends(arena, target), target_program(arena, target->connect.start),
+				duration(target->connect.stop_after_us, (char[32]){ 0 }));
 		return arena_printf(arena, "%s %s", delivery, target_backends(arena, target));
 	case DELIVERY_HANDOVER:
 		return arena_printf(arena, "%s %s%s", delivery, target->handover.text,
@@ -166,12 +170,21 @@ static char *target_text(struct arena *arena, const struct target *target)
 	return NULL;
 }
 
+static const struct program *target_runs(const struct target *target)
+{
+	if (target->delivery == DELIVERY_EXEC)
+		return &target->exec;
+	return target->delivery == DELIVERY_CONNECT ? target->connect.start : NULL;
+}
+
 static char *identity_text(struct arena *arena, const struct target *target)
 {
-	if (target->delivery != DELIVERY_EXEC)
+	const struct program *program = target_runs(target);
+
+	if (!program)
 		return NULL;
-	if (target->exec.own_identity)
-		return arena_printf(arena, "%s", target->exec.user);
+	if (program->own_identity)
+		return arena_printf(arena, "%s", program->user);
 	return arena_strdup(arena, geteuid() == 0 ? "root" : "usher's starter");
 }
 

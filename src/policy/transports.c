@@ -220,6 +220,11 @@ static void missing_check(struct compiler *compiler, const struct service *servi
 			"`send_proxy' of service `%s', which takes datagrams of listener `%s', is 1, expected 2 or "
 			"\"each\": version 1 of the header has no datagrams",
 			service->name, listener->text);
+	if (values->value[SERVICE_START])
+		reader_warn(compiler->reader, values->value[SERVICE_START],
+			"the server of service `%s' is started for connections alone, not for the datagrams of "
+			"listener `%s'",
+			service->name, listener->text);
 	for (size_t key = SERVICE_BANDWIDTH; key <= SERVICE_TOTAL_BANDWIDTH; key++)
 		if (values->value[key])
 			reader_warn(compiler->reader, values->value[key],

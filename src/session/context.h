@@ -28,6 +28,7 @@ struct requester;
 struct relay_pool;
 struct session;
 struct socket_pool;
+struct starter;
 struct stream;
 struct transport;
 struct undecided_registry;
@@ -74,6 +75,7 @@ struct context {
 	struct chooser **choosers;       /* of backends, one a service and transport */
 	struct pace_line **pace_lines;   /* of services, one each way; NULL: not used yet */
 	struct backends_down backends_down;
+	struct starter **starters;       /* of servers, one a service; NULL: not used yet */
 	struct socket_pool *sockets;          /* for connections; NULL: the policy has no transparent service */
 	struct socket_pool *datagram_sockets; /* for flows; NULL: no such service, or no UDP listener */
 	struct relay_pool *relay_pool;

@@ -22,6 +22,7 @@ static const struct shape {
 	[MESSAGE_SPAWN] = { true, true, 1, sizeof(struct message_spawn) },
 	[MESSAGE_IDENTIFY] = { true, true, 0, sizeof(struct message_identify) },
 	[MESSAGE_CONNECT] = { true, true, 0, sizeof(struct message_connect) },
+	[MESSAGE_START] = { true, true, 0, sizeof(struct message_start) },
 	[MESSAGE_WANT_SOCKETS] = { true, true, 0, sizeof(struct message_want_sockets) },
 	[MESSAGE_WANT_CLIENT] = { true, true, 0, sizeof(struct message_want_client) },
 	[MESSAGE_FORWARD] = { true, true, 0, sizeof(struct message_forward) },

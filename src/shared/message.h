@@ -6,7 +6,7 @@
  * A request and its answer have the same number, which the asking process chooses and never uses again. Other messages have 0.
  *
  * The master trusts no field: a worker that was taken over can ask for a program of its policy to be run, on a descriptor
- * of its own, for a channel to a receiver of its policy, and under a policy with a transparent service for sockets that may
+ * of its own, for the server of a service of it to be started, for a channel to a receiver of its policy, and under a policy with a transparent service for sockets that may
  * speak from any address, and under one with a UDP listener and a service that hands over for sockets that are connected to the
  * listener's clients, and under one with flows for the kernel for sockets that speak as a client to a listener of these; and for nothing else. Programs and receivers are named by their place in the policy; a command
  * line or a path never crosses. */
@@ -34,9 +34,10 @@ enum message_kind {
 	MESSAGE_CONNECT,      /* connect to the receiver of a service's handovers, where the worker may not */
 	MESSAGE_WANT_SOCKETS, /* make sockets that may speak from any address */
 	MESSAGE_WANT_CLIENT,  /* make a socket of UDP that is connected to a client of a listener */
+	MESSAGE_START,        /* start the server of a service, where it does not run */
 	MESSAGE_FORWARD,      /* make a socket by which the kernel is told to forward a flow */
 	/* master to worker */
-	MESSAGE_ANSWER,  /* to one of the six requests above */
+	MESSAGE_ANSWER,  /* to one of the seven requests above */
 	MESSAGE_VERDICT, /* of the access program that was started for the request of this number */
 	MESSAGE_EXITED,  /* the identifier that was started for the request of this number has ended */
 	MESSAGE_LOG,     /* log from this level on */
@@ -72,6 +73,10 @@ struct message_identify {
 };
 
 struct message_connect {
+	uint32_t service;
+};
+
+struct message_start {
 	uint32_t service;
 };
 
@@ -151,6 +156,7 @@ struct message {
 		struct message_spawn spawn;
 		struct message_identify identify;
 		struct message_connect connect;
+		struct message_start start;
 		struct message_want_sockets want_sockets;
 		struct message_want_client want_client;
 		struct message_forward forward;

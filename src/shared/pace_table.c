@@ -64,8 +64,8 @@ uint64_t pace_table_take(struct pace_table *table, uint64_t key, const struct by
 	return room;
 }
 
-uint64_t pace_table_due_us(const struct pace_table *table, uint64_t key, const struct byte_rate *rate,
-	uint64_t wanted, uint64_t now_us)
+uint64_t pace_table_due_us(
+	const struct pace_table *table, uint64_t key, const struct byte_rate *rate, uint64_t wanted, uint64_t now_us)
 {
 	const struct pace_place *place = place_find(table, key);
 

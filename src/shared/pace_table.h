@@ -8,8 +8,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define PACE_PLACES       2048
-#define PACE_SERVICES_MAX 512 /* of a policy; each has two buckets, and there is room for those of the policy before */
+#define PACE_PLACES 2048
+#define PACE_SERVICES_MAX                                                                                            \
+	512 /* of a policy; each has two buckets, and there is room for those of the policy before */
 
 struct pace_table {
 	struct pace_place {
@@ -27,8 +28,8 @@ uint64_t pace_table_take(struct pace_table *table, uint64_t key, const struct by
 	uint64_t most, uint64_t now_us);
 
 /* When there will be so many, if nobody takes any. */
-uint64_t pace_table_due_us(const struct pace_table *table, uint64_t key, const struct byte_rate *rate,
-	uint64_t wanted, uint64_t now_us);
+uint64_t pace_table_due_us(
+	const struct pace_table *table, uint64_t key, const struct byte_rate *rate, uint64_t wanted, uint64_t now_us);
 
 /* Bytes that were taken and not used. */
 void pace_table_give_back(struct pace_table *table, uint64_t key, const struct byte_rate *rate, uint64_t bytes);

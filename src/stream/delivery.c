@@ -9,6 +9,7 @@
 #include "proxied.h"
 #include "receivers.h"
 #include "shed.h"
+#include "starter.h"
 #include "starttls_answer.h"
 #include "starttls_replay.h"
 #include "stream.h"
@@ -23,7 +24,13 @@
 
 uint64_t delivery_due_us(const struct session *session)
 {
-	return session->context->loop.now_us + session->context->policy->connect_timeout_us;
+	const struct target *target = &session_service(session)->target;
+	uint64_t most_us = session->context->policy->connect_timeout_us;
+
+	if (target->delivery == DELIVERY_CONNECT && target->connect.start &&
+		target->connect.start_timeout_us > most_us)
+		most_us = target->connect.start_timeout_us;
+	return session->context->loop.now_us + most_us;
 }
 
 /* ---- relayed to a backend ---- */
@@ -103,6 +110,14 @@ static void delivery_dialled(struct dial *dial, int error, uint32_t events)
 		stream_delivered(stream, events);
 }
 
+/* The server of the service is started when a client finds nobody. */
+static int delivery_absent(struct dial *dial)
+{
+	struct stream *stream = container_of(dial, struct stream, dial);
+
+	return starter_ask(stream->session.context, stream->session.service);
+}
+
 static void delivery_connect(struct stream *stream, const struct target *target)
 {
 	if (target->connect.forwarded) { /* another service's fallback has led here */
@@ -122,6 +137,7 @@ static void delivery_connect(struct stream *stream, const struct target *target)
 	stream->dial.talks = proxied_announces(stream, target) || delivery_client_talks(stream);
 	stream->dial.due_us = delivery_due_us(&stream->session);
 	stream->dial.done = delivery_dialled;
+	stream->dial.absent = target->connect.start ? delivery_absent : NULL;
 	dial_start(&stream->dial);
 }
 

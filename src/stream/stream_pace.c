@@ -9,8 +9,8 @@
 enum direction { DOWNWARDS, UPWARDS, DIRECTIONS };
 
 /* *ret NULL: the service has no such limit. 0 or -ENOMEM. */
-static int line_of(struct context *context, const struct service *service, enum direction direction,
-	struct pace_line **ret)
+static int line_of(
+	struct context *context, const struct service *service, enum direction direction, struct pace_line **ret)
 {
 	const struct bandwidth *total = &service->total_bandwidth;
 	const struct byte_rate *rate = direction == UPWARDS ? &total->up : &total->down;

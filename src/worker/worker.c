@@ -24,6 +24,7 @@
 #include "requester.h"
 #include "sandbox.h"
 #include "session_report.h"
+#include "starter.h"
 #include "stream.h"
 #include "stream_pace.h"
 #include "supplier.h"
@@ -421,6 +422,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 				calloc(start->policy->n_services + 1, sizeof(*worker->context.service_measures)),
 			.choosers = calloc(start->policy->n_services * TRANSPORT_COUNT + 1,
 				sizeof(*worker->context.choosers)),
+			.starters = calloc(start->policy->n_services + 1, sizeof(*worker->context.starters)),
 			.pace_lines = calloc(start->policy->n_services * 2 + 1, sizeof(*worker->context.pace_lines)),
 			.findings = calloc(1, sizeof(*worker->context.findings)),
 			.scratch = decider_scratch_new(),
@@ -445,7 +447,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	if (!context->relay_pool || !context->findings || !context->scratch || !context->peeked ||
 		!worker->listeners || !context->service_counters || !context->service_measures ||
 		!context->choosers || !context->undecided || !context->tarpit || !context->pace_lines ||
-		(start->policy->keep_evidence && !context->evidence))
+		!context->starters || (start->policy->keep_evidence && !context->evidence))
 		return -ENOMEM;
 	int error = scratch_fit(context->scratch, start->policy);
 	if (error == 0)
@@ -569,6 +571,7 @@ static void worker_fini(struct worker *worker)
 	decider_scratch_free(worker->context.scratch);
 	backends_free(&worker->context);
 	stream_paces_free(&worker->context);
+	starters_free(&worker->context);
 	lookup_free(worker->context.lookup);
 	supplier_free(worker->supplier);
 	supplier_free(worker->datagram_supplier);

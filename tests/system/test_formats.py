@@ -50,7 +50,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (11, "542cf4e0bf59409d"),
-    "TAKEOVER_FORMAT": (24, "9e3547b7b7e22db9"),
+    "TAKEOVER_FORMAT": (25, "535a5f6eb32ab144"),
 }
 
 

@@ -7,6 +7,7 @@
 #include "proxied.h"
 #include "receivers.h"
 #include "self_connection.h"
+#include "starter.h"
 #include "starttls_answer.h"
 #include "starttls_replay.h"
 #include "stream_calls.h"
@@ -28,10 +29,17 @@ static struct message asked;
 static int asked_fd, refusal;
 static bool is_watched, announces, is_unix, is_mine, has_chooser;
 static int expiry;
+static int starts;              /* what is said of the server */
 static unsigned fails_to_watch; /* the nth */
 static enum banner_skipped skipped;
 static struct address local;
 static int fds_before;
+
+int starter_ask(struct context *which, uint32_t number)
+{
+	note("start ");
+	return starts;
+}
 
 bool stream_watch(struct stream *which)
 {

@@ -220,7 +220,8 @@ static void a_thousand_that_wait_cost_one_timer(void **state)
 		pace_leave(&ends[i].pace);
 		loop_cancel(&loop, &ends[i].wake);
 	}
-	assert_in_range(woken, 100, 400); /* a second's bytes in slices of a sixteenth of the burst, each wakes one twice */
+	assert_in_range(
+		woken, 100, 400); /* a second's bytes in slices of a sixteenth of the burst, each wakes one twice */
 }
 
 static void what_is_not_used_of_a_slice_goes_to_others(void **state)
@@ -276,7 +277,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_direction_without_limits_never_waits, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(it_waits_for_a_quarter_of_its_burst_by_a_timer, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
-			in_ten_seconds_it_moves_what_the_rate_says_and_is_woken_forty_times_a_second, set_up, tear_down),
+			in_ten_seconds_it_moves_what_the_rate_says_and_is_woken_forty_times_a_second, set_up,
+			tear_down),
 		cmocka_unit_test_setup_teardown(those_who_share_get_equal_shares_in_turn, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_thousand_that_wait_cost_one_timer, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_not_used_of_a_slice_goes_to_others, set_up, tear_down),
