@@ -43,8 +43,8 @@ void backends_down_watch(struct context *context)
 
 	for (size_t i = 0; i < policy->n_services; i++)
 		wanted |= closes_on_down(&policy->services[i]);
-	context->backends_down = (struct backends_down){ .again = { .fired = look },
-		.seen = backend_table_downs(context->shared->backends) };
+	context->backends_down.again = (struct timer){ .fired = look };
+	context->backends_down.seen = backend_table_downs(context->shared->backends);
 	if (wanted)
 		loop_timer(&context->loop, &context->backends_down.again, context->loop.now_us + LOOK_EACH_US);
 }

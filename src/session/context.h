@@ -1,7 +1,6 @@
 /* What sessions need of the worker that serves them. The worker owns one (worker.h); transports, migration and what they ask of other
  * processes see no more of it than this. */
 #pragma once
-#include "backends_down.h"
 #include "capacity.h"
 #include "list.h"
 #include "log_limit.h"
@@ -74,8 +73,11 @@ struct context {
 	struct lookup *lookup;           /* of backends' names; NULL: the policy has none */
 	struct chooser **choosers;       /* of backends, one a service and transport */
 	struct pace_line **pace_lines;   /* of services, one each way; NULL: not used yet */
-	struct backends_down backends_down;
 	struct starter **starters;       /* of servers, one a service; NULL: not used yet */
+	struct {
+		struct timer again;
+		uint32_t seen;                /* backend_table_downs() */
+	} backends_down;                      /* backends_down.c */
 	struct socket_pool *sockets;          /* for connections; NULL: the policy has no transparent service */
 	struct socket_pool *datagram_sockets; /* for flows; NULL: no such service, or no UDP listener */
 	struct relay_pool *relay_pool;

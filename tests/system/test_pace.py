@@ -1,7 +1,6 @@
 """How fast usher relays where a service has a `bandwidth`, and clients that are kept waiting in a tarpit. A limit is seen by the time that
 something takes at least."""
 
-import socket
 import threading
 import time
 
