@@ -180,7 +180,7 @@ static bool is_name_char(char c)
 
 /* RFC 1123 2.1 and RFC 1035 2.3.4: labels of 1 to 63 bytes that neither begin nor end with a hyphen; a dot at
  * the end makes the name absolute. A last label of digits only is refused: that is a mistyped address. */
-static bool is_host_name(const char *name, size_t len)
+bool address_is_host_name(const char *name, size_t len)
 {
 	size_t label = 0;
 	bool digits = true;
@@ -213,7 +213,7 @@ int address_split_name(const char *text, char *ret_name, uint16_t *ret_port)
 	if (!colon || !parse_port(colon + 1, &port) || port == 0)
 		return -EINVAL;
 	size_t len = (size_t)(colon - text);
-	if (len > 253 || !is_host_name(text, len))
+	if (len > 253 || !address_is_host_name(text, len))
 		return -EINVAL;
 	memcpy(ret_name, text, len);
 	ret_name[len] = '\0';

@@ -41,6 +41,9 @@ void address_load_zones(void);
 /* fe80::/10, which means nothing without a zone. */
 bool address_is_link_local(const struct address *a);
 
+/* RFC 1123 letters, digits, hyphens, dots; underscore tolerated; at most 253 bytes, and not an IPv4 address. */
+bool address_is_host_name(const char *name, size_t len);
+
 /* Splits "name:port" at its last colon. 0, or -EINVAL where there is no port 1..65535 or no valid host name
  * (RFC 1123 letters, digits, hyphens, dots; underscore tolerated; at most 253 bytes). `name` holds 254 bytes. */
 int address_split_name(const char *text, char *ret_name, uint16_t *ret_port);
@@ -65,6 +68,9 @@ bool address_reaches(const struct address *target, const struct address *listene
 bool address_is_valid(const struct address *a);
 
 bool address_is_ip(const struct address *a);
+/* Of the public internet: a unicast address that is not private (RFC 1918, RFC 6598, RFC 4193), loopback, link-local, or for another special
+ * purpose (RFC 6890); nor one of IPv6 that such an IPv4 address is embedded in (mapped, NAT64, 6to4, Teredo). */
+bool address_is_public(const struct address *a);
 bool address_is_loopback(const struct address *a); /* 127.0.0.0/8 or ::1; not where it is mapped into IPv6 */
 uint16_t address_port(const struct address *a);    /* 0 for UNIX */
 void address_set_port(struct address *a, uint16_t port);

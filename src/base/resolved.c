@@ -15,6 +15,8 @@
  * again, and does not keep the copy. */
 #include "resolved.h"
 #include "fd.h"
+#include "name_cache.h"
+#include "shared_address.h"
 #include "timer.h"
 #include <assert.h>
 #include <errno.h>
@@ -28,16 +30,14 @@
 
 #define ATTEMPTS 64 /* a writer writes a few times a second; this is for one that has gone mad */
 
-struct shared_address {
-	_Atomic uint32_t family; /* AF_INET or AF_INET6, and the port << 16 */
-	_Atomic uint32_t scope;
-	_Atomic uint32_t bytes[4]; /* in network order */
-	_Atomic uint32_t share;    /* the weight, and the rank << 16 */
+struct resolved_word {
+	struct shared_address address;
+	_Atomic uint32_t share; /* the weight, and the rank << 16 */
 };
 
 struct answer {
 	_Atomic uint32_t count; /* 0 before the first answer, and of one that was withdrawn */
-	struct shared_address addresses[RESOLVED_ADDRESSES_MAX];
+	struct resolved_word addresses[RESOLVED_ADDRESSES_MAX];
 };
 
 struct slot {
@@ -50,9 +50,10 @@ struct slot {
 struct resolved {
 	struct slot *slots;
 	size_t n_names;
-	size_t size;  /* of the mapping */
-	int fd;       /* -1 once a worker has given it up */
-	bool is_kept; /* from children */
+	struct name_cache *cache; /* behind them */
+	size_t size;              /* of the mapping */
+	int fd;                   /* -1 once a worker has given it up */
+	bool is_kept;             /* from children */
 	char **names;
 };
 
@@ -60,7 +61,17 @@ struct resolved {
 
 size_t resolved_size(size_t n_names)
 {
-	return (n_names ? n_names : 1) * sizeof(struct slot); /* a mapping of no bytes does not exist */
+	return n_names * sizeof(struct slot) + name_cache_size();
+}
+
+const struct name_cache *resolved_cache(const struct resolved *resolved)
+{
+	return resolved->cache;
+}
+
+struct name_cache *resolved_cache_write(struct resolved *resolved)
+{
+	return resolved->cache;
 }
 
 static uint32_t now_ms(void)
@@ -106,6 +117,7 @@ static int resolved_map(struct resolved *resolved, int protection)
 	if (pages == MAP_FAILED)
 		return -errno;
 	resolved->slots = pages;
+	resolved->cache = (struct name_cache *)(resolved->slots + resolved->n_names);
 	return 0;
 }
 
@@ -119,6 +131,8 @@ int resolved_new(struct resolved **ret, const char *const *names, size_t n_names
 	int error = resolved->fd < 0 || ftruncate(resolved->fd, (off_t)resolved->size) < 0 ? -errno : 0;
 	if (error == 0)
 		error = resolved_map(resolved, PROT_READ | PROT_WRITE);
+	if (error == 0)
+		error = name_cache_init(resolved->cache);
 	/* From here on this mapping, and what is forked from it, is the only way to write: a new one,
 	 * write(2) or a file that shrinks below a reader (SIGBUS) are refused by the kernel, whoever gets
 	 * hold of the descriptor. */
@@ -194,31 +208,22 @@ int resolved_keep(struct resolved *resolved, bool keep)
 
 /* ---- words ---- */
 
-static void put_word(_Atomic uint32_t *word, uint32_t value)
+static void word_write(struct resolved_word *to, const struct resolved_address *from)
 {
-	atomic_store_explicit(word, value, memory_order_release);
+	shared_address_put(&to->address, &from->address);
+	word_put(&to->share, from->weight | (uint32_t)from->rank << 16);
 }
 
-static uint32_t get_word(const _Atomic uint32_t *word)
+static bool word_read(const struct resolved_word *from, uint16_t port, struct resolved_address *ret)
 {
-	return atomic_load_explicit(word, memory_order_acquire);
-}
+	uint32_t share = word_get(&from->share);
 
-static void put_address(struct shared_address *to, const struct resolved_address *from)
-{
-	const struct address *address = &from->address;
-	bool v6 = address->sa.sa_family == AF_INET6;
-	uint32_t bytes[4] = { 0 };
-
-	if (v6)
-		memcpy(bytes, &address->in6.sin6_addr, 16);
-	else
-		memcpy(bytes, &address->in.sin_addr, 4);
-	put_word(&to->family, address->sa.sa_family | (uint32_t)address_port(address) << 16);
-	put_word(&to->scope, v6 ? address->in6.sin6_scope_id : 0);
-	for (int i = 0; i < 4; i++)
-		put_word(&to->bytes[i], bytes[i]);
-	put_word(&to->share, from->weight | (uint32_t)from->rank << 16);
+	*ret = (struct resolved_address){ .weight = (uint16_t)share, .rank = (uint8_t)(share >> 16) };
+	if (!shared_address_get(&from->address, &ret->address))
+		return false;
+	if (address_port(&ret->address) == 0)
+		address_set_port(&ret->address, port);
+	return true;
 }
 
 static void slot_write(struct slot *slot, const struct resolved_address *addresses, size_t count, bool may_be_empty)
@@ -229,12 +234,12 @@ static void slot_write(struct slot *slot, const struct resolved_address *address
 
 	for (size_t i = 0; i < count && kept < RESOLVED_ADDRESSES_MAX; i++)
 		if (address_is_ip(&addresses[i].address))
-			put_address(&answer->addresses[kept++], &addresses[i]);
+			word_write(&answer->addresses[kept++], &addresses[i]);
 	if (kept == 0 && !may_be_empty)
 		return;
-	put_word(&answer->count, kept);
-	put_word(&slot->answered_ms, now_ms());
-	put_word(&slot->version, next);
+	word_put(&answer->count, kept);
+	word_put(&slot->answered_ms, now_ms());
+	word_put(&slot->version, next);
 }
 
 void resolved_write(struct resolved *resolved, size_t name, const struct resolved_address *addresses, size_t count)
@@ -257,35 +262,8 @@ void resolved_end(struct resolved *resolved, size_t name, bool failing)
 
 	struct slot *slot = &resolved->slots[name];
 
-	put_word(&slot->failing, failing);
-	put_word(&slot->ended, get_word(&slot->ended) + 1);
-}
-
-/* False for what is no address: the writer reads what strangers send, and is not believed blindly. */
-static bool get_address(const struct shared_address *from, uint16_t port, struct resolved_address *ret)
-{
-	uint32_t head = get_word(&from->family), scope = get_word(&from->scope), share, bytes[4];
-	uint32_t family = head & UINT16_MAX;
-	struct address *address = &ret->address;
-
-	for (int i = 0; i < 4; i++)
-		bytes[i] = get_word(&from->bytes[i]);
-	share = get_word(&from->share);
-	if (family != AF_INET && family != AF_INET6)
-		return false;
-	*ret = (struct resolved_address){ .weight = (uint16_t)share, .rank = (uint8_t)(share >> 16) };
-	if (family == AF_INET6) {
-		address->len = sizeof(address->in6);
-		address->in6.sin6_family = AF_INET6;
-		address->in6.sin6_scope_id = scope;
-		memcpy(&address->in6.sin6_addr, bytes, 16);
-	} else {
-		address->len = sizeof(address->in);
-		address->in.sin_family = AF_INET;
-		memcpy(&address->in.sin_addr, bytes, 4);
-	}
-	address_set_port(address, head >> 16 ? (uint16_t)(head >> 16) : port);
-	return true;
+	word_put(&slot->failing, failing);
+	word_put(&slot->ended, word_get(&slot->ended) + 1);
 }
 
 size_t resolved_read(const struct resolved *resolved, size_t name, uint16_t port,
@@ -296,13 +274,13 @@ size_t resolved_read(const struct resolved *resolved, size_t name, uint16_t port
 	const struct slot *slot = &resolved->slots[name];
 
 	for (int i = 0; i < ATTEMPTS; i++) {
-		uint32_t version = get_word(&slot->version);
+		uint32_t version = word_get(&slot->version);
 		const struct answer *answer = &slot->answers[version & 1];
-		uint32_t count = get_word(&answer->count);
+		uint32_t count = word_get(&answer->count);
 		size_t n = 0;
 		for (size_t k = 0; k < count && k < RESOLVED_ADDRESSES_MAX; k++)
-			n += get_address(&answer->addresses[k], port, &ret[n]);
-		if (get_word(&slot->version) == version)
+			n += word_read(&answer->addresses[k], port, &ret[n]);
+		if (word_get(&slot->version) == version)
 			return n;
 	}
 	return 0;
@@ -315,10 +293,10 @@ void resolved_look(const struct resolved *resolved, size_t name, struct resolved
 	const struct slot *slot = &resolved->slots[name];
 
 	*ret = (struct resolved_state){
-		.ended = get_word(&slot->ended),
-		.failing = get_word(&slot->failing) != 0,
-		.version = get_word(&slot->version),
-		.age_ms = now_ms() - get_word(&slot->answered_ms),
+		.ended = word_get(&slot->ended),
+		.failing = word_get(&slot->failing) != 0,
+		.version = word_get(&slot->version),
+		.age_ms = now_ms() - word_get(&slot->answered_ms),
 	};
 }
 
@@ -347,7 +325,7 @@ int resolved_inherit(struct resolved *to, const struct resolved *from)
 		if (n == 0)
 			continue;
 		resolved_write(to, i, addresses, n);
-		put_word(&to->slots[i].answered_ms, get_word(&from->slots[at].answered_ms));
+		word_put(&to->slots[i].answered_ms, word_get(&from->slots[at].answered_ms));
 	}
 	free(sorted);
 	return 0;

@@ -59,3 +59,8 @@ void resolved_end(struct resolved *resolved, size_t name, bool failing); /* behi
 size_t resolved_read(const struct resolved *resolved, size_t name, uint16_t port,
 	struct resolved_address ret[RESOLVED_ADDRESSES_MAX]);
 void resolved_look(const struct resolved *resolved, size_t name, struct resolved_state *ret);
+
+/* Names that are not the policy's: those that clients ask for. Also in memory of the table's. */
+struct name_cache;
+const struct name_cache *resolved_cache(const struct resolved *resolved);
+struct name_cache *resolved_cache_write(struct resolved *resolved);

@@ -33,6 +33,20 @@ struct chooser *chooser_new(const struct chooser_of *of)
 	return chooser;
 }
 
+struct chooser *chooser_new_of(const struct target *target, const struct address *addresses, size_t n)
+{
+	struct chooser *chooser = calloc(1, sizeof(*chooser));
+
+	if (!chooser)
+		return NULL;
+	chooser->of.target = target;
+	chooser->balance = &balance_first;
+	if (roster_make_of(&chooser->roster, target, addresses, n) == 0)
+		return chooser;
+	free(chooser);
+	return NULL;
+}
+
 void chooser_free(struct chooser *chooser)
 {
 	if (chooser)

@@ -53,7 +53,9 @@ struct choice {
 };
 
 struct chooser *chooser_new(const struct chooser_of *of); /* NULL: no memory */
-void chooser_free(struct chooser *chooser);               /* accepts NULL */
+/* Between these addresses, in their order; all are up, and nothing is counted. NULL: no memory. */
+struct chooser *chooser_new_of(const struct target *target, const struct address *addresses, size_t n);
+void chooser_free(struct chooser *chooser); /* accepts NULL */
 const struct chooser_of *chooser_is_of(const struct chooser *chooser);
 
 /* "192.0.2.1:80", or of a name "web.example:80 (192.0.2.1:80)". */

@@ -2,6 +2,7 @@
  * until `done` says 0. */
 #include "dial.h"
 #include "fd.h"
+#include "name_cache.h"
 #include "relay.h"
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -40,9 +41,18 @@ bool dial_is_unix(const struct dial *dial)
 	return dial->target->connect.backends[dial->backend].address.sa.sa_family == AF_UNIX;
 }
 
+static void dial_free_own(struct dial *dial)
+{
+	if (!dial->own)
+		return;
+	chooser_free(dial->own);
+	dial->own = dial->choice.chooser = NULL;
+}
+
 static void dial_finish(struct dial *dial, int error, uint32_t events)
 {
 	loop_timer_stop(dial->loop, &dial->patience);
+	dial_free_own(dial);
 	dial->done(dial, error, events);
 }
 
@@ -356,6 +366,49 @@ static void dial_from_start(struct dial *dial)
 	dial_advance(dial);
 }
 
+/* ---- a name that the client asked for ---- */
+
+static int dial_choose_among(struct dial *dial, struct name_cached *found)
+{
+	struct address usable[NAME_CACHE_ADDRESSES];
+	size_t n = 0;
+
+	if (found->n == 0)
+		return NAME_NOT_KNOWN;
+	for (size_t i = 0; i < found->n; i++) {
+		if (!dial->reaches(dial, &found->addresses[i]))
+			continue;
+		usable[n] = found->addresses[i];
+		address_set_port(&usable[n++], dial->target->connect.backends[0].port);
+	}
+	if (n == 0)
+		return NAME_NOT_REACHED;
+	dial->own = dial->choice.chooser = chooser_new_of(dial->target, usable, n);
+	return dial->own ? 0 : -ENOMEM;
+}
+
+static void dial_look_up(struct dial *dial)
+{
+	uint64_t now_us = dial->loop->now_us;
+	struct name_cached found;
+	int error = 0;
+
+	if (lookup_find(dial->lookup, dial->name, &found)) {
+		error = dial_choose_among(dial, &found);
+		if (error == 0)
+			dial_from_start(dial);
+	} else {
+		if (dial->asked_us == 0 || now_us - dial->asked_us >= ASK_AFTER_US) {
+			lookup_ask_for(dial->lookup, dial->name, dial->source);
+			dial->asked_us = now_us;
+		}
+		dial->step = DIAL_LOOKS_UP;
+		error = dial_pause(dial);
+	}
+	if (error < 0)
+		dial_finish(dial, error, 0);
+}
+
 static void dial_next_address(struct dial *dial, int error)
 {
 	socket_pool_cancel(&dial->waiter);
@@ -397,6 +450,9 @@ static void dial_out_of_patience(struct timer *timer)
 		break;
 	case DIAL_PAUSES:
 		dial_from_start(dial);
+		break;
+	case DIAL_LOOKS_UP:
+		dial_look_up(dial);
 		break;
 	case DIAL_AWAITS_NEWS:
 		if (dial_edition(dial) != dial->edition)
@@ -444,7 +500,11 @@ void dial_start(struct dial *dial)
 	if (dial->from)
 		dial->choice.family = address_is_ip(dial->from) ? address_unmapped(dial->from).sa.sa_family : AF_MAX;
 	dial->choice.patient_us = patient_us(dial);
-	dial_from_start(dial);
+	dial->pause_us = LOOK_US;
+	if (dial->name)
+		dial_look_up(dial);
+	else
+		dial_from_start(dial);
 }
 
 void dial_ready(struct dial *dial, uint32_t events)
@@ -472,6 +532,7 @@ void dial_cancel(struct dial *dial)
 	socket_pool_cancel(&dial->waiter);
 	fd_close(loop_unwatch_to_close(dial->loop, dial->socket));
 	choose_leave(&dial->choice, dial->loop->now_us);
+	dial_free_own(dial);
 }
 
 int dial_expire(struct dial *dial)

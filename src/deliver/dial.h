@@ -4,7 +4,9 @@
  *
  * A name is asked for anew where none of its known addresses takes the connection, and where the last of them has not within a second.
  * Where everything has failed, an answer that may yet come is awaited (lookup.h says for how long), and where it is another, the list is
- * gone through again. */
+ * gone through again.
+ *
+ * Where the backend is a name that the client asked for, its addresses are looked up first, as often as once a second until they are there. */
 #pragma once
 #include "choose.h"
 #include "lookup.h"
@@ -17,9 +19,13 @@ struct dial {
 	struct lookup *lookup;
 	bool fresh; /* names are asked for anew first */
 	const struct target *target;
-	struct choice choice; /* of its backends; the caller sets `chooser` and `hash` */
-	int keepalive_s;      /* of target.h */
-	unsigned patience_ms; /* of dial_set_patience(); 0: the system's */
+	struct choice choice; /* of its backends; the caller sets `chooser` and `hash`, or */
+	const char *name; /* in place of `chooser`: the name whose addresses they are, as the client wrote it; NULL */
+	uint64_t source;  /* with `name`: whom looking it up counts for */
+	bool (*reaches)(
+		const struct dial *dial, const struct address *address); /* with `name`: it may be connected to */
+	int keepalive_s;                                                 /* of target.h */
+	unsigned patience_ms;                                            /* of dial_set_patience(); 0: the system's */
 	/* To come from, by its port where that is free, with a socket of `socket_pool`. NULL: whatever the kernel takes. */
 	const struct address *from;
 	bool talks; /* bytes for the backend are there already */
@@ -39,15 +45,18 @@ struct dial {
 		DIAL_FRESHENS,    /* `patience`: looks whether the name's new answer is there */
 		DIAL_AWAITS_NEWS, /* the same, where all have failed */
 		DIAL_PAUSES,      /* `patience`: until the list is tried again */
+		DIAL_LOOKS_UP,    /* `patience`: looks whether the addresses of `name` are there */
 		DIAL_IN_LINE, /* all are full. `patience`: until it looks again, where it is the first in the line */
 	} step;
 	/* Of the caller's: is this socket, which is connected, one that leads back to ourselves? Then -EDEADLK is this address's error. */
 	bool (*is_ours)(const struct dial *dial, int fd);
 	const void *context; /* of is_ours */
 
-	size_t backend; /* of the list, that is being tried; the one connected to once done */
-	bool is_coming; /* absent() said so */
-	bool try_again; /* some backend may yet be there in a moment */
+	struct chooser *own; /* between the addresses of `name`; NULL */
+	uint64_t asked_us;   /* for `name` */
+	size_t backend;      /* of the list, that is being tried; the one connected to once done */
+	bool is_coming;      /* absent() said so */
+	bool try_again;      /* some backend may yet be there in a moment */
 	int error;
 	bool any_port;    /* the one of `from` is taken */
 	size_t freshened; /* names of backends below were asked for */

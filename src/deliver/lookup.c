@@ -1,5 +1,7 @@
 /* The worker's side of the table of names. Refuses to ask for a name more than once a second. Owns when it asked for which. */
 #include "lookup.h"
+#include "name_cache.h"
+#include "timer.h"
 #include <assert.h>
 #include <stdlib.h>
 
@@ -15,12 +17,12 @@ struct asked {
 
 struct lookup {
 	const struct resolved *table;
-	int (*ask)(void *context, uint32_t name);
+	const struct lookup_calls *calls;
 	void *context;
 	struct asked asked[]; /* one a name */
 };
 
-struct lookup *lookup_new(const struct resolved *table, int (*ask)(void *context, uint32_t name), void *context)
+struct lookup *lookup_new(const struct resolved *table, const struct lookup_calls *calls, void *context)
 {
 	size_t n = table ? resolved_count(table) : 0;
 	struct lookup *lookup = calloc(1, sizeof(*lookup) + n * sizeof(lookup->asked[0]));
@@ -28,7 +30,7 @@ struct lookup *lookup_new(const struct resolved *table, int (*ask)(void *context
 	if (!lookup)
 		return NULL;
 	lookup->table = table;
-	lookup->ask = ask;
+	lookup->calls = calls;
 	lookup->context = context;
 	return lookup;
 }
@@ -70,7 +72,7 @@ void lookup_ask(struct lookup *lookup, uint32_t name, uint64_t now_us)
 	resolved_look(lookup->table, name, &state);
 	bool answers = asked->at_us == 0 || state.ended != asked->ended;
 	*asked = (struct asked){ .at_us = now_us, .ended = state.ended };
-	asked->awaited = lookup->ask(lookup->context, name) == 0 && answers && !state.failing;
+	asked->awaited = lookup->calls->ask(lookup->context, name) == 0 && answers && !state.failing;
 }
 
 bool lookup_is_awaited(const struct lookup *lookup, uint32_t name, uint64_t now_us)
@@ -82,4 +84,21 @@ bool lookup_is_awaited(const struct lookup *lookup, uint32_t name, uint64_t now_
 		return false;
 	resolved_look(lookup->table, name, &state);
 	return state.ended == asked->ended;
+}
+
+bool lookup_find(const struct lookup *lookup, const char *name, struct name_cached *ret)
+{
+	uint32_t now_ms = (uint32_t)(clock_monotonic_us() / 1000);
+	char folded[NAME_MAX_LEN + 1];
+
+	return lookup->table && name_fold(name, folded) &&
+		name_cache_find(resolved_cache(lookup->table), folded, now_ms, ret) && ret->is_current;
+}
+
+void lookup_ask_for(struct lookup *lookup, const char *name, uint64_t source)
+{
+	char folded[NAME_MAX_LEN + 1];
+
+	if (name_fold(name, folded))
+		lookup->calls->ask_for(lookup->context, folded, source);
 }

@@ -137,12 +137,26 @@ static int candidates_sort(struct roster *roster)
 	return 0;
 }
 
+static int tiers_make(struct roster *roster, struct backend_table *table)
+{
+	uint32_t first = 0;
+	int error = 0;
+
+	for (unsigned tier = 0; tier < TIERS && error == 0; tier++) {
+		uint32_t end = first;
+		while (end < roster->n && roster->candidates[end].tier == tier)
+			end++;
+		error = tier_make(&roster->tiers[tier], roster->candidates + first, end - first, table);
+		first = end;
+	}
+	return error;
+}
+
 int roster_make(struct roster *roster, const struct target *target, uint64_t service, enum transport_kind transport,
 	const struct lookup *lookup, struct backend_table *table, unsigned slot)
 {
 	const struct making of = { target, service, transport, table, slot };
 	struct roster made = { 0 };
-	uint32_t first = 0;
 
 	/* Before they are read: what changes meanwhile is seen at the next look. */
 	made.names = names_edition(target, lookup);
@@ -150,13 +164,8 @@ int roster_make(struct roster *roster, const struct target *target, uint64_t ser
 	int error = candidates_make(&made, &of, lookup);
 	if (error == 0)
 		error = candidates_sort(&made);
-	for (unsigned tier = 0; tier < TIERS && error == 0; tier++) {
-		uint32_t end = first;
-		while (end < made.n && made.candidates[end].tier == tier)
-			end++;
-		error = tier_make(&made.tiers[tier], made.candidates + first, end - first, table);
-		first = end;
-	}
+	if (error == 0)
+		error = tiers_make(&made, table);
 	if (error < 0) {
 		roster_fini(&made);
 		return error;
@@ -164,6 +173,24 @@ int roster_make(struct roster *roster, const struct target *target, uint64_t ser
 	roster_fini(roster);
 	*roster = made;
 	return 0;
+}
+
+int roster_make_of(struct roster *roster, const struct target *target, const struct address *addresses, size_t n)
+{
+	const struct making of = { .target = target };
+	struct roster made = { .candidates = calloc(n + 1, sizeof(*made.candidates)) };
+
+	if (!made.candidates)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		candidate_make(&made.candidates[made.n++], &of, 0,
+			&(struct resolved_address){ .address = addresses[i], .weight = 1 });
+	int error = tiers_make(&made, NULL);
+	if (error < 0)
+		roster_fini(&made);
+	else
+		*roster = made;
+	return error;
 }
 
 uint32_t tier_weight(const struct tier *tier)

@@ -45,6 +45,8 @@ struct roster {
 /* 0 or -ENOMEM: then it is as it was. `table` NULL: there is none. */
 int roster_make(struct roster *roster, const struct target *target, uint64_t service, enum transport_kind transport,
 	const struct lookup *lookup, struct backend_table *table, unsigned slot);
+/* Of these addresses for the target's one backend, which count nowhere. It stays as it is. */
+int roster_make_of(struct roster *roster, const struct target *target, const struct address *addresses, size_t n);
 void roster_fini(struct roster *roster);
 
 /* Is it still what it was made of? Looks at every name. */

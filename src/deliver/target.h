@@ -1,6 +1,7 @@
 /* Where a connection can go: plain data, filled by the policy, read by the rest. */
 #pragma once
 #include "address.h"
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,10 +21,11 @@ extern const char *const delivery_names[]; /* "connect", "handover", "exec", "re
 enum hash_by { HASH_BY_SOURCE, HASH_BY_SNI, HASH_BY_HOST, HASH_BY_CONNECTION_ID };
 
 struct backend {
-	const char *text;         /* as the operator wrote it */
-	struct address address;   /* len 0 when `name` is set */
-	uint32_t name;            /* index into the resolved names, or BACKEND_NO_NAME */
-	uint16_t port;            /* beside a name; 0: its answer has ports (SRV) */
+	const char *text;       /* as the operator wrote it */
+	struct address address; /* len 0 when `name` is set */
+	uint32_t name;          /* index into the resolved names, or BACKEND_NO_NAME */
+	uint16_t
+		port; /* beside a name, also one that the client asks for; 0: its answer has ports (SRV), or it is in `address` */
 	uint16_t weight;          /* 0: it gets nobody */
 	bool backup;              /* it gets clients that no other one takes */
 	unsigned max_connections; /* at a time, of each of its addresses, in all workers together; 0: no limit */
@@ -31,6 +33,18 @@ struct backend {
 	const char *set; /* NULL: usher relays */
 	uint32_t mark;
 };
+
+/* Where the name of the backend comes from. */
+enum name_by { NAME_BY_FILE, NAME_BY_SNI, NAME_BY_HOST };
+
+/* Errors of a delivery to a name that the client asked for. */
+#define NAME_NOT_SAID    (-EDESTADDRREQ) /* it asked for none, or for what is no host name */
+#define NAME_NOT_ALLOWED (-EKEYREJECTED)
+#define NAME_NOT_KNOWN   (-ENXIO)    /* it has no address */
+#define NAME_NOT_REACHED (-ENOTUNIQ) /* it has none that may be connected to */
+
+struct address_set;
+struct names;
 
 struct port_range {
 	uint16_t first, last;
@@ -65,6 +79,13 @@ struct target {
 			bool has_names;                 /* some of them are names */
 			const struct port_range *ports; /* that answers of SRV may have */
 			size_t n_ports;
+			/* A name that the client asks for: the one backend is that name, and its port. */
+			enum name_by name_by;
+			const struct names *allow_names;
+			const char *allow_names_text;
+			const struct address_set
+				*allow_addresses; /* beside those of the public internet; NULL: none */
+			const char *allow_addresses_text;
 			unsigned balance;          /* enum balance_kind: which of them a client gets */
 			enum hash_by hash_by;      /* with BALANCE_HASH */
 			bool observe;              /* resets before the first byte count as failures of the backend */

@@ -3,6 +3,7 @@
  * a bad answer the place of a good one. Its memory is one array, which lives as long as the process. */
 #include "resolver.h"
 #include "back_off.h"
+#include "client_lookups.h"
 #include "failure.h"
 #include "fd.h"
 #include "helper_process.h"
@@ -18,6 +19,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -38,6 +40,12 @@
 #define IN_FLIGHT_MAX  64 /* names asked for at a time: a name server need not suffer from a long list */
 #define LISTED_MAX     16 /* addresses in a line of the log */
 #define SERVERS_FILE   "/etc/resolv.conf"
+
+/* Beside the number of a name of the policy's, what the master says. */
+struct client_wish {
+	uint64_t source;
+	char name[256];
+};
 
 struct answer {
 	size_t n;
@@ -76,6 +84,7 @@ struct resolver {
 	struct name_helpers helpers;
 	uint64_t again_us; /* when to end and be started with helpers anew; 0: not */
 	unsigned max_age_s;
+	struct client_lookups *client_lookups;
 	bool (*takes)(const void *context, uint32_t name, uint16_t port);
 	const void *context;
 	size_t in_flight;
@@ -510,16 +519,23 @@ static void wish(struct resolver *resolver, uint32_t number)
 static void hear_wishes(struct resolver *resolver)
 {
 	struct ipc_fds fds;
-	uint32_t number;
+	union {
+		uint32_t number;
+		struct client_wish client;
+	} wanted;
 
 	for (int i = 0; i < WISHES_A_TURN; i++) {
-		ssize_t n = ipc_receive(resolver->master, &number, sizeof(number), &fds);
+		ssize_t n = ipc_receive(resolver->master, &wanted, sizeof(wanted), &fds);
 		ipc_close_fds(&fds);
 		if (n == 0)
 			_exit(0);
-		if (n != sizeof(number))
+		if (n == sizeof(wanted.number))
+			wish(resolver, wanted.number);
+		else if (n == sizeof(wanted.client) && memchr(wanted.client.name, '\0', sizeof(wanted.client.name)))
+			client_lookups_ask(resolver->client_lookups, resolver->channel, wanted.client.name,
+				wanted.client.source);
+		else
 			return;
-		wish(resolver, number);
 	}
 }
 
@@ -538,6 +554,14 @@ static void __attribute__((noreturn)) resolver_run(struct resolver *resolver)
 void resolver_ask_anew(int channel, uint32_t name)
 {
 	ipc_send(channel, &name, sizeof(name), NULL, 0); /* where it is lost, a worker asks again a second later */
+}
+
+void resolver_find(int channel, const char *name, uint64_t source)
+{
+	struct client_wish wish = { .source = source };
+
+	snprintf(wish.name, sizeof(wish.name), "%s", name);
+	ipc_send(channel, &wish, sizeof(wish), NULL, 0);
 }
 
 static int resolver_begin(const struct resolver_start *start, pid_t master, int channel)
@@ -572,6 +596,14 @@ static struct resolver *resolver_new(const struct resolver_start *start, int cha
 	resolver->takes = start->takes;
 	resolver->context = start->context;
 	resolver->n_names = n;
+	resolver->client_lookups = client_lookups_new(&(struct client_lookups_of){
+		.cache = resolved_cache_write(start->table),
+		.allows = start->allows,
+		.context = start->context,
+		.max_age_s = start->max_age_s,
+	});
+	if (!resolver->client_lookups)
+		return NULL;
 	for (size_t i = 0; i < n; i++) {
 		struct name *name = &resolver->names[i];
 		*name = (struct name){

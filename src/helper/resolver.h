@@ -16,10 +16,11 @@
 struct shared;
 
 struct resolver_start {
-	struct resolved *table; /* with at least one name */
-	unsigned max_age_s;     /* of an answer, before the name is asked for again */
+	struct resolved *table;
+	unsigned max_age_s; /* of an answer, before the name is asked for again */
 	/* May an SRV record of this name have this port? NULL: any. */
 	bool (*takes)(const void *context, uint32_t name, uint16_t port);
+	bool (*allows)(const void *context, const char *name); /* may a client ask for this one? NULL: none */
 	const void *context;
 	int log_fd;
 	const struct log_settings *log;
@@ -38,3 +39,7 @@ int resolver_start(const struct resolver_start *start, pid_t *ret_pid, int *ret_
 
 /* A client could not be connected to any known address of this name: it is to be asked for anew. Lost where the resolver does not read. */
 void resolver_ask_anew(int channel, uint32_t name);
+
+/* A client that counts for `source` asks for this name: its addresses are to be in the cache (name_cache.h). Lost where the resolver does not
+ * read, and where too many are asked for. */
+void resolver_find(int channel, const char *name, uint64_t source);

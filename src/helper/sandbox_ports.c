@@ -12,7 +12,7 @@ static void mark_range(uint8_t *ports, unsigned first, unsigned last)
 
 static uint16_t backend_port(const struct backend *backend)
 {
-	return backend->name == BACKEND_NO_NAME ? address_port(&backend->address) : backend->port;
+	return backend->port ? backend->port : address_port(&backend->address);
 }
 
 /* Where backends of a service listen. */

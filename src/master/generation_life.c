@@ -95,6 +95,7 @@ static int generation_start_resolver(struct generation *generation)
 			.table = generation->resolved,
 			.max_age_s = policy->name_max_age_s,
 			.takes = backend_walk_takes,
+			.allows = backend_walk_allows,
 			.context = policy,
 			.log_fd = generation->log_fd,
 			.log = &generation->log,
@@ -189,7 +190,7 @@ int generation_start(struct generation *generation, const struct generation *bef
 	int error = generation->workers ? 0 : -ENOMEM;
 	for (unsigned i = 0; i < generation->n_workers; i++)
 		worker_process_init(&generation->workers[i], generation, i);
-	if (error == 0 && policy->n_names)
+	if (error == 0 && (policy->n_names || policy->names_of_clients))
 		error = generation_make_names(generation, before);
 	for (unsigned i = 0; error == 0 && i < generation->n_workers; i++)
 		error = worker_process_fork(&generation->workers[i]);

@@ -249,6 +249,17 @@ bool request_name(const struct worker_process *worker, const struct message *req
 	return true;
 }
 
+bool request_find_name(const struct worker_process *worker, const struct message *request)
+{
+	const struct generation *generation = worker->generation;
+
+	if (!generation->resolved || !generation->policy->names_of_clients)
+		return generation->kind == GENERATION_STALE;
+	if (generation->resolver_channel >= 0)
+		resolver_find(generation->resolver_channel, request->find_name.name, request->find_name.source);
+	return true;
+}
+
 void request_decided(struct asks *asks, void *asker, uint64_t number, bool admitted)
 {
 	const struct message verdict = {

@@ -22,6 +22,7 @@ bool request_forward(struct worker_process *worker, const struct message *reques
 
 /* No known address of a name answers: the resolver asks for it again. No answer. */
 bool request_name(const struct worker_process *worker, const struct message *request); /* MESSAGE_ASK_ANEW */
+bool request_find_name(const struct worker_process *worker, const struct message *request); /* MESSAGE_FIND_NAME */
 
 /* An access program has decided; `asker` is the worker that it was begun for. */
 void request_decided(struct asks *asks, void *asker, uint64_t number, bool admitted);

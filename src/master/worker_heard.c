@@ -20,6 +20,8 @@ bool worker_heard(struct worker_process *worker, const struct message *message, 
 	switch (message->kind) {
 	case MESSAGE_ASK_ANEW:
 		return request_name(worker, message);
+	case MESSAGE_FIND_NAME:
+		return request_find_name(worker, message);
 	case MESSAGE_SPAWN:
 		return heard_spawn(worker, message, fds);
 	case MESSAGE_IDENTIFY:

@@ -2,6 +2,7 @@
 #include "backend_walk.h"
 #include "backend_table.h"
 #include "hash.h"
+#include "names.h"
 #include "resolved.h"
 #include <string.h>
 
@@ -59,7 +60,7 @@ static int walk_service(const struct walk *walk, const struct service *service)
 	struct backend_at at = { .service = service, .service_hash = hash_name(service->name) };
 	int r = 0;
 
-	if (service->target.delivery != DELIVERY_CONNECT)
+	if (service->target.delivery != DELIVERY_CONNECT || service->target.connect.name_by != NAME_BY_FILE)
 		return 0;
 	for (int t = 0; t < TRANSPORT_COUNT; t++) {
 		at.transport = (enum transport_kind)t;
@@ -100,6 +101,25 @@ bool backend_walk_takes(const void *policy, uint32_t name, uint16_t port)
 				return true;
 	}
 	return false;
+}
+
+static void is_covered(void *context, const uint32_t *numbers, size_t count)
+{
+	*(bool *)context = true;
+}
+
+bool backend_walk_allows(const void *policy, const char *name)
+{
+	const struct policy *of = policy;
+	bool is_allowed = false;
+
+	for (size_t i = 0; i < of->n_services && !is_allowed; i++) {
+		const struct target *target = &of->services[i].target;
+		if (target->delivery == DELIVERY_CONNECT && target->connect.name_by != NAME_BY_FILE)
+			names_lookup(target->connect.allow_names, (const uint8_t *)name, strlen(name), is_covered,
+				&is_allowed);
+	}
+	return is_allowed;
 }
 
 static uint64_t hash_number(uint64_t hash, uint32_t number)

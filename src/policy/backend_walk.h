@@ -24,5 +24,8 @@ int backend_walk(const struct policy *policy, const struct resolved *resolved,
 /* Does any service take an SRV record of this name with this port? `policy` is a struct policy. */
 bool backend_walk_takes(const void *policy, uint32_t name, uint16_t port);
 
+/* Does any service connect to this name, which a client asks for? */
+bool backend_walk_allows(const void *policy, const char *name);
+
 /* A digest of what the file says of it: another one, and it is said otherwise. Never 0. */
 uint32_t backend_said(const struct backend_at *at);

@@ -12,7 +12,8 @@
 #include <strings.h>
 
 #define BACKEND_EXPECTED                                                                                             \
-	"\"192.0.2.1:80\", \"[2001:db8::1]:80\", \"name:80\", \"srv:_imaps._tcp.name\" or \"unix:/path\""
+	"\"192.0.2.1:80\", \"[2001:db8::1]:80\", \"name:80\", \"srv:_imaps._tcp.name\", \"sni:443\" or "             \
+	"\"unix:/path\""
 #define SRV RESOLVED_SRV
 
 #define BACKENDS_MAX      4096 /* of a service */
@@ -249,6 +250,12 @@ void backends_compile(struct compiler *compiler, uint32_t service, const struct 
 	struct target *target = &compiler->policy->services[service].target;
 	const struct setting *at = values->value[SERVICE_CONNECT];
 	size_t count = setting_count(at);
+
+	if (client_names_by(at) != NAME_BY_FILE) {
+		client_names_compile(compiler, service, values);
+		return;
+	}
+	client_names_check_absent(compiler, values);
 	struct backend *backends = arena_alloc(compiler->arena, count * sizeof(*backends));
 
 	target->connect.backends = backends;

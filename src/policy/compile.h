@@ -75,6 +75,10 @@ unsigned patience_ms(const struct policy *policy, uint64_t idle_us);
 void match_compile(struct compiler *compiler, uint32_t service, const struct setting *at);
 /* The address of a backend, as it stands there; NULL: there is none. */
 const char *backend_text(const struct setting *at);
+/* Whose name is in `connect' in place of backends; NAME_BY_FILE: nobody's. NULL: there is no `connect'. */
+enum name_by client_names_by(const struct setting *connect);
+void client_names_compile(struct compiler *compiler, uint32_t service, const struct values *values);
+void client_names_check_absent(struct compiler *compiler, const struct values *values);
 void backends_compile(struct compiler *compiler, uint32_t service, const struct values *values);
 /* What is said of the health of backends: behind them. */
 void check_compile(struct compiler *compiler, uint32_t service, const struct values *values);

@@ -105,6 +105,8 @@ static const struct key service_keys[SERVICE_COUNT] = {
 	[SERVICE_MATCH] = { "match", KEY_MIXED },
 	[SERVICE_CONNECT] = { "connect", KEY_MIXED },
 	[SERVICE_PORTS] = { "ports", KEY_STRINGS },
+	[SERVICE_ALLOW_NAMES] = { "allow_names", KEY_STRINGS },
+	[SERVICE_ALLOW_ADDRESSES] = { "allow_addresses", KEY_STRINGS },
 	[SERVICE_BALANCE] = { "balance", KEY_CHOICE, .choices = "first roundrobin least random hash" },
 	[SERVICE_HASH] = { "hash", KEY_CHOICE, .choices = "source sni host connection-id" },
 	[SERVICE_OBSERVE] = { "observe", KEY_BOOL },

@@ -145,6 +145,7 @@ struct policy {
 
 	const char **names; /* host names of backends, for the resolver */
 	size_t n_names;
+	bool names_of_clients;   /* some service connects to the name that its client asks for */
 	unsigned name_max_age_s; /* of an answer, before the name is asked for again */
 
 	bool transparent; /* some service is */

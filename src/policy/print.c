@@ -74,6 +74,10 @@ static char *target_backends(struct arena *arena, const struct target *target)
 		text = arena_printf(arena, "%s (%s)", text, balance->name);
 	for (size_t i = 0; i < target->connect.n_ports; i++)
 		text = arena_printf(arena, "%s%s", text, ports_row(arena, target, i));
+	if (target->connect.name_by != NAME_BY_FILE)
+		text = arena_printf(arena, "%s (names %s)", text, target->connect.allow_names_text);
+	if (target->connect.allow_addresses)
+		text = arena_printf(arena, "%s (also to %s)", text, target->connect.allow_addresses_text);
 	if (target->connect.observe)
 		text = arena_printf(arena, "%s (resets count)", text);
 	if (target->connect.check)

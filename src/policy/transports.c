@@ -5,7 +5,7 @@
  *     quic, wireguard, dtls        in datagrams alone
  *     dns, sip, one's own          in both
  *     a `match' without protocol   as those are that can tell what it asks for: sni is TLS', QUIC's and DTLS'
- *     exec, unix:/path             take connections alone, whatever matches
+ *     exec, unix:/path, sni:443    take connections alone, whatever matches
  *     through the kernel           datagrams alone
  *
  * A UDP listener asks for the services that take datagrams, as if there were no others. So the services of one file can share a port
@@ -64,6 +64,8 @@ static unsigned delivery_transports(const struct values *values)
 		return STREAMS;
 	if (values_choice(values, SERVICE_THROUGH) == 1)
 		return DATAGRAMS;
+	if (at && client_names_by(at) != NAME_BY_FILE)
+		return STREAMS;
 	for (size_t i = 0; i < setting_count(at); i++) {
 		const char *text = backend_text(setting_item(at, i));
 		if (!text || strncmp(text, "unix:", 5) != 0)
@@ -100,7 +102,9 @@ static const char *hindrance(const struct values *values, unsigned match, enum t
 		return "its flows go through the kernel, which is for datagrams alone";
 	if (!(delivery_transports(values) >> transport & 1))
 		return values->given[SERVICE_EXEC] ? "it runs a program, which takes connections alone"
-						   : "its backends are UNIX sockets, which take connections alone";
+			: client_names_by(values->value[SERVICE_CONNECT]) != NAME_BY_FILE
+			? "it connects to the name that its client asks for, which takes connections alone"
+			: "its backends are UNIX sockets, which take connections alone";
 	if (!(match >> transport & 1))
 		return transport == TRANSPORT_DATAGRAM ? "what it matches comes in connections alone"
 						       : "what it matches comes in datagrams alone";

@@ -15,6 +15,14 @@ const char *session_error_text(int error)
 		return "All backends are full";
 	case -EPROTONOSUPPORT:
 		return "The backend refuses TLS";
+	case NAME_NOT_SAID:
+		return "The client asks for no host name";
+	case NAME_NOT_ALLOWED:
+		return "The name is not in allow_names";
+	case NAME_NOT_KNOWN:
+		return "The name has no address";
+	case NAME_NOT_REACHED:
+		return "The name has no address that is public or in allow_addresses";
 	default:
 		return strerrordesc_np(-error);
 	}

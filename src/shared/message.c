@@ -2,6 +2,7 @@
  * came are the caller's. */
 #include "message.h"
 #include "log.h"
+#include "name_cache.h"
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
@@ -19,6 +20,7 @@ static const struct shape {
 	[MESSAGE_HELD] = { true, true, 0, 0 },
 	[MESSAGE_REPORTED] = { true, true, 0, sizeof(struct message_reported) },
 	[MESSAGE_ASK_ANEW] = { true, false, 0, sizeof(struct message_ask_anew) },
+	[MESSAGE_FIND_NAME] = { true, false, 0, sizeof(struct message_find_name) },
 	[MESSAGE_SPAWN] = { true, true, 1, sizeof(struct message_spawn) },
 	[MESSAGE_IDENTIFY] = { true, true, 0, sizeof(struct message_identify) },
 	[MESSAGE_CONNECT] = { true, true, 0, sizeof(struct message_connect) },
@@ -67,11 +69,20 @@ static bool want_client_is_sound(const struct message_want_client *want)
 		want->client.sa.sa_family == want->local.sa.sa_family && address_port(&want->client) != 0;
 }
 
+static bool find_name_is_sound(const struct message_find_name *find)
+{
+	char folded[NAME_MAX_LEN + 1];
+
+	return text_ends(find->name) && name_fold(find->name, folded) && strcmp(folded, find->name) == 0;
+}
+
 static bool payload_is_sound(const struct message *message, const struct ipc_fds *fds)
 {
 	switch (message->kind) {
 	case MESSAGE_SPAWN:
 		return spawn_is_sound(&message->spawn, fds);
+	case MESSAGE_FIND_NAME:
+		return find_name_is_sound(&message->find_name);
 	case MESSAGE_WANT_SOCKETS:
 		return (message->want_sockets.family == AF_INET || message->want_sockets.family == AF_INET6) &&
 			(message->want_sockets.type == SOCK_STREAM || message->want_sockets.type == SOCK_DGRAM);

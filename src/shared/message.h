@@ -29,6 +29,7 @@ enum message_kind {
 	MESSAGE_HELD,         /* answers MESSAGE_HOLD, when no request is open */
 	MESSAGE_REPORTED,     /* answers MESSAGE_REPORT: it is written, or done */
 	MESSAGE_ASK_ANEW,     /* a name is to be looked up again: none of its known addresses answers */
+	MESSAGE_FIND_NAME,    /* a name that a client asks for is to be looked up */
 	MESSAGE_SPAWN,        /* run a service's program or its access program */
 	MESSAGE_IDENTIFY,     /* run an identifier */
 	MESSAGE_CONNECT,      /* connect to the receiver of a service's handovers, where the worker may not */
@@ -108,6 +109,12 @@ struct message_ask_anew {
 	uint32_t name;
 };
 
+/* Of whom a service connects to the name that its client asks for. */
+struct message_find_name {
+	uint64_t source; /* whom it counts for */
+	char name[256];  /* a host name in lower case */
+};
+
 struct message_reported {
 	int32_t error; /* 0 or -errno */
 };
@@ -162,6 +169,7 @@ struct message {
 		struct message_forward forward;
 		struct message_answer answer;
 		struct message_ask_anew ask_anew;
+		struct message_find_name find_name;
 		struct message_reported reported;
 		struct message_verdict verdict;
 		struct message_exited exited;

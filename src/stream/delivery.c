@@ -129,8 +129,13 @@ static void delivery_connect(struct stream *stream, const struct target *target)
 	session_enter(&stream->session, PHASE_CONNECTING);
 	stream->dialled = false;
 	stream->server_events = 0;
-	if (stream_dial_init(&stream->dial, stream, stream->session.service) < 0) {
+	int error = stream_dial_init(&stream->dial, stream, stream->session.service);
+	if (error == -ENOMEM) {
 		stream_end(stream, END_NO_MEMORY);
+		return;
+	}
+	if (error < 0) {
+		stream_undelivered(stream, error);
 		return;
 	}
 	stream->relay.server.in.ready = delivery_server_ready;

@@ -1,10 +1,17 @@
 /* Fills in what each dial on behalf of a stream has alike. */
 #include "stream_dial.h"
+#include "access.h"
 #include "backends.h"
+#include "client_name.h"
 #include "dial.h"
 #include "self_connection.h"
 #include "stream.h"
 #include <errno.h>
+
+static bool dial_reaches(const struct dial *dial, const struct address *address)
+{
+	return client_name_reaches(dial->target, address);
+}
 
 int stream_dial_init(struct dial *ret, struct stream *stream, uint32_t number)
 {
@@ -18,7 +25,6 @@ int stream_dial_init(struct dial *ret, struct stream *stream, uint32_t number)
 		.lookup = context->lookup,
 		.target = target,
 		.choice = {
-			.chooser = backends_chooser(context, number, TRANSPORT_STREAM),
 			.hash = backends_hash(&stream->session, target),
 		},
 		.fresh = target->connect.resolves,
@@ -30,5 +36,11 @@ int stream_dial_init(struct dial *ret, struct stream *stream, uint32_t number)
 		.is_ours = self_connection_reached,
 		.context = stream,
 	};
+	if (target->connect.name_by != NAME_BY_FILE) {
+		ret->source = access_source(&stream->session.client);
+		ret->reaches = dial_reaches;
+		return client_name(&stream->session, target, &ret->name);
+	}
+	ret->choice.chooser = backends_chooser(context, number, TRANSPORT_STREAM);
 	return ret->choice.chooser ? 0 : -ENOMEM;
 }

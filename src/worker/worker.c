@@ -256,6 +256,17 @@ static int worker_ask_anew(void *context, uint32_t name)
 	return outbox_send(&worker->outbox, &message, NULL, 0);
 }
 
+static int worker_find_name(void *context, const char *name, uint64_t source)
+{
+	struct worker *worker = context;
+	struct message message = { .kind = MESSAGE_FIND_NAME, .find_name = { .source = source } };
+
+	snprintf(message.find_name.name, sizeof(message.find_name.name), "%s", name);
+	return outbox_send(&worker->outbox, &message, NULL, 0);
+}
+
+static const struct lookup_calls lookup_calls = { .ask = worker_ask_anew, .ask_for = worker_find_name };
+
 /* A report that cannot be answered is missed by the master, which says so. */
 static void worker_report(struct worker *worker, const struct message *request, int fd)
 {
@@ -458,7 +469,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 		error = receivers_new(&context->receivers, &context->loop, &worker->requester, start->policy);
 	if (error == 0)
 		backends_down_watch(context);
-	context->lookup = lookup_new(start->resolved, worker_ask_anew, worker);
+	context->lookup = lookup_new(start->resolved, &lookup_calls, worker);
 	if (!context->lookup)
 		error = -ENOMEM;
 	if (error == 0 && start->policy->transparent) {

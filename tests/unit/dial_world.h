@@ -130,6 +130,8 @@ static inline int ask(void *context, uint32_t name)
 	return 0;
 }
 
+static const struct lookup_calls lookup_calls = { .ask = ask };
+
 static inline int pool_ask(void *context, sa_family_t family)
 {
 	pool_asked++;
@@ -169,7 +171,7 @@ static inline int setup(void **state)
 	clock_us += 100 * SECOND_US;
 	assert_int_equal(loop_init(&loop), 0);
 	assert_int_equal(resolved_new(&table, names, 2), 0);
-	assert_non_null(lookup = lookup_new(table, ask, NULL));
+	assert_non_null(lookup = lookup_new(table, &lookup_calls, NULL));
 	assert_non_null(pool = socket_pool_new(pool_ask, NULL));
 	watched = (struct watch){ .fd = -1, .ready = unheard };
 	target = (struct target){ .delivery = DELIVERY_CONNECT, .connect.backends = backends };

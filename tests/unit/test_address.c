@@ -230,6 +230,31 @@ static void a_target_that_leads_back_is_seen(void **state)
 	assert_false(address_reaches(&none, &any));
 }
 
+static void private_and_special_addresses_are_not_public(void **state)
+{
+	static const char *const public[] = { "1.1.1.1:1", "9.255.255.255:1", "11.0.0.0:1", "100.63.255.255:1",
+		"100.128.0.0:1", "172.15.0.1:1", "172.32.0.1:1", "192.167.1.1:1", "223.255.255.255:1",
+		"[2606:4700::1]:1", "[2001:4860::1]:1", "[::ffff:1.1.1.1]:1", "[64:ff9b::101:101]:1",
+		"[2002:101:101::1]:1" };
+	static const char *const others[] = { "0.0.0.0:1", "10.0.0.1:1", "100.64.0.1:1", "100.127.255.255:1",
+		"127.0.0.1:1", "169.254.169.254:1", "172.16.0.1:1", "172.31.255.255:1", "192.168.0.1:1",
+		"192.0.0.8:1", "198.19.0.1:1", "224.0.0.1:1", "240.0.0.1:1", "255.255.255.255:1", "[::]:1", "[::1]:1",
+		"[fe80::1%1]:1", "[fc00::1]:1", "[fdff::1]:1", "[ff02::1]:1", "[fec0::1]:1", "[::ffff:10.0.0.1]:1",
+		"[::10.0.0.1]:1", "[64:ff9b::a00:1]:1", "[64:ff9b:1::1]:1", "[2002:a00:1::1]:1", "[2001::1]:1",
+		"[2001:db8::1]:1", "[100::1]:1", "unix:/a" };
+
+	for (size_t i = 0; i < sizeof(public) / sizeof(public[0]); i++) {
+		struct address address = parsed(public[i]);
+		if (!address_is_public(&address))
+			fail_msg("%s", public[i]);
+	}
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		struct address address = parsed(others[i]);
+		if (address_is_public(&address))
+			fail_msg("%s", others[i]);
+	}
+}
+
 static void ports_are_set_where_there_are_ports(void **state)
 {
 	struct address v4 = parsed("192.0.2.1:1"), v6 = parsed("[::1]:1"), path = parsed("unix:/a");
@@ -256,6 +281,7 @@ int main(void)
 		cmocka_unit_test(a_full_path_without_nul_stays_within_its_bounds),
 		cmocka_unit_test(equality_looks_at_what_matters),
 		cmocka_unit_test(a_target_that_leads_back_is_seen),
+		cmocka_unit_test(private_and_special_addresses_are_not_public),
 		cmocka_unit_test(ports_are_set_where_there_are_ports),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,12 +25,14 @@ struct play {
 	struct lookup *lookup;
 };
 
+static const struct lookup_calls calls = { .ask = ask };
+
 static void play_start(struct play *play)
 {
 	asked[0] = asked[1] = 0;
 	refusal = 0;
 	assert_int_equal(resolved_new(&play->table, names, 2), 0);
-	play->lookup = lookup_new(play->table, ask, NULL);
+	play->lookup = lookup_new(play->table, &calls, NULL);
 	assert_non_null(play->lookup);
 }
 

@@ -18,6 +18,7 @@ static uint64_t number_of(enum message_kind kind)
 	switch (kind) {
 	case MESSAGE_READY:
 	case MESSAGE_ASK_ANEW:
+	case MESSAGE_FIND_NAME:
 	case MESSAGE_LOG:
 	case MESSAGE_RESUME:
 	case MESSAGE_RECEIVE:
@@ -36,6 +37,8 @@ static struct message message_of(enum message_kind kind)
 {
 	struct message message = { .number = number_of(kind), .kind = kind };
 
+	if (kind == MESSAGE_FIND_NAME)
+		strcpy(message.find_name.name, "www.example.net");
 	if (kind == MESSAGE_WANT_SOCKETS)
 		message.want_sockets = (struct message_want_sockets){ .family = AF_INET6, .type = SOCK_DGRAM };
 	if (kind == MESSAGE_WANT_CLIENT) {
@@ -125,6 +128,11 @@ static void values_are_in_their_ranges(void **state)
 	assert_unsound(message, spawn.program, (enum message_program)2);
 	assert_unsound(message, spawn.greets, 2);
 	assert_unsound(message, spawn.is_datagram, 2);
+	message = message_of(MESSAGE_FIND_NAME);
+	assert_unsound(message, find_name.name[0], 'W');
+	assert_unsound(message, find_name.name[0], ' ');
+	assert_unsound(message, find_name.name[0], '\0');
+	assert_unsound(message, find_name.name[15], '.');
 	message = message_of(MESSAGE_WANT_SOCKETS);
 	assert_unsound(message, want_sockets.family, AF_UNIX);
 	assert_unsound(message, want_sockets.family, 0x10000 + AF_INET);
