@@ -134,8 +134,8 @@ static void entry_begin(struct cache_entry *entry)
 	atomic_store_explicit(&entry->version, word_get(&entry->version) | 1, memory_order_seq_cst);
 }
 
-void name_cache_put(struct name_cache *cache, const char *name, const struct address *addresses, size_t n, uint32_t now_ms,
-	uint32_t keep_ms)
+void name_cache_put(struct name_cache *cache, const char *name, const struct address *addresses, size_t n,
+	uint32_t now_ms, uint32_t keep_ms)
 {
 	struct cache_entry *entry = entry_for(cache, name, now_ms);
 	struct words words = words_of(name);

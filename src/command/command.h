@@ -46,6 +46,7 @@ int command_convert(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_tcpmux(int argc, char **argv);
 int command_portsplit(int argc, char **argv);
+int command_sniproxy(int argc, char **argv);
 int command_sslh(int argc, char **argv);
 int command_help(int argc, char **argv);
 

@@ -11,6 +11,7 @@ static const struct {
 	{ "sslh", "-F", command_sslh },
 	{ "tcpmux", "-c", command_tcpmux },
 	{ "portsplit", "--", command_portsplit },
+	{ "sniproxy", "--", command_sniproxy },
 };
 
 int command_convert(int argc, char **argv)
@@ -24,6 +25,6 @@ int command_convert(int argc, char **argv)
 		     *arguments[] = { argv[1], print, (char *)programs[i].option, argv[2], NULL };
 		return programs[i].run(4, arguments);
 	}
-	fprintf(stderr, "usher convert: `%s', expected sslh, tcpmux or portsplit\n", argv[1]);
+	fprintf(stderr, "usher convert: `%s', expected sslh, tcpmux, portsplit or sniproxy\n", argv[1]);
 	return 2;
 }

@@ -28,7 +28,7 @@ struct client_lookups {
 	struct client_lookups_of of;
 	struct siphash_key key;
 	struct log_limit told;
-	uint64_t full_us;              /* token_bucket.h */
+	uint64_t full_us; /* token_bucket.h */
 	uint64_t source_full_us[SOURCES];
 	struct lookup_asked asked[ASKED_MAX];
 };
@@ -46,7 +46,8 @@ struct client_lookups *client_lookups_new(const struct client_lookups_of *of)
 	lookups->of = *of;
 	for (size_t i = 0; i < ASKED_MAX; i++)
 		lookups->asked[i].lookups = lookups;
-	name_cache_mend(of->cache);
+	if (of->allows) /* else not even its memory is there */
+		name_cache_mend(of->cache);
 	return lookups;
 }
 
@@ -148,7 +149,8 @@ void client_lookups_ask(struct client_lookups *lookups, ares_channel channel, co
 		return;
 	if (!take_tokens(lookups, source)) {
 		if (log_limit_count(&lookups->told, LOG_EACH_US, clock_monotonic_us()))
-			log_warning("clients ask for more names than are looked up: 20 a second of one source, 250 of all");
+			log_warning("clients ask for more names than are looked up: 20 a second of one source, 250 "
+				    "of all");
 		return;
 	}
 	stpcpy(stpcpy(asked->name, folded), ".");

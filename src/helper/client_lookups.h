@@ -14,7 +14,8 @@ struct client_lookups_of {
 	unsigned max_age_s;
 };
 
-struct client_lookups *client_lookups_new(const struct client_lookups_of *of); /* NULL: no memory, or no random numbers */
+struct client_lookups *client_lookups_new(
+	const struct client_lookups_of *of); /* NULL: no memory, or no random numbers */
 
 /* `name` need not be sound. */
 void client_lookups_ask(struct client_lookups *lookups, ares_channel channel, const char *name, uint64_t source);

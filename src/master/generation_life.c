@@ -95,7 +95,7 @@ static int generation_start_resolver(struct generation *generation)
 			.table = generation->resolved,
 			.max_age_s = policy->name_max_age_s,
 			.takes = backend_walk_takes,
-			.allows = backend_walk_allows,
+			.allows = policy->names_of_clients ? backend_walk_allows : NULL,
 			.context = policy,
 			.log_fd = generation->log_fd,
 			.log = &generation->log,

@@ -21,7 +21,7 @@ bool request_start(struct worker_process *worker, const struct message *request)
 bool request_forward(struct worker_process *worker, const struct message *request);  /* MESSAGE_FORWARD */
 
 /* No known address of a name answers: the resolver asks for it again. No answer. */
-bool request_name(const struct worker_process *worker, const struct message *request); /* MESSAGE_ASK_ANEW */
+bool request_name(const struct worker_process *worker, const struct message *request);      /* MESSAGE_ASK_ANEW */
 bool request_find_name(const struct worker_process *worker, const struct message *request); /* MESSAGE_FIND_NAME */
 
 /* An access program has decided; `asker` is the worker that it was begun for. */

@@ -29,7 +29,8 @@ static uint16_t port_read(struct compiler *compiler, const struct setting *at, c
 
 	if (*text >= '0' && *text <= '9' && *end == '\0' && port >= 1 && port <= UINT16_MAX)
 		return (uint16_t)port;
-	compile_error(compiler, at, "`%s' has no port, expected one such as \"sni:443\" or \"host:80\"", setting_text(at));
+	compile_error(
+		compiler, at, "`%s' has no port, expected one such as \"sni:443\" or \"host:80\"", setting_text(at));
 	return 0;
 }
 
@@ -86,13 +87,15 @@ void client_names_compile(struct compiler *compiler, uint32_t service, const str
 	others_check(compiler, service, values);
 	if (!values->given[SERVICE_ALLOW_NAMES])
 		compile_error(compiler, at,
-			"`%s' without `allow_names', expected the names that clients may ask for, such as allow_names = [ "
+			"`%s' without `allow_names', expected the names that clients may ask for, such as "
+			"allow_names = [ "
 			"\"*.example.net\" ]",
 			text);
 	if (values->value[SERVICE_ALLOW_NAMES])
 		names_read(compiler, target, values->value[SERVICE_ALLOW_NAMES]);
 	if (values->value[SERVICE_ALLOW_ADDRESSES]) {
-		address_list_read(compiler->reader, compiler->arena, values->value[SERVICE_ALLOW_ADDRESSES], false, &list);
+		address_list_read(
+			compiler->reader, compiler->arena, values->value[SERVICE_ALLOW_ADDRESSES], false, &list);
 		target->connect.allow_addresses = list.set;
 		target->connect.allow_addresses_text = list.text;
 	}
@@ -104,5 +107,6 @@ void client_names_check_absent(struct compiler *compiler, const struct values *v
 	for (int key = SERVICE_ALLOW_NAMES; key <= SERVICE_ALLOW_ADDRESSES; key++)
 		if (values->value[key])
 			compile_error(compiler, values->value[key],
-				"`%s' goes with connect = \"sni:443\" or \"host:80\" only", values->section->keys[key].name);
+				"`%s' goes with connect = \"sni:443\" or \"host:80\" only",
+				values->section->keys[key].name);
 }

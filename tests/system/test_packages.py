@@ -251,7 +251,7 @@ def test_bash_completes_files_where_files_belong(usher_in_path):
                   ["status", "-s", ""], ["explain", ""]):
         assert bash(words, usher_in_path) == both, words
     assert bash(["check", "-c", "f"], usher_in_path) == {"first.conf"}
-    assert bash(["convert", ""], usher_in_path) == {"sslh", "tcpmux", "portsplit"}
+    assert bash(["convert", ""], usher_in_path) == {"sslh", "tcpmux", "portsplit", "sniproxy"}
     assert bash(["convert", "sslh", ""], usher_in_path) == both
     for words in (["run", "-p", ""], ["check", ""], ["run", ""], ["nothing", ""]):
         assert bash(words, usher_in_path) == set(), words

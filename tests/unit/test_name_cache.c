@@ -130,7 +130,8 @@ static void a_writer_that_is_killed_leaves_whole_entries(void **state)
 
 static void names_have_one_form(void **state)
 {
-	static const char *const refused[] = { "", ".", "a..b", "192.0.2.1", "[::1]", "a b", "-a.test", "a-.test", "a/b", "a%b", "\xc3\xa4.test" };
+	static const char *const refused[] = { "", ".", "a..b", "192.0.2.1", "[::1]", "a b", "-a.test", "a-.test",
+		"a/b", "a%b", "\xc3\xa4.test" };
 	char long_name[300], folded[NAME_MAX_LEN + 1];
 
 	assert_true(name_fold("WWW.Example.NET.", folded));
