@@ -50,8 +50,8 @@ static bool is_port(const char *text)
 
 static void write_log(const struct translation *translation)
 {
-	static const char *const levels[] = { "emergency", "error", "alert", "error", "critical", "error", "error", "error",
-		"warning", "warning", "notice", "notice", "info", "info", "debug", "debug" };
+	static const char *const levels[] = { "emergency", "error", "alert", "error", "critical", "error", "error",
+		"error", "warning", "warning", "notice", "notice", "info", "info", "debug", "debug" };
 	const struct sniproxy_file *from = translation->from;
 	const struct sniproxy_log *log = from->access_log.line ? &from->access_log : NULL;
 	const char *level = "info"; /* that of connections, with which access logs are written */
@@ -76,7 +76,8 @@ static void write_log(const struct translation *translation)
 	writer_raw(translation->writer, " level = \"%s\"; };\n", level);
 	if (from->error_log.line && &from->error_log != log && from->error_log.filename.text &&
 		(!log->filename.text || strcmp(from->error_log.filename.text, log->filename.text) != 0))
-		warn(translation, from->error_log.line, "usher has one log: errors are written where connections are");
+		warn(translation, from->error_log.line,
+			"usher has one log: errors are written where connections are");
 }
 
 static void write_globals(const struct translation *translation)
@@ -97,11 +98,14 @@ static void write_globals(const struct translation *translation)
 	writer_from(writer, 0);
 	writer_raw(writer, "\nidle_timeout = %d;\n", IDLE_TIMEOUT);
 	if (from->nameserver.text)
-		warn(translation, from->nameserver.line, "`nameserver' is left out: names are asked of those in /etc/resolv.conf");
+		warn(translation, from->nameserver.line,
+			"`nameserver' is left out: names are asked of those in /etc/resolv.conf");
 	if (from->search.text)
-		warn(translation, from->search.line, "`search' is left out: /etc/resolv.conf says which domains are searched");
+		warn(translation, from->search.line,
+			"`search' is left out: /etc/resolv.conf says which domains are searched");
 	if (from->mode.text)
-		warn(translation, from->mode.line, "`mode' is left out: addresses of both families are tried, in the order of the answer");
+		warn(translation, from->mode.line,
+			"`mode' is left out: addresses of both families are tried, in the order of the answer");
 }
 
 /* ---- listeners ---- */
@@ -129,7 +133,8 @@ static const char *port_of(const char *address)
 
 static bool is_dual(const struct sniproxy_listener *listener, const char *address)
 {
-	return strncmp(address, "[::]:", 5) == 0 && !(listener->v6only.text && strncasecmp(listener->v6only.text, "y", 1) == 0);
+	return strncmp(address, "[::]:", 5) == 0 &&
+		!(listener->v6only.text && strncasecmp(listener->v6only.text, "y", 1) == 0);
 }
 
 static void write_listener(const struct translation *translation, size_t number, const char *address)
@@ -139,8 +144,8 @@ static void write_listener(const struct translation *translation, size_t number,
 	writer_raw(translation->writer, "\n\t{ ");
 	writer_setting(translation->writer, "address", address);
 	if (listener->fallback.text)
-		writer_raw(translation->writer, " on_unknown = \"fallback-%zu\"; on_silence = \"fallback-%zu\";", number + 1,
-			number + 1);
+		writer_raw(translation->writer, " on_unknown = \"fallback-%zu\"; on_silence = \"fallback-%zu\";",
+			number + 1, number + 1);
 	writer_raw(translation->writer, " }");
 }
 
@@ -155,7 +160,8 @@ static void write_listeners(const struct translation *translation)
 		writer_from(translation->writer, listener->address.line);
 		if (!address) {
 			refuse(translation, listener->address.line,
-				"`%s' is no address to listen on, expected one such as 443, 192.0.2.1:443, [::]:443 or unix:/path",
+				"`%s' is no address to listen on, expected one such as 443, 192.0.2.1:443, [::]:443 "
+				"or unix:/path",
 				listener->address.text ? listener->address.text : "");
 			continue;
 		}
@@ -171,10 +177,12 @@ static void write_listeners(const struct translation *translation)
 		free(other);
 		free(address);
 		if (listener->protocol.text && !is_http(listener) && strcasecmp(listener->protocol.text, "tls") != 0)
-			refuse(translation, listener->protocol.line, "protocol `%s', expected http or tls", listener->protocol.text);
+			refuse(translation, listener->protocol.line, "protocol `%s', expected http or tls",
+				listener->protocol.text);
 		if (listener->source.text && strcasecmp(listener->source.text, "client") != 0)
-			refuse(translation, listener->source.line, "`source %s': usher connects from the address that the system chooses, "
-								   "or from the client's (`source client')",
+			refuse(translation, listener->source.line,
+				"`source %s': usher connects from the address that the system chooses, "
+				"or from the client's (`source client')",
 				listener->source.text);
 	}
 	writer_from(translation->writer, 0);
@@ -185,7 +193,8 @@ static void write_listeners(const struct translation *translation)
 
 /* ---- services ---- */
 
-static const struct sniproxy_table *table_of(const struct translation *translation, const struct sniproxy_listener *listener)
+static const struct sniproxy_table *table_of(
+	const struct translation *translation, const struct sniproxy_listener *listener)
 {
 	const char *name = listener->table.text ? listener->table.text : "";
 
@@ -228,8 +237,8 @@ static bool is_wildcard(const char *server)
 	return server[0] == '*' && (!server[1] || (server[1] == ':' && is_port(server + 2)));
 }
 
-static void write_server(const struct translation *translation, const struct sniproxy_listener *listener, const char *server,
-	unsigned line, const struct sniproxy_globs *globs)
+static void write_server(const struct translation *translation, const struct sniproxy_listener *listener,
+	const char *server, unsigned line, const struct sniproxy_globs *globs)
 {
 	char *address = listener_address(listener);
 	const char *port = address ? port_of(address) : NULL;
@@ -239,7 +248,8 @@ static void write_server(const struct translation *translation, const struct sni
 		writer_raw(translation->writer, " connect = \"%s:%s\"; ", is_http(listener) ? "host" : "sni", own);
 		write_list(translation, "allow_names", globs);
 		warn(translation, line,
-			"names that clients ask for lead to addresses of the public internet only: for others, print the "
+			"names that clients ask for lead to addresses of the public internet only: for others, print "
+			"the "
 			"configuration (--print) and add `allow_addresses'");
 	} else {
 		char *to = server_address(server, port);
@@ -247,7 +257,8 @@ static void write_server(const struct translation *translation, const struct sni
 		if (to)
 			writer_setting(translation->writer, "connect", to);
 		else
-			refuse(translation, line, "`%s' is no server, expected an address, a name, unix:/path or `*'", server);
+			refuse(translation, line, "`%s' is no server, expected an address, a name, unix:/path or `*'",
+				server);
 		free(to);
 	}
 	if (listener->source.text)
@@ -255,7 +266,8 @@ static void write_server(const struct translation *translation, const struct sni
 	free(address);
 }
 
-static void write_match(const struct translation *translation, const struct sniproxy_listener *listener, const struct sniproxy_globs *globs)
+static void write_match(const struct translation *translation, const struct sniproxy_listener *listener,
+	const struct sniproxy_globs *globs)
 {
 	char *address = listener_address(listener);
 
@@ -269,7 +281,8 @@ static void write_match(const struct translation *translation, const struct snip
 	free(address);
 }
 
-static void write_entry(struct translation *translation, size_t number, const struct sniproxy_table *table, size_t place)
+static void write_entry(
+	struct translation *translation, size_t number, const struct sniproxy_table *table, size_t place)
 {
 	const struct sniproxy_listener *listener = &translation->from->listeners[number];
 	const struct sniproxy_entry *entry = &table->entries[place];
@@ -278,19 +291,22 @@ static void write_entry(struct translation *translation, size_t number, const st
 
 	if (why) {
 		refuse(translation, entry->pattern.line,
-			"pattern `%s' cannot be had by globs (%s), expected names, `.', `.*', `.+', `[a-z]', `(a|b)', `?', `^' and `$'",
+			"pattern `%s' cannot be had by globs (%s), expected names, `.', `.*', `.+', `[a-z]', "
+			"`(a|b)', `?', `^' and `$'",
 			entry->pattern.text, why);
 	} else {
 		writer_from(translation->writer, entry->pattern.line);
-		writer_raw(translation->writer, "%s\n\t{ name = \"%s-%zu-%zu\"; ", translation->has_services ? "," : "",
-			*table->name.text ? "table" : "default", number + 1, place + 1);
+		writer_raw(translation->writer, "%s\n\t{ name = \"%s-%zu-%zu\"; ",
+			translation->has_services ? "," : "", *table->name.text ? "table" : "default", number + 1,
+			place + 1);
 		translation->has_services = true;
 		write_match(translation, listener, &globs);
 		write_server(translation, listener, entry->target.text, entry->target.line, &globs);
 		if (entry->option.text && strcasecmp(entry->option.text, "proxy_protocol") == 0)
 			writer_raw(translation->writer, " send_proxy = 1;");
 		else if (entry->option.text)
-			refuse(translation, entry->option.line, "option `%s', expected proxy_protocol", entry->option.text);
+			refuse(translation, entry->option.line, "option `%s', expected proxy_protocol",
+				entry->option.text);
 		if (listener->fallback.text)
 			writer_raw(translation->writer, " fallback = \"fallback-%zu\";", number + 1);
 		writer_raw(translation->writer, " }");
@@ -308,16 +324,19 @@ static void write_services(struct translation *translation)
 		const struct sniproxy_table *table = table_of(translation, listener);
 		if (!table)
 			refuse(translation, listener->table.text ? listener->table.line : listener->address.line,
-				"table `%s' is not there, expected it in the file", listener->table.text ? listener->table.text : "");
+				"table `%s' is not there, expected it in the file",
+				listener->table.text ? listener->table.text : "");
 		for (size_t k = 0; table && k < table->n_entries; k++)
 			write_entry(translation, i, table, k);
 		if (!listener->fallback.text)
 			continue;
 		writer_from(translation->writer, listener->fallback.line);
-		writer_raw(translation->writer, "%s\n\t{ name = \"fallback-%zu\";", translation->has_services ? "," : "", i + 1);
+		writer_raw(translation->writer, "%s\n\t{ name = \"fallback-%zu\";",
+			translation->has_services ? "," : "", i + 1);
 		translation->has_services = true;
 		if (is_wildcard(listener->fallback.text))
-			refuse(translation, listener->fallback.line, "fallback `*', expected an address: there is no name to connect to");
+			refuse(translation, listener->fallback.line,
+				"fallback `*', expected an address: there is no name to connect to");
 		else
 			write_server(translation, listener, listener->fallback.text, listener->fallback.line, &none);
 		writer_raw(translation->writer, " }");

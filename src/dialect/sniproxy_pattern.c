@@ -119,7 +119,8 @@ static void read_atom(struct parsing *parsing, struct sniproxy_globs *ret)
 	} else if (c == '.') {
 		globs_add(parsing, ret, parsing->at[1] == '*' ? "*" : parsing->at[1] == '+' ? "?*" : "?", "");
 		parsing->at += parsing->at[1] == '*' || parsing->at[1] == '+' ? 2 : 1;
-	} else if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_') {
+	} else if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+		c == '_') {
 		globs_add(parsing, ret, (const char[]){ c, 0 }, "");
 		parsing->at++;
 	} else {

@@ -21,7 +21,8 @@ struct reading {
 	struct complaints *complaints;
 };
 
-#define refuse(reading, at, ...) complaint_add((reading)->complaints, COMPLAINT_ERROR, (reading)->name, at, __VA_ARGS__)
+#define refuse(reading, at, ...)                                                                                     \
+	complaint_add((reading)->complaints, COMPLAINT_ERROR, (reading)->name, at, __VA_ARGS__)
 
 /* ---- words ---- */
 
@@ -150,14 +151,16 @@ static bool block_next(struct reading *reading, struct statement *ret, unsigned 
 }
 
 /* `keyword value' to its place. */
-static void assign(struct reading *reading, struct statement *statement, const char *const *list, struct sniproxy_value *const *places)
+static void assign(struct reading *reading, struct statement *statement, const char *const *list,
+	struct sniproxy_value *const *places)
 {
 	int number = keyword(reading, statement, list);
 
 	if (number < 0)
 		return;
 	if (statement->n != 2)
-		refuse(reading, statement->words[0].line, "`%s' has %zu values, expected one", list[number], statement->n - 1);
+		refuse(reading, statement->words[0].line, "`%s' has %zu values, expected one", list[number],
+			statement->n - 1);
 	else
 		take(places[number], &statement->words[1]);
 }
@@ -198,8 +201,8 @@ static void read_resolver(struct reading *reading, unsigned line)
 
 static void read_listener(struct reading *reading, struct statement *head)
 {
-	static const char *const list[] = { "protocol", "reuseport", "ipv6_v6only", "table", "fallback", "source", "bad_requests", "access_log",
-		NULL };
+	static const char *const list[] = { "protocol", "reuseport", "ipv6_v6only", "table", "fallback", "source",
+		"bad_requests", "access_log", NULL };
 	struct sniproxy_file *file = reading->file;
 	struct statement statement;
 	bool ends = false;
@@ -209,8 +212,8 @@ static void read_listener(struct reading *reading, struct statement *head)
 		abort();
 	struct sniproxy_listener *ret = &file->listeners[file->n_listeners++];
 	*ret = (struct sniproxy_listener){ 0 };
-	struct sniproxy_value *const places[] = { &ret->protocol, &ret->reuseport, &ret->v6only, &ret->table, &ret->fallback, &ret->source,
-		&ret->bad_requests };
+	struct sniproxy_value *const places[] = { &ret->protocol, &ret->reuseport, &ret->v6only, &ret->table,
+		&ret->fallback, &ret->source, &ret->bad_requests };
 	unsigned line = head->words[0].line;
 	if (head->n != 2)
 		refuse(reading, line, "a listener with %zu addresses, expected one", head->n - 1);
@@ -254,7 +257,8 @@ static void read_table(struct reading *reading, struct statement *head)
 		bool more = block_next(reading, &statement, line);
 		ends = statement.closes || statement.is_last;
 		if (more && statement.n == 1) {
-			refuse(reading, statement.words[0].line, "`%s' has no server, expected `PATTERN SERVER'", statement.words[0].text);
+			refuse(reading, statement.words[0].line, "`%s' has no server, expected `PATTERN SERVER'",
+				statement.words[0].text);
 		} else if (more) {
 			ret->entries = reallocarray(ret->entries, ret->n_entries + 1, sizeof(*ret->entries));
 			if (!ret->entries)
@@ -271,8 +275,8 @@ static void read_table(struct reading *reading, struct statement *head)
 
 static void read_top(struct reading *reading, struct statement *statement)
 {
-	static const char *const list[] = { "username", "groupname", "pidfile", "resolver", "error_log", "access_log", "listener", "table",
-		NULL };
+	static const char *const list[] = { "username", "groupname", "pidfile", "resolver", "error_log", "access_log",
+		"listener", "table", NULL };
 	struct sniproxy_file *file = reading->file;
 	struct sniproxy_value *const places[] = { &file->user, &file->group, &file->pidfile };
 	int number = keyword(reading, statement, list);
@@ -281,7 +285,9 @@ static void read_top(struct reading *reading, struct statement *statement)
 	if (number < 0)
 		return;
 	if ((number > 2) != statement->opens) {
-		refuse(reading, line, number > 2 ? "`%s' without a block, expected `{' behind it" : "`%s' with a block, expected a value",
+		refuse(reading, line,
+			number > 2 ? "`%s' without a block, expected `{' behind it"
+				   : "`%s' with a block, expected a value",
 			list[number]);
 		return;
 	}
@@ -297,7 +303,8 @@ static void read_top(struct reading *reading, struct statement *statement)
 		read_table(reading, statement);
 }
 
-void sniproxy_read(struct sniproxy_file *ret, const char *file, const char *text, size_t len, struct complaints *complaints)
+void sniproxy_read(
+	struct sniproxy_file *ret, const char *file, const char *text, size_t len, struct complaints *complaints)
 {
 	struct reading reading = {
 		.file = ret, .name = file, .at = text, .end = text + len, .line = 1, .complaints = complaints
@@ -328,8 +335,9 @@ void sniproxy_file_fini(struct sniproxy_file *file)
 {
 	for (size_t i = 0; i < file->n_listeners; i++) {
 		struct sniproxy_listener *listener = &file->listeners[i];
-		struct sniproxy_value *values[] = { &listener->address, &listener->protocol, &listener->table, &listener->fallback,
-			&listener->source, &listener->reuseport, &listener->v6only, &listener->bad_requests };
+		struct sniproxy_value *values[] = { &listener->address, &listener->protocol, &listener->table,
+			&listener->fallback, &listener->source, &listener->reuseport, &listener->v6only,
+			&listener->bad_requests };
 		for (size_t k = 0; k < sizeof(values) / sizeof(values[0]); k++)
 			free(values[k]->text);
 		log_fini(&listener->log);

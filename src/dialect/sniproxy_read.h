@@ -38,5 +38,6 @@ struct sniproxy_file {
 };
 
 /* Everything that is wrong becomes a complaint. Start from a zeroed one. */
-void sniproxy_read(struct sniproxy_file *ret, const char *file, const char *text, size_t len, struct complaints *complaints);
+void sniproxy_read(
+	struct sniproxy_file *ret, const char *file, const char *text, size_t len, struct complaints *complaints);
 void sniproxy_file_fini(struct sniproxy_file *file);

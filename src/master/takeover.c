@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* Raised where anything that both images use changes its meaning; where it changes its size the rest shows it. */
-#define TAKEOVER_FORMAT 25
+#define TAKEOVER_FORMAT 26
 
 static void format_write(char *to, size_t size)
 {

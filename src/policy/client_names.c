@@ -52,8 +52,7 @@ static void names_read(struct compiler *compiler, struct target *target, const s
 static void others_check(struct compiler *compiler, uint32_t service, const struct values *values)
 {
 	static const enum service_key others[] = { SERVICE_BALANCE, SERVICE_HASH, SERVICE_OBSERVE, SERVICE_CHECK,
-		SERVICE_SLOW_START, SERVICE_ON_DOWN, SERVICE_RESOLVE,
-		SERVICE_PORTS, SERVICE_BANNER };
+		SERVICE_SLOW_START, SERVICE_ON_DOWN, SERVICE_RESOLVE, SERVICE_PORTS, SERVICE_BANNER, SERVICE_START };
 	const struct setting *connect = values->value[SERVICE_CONNECT];
 
 	if (setting_count(connect) > 1)

@@ -218,7 +218,7 @@ enum match_key {
 	MATCH_COUNT
 };
 
-#define SECTION_KEYS_MAX 48 /* no section has more */
+#define SECTION_KEYS_MAX 64 /* no section has more */
 
 enum {
 	SECTION_TOP,

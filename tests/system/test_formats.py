@@ -52,7 +52,7 @@ FORMATS = {
 }
 RECORDED = {
     "MIGRANT_FORMAT": (11, "542cf4e0bf59409d"),
-    "TAKEOVER_FORMAT": (25, "535a5f6eb32ab144"),
+    "TAKEOVER_FORMAT": (26, "05d13e806337815a"),
 }
 
 
