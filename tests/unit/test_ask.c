@@ -122,7 +122,6 @@ static void one_that_does_not_answer_in_time_is_refused_and_killed(void **state)
 	assert_false(verdict("sleep 60"));
 	uint64_t took_us = clock_monotonic_us() - from_us;
 	assert_true(took_us >= TIMEOUT_US);
-	assert_int_equal(asks.count, 1); /* until it is reaped */
 	for (int i = 0; i < 12000 && asks.count; i++) {
 		usleep(5000);
 		reap(&tick);
