@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define PAUSED_LOOK_MS 1000
 #define DELAY_PRESET_S 2.0
 #define SLOW_US        3000000 /* an answer that takes as long is said to be waited for */
 #define FILTER_MAX     64
@@ -360,14 +361,16 @@ static void top_run(struct top *top)
 		struct pollfd fds[1 + ASKED] = { { .fd = STDIN_FILENO, .events = POLLIN } };
 		for (int i = 0; i < ASKED; i++)
 			fds[1 + i] = (struct pollfd){ .fd = top->asked[i].fd, .events = POLLIN };
-		if (poll(fds, 1 + ASKED, top->is_paused ? -1 : (int)((top->next_us - now_us) / 1000 + 1)) < 0)
-			fds[0].revents = POLLIN; /* a signal: the terminal's size may be another */
+		int wait_ms = top->is_paused ? PAUSED_LOOK_MS : (int)((top->next_us - now_us) / 1000 + 1);
+		if (poll(fds, 1 + ASKED, wait_ms) < 0)
+			memset(fds, 0, sizeof(fds));
 		for (int i = 0; i < ASKED; i++)
 			if (fds[1 + i].revents)
 				top_hear(top, (enum asked)i);
 		if (fds[0].revents & (POLLHUP | POLLERR))
 			return;
-		for (int key; fds[0].revents && (key = top_screen_key()) != TOP_KEY_NONE;)
+		/* Whatever has come: that the terminal has another size is a key too, and the signal may have come before poll(). */
+		for (int key; (key = top_screen_key()) != TOP_KEY_NONE;)
 			if (key != TOP_KEY_RESIZED)
 				top_key(top, key);
 	}

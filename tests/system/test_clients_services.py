@@ -3,6 +3,7 @@
 import pathlib
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 from harness import IS_ROOT, end_process, free_port, slow, wait_until
@@ -30,7 +31,8 @@ class Daemon(Server):
     """A server in the foreground, on a port of its own and with a directory of its own."""
 
     def __init__(self, directory, command, files=(), prepare=()):
-        directory.mkdir()
+        directory = pathlib.Path(tempfile.mkdtemp(prefix=directory.name + "-", dir=directory.parent))  # another file's may be there
+        directory.chmod(0o755)
         self.port = free_port()
         for name, text in files:
             (directory / name).write_text(text.format(port=self.port))

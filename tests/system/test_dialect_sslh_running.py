@@ -543,6 +543,12 @@ RULES = [("", "ssh: 127.0.0.0/255.0.0.0", "", "b"), ("ssh: 127.0.0.1", "ALL: ALL
          ("", "web: ALL: spawn (echo told > {place}/told)", "a", ""), ("ssh: ALL: twist /bin/true", "", "", "b")]
 
 
+def takes_files_away(sslh):
+    """From 2.1 on sslh has Landlock, and what libwrap runs for it can write nothing."""
+    done = subprocess.run([sslh, "-V"], capture_output=True, text=True, timeout=slow(10))
+    return tuple(map(int, re.findall(r"\d+", done.stdout + done.stderr)[:2])) >= (2, 1)
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="needs root: makes a mount namespace")
 @pytest.mark.skipif(not (BUILD / "src/usher-libwrap").exists(), reason="built without libwrap")
 @pytest.mark.parametrize("allow, deny, ssh, web", RULES)
@@ -575,7 +581,7 @@ for data in ({SAYS["ssh"]!r}, {SAYS["http"]!r}):
     done = in_a_namespace(place, allow + "\n", deny.replace("{place}", str(place)) + "\n",
                           f"{program} -f -n -F{place}/c.cfg >{place}/log 2>&1 & /usr/bin/python3 {client}; kill -TERM $!; wait $! || :")
     assert done.stdout.split("\n")[:2] == [ssh, web], done.stderr + (place / "log").read_text()
-    if "spawn" in deny:
+    if "spawn" in deny and not (real and takes_files_away(program)):
         # libwrap does not wait for it.
         wait_until(lambda: (place / "told").exists() and (place / "told").read_text() == "told\n", 10, "the command")
     if not real and not ssh:

@@ -147,7 +147,8 @@ def test_direct_tls_of_postgres_is_told_by_its_alpn(databases, s_server):
     said = output_of(["openssl", "s_client", "-alpn", "postgresql", "-connect", f"127.0.0.1:{one.port}"])
     assert b"ALPN protocol: postgresql" in said
     if int(re.search(rb"\) (\d+)", output_of(["psql", "--version"]))[1]) >= 17:
-        run(["psql", "-c", "select 1", f"host=127.0.0.1 port={one.port} user=alice sslmode=require sslnegotiation=direct connect_timeout=2"])
+        # Behind the handshake it waits for a server of PostgreSQL's.
+        run(["timeout", "5", "psql", "-c", "select 1", f"host=127.0.0.1 port={one.port} user=alice sslmode=require sslnegotiation=direct"])
         one.wait_connections(2, service="postgres", protocol="tls")
 
 

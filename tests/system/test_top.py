@@ -20,13 +20,13 @@ HELLO = b"SSH-2.0-x\r\n"
 
 
 class Terminal:
-    """A command in a terminal of a server of tmux's of its own."""
+    """A command in a terminal of a server of tmux's of its own. LINES and COLUMNS, which readline exports, would hide the terminal's size."""
 
     def __init__(self, *command, width=80, height=24, term="tmux-256color"):
         self.folder = new_directory()
         self.socket = os.path.join(self.folder, "tmux")
         self.tmux("-f", "/dev/null", "new-session", "-d", "-s", "one", "-x", str(width), "-y", str(height),
-                  "env", f"TERM={term}", *command)
+                  "env", "-u", "LINES", "-u", "COLUMNS", f"TERM={term}", *command)
 
     def tmux(self, *words, check=True):
         return subprocess.run(["tmux", "-S", self.socket, *words], stdout=subprocess.PIPE, text=True, check=check,
