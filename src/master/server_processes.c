@@ -28,10 +28,10 @@ struct server {
 	uid_t uid;
 	pid_t pid; /* 0: it does not run */
 	uint64_t started_us, used_us;
-	uint64_t total;   /* sessions of the service, when it was looked at last */
-	uint64_t kill_us; /* it was told to end, and has until then; 0: it was not */
-	bool is_gone;     /* its service is */
-	unsigned deaths;  /* soon after its start, in a row */
+	uint64_t total;    /* sessions of the service, when it was looked at last */
+	uint64_t kill_us;  /* it was told to end, and has until then; 0: it was not */
+	bool is_gone;      /* its service is */
+	unsigned deaths;   /* soon after its start, in a row */
 	uint64_t until_us; /* it is not started again before */
 };
 
@@ -195,7 +195,8 @@ bool server_processes_reap(struct server_processes *servers, pid_t pid, int stat
 	if (server->kill_us) {
 		log_notice("service %s: its server, process %d, has ended", server->service, pid);
 	} else if (now_us - server->started_us < SOON_US) {
-		log_warning("service %s: its server, process %d, ended by itself (status 0x%x); not started for %lu ms",
+		log_warning(
+			"service %s: its server, process %d, ended by itself (status 0x%x); not started for %lu ms",
 			server->service, pid, (unsigned)status, (unsigned long)server_failed(server, now_us));
 	} else {
 		server->deaths = 0;

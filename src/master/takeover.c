@@ -137,8 +137,8 @@ int takeover_write(const struct takeover *takeover)
 		(json_int_t)takeover->control_file.inode, "forwarding", takeover->forwarding_table, "sockets",
 		sockets_write(takeover), "workers", workers_write(takeover), "children", children_write(takeover),
 		"programs", programs_write(takeover), "names", names_write(takeover), "metrics",
-		socket_write(&takeover->metrics), "exporter", takeover->exporter, "checker", takeover->checker, "servers",
-		servers_write(takeover));
+		socket_write(&takeover->metrics), "exporter", takeover->exporter, "checker", takeover->checker,
+		"servers", servers_write(takeover));
 	int fd = root ? memfd_create("usher-state", MFD_CLOEXEC) : -1;
 	int error = !root ? -ENOMEM : fd < 0 ? -errno : json_dumpfd(root, fd, JSON_COMPACT) < 0 ? -EIO : 0;
 
