@@ -15,7 +15,7 @@ static void rule_judge(const struct access_policy *policy, const struct access_r
 	for (size_t i = 0; i < sizeof(clients) / sizeof(clients[0]); i++) {
 		struct address client;
 		require(address_parse(&client, clients[i]) == 0);
-		const char *refused = access_judge(&rule->access, &client, 1780000000);
+		const char *refused = access_judge(&rule->access, &client, false, 1780000000);
 		require(!refused || *refused);
 		access_source(&client);
 	}

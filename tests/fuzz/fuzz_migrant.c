@@ -43,15 +43,19 @@ static void migrant_check(const uint8_t *message, size_t len)
 	free(again);
 }
 
+/* Whatever it names first is named, and no question about it reads beyond it. */
 static void hello_check(const uint8_t *message, size_t len)
 {
-	size_t texts_len = 0;
+	struct migrant_hello hello;
 
 	if (!migrant_hello_is_sound(message, len))
 		return;
-	for (const char *text = NULL; (text = migrant_hello_next(message, len, text));)
-		texts_len += strlen(text) + 1;
-	require(texts_len == len - sizeof(struct migrant_hello));
+	memcpy(&hello, message, sizeof(hello));
+	const char *first = hello.texts_len ? (const char *)message + sizeof(hello) : "";
+	require(!hello.texts_len || migrant_hello_names(message, first));
+	for (uint32_t place = 0; place < 4; place++)
+		migrant_hello_has_socket(message, first, place);
+	migrant_hello_names(message, "udp:127.0.0.1:1");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

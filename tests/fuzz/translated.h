@@ -15,7 +15,7 @@ static inline void require_translated(int error, const struct native *native, co
 	require((error == 0) == (complaints->errors == 0) && (error == 0) == (native->text != NULL));
 	if (error < 0)
 		return;
-	reader = reader_new("native", false, native->text, strlen(native->text), &own);
+	reader = reader_new("native", false, native->text, strlen(native->text), NULL, &own);
 	require(reader && !own.errors);
 	reader_free(reader);
 	complaints_fini(&own);
