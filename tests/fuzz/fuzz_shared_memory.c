@@ -10,7 +10,7 @@
 
 #define NAMES 3
 
-static struct shared shared = { .page_fd = -1, .limits_fd = -1, .counters_fd = -1, .affinity_fd = -1 };
+static struct shared shared = NO_SHARED;
 static struct resolved *names;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
