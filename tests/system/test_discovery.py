@@ -1,7 +1,6 @@
 """Backends found by SRV records: their ports, priorities and weights, and what becomes of them when answers change or fail."""
 
 import contextlib
-import time
 
 import pytest
 from harness import slow, wait_until
@@ -11,7 +10,7 @@ from peers import Named
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 CONFIG = """
-listen = [ "127.0.0.1:{port}" ];  workers = 2;  connect_timeout = 20;  name_max_age = {age};  control = "{dir}/control";
+listen = [ "127.0.0.1:{port}" ];  workers = 2;  connect_timeout = {patience};  name_max_age = {age};  control = "{dir}/control";
 protocols = ( { name = "go"; string = "go"; } );
 services = ( { name = "go"; match = "go"; connect = {connect}; ports = "1024-65535"; balance = "{balance}"; } );
 """
@@ -28,8 +27,8 @@ def names():
 
 @pytest.fixture
 def found(usher, names, place):
-    def start(connect=f'"srv:{APP}"', age=300, balance="roundrobin"):
-        return usher(CONFIG, connect=connect, age=age, balance=balance, wrapper=names.wrapper(place))
+    def start(connect=f'"srv:{APP}"', age=300, balance="roundrobin", patience=20):
+        return usher(CONFIG, connect=connect, age=age, balance=balance, patience=patience, wrapper=names.wrapper(place))
 
     return start
 
@@ -113,13 +112,10 @@ def test_a_service_that_is_withdrawn_gets_no_clients_at_once(found, names):
     """ "." says that there is none (RFC 2782): that is an answer, and clients do not wait for another."""
     with servers("a") as (a,):
         names.services[APP] = ([(0, 0, a.port, "here.test")], 1)
-        one = found(age=1)
+        one = found(age=1, patience=3600)  # who waits for that waits longer than ask() does
         wait_until(lambda: ask(one) == "a", 60, "to be served")
         names.services[APP] = ([(0, 0, 0, ".")], 600)
         wait_until(lambda: ask(one) == "", 60, "nobody to serve")
-        begin = time.monotonic()
-        assert ask(one) == ""
-        assert time.monotonic() - begin < slow(15)  # connect_timeout is 20 s
         assert "name=srv:" + APP in one.output()
 
 
